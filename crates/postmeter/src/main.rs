@@ -1,0 +1,2 @@
+//! The postmeter command.
+fn main() {}

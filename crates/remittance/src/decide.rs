@@ -1,0 +1,225 @@
+//! The one decision: what becomes of a delivery after an answer. `docs/states.md` is its chart.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{Outcome, Reason, RetrySchedule, Status};
+
+/// Where a delivery in flight stands when its outcome comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// An earlier attempt may have arrived and nothing has resolved it.
+    pub maybe_billed: bool,
+    /// When the earliest attempt that may have arrived was made; the marketplace's memory counts from here.
+    pub maybe_since: Option<Timestamp>,
+    /// Tries counted so far, without this one.
+    pub tries: u32,
+    /// Records in the call that brought this outcome.
+    pub batch: u32,
+    /// Last moment at which it may be sent.
+    pub deadline: Timestamp,
+    /// Spreads retries; the delivery's id.
+    pub seed: u64,
+}
+
+/// What the destination's settings and the marketplace's capabilities say about going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// When to try again.
+    pub retry: RetrySchedule,
+    /// How long the marketplace recognises a repeated key, counted from the earliest attempt that may have arrived;
+    /// `None`: as long as it takes the record at all.
+    pub memory: Option<Duration>,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// The next status.
+    pub status: Status,
+    /// Why it is held, where it is.
+    pub reason: Option<Reason>,
+    /// Whether it may have been billed from now on.
+    pub maybe_billed: bool,
+    /// Whether this attempt counts against the retry policy.
+    pub is_try: bool,
+    /// With `due`: not before this delay from now. `None`: at once.
+    pub delay: Option<Duration>,
+    /// With `due` after a refused batch: at most so many records in its next call.
+    pub batch_limit: Option<u32>,
+}
+
+impl Next {
+    const fn end(status: Status, maybe_billed: bool) -> Self {
+        Self { status, reason: None, maybe_billed, is_try: true, delay: None, batch_limit: None }
+    }
+
+    const fn held(reason: Reason, maybe_billed: bool) -> Self {
+        Self { status: Status::Held, reason: Some(reason), maybe_billed, is_try: true, delay: None, batch_limit: None }
+    }
+
+    const fn again(maybe_billed: bool, is_try: bool, delay: Option<Duration>) -> Self {
+        Self { status: Status::Due, reason: None, maybe_billed, is_try, delay, batch_limit: None }
+    }
+}
+
+/// Maps an outcome to the next status. Pure: the same arguments give the same answer, on any machine, at any time.
+///
+/// Two rules stand above all others: only an outcome that proves acceptance leads to `accepted`, and a delivery that
+/// may have been billed leaves the path of evidence only by evidence or by a person.
+#[must_use]
+pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Timestamp) -> Next {
+    let maybe = standing.maybe_billed;
+    match outcome {
+        Outcome::Accepted => Next::end(Status::Accepted, false),
+        // Theirs shows our very quantity (the marketplace's code says Conflict where it does not), or one of our
+        // earlier attempts may have arrived: it is ours.
+        Outcome::Duplicate { shown } if shown.is_some() || maybe => Next::end(Status::Accepted, false),
+        Outcome::Duplicate { .. } | Outcome::Conflict { .. } => Next::end(Status::Conflict, false),
+        Outcome::BatchRefused { .. } if standing.batch > 1 => Next {
+            batch_limit: Some(standing.batch.div_ceil(2)),
+            ..Next::again(maybe, false, None)
+        },
+        // A refusal of this attempt says nothing about an earlier one that may have been taken.
+        Outcome::Rejected { .. } | Outcome::BatchRefused { .. } | Outcome::TooOld { .. } if maybe => {
+            Next::end(Status::Unknown, true)
+        }
+        Outcome::Rejected { .. } | Outcome::BatchRefused { .. } => Next::end(Status::Rejected, false),
+        Outcome::TooOld { .. } => Next::end(Status::Expired, false),
+        Outcome::Throttled { after } => {
+            let delay = policy.retry.delay(1, standing.seed);
+            Next::again(maybe, false, Some(after.map_or(delay, |after| after.max(delay))))
+        }
+        Outcome::Unauthorised { .. } | Outcome::NotSent { .. } | Outcome::NoCredentials { .. } => {
+            Next::again(maybe, false, Some(policy.retry.delay(1, standing.seed)))
+        }
+        Outcome::Unavailable { .. } => send_again(standing, policy, now, false),
+        Outcome::Unknown { .. } | Outcome::Unrecognised { .. } => send_again(standing, policy, now, true),
+        Outcome::Unmapped { .. } => Next::held(Reason::UnmappedDimension, maybe),
+        Outcome::DryRun if maybe => Next::end(Status::Unknown, true),
+        Outcome::DryRun => Next::end(Status::DryRun, false),
+        Outcome::HandedBack => Next::again(maybe, false, None),
+    }
+}
+
+/// After an attempt that may have arrived: the same bytes with the same key, as long as the marketplace would
+/// recognise them and the policy allows; after that only evidence or a person.
+fn send_again(standing: &Standing, policy: &Policy, now: Timestamp, is_try: bool) -> Next {
+    let tries = standing.tries.saturating_add(u32::from(is_try));
+    let delay = policy.retry.delay(tries.max(1), standing.seed);
+    let next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+    let since = standing.maybe_since.unwrap_or(now);
+    let forgotten = policy.memory.is_some_and(|memory| since.checked_add(memory).is_ok_and(|end| next_at >= end));
+    let exhausted = is_try && policy.retry.tries_max.is_some_and(|max| tries >= max);
+    if forgotten || exhausted {
+        Next { is_try, ..Next::end(Status::Unknown, true) }
+    } else {
+        Next::again(true, is_try, Some(delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Quantity;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn standing(maybe_billed: bool, batch: u32) -> Standing {
+        let maybe_since = maybe_billed.then_some(NOW);
+        Standing { maybe_billed, maybe_since, tries: 0, batch, deadline: Timestamp::MAX, seed: 7 }
+    }
+
+    fn policy(tries_max: Option<u32>, memory: Option<Duration>) -> Policy {
+        Policy { retry: RetrySchedule { tries_max, ..RetrySchedule::default() }, memory }
+    }
+
+    fn every_outcome() -> Vec<Outcome> {
+        Outcome::WORDS
+            .iter()
+            .map(|word| Outcome::from_parts(word, Some("x".into()), None, None).expect("a known word"))
+            .collect()
+    }
+
+    fn next(maybe: bool, batch: u32, outcome: &Outcome) -> Next {
+        decide(&standing(maybe, batch), outcome, &policy(None, None), NOW)
+    }
+
+    #[test]
+    fn d10_only_proof_of_acceptance_is_accepted() {
+        for maybe in [false, true] {
+            for outcome in every_outcome() {
+                let accepted = next(maybe, 1, &outcome).status == Status::Accepted;
+                let proof = matches!(outcome, Outcome::Accepted) || (maybe && matches!(outcome, Outcome::Duplicate { .. }));
+                assert_eq!(accepted, proof, "{outcome:?} maybe billed {maybe}");
+            }
+        }
+    }
+
+    #[test]
+    fn e12_maybe_billed_is_left_by_evidence_only() {
+        for outcome in every_outcome() {
+            let next = next(true, 1, &outcome);
+            let evidence = matches!(outcome, Outcome::Accepted | Outcome::Duplicate { .. } | Outcome::Conflict { .. });
+            assert_eq!(next.maybe_billed, !evidence, "{outcome:?}");
+            assert!(
+                !matches!(next.status, Status::Expired | Status::Rejected | Status::DryRun),
+                "{outcome:?} moved a remittance that may have been billed to {}",
+                next.status
+            );
+        }
+    }
+
+    #[test]
+    fn d2_a_refused_batch_is_halved_and_spends_no_tries() {
+        let refused = Outcome::BatchRefused { code: "InvalidUsageDimensionException".into() };
+        let halves: Vec<_> = [25, 13, 7, 4, 2].map(|n| next(false, n, &refused)).into_iter().collect();
+        assert!(halves.iter().all(|n| n.status == Status::Due && !n.is_try && n.delay.is_none()));
+        assert_eq!(halves.iter().map(|n| n.batch_limit).collect::<Vec<_>>(), [13, 7, 4, 2, 1].map(Some));
+        assert_eq!(next(false, 1, &refused).status, Status::Rejected);
+    }
+
+    #[test]
+    fn d3_a_duplicate_without_an_earlier_attempt_is_a_conflict() {
+        assert_eq!(next(false, 1, &Outcome::Duplicate { shown: None }).status, Status::Conflict);
+        assert_eq!(next(true, 1, &Outcome::Duplicate { shown: None }).status, Status::Accepted);
+        let shown = Some(Quantity::from(5));
+        assert_eq!(next(false, 1, &Outcome::Duplicate { shown }).status, Status::Accepted);
+        assert_eq!(next(true, 1, &Outcome::Conflict { shown }).status, Status::Conflict);
+    }
+
+    #[test]
+    fn d9_a_fault_of_the_destination_spends_no_try() {
+        for outcome in every_outcome().iter().filter(|o| o.is_destination_fault()) {
+            let next = next(false, 25, outcome);
+            assert_eq!((next.status, next.is_try), (Status::Due, false), "{outcome:?}");
+            assert!(next.delay.is_some(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn e1_an_unknown_is_sent_again_while_remembered() {
+        let unknown = Outcome::Unknown { code: "timeout".into() };
+        let policy = policy(None, Some(Duration::from_secs(3600)));
+        let fresh = decide(&standing(false, 1), &unknown, &policy, NOW);
+        assert_eq!((fresh.status, fresh.maybe_billed, fresh.is_try), (Status::Due, true, true));
+        let later = NOW + Duration::from_secs(3599);
+        let forgotten = decide(&standing(true, 1), &unknown, &policy, later);
+        assert_eq!((forgotten.status, forgotten.maybe_billed), (Status::Unknown, true));
+    }
+
+    #[test]
+    fn tries_end_in_unknown_never_in_failed() {
+        let unknown = Outcome::Unknown { code: "reset".into() };
+        let standing = Standing { tries: 2, ..standing(true, 1) };
+        let next = decide(&standing, &unknown, &policy(Some(3), None), NOW);
+        assert_eq!((next.status, next.maybe_billed), (Status::Unknown, true));
+    }
+
+    #[test]
+    fn throttling_waits_as_long_as_they_said() {
+        let after = Some(Duration::from_secs(60));
+        assert_eq!(next(false, 1, &Outcome::Throttled { after }).delay, after);
+    }
+}

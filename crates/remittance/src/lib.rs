@@ -1,0 +1,18 @@
+//! Words and decisions of Postmeter: what a usage, a quantity, a key, a status and an outcome are, and the one
+//! pure function, [`decide`], that says what becomes of a remittance after an answer.
+//!
+//! No I/O, no async, no clock: whoever calls brings the time. Everything here can be tested on a bare laptop.
+
+mod decide;
+mod key;
+mod outcome;
+mod quantity;
+mod retry;
+mod status;
+
+pub use decide::{Next, Policy, Standing, decide};
+pub use key::{canonical_hour, idempotency_key, remittance_key};
+pub use outcome::{Answer, Outcome};
+pub use quantity::{Quantity, QuantityError};
+pub use retry::RetrySchedule;
+pub use status::{Reason, Status, UnknownWord};
