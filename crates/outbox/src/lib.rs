@@ -1,1 +1,24 @@
-//! outbox
+//! The only code of Postmeter that speaks to Postgres. No HTTP here.
+//!
+//! For a Rust service that records usage, [`record_usage`] and [`record_usages`] are all there is to know: they take
+//! the service's own transaction, so that usage and outbox entry commit or vanish with its rows. The rest is for the
+//! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
+
+pub mod catalogue;
+pub mod claim;
+mod connect;
+pub mod corrections;
+pub mod cut;
+mod error;
+pub mod fold;
+pub mod maintain;
+pub mod migrate;
+mod query;
+mod record;
+pub mod report;
+pub mod settle;
+pub mod workers;
+
+pub use connect::{Access, Database, Tls};
+pub use error::{Error, Refused};
+pub use record::{NewUsage, Verdict, record_usage, record_usages};

@@ -1,1 +1,118 @@
-//! worker
+//! The loops of Postmeter: fold, cut, claim, submit, settle, maintain.
+//!
+//! [`Worker`] is one worker process. [`Worker::run`] runs all loops until it is told to stop; the single steps are
+//! public too, so that tests and the demo can take them one by one, on a clock that they move.
+
+mod breaker;
+mod crash;
+mod directory;
+mod dispatch;
+mod hands;
+mod lease;
+mod run;
+mod settler;
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox::Database;
+use tokio::sync::{Mutex, Notify, RwLock};
+use uuid::Uuid;
+
+use crash::Crash;
+use directory::Directory;
+use hands::Hands;
+use lease::Lease;
+
+/// What a worker needs to know beside the database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name, for people (host and process).
+    pub name: String,
+    /// How long a heartbeat is good for. Longer than any destination's call timeout.
+    pub lease: Duration,
+    /// The rhythm of idle loops.
+    pub poll: Duration,
+    /// Entries of a fold at most; bounds memory.
+    pub fold_max: usize,
+    /// Hours of a cut at most.
+    pub cut_max: i64,
+    /// How long a stopping worker waits for its calls before it leaves them to the reaper.
+    pub stop_within: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "worker".to_owned(),
+            lease: Duration::from_secs(20),
+            poll: Duration::from_millis(1100),
+            fold_max: 20_000,
+            cut_max: 500,
+            stop_within: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Why a worker cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] outbox::Error),
+    /// A crash point that does not exist or is not allowed here.
+    #[error("{0}")]
+    Crash(String),
+}
+
+/// One worker.
+pub struct Worker {
+    id: Uuid,
+    options: Options,
+    database: Database,
+    directory: Directory,
+    lease: Lease,
+    hands: Hands,
+    crash: Crash,
+    turns: Mutex<outbox::fold::Turns>,
+    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side.
+    alone: RwLock<()>,
+    /// Something may be due.
+    wake: Notify,
+}
+
+impl Worker {
+    /// Registers a worker and reads the catalogue.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or its schema is not this program's.
+    pub async fn start(database: Database, options: Options) -> Result<Arc<Self>, WorkerError> {
+        outbox::migrate::check(&database).await?;
+        let purpose = outbox::catalogue::purpose(&database).await?;
+        let crash = Crash::from_environment(&purpose).map_err(WorkerError::Crash)?;
+        let worker = Self {
+            id: Uuid::new_v4(),
+            lease: Lease::new(options.lease),
+            directory: Directory::new(purpose != "production"),
+            hands: Hands::default(),
+            crash,
+            turns: Mutex::default(),
+            alone: RwLock::new(()),
+            wake: Notify::new(),
+            database,
+            options,
+        };
+        let sent_at = worker.lease.now();
+        outbox::workers::register(&worker.database, worker.id, &worker.options.name, env!("CARGO_PKG_VERSION"), worker.options.lease).await?;
+        worker.lease.renewed(sent_at);
+        worker.reload().await?;
+        Ok(Arc::new(worker))
+    }
+
+    /// Its id in `worker` and `attempt`.
+    #[must_use]
+    pub const fn id(&self) -> Uuid {
+        self.id
+    }
+}

@@ -1,0 +1,114 @@
+//! Claim: takes due deliveries, earliest deadline first, and writes the intent to send each before anything is sent.
+
+use jiff::Timestamp;
+use remittance::Quantity;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error};
+
+const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4]);
+const SUSPECT: Query = query!("claim_suspect", [INT4, UUID]);
+
+/// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
+const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on; \
+                       set local enable_hashjoin = off; set local enable_mergejoin = off";
+
+/// A delivery in our hands, with its open attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The delivery.
+    pub delivery: i64,
+    /// The attempt that the claim has written.
+    pub attempt: Uuid,
+    /// Claims with the same call id go out in one call.
+    pub call: Uuid,
+    /// The frozen record.
+    pub body: String,
+    /// Its batch group.
+    pub batch_group: String,
+    /// The frozen quantity.
+    pub quantity: Quantity,
+    /// The idempotency key.
+    pub idempotency_key: Uuid,
+    /// Its deadline has passed: no call is to be made.
+    pub is_late: bool,
+}
+
+/// Where a worker goes on looking in a destination's queue, so that dead entries of the past are not walked over again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Floor {
+    /// Deadline of the last row claimed.
+    pub deadline: Timestamp,
+    /// Its delivery.
+    pub delivery: i64,
+}
+
+impl Floor {
+    /// The beginning of the queue.
+    pub const START: Self = Self { deadline: Timestamp::UNIX_EPOCH, delivery: 0 };
+}
+
+/// What a call of the destination can take.
+#[derive(Debug, Clone, Copy)]
+pub struct CallLimits {
+    /// Records.
+    pub records: i32,
+    /// Bytes of the body.
+    pub bytes: i32,
+}
+
+/// Claims at most `most` deliveries and moves `floor` on. Never waits for another worker.
+///
+/// # Errors
+/// As Postgres says; nothing is claimed then.
+pub async fn claim(database: &Database, destination: i32, worker: Uuid, most: i64, limits: CallLimits, floor: &mut Floor) -> Result<Vec<Claim>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, PLANNER).await?;
+    let rows = tx
+        .rows(&CLAIM, &[&destination, &worker, &most, &floor.deadline, &floor.delivery, &limits.records, &limits.bytes])
+        .await?;
+    let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    tx.commit().await?;
+    if let Some(last) = rows.iter().filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? })).max() {
+        *floor = last;
+    }
+    Ok(claims)
+}
+
+/// Destinations with due deliveries that were in the hands of a dying worker.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn suspects(database: &Database) -> Result<Vec<i32>, Error> {
+    const SUSPECTS: Query = query!("suspects", []);
+    database.one(&SUSPECTS, &[]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Claims one delivery that was in the hands of a dying worker, to be sent alone.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn claim_suspect(database: &Database, destination: i32, worker: Uuid) -> Result<Option<Claim>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, PLANNER).await?;
+    let rows = tx.rows(&SUSPECT, &[&destination, &worker]).await?;
+    let claim = rows.first().map(read).transpose()?;
+    tx.commit().await?;
+    Ok(claim)
+}
+
+fn read(row: &Row) -> Result<Claim, Error> {
+    let quantity: &str = row.try_get("quantity")?;
+    Ok(Claim {
+        delivery: row.try_get("id")?,
+        attempt: row.try_get("attempt_id")?,
+        call: row.try_get("call_id")?,
+        body: row.try_get("body")?,
+        batch_group: row.try_get("batch_group")?,
+        quantity: quantity.parse().map_err(|error: remittance::QuantityError| Error::Schema(error.to_string()))?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        is_late: row.try_get("is_late")?,
+    })
+}

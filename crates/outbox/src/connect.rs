@@ -1,0 +1,189 @@
+//! Connections: pool, TLS, what a session is allowed to assume.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backoff::ExponentialBackoffBuilder;
+use backoff::backoff::Backoff;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::Error;
+use crate::query::{Query, Tx};
+
+/// Whose certificates the server may show.
+#[derive(Debug, Clone, Default)]
+pub enum Tls {
+    /// The public authorities.
+    #[default]
+    Public,
+    /// Only the authority in this PEM file.
+    Authority(std::path::PathBuf),
+}
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Connection URL or key-value string. `sslmode=require` verifies certificate and host name.
+    pub url: SecretString,
+    /// Whose certificates are trusted.
+    pub tls: Tls,
+    /// A pooler in transaction mode stands between: no prepared statements are used.
+    pub pooled: bool,
+    /// Connections at most.
+    pub connections_max: usize,
+}
+
+impl Access {
+    /// Access with defaults for a URL.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self { url: SecretString::from(url), tls: Tls::default(), pooled: false, connections_max: 8 }
+    }
+}
+
+/// A pool of connections to one database.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    pooled: bool,
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+/// One connection, taken for one piece of work.
+pub(crate) struct Session {
+    pub(crate) client: Object,
+    pub(crate) prepares: bool,
+}
+
+impl Database {
+    /// Prepares a pool; connects when first needed.
+    ///
+    /// # Errors
+    /// The URL or the authority's file cannot be read.
+    pub fn open(access: &Access) -> Result<Self, Error> {
+        let mut config: Config = access
+            .url
+            .expose_secret()
+            .parse()
+            // the parser's message may quote the URL, and with it a password
+            .map_err(|_| Error::Schema("the database URL cannot be read: expected postgres://user@host/database".to_owned()))?;
+        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(5));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("postmeter");
+        }
+        let tls = MakeRustlsConnect::new(tls_config(&access.tls)?);
+        let manager = Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(access.connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(30)))
+            .create_timeout(Some(Duration::from_secs(10)))
+            .recycle_timeout(Some(Duration::from_secs(5)))
+            .build()
+            .map_err(|error| Error::Schema(error.to_string()))?;
+        Ok(Self { pool, pooled: access.pooled, config, tls })
+    }
+
+    /// Takes a connection.
+    pub(crate) async fn session(&self) -> Result<Session, Error> {
+        Ok(Session { client: self.pool.get().await?, prepares: !self.pooled })
+    }
+
+    /// A connection for the caller's own statements (imports, tests, tools).
+    ///
+    /// # Errors
+    /// [`Error::Away`].
+    pub async fn client(&self) -> Result<Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Runs one statement in a transaction of its own.
+    pub(crate) async fn one(&self, query: &Query, params: crate::query::Params<'_>) -> Result<Vec<tokio_postgres::Row>, Error> {
+        let mut session = self.session().await?;
+        let tx = Tx::begin(&mut session, "").await?;
+        let rows = tx.rows(query, params).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Waits until the database answers, with growing pauses and jitter, for at most `patience`.
+    ///
+    /// # Errors
+    /// The last [`Error::Away`]; any other error at once.
+    pub async fn wait(&self, patience: Duration) -> Result<(), Error> {
+        let mut pauses = ExponentialBackoffBuilder::new()
+            .with_initial_interval(Duration::from_millis(100))
+            .with_max_interval(Duration::from_secs(5))
+            .with_max_elapsed_time(Some(patience))
+            .build();
+        loop {
+            let error = match self.session().await {
+                Ok(session) => match session.client.simple_query("select 1").await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => error.into(),
+                },
+                Err(error) => error,
+            };
+            match pauses.next_backoff() {
+                Some(pause) if error.is_passing() => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Listens on a channel with a connection of its own (never through a transaction pooler) and calls `wake` for each
+    /// notification. Returns when the connection ends: poll, then listen again.
+    ///
+    /// # Errors
+    /// [`Error::Away`].
+    pub async fn listen(&self, channel: &str, wake: impl Fn()) -> Result<(), Error> {
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let listening = async {
+            client.batch_execute(&format!("listen {channel}")).await?;
+            wake();
+            std::future::pending::<Result<(), tokio_postgres::Error>>().await
+        };
+        let messages = async {
+            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message? {
+                    wake();
+                }
+            }
+            Ok::<(), tokio_postgres::Error>(())
+        };
+        tokio::select! {
+            ended = messages => Ok(ended?),
+            failed = listening => Ok(failed?),
+        }
+    }
+}
+
+/// The one TLS provider; certificates and host names are always checked.
+fn tls_config(tls: &Tls) -> Result<rustls::ClientConfig, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    match tls {
+        Tls::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Tls::Authority(path) => {
+            let unreadable = |error: String| Error::Schema(format!("certificate authority {}: {error}", path.display()));
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

@@ -1,0 +1,128 @@
+//! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
+
+use serde_json::Value;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::{Database, Error};
+
+/// A correction of remittances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Send again, with the same bytes and key.
+    Retry,
+    /// Give the quantity back to the meter.
+    Release,
+    /// Give it up.
+    WriteOff,
+}
+
+impl Verb {
+    const fn function(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Release => "release",
+            Self::WriteOff => "write_off",
+        }
+    }
+}
+
+/// Who decides, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Decider<'a> {
+    /// The person.
+    pub who: &'a str,
+    /// The reason, in a sentence.
+    pub why: &'a str,
+}
+
+/// What a correction does, or would do, to one remittance.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// The delivery.
+    pub delivery: i64,
+    /// Its key.
+    pub key: String,
+    /// Status before.
+    pub before: String,
+    /// Status after; the same if nothing changes.
+    pub after: String,
+    /// Billing units.
+    pub quantity: Option<String>,
+    /// Why nothing changes, or where the quantity went.
+    pub note: Option<String>,
+}
+
+/// Corrects the dead letters that `filter` names (a JSON object: org, account, product, metric, destination, status,
+/// reason, from, until, delivery, or all). With `dry_run` nothing changes.
+///
+/// # Errors
+/// [`Error::Refused`]: no filter (PM031), an unknown field (PM030), no name or reason (PM032).
+pub async fn correct(database: &Database, verb: Verb, filter: &Value, decider: Decider<'_>, dry_run: bool) -> Result<Vec<Change>, Error> {
+    let client = database.client().await?;
+    let sql = format!(
+        "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
+        verb.function()
+    );
+    let rows = client
+        .query_typed(&sql, &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Change {
+                delivery: row.try_get(0)?,
+                key: row.try_get(1)?,
+                before: row.try_get(2)?,
+                after: row.try_get(3)?,
+                quantity: row.try_get(4)?,
+                note: row.try_get(5)?,
+            })
+        })
+        .collect()
+}
+
+/// Held usage that a correction concerns: its id, the reason it was held for, its quantity.
+pub type HeldUsage = (Uuid, String, String);
+
+/// Sends held usage back to the outbox, or gives it up ([`Verb::WriteOff`]).
+///
+/// # Errors
+/// As [`correct`].
+pub async fn correct_held(database: &Database, verb: Verb, filter: &Value, decider: Decider<'_>, dry_run: bool) -> Result<Vec<HeldUsage>, Error> {
+    let client = database.client().await?;
+    let function = if verb == Verb::WriteOff { "write_off_held" } else { "retry_held" };
+    let sql = format!("select usage_id, reason, quantity::text from postmeter.{function}($1, $2, $3, $4)");
+    let rows = client
+        .query_typed(&sql, &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)])
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
+/// A person says whether an unknown remittance was billed; returns the status.
+///
+/// # Errors
+/// [`Error::Refused`]: there is nothing to resolve (PM034) or no such remittance (PM033).
+pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: Decider<'_>) -> Result<String, Error> {
+    let client = database.client().await?;
+    let rows = client
+        .query_typed(
+            "select postmeter.resolve_unknown($1, $2, $3, $4)",
+            &[(&delivery, Type::INT8), (&billed, Type::BOOL), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)],
+        )
+        .await?;
+    Ok(rows.first().expect("a function returns one row").try_get(0)?)
+}
+
+/// Stops sending to a destination, or goes on.
+///
+/// # Errors
+/// [`Error::Refused`]: no such destination (PM033).
+pub async fn set_paused(database: &Database, destination: &str, paused: bool, decider: Decider<'_>) -> Result<(), Error> {
+    let client = database.client().await?;
+    let sql = if paused { "select postmeter.pause($1, $2, $3)" } else { "select postmeter.resume($1, $2, $3)" };
+    client
+        .query_typed(sql, &[(&destination, Type::TEXT), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)])
+        .await?;
+    Ok(())
+}
+

@@ -1,0 +1,118 @@
+//! What can go wrong between us and Postgres, by what a caller does about it.
+
+use tokio_postgres::error::{DbError, SqlState};
+
+/// An error of this crate; each variant asks for something else from the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Postgres refused the data or the operation by a rule of the schema: mend the input.
+    #[error("{0}")]
+    Refused(Refused),
+    /// A conflict with another transaction (serialization, deadlock, lock timeout): run it again.
+    #[error("the transaction met another one ({code}): {message}")]
+    Again {
+        /// SQLSTATE.
+        code: String,
+        /// The server's message.
+        message: String,
+    },
+    /// No connection, or it was lost: wait and try again.
+    #[error("the database cannot be reached: {0}")]
+    Away(String),
+    /// The schema is not the one this program knows.
+    #[error("{0}")]
+    Schema(String),
+    /// Anything else: a defect or a missing grant.
+    #[error("the database answered {code}: {message}")]
+    Unexpected {
+        /// SQLSTATE, or empty.
+        code: String,
+        /// The server's message.
+        message: String,
+    },
+}
+
+/// A refusal by a rule of the schema, with what names it. `docs/integrate.md` lists the codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// SQLSTATE: `PM001` to `PM0xx`, or a standard one of class 22 or 23.
+    pub code: String,
+    /// The field that is wrong.
+    pub field: Option<String>,
+    /// The rule's name.
+    pub constraint: Option<String>,
+    /// A sentence for people.
+    pub message: String,
+    /// What to do, where the schema says so.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
+    }
+}
+
+impl Error {
+    /// True when waiting and doing the same again may help.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Again { .. } | Self::Away(_))
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        error.as_db_error().map_or_else(|| without_sqlstate(&error), classify)
+    }
+}
+
+/// An error without a SQLSTATE is the connection's, unless the client could not make sense of a value.
+fn without_sqlstate(error: &tokio_postgres::Error) -> Error {
+    use std::error::Error as _;
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    let text = format!("{error}{source}");
+    if text.contains("deserializing") || text.contains("serializing") || text.contains("parameters") {
+        Error::Unexpected { code: String::new(), message: text }
+    } else {
+        Error::Away(text)
+    }
+}
+
+/// The one place that reads SQLSTATEs.
+fn classify(db: &DbError) -> Error {
+    let code = db.code().code().to_owned();
+    let message = db.message().to_owned();
+    let again = [
+        &SqlState::T_R_SERIALIZATION_FAILURE,
+        &SqlState::T_R_DEADLOCK_DETECTED,
+        &SqlState::LOCK_NOT_AVAILABLE,
+        &SqlState::QUERY_CANCELED,
+    ];
+    let away = ["08", "57P", "53", "58", "25006"];
+    if again.contains(&db.code()) {
+        Error::Again { code, message }
+    } else if away.iter().any(|class| code.starts_with(class)) {
+        Error::Away(format!("{message} ({code})"))
+    } else if ["PM", "22", "23"].iter().any(|class| code.starts_with(class)) {
+        Error::Refused(Refused {
+            code,
+            field: db.column().map(str::to_owned),
+            constraint: db.constraint().map(str::to_owned),
+            message,
+            hint: db.hint().map(str::to_owned),
+        })
+    } else {
+        Error::Unexpected { code, message }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            other => Self::Away(other.to_string()),
+        }
+    }
+}

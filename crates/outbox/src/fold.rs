@@ -1,0 +1,217 @@
+//! Fold: outbox entries become allocations to the open remittances of their hours.
+//!
+//! Only allocations are inserted; nothing is summed into a shared row, so a hot customer is no hot row. Everything is
+//! one transaction: an entry is in the outbox, or it is held, exempt or allocated; never neither, never both.
+
+mod plan;
+mod turns;
+
+use remittance::Reason;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error};
+use plan::{Entry, Plan, Target};
+pub use turns::Turns;
+
+const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
+const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
+const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
+const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
+const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
+const ALLOCATE: Query = query!(
+    "fold_allocate",
+    [UUID_ARRAY, INT4_ARRAY, INT8_ARRAY, INT8_ARRAY, INT4_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, INT8_ARRAY]
+);
+const HOLD: Query = query!(
+    "fold_hold",
+    [UUID_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
+);
+const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
+const RETURN: Query = query!("fold_return", [UUID_ARRAY]);
+
+/// Joins of thousands of rows without statistics: nested loops made a fold seventeen times slower (design §5).
+const BULK: &str = "set local enable_nestloop = off";
+/// Taking entries is index look-ups by shard, whatever the statistics say about a table that was empty a minute ago.
+const LOOK_UPS: &str = "set local enable_nestloop = on; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on";
+
+/// What a fold did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Entries taken from the outbox.
+    pub taken: usize,
+    /// Of these, allocated to a remittance.
+    pub allocated: usize,
+    /// Held by name.
+    pub held: usize,
+    /// Of exempt orgs.
+    pub exempt: usize,
+    /// Returned to the outbox because their hour was cut meanwhile; the next fold knows the target.
+    pub returned: usize,
+}
+
+/// Folds one batch. `turns` remembers which tenants come next; `most` bounds the batch, and with it memory.
+///
+/// # Errors
+/// As Postgres says; the transaction is rolled back and nothing has happened.
+pub async fn fold(database: &Database, turns: &mut Turns, most: usize) -> Result<Folded, Error> {
+    fold_with(database, turns, most, async || {}).await
+}
+
+/// [`fold`] with a pause between reading the targets and locking them, for tests of what may happen there.
+///
+/// # Errors
+/// As [`fold`].
+pub async fn fold_with(database: &Database, turns: &mut Turns, most: usize, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, LOOK_UPS).await?;
+    let share = turns.share(most);
+    let taken = tx
+        .rows(&TAKE, &[&turns.shards(), &turns.floors(), &i64::try_from(share).expect("small"), &i64::try_from(most).expect("small")])
+        .await?;
+    let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
+    drop(taken);
+    turns.took(&entries, share, most);
+    if entries.is_empty() {
+        return Ok(Folded::default());
+    }
+    tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
+    let mut plan = Plan::of(entries);
+    resolve(&tx, &mut plan).await?;
+    tx.batch(BULK).await?;
+    open(&tx, &mut plan).await?;
+    tx.batch("set local enable_nestloop = on").await?;
+    late(&tx, &mut plan).await?;
+    pause().await;
+    lock(&tx, &mut plan).await?;
+    let folded = write(&tx, &plan).await?;
+    tx.commit().await?;
+    Ok(folded)
+}
+
+fn read_entry(row: &Row) -> Result<Entry, Error> {
+    Ok(Entry {
+        usage: row.try_get("id")?,
+        shard: row.try_get("shard")?,
+        org: row.try_get("org")?,
+        product: row.try_get("product")?,
+        metric: row.try_get("metric")?,
+        account: row.try_get("account")?,
+        hour: row.try_get("hour")?,
+        quantity: row.try_get("quantity")?,
+    })
+}
+
+/// What the catalogue says about each kind of entry.
+async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let rows = tx
+        .rows(&RESOLVE, &[&plan.column(|k| &k.org), &plan.column(|k| &k.product), &plan.column(|k| &k.metric), &plan.column(|k| &k.account), &plan.column(|k| &k.hour)])
+        .await?;
+    for (row, kind) in rows.iter().zip(&mut plan.kinds) {
+        kind.destination = row.try_get("destination_id")?;
+        kind.target = if let Some(exemption) = row.try_get("exemption_id")? {
+            Target::Exempt(exemption)
+        } else if let Some(reason) = row.try_get::<_, Option<&str>>("reason")? {
+            Target::Held(reason.parse().map_err(|unknown: remittance::UnknownWord| Error::Schema(unknown.to_string()))?)
+        } else {
+            Target::Resolved { subscription: row.try_get("subscription_id")?, dimension: row.try_get("dimension_id")? }
+        };
+    }
+    Ok(())
+}
+
+/// Makes meters and open hours where they are missing, and reads where each kind would go.
+async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let resolved = plan.resolved();
+    if resolved.is_empty() {
+        return Ok(());
+    }
+    let subscriptions: Vec<i64> = resolved.iter().map(|r| r.subscription).collect();
+    let dimensions: Vec<i64> = resolved.iter().map(|r| r.dimension).collect();
+    let hours: Vec<jiff::Timestamp> = resolved.iter().map(|r| r.hour).collect();
+    for query in [&METERS, &METRICS, &OPEN] {
+        tx.run(query, &[&subscriptions, &dimensions, &hours]).await?;
+    }
+    for row in tx.rows(&TARGETS, &[&subscriptions, &dimensions, &hours]).await? {
+        let item = usize::try_from(row.try_get::<_, i64>("item")? - 1).expect("items count from one");
+        let resolved = &resolved[item];
+        let (meter, meter_metric) = (row.try_get("meter_id")?, row.try_get("meter_metric_id")?);
+        let delivery: Option<i64> = row.try_get("delivery_id")?;
+        plan.kinds[resolved.kind].target = match delivery {
+            Some(delivery) if row.try_get("is_open")? => {
+                Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
+            }
+            _ => Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension },
+        };
+    }
+    Ok(())
+}
+
+/// Finds another hour for what came too late for its own; locks meters, so it goes in their order.
+async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+    for kind in plan.late_in_order() {
+        let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
+        let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
+        let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
+        plan.kinds[kind].target = match delivery {
+            Some(delivery) => Target::Open { delivery, meter_metric, subscription, round: None },
+            None => Target::Held(Reason::TooLate),
+        };
+    }
+    Ok(())
+}
+
+/// Locks the remittances, shared and in order, and reads in a later statement which of them are still open.
+async fn lock(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let deliveries = plan.deliveries();
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    tx.run(&LOCK, &[&deliveries]).await?;
+    let mut open = std::collections::HashMap::new();
+    for row in tx.rows(&OPEN_STILL, &[&deliveries]).await? {
+        open.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i32>(1)?);
+    }
+    plan.keep_open(&open);
+    Ok(())
+}
+
+async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
+    let rows = plan.rows();
+    let folded = Folded {
+        taken: plan.entries.len(),
+        allocated: rows.allocated.usage.len(),
+        held: rows.held.usage.len(),
+        exempt: rows.exempt.0.len(),
+        returned: rows.returned.len(),
+    };
+    let a = &rows.allocated;
+    if !a.usage.is_empty() {
+        tx.run(&ALLOCATE, &[&a.usage, &a.destination, &a.delivery, &a.meter_metric, &a.round, &a.quantity, &a.hour, &a.subscription]).await?;
+    }
+    let h = &rows.held;
+    if !h.usage.is_empty() {
+        tx.run(&HOLD, &[&h.usage, &h.destination, &h.reason, &h.org, &h.product, &h.metric, &h.account, &h.quantity, &h.hour]).await?;
+    }
+    if !rows.exempt.0.is_empty() {
+        tx.run(&EXEMPT, &[&rows.exempt.0, &rows.exempt.1]).await?;
+    }
+    if !rows.returned.is_empty() {
+        tx.run(&RETURN, &[&rows.returned]).await?;
+    }
+    Ok(folded)
+}
+
+/// Puts one entry aside as poison: its handling killed workers.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn quarantine(database: &Database, usage: Uuid) -> Result<bool, Error> {
+    const QUARANTINE: Query = query!("fold_quarantine", [UUID]);
+    Ok(!database.one(&QUARANTINE, &[&usage]).await?.is_empty())
+}

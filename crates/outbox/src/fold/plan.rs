@@ -1,0 +1,219 @@
+//! What a fold is about to do: entries grouped by kind, and the target of each kind. No database here.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use remittance::Reason;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+/// An entry taken from the outbox.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub usage: Uuid,
+    pub shard: i16,
+    pub org: String,
+    pub product: String,
+    pub metric: String,
+    pub account: Option<String>,
+    pub hour: Timestamp,
+    pub quantity: Decimal,
+}
+
+/// Where entries of a kind go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Not looked up yet.
+    Unresolved,
+    /// The catalogue knows it.
+    Resolved { subscription: i64, dimension: i64 },
+    /// To this remittance, if it is still open once locked (then its round is known).
+    Open { delivery: i64, meter_metric: i64, subscription: i64, round: Option<i32> },
+    /// Its own hour was cut or can no longer be sent.
+    Late { meter: i64, meter_metric: i64, subscription: i64, dimension: i64 },
+    /// Nowhere for now.
+    Held(Reason),
+    /// Not billed here.
+    Exempt(i64),
+    /// Its hour was cut while we looked: back to the outbox.
+    Returned,
+}
+
+/// What all entries of a kind have in common.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub org: String,
+    pub product: String,
+    pub metric: String,
+    pub account: Option<String>,
+    pub hour: Timestamp,
+    pub destination: Option<i32>,
+    pub target: Target,
+}
+
+/// A kind that the catalogue knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resolved {
+    pub kind: usize,
+    pub subscription: i64,
+    pub dimension: i64,
+    pub hour: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Usage, quantity, and index of its kind.
+    pub entries: Vec<(Uuid, Decimal, usize)>,
+    pub kinds: Vec<Kind>,
+}
+
+/// Columns of allocations to insert.
+#[derive(Debug, Default)]
+pub(super) struct Allocated {
+    pub usage: Vec<Uuid>,
+    pub destination: Vec<i32>,
+    pub delivery: Vec<i64>,
+    pub meter_metric: Vec<i64>,
+    pub round: Vec<i32>,
+    pub quantity: Vec<Decimal>,
+    pub hour: Vec<Timestamp>,
+    pub subscription: Vec<i64>,
+}
+
+/// Columns of held usage to insert.
+#[derive(Debug, Default)]
+pub(super) struct HeldRows<'a> {
+    pub usage: Vec<Uuid>,
+    pub destination: Vec<Option<i32>>,
+    pub reason: Vec<&'static str>,
+    pub org: Vec<&'a str>,
+    pub product: Vec<&'a str>,
+    pub metric: Vec<&'a str>,
+    pub account: Vec<Option<&'a str>>,
+    pub quantity: Vec<Decimal>,
+    pub hour: Vec<Timestamp>,
+}
+
+/// Everything a fold writes.
+#[derive(Debug, Default)]
+pub(super) struct Rows<'a> {
+    pub allocated: Allocated,
+    pub held: HeldRows<'a>,
+    pub exempt: (Vec<Uuid>, Vec<i64>),
+    pub returned: Vec<Uuid>,
+}
+
+impl Plan {
+    /// Groups entries by what the catalogue and the calendar see of them.
+    pub fn of(taken: Vec<Entry>) -> Self {
+        let mut index: HashMap<(String, String, String, Option<String>, Timestamp), usize> = HashMap::new();
+        let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new() };
+        for entry in taken {
+            let Entry { usage, org, product, metric, account, hour, quantity, .. } = entry;
+            let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
+                let (org, product, metric, account, hour) = key.clone();
+                plan.kinds.push(Kind { org, product, metric, account, hour, destination: None, target: Target::Unresolved });
+                plan.kinds.len() - 1
+            });
+            plan.entries.push((usage, quantity, kind));
+        }
+        plan
+    }
+
+    /// One column of the kinds.
+    pub fn column<'a, T: ?Sized>(&'a self, field: impl Fn(&'a Kind) -> &'a T) -> Vec<&'a T> {
+        self.kinds.iter().map(field).collect()
+    }
+
+    pub fn resolved(&self) -> Vec<Resolved> {
+        let resolved = |(kind, k): (usize, &Kind)| match k.target {
+            Target::Resolved { subscription, dimension } => Some(Resolved { kind, subscription, dimension, hour: k.hour }),
+            _ => None,
+        };
+        self.kinds.iter().enumerate().filter_map(resolved).collect()
+    }
+
+    /// Indexes of late kinds, in the order of their meters.
+    pub fn late_in_order(&self) -> Vec<usize> {
+        let mut late: Vec<(i64, usize)> = self
+            .kinds
+            .iter()
+            .enumerate()
+            .filter_map(|(index, kind)| match kind.target {
+                Target::Late { meter, .. } => Some((meter, index)),
+                _ => None,
+            })
+            .collect();
+        late.sort_unstable();
+        late.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// The remittances to lock, in order.
+    pub fn deliveries(&self) -> Vec<i64> {
+        let mut deliveries: Vec<i64> = self
+            .kinds
+            .iter()
+            .filter_map(|kind| match kind.target {
+                Target::Open { delivery, .. } => Some(delivery),
+                _ => None,
+            })
+            .collect();
+        deliveries.sort_unstable();
+        deliveries.dedup();
+        deliveries
+    }
+
+    /// Takes over the rounds of what is still open; the rest goes back.
+    pub fn keep_open(&mut self, open: &HashMap<i64, i32>) {
+        for kind in &mut self.kinds {
+            if let Target::Open { delivery, round, .. } = &mut kind.target {
+                match open.get(delivery) {
+                    Some(known) => *round = Some(*known),
+                    None => kind.target = Target::Returned,
+                }
+            }
+        }
+    }
+
+    /// Everything to write.
+    pub fn rows(&self) -> Rows<'_> {
+        let mut rows = Rows::default();
+        for (usage, quantity, kind) in &self.entries {
+            let kind = &self.kinds[*kind];
+            match kind.target {
+                Target::Open { delivery, meter_metric, subscription, round } => {
+                    let a = &mut rows.allocated;
+                    a.usage.push(*usage);
+                    a.destination.push(kind.destination.expect("a resolved kind has a destination"));
+                    a.delivery.push(delivery);
+                    a.meter_metric.push(meter_metric);
+                    a.round.push(round.expect("an open remittance was locked"));
+                    a.quantity.push(*quantity);
+                    a.hour.push(kind.hour);
+                    a.subscription.push(subscription);
+                }
+                Target::Held(reason) => {
+                    let h = &mut rows.held;
+                    h.usage.push(*usage);
+                    h.destination.push(kind.destination);
+                    h.reason.push(reason.as_str());
+                    h.org.push(&kind.org);
+                    h.product.push(&kind.product);
+                    h.metric.push(&kind.metric);
+                    h.account.push(kind.account.as_deref());
+                    h.quantity.push(*quantity);
+                    h.hour.push(kind.hour);
+                }
+                Target::Exempt(exemption) => {
+                    rows.exempt.0.push(*usage);
+                    rows.exempt.1.push(exemption);
+                }
+                Target::Returned => rows.returned.push(*usage),
+                Target::Unresolved | Target::Resolved { .. } | Target::Late { .. } => {
+                    unreachable!("every kind has found its target before anything is written")
+                }
+            }
+        }
+        rows
+    }
+}

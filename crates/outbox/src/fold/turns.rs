@@ -1,0 +1,78 @@
+//! Whose turn it is: tenants in turn, and where to begin looking in each shard.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::plan::Entry;
+
+/// How many shards the outbox has (`outbox.shard`).
+const SHARDS: i16 = 1024;
+
+/// The scan floors are forgotten so often: ids are not made in the order of their commits, so what was committed late
+/// below a floor is found then.
+const FLOORS_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
+/// A worker's memory between folds: which shard comes next, and after which id to look in each. Dead entries of the past
+/// are not walked over again, even while somebody's snapshot keeps them.
+#[derive(Debug)]
+pub struct Turns {
+    first: i16,
+    full: usize,
+    floors: HashMap<i16, Uuid>,
+    forgotten_at: Instant,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { first: 0, full: 1, floors: HashMap::new(), forgotten_at: Instant::now() }
+    }
+}
+
+impl Turns {
+    /// Shards in the order of their turns.
+    pub(super) fn shards(&self) -> Vec<i16> {
+        (0..SHARDS).map(|n| (self.first + n) % SHARDS).collect()
+    }
+
+    /// Per shard of [`Self::shards`], the id after which to look.
+    pub(super) fn floors(&self) -> Vec<Uuid> {
+        self.shards().iter().map(|shard| self.floors.get(shard).copied().unwrap_or(Uuid::nil())).collect()
+    }
+
+    /// At most so many entries of one shard: always less than a whole fold, so that one tenant never fills it, and less
+    /// the more shards had their fill last time.
+    pub(super) fn share(&self, most: usize) -> usize {
+        (most / (self.full + 1)).max(16)
+    }
+
+    /// Remembers what was taken.
+    pub(super) fn took(&mut self, entries: &[Entry], share: usize, most: usize) {
+        let mut counts: HashMap<i16, (usize, Uuid)> = HashMap::new();
+        for entry in entries {
+            let (count, last) = counts.entry(entry.shard).or_insert((0, entry.usage));
+            *count += 1;
+            *last = (*last).max(entry.usage);
+        }
+        self.full = counts.values().filter(|(count, _)| *count >= share).count().max(1);
+        if entries.len() >= most {
+            // the shards after the last one served go first next time
+            let order = self.shards();
+            if let Some(last) = order.iter().rposition(|shard| counts.contains_key(shard)) {
+                self.first = (order[last] + 1) % SHARDS;
+            }
+        }
+        if self.forgotten_at.elapsed() >= FLOORS_FORGOTTEN_AFTER {
+            self.forget_floors();
+        } else {
+            self.floors.extend(counts.into_iter().map(|(shard, (_, last))| (shard, last)));
+        }
+    }
+
+    /// Looks everywhere again, next time.
+    pub fn forget_floors(&mut self) {
+        self.floors.clear();
+        self.forgotten_at = Instant::now();
+    }
+}

@@ -1,0 +1,85 @@
+//! Statements: one file of SQL each, named in its first line, with the types of its parameters.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
+
+use crate::Error;
+use crate::connect::Session;
+
+/// A statement from `sql/queries/` with its parameters' types, so that it can run prepared or, through a pooler in
+/// transaction mode, unprepared.
+pub(crate) struct Query {
+    pub(crate) sql: &'static str,
+    pub(crate) types: &'static [Type],
+}
+
+/// `query!("claim", [INT4, UUID])` is `sql/queries/claim.sql` with two parameters.
+macro_rules! query {
+    ($name:literal, [$($ty:ident),* $(,)?]) => {
+        $crate::query::Query {
+            sql: include_str!(concat!("../../../sql/queries/", $name, ".sql")),
+            types: &[$(tokio_postgres::types::Type::$ty),*],
+        }
+    };
+}
+pub(crate) use query;
+
+/// Parameters of a statement.
+pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A transaction that runs [`Query`]s the way its connection allows.
+pub(crate) struct Tx<'a> {
+    inner: deadpool_postgres::Transaction<'a>,
+    prepares: bool,
+}
+
+impl<'a> Tx<'a> {
+    /// Begins a transaction; `settings` are `set local` commands for the planner.
+    pub(crate) async fn begin(session: &'a mut Session, settings: &str) -> Result<Self, Error> {
+        let prepares = session.prepares;
+        let inner = session.client.transaction().await?;
+        // what a worker writes must survive a crash of the server, whatever the database's default is
+        inner.batch_execute(&format!("set local synchronous_commit = on; {settings}")).await?;
+        Ok(Self { inner, prepares })
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(crate) async fn rows(&self, query: &Query, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        if self.prepares {
+            let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
+            Ok(self.inner.query(&statement, params).await?)
+        } else {
+            Ok(self.inner.query_typed(query.sql, &typed(query, params)).await?)
+        }
+    }
+
+    /// Runs a statement for what it does; returns how many rows it wrote.
+    pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
+        if self.prepares {
+            let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
+            Ok(self.inner.execute(&statement, params).await?)
+        } else {
+            Ok(self.inner.execute_typed(query.sql, &typed(query, params)).await?)
+        }
+    }
+
+    /// Runs commands without parameters.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
+        Ok(self.inner.batch_execute(sql).await?)
+    }
+
+    /// The transaction itself, for the doors that take the caller's own.
+    pub(crate) fn plain(&self) -> &Transaction<'a> {
+        &self.inner
+    }
+
+    /// Commits.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        Ok(self.inner.commit().await?)
+    }
+}
+
+fn typed<'a>(query: &Query, params: Params<'a>) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    debug_assert_eq!(query.types.len(), params.len(), "{}", query.sql.lines().next().unwrap_or_default());
+    params.iter().copied().zip(query.types.iter().cloned()).collect()
+}

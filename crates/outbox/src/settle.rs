@@ -1,0 +1,187 @@
+//! Settle: writes outcomes and moves statuses, in one transaction, fenced by the attempt.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use remittance::{Answer, Next, Policy, Reason, Standing, decide};
+use uuid::Uuid;
+
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error};
+
+const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);
+const WRITE: Query = query!(
+    "settle_write",
+    [
+        UUID_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, TEXT_ARRAY, FLOAT8_ARRAY, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY, FLOAT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, FLOAT8_ARRAY, INT4_ARRAY, INT4_ARRAY, UUID
+    ]
+);
+
+/// Settling goes by primary keys, whatever statistics say.
+const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
+                       set local enable_mergejoin = off";
+
+/// A delivery that was in the hands of so many dying workers is poison: once with others, then alone.
+pub const DEATHS_MAX: i32 = 3;
+
+/// An answer to one attempt, on its way into the ledger.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The delivery.
+    pub delivery: i64,
+    /// The attempt.
+    pub attempt: Uuid,
+    /// Records in the call.
+    pub batch: u32,
+    /// What was answered.
+    pub answer: Answer,
+    /// How long the call took.
+    pub took: Duration,
+    /// The worker died with it in hand.
+    pub is_death: bool,
+}
+
+/// What a settlement did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Deliveries whose status moved.
+    pub moved: i64,
+    /// Outcomes kept as late evidence: the claim was no longer ours.
+    pub late: i64,
+}
+
+/// Settles answers; `policy` tells the policy of a destination.
+///
+/// # Errors
+/// As Postgres says; nothing is written then, and the same settlement can be tried again.
+pub async fn settle(database: &Database, worker: Uuid, answers: &[Settlement], policy: &(dyn Fn(i32) -> Policy + Sync)) -> Result<Settled, Error> {
+    if answers.is_empty() {
+        return Ok(Settled::default());
+    }
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, PLANNER).await?;
+    let ids: Vec<i64> = answers.iter().map(|a| a.delivery).collect();
+    let mut standings = HashMap::with_capacity(ids.len());
+    for row in tx.rows(&LOCK, &[&ids]).await? {
+        let id: i64 = row.try_get("id")?;
+        let standing = Held {
+            attempt: row.try_get("attempt_id")?,
+            destination: row.try_get("destination_id")?,
+            deaths: row.try_get("deaths")?,
+            now: row.try_get("now")?,
+            standing: Standing {
+                maybe_billed: row.try_get("maybe_billed")?,
+                maybe_since: row.try_get("maybe_since")?,
+                tries: u32::try_from(row.try_get::<_, i32>("tries")?).unwrap_or_default(),
+                batch: 1,
+                deadline: row.try_get("deadline")?,
+                seed: id.unsigned_abs(),
+            },
+        };
+        standings.insert(id, standing);
+    }
+    let mut columns = Columns::default();
+    for answer in answers {
+        columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, policy)));
+    }
+    let settled = columns.write(&tx, worker).await?;
+    tx.commit().await?;
+    Ok(settled)
+}
+
+/// A delivery as it was locked.
+struct Held {
+    attempt: Option<Uuid>,
+    destination: i32,
+    deaths: i32,
+    now: Timestamp,
+    standing: Standing,
+}
+
+impl Held {
+    /// What becomes of it, and its deaths; `None` if the claim is no longer ours.
+    fn next(&self, settlement: &Settlement, policy: &(dyn Fn(i32) -> Policy + Sync)) -> Option<(Next, i32)> {
+        if self.attempt != Some(settlement.attempt) {
+            return None;
+        }
+        let standing = Standing { batch: settlement.batch, ..self.standing };
+        let next = decide(&standing, &settlement.answer.outcome, &policy(self.destination), self.now);
+        if !settlement.is_death {
+            return Some((next, 0));
+        }
+        let deaths = self.deaths + 1;
+        if deaths < DEATHS_MAX {
+            return Some((next, deaths));
+        }
+        Some((Next { status: remittance::Status::Held, reason: Some(Reason::Poison), ..next }, deaths))
+    }
+}
+
+/// One array per column of `settle_write`.
+#[derive(Default)]
+struct Columns<'a> {
+    attempt: Vec<Uuid>,
+    delivery: Vec<i64>,
+    outcome: Vec<&'static str>,
+    code: Vec<Option<&'a str>>,
+    is_try: Vec<bool>,
+    shown: Vec<Option<String>>,
+    retry_ms: Vec<Option<f64>>,
+    receipt: Vec<Option<&'a str>>,
+    http_status: Vec<Option<i32>>,
+    request_id: Vec<Option<&'a str>>,
+    excerpt: Vec<Option<&'a str>>,
+    duration_ms: Vec<f64>,
+    status: Vec<Option<&'static str>>,
+    reason: Vec<Option<&'static str>>,
+    maybe_billed: Vec<bool>,
+    delay_ms: Vec<Option<f64>>,
+    batch_limit: Vec<Option<i32>>,
+    deaths: Vec<i32>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, settlement: &'a Settlement, next: Option<(Next, i32)>) {
+        let answer = &settlement.answer;
+        let retry_after = match &answer.outcome {
+            remittance::Outcome::Throttled { after } => *after,
+            _ => None,
+        };
+        self.attempt.push(settlement.attempt);
+        self.delivery.push(settlement.delivery);
+        self.outcome.push(answer.outcome.as_str());
+        self.code.push(answer.outcome.code());
+        self.is_try.push(next.is_some_and(|(next, _)| next.is_try));
+        self.shown.push(answer.outcome.shown().map(|shown| shown.to_string()));
+        self.retry_ms.push(retry_after.map(|after| after.as_secs_f64() * 1000.0));
+        self.receipt.push(answer.receipt.as_deref());
+        self.http_status.push(answer.http_status.map(i32::from));
+        self.request_id.push(answer.request_id.as_deref());
+        self.excerpt.push(answer.excerpt.as_deref());
+        self.duration_ms.push(settlement.took.as_secs_f64() * 1000.0);
+        self.status.push(next.map(|(next, _)| next.status.as_str()));
+        self.reason.push(next.and_then(|(next, _)| next.reason.map(Reason::as_str)));
+        self.maybe_billed.push(next.is_some_and(|(next, _)| next.maybe_billed));
+        self.delay_ms.push(next.and_then(|(next, _)| next.delay.map(|delay| delay.as_secs_f64() * 1000.0)));
+        self.batch_limit.push(next.and_then(|(next, _)| next.batch_limit.and_then(|limit| i32::try_from(limit).ok())));
+        self.deaths.push(next.map_or(0, |(_, deaths)| deaths));
+    }
+
+    async fn write(&self, tx: &Tx<'_>, worker: Uuid) -> Result<Settled, Error> {
+        let rows = tx
+            .rows(
+                &WRITE,
+                &[
+                    &self.attempt, &self.delivery, &self.outcome, &self.code, &self.is_try, &self.shown, &self.retry_ms,
+                    &self.receipt, &self.http_status, &self.request_id, &self.excerpt, &self.duration_ms, &self.status,
+                    &self.reason, &self.maybe_billed, &self.delay_ms, &self.batch_limit, &self.deaths, &worker,
+                ],
+            )
+            .await?;
+        let row = rows.first().expect("counts are one row");
+        let (moved, given): (i64, i64) = (row.try_get("moved")?, row.try_get("given")?);
+        Ok(Settled { moved, late: given - moved })
+    }
+}

@@ -1,0 +1,230 @@
+//! Claim and submit, per destination: bounded calls, none without a lease, none without a recorded intent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use marketplaces::{Marketplace, Parcel};
+use outbox::claim::{Claim, Floor};
+use outbox::settle::Settlement;
+use remittance::{Answer, Outcome};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Worker;
+use crate::breaker::Passage;
+use crate::directory::Served;
+use crate::settler::Answers;
+
+/// A lease shorter than this starts no call: the answer could not be written down as ours.
+const LEASE_NEEDED: Duration = Duration::from_millis(1500);
+
+/// How often the queue is looked at from its beginning: rows enter it below the floor too.
+const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
+
+/// Where a destination's loop stands.
+pub struct Dispatch {
+    permits: Arc<Semaphore>,
+    floor: Floor,
+    floor_since: Instant,
+    calls: TaskTracker,
+}
+
+impl Dispatch {
+    pub fn new(in_flight_max: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(in_flight_max)), floor: Floor::START, floor_since: Instant::now(), calls: TaskTracker::new() }
+    }
+
+    /// Waits until every call has ended.
+    pub async fn drained(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+        self.calls.reopen();
+    }
+}
+
+impl Worker {
+    /// Claims what is due at a destination, as much as permits allow, and starts the calls; returns how many deliveries.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub(crate) async fn dispatch(self: &Arc<Self>, served: &Arc<Served>, state: &mut Dispatch, answers: &Answers, stop: &CancellationToken) -> Result<usize, outbox::Error> {
+        let destination = &served.destination;
+        let passage = served.breaker.passage(Instant::now());
+        if destination.paused || served.marketplace.is_err() || matches!(passage, Passage::Closed(_)) || self.lease.remaining() < LEASE_NEEDED {
+            return Ok(0);
+        }
+        let Ok(permit) = Arc::clone(&state.permits).acquire_owned().await else { return Ok(0) };
+        let mut permits = vec![permit];
+        while passage == Passage::Free
+            && let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        if stop.is_cancelled() {
+            return Ok(0);
+        }
+        if state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
+            (state.floor, state.floor_since) = (Floor::START, Instant::now());
+        }
+        let most = i64::try_from(permits.len()).unwrap_or(1) * i64::from(destination.records_max);
+        let claims = outbox::claim::claim(&self.database, destination.id, self.id, most, destination.limits(), &mut state.floor).await?;
+        if claims.is_empty() {
+            state.floor = Floor::START;
+            return Ok(0);
+        }
+        let count = claims.len();
+        self.hands.take(claims.iter().map(|claim| claim.attempt));
+        self.crash.point("after_claim");
+        let calls = by_call(claims);
+        let slots = self.slots(served, calls.len()).await;
+        for (index, call) in calls.into_iter().enumerate() {
+            // a claim can give more calls than permits (small groups): the rest waits for its turn in its own task
+            let permit = permits.pop();
+            let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
+            let (worker, served, answers, all_permits, stop) =
+                (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
+            state.calls.spawn(async move {
+                worker.call(&served, call, permit, &all_permits, start_at, &stop, &answers).await;
+            });
+        }
+        Ok(count)
+    }
+
+    /// When the calls may start, by the quota. If the quota cannot be asked, they wait for no slot: they are claimed
+    /// already, and a throttled answer costs nothing but the call.
+    async fn slots(&self, served: &Served, calls: usize) -> Option<(Instant, Duration)> {
+        if !served.destination.is_limited || served.destination.dry_run {
+            return None;
+        }
+        let calls = i32::try_from(calls).unwrap_or(i32::MAX);
+        match outbox::maintain::take_slots(&self.database, served.destination.quota, calls).await {
+            Ok(slots) => slots.map(|slots| {
+                let wait = Duration::from_secs_f64(slots.first_ms.max(0.0) / 1000.0);
+                (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "could not take slots of the quota");
+                None
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the life of one call in one place")]
+    async fn call(&self, served: &Served, claims: Vec<Claim>, permit: Option<OwnedSemaphorePermit>, permits: &Arc<Semaphore>, start_at: Option<Instant>, stop: &CancellationToken, answers: &Answers) {
+        let shared = self.alone.read().await;
+        let permit = match permit {
+            Some(permit) => Some(permit),
+            None => Arc::clone(permits).acquire_owned().await.ok(),
+        };
+        if let Some(start_at) = start_at {
+            tokio::select! {
+                () = tokio::time::sleep_until(start_at.into()) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        let settlements = if stop.is_cancelled() { hand_back(claims) } else { self.submit(served, claims).await };
+        drop(permit);
+        drop(shared);
+        // the receiver lives until every call has ended
+        let _ = answers.send(settlements).await;
+    }
+
+    /// One call: no transaction, no connection held.
+    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>) -> Vec<Settlement> {
+        let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.is_late);
+        let mut settlements: Vec<_> = late
+            .into_iter()
+            .map(|claim| settlement(&claim, 1, Answer::bare(Outcome::TooOld { code: "deadline".to_owned() }), Duration::ZERO))
+            .collect();
+        if timely.is_empty() {
+            return settlements;
+        }
+        let batch = u32::try_from(timely.len()).unwrap_or(u32::MAX);
+        let remaining = self.lease.remaining();
+        let started = Instant::now();
+        let made = match &served.marketplace {
+            _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
+            _ if served.destination.dry_run => same_for(&timely, &Outcome::DryRun),
+            Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
+            Ok(marketplace) => {
+                // the call ends before the lease does, so that its answer is still ours to record
+                let timeout = served.destination.call_timeout.min(remaining - LEASE_NEEDED / 2);
+                self.make_call(marketplace.as_ref(), &timely, timeout).await
+            }
+        };
+        self.tell_breaker(served, &made);
+        let took = started.elapsed();
+        settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
+        settlements
+    }
+
+    async fn make_call(&self, marketplace: &dyn Marketplace, claims: &[Claim], timeout: Duration) -> Vec<Answer> {
+        let parcels: Vec<Parcel> = claims
+            .iter()
+            .map(|claim| Parcel {
+                body: claim.body.clone(),
+                batch_group: claim.batch_group.clone(),
+                quantity: claim.quantity,
+                idempotency_key: claim.idempotency_key,
+            })
+            .collect();
+        self.crash.point("before_call");
+        let answers = marketplace.submit(&parcels, timeout).await;
+        self.crash.point("after_call");
+        answers
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what the worker does")]
+    fn tell_breaker(&self, served: &Served, answers: &[Answer]) {
+        let fault = answers.iter().find(|answer| answer.outcome.is_destination_fault());
+        match fault {
+            Some(answer) => {
+                let grave = matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::NoCredentials { .. });
+                tracing::warn!(destination = served.destination.name, outcome = answer.outcome.as_str(), code = answer.outcome.code(), "the destination as a whole has a fault");
+                served.breaker.fault(Instant::now(), grave);
+            }
+            None => served.breaker.answered(),
+        }
+    }
+
+    /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub(crate) async fn dispatch_suspect(&self, served: &Served) -> Result<bool, outbox::Error> {
+        if served.destination.paused || matches!(served.breaker.passage(Instant::now()), Passage::Closed(_)) {
+            return Ok(false);
+        }
+        let _alone = self.alone.write().await;
+        let Some(claim) = outbox::claim::claim_suspect(&self.database, served.destination.id, self.id).await? else { return Ok(false) };
+        self.hands.take([claim.attempt]);
+        self.crash.point("after_claim");
+        let settlements = self.submit(served, vec![claim]).await;
+        self.settle(&settlements).await?;
+        Ok(true)
+    }
+}
+
+fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {
+    let mut calls: Vec<Vec<Claim>> = Vec::new();
+    for claim in claims {
+        match calls.last_mut() {
+            Some(call) if call[0].call == claim.call => call.push(claim),
+            _ => calls.push(vec![claim]),
+        }
+    }
+    calls
+}
+
+fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> Settlement {
+    Settlement { delivery: claim.delivery, attempt: claim.attempt, batch, answer, took, is_death: false }
+}
+
+fn same_for(claims: &[Claim], outcome: &Outcome) -> Vec<Answer> {
+    claims.iter().map(|_| Answer::bare(outcome.clone())).collect()
+}
+
+fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
+    claims.iter().map(|claim| settlement(claim, 1, Answer::bare(Outcome::HandedBack), Duration::ZERO)).collect()
+}

@@ -1,0 +1,158 @@
+//! The steps of a worker, one at a time.
+
+use std::sync::Arc;
+
+use outbox::cut::Cut;
+use outbox::fold::Folded;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::Dispatch;
+use crate::{Worker, WorkerError};
+
+/// What [`Worker::work`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// Entries folded.
+    pub folded: usize,
+    /// Hours cut.
+    pub cut: usize,
+    /// Deliveries claimed.
+    pub claimed: usize,
+}
+
+impl Worker {
+    /// Reads the catalogue again, and the identities of subscriptions that were written by SQL.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn reload(&self) -> Result<(), outbox::Error> {
+        self.directory.replace(outbox::catalogue::destinations(&self.database).await?);
+        for served in self.directory.all().values() {
+            if let Err(problem) = &served.marketplace {
+                tracing::error!(destination = served.destination.name, "cannot be served: {problem}");
+            }
+        }
+        let mut cured = false;
+        for unread in outbox::catalogue::unread(&self.database).await? {
+            if let Some(reading) = self.directory.read_identity(unread.destination, &unread.identity) {
+                outbox::catalogue::write_reading(&self.database, unread.id, &reading).await?;
+                cured = true;
+            }
+        }
+        if cured {
+            // its usage may come back with ids below the floors
+            self.turns.lock().await.forget_floors();
+        }
+        Ok(())
+    }
+
+    /// Folds one batch.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn fold(&self) -> Result<Folded, outbox::Error> {
+        let mut turns = self.turns.lock().await;
+        let folded = outbox::fold::fold_with(&self.database, &mut turns, self.options.fold_max, async || self.crash.point("in_fold")).await?;
+        if folded.returned > 0 {
+            turns.forget_floors();
+        }
+        if folded.taken > 0 {
+            self.crash.point("after_fold");
+        }
+        Ok(folded)
+    }
+
+    /// Cuts hours that are over.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn cut(&self) -> Result<Cut, outbox::Error> {
+        let freeze = |sum: &outbox::cut::Sum| {
+            self.crash.point("in_cut");
+            self.directory.freeze(sum)
+        };
+        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &self.directory.servable(), &freeze).await?;
+        if cut.forced > 0 {
+            tracing::warn!(hours = cut.forced, "cut hours while their usage was still arriving: their deadline is near");
+        }
+        if cut.due > 0 {
+            self.crash.point("after_cut");
+            self.wake.notify_waiters();
+        }
+        Ok(cut)
+    }
+
+    /// Claims, submits and settles what is due at every destination, once; returns how many deliveries.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn send(self: &Arc<Self>) -> Result<usize, outbox::Error> {
+        let mut claimed = 0;
+        let stop = CancellationToken::new();
+        for served in self.directory.all().values() {
+            let mut state = Dispatch::new(served.destination.in_flight_max);
+            let (answers, receiver) = mpsc::channel(1024);
+            claimed += self.dispatch(served, &mut state, &answers, &stop).await?;
+            drop(answers);
+            let mut receiver = receiver;
+            while let Some(batch) = receiver.recv().await {
+                self.settle(&batch).await?;
+            }
+            while self.dispatch_suspect(served).await? {
+                claimed += 1;
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Promotes what waited for its time, considers late evidence, opens hours for what is carried.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn maintain(&self) -> Result<(), outbox::Error> {
+        if outbox::maintain::promote(&self.database, 10_000).await? > 0 {
+            self.wake.notify_waiters();
+        }
+        while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
+        outbox::maintain::carry(&self.database, 1000).await?;
+        Ok(())
+    }
+
+    /// Takes over from dead workers.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn reap(&self) -> Result<usize, outbox::Error> {
+        let policy = |destination| self.directory.policy(destination);
+        let reaped = outbox::workers::reap(&self.database, self.id, &policy).await?;
+        for dead in &reaped {
+            tracing::warn!(worker = dead.name, attempts = dead.attempts, "took over from a worker whose lease was over");
+        }
+        if !reaped.is_empty() {
+            self.crash.point("in_reap");
+            self.wake.notify_waiters();
+        }
+        Ok(reaped.len())
+    }
+
+    /// Everything there is to do at this moment of the clock, until nothing is left: for tests and tools.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn work(self: &Arc<Self>) -> Result<Worked, WorkerError> {
+        let mut worked = Worked::default();
+        loop {
+            let before = worked;
+            self.beat().await?;
+            self.maintain().await?;
+            let folded = self.fold().await?;
+            worked.folded += folded.taken - folded.returned;
+            worked.cut += self.cut().await?.cut;
+            worked.claimed += self.send().await?;
+            if worked == before && folded.returned == 0 {
+                return Ok(worked);
+            }
+        }
+    }
+}

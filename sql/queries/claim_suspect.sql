@@ -1,0 +1,27 @@
+-- claim_suspect: takes one delivery that was in the hands of a dying worker, to send it alone.
+-- $1 destination, $2 worker. Only a worker with nothing else in its hands asks.
+with picked as materialized (
+    select q.delivery_id, q.deadline
+    from postmeter.due q
+    join postmeter.delivery d on d.id = q.delivery_id
+    where q.destination_id = $1 and d.status = 'due' and d.deaths > 0
+      and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
+    order by q.destination_id, q.deadline, q.delivery_id
+    limit 1
+    for update of q, d skip locked
+), gone as (
+    delete from postmeter.due q using picked p where q.delivery_id = p.delivery_id
+), intents as (
+    insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
+    select d.id, $1, postmeter.new_id(), $2, d.attempts + 1
+    from picked p join postmeter.delivery d on d.id = p.delivery_id
+    returning id, delivery_id, call_id
+), held as (
+    update postmeter.delivery d
+    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select postmeter.clock())
+    from intents i where d.id = i.delivery_id
+    returning d.id, d.attempt_id, i.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline
+)
+select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
+       h.deadline < postmeter.clock() as is_late
+from held h

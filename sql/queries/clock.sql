@@ -1,0 +1,2 @@
+-- clock: the time of decisions.
+select postmeter.clock()

@@ -1,0 +1,29 @@
+-- cut_candidates: open hours that may be cut now, at most one per meter, the oldest of each.
+-- $1 at most so many, $2 destinations that this worker can serve. Relies on open_hour_by_hour; one look at the outbox for all of them.
+with clock as materialized (
+    select postmeter.clock() as now
+), ready as materialized (
+    select d.id, d.destination_id, d.meter_id, d.hour, d.deadline - t.lead <= c.now as urgent
+    from clock c
+    cross join postmeter.open_hour o
+    join postmeter.delivery d on d.id = o.delivery_id
+    join postmeter.destination t on t.id = d.destination_id
+    where o.hour <= c.now - interval '1 hour' and o.destination_id = any ($2)
+      and ((d.hour + interval '1 hour' + t.grace <= c.now and d.opened_at + t.grace <= c.now)
+           or d.deadline - t.lead <= c.now)
+), waiting as materialized (
+    -- what a fold has locked is still visible here, so it counts
+    select distinct s.destination_id, s.buyer, w.used_at as hour
+    from (select distinct o.org, o.product, postmeter.hour_of(o.used_at) as used_at
+          from postmeter.outbox o, clock c
+          where o.used_at < postmeter.hour_of(c.now)) w
+    join postmeter.subscription s on s.org = w.org and s.product = w.product
+    where exists (select from ready)
+)
+select distinct on (r.meter_id) r.id, r.meter_id, r.urgent and w.buyer is not null as forced
+from ready r
+join postmeter.meter m on m.id = r.meter_id
+left join waiting w on w.destination_id = r.destination_id and w.buyer = m.buyer and w.hour = r.hour
+where r.urgent or w.buyer is null
+order by r.meter_id, r.hour
+limit $1

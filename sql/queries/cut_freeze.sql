@@ -1,0 +1,17 @@
+-- cut_freeze: writes what a cut froze and puts what is due into the queue.
+-- $1 deliveries, $2 statuses (due, nothing_due, held), $3 reasons, $4 quantities as text, $5 bodies, $6 batch groups, $7 keys.
+with cut as (
+    update postmeter.delivery d
+    set status = g.status, reason = g.reason, quantity = g.quantity::numeric, body = g.body, batch_group = g.batch_group,
+        idempotency_key = g.idempotency_key, round = d.round + 1,
+        cut_at = (select postmeter.clock()), changed_at = (select postmeter.clock())
+    from unnest($1, $2, $3, $4, $5, $6, $7) g(id, status, reason, quantity, body, batch_group, idempotency_key)
+    where d.id = g.id and d.status = 'open'
+    returning d.id, d.destination_id, d.deadline, d.status
+), closed as (
+    delete from postmeter.open_hour o using cut c where o.delivery_id = c.id
+), queued as (
+    insert into postmeter.due (delivery_id, destination_id, deadline)
+    select c.id, c.destination_id, c.deadline from cut c where c.status = 'due' order by c.id
+)
+select count(*) as cut from cut

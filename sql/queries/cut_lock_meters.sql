@@ -1,0 +1,15 @@
+-- cut_lock_meters: locks every meter that these remittances count on, in order of their numbers.
+-- $1 deliveries.
+select m.id
+from postmeter.meter m
+where m.id in (
+    select d.meter_id from postmeter.delivery d where d.id = any ($1)
+    union
+    select mm.meter_id
+    from postmeter.allocation a
+    join postmeter.delivery d on d.id = a.delivery_id and d.round = a.round
+    join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    where a.delivery_id = any ($1)
+)
+order by m.id
+for update

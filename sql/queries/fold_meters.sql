@@ -1,0 +1,16 @@
+-- fold_meters: makes the meters that a fold needs, in the order of their keys.
+-- $1 subscriptions, $2 dimensions, $3 hours. Relies on meter_destination_id_buyer_dimension_month_key.
+insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+select distinct on (1, 2, 3, 4)
+       s.destination_id, s.buyer, d.name, postmeter.month_of(g.hour, t.zone), d.rounding, d.decimals, d.month_end
+from unnest($1, $2, $3) g(subscription_id, dimension_id, hour)
+join postmeter.subscription s on s.id = g.subscription_id
+join postmeter.dimension d on d.id = g.dimension_id
+join postmeter.destination t on t.id = s.destination_id
+where not exists (
+    select from postmeter.meter m
+    where m.destination_id = s.destination_id and m.buyer = s.buyer and m.dimension = d.name
+      and m.month = postmeter.month_of(g.hour, t.zone)
+)
+order by 1, 2, 3, 4
+on conflict do nothing

@@ -1,0 +1,19 @@
+-- The roles of Postmeter. Run once per cluster, by a role that may create roles; harmless to run again.
+-- They cannot log in: grant them to the users that can.  e.g.  grant postmeter_producer to billing_service;
+
+do $$
+declare
+    role text;
+begin
+    foreach role in array array['migrator', 'producer', 'worker', 'operator', 'reader'] loop
+        if not exists (select from pg_roles where rolname = 'postmeter_' || role) then
+            execute format('create role %I nologin', 'postmeter_' || role);
+        end if;
+    end loop;
+end
+$$;
+comment on role postmeter_migrator is 'Owns the schema postmeter and applies its migrations.';
+comment on role postmeter_producer is 'Records usage and can do nothing else.';
+comment on role postmeter_worker is 'Folds, cuts, claims and settles; cannot change or delete evidence.';
+comment on role postmeter_operator is 'Reads, decides (retry, release, write off, resolve, pause) and edits the catalogue.';
+comment on role postmeter_reader is 'Reads the views and tables and can change nothing.';
