@@ -1,1 +1,5 @@
 //! suite
+
+mod aws_wire;
+mod embedded;
+mod moto;

@@ -1,1 +1,4 @@
 //! postmeter
+
+pub mod embedded;
+pub mod cli;

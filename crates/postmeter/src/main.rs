@@ -1,2 +1,8 @@
 //! The postmeter command.
-fn main() {}
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    postmeter::cli::main().await
+}

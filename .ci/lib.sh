@@ -1,0 +1,45 @@
+# Shared by the scripts beside it; to be sourced. They ask no questions and work from the top of the source tree.
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source it
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# A private Python of the tests, and the modules of their Node clients.
+readonly VENV=.tools/venv
+readonly NODE_CLIENTS=tests/node
+
+# Where fetched server binaries go; the same rule as in crates/postmeter/src/embedded/binaries.rs. Root's own cache
+# would be closed to the account that runs the server.
+if [ "$(id -u)" = 0 ]; then
+    CACHE=/var/cache/postmeter
+else
+    CACHE=${XDG_CACHE_HOME:-${HOME:?}/.cache}/postmeter
+fi
+readonly CACHE
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# Something that only some tests need could not be had; they skip by name when they run.
+skipped() { say "SKIPPED $1: $2"; }
+
+# Installs Debian packages when we are root; fails where that cannot be.
+apt_install() {
+    [ "$(id -u)" = 0 ] && have apt-get || return 1
+    say "installing $*"
+    apt_update
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# Once per script. Without a network the list at hand has to do.
+apt_update() {
+    [ -z "${apt_updated:-}" ] || return 0
+    apt_updated=1
+    apt-get update -qq >&2 || say "apt-get update failed; going on with the list at hand"
+}

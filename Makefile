@@ -1,0 +1,66 @@
+# Every target sets itself up, asks no questions, and is quick and offline the second time.
+
+CARGO ?= cargo
+POSTMETER = "$${CARGO_TARGET_DIR:-target}/debug/postmeter"
+
+# make test FILTER=claim
+FILTER ?=
+# make crash KILLS=500 SEED=7
+KILLS ?= 200
+SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo play test lint bench crash ci tools schema clean setup-build setup-postgres setup-python setup-node
+
+help: ## this list
+	@echo "Postmeter. Two commands to begin with: make demo, make test."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: build ## build, start a Postgres and a simulated marketplace, show usage travel from insert to accepted
+	@$(POSTMETER) demo
+
+play: build ## the same, kept running for you to try things on
+	@$(POSTMETER) play
+
+test: setup-build setup-postgres setup-python setup-node ## all tests; the last line counts them (FILTER=name for some)
+	@.ci/test $(FILTER)
+
+lint: setup-build setup-python ## formatting, clippy, shell scripts, licences
+	@.ci/lint
+
+bench: setup-build setup-postgres ## the benchmarks, beside graphile-worker where Node is at hand (long)
+	@.ci/setup-node tests/bench
+	$(CARGO) bench --locked -p tests --bench '*'
+
+crash: build ## the soak: KILLS workers killed at random moments, drawn from SEED (long)
+	POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
+		--ignored --nocapture --test-threads=1 soak
+
+ci: ## what a change must pass: lint and test
+	@.ci/run
+
+tools: setup-build setup-postgres setup-python setup-node ## install what the other targets need, and nothing else
+
+schema: build ## write sql/schema.sql and its documentation anew from the migrations
+	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema
+
+clean: ## remove what was built or installed below this directory
+	$(CARGO) clean
+	rm -rf .tools tests/node/node_modules tests/bench/node_modules
+
+.PHONY: build
+build: setup-build setup-postgres
+	$(CARGO) build --locked -p postmeter
+
+setup-build:
+	@.ci/setup-build
+
+setup-postgres:
+	@.ci/setup-postgres >/dev/null
+
+setup-python:
+	@.ci/setup-python
+
+setup-node:
+	@.ci/setup-node

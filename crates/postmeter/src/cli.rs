@@ -1,0 +1,110 @@
+//! The command line: one module per command.
+
+mod attempts;
+mod catalog;
+mod config;
+mod correct;
+mod demo;
+mod doctor;
+mod explain;
+mod import;
+mod migrate;
+mod output;
+mod simulator;
+mod status;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use config::{Config, GlobalArgs};
+
+/// Reports metered usage to cloud marketplaces, with Postgres alone.
+///
+/// A service records usage in its own transaction; workers fold it into hours, cut each hour when it is over, call the
+/// marketplace with an idempotency key, and record every attempt.
+#[derive(Debug, Parser)]
+#[command(name = "postmeter", version, max_term_width = 100, after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
+    3 done, but something needs a person (doctor, catalog, import with rejects); 4 the database cannot be reached.")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply the migrations (or show which are pending).
+    Migrate(migrate::Args),
+    /// Load, show or derive the catalogue: who buys what where, and how it is counted.
+    Catalog(catalog::Args),
+    /// Record usage from files.
+    Import(import::Args),
+    /// Run a worker until SIGTERM.
+    Worker(worker::Args),
+    /// What is where: backlog, oldest, by destination and status, at risk.
+    Status(status::Args),
+    /// Every attempt, with what was answered.
+    Attempts(attempts::Args),
+    /// Why a usage is billed or not: its whole way, and the arithmetic.
+    Explain(explain::Args),
+    /// Send dead letters again, with the same bytes and key.
+    Retry(correct::Args),
+    /// Give the quantity of dead letters back to their meters.
+    Release(correct::Args),
+    /// Give dead letters up.
+    WriteOff(correct::Args),
+    /// Say whether an unknown remittance was billed.
+    Resolve(correct::ResolveArgs),
+    /// Stop sending to a destination.
+    Pause(correct::PauseArgs),
+    /// Send to a destination again.
+    Resume(correct::PauseArgs),
+    /// Check everything an SRE would check.
+    Doctor(doctor::Args),
+    /// Run the simulated marketplaces.
+    Simulator(simulator::Args),
+    /// A virtual day from usage to accepted remittances, on an embedded Postgres; ends by itself.
+    Demo(demo::Args),
+}
+
+/// What every command gets.
+struct Context {
+    config: Config,
+    /// Output for programs.
+    json: bool,
+}
+
+/// Parses the command line and runs the command.
+pub async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = async {
+        let config = Config::load(&cli.global)?;
+        let context = Context { config, json: cli.global.json };
+        match cli.command {
+            Command::Migrate(args) => migrate::run(&context, args).await,
+            Command::Catalog(args) => catalog::run(&context, args).await,
+            Command::Import(args) => import::run(&context, args).await,
+            Command::Worker(args) => worker::run(&context, args).await,
+            Command::Status(args) => status::run(&context, args).await,
+            Command::Attempts(args) => attempts::run(&context, args).await,
+            Command::Explain(args) => explain::run(&context, args).await,
+            Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
+            Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
+            Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,
+            Command::Resolve(args) => correct::resolve(&context, args).await,
+            Command::Pause(args) => correct::pause(&context, true, args).await,
+            Command::Resume(args) => correct::pause(&context, false, args).await,
+            Command::Doctor(args) => doctor::run(&context, args).await,
+            Command::Simulator(args) => simulator::run(&context, args).await,
+            Command::Demo(args) => demo::run(&context, args).await,
+        }
+    }
+    .await;
+    match result {
+        Ok(code) => code,
+        Err(error) => output::failure(&error),
+    }
+}
