@@ -1,1 +1,8 @@
-//! support
+//! What the suite stands on: a fresh database per test on a real Postgres, a simulated marketplace over real HTTP, and
+//! a stage that puts a worker between them on one movable clock.
+
+mod database;
+mod stage;
+
+pub use database::TestDatabase;
+pub use stage::{Dimension, Stage, aws_with_test_keys, q, quick, t};

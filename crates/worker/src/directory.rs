@@ -24,13 +24,14 @@ pub struct Served {
 /// All of them, as last read.
 pub struct Directory {
     loopback_only: bool,
+    open: crate::Opener,
     served: RwLock<Arc<HashMap<i32, Arc<Served>>>>,
 }
 
 impl Directory {
     /// An empty directory. A test or demo database calls loopback addresses only.
-    pub fn new(loopback_only: bool) -> Self {
-        Self { loopback_only, served: RwLock::default() }
+    pub fn new(loopback_only: bool, open: crate::Opener) -> Self {
+        Self { loopback_only, open, served: RwLock::default() }
     }
 
     /// All destinations.
@@ -58,7 +59,7 @@ impl Directory {
     }
 
     fn open(&self, destination: &Destination) -> Result<Arc<dyn Marketplace>, String> {
-        let opened = marketplaces::open(&destination.kind, &destination.settings).map_err(|error| error.to_string())?;
+        let opened = (self.open)(&destination.kind, &destination.settings).map_err(|error| error.to_string())?;
         let host = opened.endpoint().host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if self.loopback_only && !is_loopback {

@@ -25,6 +25,9 @@ use directory::Directory;
 use hands::Hands;
 use lease::Lease;
 
+/// Opens a marketplace from a destination's kind and settings.
+pub type Opener = fn(&str, &serde_json::Value) -> Result<Arc<dyn marketplaces::Marketplace>, marketplaces::SettingsError>;
+
 /// What a worker needs to know beside the database.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -40,6 +43,8 @@ pub struct Options {
     pub cut_max: i64,
     /// How long a stopping worker waits for its calls before it leaves them to the reaper.
     pub stop_within: Duration,
+    /// Opens destinations; [`marketplaces::open`] unless credentials come from elsewhere.
+    pub open: Opener,
 }
 
 impl Default for Options {
@@ -51,6 +56,7 @@ impl Default for Options {
             fold_max: 20_000,
             cut_max: 500,
             stop_within: Duration::from_secs(25),
+            open: marketplaces::open,
         }
     }
 }
@@ -94,7 +100,7 @@ impl Worker {
         let worker = Self {
             id: Uuid::new_v4(),
             lease: Lease::new(options.lease),
-            directory: Directory::new(purpose != "production"),
+            directory: Directory::new(purpose != "production", options.open),
             hands: Hands::default(),
             crash,
             turns: Mutex::default(),

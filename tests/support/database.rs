@@ -1,0 +1,108 @@
+//! A fresh database per test, copied from a migrated template, on one cluster per test process.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use outbox::{Access, Database};
+use postmeter::embedded::{Cluster, Listen, Options};
+use tokio::sync::{Mutex, OnceCell};
+use tokio_postgres::{Client, NoTls};
+
+/// The cluster of this process. It is never dropped: its watchdog ends it with the process.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let settings = [("max_connections", "300"), ("shared_buffers", "256MB"), ("max_wal_size", "4GB"), ("log_min_messages", "warning")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Cluster::start(Options { settings, listen: Listen::FreePort, ..Options::default() }).expect("a Postgres to test against")
+    })
+}
+
+const TEMPLATE: &str = "postmeter_template";
+
+/// Copies of a template must not run side by side, nor beside a session on the template.
+static COPYING: Mutex<()> = Mutex::const_new(());
+
+async fn admin() -> Client {
+    connect("postgres").await
+}
+
+async fn connect(database: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&cluster().url(database), NoTls).await.expect("the test cluster answers");
+    tokio::spawn(connection);
+    client
+}
+
+async fn template() {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(|| async {
+        let admin = admin().await;
+        admin.batch_execute(outbox::migrate::ROLES).await.expect("roles");
+        admin.batch_execute(&format!("create database {TEMPLATE}")).await.expect("a template");
+        {
+            let database = Database::open(&Access::new(&cluster().url(TEMPLATE))).expect("a URL");
+            outbox::migrate::apply(&database).await.expect("the migrations apply");
+            let client = database.client().await.expect("a connection");
+            client.batch_execute("update postmeter.setting set purpose = 'test'").await.expect("a test database");
+        }
+        // the pool's connections end a moment after it is dropped
+        let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
+        while !admin.query(&end, &[]).await.expect("a list of sessions").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A database of one test's own.
+pub struct TestDatabase {
+    name: String,
+    /// As the worker sees it.
+    pub database: Database,
+    /// A connection for the test's own statements.
+    pub client: Client,
+}
+
+impl TestDatabase {
+    /// A fresh one, migrated, marked as test.
+    pub async fn fresh() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let _copying = COPYING.lock().await;
+        template().await;
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin().await.batch_execute(&format!("create database {name} template {TEMPLATE}")).await.expect("a copy of the template");
+        let database = Database::open(&Access::new(&cluster().url(&name))).expect("a URL");
+        let client = connect(&name).await;
+        Self { name, database, client }
+    }
+
+    /// An empty database without any schema.
+    pub async fn empty() -> Self {
+        let made = Self::fresh().await;
+        made.client.batch_execute("drop schema postmeter cascade").await.expect("an empty database");
+        made
+    }
+
+    /// Another connection.
+    pub async fn connect(&self) -> Client {
+        connect(&self.name).await
+    }
+
+    /// URL through the socket.
+    #[must_use]
+    pub fn url(&self) -> String {
+        cluster().url(&self.name)
+    }
+
+    /// URL through TCP on loopback, for clients of other languages.
+    #[must_use]
+    pub fn tcp_url(&self) -> String {
+        cluster().tcp_url(&self.name).expect("the test cluster listens on loopback")
+    }
+
+    /// Another pool, as another worker would have it.
+    #[must_use]
+    pub fn another(&self) -> Database {
+        Database::open(&Access::new(&self.url())).expect("a URL")
+    }
+}

@@ -1,0 +1,263 @@
+//! A stage: one database, one simulated AWS, one worker or more, one clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use marketplaces::aws::provider::SharedCredentialsProvider;
+use marketplaces::aws::{Aws, Credentials};
+use marketplaces::{Marketplace, SettingsError};
+use outbox::NewUsage;
+use remittance::Quantity;
+use serde_json::{Value, json};
+use simulator::{Clock, Running, Settings, Simulator};
+use tokio::net::TcpListener;
+use worker::{Options, Worker};
+
+use crate::TestDatabase;
+
+/// A point in time from RFC 3339; the seconds may be left out: `2024-09-18T10:05Z`.
+#[must_use]
+pub fn t(text: &str) -> Timestamp {
+    text.parse().expect("a time such as 2024-09-18T10:05Z")
+}
+
+/// A quantity.
+#[must_use]
+pub fn q(text: &str) -> Quantity {
+    text.parse().expect("a quantity")
+}
+
+/// AWS with keys that the simulator takes; the vendor's chain would look for an instance's.
+///
+/// # Errors
+/// As [`marketplaces::open`].
+pub fn aws_with_test_keys(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
+    if kind != "aws" {
+        return marketplaces::open(kind, settings);
+    }
+    let keys = Credentials::new("AKIDTEST", "a-secret-that-must-not-leak", None, None, "test");
+    Ok(Arc::new(Aws::open_with(settings, SharedCredentialsProvider::new(keys))?))
+}
+
+/// Options of a worker that waits for nothing.
+#[must_use]
+pub fn quick() -> Options {
+    Options { poll: Duration::from_millis(20), open: aws_with_test_keys, ..Options::default() }
+}
+
+/// A dimension to add to the catalogue; the defaults are the acceptance list's.
+#[derive(Debug, Clone, Copy)]
+pub struct Dimension<'a> {
+    /// Our metric; the product is `db`.
+    pub metric: &'a str,
+    /// Their name.
+    pub name: &'a str,
+    /// Billing units per metric unit.
+    pub factor: (i64, i64),
+    /// up, down or nearest.
+    pub rounding: &'a str,
+    /// Digits after the point.
+    pub decimals: i32,
+    /// `round_up` or drop.
+    pub month_end: &'a str,
+}
+
+impl Default for Dimension<'_> {
+    fn default() -> Self {
+        Self { metric: "cores", name: "cores", factor: (1, 1), rounding: "up", decimals: 0, month_end: "round_up" }
+    }
+}
+
+/// One database, one simulated AWS, one worker, one clock that stands still until it is moved.
+pub struct Stage {
+    /// The database.
+    pub db: TestDatabase,
+    /// The marketplace.
+    pub aws: Running,
+    /// The worker.
+    pub worker: Arc<Worker>,
+}
+
+impl Stage {
+    /// A stage in mid-month with one org, `acme`, that buys product `db` (metric `cores`, dimension `cores`) at
+    /// destination `aws`.
+    pub async fn new() -> Self {
+        let stage = Self::bare().await;
+        stage.dimension(Dimension::default()).await;
+        stage.subscribe("acme", "111122223333").await;
+        stage
+    }
+
+    /// A stage whose catalogue has a destination and nothing else.
+    pub async fn bare() -> Self {
+        let db = TestDatabase::fresh().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let now = t("2024-09-18T10:00:00Z");
+        let mut settings = Settings { clock: Clock::frozen_at(now), ..Settings::default() };
+        settings.aws.rate = None;
+        let aws = Simulator::start(listener, settings).expect("a simulator");
+        db.client.execute("update postmeter.setting set clock_frozen = $1", &[&now]).await.expect("a clock");
+        db.client
+            .execute(
+                "with q as (insert into postmeter.quota (name) values ('aws') returning id)
+                 insert into postmeter.destination (name, kind, settings, quota_id, age_limit, month_cutoff, closing_window, records_max, bytes_max)
+                 select 'aws', 'aws', $1, q.id, '24 hours', '6 hours', '1 hour', 25, 900000 from q",
+                &[&json!({"region": "us-east-1", "endpoint": aws.url()})],
+            )
+            .await
+            .expect("a destination");
+        let worker = Worker::start(db.another(), quick()).await.expect("a worker");
+        Self { db, aws, worker }
+    }
+
+    /// Another worker on the same database.
+    pub async fn another_worker(&self) -> Arc<Worker> {
+        Worker::start(self.db.another(), quick()).await.expect("a worker")
+    }
+
+    /// Runs SQL; panics with the message.
+    pub async fn sql(&self, sql: &str) {
+        self.db.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", message(&error)));
+    }
+
+    /// Adds a dimension of product `db`.
+    pub async fn dimension(&self, dimension: Dimension<'_>) {
+        self.db
+            .client
+            .execute(
+                "insert into postmeter.dimension (destination_id, product, metric, name, factor_numerator, factor_denominator, rounding, decimals, month_end)
+                 select id, 'db', $1, $2, $3, $4, $5, $6, $7 from postmeter.destination where name = 'aws'",
+                &[&dimension.metric, &dimension.name, &dimension.factor.0, &dimension.factor.1, &dimension.rounding, &dimension.decimals, &dimension.month_end],
+            )
+            .await
+            .expect("a dimension");
+    }
+
+    /// Subscribes an org to product `db` under an AWS account, since ever.
+    pub async fn subscribe(&self, org: &str, account: &str) {
+        self.subscribe_for(org, account, "2024-01-01T00:00:00Z", None).await;
+    }
+
+    /// Subscribes an org to product `db` for a time.
+    pub async fn subscribe_for(&self, org: &str, account: &str, from: &str, until: Option<&str>) {
+        self.db
+            .client
+            .execute(
+                "insert into postmeter.subscription (org, product, destination_id, identity, valid_from, valid_until)
+                 select $1, 'db', id, $2, $3, $4 from postmeter.destination where name = 'aws'",
+                &[&org, &json!({"product_code": "prod-db", "customer_aws_account_id": account}), &t(from), &until.map(t)],
+            )
+            .await
+            .expect("a subscription");
+        self.worker.reload().await.expect("the catalogue");
+    }
+
+    /// Moves every clock.
+    pub async fn at(&self, time: &str) {
+        let now = t(time);
+        self.db.client.execute("update postmeter.setting set clock_frozen = $1", &[&now]).await.expect("the clock moves");
+        self.aws.set_clock(Clock::frozen_at(now));
+    }
+
+    /// Records usage of org `acme`, metric `cores`.
+    pub async fn use_cores(&self, event_id: &str, quantity: &str, used_at: &str) {
+        self.record(event_id, "acme", "cores", quantity, used_at).await;
+    }
+
+    /// Records usage of product `db`.
+    pub async fn record(&self, event_id: &str, org: &str, metric: &str, quantity: &str, used_at: &str) {
+        self.record_as(&NewUsage::new("billing", event_id, org, "db", metric, q(quantity), t(used_at))).await;
+    }
+
+    /// Records a correction of org `acme`, metric `cores`.
+    pub async fn correct(&self, event_id: &str, corrects: &str, quantity: &str, used_at: &str) {
+        let mut usage = NewUsage::new("billing", event_id, "acme", "db", "cores", q(quantity), t(used_at));
+        usage.corrects = Some(corrects.to_owned());
+        self.record_as(&usage).await;
+    }
+
+    /// Records a usage in a transaction of its own.
+    pub async fn record_as(&self, usage: &NewUsage) {
+        let mut client = self.db.connect().await;
+        let transaction = client.transaction().await.expect("a transaction");
+        outbox::record_usage(&transaction, usage).await.expect("recorded");
+        transaction.commit().await.expect("committed");
+    }
+
+    /// Lets the worker do everything there is to do now.
+    pub async fn work(&self) {
+        self.worker.work().await.expect("the worker works");
+    }
+
+    /// Moves the clock and lets the worker work.
+    pub async fn work_at(&self, time: &str) {
+        self.at(time).await;
+        self.work().await;
+    }
+
+    /// Works shortly before and at a time, so that hours which were over by then have been open for the grace and are cut.
+    pub async fn cut_at(&self, time: &str) {
+        let before = t(time) - jiff::SignedDuration::from_mins(6);
+        self.work_at(&before.to_string()).await;
+        self.work_at(time).await;
+    }
+
+    /// Folds only.
+    pub async fn fold(&self) {
+        while self.worker.fold().await.expect("the worker folds").taken > 0 {}
+    }
+
+    /// What the marketplace holds, as `hour quantity`, in order of hours.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<String> {
+        let mut record = self.aws.record();
+        record.sort_by_key(|accepted| (accepted.key.customer.clone(), accepted.key.dimension.clone(), accepted.key.hour));
+        record.iter().map(|a| format!("{} {}", a.key.hour.strftime("%dT%H"), a.quantity.normalize())).collect()
+    }
+
+    /// The status of every remittance, as `hour status quantity`, in order of hours.
+    pub async fn remittances(&self) -> Vec<String> {
+        self.column("select to_char(hour at time zone 'UTC', 'DD\"T\"HH24') || ' ' || status || coalesce(' ' || trim_scale(quantity), '') from postmeter.remittance order by hour, key").await
+    }
+
+    /// The first column of a query, as text.
+    pub async fn column(&self, sql: &str) -> Vec<String> {
+        let rows = self.db.client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {}", message(&error)));
+        rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect()
+    }
+
+    /// One value as text.
+    pub async fn value(&self, sql: &str) -> String {
+        self.column(sql).await.pop().unwrap_or_default()
+    }
+
+    /// The end of every test: the balance closes to zero, and the marketplace's own record is what our ledger says.
+    pub async fn close(self) {
+        let open = self
+            .column("select format('%s %s: %s', org, metric, difference) from postmeter.usage_balance where difference <> 0 or difference_usages <> 0
+                     union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0")
+            .await;
+        assert!(open.is_empty(), "the balance does not close: {open:?}");
+        let ours = self
+            .column("select r.key || ' ' || trim_scale(r.quantity) from postmeter.remittance r where r.status = 'accepted'")
+            .await;
+        let maybe = self.column("select key from postmeter.remittance where maybe_billed or status in ('in_flight', 'conflict')").await;
+        let mut theirs = Vec::new();
+        for accepted in self.aws.record() {
+            let key = &accepted.key;
+            let canonical = format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
+            let line = format!("{canonical} {}", accepted.quantity.normalize());
+            assert!(ours.contains(&line) || maybe.contains(&canonical), "they hold {line}, we do not know it: {ours:?}");
+            theirs.push(line);
+        }
+        for line in &ours {
+            assert!(theirs.contains(line), "we call {line} accepted, they do not hold it: {theirs:?}");
+        }
+    }
+}
+
+/// The server's message, where there is one.
+fn message(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{} ({})", db.message(), db.code().code()))
+}
