@@ -4,3 +4,5 @@ mod arithmetic;
 mod aws_wire;
 mod embedded;
 mod moto;
+mod sending;
+mod unknown;

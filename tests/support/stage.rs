@@ -8,10 +8,13 @@ use marketplaces::aws::provider::SharedCredentialsProvider;
 use marketplaces::aws::{Aws, Credentials};
 use marketplaces::{Marketplace, SettingsError};
 use outbox::NewUsage;
-use remittance::Quantity;
+use outbox::claim::{CallLimits, Claim, Floor};
+use outbox::settle::Settlement;
+use remittance::{Answer, Outcome, Policy, Quantity, RetrySchedule};
 use serde_json::{Value, json};
 use simulator::{Clock, Running, Settings, Simulator};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 use worker::{Options, Worker};
 
 use crate::TestDatabase;
@@ -201,6 +204,65 @@ impl Stage {
         let before = t(time) - jiff::SignedDuration::from_mins(6);
         self.work_at(&before.to_string()).await;
         self.work_at(time).await;
+    }
+
+    /// Folds and cuts, but sends nothing.
+    pub async fn cut_only(&self, time: &str) {
+        let before = t(time) - jiff::SignedDuration::from_mins(6);
+        self.at(&before.to_string()).await;
+        self.fold().await;
+        self.at(time).await;
+        self.fold().await;
+        while self.worker.cut().await.expect("the worker cuts").cut > 0 {}
+    }
+
+    /// Claims what is due in the name of a worker.
+    pub async fn claim_as(&self, worker: Uuid) -> Vec<Claim> {
+        let limits = CallLimits { records: 25, bytes: 900_000 };
+        let destination = self.destination().await;
+        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone()).await.expect("a claim")
+    }
+
+    /// Claims what was in the hands of a dying worker, in the name of another.
+    pub async fn claim_suspect_as(&self, worker: Uuid, delivery: &str) -> Vec<Claim> {
+        let claim = outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker).await.expect("a claim");
+        assert!(claim.iter().all(|claim| claim.delivery.to_string() == delivery));
+        claim.into_iter().collect()
+    }
+
+    /// Settles claims in the name of a worker.
+    pub async fn settle_as(&self, worker: Uuid, claims: &[Claim], outcome: Outcome) {
+        let answers: Vec<_> = claims
+            .iter()
+            .map(|claim| Settlement {
+                delivery: claim.delivery,
+                attempt: claim.attempt,
+                batch: u32::try_from(claims.len()).expect("few"),
+                answer: Answer::bare(outcome.clone()),
+                took: Duration::ZERO,
+                is_death: false,
+            })
+            .collect();
+        let policy = Policy { retry: RetrySchedule::default(), memory: None };
+        outbox::settle::settle(&self.db.database, worker, &answers, &|_| policy).await.expect("settled");
+    }
+
+    /// Lets the lease of a worker be over, and the others well for long enough to take over.
+    pub async fn end_lease_of(&self, worker: Uuid) {
+        // the server of a test has just started: leases count from then, so they are made short
+        self.sql(&format!(
+            "update postmeter.worker set lease = '1 second', lease_until = clock_timestamp() - interval '1 hour' where id = '{worker}';
+             update postmeter.worker set unbroken_since = clock_timestamp() - interval '1 hour' where id <> '{worker}'"
+        ))
+        .await;
+        let over = "select pg_postmaster_start_time() + interval '1 second' < clock_timestamp()";
+        while !self.db.client.query_one(over, &[]).await.expect("a clock").get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn destination(&self) -> i32 {
+        self.db.client.query_one("select id from postmeter.destination where name = 'aws'", &[]).await.expect("a destination").get(0)
     }
 
     /// Folds only.

@@ -1,0 +1,73 @@
+//! What all connections share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::bucket::Buckets;
+use crate::calls::CallLog;
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::record::Record;
+use crate::settings::Settings;
+
+/// One state behind one lock, so that a call is decided and recorded at one moment. Never held across an await.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    initial: Settings,
+    started: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) record: Record,
+    pub(crate) calls: CallLog,
+    pub(crate) faults: Faults,
+    pub(crate) buckets: Buckets,
+}
+
+impl State {
+    fn new(settings: Settings) -> State {
+        State {
+            clock: settings.clock,
+            settings,
+            record: Record::default(),
+            calls: CallLog::default(),
+            faults: Faults::default(),
+            buckets: Buckets::default(),
+        }
+    }
+
+    /// Puts new settings in force. Buckets fill up again, since a rate may have changed; the clock is moved only when
+    /// the settings moved it.
+    pub(crate) fn set(&mut self, settings: Settings) {
+        if settings.clock != self.settings.clock {
+            self.clock = settings.clock;
+        }
+        self.settings = settings;
+        self.buckets.clear();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings) -> Shared {
+        Shared { state: Mutex::new(State::new(settings.clone())), initial: settings, started: Instant::now() }
+    }
+
+    /// A panic elsewhere leaves the state as it was between two statements; a judge goes on with it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets everything, as if started anew with the first settings.
+    pub(crate) fn reset(&self) {
+        *self.lock() = State::new(self.initial.clone());
+    }
+
+    /// Microseconds of real time since the start.
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
