@@ -1,5 +1,4 @@
 //! AWS over real sockets: whatever a server does, each call ends in the right outcome, once, within its time.
-//!
 //! The servers here are a few lines of TCP each, so that they can do what no HTTP server would.
 
 use std::future::Future;
@@ -103,8 +102,7 @@ fn parcels(aws: &Aws, count: u64) -> Vec<Parcel> {
 async fn call(endpoint: &str, timeout: Duration) -> Answer {
     let aws = aws(endpoint);
     let mut answers = aws.submit(&parcels(&aws, 2), timeout).await;
-    assert_eq!(answers.len(), 2);
-    assert_eq!(answers[0].outcome, answers[1].outcome);
+    assert!(answers.len() == 2 && answers[0] == answers[1], "{answers:?}");
     answers.remove(0)
 }
 
@@ -242,11 +240,11 @@ async fn d8_a_slow_drip_ends_with_the_timeout() {
 
 #[tokio::test]
 async fn d8_heard_and_never_answered_is_unknown() {
-    let (endpoint, calls) = server(|mut stream| async move {
+    let heard = |mut stream| async move {
         request(&mut stream).await;
         tokio::time::sleep(AMPLE).await;
-    })
-    .await;
+    };
+    let (endpoint, calls) = server(heard).await;
     assert_eq!(call(&endpoint, SHORT).await.outcome, unknown("timeout"));
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
@@ -374,10 +372,9 @@ impl ProvideCredentials for Rotating {
 async fn d9_refused_credentials_are_fetched_anew() {
     let (endpoint, calls) = server(|mut stream| async move {
         let (head, body) = request(&mut stream).await;
-        let answer = match head.contains("credential=akid0/") {
-            true => http("400 Bad Request", "x-amzn-ErrorType: ExpiredTokenException\r\n", "{}"),
-            false => http("200 OK", "", &all_taken(&body)),
-        };
+        let expired = http("400 Bad Request", "x-amzn-ErrorType: ExpiredTokenException\r\n", "{}");
+        let taken = http("200 OK", "", &all_taken(&body));
+        let answer = if head.contains("credential=akid0/") { expired } else { taken };
         let _ = stream.write_all(answer.as_bytes()).await;
     })
     .await;
@@ -386,7 +383,6 @@ async fn d9_refused_credentials_are_fetched_anew() {
     let parcels = parcels(&aws, 1);
     let refused = aws.submit(&parcels, AMPLE).await.remove(0).outcome;
     assert_eq!(refused, Outcome::Unauthorised { code: "ExpiredTokenException".to_owned() });
-    assert!(refused.is_destination_fault());
     assert_eq!(calls.load(Ordering::SeqCst), 1, "not again within the call");
     for _ in 0..2 {
         assert_eq!(aws.submit(&parcels, AMPLE).await.remove(0).outcome, Outcome::Accepted);

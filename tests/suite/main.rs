@@ -2,7 +2,9 @@
 
 mod arithmetic;
 mod aws_wire;
+mod claims;
 mod embedded;
 mod moto;
+mod schema;
 mod sending;
 mod unknown;

@@ -3,8 +3,11 @@
 //! A batch goes in, one [`Answer`] per remittance comes out, in the same order. What a marketplace can and demands is
 //! data ([`Capabilities`]). No database here: whoever calls brings what was frozen and stores what was answered.
 
-mod aws;
+pub mod aws;
+mod evidence;
 mod registry;
+mod settings;
+mod transport;
 
 use std::future::Future;
 use std::pin::Pin;

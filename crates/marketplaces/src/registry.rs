@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::aws::{self, Aws};
 use crate::{Capabilities, Marketplace};
 
 /// Why a destination's settings cannot be used.
@@ -16,7 +17,7 @@ pub enum SettingsError {
         kind: String,
     },
     /// A setting is missing, unknown or malformed.
-    #[error("setting {field:?} of a {kind} destination: {problem}")]
+    #[error("setting {field:?} of destination kind {kind}: {problem}")]
     Setting {
         /// The destination's kind.
         kind: &'static str,
@@ -36,8 +37,10 @@ pub const fn kinds() -> &'static [&'static str] {
 /// The capabilities of a kind, for defaults in the catalogue; `None` for an unknown kind.
 #[must_use]
 pub fn capabilities(kind: &str) -> Option<Capabilities> {
-    let _ = kind;
-    None
+    match kind {
+        "aws" => Some(aws::capabilities()),
+        _ => None,
+    }
 }
 
 /// Opens a marketplace with a destination's settings (no secrets in them: they name a credentials profile at most).
@@ -45,6 +48,34 @@ pub fn capabilities(kind: &str) -> Option<Capabilities> {
 /// # Errors
 /// An unknown kind, or a setting by name.
 pub fn open(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
-    let _ = settings;
-    Err(SettingsError::UnknownKind { kind: kind.to_owned() })
+    match kind {
+        "aws" => Ok(Arc::new(Aws::open(settings)?)),
+        _ => Err(SettingsError::UnknownKind { kind: kind.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_capabilities_and_opens() {
+        for kind in kinds() {
+            assert!(capabilities(kind).is_some(), "{kind}");
+            // Without settings it may refuse, but never as unknown.
+            assert!(!matches!(open(kind, &json!({})), Err(SettingsError::UnknownKind { .. })), "{kind}");
+        }
+        assert!(capabilities("ibm").is_none());
+        let refused = open("ibm", &json!({})).err().map(|error| error.to_string());
+        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws"));
+    }
+
+    #[test]
+    fn d1_aws_opens_where_its_region_is() {
+        let aws = open("aws", &json!({ "region": "eu-central-1" })).expect("settings");
+        assert_eq!(aws.endpoint().as_str(), "https://metering.marketplace.eu-central-1.amazonaws.com/");
+        assert_eq!((aws.capabilities().records_max, aws.capabilities().memory), (25, None));
+    }
 }

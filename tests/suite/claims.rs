@@ -1,0 +1,103 @@
+//! Claims: in order of deadlines, each delivery in one worker's hands, at a price that the queue's length does not set.
+
+use std::collections::HashSet;
+
+use outbox::claim::{CallLimits, Floor, claim};
+use tests::Stage;
+use uuid::Uuid;
+
+const LIMITS: CallLimits = CallLimits { records: 25, bytes: 900_000 };
+
+/// Fills the queue with remittances whose deadlines are mixed.
+async fn queue(stage: &Stage, count: i64) {
+    stage
+        .sql(&format!(
+            "insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+             select id, 'aws/bulk', 'cores', '2024-09-01', 'up', 0, 'drop' from postmeter.destination;
+             insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, status, deadline, quantity, body, batch_group, idempotency_key, cut_at)
+             select m.destination_id, 'bulk/' || n, m.id, '1900-01-01 00:00Z'::timestamptz + n * interval '1 hour', '{{}}', 'db', 'due',
+                    '2024-09-19 00:00Z'::timestamptz + (n::bigint * 7919 % 86400) * interval '1 second', 1, '{{}}', 'product:p', gen_random_uuid(), now()
+             from postmeter.meter m, generate_series(1, {count}) n where m.buyer = 'aws/bulk';
+             insert into postmeter.due (delivery_id, destination_id, deadline)
+             select id, destination_id, deadline from postmeter.delivery where status = 'due'"
+        ))
+        .await;
+}
+
+async fn claimed(stage: &Stage, worker: Uuid, most: i64, floor: &mut Floor) -> Vec<outbox::claim::Claim> {
+    claim(&stage.db.database, 1, worker, most, LIMITS, floor).await.unwrap()
+}
+
+#[tokio::test]
+async fn f2_no_delivery_is_in_two_hands_at_once() {
+    let stage = Stage::bare().await;
+    queue(&stage, 2000).await;
+    let mut all = HashSet::new();
+    loop {
+        let mut floors = [Floor::START; 4];
+        let [a, b, c, d] = &mut floors;
+        let (w, x, y, z) = tokio::join!(
+            claimed(&stage, Uuid::new_v4(), 40, a),
+            claimed(&stage, Uuid::new_v4(), 40, b),
+            claimed(&stage, Uuid::new_v4(), 40, c),
+            claimed(&stage, Uuid::new_v4(), 40, d)
+        );
+        let round: Vec<_> = [w, x, y, z].into_iter().flatten().map(|claim| claim.delivery).collect();
+        if round.is_empty() {
+            break;
+        }
+        for delivery in round {
+            assert!(all.insert(delivery), "{delivery} was claimed twice");
+        }
+    }
+    assert_eq!(all.len(), 2000);
+    assert_eq!(stage.value("select count(*)::text from postmeter.attempt").await, "2000");
+}
+
+#[tokio::test]
+async fn the_earliest_deadline_goes_first() {
+    let stage = Stage::bare().await;
+    queue(&stage, 500).await;
+    let mut floor = Floor::START;
+    let mut order = Vec::new();
+    for _ in 0..10 {
+        let ids: Vec<i64> = claimed(&stage, Uuid::new_v4(), 50, &mut floor).await.iter().map(|claim| claim.delivery).collect();
+        let latest = "select extract(epoch from max(deadline))::bigint, extract(epoch from min(deadline))::bigint from postmeter.delivery where id = any ($1)";
+        let row = stage.db.client.query_one(latest, &[&ids]).await.unwrap();
+        order.push((row.get::<_, i64>(1), row.get::<_, i64>(0)));
+    }
+    assert!(order.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{order:?}");
+}
+
+#[tokio::test]
+async fn a_claim_reads_at_most_300_buffers_of_a_million_rows_whatever_the_statistics_say() {
+    let stage = Stage::bare().await;
+    stage.sql("alter table postmeter.due set (autovacuum_enabled = off); alter table postmeter.delivery set (autovacuum_enabled = off)").await;
+    stage.sql("analyze postmeter.due; analyze postmeter.delivery").await;
+    queue(&stage, 1_000_000).await;
+    let statistics_of_one = "update pg_class set reltuples = 1, relpages = 1 where oid in ('postmeter.due'::regclass, 'postmeter.delivery'::regclass)";
+    for (statistics, set) in [("0", "select"), ("1", statistics_of_one), ("a million", "analyze postmeter.due; analyze postmeter.delivery")] {
+        stage.sql(set).await;
+        let buffers = buffers_of_a_claim(&stage).await;
+        assert!(buffers <= 300, "a claim of 10 read {buffers} buffers with statistics of {statistics} rows");
+    }
+}
+
+/// Buffers that one claim of 10 touches, its writes included, as EXPLAIN counts them, with the settings that a claim runs under.
+async fn buffers_of_a_claim(stage: &Stage) -> i64 {
+    let sql = include_str!("../../sql/queries/claim.sql");
+    let sql = sql.replace("$1", "1").replace("$2", "gen_random_uuid()").replace("$3", "10").replace("$4", "'1970-01-01Z'::timestamptz");
+    let sql = sql.replace("$5", "0::bigint").replace("$6", "25").replace("$7", "900000");
+    let explain = format!(
+        "begin; set local jit = off; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+         explain (analyze, buffers, format json) {sql}; commit"
+    );
+    let messages = stage.db.client.simple_query(&explain).await.unwrap();
+    let json = messages.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    let plan: serde_json::Value = serde_json::from_str(&json.unwrap()).unwrap();
+    let count = |name: &str| plan[0]["Plan"][name].as_i64().unwrap_or_default();
+    count("Shared Hit Blocks") + count("Shared Read Blocks")
+}

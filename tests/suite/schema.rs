@@ -1,0 +1,171 @@
+//! The schema as a DBA finds it: whole, commented, planned as promised.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tests::TestDatabase;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn files(directory: &str, ending: &str) -> Vec<(String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir(root().join(directory))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Everything that makes a schema, one line each; monthly partitions are left out, they depend on the date.
+const FINGERPRINT: &str = "
+    with tables as (
+        select c.* from pg_class c where c.relnamespace = 'postmeter'::regnamespace and c.relname !~ '_[0-9]{6}(_|$)'
+    ), lines as (
+        select 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
+               || ' ' || a.attidentity || a.attgenerated || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' '
+               || coalesce(a.attacl::text, '') as line
+        from tables c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum where c.relkind in ('r', 'p', 'v')
+        union all
+        select 'table ' || c.relname || ' ' || c.relkind || ' ' || coalesce((select string_agg(x, ',' order by x) from unnest(c.relacl::text[]) x), '')
+               || coalesce(c.reloptions::text, '')
+        from tables c where c.relkind in ('r', 'p', 'v')
+        union all
+        select 'constraint ' || c.relname || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid)
+        from tables c join pg_constraint k on k.conrelid = c.oid
+        union all
+        select 'index ' || pg_get_indexdef(c.oid) from tables c where c.relkind in ('i', 'I')
+        union all
+        select 'view ' || c.relname || ' ' || pg_get_viewdef(c.oid) from tables c where c.relkind = 'v'
+        union all
+        select 'trigger ' || pg_get_triggerdef(t.oid) from tables c join pg_trigger t on t.tgrelid = c.oid where not t.tgisinternal
+        union all
+        select 'function ' || p.oid::regprocedure || ' ' || case when p.prokind = 'a' then '' else pg_get_functiondef(p.oid) end
+               || coalesce((select string_agg(x, ',' order by x) from unnest(p.proacl::text[]) x), '')
+        from pg_proc p where p.pronamespace = 'postmeter'::regnamespace
+        union all
+        select 'comment ' || c.relname || '.' || d.objsubid || ' ' || d.description
+        from tables c join pg_description d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass
+        union all
+        select 'comment ' || p.oid::regprocedure || ' ' || d.description
+        from pg_proc p join pg_description d on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass
+        where p.pronamespace = 'postmeter'::regnamespace
+    )
+    select line from lines order by line";
+
+async fn fingerprint(database: &TestDatabase) -> Vec<String> {
+    let rows = database.client.query(FINGERPRINT, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// `pg_dump` of a migrated database, without what differs between its versions and between months.
+fn dumped(url: &str) -> Option<String> {
+    let binaries = postmeter::embedded::Binaries::find().ok()?;
+    let dump = Command::new(binaries.program("pg_dump"))
+        .args(["--schema-only", "--schema=postmeter", "--no-owner", "--exclude-table=postmeter.*_20[0-9][0-9][01][0-9]", url])
+        .output()
+        .ok()?;
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let text = String::from_utf8(dump.stdout).unwrap();
+    let mut kept = String::from(
+        "-- The whole schema, as the migrations make it: to read, to compare, or to load into an empty database after roles.sql.\n\
+         -- Written by `make schema`; a test proves that it equals the migrations.\n",
+    );
+    let noise = |line: &&str| !line.starts_with("--") && !line.starts_with("\\") && !line.starts_with("SET default_") && !line.starts_with("SET transaction");
+    let mut blank = false;
+    for line in text.lines().filter(noise) {
+        if !(blank && line.is_empty()) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        blank = line.is_empty();
+    }
+    kept.push_str("insert into postmeter.setting default values;\nselect postmeter.create_partitions(1);\ninsert into postmeter.migration (version, name) values\n");
+    let names: Vec<_> = outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
+    kept.push_str(&names.join(",\n"));
+    kept.push_str(";\n");
+    Some(kept)
+}
+
+#[tokio::test]
+async fn schema_sql_equals_the_migrations() {
+    let migrated = TestDatabase::fresh().await;
+    let path = root().join("sql/schema.sql");
+    if std::env::var_os("POSTMETER_BLESS").is_some() {
+        std::fs::write(&path, dumped(&migrated.url()).expect("pg_dump")).unwrap();
+    }
+    let loaded = TestDatabase::empty().await;
+    loaded.client.batch_execute(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
+    let (left, right) = (fingerprint(&migrated).await, fingerprint(&loaded).await);
+    let missing: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
+    let added: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
+    assert!(missing.is_empty() && added.is_empty(), "run `make schema`.\nonly in the migrations: {missing:#?}\nonly in schema.sql: {added:#?}");
+}
+
+#[tokio::test]
+async fn every_object_has_a_comment() {
+    let database = TestDatabase::fresh().await;
+    let bare = "
+        select c.relname || coalesce('.' || a.attname, '') from pg_class c
+        left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and not c.relispartition
+        where c.relnamespace = 'postmeter'::regnamespace and c.relkind in ('r', 'p', 'v')
+          and col_description(c.oid, coalesce(a.attnum, 0)) is null
+          and (a.attnum is not null or obj_description(c.oid, 'pg_class') is null)
+        union all
+        select c.relname from pg_class c where c.relnamespace = 'postmeter'::regnamespace and c.relkind in ('r', 'p', 'v') and obj_description(c.oid, 'pg_class') is null
+        union all
+        select p.oid::regprocedure::text from pg_proc p
+        where p.pronamespace = 'postmeter'::regnamespace and obj_description(p.oid, 'pg_proc') is null";
+    let rows = database.client.query(bare, &[]).await.unwrap();
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(names.is_empty(), "without COMMENT ON: {names:?}");
+}
+
+#[tokio::test]
+async fn every_query_is_labelled_used_and_fits_the_schema() {
+    let database = TestDatabase::fresh().await;
+    let mut code = String::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                code.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    for (name, sql) in files("sql/queries", ".sql") {
+        assert!(sql.starts_with(&format!("-- {name}: ")), "{name}.sql does not begin with its name and what it is for");
+        assert!(code.contains(&format!("query!(\"{name}\"")) || code.contains(&format!("query!(\n    \"{name}\"")), "nobody uses {name}.sql");
+        if let Err(error) = database.client.prepare(&sql).await {
+            let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
+            assert!(message.contains("could not determine data type") || message.contains("function unnest"), "{name}.sql: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn migrations_apply_once_and_a_foreign_one_is_refused() {
+    let database = TestDatabase::empty().await;
+    let applied = outbox::migrate::apply(&database.database).await.unwrap();
+    assert_eq!(applied.len(), outbox::migrate::MIGRATIONS.len());
+    assert!(outbox::migrate::apply(&database.database).await.unwrap().is_empty());
+    outbox::migrate::check(&database.database).await.unwrap();
+    database.client.execute("insert into postmeter.migration (version, name) values (9999, '9999_pre_future')", &[]).await.unwrap();
+    let refused = outbox::migrate::check(&database.database).await.unwrap_err().to_string();
+    assert!(refused.contains("9999_pre_future") && refused.contains("does not know"), "{refused}");
+}
+
+#[tokio::test]
+async fn two_migrators_at_once_apply_each_migration_once() {
+    let database = TestDatabase::empty().await;
+    let other = database.another();
+    let (one, two) = tokio::join!(outbox::migrate::apply(&database.database), outbox::migrate::apply(&other));
+    assert_eq!(one.unwrap().len() + two.unwrap().len(), outbox::migrate::MIGRATIONS.len());
+}
