@@ -3,7 +3,10 @@
 mod arithmetic;
 mod aws_wire;
 mod claims;
+mod docs;
 mod embedded;
+mod fleet;
+mod integrate;
 mod moto;
 mod schema;
 mod sending;

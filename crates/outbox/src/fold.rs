@@ -76,8 +76,9 @@ pub async fn fold_with(database: &Database, turns: &mut Turns, most: usize, paus
         .await?;
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
     drop(taken);
-    turns.took(&entries, share, most);
+    let took = turns::Took::of(&entries);
     if entries.is_empty() {
+        turns.took(took, share, most);
         return Ok(Folded::default());
     }
     tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
@@ -91,6 +92,8 @@ pub async fn fold_with(database: &Database, turns: &mut Turns, most: usize, paus
     lock(&tx, &mut plan).await?;
     let folded = write(&tx, &plan).await?;
     tx.commit().await?;
+    // only now: what a failed fold took is where it was
+    turns.took(took, share, most);
     Ok(folded)
 }
 

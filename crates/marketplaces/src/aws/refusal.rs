@@ -69,9 +69,11 @@ fn class(kind: &str) -> Option<Class> {
         // Not in the model: the guide's name, and AWS's common ones for input it does not even begin to work on.
         | "TooManyTagsException"
         | "ValidationException"
-        | "SerializationException" => Class::Record,
+        | "SerializationException"
+        // The call's product is one subscription's entry in the catalogue: it must not stop the seller's other products.
+        | "InvalidProductCodeException" => Class::Record,
         "TimestampOutOfBoundsException" => Class::Time,
-        "InvalidProductCodeException" | "DisabledApiException" => Class::Configuration,
+        "DisabledApiException" => Class::Configuration,
         "AccessDenied"
         | "AccessDeniedException"
         | "AuthFailure"
@@ -174,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn d9_invalid_product_code_stops_the_destination() {
-        stops_the_destination("InvalidProductCodeException");
+    fn d2_invalid_product_code_refuses_the_batch_and_no_other_product() {
+        refuses_the_batch("InvalidProductCodeException");
     }
 
     #[test]

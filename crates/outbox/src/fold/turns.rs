@@ -24,6 +24,25 @@ pub struct Turns {
     forgotten_at: Instant,
 }
 
+/// What a fold took, by shard: how many entries, and the last.
+#[derive(Debug)]
+pub(super) struct Took {
+    entries: usize,
+    shards: HashMap<i16, (usize, Uuid)>,
+}
+
+impl Took {
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        let mut shards: HashMap<i16, (usize, Uuid)> = HashMap::new();
+        for entry in entries {
+            let (count, last) = shards.entry(entry.shard).or_insert((0, entry.usage));
+            *count += 1;
+            *last = (*last).max(entry.usage);
+        }
+        Self { entries: entries.len(), shards }
+    }
+}
+
 impl Default for Turns {
     fn default() -> Self {
         Self { first: 0, full: 1, floors: HashMap::new(), forgotten_at: Instant::now() }
@@ -47,26 +66,20 @@ impl Turns {
         (most / (self.full + 1)).max(16)
     }
 
-    /// Remembers what was taken.
-    pub(super) fn took(&mut self, entries: &[Entry], share: usize, most: usize) {
-        let mut counts: HashMap<i16, (usize, Uuid)> = HashMap::new();
-        for entry in entries {
-            let (count, last) = counts.entry(entry.shard).or_insert((0, entry.usage));
-            *count += 1;
-            *last = (*last).max(entry.usage);
-        }
-        self.full = counts.values().filter(|(count, _)| *count >= share).count().max(1);
-        if entries.len() >= most {
+    /// Remembers what a fold took, once it is committed.
+    pub(super) fn took(&mut self, took: Took, share: usize, most: usize) {
+        self.full = took.shards.values().filter(|(count, _)| *count >= share).count().max(1);
+        if took.entries >= most {
             // the shards after the last one served go first next time
             let order = self.shards();
-            if let Some(last) = order.iter().rposition(|shard| counts.contains_key(shard)) {
+            if let Some(last) = order.iter().rposition(|shard| took.shards.contains_key(shard)) {
                 self.first = (order[last] + 1) % SHARDS;
             }
         }
         if self.forgotten_at.elapsed() >= FLOORS_FORGOTTEN_AFTER {
             self.forget_floors();
         } else {
-            self.floors.extend(counts.into_iter().map(|(shard, (_, last))| (shard, last)));
+            self.floors.extend(took.shards.into_iter().map(|(shard, (_, last))| (shard, last)));
         }
     }
 

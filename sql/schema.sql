@@ -1,0 +1,3347 @@
+-- The whole schema, as the migrations make it: to read, to compare, or to load into an empty database after roles.sql.
+-- Written by `make schema`; a test proves that it equals the migrations.
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+CREATE SCHEMA postmeter;
+
+COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
+
+CREATE FUNCTION postmeter.catalogue_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- slots and canonical forms are written by workers and are no decisions of people
+    if tg_op = 'UPDATE' and (to_jsonb(old) - '{next_slot_at,buyer,buyer_account,identity_form,invalid}'::text[])
+                          = (to_jsonb(new) - '{next_slot_at,buyer,buyer_account,identity_form,invalid}'::text[]) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_change (changed_by, entry, old_row, new_row)
+    values (session_user, tg_table_name,
+            case when tg_op <> 'INSERT' then to_jsonb(old) end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) end);
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.catalogue_changed() IS 'Trigger of the catalogue''s tables: keeps every change in catalogue_change.';
+
+CREATE FUNCTION postmeter.check_corrections(corrected uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad record;
+begin
+    -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
+    perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    select c.source, c.corrects, c.event_id,
+           case when o.id is null then 'unknown'
+                when o.corrects is not null then 'correction'
+                when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
+                when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
+                else 'below_zero' end as problem
+    into bad
+    from postmeter.usage c
+    left join postmeter.usage_identity i on i.identity = c.corrected_identity
+    left join postmeter.usage o on o.id = i.usage_id
+    where c.corrected_identity = any (corrected)
+      and (o.id is null or o.corrects is not null
+           or (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+           or date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC')
+           or o.quantity + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = c.corrected_identity) < 0)
+    order by c.id desc
+    limit 1;
+    if found then
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+            when 'unknown' then format('names no usage of source %L', bad.source)
+            when 'correction' then 'names a correction; correct the usage itself'
+            when 'meter' then 'has another org, product, metric or account'
+            when 'month' then 'is usage of another month; use its used_at'
+            else 'would bring that usage below zero' end
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Refuses corrections of the unknown (PM003), below zero (PM004), or of another meter or month (PM001). Locks the corrected identities in sorted order.';
+
+CREATE FUNCTION postmeter.check_decider(who text, why text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if coalesce(who, '') = '' or coalesce(why, '') = '' then
+        raise exception 'a decision needs who and why'
+            using errcode = 'PM032', column = case when coalesce(who, '') = '' then 'who' else 'why' end, constraint = 'decision_signed';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_decider(who text, why text) IS 'Refuses a decision without a name or a reason (PM032).';
+
+CREATE FUNCTION postmeter.check_dimension() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    other postmeter.dimension;
+begin
+    select d.* into other from postmeter.dimension d
+    where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.name = new.name
+      and d.valid_from = new.valid_from
+      and (d.rounding, d.decimals, d.month_end) is distinct from (new.rounding, new.decimals, new.month_end)
+    limit 1;
+    if found then
+        raise exception 'metrics % and % share dimension % but not its rounding, decimals and month_end',
+            other.metric, new.metric, new.name
+            using errcode = 'PM013', schema = 'postmeter', table = 'dimension', column = 'rounding',
+                  constraint = 'dimension_shared_rounding',
+                  hint = 'A dimension is rounded once: give all its metrics the same rounding, decimals and month_end.';
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_dimension() IS 'Trigger: metrics that share a dimension must share its rounding (PM013).';
+
+CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad record;
+begin
+    select u.event_id, r.reason, r.item into bad
+    from (select array_agg(u.org order by u.id) o, array_agg(u.product order by u.id) p, array_agg(u.metric order by u.id) m,
+                 array_agg(u.account order by u.id) a, array_agg(postmeter.hour_of(u.used_at) order by u.id) h,
+                 array_agg(u.event_id order by u.id) e
+          from postmeter.usage u where u.id = any (usage_ids)) g,
+         postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r, lateral (select g.e[r.item] as event_id) u
+    where r.reason is not null limit 1;
+    if found then
+        raise exception 'usage %: %', quote_literal(bad.event_id), replace(bad.reason, '_', ' ')
+            using errcode = 'PM007', schema = 'postmeter', table = 'outbox',
+                  column = case bad.reason when 'unmapped_dimension' then 'metric' else 'org' end, constraint = bad.reason,
+                  hint = 'Setting unresolved is refuse: the catalogue must know the usage before it is recorded.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) IS 'With setting unresolved = refuse: refuses usage that the catalogue does not resolve (PM007).';
+
+CREATE FUNCTION postmeter.check_subscription() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    other postmeter.subscription;
+begin
+    -- one writer at a time per org, product and destination: two overlapping rows must not pass each other unseen
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.subscription ' || new.destination_id, 0));
+    if tg_op = 'UPDATE' and (new.identity, new.destination_id) is distinct from (old.identity, old.destination_id) then
+        new.buyer := null; new.buyer_account := null; new.identity_form := null; new.invalid := null;
+    end if;
+    select s.* into other from postmeter.subscription s
+    where s.id <> new.id and s.org = new.org and s.product = new.product and s.destination_id = new.destination_id
+      and s.account is not distinct from new.account
+      and s.valid_from < coalesce(new.valid_until, 'infinity') and new.valid_from < coalesce(s.valid_until, 'infinity')
+    limit 1;
+    if found then
+        raise exception 'org % already has a subscription of product % at this destination from % until %',
+            new.org, new.product, other.valid_from, coalesce(other.valid_until::text, 'further notice')
+            using errcode = 'PM011', schema = 'postmeter', table = 'subscription', column = 'valid_from',
+                  constraint = 'subscription_overlap',
+                  hint = 'End the earlier one first (valid_until), or tell them apart by account.';
+    end if;
+    if new.buyer is null then
+        return new;
+    end if;
+    select s.* into other from postmeter.subscription s
+    where s.id <> new.id and s.product = new.product and s.destination_id = new.destination_id
+      and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form
+      and s.valid_from < coalesce(new.valid_until, 'infinity') and new.valid_from < coalesce(s.valid_until, 'infinity')
+    limit 1;
+    if found then
+        raise exception 'buyer % of product % would be known by two identity forms (% and %) in one hour and be billed twice',
+            new.buyer_account, new.product, other.identity_form, new.identity_form
+            using errcode = 'PM012', schema = 'postmeter', table = 'subscription', column = 'identity',
+                  constraint = 'subscription_one_identity_form',
+                  hint = 'End the old form at the hour at which the new one begins.';
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_subscription() IS 'Trigger: refuses overlapping subscriptions (PM011) and a second identity form for the same buyer, product and hour (PM012).';
+
+CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
+
+COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
+
+CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    parent text;
+    month  timestamptz;
+    child  text;
+    made   integer := 0;
+begin
+    -- ids are made from the server's clock, so partitions follow it too
+    for month in select generate_series(date_trunc('month', clock_timestamp(), 'UTC'),
+                                        date_trunc('month', clock_timestamp(), 'UTC') + months_ahead * interval '1 month', interval '1 month') loop
+        foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
+            child := parent || to_char(month at time zone 'UTC', '_YYYYMM');
+            if to_regclass('postmeter.' || child) is null then
+                execute format('create table postmeter.%I partition of postmeter.%I for values from (%L) to (%L)', child, parent,
+                    postmeter.id_at(month), postmeter.id_at(date_trunc('month', month + interval '40 days', 'UTC')));
+                execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
+                made := made + 1;
+            end if;
+        end loop;
+    end loop;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made.';
+
+CREATE FUNCTION postmeter.cure_held() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.return_cured(1000000);
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.cure_held() IS 'Trigger of the catalogue: what a change cures goes back to the outbox in the same transaction.';
+
+CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    AS $$
+    select least(hour + t.age_limit,
+                 ((postmeter.month_of(hour, t.zone) + interval '1 month')::timestamp at time zone t.zone) + t.month_cutoff,
+                 (select case when bool_or(s.valid_until is null) then null else max(s.valid_until) end
+                  from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = deadline_of.buyer) + t.closing_window) - t.margin
+    from postmeter.destination t where t.id = deadline_of.destination_id
+$$;
+
+COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of subscription plus closing window, less the margin.';
+
+CREATE TABLE postmeter.delivery (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    kind text DEFAULT 'usage'::text NOT NULL,
+    key text NOT NULL,
+    meter_id bigint,
+    hour timestamp with time zone,
+    identity jsonb,
+    product text,
+    status text DEFAULT 'open'::text NOT NULL,
+    reason text,
+    maybe_billed boolean DEFAULT false NOT NULL,
+    maybe_since timestamp with time zone,
+    confirmed boolean,
+    deadline timestamp with time zone NOT NULL,
+    round integer DEFAULT 0 NOT NULL,
+    releases integer DEFAULT 0 NOT NULL,
+    quantity numeric,
+    body text,
+    batch_group text,
+    idempotency_key uuid,
+    batch_limit integer,
+    tries integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    attempt_id uuid,
+    evidence_read bigint DEFAULT 0 NOT NULL,
+    shown_quantity numeric,
+    opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    cut_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT delivery_batch_limit_check CHECK ((batch_limit >= 1)),
+    CONSTRAINT delivery_body_check CHECK ((octet_length(body) <= 65536)),
+    CONSTRAINT delivery_evidence CHECK (((NOT maybe_billed) OR (status = ANY (ARRAY['due'::text, 'in_flight'::text, 'unknown'::text, 'held'::text])))),
+    CONSTRAINT delivery_frozen CHECK (((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'held'::text])) OR ((quantity IS NOT NULL) AND (body IS NOT NULL) AND (idempotency_key IS NOT NULL) AND (batch_group IS NOT NULL) AND (cut_at IS NOT NULL)))),
+    CONSTRAINT delivery_held CHECK (((status = 'held'::text) = (reason IS NOT NULL))),
+    CONSTRAINT delivery_in_flight CHECK (((status = 'in_flight'::text) = (attempt_id IS NOT NULL))),
+    CONSTRAINT delivery_kind_check CHECK ((kind = 'usage'::text)),
+    CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
+    CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
+    CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
+    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
+    CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
+    CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
+    CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05');
+
+COMMENT ON TABLE postmeter.delivery IS 'Something owed to a destination; of kind usage it is a remittance: one per key. Touched a few times in its life; nothing claims from it.';
+
+COMMENT ON COLUMN postmeter.delivery.id IS 'Number of the delivery.';
+
+COMMENT ON COLUMN postmeter.delivery.destination_id IS 'Where it is owed.';
+
+COMMENT ON COLUMN postmeter.delivery.kind IS 'usage: a remittance.';
+
+COMMENT ON COLUMN postmeter.delivery.key IS 'What the marketplace deduplicates on, as canonical text.';
+
+COMMENT ON COLUMN postmeter.delivery.meter_id IS 'The meter of its own hour.';
+
+COMMENT ON COLUMN postmeter.delivery.hour IS 'The hour it reports, UTC.';
+
+COMMENT ON COLUMN postmeter.delivery.identity IS 'The buyer''s identity as it is sent; fixed when the hour is opened.';
+
+COMMENT ON COLUMN postmeter.delivery.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.delivery.status IS 'Where it stands; docs/states.md is the chart.';
+
+COMMENT ON COLUMN postmeter.delivery.reason IS 'Why it is held: a stable code.';
+
+COMMENT ON COLUMN postmeter.delivery.maybe_billed IS 'An attempt may have arrived and nothing has resolved it: only evidence or a person moves it.';
+
+COMMENT ON COLUMN postmeter.delivery.maybe_since IS 'When the earliest such attempt was made.';
+
+COMMENT ON COLUMN postmeter.delivery.confirmed IS 'Accepted: whether they confirmed the quantity (a bare duplicate does not).';
+
+COMMENT ON COLUMN postmeter.delivery.deadline IS 'Last moment at which it may be sent, margin taken off.';
+
+COMMENT ON COLUMN postmeter.delivery.round IS 'How often its hour was cut; allocations of an older round are counted already.';
+
+COMMENT ON COLUMN postmeter.delivery.releases IS 'How often a decision released this key; part of the idempotency key.';
+
+COMMENT ON COLUMN postmeter.delivery.quantity IS 'Billing units to send; frozen by the cut.';
+
+COMMENT ON COLUMN postmeter.delivery.body IS 'The record to send, to the letter; frozen by the cut.';
+
+COMMENT ON COLUMN postmeter.delivery.batch_group IS 'Only deliveries of one group share a call.';
+
+COMMENT ON COLUMN postmeter.delivery.idempotency_key IS 'UUIDv5 of destination, key and releases.';
+
+COMMENT ON COLUMN postmeter.delivery.batch_limit IS 'At most so many in its next call, while a refused batch is being halved.';
+
+COMMENT ON COLUMN postmeter.delivery.tries IS 'Attempts that count against the retry policy.';
+
+COMMENT ON COLUMN postmeter.delivery.attempts IS 'All attempts.';
+
+COMMENT ON COLUMN postmeter.delivery.deaths IS 'Workers that died while it was in their hands, since the last answer. From the first on it is claimed alone.';
+
+COMMENT ON COLUMN postmeter.delivery.attempt_id IS 'The open attempt.';
+
+COMMENT ON COLUMN postmeter.delivery.evidence_read IS 'Last late evidence that was considered.';
+
+COMMENT ON COLUMN postmeter.delivery.shown_quantity IS 'What the marketplace showed that it holds, if it did.';
+
+COMMENT ON COLUMN postmeter.delivery.opened_at IS 'When its hour was opened (again).';
+
+COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
+
+COMMENT ON COLUMN postmeter.delivery.changed_at IS 'When its status last changed.';
+
+CREATE FUNCTION postmeter.deliveries_by(filter jsonb) RETURNS SETOF postmeter.delivery
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unknown text;
+begin
+    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
+    where k <> all (array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all'])
+    limit 1;
+    if found then
+        raise exception 'filter has no field %', quote_literal(unknown)
+            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
+                  hint = 'Fields: org, account, product, metric, destination, status, reason, from, until, delivery, or {"all": true}.';
+    end if;
+    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
+        raise exception 'a filter is needed: nothing is changed by accident'
+            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
+                  hint = 'Name org, product, destination, status …, or say {"all": true}.';
+    end if;
+    return query
+    select d.*
+    from postmeter.delivery d
+    join postmeter.destination t on t.id = d.destination_id
+    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')
+      and (filter ->> 'status' is null or d.status = filter ->> 'status')
+      and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
+      and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+      and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
+      and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
+      and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
+      and (filter ->> 'product' is null or d.product = filter ->> 'product')
+      and (filter ->> 'org' is null and filter ->> 'account' is null and filter ->> 'metric' is null or exists (
+            select from postmeter.allocation a
+            join postmeter.subscription s on s.id = a.subscription_id
+            join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+            where a.delivery_id = d.id
+              and (filter ->> 'org' is null or s.org = filter ->> 'org')
+              and (filter ->> 'account' is null or s.account = filter ->> 'account')
+              and (filter ->> 'metric' is null or mm.metric = filter ->> 'metric')))
+    order by d.id;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances. Refuses an empty filter (PM031) and unknown fields (PM030).';
+
+CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- a notification in every commit costs most of the commit rate: only when someone sleeps
+    if exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
+        perform pg_notify('postmeter_due', '');
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
+
+CREATE FUNCTION postmeter.forbid_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception '%.% is append-only: rows are never changed or deleted', tg_table_schema, tg_table_name
+        using errcode = 'PM020', schema = tg_table_schema, table = tg_table_name,
+              hint = 'Record a decision instead; retention drops whole partitions.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forbid_change() IS 'Trigger of the append-only tables: refuses UPDATE, DELETE and TRUNCATE for everyone, the owner included (PM020).';
+
+CREATE TABLE postmeter.held (
+    usage_id uuid NOT NULL,
+    destination_id integer,
+    reason text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    account text,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    deadline timestamp with time zone,
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'poison'::text, 'by_operator'::text])))
+);
+
+COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
+
+COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
+
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, poison, by_operator.';
+
+COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
+
+COMMENT ON COLUMN postmeter.held.product IS 'Its product.';
+
+COMMENT ON COLUMN postmeter.held.metric IS 'Its metric.';
+
+COMMENT ON COLUMN postmeter.held.account IS 'Its account.';
+
+COMMENT ON COLUMN postmeter.held.quantity IS 'Its quantity.';
+
+COMMENT ON COLUMN postmeter.held.hour IS 'Its hour.';
+
+COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour can be sent; null while no destination is known.';
+
+COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
+
+CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unknown text;
+begin
+    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
+    where k <> all (array['org', 'account', 'product', 'metric', 'reason', 'from', 'until', 'usage', 'all']) limit 1;
+    if found then
+        raise exception 'filter has no field %', quote_literal(unknown)
+            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
+                  hint = 'Fields: org, account, product, metric, reason, from, until, usage, or {"all": true}.';
+    end if;
+    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
+        raise exception 'a filter is needed: nothing is changed by accident'
+            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed';
+    end if;
+    return query
+    select h.* from postmeter.held h
+    where (filter ->> 'org' is null or h.org = filter ->> 'org')
+      and (filter ->> 'account' is null or h.account = filter ->> 'account')
+      and (filter ->> 'product' is null or h.product = filter ->> 'product')
+      and (filter ->> 'metric' is null or h.metric = filter ->> 'metric')
+      and (filter ->> 'reason' is null or h.reason = filter ->> 'reason')
+      and (filter ->> 'usage' is null or h.usage_id = (filter ->> 'usage')::uuid)
+      and (filter ->> 'from' is null or h.hour >= (filter ->> 'from')::timestamptz)
+      and (filter ->> 'until' is null or h.hour < (filter ->> 'until')::timestamptz)
+    order by h.usage_id;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names. Refuses an empty filter (PM031) and unknown fields (PM030).';
+
+CREATE FUNCTION postmeter.hour_of(moment timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select date_bin('1 hour', moment, '2000-01-01 00:00:00+00'::timestamptz) $$;
+
+COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
+
+CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select encode(
+        overlay('\x00000000000070008000000000000000'::bytea
+                placing substring(int8send(floor(extract(epoch from moment) * 1000)::bigint) from 3) from 1 for 6),
+        'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
+
+CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select date_trunc('month', hour at time zone zone)::date $$;
+
+COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+
+CREATE FUNCTION postmeter.new_id() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$
+    -- 48 bits of milliseconds, then version and variant over a random UUID (RFC 9562, version 7)
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
+
+CREATE FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    opened postmeter.delivery;
+begin
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
+    select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
+           open_hour_at.identity, open_hour_at.product,
+           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour)
+    from postmeter.meter m where m.id = open_hour_at.meter_id
+    on conflict do nothing;
+    select d.* into strict opened from postmeter.delivery d
+    where d.meter_id = open_hour_at.meter_id and d.hour = open_hour_at.hour for update;
+    if opened.status = 'nothing_due' then
+        update postmeter.delivery d
+        set status = 'open', quantity = null, opened_at = postmeter.clock(), changed_at = postmeter.clock()
+        where d.id = opened.id;
+    elsif opened.status <> 'open' then
+        return null;
+    end if;
+    insert into postmeter.open_hour (delivery_id, destination_id, hour)
+    values (opened.id, opened.destination_id, opened.hour) on conflict do nothing;
+    return opened.id;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent. The caller holds the meter''s lock.';
+
+CREATE FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    target bigint := postmeter.open_target(meter_id, identity, product);
+begin
+    if target is not null then
+        return target;
+    end if;
+    perform 1 from postmeter.meter m join postmeter.destination t on t.id = m.destination_id
+    where m.id = open_late.meter_id and t.late_policy <> 'hold';
+    if not found then
+        return null;
+    end if;
+    -- no hour of its month can take it: its own, if it was never sent, so that it shows as expired
+    return postmeter.open_hour_at(meter_id, hour, identity, product);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'The remittance that takes late usage of a meter: by open_target; else its own hour, to expire there; null: it must be held.';
+
+CREATE FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    late    postmeter.meter;
+    running bigint;
+    target  timestamptz;
+    now     timestamptz := postmeter.clock();
+begin
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    target := postmeter.target_hour(late.id);
+    if target is not null then
+        return postmeter.open_hour_at(late.id, target, identity, product);
+    end if;
+    perform 1 from postmeter.destination t
+    where t.id = late.destination_id and t.late_policy = 'part'
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until));
+    if not found then
+        return null;
+    end if;
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
+    from postmeter.destination t where t.id = late.destination_id
+    on conflict do nothing;
+    select m.id into strict running from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
+      and m.month = postmeter.month_of(now, t.zone) for update of m;
+    return postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_hour, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
+
+CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    settings  postmeter.setting;
+    now       timestamptz;
+    recorded  bigint;
+    fresh     bigint;
+    corrected uuid[];
+    bad       record;
+    fault     text;
+begin
+    select * into settings from postmeter.setting;
+    now := postmeter.clock();
+    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at,
+                a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+                now - settings.usage_age_max, now + settings.usage_lead_max)),
+           array_agg(postmeter.usage_identity_of(a.source, a.corrects)) filter (where a.corrects is not null)
+    into recorded, fault, corrected
+    from arrived a where not a.returned;
+    if recorded = 0 then
+        return null;
+    end if;
+    if fault is not null then
+        select a.event_id, f.fault into bad
+        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
+                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+                now - settings.usage_age_max, now + settings.usage_lead_max)) f(fault)
+        where not a.returned and f.fault is not null limit 1;
+        perform postmeter.refuse_usage(bad.fault, bad.event_id);
+    end if;
+    -- sorted, so that two batches with the same identities wait for each other instead of deadlocking
+    insert into postmeter.usage_identity (identity, content, usage_id)
+    select distinct on (1) postmeter.usage_identity_of(a.source, a.event_id),
+           postmeter.usage_content_of(a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects), a.id
+    from arrived a where not a.returned
+    order by 1, a.id
+    on conflict do nothing;
+    get diagnostics fresh = row_count;
+    if fresh < recorded then
+        -- a statement of its own: this one sees the rows that the racing insert waited for
+        select a.source, a.event_id into bad
+        from arrived a join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(a.source, a.event_id)
+        where not a.returned
+          and i.content <> postmeter.usage_content_of(a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects)
+        limit 1;
+        if found then
+            raise exception 'usage % of source % was recorded before with other content', quote_literal(bad.event_id), quote_literal(bad.source)
+                using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'usage_identity',
+                      hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
+        end if;
+        delete from postmeter.outbox o
+        using arrived a join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(a.source, a.event_id)
+        where not a.returned and i.usage_id <> a.id and o.shard = a.shard and o.id = a.id;
+    end if;
+    insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                 corrected_identity, request_id, traceparent, attributes, recorded_at)
+    select a.id, a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects,
+           case when a.corrects is not null then postmeter.usage_identity_of(a.source, a.corrects) end,
+           a.request_id, a.traceparent, a.attributes, now
+    from arrived a
+    where not a.returned and (fresh = recorded or exists (
+        select from postmeter.usage_identity i
+        where i.identity = postmeter.usage_identity_of(a.source, a.event_id) and i.usage_id = a.id));
+    if corrected is not null then
+        perform postmeter.check_corrections(corrected);
+    end if;
+    if settings.unresolved = 'refuse' then
+        perform postmeter.check_resolved(array(select a.id from arrived a where not a.returned));
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.outbox_arrived() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
+
+CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.set_paused(destination, true, who, why);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself.';
+
+CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    recorded uuid;
+begin
+    insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                  request_id, traceparent, attributes)
+    values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+            record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
+            record_usage.request_id, record_usage.traceparent, coalesce(record_usage.attributes, '{}'));
+    select i.usage_id into strict recorded from postmeter.usage_identity i
+    where i.identity = postmeter.usage_identity_of(record_usage.source, record_usage.event_id);
+    return recorded;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) IS 'Records one usage in the caller''s transaction and returns its id; repeated with the same content it returns the first id again. Errors: 23502, PM001 to PM007 (docs/integrate.md).';
+
+CREATE FUNCTION postmeter.record_usage_batch(usages jsonb) RETURNS TABLE(item integer, verdict text, usage_id uuid, error_code text, field text, message text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    ids   uuid[];
+    usage jsonb;
+begin
+    if jsonb_typeof(usages) is distinct from 'array' then
+        raise exception 'usages must be a JSON array of objects' using errcode = 'PM001', column = 'usages', constraint = 'usages_array';
+    end if;
+    begin
+        with recorded as (
+            insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                          request_id, traceparent, attributes)
+            select u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+                   u.request_id, u.traceparent, coalesce(u.attributes, '{}')
+            from jsonb_to_recordset(usages) as u(source text, event_id text, org text, product text, metric text,
+                quantity numeric, used_at timestamptz, account text, corrects text, request_id text, traceparent text, attributes jsonb)
+            returning id
+        )
+        select array_agg(r.id) into ids from recorded r;
+        return query
+        select n.ordinality::integer,
+               case when k.id is not null and row_number() over (partition by i.identity order by n.ordinality) = 1
+                    then 'recorded' else 'repeated' end,
+               i.usage_id, null::text, null::text, null::text
+        from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
+        join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
+        left join unnest(ids) k(id) on k.id = i.usage_id
+        order by n.ordinality;
+        return;
+    exception when others then
+        -- bad data of some row: every row gets its own verdict below; anything else is the caller's business
+        if sqlstate !~ '^(22|23|PM)' then
+            raise;
+        end if;
+    end;
+    item := 0;
+    for usage in select e from jsonb_array_elements(usages) e loop
+        item := item + 1;
+        error_code := null; field := null; message := null; usage_id := null;
+        begin
+            usage_id := (select i.usage_id from postmeter.usage_identity i
+                         where i.identity = postmeter.usage_identity_of(usage ->> 'source', usage ->> 'event_id'));
+            verdict := case when usage_id is null then 'recorded' else 'repeated' end;
+            usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
+                usage ->> 'metric', (usage ->> 'quantity')::numeric, (usage ->> 'used_at')::timestamptz, usage ->> 'account',
+                usage ->> 'corrects', usage ->> 'request_id', usage ->> 'traceparent', usage -> 'attributes');
+        exception when others then
+            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            if error_code !~ '^(22|23|PM)' then
+                raise;
+            end if;
+            verdict := 'refused';
+            usage_id := null;
+            field := coalesce(nullif(field, ''), case when message like '%numeric%' then 'quantity' when message like '%time%' then 'used_at' end);
+        end;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
+
+CREATE FUNCTION postmeter.refuse_usage(fault text, event_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text := substring(fault from '^(source|event_id|org|product|metric|account|corrects|request_id|traceparent|quantity|used_at|attributes)_');
+    settings postmeter.setting;
+begin
+    select * into settings from postmeter.setting;
+    raise exception 'usage %: % %', coalesce(quote_literal(event_id), '?'), field, case
+        when fault like '%_length' then 'must have 1 to 255 bytes'
+        when fault = 'quantity_range' then 'must be a number between -10^12 and 10^12'
+        when fault = 'quantity_decimals' then 'has more than 15 decimals; round it at the source, where its meaning is known'
+        when fault = 'quantity_negative' then 'is negative; a correction must say in "corrects" which event it corrects'
+        when fault = 'corrects_negative' then 'is given, so the quantity must be below zero'
+        when fault = 'used_at_too_old' then format('is more than %s ago; usage of that age is no longer recognised if repeated', settings.usage_age_max)
+        when fault = 'used_at_too_far_ahead' then format('is more than %s ahead of the database''s clock', settings.usage_lead_max)
+        else 'must be a JSON object of at most 8 KiB' end
+        using errcode = case fault when 'used_at_too_old' then 'PM005' when 'used_at_too_far_ahead' then 'PM006' else 'PM001' end,
+              schema = 'postmeter', table = 'outbox', column = field, constraint = fault;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.refuse_usage(fault text, event_id text) IS 'Raises the error for a fault named by usage_fault: PM001, PM005 or PM006, with column and constraint.';
+
+CREATE FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    d      postmeter.delivery;
+    part   record;
+    target bigint;
+    now    timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    -- meters first, then remittances, each in order: the same order as the cut
+    perform 1 from postmeter.meter m
+    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
+    order by m.id for update;
+    for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
+        continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
+        delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
+        if d.maybe_billed then
+            note := 'may have been billed: resolve it first';
+        elsif d.status = 'conflict' then
+            note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
+                      join postmeter.destination t on t.id = m.destination_id
+                      where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
+            note := 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+        else
+            status_after := 'released';
+        end if;
+        if status_after = 'released' and not dry_run then
+            update postmeter.delivery u set status = 'released', reason = null, releases = u.releases + 1, changed_at = now,
+                body = coalesce(u.body, ''), batch_group = coalesce(u.batch_group, ''),
+                idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
+            where u.id = d.id;
+            target := null;
+            for part in select c.meter_id, sum(c.to_bill) as to_bill from postmeter.cut c where c.delivery_id = d.id group by 1 order by 1 loop
+                update postmeter.meter m
+                set billed = trim_scale(m.billed - part.to_bill), carried = trim_scale(m.carried + part.to_bill * m.denominator),
+                    billable = trim_scale(m.billable + part.to_bill)
+                where m.id = part.meter_id;
+                if part.to_bill > 0 then
+                    target := postmeter.open_target(part.meter_id, d.identity, d.product);
+                end if;
+            end loop;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_build_object('filter', filter));
+            note := 'its quantity goes to remittance ' || target;
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select buyer || '/' || dimension || '/' || to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
+
+COMMENT ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) IS 'Canonical key of a remittance; the program builds the same text.';
+
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    AS $$
+    with wanted as materialized (
+        select * from unnest(orgs, products, metrics, accounts, hours) with ordinality u(org, product, metric, account, hour, item)
+    ), matching as materialized (
+        select w.item, min(s.id) as subscription_id, count(*) as subscriptions
+        from wanted w
+        join postmeter.subscription s on s.org = w.org and s.product = w.product
+         and (w.account is null or s.account = w.account)
+         and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
+        group by w.item
+    )
+    select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
+           case when e.id is not null then null
+                when m.item is null then 'no_subscription'
+                when m.subscriptions > 1 then 'ambiguous_subscription'
+                when s.buyer is null then 'invalid_subscription'
+                when d.id is null then 'unmapped_dimension' end
+    from wanted w
+    left join matching m on m.item = w.item
+    left join postmeter.subscription s on s.id = m.subscription_id
+    left join postmeter.destination t on t.id = s.destination_id
+    left join lateral (
+        select d.id from postmeter.dimension d
+        where d.destination_id = s.destination_id and d.product = w.product and d.metric = w.metric
+          and d.valid_from <= postmeter.month_of(w.hour, t.zone)
+        order by d.valid_from desc limit 1
+    ) d on true
+    left join lateral (
+        select e.id from postmeter.exemption e
+        where e.org = w.org and (e.product is null or e.product = w.product)
+          and e.valid_from <= w.hour and (e.valid_until is null or w.hour < e.valid_until)
+        order by e.id limit 1
+    ) e on true
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does. The one home of that rule.';
+
+CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d     postmeter.delivery;
+    now   timestamptz := postmeter.clock();
+    after text;
+begin
+    perform postmeter.check_decider(who, why);
+    select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
+    if not found then
+        raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
+    end if;
+    if d.status = 'conflict' and billed then
+        after := 'accepted';
+    elsif d.maybe_billed and d.status in ('unknown', 'held') then
+        after := case when billed then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
+    else
+        raise exception 'remittance % is % and has nothing to resolve', delivery, d.status
+            using errcode = 'PM034', column = 'delivery', constraint = 'delivery_unresolved',
+                  hint = 'Only what may have been billed, or a conflict that they hold as ours, is resolved by hand.';
+    end if;
+    update postmeter.delivery u
+    set status = after, reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0,
+        confirmed = case when after = 'accepted' then false end, changed_at = now
+    where u.id = d.id;
+    if after = 'due' then
+        insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed));
+    return after;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status.';
+
+CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.set_paused(destination, false, who, why);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resume(destination text, who text, why text) IS 'Sends to a paused destination again.';
+
+CREATE FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    d   postmeter.delivery;
+    now timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
+        continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
+        delivery_id := d.id; key := d.key; status_before := d.status; quantity := d.quantity; note := null;
+        status_after := d.status;
+        if d.body is null then
+            note := 'was never frozen into a record: release it or write it off';
+        elsif d.deadline < now then
+            note := 'its deadline has passed: release it or write it off';
+        elsif d.status = 'conflict' then
+            note := 'they hold another quantity under this key: resolve it or write it off';
+        else
+            status_after := 'due';
+        end if;
+        if status_after = 'due' and not dry_run then
+            update postmeter.delivery u
+            set status = 'due', reason = null, tries = 0, deaths = 0, batch_limit = 1, changed_at = now
+            where u.id = d.id;
+            insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_build_object('filter', filter));
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean) IS 'Sends dead letters again, with the same bytes and key, while their deadline allows. Dry run unless told otherwise. Never touches what is accepted.';
+
+CREATE FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usage_id uuid, reason text, quantity numeric)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    chosen uuid[];
+begin
+    perform postmeter.check_decider(who, why);
+    select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
+    if not dry_run then
+        insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
+        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason)
+        from postmeter.held h where h.usage_id = any (chosen);
+        perform postmeter.return_held(chosen);
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry_run boolean) IS 'Sends held usage back to the outbox. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.return_cured(most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    cured uuid[];
+begin
+    with waiting as materialized (
+        select h.* from postmeter.held h
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription')
+        for update skip locked
+    ), kinds as materialized (
+        select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+        from waiting w group by 1, 2, 3, 4, 5, 6
+    ), given as (
+        select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+               array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+        from kinds k
+    ), changed as (
+        select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
+        where r.reason is distinct from k.reason
+    )
+    select array_agg(w.usage_id) into cured
+    from (select w.usage_id from waiting w
+          join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
+           and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+          limit most) w;
+    return coalesce(postmeter.return_held(cured), 0);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_cured(most integer) IS 'Sends back to the outbox held usage whose reason no longer holds. A catalogue change calls it; maintenance calls it too, since a fold and a catalogue change can miss each other.';
+
+CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    returned bigint;
+begin
+    with cured as (
+        delete from postmeter.held h where h.usage_id = any (usage_ids) returning h.usage_id
+    )
+    insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                  request_id, traceparent, attributes, returned)
+    select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+           u.request_id, u.traceparent, u.attributes, true
+    from cured c join postmeter.usage u on u.id = c.usage_id;
+    get diagnostics returned = row_count;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Sends held usage back to the outbox.';
+
+CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    -- integers x quantity only: a quotient would be cut off and ceil(20*(1/60)*3) become 2
+    select (w.whole + case rounding
+                when 'up' then (w.rest > 0)::integer
+                when 'nearest' then (2 * w.rest >= denominator)::integer
+                else 0 end) * (0.1 ^ decimals)::numeric(20, 15)
+    from (select div(s.scaled, denominator) - (mod(s.scaled, denominator) < 0)::integer as whole,
+                 mod(mod(s.scaled, denominator) + denominator, denominator) as rest
+          from (select units * (10::numeric ^ decimals)::numeric(20, 0) as scaled) s) w
+$$;
+
+COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
+
+CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t postmeter.destination;
+begin
+    perform postmeter.check_decider(who, why);
+    select * into t from postmeter.destination x where x.name = set_paused.destination for update;
+    if not found then
+        raise exception 'there is no destination %', quote_literal(destination) using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
+    end if;
+    update postmeter.destination x set paused = set_paused.paused where x.id = t.id;
+    insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
+    values (who, why, case when set_paused.paused then 'pause' else 'resume' end, t.id,
+            case when t.paused then 'paused' else 'sending' end, case when set_paused.paused then 'paused' else 'sending' end);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
+
+CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    AS $$
+    select h.hour
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    cross join (select postmeter.clock() as now) c
+    cross join generate_series(0, (extract(epoch from t.age_limit) / 3600)::integer) back
+    cross join lateral (
+        -- the newest closed hour first, then older ones, and the running hour last
+        select case when back = (extract(epoch from t.age_limit) / 3600)::integer then postmeter.hour_of(c.now)
+                    else postmeter.hour_of(c.now) - (back + 1) * interval '1 hour' end as hour) h
+    where m.id = target_hour.meter_id
+      and postmeter.month_of(h.hour, t.zone) = m.month
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = m.destination_id and s.buyer = m.buyer
+                    and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
+      and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= c.now
+      and not exists (select from postmeter.delivery d
+                      where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
+    order by back
+    limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and still can be, else the running hour if it is of that month, else null.';
+
+CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select encode(substring(sha256(convert_to(
+        length(org) || ':' || org || length(product) || ':' || product || length(metric) || ':' || metric
+        || trim_scale(quantity)::text || '@' || extract(epoch from used_at)::text
+        || coalesce('#' || length(account) || ':' || account, '') || coalesce('~' || corrects, ''), 'UTF8'))
+        from 1 for 16), 'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) IS 'What must be equal for a repeated identity to be the same usage: quantity by value, time as an instant; labels do not count.';
+
+CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case
+        when source = '' or octet_length(source) > 255 then 'source_length'
+        when event_id = '' or octet_length(event_id) > 255 then 'event_id_length'
+        when org = '' or octet_length(org) > 255 then 'org_length'
+        when product = '' or octet_length(product) > 255 then 'product_length'
+        when metric = '' or octet_length(metric) > 255 then 'metric_length'
+        when octet_length(account) not between 1 and 255 then 'account_length'
+        when octet_length(corrects) not between 1 and 255 then 'corrects_length'
+        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
+        when octet_length(traceparent) not between 1 and 255 then 'traceparent_length'
+        when not (quantity between -1000000000000 and 1000000000000) then 'quantity_range'
+        when scale(quantity) > 15 and scale(trim_scale(quantity)) > 15 then 'quantity_decimals'
+        when quantity < 0 and corrects is null then 'quantity_negative'
+        when quantity >= 0 and corrects is not null then 'corrects_negative'
+        when used_at < earliest then 'used_at_too_old'
+        when used_at > latest then 'used_at_too_far_ahead'
+        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 then 'attributes_object'
+    end
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) IS 'Name of the first rule that a usage breaks, or null. The rules of intake, in one place; docs/integrate.md lists them.';
+
+CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select encode(substring(sha256(convert_to(length(source) || ':' || source || event_id, 'UTF8')) from 1 for 16), 'hex')::uuid $$;
+
+COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
+
+CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    d   postmeter.delivery;
+    now timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
+        continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
+        delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
+        if d.maybe_billed then
+            note := 'may have been billed: resolve it first';
+        else
+            status_after := 'written_off';
+        end if;
+        if status_after = 'written_off' and not dry_run then
+            update postmeter.delivery u set status = 'written_off', reason = null, changed_at = now,
+                body = coalesce(u.body, ''), batch_group = coalesce(u.batch_group, ''),
+                idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
+            where u.id = d.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_build_object('filter', filter));
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up dead letters: their quantity is shown as written off and is not billed again. Refused while maybe billed. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usage_id uuid, reason text, quantity numeric)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    chosen uuid[];
+begin
+    perform postmeter.check_decider(who, why);
+    select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
+    if not dry_run then
+        with given_up as (
+            delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.quantity, h.reason
+        ), decided as (
+            insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
+            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason)
+            from given_up g
+            returning id, usage_id
+        )
+        insert into postmeter.usage_written_off (usage_id, decision_id) select d.usage_id, d.id from decided d;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up held usage. Dry run unless told otherwise.';
+
+CREATE AGGREGATE postmeter.lcm_of(bigint) (
+    SFUNC = pg_catalog.lcm,
+    STYPE = bigint,
+    INITCOND = '1'
+);
+
+COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the common denominator of a meter''s factors.';
+
+CREATE TABLE postmeter.allocation (
+    usage_id uuid NOT NULL,
+    destination_id integer NOT NULL,
+    delivery_id bigint NOT NULL,
+    meter_metric_id bigint NOT NULL,
+    round integer NOT NULL,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    subscription_id bigint NOT NULL
+)
+PARTITION BY RANGE (usage_id);
+
+COMMENT ON TABLE postmeter.allocation IS 'Which remittance counted a usage, per destination, for ever. Written by fold only.';
+
+COMMENT ON COLUMN postmeter.allocation.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.allocation.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.allocation.delivery_id IS 'The remittance whose cut counts it.';
+
+COMMENT ON COLUMN postmeter.allocation.meter_metric_id IS 'The meter and metric it is counted on.';
+
+COMMENT ON COLUMN postmeter.allocation.round IS 'The remittance''s round at the time: the next cut counts it.';
+
+COMMENT ON COLUMN postmeter.allocation.quantity IS 'Its quantity in units of the metric.';
+
+COMMENT ON COLUMN postmeter.allocation.hour IS 'Its own hour; another than the remittance''s for late usage.';
+
+COMMENT ON COLUMN postmeter.allocation.subscription_id IS 'The subscription that matched.';
+
+CREATE TABLE postmeter.allocation_default (
+    usage_id uuid NOT NULL,
+    destination_id integer NOT NULL,
+    delivery_id bigint NOT NULL,
+    meter_metric_id bigint NOT NULL,
+    round integer NOT NULL,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    subscription_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.allocation_default IS 'Allocations for which no partition was made in time.';
+
+CREATE TABLE postmeter.destination (
+    id integer NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    quota_id integer NOT NULL,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    age_limit interval NOT NULL,
+    month_cutoff interval,
+    closing_window interval,
+    margin interval DEFAULT '00:10:00'::interval NOT NULL,
+    lead interval DEFAULT '00:30:00'::interval NOT NULL,
+    grace interval DEFAULT '00:05:00'::interval NOT NULL,
+    late_policy text DEFAULT 'expire'::text NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    records_max integer NOT NULL,
+    bytes_max integer NOT NULL,
+    in_flight_max integer DEFAULT 8 NOT NULL,
+    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
+    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
+    tries_max integer,
+    memory interval,
+    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
+    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
+    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
+    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
+    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
+    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
+    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
+    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
+    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
+    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
+    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
+    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
+    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
+    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
+);
+
+COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
+
+COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
+
+COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
+
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws.';
+
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile).';
+
+COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
+
+COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
+
+COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
+
+COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
+
+COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
+
+COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
+
+COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
+
+COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
+
+COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
+
+COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
+
+COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
+
+COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
+
+COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
+
+COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
+
+COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+CREATE TABLE postmeter.meter (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL,
+    dimension text NOT NULL,
+    month date NOT NULL,
+    rounding text NOT NULL,
+    decimals integer NOT NULL,
+    month_end text NOT NULL,
+    billed numeric DEFAULT 0 NOT NULL,
+    carried numeric DEFAULT 0 NOT NULL,
+    billable numeric DEFAULT 0 NOT NULL,
+    denominator numeric DEFAULT 1 NOT NULL,
+    cuts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
+);
+
+COMMENT ON TABLE postmeter.meter IS 'A key without its hour over a billing month: what rounding, cover and carry are counted on. Written once per cut; locked before its remittances.';
+
+COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
+
+COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.meter.buyer IS 'The buyer in canonical text; a renewed subscription or changed plan continues the meter.';
+
+COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
+
+COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
+
+COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
+
+COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
+
+COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
+
+COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
+
+COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
+
+CREATE VIEW postmeter.remittance AS
+ SELECT d.id AS delivery_id,
+    t.name AS destination,
+    d.key,
+    d.hour,
+    d.product,
+    m.dimension,
+    m.month,
+    m.buyer,
+    d.status,
+    d.reason,
+    d.maybe_billed,
+    d.confirmed,
+    d.quantity,
+    d.shown_quantity,
+    (p.unit_price * d.quantity) AS amount,
+    p.currency,
+    d.deadline,
+    d.tries,
+    d.attempts,
+    d.idempotency_key,
+    d.opened_at,
+    d.cut_at,
+    d.changed_at
+   FROM (((postmeter.delivery d
+     JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+     JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN LATERAL ( SELECT x.unit_price,
+            x.currency
+           FROM postmeter.dimension x
+          WHERE ((x.destination_id = m.destination_id) AND (x.name = m.dimension) AND (x.product = d.product) AND (x.valid_from <= m.month))
+          ORDER BY x.valid_from DESC, x.id
+         LIMIT 1) p ON (true))
+  WHERE (d.kind = 'usage'::text);
+
+COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero.';
+
+CREATE VIEW postmeter.at_risk AS
+ SELECT r.delivery_id,
+    r.destination,
+    r.key,
+    r.hour,
+    r.status,
+    r.reason,
+    r.quantity,
+    r.amount,
+    r.currency,
+    r.deadline,
+    (r.deadline - postmeter.clock()) AS time_left,
+    r.tries
+   FROM postmeter.remittance r
+  WHERE ((r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
+
+COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens.';
+
+CREATE TABLE postmeter.attempt (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    call_id uuid NOT NULL,
+    worker_id uuid NOT NULL,
+    number integer NOT NULL,
+    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.attempt IS 'The intent to send a delivery in a call, committed before the call is made. Append-only. With outcome: the ledger.';
+
+COMMENT ON COLUMN postmeter.attempt.id IS 'UUIDv7 made by the database.';
+
+COMMENT ON COLUMN postmeter.attempt.delivery_id IS 'What is sent.';
+
+COMMENT ON COLUMN postmeter.attempt.destination_id IS 'Where.';
+
+COMMENT ON COLUMN postmeter.attempt.call_id IS 'Attempts of one call share it.';
+
+COMMENT ON COLUMN postmeter.attempt.worker_id IS 'Who.';
+
+COMMENT ON COLUMN postmeter.attempt.number IS 'Which attempt of this delivery, from 1.';
+
+COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
+
+CREATE TABLE postmeter.attempt_default (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    call_id uuid NOT NULL,
+    worker_id uuid NOT NULL,
+    number integer NOT NULL,
+    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.attempt_default IS 'Attempts for which no partition was made in time.';
+
+CREATE TABLE postmeter.outcome (
+    attempt_id uuid NOT NULL,
+    outcome text NOT NULL,
+    code text,
+    is_try boolean NOT NULL,
+    shown_quantity numeric,
+    retry_after interval,
+    receipt text,
+    http_status integer,
+    their_request_id text,
+    excerpt text,
+    duration interval,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
+    CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
+    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
+    CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
+    CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
+)
+PARTITION BY RANGE (attempt_id);
+
+COMMENT ON TABLE postmeter.outcome IS 'What an attempt told us. The first writer wins, and that is the fence. Append-only.';
+
+COMMENT ON COLUMN postmeter.outcome.attempt_id IS 'The attempt.';
+
+COMMENT ON COLUMN postmeter.outcome.outcome IS 'What one call told us: docs/states.md.';
+
+COMMENT ON COLUMN postmeter.outcome.code IS 'The marketplace''s or the transport''s stable word.';
+
+COMMENT ON COLUMN postmeter.outcome.is_try IS 'It counts against the retry policy.';
+
+COMMENT ON COLUMN postmeter.outcome.shown_quantity IS 'The quantity they showed.';
+
+COMMENT ON COLUMN postmeter.outcome.retry_after IS 'How long they asked us to wait.';
+
+COMMENT ON COLUMN postmeter.outcome.receipt IS 'Their receipt (AWS: MeteringRecordId).';
+
+COMMENT ON COLUMN postmeter.outcome.http_status IS 'HTTP status.';
+
+COMMENT ON COLUMN postmeter.outcome.their_request_id IS 'Their id of the call, to quote to their support.';
+
+COMMENT ON COLUMN postmeter.outcome.excerpt IS 'What they said, bounded and without secrets.';
+
+COMMENT ON COLUMN postmeter.outcome.duration IS 'How long the call took.';
+
+COMMENT ON COLUMN postmeter.outcome.recorded_at IS 'When it was recorded.';
+
+CREATE VIEW postmeter.attempt_ledger AS
+ SELECT a.id AS attempt_id,
+    a.delivery_id,
+    d.key,
+    t.name AS destination,
+    a.number,
+    a.call_id,
+    a.claimed_at,
+    a.worker_id,
+    COALESCE(o.outcome, 'open'::text) AS outcome,
+    o.code,
+    o.is_try,
+    o.shown_quantity,
+    o.receipt,
+    o.http_status,
+    o.their_request_id,
+    o.excerpt,
+    o.duration,
+    o.recorded_at,
+    d.quantity,
+    d.status
+   FROM (((postmeter.attempt a
+     JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+     JOIN postmeter.destination t ON ((t.id = a.destination_id)))
+     LEFT JOIN postmeter.outcome o ON ((o.attempt_id = a.id)));
+
+COMMENT ON VIEW postmeter.attempt_ledger IS 'Every attempt with its outcome; open: a call may be under way, or its worker died. The evidence.';
+
+CREATE TABLE postmeter.cut (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    round integer NOT NULL,
+    denominator numeric NOT NULL,
+    units numeric NOT NULL,
+    billed_before numeric NOT NULL,
+    to_bill numeric NOT NULL,
+    carried numeric NOT NULL,
+    deferred boolean NOT NULL,
+    metrics jsonb NOT NULL,
+    cut_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.cut IS 'The arithmetic of every cut, per meter counted in it, as it was. Append-only.';
+
+COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
+
+COMMENT ON COLUMN postmeter.cut.round IS 'Which cut of this remittance.';
+
+COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covered) x factor x D, after this cut.';
+
+COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
+
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before).';
+
+COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
+
+COMMENT ON COLUMN postmeter.cut.deferred IS 'The hour could no longer be sent in time: everything is carried to another hour of the month.';
+
+COMMENT ON COLUMN postmeter.cut.metrics IS 'Per metric: used before, used here, cover, covered, factor.';
+
+COMMENT ON COLUMN postmeter.cut.cut_at IS 'When.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+CREATE TABLE postmeter.usage (
+    id uuid NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    corrected_identity uuid,
+    request_id text,
+    traceparent text,
+    attributes jsonb NOT NULL,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
+    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.usage IS 'Every usage ever recorded: immutable facts. Partitioned by id, that is by time of recording.';
+
+COMMENT ON COLUMN postmeter.usage.id IS 'Id given at the first recording.';
+
+COMMENT ON COLUMN postmeter.usage.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.usage.event_id IS 'The service''s own id of the event.';
+
+COMMENT ON COLUMN postmeter.usage.org IS 'The customer.';
+
+COMMENT ON COLUMN postmeter.usage.product IS 'The product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.metric IS 'What was metered, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.quantity IS 'An increment in units of the metric, never a running total; negative in a correction.';
+
+COMMENT ON COLUMN postmeter.usage.used_at IS 'When it was used: decides the hour, in UTC.';
+
+COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
+
+COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Identity of the usage that this one corrects.';
+
+COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
+
+COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that request.';
+
+COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
+
+COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+CREATE VIEW postmeter.balance AS
+ WITH factor AS (
+         SELECT mm.id,
+            mm.meter_id,
+            mm.used,
+            mm.covered,
+            (mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id) / mm.factor_denominator)) AS units,
+            (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id))::numeric AS denominator
+           FROM postmeter.meter_metric mm
+        ), recorded AS (
+         SELECT f.meter_id,
+            sum((u.quantity * (f.units)::numeric)) AS recorded,
+            COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
+           FROM (((postmeter.allocation a
+             JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+             JOIN factor f ON ((f.id = a.meter_metric_id)))
+             JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+          GROUP BY f.meter_id
+        ), sent AS (
+         SELECT c_1.meter_id,
+            d.status,
+            sum(c_1.to_bill) AS quantity,
+            sum(
+                CASE
+                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c_1.to_bill, ((c_1.to_bill * d.shown_quantity) / d.quantity))
+                    ELSE (0)::numeric
+                END) AS shown
+           FROM (postmeter.cut c_1
+             JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
+          WHERE (d.status <> 'released'::text)
+          GROUP BY c_1.meter_id, d.status
+        ), by_status AS (
+         SELECT s.meter_id,
+            sum(s.quantity) FILTER (WHERE (s.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
+            sum(s.quantity) FILTER (WHERE (s.status = 'unknown'::text)) AS unknown,
+            sum(s.quantity) FILTER (WHERE (s.status = 'accepted'::text)) AS accepted,
+            sum(s.quantity) FILTER (WHERE (s.status = 'held'::text)) AS held,
+            sum(s.quantity) FILTER (WHERE (s.status = 'rejected'::text)) AS rejected,
+            sum(s.quantity) FILTER (WHERE (s.status = 'expired'::text)) AS expired,
+            sum(s.quantity) FILTER (WHERE (s.status = 'conflict'::text)) AS conflict,
+            sum(s.quantity) FILTER (WHERE (s.status = 'written_off'::text)) AS written_off,
+            sum(s.quantity) FILTER (WHERE (s.status = 'dry_run'::text)) AS dry_run,
+            sum(s.shown) AS shown
+           FROM sent s
+          GROUP BY s.meter_id
+        ), covered AS (
+         SELECT f.meter_id,
+            sum((f.covered * (f.units)::numeric)) AS covered,
+            max(f.denominator) AS denominator
+           FROM factor f
+          GROUP BY f.meter_id
+        )
+ SELECT t.name AS destination,
+    m.buyer,
+    m.dimension,
+    m.month,
+    m.id AS meter_id,
+    c.denominator,
+    trim_scale(COALESCE(r.recorded, (0)::numeric)) AS recorded,
+    trim_scale(COALESCE(r.open, (0)::numeric)) AS open,
+    trim_scale((COALESCE(b.due, (0)::numeric) * c.denominator)) AS due,
+    trim_scale((COALESCE(b.unknown, (0)::numeric) * c.denominator)) AS unknown,
+    trim_scale(((COALESCE(b.accepted, (0)::numeric) + COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS accepted,
+    trim_scale((COALESCE(b.held, (0)::numeric) * c.denominator)) AS held,
+    trim_scale((COALESCE(b.rejected, (0)::numeric) * c.denominator)) AS rejected,
+    trim_scale((COALESCE(b.expired, (0)::numeric) * c.denominator)) AS expired,
+    trim_scale(((COALESCE(b.conflict, (0)::numeric) - COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS conflict,
+    trim_scale((COALESCE(b.written_off, (0)::numeric) * c.denominator)) AS written_off,
+    trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
+    trim_scale(c.covered) AS covered,
+    trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
+    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference
+   FROM ((((postmeter.meter m
+     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+     JOIN covered c ON ((c.meter_id = m.id)))
+     LEFT JOIN recorded r ON ((r.meter_id = m.id)))
+     LEFT JOIN by_status b ON ((b.meter_id = m.id)));
+
+COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
+
+CREATE TABLE postmeter.catalogue_change (
+    id bigint NOT NULL,
+    changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    changed_by text DEFAULT CURRENT_USER NOT NULL,
+    entry text NOT NULL,
+    old_row jsonb,
+    new_row jsonb
+);
+
+COMMENT ON TABLE postmeter.catalogue_change IS 'History of the catalogue: every row before and after each change. Append-only.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.id IS 'Order of the changes.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.changed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.changed_by IS 'Database role that made it.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.entry IS 'Table of the catalogue.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.old_row IS 'The row before; null: it is new.';
+
+COMMENT ON COLUMN postmeter.catalogue_change.new_row IS 'The row after; null: it was removed.';
+
+ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.catalogue_change_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.cover (
+    subscription_id bigint NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
+);
+
+COMMENT ON TABLE postmeter.cover IS 'What a subscription''s contract covers: metric units a month that are not billed.';
+
+COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
+
+COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
+
+CREATE TABLE postmeter.decision (
+    id bigint NOT NULL,
+    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    verb text NOT NULL,
+    role_name text DEFAULT SESSION_USER NOT NULL,
+    delivery_id bigint,
+    usage_id uuid,
+    destination_id integer,
+    status_before text,
+    status_after text,
+    quantity numeric,
+    target_delivery_id bigint,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text]))),
+    CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT decision_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.decision IS 'What people decided: who, why, and what it changed. Append-only.';
+
+COMMENT ON COLUMN postmeter.decision.id IS 'Order of the decisions.';
+
+COMMENT ON COLUMN postmeter.decision.decided_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
+
+COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
+
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume.';
+
+COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
+
+COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
+
+COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume).';
+
+COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
+
+COMMENT ON COLUMN postmeter.decision.status_after IS 'Status after.';
+
+COMMENT ON COLUMN postmeter.decision.quantity IS 'Billing units concerned.';
+
+COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quantity went.';
+
+COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
+
+ALTER TABLE postmeter.decision ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.decision_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW postmeter.decision_log AS
+ SELECT c.id,
+    c.decided_at,
+    c.who,
+    c.why,
+    c.verb,
+    c.role_name,
+    c.delivery_id,
+    d.key,
+    c.usage_id,
+    t.name AS destination,
+    c.status_before,
+    c.status_after,
+    c.quantity,
+    c.target_delivery_id,
+    c.detail
+   FROM ((postmeter.decision c
+     LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(c.destination_id, d.destination_id))));
+
+COMMENT ON VIEW postmeter.decision_log IS 'What people decided, and why.';
+
+ALTER TABLE postmeter.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.delivery_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE postmeter.destination ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.destination_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.dimension_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.due (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    deadline timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.exemption (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text,
+    reason text NOT NULL,
+    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
+    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
+);
+
+COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
+
+COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
+
+COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
+
+COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
+
+ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.exemption_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.late_evidence (
+    id bigint NOT NULL,
+    attempt_id uuid NOT NULL,
+    delivery_id bigint NOT NULL,
+    outcome text NOT NULL,
+    code text,
+    shown_quantity numeric,
+    receipt text,
+    http_status integer,
+    their_request_id text,
+    excerpt text,
+    worker_id uuid,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.late_evidence IS 'Outcomes that came after another was recorded for their attempt: from a worker that had lost its claim. Read before any resend or hold. Append-only.';
+
+COMMENT ON COLUMN postmeter.late_evidence.id IS 'Order of arrival.';
+
+COMMENT ON COLUMN postmeter.late_evidence.attempt_id IS 'The attempt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.late_evidence.outcome IS 'See outcome.outcome.';
+
+COMMENT ON COLUMN postmeter.late_evidence.code IS 'See outcome.code.';
+
+COMMENT ON COLUMN postmeter.late_evidence.shown_quantity IS 'See outcome.shown_quantity.';
+
+COMMENT ON COLUMN postmeter.late_evidence.receipt IS 'See outcome.receipt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.http_status IS 'See outcome.http_status.';
+
+COMMENT ON COLUMN postmeter.late_evidence.their_request_id IS 'See outcome.their_request_id.';
+
+COMMENT ON COLUMN postmeter.late_evidence.excerpt IS 'See outcome.excerpt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.worker_id IS 'Who brought it.';
+
+COMMENT ON COLUMN postmeter.late_evidence.recorded_at IS 'When.';
+
+ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.late_evidence_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.later (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
+
+ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.meter_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE postmeter.meter_metric ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.meter_metric_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.migration (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.migration IS 'Migrations that were applied, by `postmeter migrate` or by psql.';
+
+COMMENT ON COLUMN postmeter.migration.version IS 'Number of the file.';
+
+COMMENT ON COLUMN postmeter.migration.name IS 'Its name.';
+
+COMMENT ON COLUMN postmeter.migration.checksum IS 'SHA-256 of the file; null if psql applied it.';
+
+COMMENT ON COLUMN postmeter.migration.applied_at IS 'When.';
+
+CREATE VIEW postmeter.month_close AS
+ SELECT b.destination,
+    b.month,
+    b.buyer,
+    b.dimension,
+    (b.accepted / b.denominator) AS accepted,
+    ((- b.carried) / b.denominator) AS over_billed
+   FROM postmeter.balance b
+  WHERE (b.carried < (0)::numeric);
+
+COMMENT ON VIEW postmeter.month_close IS 'Meters with credit: billed ahead of what the month''s usage turned out to be. Used up by later usage of the month; at its close it stays over-billed and is never sent as negative.';
+
+CREATE TABLE postmeter.open_hour (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    hour timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
+
+CREATE TABLE postmeter.outbox (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+CREATE TABLE postmeter.outcome_default (
+    attempt_id uuid NOT NULL,
+    outcome text NOT NULL,
+    code text,
+    is_try boolean NOT NULL,
+    shown_quantity numeric,
+    retry_after interval,
+    receipt text,
+    http_status integer,
+    their_request_id text,
+    excerpt text,
+    duration interval,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
+    CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
+    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
+    CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
+    CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
+);
+
+COMMENT ON TABLE postmeter.outcome_default IS 'Outcomes for which no partition was made in time.';
+
+CREATE VIEW postmeter.queue AS
+ SELECT t.name AS destination,
+    t.paused,
+    t.dry_run,
+    COALESCE(q.due, (0)::bigint) AS due,
+    COALESCE(l.later, (0)::bigint) AS later,
+    COALESCE(o.open, (0)::bigint) AS open,
+    q.earliest AS earliest_deadline,
+    l.next_at
+   FROM (((postmeter.destination t
+     LEFT JOIN ( SELECT due.destination_id,
+            count(*) AS due,
+            min(due.deadline) AS earliest
+           FROM postmeter.due
+          GROUP BY due.destination_id) q ON ((q.destination_id = t.id)))
+     LEFT JOIN ( SELECT later.destination_id,
+            count(*) AS later,
+            min(later.due_at) AS next_at
+           FROM postmeter.later
+          GROUP BY later.destination_id) l ON ((l.destination_id = t.id)))
+     LEFT JOIN ( SELECT open_hour.destination_id,
+            count(*) AS open
+           FROM postmeter.open_hour
+          GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
+
+COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
+
+CREATE TABLE postmeter.quota (
+    id integer NOT NULL,
+    name text NOT NULL,
+    calls_per_second numeric,
+    next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT quota_calls_per_second_check CHECK (((calls_per_second > (0)::numeric) AND (calls_per_second <= (100000)::numeric))),
+    CONSTRAINT quota_name_check CHECK ((name <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.quota IS 'A limit of calls that several destinations may share (AWS: one per seller account and region).';
+
+COMMENT ON COLUMN postmeter.quota.id IS 'Number of the quota.';
+
+COMMENT ON COLUMN postmeter.quota.name IS 'Its name in the catalogue.';
+
+COMMENT ON COLUMN postmeter.quota.calls_per_second IS 'Calls a second that the whole fleet may make; null: no limit.';
+
+COMMENT ON COLUMN postmeter.quota.next_slot_at IS 'Real time before which the next call must not start; workers take slots by moving it on.';
+
+ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.quota_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.setting (
+    only_row boolean DEFAULT true NOT NULL,
+    purpose text DEFAULT 'production'::text NOT NULL,
+    clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
+    clock_frozen timestamp with time zone,
+    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
+    usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
+    unresolved text DEFAULT 'hold'::text NOT NULL,
+    CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
+    CONSTRAINT setting_only_row_check CHECK (only_row),
+    CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
+    CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
+    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
+);
+
+COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
+
+COMMENT ON COLUMN postmeter.setting.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.setting.purpose IS 'production, test or demo. Outside production the clock may move, and workers call loopback addresses only.';
+
+COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time by postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
+
+COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
+
+COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
+
+COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
+
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text,
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
+    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
+
+ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.subscription_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.suspect (
+    id bigint NOT NULL,
+    shard_from smallint NOT NULL,
+    shard_to smallint NOT NULL,
+    id_from uuid NOT NULL,
+    id_to uuid NOT NULL,
+    found_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.suspect IS 'Ranges of the outbox whose fold killed its worker: folded apart, in smaller and smaller parts, until the one row is found.';
+
+COMMENT ON COLUMN postmeter.suspect.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.suspect.shard_from IS 'First shard.';
+
+COMMENT ON COLUMN postmeter.suspect.shard_to IS 'Last shard.';
+
+COMMENT ON COLUMN postmeter.suspect.id_from IS 'First usage id.';
+
+COMMENT ON COLUMN postmeter.suspect.id_to IS 'Last usage id.';
+
+COMMENT ON COLUMN postmeter.suspect.found_at IS 'When.';
+
+ALTER TABLE postmeter.suspect ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.suspect_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW postmeter.unremitted AS
+ SELECT 'usage'::text AS kind,
+    h.org,
+    h.product,
+    h.metric,
+    h.hour,
+    h.quantity,
+    'held'::text AS status,
+    h.reason,
+    h.deadline,
+    h.held_at AS since,
+    t.name AS destination,
+    NULL::bigint AS delivery_id,
+    h.usage_id
+   FROM (postmeter.held h
+     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+UNION ALL
+ SELECT 'usage'::text AS kind,
+    o.org,
+    o.product,
+    o.metric,
+    postmeter.hour_of(o.used_at) AS hour,
+    o.quantity,
+    'waiting'::text AS status,
+    NULL::text AS reason,
+    NULL::timestamp with time zone AS deadline,
+    NULL::timestamp with time zone AS since,
+    NULL::text AS destination,
+    NULL::bigint AS delivery_id,
+    o.id AS usage_id
+   FROM postmeter.outbox o
+UNION ALL
+ SELECT 'remittance'::text AS kind,
+    s.org,
+    r.product,
+    mm.metric,
+    r.hour,
+    sum(a.quantity) AS quantity,
+    r.status,
+    r.reason,
+    r.deadline,
+    r.changed_at AS since,
+    r.destination,
+    r.delivery_id,
+    NULL::uuid AS usage_id
+   FROM (((postmeter.remittance r
+     JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
+     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+  WHERE (r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text]))
+  GROUP BY s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
+
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted and nothing_due. Quantities in units of the metric.';
+
+CREATE TABLE postmeter.usage_written_off (
+    usage_id uuid NOT NULL,
+    decision_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
+
+CREATE VIEW postmeter.usage_balance AS
+ WITH recorded AS (
+         SELECT u.org,
+            u.product,
+            u.metric,
+            count(*) AS usages,
+            sum(u.quantity) AS quantity
+           FROM postmeter.usage u
+          GROUP BY u.org, u.product, u.metric
+        ), waiting AS (
+         SELECT o_1.org,
+            o_1.product,
+            o_1.metric,
+            count(*) AS usages,
+            sum(o_1.quantity) AS quantity
+           FROM postmeter.outbox o_1
+          GROUP BY o_1.org, o_1.product, o_1.metric
+        ), held AS (
+         SELECT h_1.org,
+            h_1.product,
+            h_1.metric,
+            count(*) AS usages,
+            sum(h_1.quantity) AS quantity
+           FROM postmeter.held h_1
+          GROUP BY h_1.org, h_1.product, h_1.metric
+        ), exempt AS (
+         SELECT u.org,
+            u.product,
+            u.metric,
+            count(*) AS usages,
+            sum(u.quantity) AS quantity
+           FROM (postmeter.exempted x_1
+             JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+          GROUP BY u.org, u.product, u.metric
+        ), written_off AS (
+         SELECT u.org,
+            u.product,
+            u.metric,
+            count(*) AS usages,
+            sum(u.quantity) AS quantity
+           FROM (postmeter.usage_written_off x_1
+             JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+          GROUP BY u.org, u.product, u.metric
+        ), allocated AS (
+         SELECT s.org,
+            mm.product,
+            mm.metric,
+            count(*) AS usages,
+            sum(a_1.quantity) AS quantity
+           FROM ((postmeter.allocation a_1
+             JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
+             JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
+          GROUP BY s.org, mm.product, mm.metric
+        )
+ SELECT r.org,
+    r.product,
+    r.metric,
+    r.usages,
+    trim_scale(r.quantity) AS recorded,
+    trim_scale(COALESCE(w.quantity, (0)::numeric)) AS waiting,
+    trim_scale(COALESCE(h.quantity, (0)::numeric)) AS held,
+    trim_scale(COALESCE(x.quantity, (0)::numeric)) AS exempt,
+    trim_scale(COALESCE(o.quantity, (0)::numeric)) AS written_off,
+    trim_scale(COALESCE(a.quantity, (0)::numeric)) AS allocated,
+    trim_scale((((((r.quantity - COALESCE(w.quantity, (0)::numeric)) - COALESCE(h.quantity, (0)::numeric)) - COALESCE(x.quantity, (0)::numeric)) - COALESCE(o.quantity, (0)::numeric)) - COALESCE(a.quantity, (0)::numeric))) AS difference,
+    (((((r.usages - COALESCE(w.usages, (0)::bigint)) - COALESCE(h.usages, (0)::bigint)) - COALESCE(x.usages, (0)::bigint)) - COALESCE(o.usages, (0)::bigint)) - COALESCE(a.usages, (0)::bigint)) AS difference_usages
+   FROM (((((recorded r
+     LEFT JOIN waiting w USING (org, product, metric))
+     LEFT JOIN held h USING (org, product, metric))
+     LEFT JOIN exempt x USING (org, product, metric))
+     LEFT JOIN written_off o USING (org, product, metric))
+     LEFT JOIN allocated a USING (org, product, metric));
+
+COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment.';
+
+CREATE TABLE postmeter.usage_default (
+    id uuid NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    corrected_identity uuid,
+    request_id text,
+    traceparent text,
+    attributes jsonb NOT NULL,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
+    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
+);
+
+COMMENT ON TABLE postmeter.usage_default IS 'Usage for which no partition was made in time: no row is ever refused for want of one.';
+
+CREATE VIEW postmeter.usage_explained AS
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
+    u.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.recorded_at,
+    u.request_id,
+        CASE
+            WHEN (a.usage_id IS NOT NULL) THEN 'allocated'::text
+            WHEN (x.usage_id IS NOT NULL) THEN 'exempt'::text
+            WHEN (h.usage_id IS NOT NULL) THEN 'held'::text
+            WHEN (w.usage_id IS NOT NULL) THEN 'written_off'::text
+            ELSE 'waiting'::text
+        END AS whereabouts,
+    COALESCE(h.reason, e.reason) AS reason,
+    t.name AS destination,
+    d.id AS delivery_id,
+    d.key,
+    d.hour AS remitted_hour,
+    d.status,
+    a.round
+   FROM (((((((postmeter.usage u
+     LEFT JOIN postmeter.allocation a ON ((a.usage_id = u.id)))
+     LEFT JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, ( SELECT h_1.destination_id
+           FROM postmeter.held h_1
+          WHERE (h_1.usage_id = u.id))))))
+     LEFT JOIN postmeter.held h ON ((h.usage_id = u.id)))
+     LEFT JOIN postmeter.exempted x ON ((x.usage_id = u.id)))
+     LEFT JOIN postmeter.exemption e ON ((e.id = x.exemption_id)))
+     LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = u.id)));
+
+COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+CREATE TABLE postmeter.worker (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lease interval NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    unbroken_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    oldest_attempt uuid,
+    sleeping boolean DEFAULT false NOT NULL,
+    folding jsonb,
+    stopped_at timestamp with time zone,
+    reaped_at timestamp with time zone,
+    CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.worker IS 'One row per worker process: its heartbeat, in real time.';
+
+COMMENT ON COLUMN postmeter.worker.id IS 'Drawn anew at every start.';
+
+COMMENT ON COLUMN postmeter.worker.name IS 'Host and process, for people.';
+
+COMMENT ON COLUMN postmeter.worker.version IS 'Version of the program.';
+
+COMMENT ON COLUMN postmeter.worker.started_at IS 'When it started.';
+
+COMMENT ON COLUMN postmeter.worker.heartbeat_at IS 'Last heartbeat.';
+
+COMMENT ON COLUMN postmeter.worker.lease IS 'How long a heartbeat is good for.';
+
+COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be taken over.';
+
+COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
+
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+
+COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
+
+COMMENT ON COLUMN postmeter.worker.folding IS 'The entries it is about to fold: shard and number bounds, to find a row that kills workers.';
+
+COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
+
+COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
+
+ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.outcome ATTACH PARTITION postmeter.outcome_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.usage ATTACH PARTITION postmeter.usage_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.allocation
+    ADD CONSTRAINT allocation_pkey PRIMARY KEY (usage_id, destination_id);
+
+ALTER TABLE ONLY postmeter.allocation_default
+    ADD CONSTRAINT allocation_default_pkey PRIMARY KEY (usage_id, destination_id);
+
+ALTER TABLE ONLY postmeter.attempt
+    ADD CONSTRAINT attempt_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.attempt_default
+    ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.catalogue_change
+    ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.cover
+    ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
+
+ALTER TABLE ONLY postmeter.cut
+    ADD CONSTRAINT cut_pkey PRIMARY KEY (delivery_id, meter_id, round);
+
+ALTER TABLE ONLY postmeter.decision
+    ADD CONSTRAINT decision_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.delivery
+    ADD CONSTRAINT delivery_destination_id_key_key UNIQUE (destination_id, key);
+
+ALTER TABLE ONLY postmeter.delivery
+    ADD CONSTRAINT delivery_meter_id_hour_key UNIQUE (meter_id, hour);
+
+ALTER TABLE ONLY postmeter.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.destination
+    ADD CONSTRAINT destination_name_key UNIQUE (name);
+
+ALTER TABLE ONLY postmeter.destination
+    ADD CONSTRAINT destination_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.dimension
+    ADD CONSTRAINT dimension_once_a_month UNIQUE (destination_id, product, metric, valid_from);
+
+ALTER TABLE ONLY postmeter.dimension
+    ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.due
+    ADD CONSTRAINT due_pkey PRIMARY KEY (delivery_id);
+
+ALTER TABLE ONLY postmeter.exempted
+    ADD CONSTRAINT exempted_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.exemption
+    ADD CONSTRAINT exemption_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.held
+    ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.late_evidence
+    ADD CONSTRAINT late_evidence_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.later
+    ADD CONSTRAINT later_pkey PRIMARY KEY (delivery_id);
+
+ALTER TABLE ONLY postmeter.meter
+    ADD CONSTRAINT meter_destination_id_buyer_dimension_month_key UNIQUE (destination_id, buyer, dimension, month);
+
+ALTER TABLE ONLY postmeter.meter_metric
+    ADD CONSTRAINT meter_metric_meter_id_product_metric_key UNIQUE (meter_id, product, metric);
+
+ALTER TABLE ONLY postmeter.meter_metric
+    ADD CONSTRAINT meter_metric_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.meter
+    ADD CONSTRAINT meter_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.migration
+    ADD CONSTRAINT migration_name_key UNIQUE (name);
+
+ALTER TABLE ONLY postmeter.migration
+    ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY postmeter.open_hour
+    ADD CONSTRAINT open_hour_pkey PRIMARY KEY (delivery_id);
+
+ALTER TABLE ONLY postmeter.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (shard, id);
+
+ALTER TABLE ONLY postmeter.outcome
+    ADD CONSTRAINT outcome_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY postmeter.outcome_default
+    ADD CONSTRAINT outcome_default_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY postmeter.quota
+    ADD CONSTRAINT quota_name_key UNIQUE (name);
+
+ALTER TABLE ONLY postmeter.quota
+    ADD CONSTRAINT quota_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.setting
+    ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY postmeter.subscription
+    ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.suspect
+    ADD CONSTRAINT suspect_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.usage
+    ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.usage_default
+    ADD CONSTRAINT usage_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.usage_identity
+    ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (identity);
+
+ALTER TABLE ONLY postmeter.usage_written_off
+    ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
+
+CREATE INDEX allocation_by_delivery ON ONLY postmeter.allocation USING btree (delivery_id);
+
+CREATE INDEX allocation_default_delivery_id_idx ON postmeter.allocation_default USING btree (delivery_id);
+
+CREATE INDEX attempt_by_delivery ON ONLY postmeter.attempt USING btree (delivery_id);
+
+CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id, id);
+
+CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
+
+CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
+
+CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
+
+CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
+
+CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
+
+CREATE INDEX exemption_by_org ON postmeter.exemption USING btree (org);
+
+CREATE INDEX held_by_org ON postmeter.held USING btree (org, product);
+
+CREATE INDEX late_evidence_by_delivery ON postmeter.late_evidence USING btree (delivery_id, id);
+
+CREATE INDEX later_by_time ON postmeter.later USING btree (due_at, delivery_id);
+
+CREATE INDEX meter_billable ON postmeter.meter USING btree (id) WHERE (billable > (0)::numeric);
+
+CREATE INDEX meter_month ON postmeter.meter USING btree (month, destination_id);
+
+CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, delivery_id);
+
+CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
+
+CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
+
+CREATE INDEX usage_corrections ON ONLY postmeter.usage USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
+
+CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
+
+ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
+
+ALTER INDEX postmeter.allocation_pkey ATTACH PARTITION postmeter.allocation_default_pkey;
+
+ALTER INDEX postmeter.attempt_by_delivery ATTACH PARTITION postmeter.attempt_default_delivery_id_idx;
+
+ALTER INDEX postmeter.attempt_pkey ATTACH PARTITION postmeter.attempt_default_pkey;
+
+ALTER INDEX postmeter.attempt_by_worker ATTACH PARTITION postmeter.attempt_default_worker_id_id_idx;
+
+ALTER INDEX postmeter.outcome_pkey ATTACH PARTITION postmeter.outcome_default_pkey;
+
+ALTER INDEX postmeter.usage_corrections ATTACH PARTITION postmeter.usage_default_corrected_identity_idx;
+
+ALTER INDEX postmeter.usage_pkey ATTACH PARTITION postmeter.usage_default_pkey;
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.attempt FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.catalogue_change FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cut FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.decision FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.late_evidence FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_arrived();
+
+CREATE TRIGGER check_dimension BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.check_dimension();
+
+CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.check_subscription();
+
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER wake AFTER INSERT ON postmeter.due FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+
+ALTER TABLE ONLY postmeter.cover
+    ADD CONSTRAINT cover_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES postmeter.subscription(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY postmeter.destination
+    ADD CONSTRAINT destination_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id);
+
+ALTER TABLE ONLY postmeter.dimension
+    ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.subscription
+    ADD CONSTRAINT subscription_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+GRANT USAGE ON SCHEMA postmeter TO postmeter_producer;
+GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
+GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
+GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
+
+REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_corrections(corrected uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_decider(who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_dimension() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.delivery TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.delivery TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.held TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.return_cured(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.lcm_of(bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.allocation TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.allocation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.allocation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.remittance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.remittance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.remittance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.attempt TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outcome TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outcome TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.outcome TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.cut TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.cut TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.cut TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
+
+GRANT UPDATE(deadline) ON TABLE postmeter.due TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.migration TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.migration TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.migration TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.month_close TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.month_close TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.month_close TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.quota TO postmeter_worker;
+
+GRANT UPDATE(next_slot_at) ON TABLE postmeter.quota TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.suspect TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.suspect TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.suspect TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
+
+insert into postmeter.setting default values;
+select postmeter.create_partitions(1);
+insert into postmeter.migration (version, name) values
+    (1, '0001_pre_foundation'),
+    (2, '0002_pre_catalogue'),
+    (3, '0003_pre_intake'),
+    (4, '0004_pre_ledger'),
+    (5, '0005_pre_arithmetic'),
+    (6, '0006_pre_decisions'),
+    (7, '0007_pre_views'),
+    (8, '0008_pre_grants');
