@@ -21,7 +21,7 @@ demo: build ## build, start a Postgres and a simulated marketplace, show usage t
 	@$(POSTMETER) demo
 
 play: build ## the same, kept running for you to try things on
-	@$(POSTMETER) play
+	@$(POSTMETER) demo --keep
 
 test: setup-build setup-postgres setup-python setup-node ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)

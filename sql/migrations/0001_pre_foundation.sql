@@ -37,7 +37,7 @@ comment on column postmeter.setting.usage_lead_max is 'Usage further ahead than 
 comment on column postmeter.setting.unresolved is 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
 
 create function postmeter.clock() returns timestamptz
-language sql stable parallel safe
+language sql stable parallel safe security definer
 as $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
 comment on function postmeter.clock() is 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
 

@@ -39,6 +39,8 @@ comment on column postmeter.usage.attributes is 'Evidence (service level, region
 comment on column postmeter.usage.recorded_at is 'When it was recorded, on postmeter.clock().';
 create trigger append_only before update or delete or truncate on postmeter.usage
     for each statement execute function postmeter.forbid_change();
+create trigger append_only before update or delete or truncate on postmeter.usage_default
+    for each statement execute function postmeter.forbid_change();
 
 create table postmeter.usage_identity (
     identity uuid not null primary key,
@@ -181,6 +183,9 @@ declare
 begin
     -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
     perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
+    -- without the sums that its snapshot hides
+    update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
     select c.source, c.corrects, c.event_id,
            case when o.id is null then 'unknown'
                 when o.corrects is not null then 'correction'

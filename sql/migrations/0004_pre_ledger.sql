@@ -157,6 +157,8 @@ comment on column postmeter.allocation.hour is 'Its own hour; another than the r
 comment on column postmeter.allocation.subscription_id is 'The subscription that matched.';
 create trigger append_only before update or delete or truncate on postmeter.allocation
     for each statement execute function postmeter.forbid_change();
+create trigger append_only before update or delete or truncate on postmeter.allocation_default
+    for each statement execute function postmeter.forbid_change();
 
 create table postmeter.cut (
     delivery_id  bigint  not null,
@@ -274,6 +276,8 @@ comment on column postmeter.attempt.number is 'Which attempt of this delivery, f
 comment on column postmeter.attempt.claimed_at is 'When it was claimed.';
 create trigger append_only before update or delete or truncate on postmeter.attempt
     for each statement execute function postmeter.forbid_change();
+create trigger append_only before update or delete or truncate on postmeter.attempt_default
+    for each statement execute function postmeter.forbid_change();
 
 create table postmeter.outcome (
     attempt_id     uuid    not null primary key,
@@ -307,6 +311,8 @@ comment on column postmeter.outcome.excerpt is 'What they said, bounded and with
 comment on column postmeter.outcome.duration is 'How long the call took.';
 comment on column postmeter.outcome.recorded_at is 'When it was recorded.';
 create trigger append_only before update or delete or truncate on postmeter.outcome
+    for each statement execute function postmeter.forbid_change();
+create trigger append_only before update or delete or truncate on postmeter.outcome_default
     for each statement execute function postmeter.forbid_change();
 
 create table postmeter.late_evidence (

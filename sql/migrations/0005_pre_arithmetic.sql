@@ -270,6 +270,9 @@ begin
             if to_regclass('postmeter.' || child) is null then
                 execute format('create table postmeter.%I partition of postmeter.%I for values from (%L) to (%L)', child, parent,
                     postmeter.id_at(month), postmeter.id_at(date_trunc('month', month + interval '40 days', 'UTC')));
+                -- triggers for statements are not handed down
+                execute format('create trigger append_only before update or delete or truncate on postmeter.%I
+                                for each statement execute function postmeter.forbid_change()', child);
                 execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
                 made := made + 1;
             end if;

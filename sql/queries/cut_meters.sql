@@ -42,14 +42,20 @@ with given as materialized (
                'used_here', c.used_here::text, 'cover', c.cover::text, 'covered', c.covered_after::text,
                'factor', c.factor_numerator || '/' || c.factor_denominator) order by c.product, c.metric)
                filter (where c.id is not null), '[]') as metrics,
-           postmeter.month_of(g.hour + interval '1 hour', t.zone) > m.month and m.month_end = 'round_up' as settles
+           -- the meter's last hour, or any cut after its month or its buyer's subscriptions are over
+           m.month_end = 'round_up'
+               and least((m.month + interval '1 month')::timestamp at time zone t.zone,
+                         (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
+                          from postmeter.subscription s
+                          where s.destination_id = m.destination_id and s.buyer = m.buyer))
+                   <= greatest(g.hour + interval '1 hour', postmeter.clock()) as settles
     from counted k
     join given g on g.delivery_id = k.delivery_id
     join postmeter.meter m on m.id = k.meter_id
     join postmeter.destination t on t.id = m.destination_id
     left join denominator d on d.delivery_id = k.delivery_id and d.meter_id = k.meter_id
     left join covered c on c.delivery_id = k.delivery_id and c.meter_id = k.meter_id
-    group by k.delivery_id, k.meter_id, g.round, g.deferred, d.denominator, g.hour, t.zone, m.month, m.month_end
+    group by k.delivery_id, k.meter_id, g.round, g.deferred, d.denominator, g.hour, t.zone, m.destination_id, m.buyer, m.month, m.month_end
 ), bill as materialized (
     select t.*, m.billed as billed_before,
            greatest(0, postmeter.round_units(t.units, t.denominator, case when t.settles then 'up' else m.rounding end, m.decimals)

@@ -1,18 +1,29 @@
--- maintain_month_end: meters with a remainder whose month's last hour has begun; that hour is cut even without usage.
--- $1 at most so many. Relies on meter_month.
+-- maintain_month_end: meters with a remainder whose last hour has begun, the month's or that of a subscription that ends in
+-- it; that hour is cut even without usage.
+-- $1 at most so many. Relies on meter_month, subscription_by_buyer.
 select m.id, h.hour, d.identity, d.product
-from postmeter.destination t
-cross join lateral (select postmeter.month_of(postmeter.clock() - interval '6 hours', t.zone) as month) c
-cross join lateral (
-    select ((c.month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour' as hour
+from (
+    select t.id as destination_id, null as buyer, c.month,
+           ((c.month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour' as hour
+    from postmeter.destination t
+    cross join lateral (select postmeter.month_of(postmeter.clock() - interval '6 hours', t.zone) as month) c
+    union all
+    select t.id, s.buyer, postmeter.month_of(s.valid_until - interval '1 hour', t.zone), s.valid_until - interval '1 hour'
+    from postmeter.destination t
+    join postmeter.subscription s on s.destination_id = t.id
+    where s.buyer is not null and s.valid_until > postmeter.clock() - t.age_limit
+      and not exists (
+        select from postmeter.subscription r
+        where r.destination_id = t.id and r.buyer = s.buyer and (r.valid_until is null or r.valid_until > s.valid_until)
+      )
 ) h
-join postmeter.meter m on m.destination_id = t.id and m.month = c.month
+join postmeter.meter m on m.destination_id = h.destination_id and m.month = h.month and (h.buyer is null or m.buyer = h.buyer)
 cross join lateral (
     select d.identity, d.product from postmeter.delivery d where d.meter_id = m.id order by d.hour desc limit 1
 ) d
 where h.hour <= postmeter.clock()
   and m.month_end = 'round_up' and m.carried > 0
   and not exists (select from postmeter.delivery l where l.meter_id = m.id and l.hour = h.hour)
-  and postmeter.deadline_of(t.id, m.buyer, h.hour) >= postmeter.clock()
+  and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= postmeter.clock()
 order by m.id
 limit $1

@@ -1,4 +1,4 @@
--- report_standing: per destination, status, dimension and currency: how many remittances, units and amount.
+-- report_standing: per destination and status: remittances and units by dimension, and amounts by currency (no dimension).
 -- No parameters. What is final (accepted, dry_run, written_off) is of the running month only; later: due, but not before
 -- its next try. Scans postmeter.delivery once for what is not final; the rest relies on meter_month and
 -- delivery_meter_id_hour_key.
@@ -18,7 +18,9 @@ with counted as materialized (
     group by 1, 2, 3
 )
 select t.name as destination, c.status, m.dimension, p.currency, sum(c.remittances)::bigint as remittances,
-       trim_scale(sum(c.quantity))::text as quantity, trim_scale(sum(c.quantity * p.unit_price))::text as amount,
+       -- units of different dimensions are not added up
+       case when m.dimension is not null then trim_scale(sum(c.quantity))::text end as quantity,
+       trim_scale(sum(c.quantity * p.unit_price))::text as amount,
        min(c.earliest_deadline) as earliest_deadline
 from counted c
 join postmeter.meter m on m.id = c.meter_id
@@ -29,5 +31,5 @@ left join lateral (
     where x.destination_id = m.destination_id and x.name = m.dimension and x.product = c.product and x.valid_from <= m.month
     order by x.valid_from desc, x.id limit 1
 ) p on true
-group by t.name, c.status, m.dimension, p.currency
+group by grouping sets ((t.name, c.status, m.dimension, p.currency), (t.name, c.status, p.currency))
 order by t.name, c.status, m.dimension, p.currency

@@ -294,6 +294,36 @@ impl Stage {
         self.column(sql).await.pop().unwrap_or_default()
     }
 
+    /// Changes the destination, as `set` says, and lets the worker read it.
+    pub async fn configure(&self, set: &str) {
+        self.sql(&format!("update postmeter.destination set {set} where name = 'aws'")).await;
+        self.worker.reload().await.expect("the catalogue");
+    }
+
+    /// Lets a new worker work, which looks at the whole outbox: after something came back to it by SQL.
+    pub async fn work_anew(&self) {
+        self.another_worker().await.work().await.expect("the worker works");
+    }
+
+    /// How a statement is refused: `code column constraint`.
+    pub async fn refusal(&self, sql: &str) -> String {
+        Self::refusal_in(&self.db.client.batch_execute(sql).await.expect_err(sql))
+    }
+
+    /// What the server's error names: `code column constraint`.
+    #[must_use]
+    pub fn refusal_in(error: &tokio_postgres::Error) -> String {
+        let error = error.as_db_error().expect("the server's own error");
+        format!("{} {} {}", error.code().code(), error.column().unwrap_or("-"), error.constraint().unwrap_or("-"))
+    }
+
+    /// Waits until so many sessions of this database wait for a lock.
+    pub async fn until_waiting(&self, sessions: i64) {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let look = async { while self.db.client.query_one(waiting, &[]).await.expect("sessions").get::<_, i64>(0) < sessions {} };
+        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("never {sessions} sessions waited"));
+    }
+
     /// The end of every test: the balance closes to zero, and the marketplace's own record is what our ledger says.
     pub async fn close(self) {
         let open = self

@@ -1,5 +1,7 @@
 //! The catalogue, as the worker reads it.
 
+mod edit;
+
 use std::time::Duration;
 
 use remittance::{Policy, RetrySchedule};
@@ -10,10 +12,60 @@ use crate::claim::CallLimits;
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
+pub use edit::{Changes, Edit, Editor, Kind, Months, Stored};
+
 const DESTINATIONS: Query = query!("catalogue_destinations", []);
 const UNREAD: Query = query!("catalogue_unread", []);
 const READ: Query = query!("catalogue_read", [INT8, TEXT, TEXT, TEXT, TEXT]);
 const SETTING: Query = query!("setting", []);
+const LOCK: Query = query!("catalogue_lock", []);
+const CLOCK: Query = query!("clock", []);
+const METERED: Query = query!("catalogue_metered", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
+const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
+const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
+const READINGS: Query = query!("catalogue_write_readings", [JSONB]);
+
+/// The statements of each kind of entry.
+impl Kind {
+    const fn load(self) -> Query {
+        match self {
+            Self::Quota => query!("catalogue_load_quotas", []),
+            Self::Destination => query!("catalogue_load_destinations", []),
+            Self::Dimension => query!("catalogue_load_dimensions", []),
+            Self::Subscription => query!("catalogue_load_subscriptions", []),
+            Self::Exempt => query!("catalogue_load_exemptions", []),
+        }
+    }
+
+    const fn add(self) -> Query {
+        match self {
+            Self::Quota => query!("catalogue_write_quotas", [JSONB]),
+            Self::Destination => query!("catalogue_write_destinations", [JSONB]),
+            Self::Dimension => query!("catalogue_write_dimensions", [JSONB]),
+            Self::Subscription => query!("catalogue_add_subscriptions", [JSONB]),
+            Self::Exempt => query!("catalogue_add_exemptions", [JSONB]),
+        }
+    }
+
+    const fn change(self) -> Query {
+        match self {
+            Self::Subscription => query!("catalogue_change_subscriptions", [JSONB]),
+            Self::Exempt => query!("catalogue_change_exemptions", [JSONB]),
+            // these are written by name
+            Self::Quota | Self::Destination | Self::Dimension => self.add(),
+        }
+    }
+
+    const fn remove(self) -> Query {
+        match self {
+            Self::Quota => query!("catalogue_remove_quotas", [INT8_ARRAY]),
+            Self::Destination => query!("catalogue_remove_destinations", [INT8_ARRAY]),
+            Self::Dimension => query!("catalogue_remove_dimensions", [INT8_ARRAY]),
+            Self::Subscription => query!("catalogue_remove_subscriptions", [INT8_ARRAY]),
+            Self::Exempt => query!("catalogue_remove_exemptions", [INT8_ARRAY]),
+        }
+    }
+}
 
 /// A destination with everything a worker needs to serve it.
 #[derive(Debug, Clone, PartialEq)]

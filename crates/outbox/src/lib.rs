@@ -11,6 +11,7 @@ pub mod corrections;
 pub mod cut;
 mod error;
 pub mod fold;
+pub mod health;
 pub mod maintain;
 pub mod migrate;
 mod query;

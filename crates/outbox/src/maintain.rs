@@ -103,3 +103,12 @@ pub async fn take_slots(database: &Database, quota: i32, calls: i32) -> Result<O
     let rows = database.one(&QUOTA_TAKE, &[&quota, &calls]).await?;
     rows.first().map(|row| Ok(Slots { first_ms: row.try_get(0)?, every_ms: row.try_get(1)? })).transpose()
 }
+
+/// Moves the clock of a test or demo database to a time, from which it runs on.
+///
+/// # Errors
+/// [`Error::Refused`] on a production database.
+pub async fn move_clock(database: &Database, to: Timestamp) -> Result<(), Error> {
+    const MOVE: Query = query!("move_clock", [TIMESTAMPTZ]);
+    database.one(&MOVE, &[&to]).await.map(drop)
+}

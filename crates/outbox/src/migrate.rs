@@ -136,3 +136,14 @@ pub async fn apply(database: &Database) -> Result<Vec<&'static str>, Error> {
     client.query_typed("select pg_advisory_unlock($1)", &[(&LOCK, tokio_postgres::types::Type::INT8)]).await?;
     result.map(|()| names)
 }
+
+/// Drops the schema with everything in it, if its purpose is test or demo.
+///
+/// # Errors
+/// [`Error::Schema`] on a production database.
+pub async fn drop_schema(database: &Database) -> Result<(), Error> {
+    if crate::catalogue::purpose(database).await? == "production" {
+        return Err(Error::Schema("the schema of a production database is not dropped".to_owned()));
+    }
+    Ok(database.client().await?.batch_execute("drop schema postmeter cascade").await?)
+}

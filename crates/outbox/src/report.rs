@@ -1,1 +1,44 @@
-//! What people ask, read from the views.
+//! What people ask, read from the views. Nothing here changes anything: the role `postmeter_reader` is enough.
+//!
+//! Quantities are text, to the letter: sums and products were made by Postgres, exactly. Amounts are for information
+//! and never summed over currencies; where there is no price they are absent, which is not zero.
+
+mod attempts;
+mod overview;
+mod remittance;
+mod usage;
+mod verdict;
+
+pub use attempts::{Attempt, AttemptFilter, attempts};
+pub use overview::{AtRisk, Backlog, DestinationState, HeldGroup, LiveWorker, Overview, Standing, overview};
+pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
+pub use verdict::{Verdict, accepted, verdict};
+pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
+
+use crate::query::{Query, query};
+
+const ACCEPTED: Query = query!("report_accepted", []);
+const ALLOCATIONS: Query = query!("report_allocations", [UUID]);
+const ATTEMPTS: Query = query!("report_attempts", [INT8, TEXT, TEXT, TEXT, TEXT, INT8]);
+const AT_RISK: Query = query!("report_at_risk", []);
+const BACKLOG: Query = query!("report_backlog", []);
+const CORRECTIONS: Query = query!("report_corrections", [TEXT, TEXT]);
+const CUTS: Query = query!("report_cuts", [INT8]);
+const DECISIONS: Query = query!("report_decisions", [INT8, UUID]);
+const DESTINATIONS: Query = query!("report_destinations", []);
+const EVIDENCE: Query = query!("report_evidence", [INT8]);
+const HELD: Query = query!("report_held", []);
+const MEMBERS: Query = query!("report_members", [INT8, INT8]);
+const REMITTANCE: Query = query!("report_remittance", [INT8]);
+const STANDING: Query = query!("report_standing", []);
+const USAGE: Query = query!("report_usage", [TEXT, TEXT, UUID]);
+const WORKERS: Query = query!("report_workers", []);
+
+/// `fields!(row => Name { a, b })` is a `Name` whose fields are read from the columns of the same names.
+macro_rules! fields {
+    ($row:expr => $name:ident { $($field:ident),* $(,)? }) => {
+        $name { $($field: $row.try_get(stringify!($field))?),* }
+    };
+}
+use fields;
+const VERDICT: Query = query!("report_verdict", []);

@@ -111,6 +111,8 @@ impl Held {
         if !settlement.is_death {
             return Some((next, 0));
         }
+        // whoever killed the worker, the others in its hands have burned no try
+        let next = Next { is_try: false, ..next };
         let deaths = self.deaths + 1;
         if deaths < DEATHS_MAX {
             return Some((next, deaths));

@@ -1,4 +1,6 @@
-//! postmeter
+//! The postmeter command as a library: its command line, its demo, and the embedded Postgres that tests use too.
 
-pub mod embedded;
 pub mod cli;
+pub mod demo;
+pub mod embedded;
+mod focus;

@@ -1,0 +1,242 @@
+//! Editing the catalogue: reading all of it and changing some of it, in one transaction, one editor at a time.
+//!
+//! Entries travel as JSON objects, field by field as the catalogue file has them (`docs/catalogue.md`); what a field
+//! may be is checked by the reader of that file, and by the schema.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+
+use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, ZONES};
+use crate::connect::Session;
+use crate::query::{Query, Tx};
+use crate::{Database, Error};
+
+/// The five kinds of entries, in the order in which they depend on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A limit of calls.
+    Quota,
+    /// A marketplace endpoint.
+    Destination,
+    /// A marketplace's name for a metric.
+    Dimension,
+    /// Who buys what where.
+    Subscription,
+    /// Who is not billed.
+    Exempt,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Quota, Self::Destination, Self::Dimension, Self::Subscription, Self::Exempt];
+}
+
+/// An entry as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its number.
+    pub id: i64,
+    /// Its fields.
+    pub fields: Map<String, Value>,
+    /// It is referred to: a quota by a destination, a destination or a subscription's buyer by a meter.
+    pub in_use: bool,
+    /// How a subscription's identity reads, if it was read.
+    pub canonical: Option<Canonical>,
+    /// Why a subscription's identity is refused.
+    pub invalid: Option<String>,
+}
+
+/// Months of one product's metric at one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Months {
+    /// The destination's name.
+    pub destination: String,
+    /// The product.
+    pub product: String,
+    /// The metric.
+    pub metric: String,
+    /// First month (`2024-09`).
+    pub from: String,
+    /// The month after the last; `None`: all that follow.
+    pub until: Option<String>,
+}
+
+/// What an edit writes. Fields of an entry to add or change are complete, never a part of them.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Entries to add.
+    pub add: Vec<(Kind, Map<String, Value>)>,
+    /// Entries to change, with their numbers.
+    pub change: Vec<(Kind, i64, Map<String, Value>)>,
+    /// Entries to remove, by number.
+    pub remove: Vec<(Kind, i64)>,
+    /// How identities read: the fields that name a subscription, and the canonical form.
+    pub readings: Vec<(Map<String, Value>, Canonical)>,
+}
+
+/// A connection to edit with.
+pub struct Editor {
+    session: Session,
+}
+
+/// An edit under way. Dropped without [`Edit::commit`], it changes nothing.
+pub struct Edit<'a> {
+    tx: Tx<'a>,
+}
+
+impl Editor {
+    /// Takes a connection.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn open(database: &Database) -> Result<Self, Error> {
+        Ok(Self { session: database.session().await? })
+    }
+
+    /// Begins an edit, when no other is under way.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn begin(&mut self) -> Result<Edit<'_>, Error> {
+        let tx = Tx::begin(&mut self.session, "").await?;
+        tx.rows(&LOCK, &[]).await?;
+        Ok(Edit { tx })
+    }
+}
+
+impl Edit<'_> {
+    /// The whole catalogue, kind by kind, in order of names.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn load(&self) -> Result<Vec<Stored>, Error> {
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            for row in self.tx.rows(&kind.load(), &[]).await? {
+                all.push(read(kind, &row)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The time of decisions.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn clock(&self) -> Result<Timestamp, Error> {
+        Ok(self.tx.rows(&CLOCK, &[]).await?.first().expect("one row").try_get(0)?)
+    }
+
+    /// For each range of months: the first and last month in which usage was metered, if there is one.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn metered(&self, ranges: &[Months]) -> Result<Vec<Option<(String, String)>>, Error> {
+        let column =
+            |field: fn(&Months) -> &String| ranges.iter().map(|range| field(range).as_str()).collect::<Vec<_>>();
+        let until: Vec<Option<&str>> = ranges.iter().map(|range| range.until.as_deref()).collect();
+        let (destinations, products) = (column(|range| &range.destination), column(|range| &range.product));
+        let (metrics, from) = (column(|range| &range.metric), column(|range| &range.from));
+        let mut months = vec![None; ranges.len()];
+        for row in self.tx.rows(&METERED, &[&destinations, &products, &metrics, &from, &until]).await? {
+            let item = usize::try_from(row.try_get::<_, i64>("item")?).ok().and_then(|item| months.get_mut(item - 1));
+            *item.expect("the ordinality of a range") = Some((row.try_get("first_month")?, row.try_get("last_month")?));
+        }
+        Ok(months)
+    }
+
+    /// Which of these names are no time zones of the server's.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn unknown_zones(&self, names: &[&str]) -> Result<Vec<String>, Error> {
+        self.tx.rows(&ZONES, &[&names]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Writes changes: what goes, what changes, what comes, then how identities read. One statement for all entries of
+    /// a kind, because each sends back the held usage that it cures.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by a rule of the schema; the edit is over then.
+    pub async fn write(&self, changes: &Changes) -> Result<(), Error> {
+        for kind in Kind::ALL.into_iter().rev() {
+            let ids: Vec<i64> = changes.remove.iter().filter(|(of, _)| *of == kind).map(|(_, id)| *id).collect();
+            if !ids.is_empty() {
+                self.tx.run(&kind.remove(), &[&ids]).await?;
+            }
+        }
+        for kind in Kind::ALL {
+            let changed =
+                changes.change.iter().filter(|(of, ..)| *of == kind).map(|(_, id, fields)| with_id(*id, fields));
+            let changed: Vec<Value> = changed.collect();
+            let added =
+                changes.add.iter().filter(|(of, _)| *of == kind).map(|(_, fields)| Value::Object(fields.clone()));
+            let added: Vec<Value> = added.collect();
+            self.run(&kind.change(), &changed).await?;
+            self.run(&kind.add(), &added).await?;
+            if kind == Kind::Subscription {
+                self.run(&COVERS, &[changed, added].concat()).await?;
+            }
+        }
+        let readings = changes.readings.iter().map(|(name, canonical)| with_reading(name, canonical));
+        self.run(&READINGS, &readings.collect::<Vec<_>>()).await
+    }
+
+    async fn run(&self, query: &Query, entries: &[Value]) -> Result<(), Error> {
+        if !entries.is_empty() {
+            self.tx.run(query, &[&Value::Array(entries.to_vec())]).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the edit and keeps it.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.tx.commit().await
+    }
+}
+
+fn read(kind: Kind, row: &Row) -> Result<Stored, Error> {
+    let fields = match row.try_get("fields")? {
+        Value::Object(fields) => fields,
+        other => {
+            return Err(Error::Unexpected { code: String::new(), message: format!("an entry is no object: {other}") });
+        }
+    };
+    let buyer: Option<String> = row.try_get("buyer")?;
+    let canonical = match buyer {
+        None => None,
+        Some(buyer) => Some(Canonical {
+            buyer,
+            account: row.try_get::<_, Option<_>>("account")?.unwrap_or_default(),
+            form: row.try_get::<_, Option<_>>("form")?.unwrap_or_default(),
+        }),
+    };
+    Ok(Stored {
+        kind,
+        id: row.try_get("id")?,
+        fields,
+        in_use: row.try_get("in_use")?,
+        canonical,
+        invalid: row.try_get("invalid")?,
+    })
+}
+
+fn with_id(id: i64, fields: &Map<String, Value>) -> Value {
+    let mut fields = fields.clone();
+    fields.insert("id".to_owned(), Value::from(id));
+    Value::Object(fields)
+}
+
+fn with_reading(name: &Map<String, Value>, canonical: &Canonical) -> Value {
+    let mut fields = name.clone();
+    fields.insert("buyer".to_owned(), Value::from(canonical.buyer.as_str()));
+    fields.insert("buyer_account".to_owned(), Value::from(canonical.account.as_str()));
+    fields.insert("form".to_owned(), Value::from(canonical.form.as_str()));
+    Value::Object(fields)
+}

@@ -1,0 +1,210 @@
+//! What an SRE would ask the database: one question a file, answers as they are, judged by whoever asks.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error, migrate};
+
+const ROLES: Query = query!("health_roles", []);
+const PURPOSE: Query = query!("health_purpose", [TEXT]);
+
+/// Makes the roles; harmless if they are there.
+///
+/// # Errors
+/// As Postgres says: most of all, that this user may not create roles.
+pub async fn create_roles(database: &Database) -> Result<(), Error> {
+    Ok(database.client().await?.batch_execute(migrate::ROLES).await?)
+}
+
+/// The roles that are not there.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn missing_roles(database: &Database) -> Result<Vec<String>, Error> {
+    database.one(&ROLES, &[]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Says what the database is for: production, test or demo.
+///
+/// # Errors
+/// [`Error::Refused`] for production while the clock is moved.
+pub async fn set_purpose(database: &Database, purpose: &str) -> Result<(), Error> {
+    database.one(&PURPOSE, &[&purpose]).await.map(drop)
+}
+
+mod sealed {
+    /// Which question an answer answers; rows of one JSON object each.
+    pub trait Asked {
+        const QUESTION: &'static str;
+    }
+}
+
+/// A row of an answer; its fields are explained where the question is, in `sql/queries/health_*.sql`.
+pub trait Answer: sealed::Asked + DeserializeOwned {}
+
+impl<T: sealed::Asked + DeserializeOwned> Answer for T {}
+
+/// Asks the question that `T` answers, for at most `within`. `None`: it took longer and was given up.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn ask<T: Answer>(database: &Database, within: Duration) -> Result<Option<Vec<T>>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, &format!("set local statement_timeout = {}", within.as_millis())).await?;
+    match tx.rows(&Query { sql: T::QUESTION, types: &[] }, &[]).await {
+        Err(Error::Again { .. }) => Ok(None),
+        Err(error) => Err(error),
+        Ok(rows) => {
+            let read = |row: &tokio_postgres::Row| {
+                let answer = serde_json::from_value(row.try_get::<_, Value>(0)?);
+                answer.map_err(|error| Error::Unexpected { code: String::new(), message: error.to_string() })
+            };
+            rows.iter().map(read).collect::<Result<Vec<T>, Error>>().map(Some)
+        }
+    }
+}
+
+macro_rules! answers {
+    ($($(#[$doc:meta])* $answer:ident from $question:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        pub struct $answer {
+            $($(#[$field_doc])* pub $field: $type,)+
+        }
+
+        impl sealed::Asked for $answer {
+            const QUESTION: &'static str = query!($question, []).sql;
+        }
+    )+};
+}
+
+answers! {
+    /// The server and its settings; one row.
+    Server from "health_server" {
+        /// `server_version_num`.
+        version: i32,
+        /// It is a standby.
+        standby: bool,
+        /// Its settings, by name.
+        settings: std::collections::BTreeMap<String, String>,
+        /// This connection is encrypted.
+        encrypted: bool,
+        /// This connection came through the network.
+        remote: bool,
+        /// We may see what others' sessions do.
+        sees_sessions: bool,
+    }
+    /// What the database is for, and its clock; one row.
+    Clock from "health_clock" {
+        /// production, test or demo.
+        purpose: String,
+        /// Seconds by which `postmeter.clock()` differs from the server's.
+        shift_seconds: f64,
+        /// It stands still.
+        frozen: bool,
+    }
+    /// Partitions of a table; one row each.
+    Partitions from "health_partitions" {
+        /// The table.
+        parent: String,
+        /// There is one for this month and for the next.
+        ahead: bool,
+        /// Rows went to the default partition.
+        spilled: bool,
+    }
+    /// Workers by how they are; one row each.
+    Fellow from "health_workers" {
+        /// Its name.
+        name: String,
+        /// Its program's version.
+        version: String,
+        /// alive, lost (its lease is over and nobody has taken over yet) or taken_over (within the last hour).
+        state: String,
+        /// Seconds since its last heartbeat.
+        silent_seconds: f64,
+    }
+    /// Subscriptions by what is wrong with them; one row each.
+    BadSubscriptions from "health_subscriptions" {
+        /// invalid, unread or without_dimension.
+        fault: String,
+        /// How many.
+        count: i64,
+        /// One of them.
+        org: String,
+        /// Its product.
+        product: String,
+        /// Why, if it is invalid.
+        reason: Option<String>,
+    }
+    /// Held usage by reason; one row each.
+    Held from "health_held" {
+        /// The reason.
+        reason: String,
+        /// How many.
+        count: i64,
+        /// Orgs concerned.
+        orgs: i64,
+        /// Seconds until the first deadline passes; below zero: it has.
+        first_deadline_seconds: Option<f64>,
+    }
+    /// The outbox; one row.
+    Backlog from "health_outbox" {
+        /// Entries, counted up to 100,000.
+        entries: i64,
+        /// Seconds since the oldest was recorded.
+        oldest_seconds: Option<f64>,
+        /// Parts of the outbox that killed a worker and are being searched.
+        suspects: i64,
+    }
+    /// What is due although its deadline has passed, by destination; one row each.
+    Overdue from "health_overdue" {
+        /// The destination.
+        destination: String,
+        /// How many.
+        count: i64,
+    }
+    /// Remittances that need a person, by destination and status; one row each.
+    Unsettled from "health_unsettled" {
+        /// The destination.
+        destination: String,
+        /// unknown, conflict, held, rejected or expired.
+        status: String,
+        /// How many.
+        count: i64,
+        /// Of these, those that may have been billed.
+        maybe_billed: i64,
+    }
+    /// Meters whose balance does not close; one row.
+    Unbalanced from "health_balance" {
+        /// Meters.
+        checked: i64,
+        /// Of these, those whose difference is not zero.
+        open: i64,
+        /// One of them.
+        example: Option<String>,
+    }
+    /// Orgs' metrics whose usage does not add up; one row.
+    UsageUnbalanced from "health_usage_balance" {
+        /// Orgs' metrics.
+        checked: i64,
+        /// Of these, those whose difference is not zero.
+        open: i64,
+        /// One of them.
+        example: Option<String>,
+    }
+    /// Sessions, slots and prepared transactions that hold back the clean-up of dead rows; one row each.
+    Holder from "health_sessions" {
+        /// session, idle (a session idle in transaction), prepared or slot.
+        what: String,
+        /// Its pid or name.
+        name: String,
+        /// The application, user or plugin.
+        owner: String,
+        /// For how long, in seconds; unknown for a slot.
+        seconds: Option<f64>,
+    }
+}

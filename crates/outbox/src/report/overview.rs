@@ -1,0 +1,170 @@
+//! What is where: the overview of everything.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::{AT_RISK, BACKLOG, DESTINATIONS, HELD, STANDING, WORKERS, fields};
+use crate::query::Query;
+use crate::{Database, Error};
+
+/// Everything at once.
+#[derive(Debug, Clone, Serialize)]
+pub struct Overview {
+    /// The outbox and the clock.
+    pub backlog: Backlog,
+    /// Held usage.
+    pub held: Vec<HeldGroup>,
+    /// Destinations.
+    pub destinations: Vec<DestinationState>,
+    /// Remittances by destination and status: by dimension, and their sums by currency.
+    pub standing: Vec<Standing>,
+    /// What misses its deadline within an hour.
+    pub at_risk: Vec<AtRisk>,
+    /// Workers whose lease holds.
+    pub workers: Vec<LiveWorker>,
+}
+
+/// What waits in the outbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct Backlog {
+    /// What the database is for.
+    pub purpose: String,
+    /// The time of every decision.
+    pub now: Timestamp,
+    /// That time is not the server's: a test or a demo.
+    pub is_clock_moved: bool,
+    /// Usages.
+    pub waiting: i64,
+    /// When the oldest of them was recorded.
+    pub oldest_recorded_at: Option<Timestamp>,
+}
+
+/// Held usage of one reason, product and metric.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeldGroup {
+    /// Why.
+    pub reason: String,
+    /// Our product.
+    pub product: String,
+    /// Our metric.
+    pub metric: String,
+    /// How many usages.
+    pub usages: i64,
+    /// Of how many orgs.
+    pub orgs: i64,
+    /// Units of the metric.
+    pub quantity: String,
+    /// Since when the oldest is held.
+    pub held_since: Timestamp,
+    /// When the first of their hours can no longer be sent.
+    pub earliest_deadline: Option<Timestamp>,
+}
+
+/// A destination.
+#[derive(Debug, Clone, Serialize)]
+pub struct DestinationState {
+    /// Its name.
+    pub destination: String,
+    /// A person stopped sending.
+    pub paused: bool,
+    /// No call is made.
+    pub dry_run: bool,
+    /// When the next of its later tries is.
+    pub next_try_at: Option<Timestamp>,
+}
+
+/// Remittances of one destination and status. What is final is of the running month only.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// The destination.
+    pub destination: String,
+    /// The status; `later` is due, but not before its next try.
+    pub status: String,
+    /// Their dimension; none: the sum over all dimensions of this currency.
+    pub dimension: Option<String>,
+    /// Currency of the amount; none: unpriced.
+    pub currency: Option<String>,
+    /// How many.
+    pub remittances: i64,
+    /// Billing units of the dimension; none: not cut yet, or over several dimensions.
+    pub quantity: Option<String>,
+    /// Units times price; none: unpriced or not cut yet.
+    pub amount: Option<String>,
+    /// The first deadline of what is not settled.
+    pub earliest_deadline: Option<Timestamp>,
+}
+
+/// Remittances that miss their deadline within an hour unless something happens.
+#[derive(Debug, Clone, Serialize)]
+pub struct AtRisk {
+    /// The destination.
+    pub destination: String,
+    /// The status.
+    pub status: String,
+    /// Currency of the amount; none: unpriced.
+    pub currency: Option<String>,
+    /// How many.
+    pub remittances: i64,
+    /// Billing units; none: not cut yet.
+    pub quantity: Option<String>,
+    /// Units times price.
+    pub amount: Option<String>,
+    /// The first deadline.
+    pub earliest_deadline: Timestamp,
+}
+
+/// A worker whose lease holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct LiveWorker {
+    /// Host and process.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Seconds since its last heartbeat.
+    pub heartbeat_age: f64,
+}
+
+/// Reads the overview: six statements, each a moment of its own.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn overview(database: &Database) -> Result<Overview, Error> {
+    let backlog = database.one(&BACKLOG, &[]).await?;
+    let row = backlog.first().expect("one row of settings");
+    Ok(Overview {
+        backlog: fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }),
+        held: all(database, &HELD, |row| {
+            Ok(fields!(row => HeldGroup {
+                reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline
+            }))
+        })
+        .await?,
+        destinations: all(database, &DESTINATIONS, |row| {
+            Ok(fields!(row => DestinationState { destination, paused, dry_run, next_try_at }))
+        })
+        .await?,
+        standing: all(database, &STANDING, |row| {
+            Ok(fields!(row => Standing {
+                destination, status, dimension, currency, remittances, quantity, amount, earliest_deadline
+            }))
+        })
+        .await?,
+        at_risk: all(database, &AT_RISK, |row| {
+            Ok(fields!(row => AtRisk {
+                destination, status, currency, remittances, quantity, amount, earliest_deadline
+            }))
+        })
+        .await?,
+        workers: all(database, &WORKERS, |row| {
+            Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age }))
+        })
+        .await?,
+    })
+}
+
+async fn all<T>(database: &Database, query: &Query, read: fn(&Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    database.one(query, &[]).await?.iter().map(read).collect()
+}

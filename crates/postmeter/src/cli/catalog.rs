@@ -1,0 +1,108 @@
+//! `postmeter catalog`: who buys what where, and how it is counted. `docs/catalogue.md` describes the file.
+
+mod apply;
+mod check;
+mod derive;
+mod plan;
+mod read;
+mod render;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use outbox::catalogue::Editor;
+use serde_json::{Map, Value};
+
+use super::Context;
+use super::output::{self, Wrong};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make the catalogue what a file says: shows the difference, then applies it, in one transaction.
+    Apply {
+        /// The file (TOML, docs/catalogue.md); `-` is standard input.
+        file: PathBuf,
+        /// Only show the difference; exit code 3 if there is one.
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove what the file does not mention (what was counted by is ended instead).
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Show the catalogue as a file that `apply` takes.
+    Show,
+    /// Make a first catalogue from a billing export; it is written to standard output.
+    Derive {
+        #[command(subcommand)]
+        source: Source,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Source {
+    /// From a CSV export in the FinOps Open Cost and Usage Specification (FOCUS) 1.0.
+    Focus {
+        /// The export.
+        file: PathBuf,
+        /// What the destination is called.
+        #[arg(long, default_value = "aws")]
+        destination: String,
+        /// Which marketplace it is.
+        #[arg(long, default_value = "aws")]
+        kind: String,
+        /// A setting of the destination, such as region=eu-west-1 (the default is us-east-1).
+        #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+        settings: Vec<(String, String)>,
+    },
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Apply { file, dry_run, prune } => {
+            let how = apply::How { dry_run, prune, json: context.json };
+            apply::apply(&context.config.database()?, &file, how).await
+        }
+        Verb::Show => show(context).await,
+        Verb::Derive { source: Source::Focus { file, destination, kind, settings } } => {
+            let mut settings: Map<String, Value> =
+                settings.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+            if kind == "aws" && !settings.contains_key("region") {
+                settings.insert("region".to_owned(), Value::from("us-east-1"));
+            }
+            // an export names no marketplace: what is given here must be usable, or the catalogue would not be
+            marketplaces::open(&kind, &Value::Object(settings.clone())).map_err(|error| Wrong(error.to_string()))?;
+            output::raw(&derive::focus(&file, derive::Target { destination, kind, settings })?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn show(context: &Context) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    outbox::migrate::check(&database).await?;
+    let mut editor = Editor::open(&database).await?;
+    let stored = editor.begin().await?.load().await?;
+    let entries: Vec<read::Entry> = stored.iter().map(plan::stored_entry).collect();
+    if context.json {
+        output::json(&render::json(&entries))?;
+    } else {
+        output::raw(&render::toml(&entries, true))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,147 @@
+//! `catalog apply`: the diff, the checks, and one transaction.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use outbox::Database;
+use outbox::catalogue::{Changes, Edit, Editor, Kind};
+use serde_json::{Value, json};
+
+use super::plan::{Plan, Step, plan};
+use super::read::{Entry, Problem, read};
+use super::{check, render, spec};
+use crate::cli::output::{self, NEEDS_A_PERSON, Wrong};
+
+/// What to do beside applying.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    pub dry_run: bool,
+    pub prune: bool,
+    pub json: bool,
+}
+
+pub(super) async fn apply(database: &Database, path: &Path, how: How) -> anyhow::Result<ExitCode> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).map_err(|error| Wrong(format!("standard input: {error}")))?
+    } else {
+        std::fs::read_to_string(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?
+    };
+    let (entries, problems) = read(&text);
+    outbox::migrate::check(database).await?;
+    let mut editor = Editor::open(database).await?;
+    let edit = editor.begin().await?;
+    let (plan, findings) = look(&edit, entries, problems, how.prune).await?;
+    if !findings.problems.is_empty() {
+        return refuse(path, findings.problems, how.json);
+    }
+    show(&plan, &findings.notes, how)?;
+    let nothing = plan.changes.is_empty() && findings.readings.is_empty();
+    if how.dry_run {
+        return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) });
+    }
+    if !nothing {
+        let written = edit.write(&changes(&plan, findings.readings)).await;
+        written.context("the catalogue was not changed")?;
+        edit.commit().await?;
+    }
+    if !how.json {
+        output::say(match plan.changes.len() {
+            0 => "nothing to change".to_owned(),
+            1 => "applied: 1 entry".to_owned(),
+            count => format!("applied: {count} entries"),
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares and checks; all problems there are come together.
+async fn look(
+    edit: &Edit<'_>,
+    entries: Vec<Entry>,
+    unread: Vec<Problem>,
+    prune: bool,
+) -> anyhow::Result<(Plan, check::Findings)> {
+    let (plan, refused) = plan(entries, edit.load().await?, prune, edit.clock().await?);
+    let mut findings = check::check(&plan);
+    // of a field that could not be read, nothing more can be said
+    findings
+        .problems
+        .retain(|problem| !unread.iter().any(|other| other.entry == problem.entry && other.field == problem.field));
+    let readable = unread.is_empty();
+    findings.problems.extend(unread);
+    findings.problems.extend(refused);
+    let counted = check::ranges(&plan);
+    let months: Vec<_> = counted.iter().map(|counted| counted.months.clone()).collect();
+    // a month that cannot be read was complained about, and the database would stumble over it
+    if !months.is_empty() && readable {
+        findings.problems.extend(check::metered(&counted, &edit.metered(&months).await?));
+    }
+    let destinations =
+        plan.changes.iter().filter(|change| change.entry.kind == Kind::Destination && change.step != Step::Remove);
+    let destinations: Vec<&Entry> = destinations.map(|change| &change.entry).collect();
+    let zones: Vec<&str> =
+        destinations.iter().map(|entry| entry.text("zone")).filter(|zone| !zone.is_empty()).collect();
+    let unknown = if zones.is_empty() { Vec::new() } else { edit.unknown_zones(&zones).await? };
+    for entry in destinations.iter().filter(|entry| unknown.iter().any(|zone| zone == entry.text("zone"))) {
+        findings.problems.push(
+            entry.problem(
+                "zone",
+                format!("is no time zone: {:?}; they look like America/Los_Angeles", entry.text("zone")),
+            ),
+        );
+    }
+    findings.problems.sort();
+    findings.problems.dedup();
+    Ok((plan, findings))
+}
+
+fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        output::json(&json!({ "applied": false, "problems": problems }))?;
+        return Ok(ExitCode::from(2));
+    }
+    let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+    let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    Err(Wrong(format!("{}: {count}, nothing was changed:{lines}", path.display())).into())
+}
+
+fn show(plan: &Plan, notes: &[String], how: How) -> anyhow::Result<()> {
+    if how.json {
+        let kept: Vec<String> = plan.kept.iter().map(Entry::name).collect();
+        return output::json(&json!({
+            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes,
+        }));
+    }
+    for line in render::diff(plan) {
+        output::say(line);
+    }
+    for note in notes {
+        output::say(format!("note: {note}"));
+    }
+    for kind in Kind::ALL {
+        let kept: Vec<String> = plan.kept.iter().filter(|entry| entry.kind == kind).map(Entry::name).collect();
+        if let Some(first) = kept.first() {
+            let others = if kept.len() == 1 { String::new() } else { format!(" and {} more", kept.len() - 1) };
+            output::say(format!("not in the file, kept (--prune removes): {first}{others}"));
+        }
+    }
+    if how.dry_run {
+        output::say(format!("dry run: {} entries would change, nothing was", plan.changes.len()));
+    }
+    Ok(())
+}
+
+fn changes(plan: &Plan, readings: Vec<(serde_json::Map<String, Value>, outbox::catalogue::Canonical)>) -> Changes {
+    let mut changes = Changes { readings, ..Changes::default() };
+    for change in &plan.changes {
+        let (kind, fields) = (change.entry.kind, change.entry.fields.clone());
+        debug_assert!(spec::fields(kind).iter().all(|field| fields.contains_key(field.name)), "entries are complete");
+        match (change.step, change.old.as_ref().map(|old| old.id)) {
+            (Step::Remove, Some(id)) => changes.remove.push((kind, id)),
+            (Step::Change | Step::End, Some(id)) => changes.change.push((kind, id, fields)),
+            _ => changes.add.push((kind, fields)),
+        }
+    }
+    changes
+}

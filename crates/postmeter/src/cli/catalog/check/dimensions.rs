@@ -1,0 +1,150 @@
+//! Dimensions: what may be expressed, what must be shared, and what must not change any more.
+
+use std::collections::BTreeMap;
+
+use outbox::catalogue::{Kind, Months};
+use serde_json::Value;
+
+use super::{Findings, Open, named};
+use crate::cli::catalog::plan::{Change, Plan, Standing, Step};
+use crate::cli::catalog::read::{Entry, Problem};
+
+/// How a dimension rounds: one way for all metrics that share it.
+const ROUNDING: &[&str] = &["rounding", "decimals", "month_end"];
+/// What a metered month was counted with.
+const ARITHMETIC: &[&str] = &["name", "factor", "rounding", "decimals", "month_end"];
+
+pub(super) fn check(dimensions: &[&Standing], open: &Open, findings: &mut Findings) {
+    for Standing { entry, in_file, .. } in dimensions {
+        if !in_file {
+            continue;
+        }
+        if entry.text("unit_price").is_empty() != entry.text("currency").is_empty() {
+            findings.problems.push(entry.problem("unit_price", "and currency belong together"));
+        }
+        let decimals = entry.fields.get("decimals").and_then(Value::as_u64).unwrap_or_default();
+        if let Some(can) =
+            open.get(entry.text("destination")).map(|marketplace| marketplace.capabilities().decimals_max)
+            && decimals > u64::from(can)
+        {
+            findings
+                .problems
+                .push(entry.problem("decimals", format!("is more than the {can} that the marketplace can express")));
+        }
+    }
+    shared(dimensions, findings);
+}
+
+/// In every month, the metrics that share a dimension must round alike. A later entry of one metric changes what is in
+/// force, so each month in which something begins is looked at.
+fn shared(dimensions: &[&Standing], findings: &mut Findings) {
+    let mut by_name: BTreeMap<(&str, &str, &str), Vec<&Standing>> = BTreeMap::new();
+    for standing in dimensions {
+        let entry = &standing.entry;
+        by_name
+            .entry((entry.text("destination"), entry.text("product"), entry.text("name")))
+            .or_default()
+            .push(standing);
+    }
+    for (&(destination, product, name), group) in &by_name {
+        let mut months: Vec<&str> = group.iter().map(|standing| standing.entry.text("valid_from")).collect();
+        months.sort_unstable();
+        months.dedup();
+        let metrics = dimensions.iter().map(|standing| &standing.entry);
+        let metrics =
+            metrics.filter(|entry| entry.text("destination") == destination && entry.text("product") == product);
+        let metrics: Vec<&Entry> = metrics.collect();
+        for month in months {
+            let in_force: Vec<&Entry> =
+                in_force(&metrics, month).into_iter().filter(|entry| entry.text("name") == name).collect();
+            let Some((first, rest)) = in_force.split_first() else { continue };
+            for other in rest {
+                let differs = |field: &&&str| {
+                    first.fields.get(**field).zip(other.fields.get(**field)).is_some_and(|(one, other)| one != other)
+                };
+                let Some(field) = ROUNDING.iter().find(differs) else { continue };
+                // complain where the file speaks
+                let (wrong, right) = if other.lines.is_empty() { (first, other) } else { (other, first) };
+                let problem = format!(
+                    "must be that of {}: they share dimension {name:?} in {month}, and it is rounded once",
+                    named(right)
+                );
+                let problem = wrong.problem(field, problem);
+                if !wrong.lines.is_empty() && !findings.problems.contains(&problem) {
+                    findings.problems.push(problem);
+                }
+            }
+        }
+    }
+}
+
+/// The entry of each metric that counts in a month: the latest that has begun.
+fn in_force<'a>(entries: &[&'a Entry], month: &str) -> Vec<&'a Entry> {
+    let mut latest: BTreeMap<&str, &Entry> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.text("valid_from") <= month) {
+        let slot = latest.entry(entry.text("metric")).or_insert(entry);
+        if entry.text("valid_from") > slot.text("valid_from") {
+            *slot = entry;
+        }
+    }
+    latest.into_values().collect()
+}
+
+/// A change of a dimension that must not touch a metered month.
+pub(in crate::cli::catalog) struct Counted<'a> {
+    change: &'a Change,
+    field: &'static str,
+    /// The months that the change would touch.
+    pub months: Months,
+}
+
+/// The changes of dimensions that would touch how months are counted, with those months.
+pub(in crate::cli::catalog) fn ranges(plan: &Plan) -> Vec<Counted<'_>> {
+    let changes = plan.changes.iter().filter(|change| change.entry.kind == Kind::Dimension);
+    let counted = changes.filter_map(|change| {
+        let entry = &change.entry;
+        let field = match change.step {
+            Step::Add => Some("valid_from"),
+            Step::Remove | Step::End => Some(""),
+            Step::Change => {
+                change.differences().into_iter().map(|(field, ..)| field).find(|field| ARITHMETIC.contains(field))
+            }
+        }?;
+        let same = |other: &&Entry| {
+            ["destination", "product", "metric"].iter().all(|field| other.text(field) == entry.text(field))
+                && other.text("valid_from") > entry.text("valid_from")
+        };
+        let next = plan
+            .standing
+            .iter()
+            .map(|standing| &standing.entry)
+            .filter(|other| other.kind == Kind::Dimension)
+            .filter(same);
+        let months = Months {
+            destination: entry.text("destination").to_owned(),
+            product: entry.text("product").to_owned(),
+            metric: entry.text("metric").to_owned(),
+            from: entry.text("valid_from").to_owned(),
+            until: next.map(|other| other.text("valid_from").to_owned()).min(),
+        };
+        Some(Counted { change, field, months })
+    });
+    counted.collect()
+}
+
+/// Refuses the changes whose months were metered.
+pub(in crate::cli::catalog) fn metered(counted: &[Counted<'_>], metered: &[Option<(String, String)>]) -> Vec<Problem> {
+    let refused = counted.iter().zip(metered).filter_map(|(Counted { change, field, .. }, months)| {
+        let (first, last) = months.as_ref()?;
+        let months = if first == last { first.clone() } else { format!("{first} to {last}") };
+        let problem = match change.step {
+            Step::Add => format!("would change how usage of {months} is counted, which was metered already: begin after {last}"),
+            Step::Remove | Step::End => format!("cannot be removed: usage of {months} was metered with it. Keep it in the file"),
+            Step::Change => format!(
+                "cannot change: usage of {months} was metered with it. Leave this entry as it was and add one with a valid_from after {last}"
+            ),
+        };
+        Some(change.entry.problem(field, problem))
+    });
+    refused.collect()
+}

@@ -1,0 +1,151 @@
+//! `catalog derive focus`: a first catalogue from a billing export, for people to mend.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use outbox::catalogue::Kind;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::read::{Entry, absent};
+use super::{render, spec};
+use crate::cli::output::Wrong;
+use crate::focus;
+
+/// What the export does not say.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub destination: String,
+    pub kind: String,
+    pub settings: Map<String, Value>,
+}
+
+/// What a catalogue needs to know of an export.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Product and metric.
+    metrics: BTreeSet<(String, String)>,
+    /// Org and product.
+    buyers: BTreeSet<(String, String)>,
+    earliest: Option<Timestamp>,
+    rows: u64,
+    /// Rows without org, product or metric.
+    skipped: u64,
+}
+
+/// A catalogue for the orgs, products and metrics of a FOCUS export, as TOML.
+pub(super) fn focus(path: &Path, target: Target) -> anyhow::Result<String> {
+    if target.kind != "aws" {
+        return Err(Wrong(format!("identities can be made up for kind aws only, not for {:?}", target.kind)).into());
+    }
+    let wrong = |problem: String| Wrong(format!("{}: {problem}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let seen = look(focus::rows(std::io::BufReader::new(file)).map_err(|error| wrong(format!("{error:#}")))?)
+        .map_err(wrong)?;
+    let Some(earliest) = seen.earliest else {
+        return Err(wrong("has no row that names an org, a product and a metric".to_owned()).into());
+    };
+    let begin = earliest.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string();
+    let entries = entries(&seen, target, &begin);
+    let skipped = if seen.skipped == 0 {
+        String::new()
+    } else {
+        format!(" ({} without org, product or metric were passed over)", seen.skipped)
+    };
+    Ok(format!(
+        "# Derived from {} of {} rows{skipped}.\n# The identities are placeholders: put the buyers' own in their place before anything is sent for real.\n\n{}",
+        path.file_name().unwrap_or_default().display(),
+        seen.rows,
+        render::toml(&entries, false)
+    ))
+}
+
+fn look(rows: impl Iterator<Item = Result<focus::FocusRow, csv::Error>>) -> Result<Seen, String> {
+    let mut seen = Seen::default();
+    for row in rows {
+        let row = row.map_err(|error| error.to_string())?;
+        seen.rows += 1;
+        let product = row.service_name.as_deref().map(focus::product_tag).filter(|tag| !tag.is_empty());
+        let metric = row.consumed_unit.as_deref().map(focus::metric_tag).filter(|tag| !tag.is_empty());
+        let (Some(org), Some(product), Some(metric), Some(begin)) =
+            (row.sub_account_id, product, metric, row.charge_period_start)
+        else {
+            seen.skipped += 1;
+            continue;
+        };
+        let begin = focus::time(&begin).map_err(|error| format!("row {}: {error:#}", seen.rows))?;
+        seen.earliest = Some(seen.earliest.map_or(begin, |earliest| earliest.min(begin)));
+        seen.metrics.insert((product.clone(), metric));
+        seen.buyers.insert((org, product));
+    }
+    Ok(seen)
+}
+
+fn entries(seen: &Seen, target: Target, begin: &str) -> Vec<Entry> {
+    let name = target.destination;
+    let mut entries =
+        vec![entry(Kind::Destination, json!({ "name": name, "kind": target.kind, "settings": target.settings }))];
+    for (product, metric) in &seen.metrics {
+        entries.push(entry(
+            Kind::Dimension,
+            json!({ "destination": name, "product": product, "metric": metric, "name": metric, "decimals": 6,
+                    "rounding": "down", "month_end": "drop", "valid_from": begin }),
+        ));
+    }
+    let accounts = accounts(&seen.buyers);
+    for (org, product) in &seen.buyers {
+        let identity =
+            json!({ "product_code": product_code(product), "customer_aws_account_id": accounts.get(org.as_str()) });
+        entries.push(entry(
+            Kind::Subscription,
+            json!({ "org": org, "product": product, "destination": name, "identity": identity,
+                    "valid_from": format!("{begin}-01T00:00:00Z") }),
+        ));
+    }
+    entries
+}
+
+fn entry(kind: Kind, fields: Value) -> Entry {
+    let mut fields = match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    for field in spec::fields(kind) {
+        if !fields.contains_key(field.name) {
+            let value = absent(field, &fields).unwrap_or_default();
+            fields.insert(field.name.to_owned(), value);
+        }
+    }
+    Entry { kind, fields, lines: BTreeMap::new() }
+}
+
+/// Twelve digits for each org: its own digits where it has no more, else drawn from its name. Always the same for the
+/// same export, and never the same for two orgs.
+fn accounts(buyers: &BTreeSet<(String, String)>) -> BTreeMap<&str, String> {
+    let mut accounts: BTreeMap<&str, String> = BTreeMap::new();
+    for (org, _) in buyers {
+        if accounts.contains_key(org.as_str()) {
+            continue;
+        }
+        let is_number = org.len() <= 12 && org.bytes().all(|b| b.is_ascii_digit());
+        let drawn = (0_u32..).map(|turn| {
+            Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{turn} {org}").as_bytes()).as_u128() % 1_000_000_000_000
+        });
+        let own = is_number.then(|| format!("{org:0>12}"));
+        let mut candidates = own.into_iter().chain(drawn.map(|number| format!("{number:012}")));
+        let free = candidates.find(|account| !accounts.values().any(|taken| taken == account));
+        accounts.insert(org, free.expect("more accounts than orgs"));
+    }
+    accounts
+}
+
+/// A product code in AWS's letters.
+fn product_code(product: &str) -> String {
+    if product.is_ascii() {
+        product.to_owned()
+    } else {
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, product.as_bytes()).simple().to_string()
+    }
+}

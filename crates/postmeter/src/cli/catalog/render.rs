@@ -1,0 +1,108 @@
+//! The catalogue and its changes as text: lines of a diff, TOML, JSON.
+
+use std::fmt::Write as _;
+
+use outbox::catalogue::Kind;
+use serde_json::{Map, Value, json};
+
+use super::plan::{Change, Plan, Step, telling};
+use super::read::Entry;
+use super::spec;
+
+/// The diff, a line an entry.
+pub(super) fn diff(plan: &Plan) -> Vec<String> {
+    plan.changes.iter().map(line).collect()
+}
+
+fn line(change: &Change) -> String {
+    let key = spec::key(change.entry.kind);
+    let name = change.entry.name();
+    let list = |fields: Vec<String>| if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+    match change.step {
+        Step::Add => {
+            let fields = telling(&change.entry).into_iter().filter(|(field, _)| !key.contains(field));
+            format!(
+                "+ {name}{}",
+                list(fields.map(|(field, value)| format!("{field} {}", toml_value(&value))).collect())
+            )
+        }
+        Step::Change | Step::End => {
+            let fields = change.differences().into_iter();
+            let fields =
+                fields.map(|(field, old, new)| format!("{field} {} -> {}", toml_value(&old), toml_value(&new)));
+            let why = if change.step == Step::End { " (not in the file: ends)" } else { "" };
+            format!("~ {name}{}{why}", list(fields.collect()))
+        }
+        Step::Remove => format!("- {name}"),
+    }
+}
+
+/// The diff for programs.
+pub(super) fn diff_json(plan: &Plan) -> Value {
+    let changes = plan.changes.iter().map(|change| {
+        let fields: Map<String, Value> = change
+            .differences()
+            .into_iter()
+            .map(|(field, old, new)| match change.step {
+                Step::Add => (field.to_owned(), json!({ "new": new })),
+                _ => (field.to_owned(), json!({ "old": old, "new": new })),
+            })
+            .collect();
+        let fields = if change.step == Step::Remove { Map::new() } else { fields };
+        json!({ "step": change.step, "entry": spec::word(change.entry.kind), "key": key(&change.entry), "fields": fields })
+    });
+    changes.collect()
+}
+
+fn key(entry: &Entry) -> Map<String, Value> {
+    let fields = spec::key(entry.kind)
+        .iter()
+        .map(|field| ((*field).to_owned(), entry.fields.get(*field).cloned().unwrap_or_default()));
+    fields.collect()
+}
+
+/// Entries as JSON, by kind.
+pub(super) fn json(entries: &[Entry]) -> Value {
+    let of =
+        |kind| entries.iter().filter(move |entry| entry.kind == kind).map(|entry| Value::Object(entry.fields.clone()));
+    Kind::ALL.into_iter().map(|kind| (spec::word(kind).to_owned(), Value::Array(of(kind).collect()))).collect()
+}
+
+/// Entries as a catalogue file. What would be so anyway is left out, but for a destination's policies: those are
+/// written, because the defaults behind them move with the marketplaces' rules.
+pub(super) fn toml(entries: &[Entry], all_fields: bool) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let _ = writeln!(text, "[[{}]]", spec::word(entry.kind));
+        let telling = telling(entry);
+        for field in spec::fields(entry.kind) {
+            let value = entry.fields.get(field.name).cloned().unwrap_or_default();
+            let tells = telling.iter().any(|(name, _)| *name == field.name);
+            if tells || (all_fields && !value.is_null()) {
+                let _ = writeln!(text, "{} = {}", field.name, toml_value(&value));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A value as TOML has it.
+fn toml_value(value: &Value) -> String {
+    match value {
+        Value::Null => "\"none\"".to_owned(),
+        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{} = {}", toml_key(name), toml_value(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        other => toml::Value::try_from(other).map_or_else(|_| other.to_string(), |value| value.to_string()),
+    }
+}
+
+fn toml_key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if is_bare { name.to_owned() } else { toml_value(&Value::from(name)) }
+}

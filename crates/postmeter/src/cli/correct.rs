@@ -1,0 +1,225 @@
+//! The corrections of people: retry, release, write off, resolve, pause, resume.
+//!
+//! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person with
+//! psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
+
+mod filter;
+
+use std::process::ExitCode;
+
+use outbox::corrections::{self, Change, Decider, HeldUsage, Verb};
+use remittance::Quantity;
+use serde_json::json;
+
+use super::Context;
+use super::import::Sum;
+use super::output::{self, NEEDS_A_PERSON, Table, Wrong};
+use super::status::text::count;
+use filter::Filter;
+
+/// A screen shows so many rows; `--json` shows all.
+const SHOWN: usize = 50;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: Filter,
+    /// Act on held usage instead of remittances (retry and write-off only).
+    #[arg(long)]
+    held_usage: bool,
+    #[command(flatten)]
+    signed: Signed,
+    /// Carry it out. Without this nothing is changed: it is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+/// Who decides, and why: kept with the decision for ever.
+#[derive(Debug, clap::Args)]
+struct Signed {
+    /// Who decides.
+    #[arg(long, env = "USER", hide_env_values = true)]
+    who: String,
+    /// Why, in a sentence.
+    #[arg(long)]
+    why: String,
+}
+
+impl Signed {
+    fn decider(&self) -> Decider<'_> {
+        Decider { who: &self.who, why: &self.why }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ResolveArgs {
+    /// The remittance, by its number.
+    delivery: i64,
+    /// The marketplace holds it: it becomes accepted.
+    #[arg(long, conflicts_with = "not_billed", required_unless_present = "not_billed")]
+    billed: bool,
+    /// The marketplace does not hold it: it is sent again while its deadline allows, else it is expired.
+    #[arg(long)]
+    not_billed: bool,
+    #[command(flatten)]
+    signed: Signed,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseArgs {
+    /// The destination, by its name.
+    destination: String,
+    #[command(flatten)]
+    signed: Signed,
+}
+
+pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Result<ExitCode> {
+    if args.held_usage && verb == Verb::Release {
+        let sentence = "held usage was never counted, so there is nothing to release: retry it or write it off";
+        return Err(Wrong(sentence.to_owned()).into());
+    }
+    let database = context.config.database()?;
+    let (filter, decider) = (args.filter.json(), args.signed.decider());
+    if args.held_usage {
+        let usages = corrections::correct_held(&database, verb, &filter, decider, !args.apply).await?;
+        return show_held(context, verb, &usages, args.filter.metric(), args.apply);
+    }
+    let changes = corrections::correct(&database, verb, &filter, decider, !args.apply).await?;
+    show(context, verb, &changes, args.apply)
+}
+
+/// The verb as people say it: `retry`, `retried`.
+const fn words(verb: Verb) -> (&'static str, &'static str) {
+    match verb {
+        Verb::Retry => ("retry", "retried"),
+        Verb::Release => ("release", "released"),
+        Verb::WriteOff => ("write off", "written off"),
+    }
+}
+
+/// The exact sum of quantities; none if one has more digits than a quantity may have.
+fn sum<'a>(quantities: impl Iterator<Item = &'a str>) -> Option<Sum> {
+    let mut sum = Sum::default();
+    for quantity in quantities {
+        sum.add(quantity.parse::<Quantity>().ok()?);
+    }
+    Some(sum)
+}
+
+fn show(context: &Context, verb: Verb, changes: &[Change], applied: bool) -> anyhow::Result<ExitCode> {
+    let moved: Vec<&Change> = changes.iter().filter(|change| change.after != change.before).collect();
+    let units = sum(moved.iter().filter_map(|change| change.quantity.as_deref()));
+    if context.json {
+        output::json(&json!({
+            "applied": applied,
+            "found": changes.len(),
+            "changed": moved.len(),
+            "quantity": units,
+            "changes": changes,
+        }))?;
+    } else if changes.is_empty() {
+        output::say("no dead letter fits this filter; what is accepted, open or under way is never touched");
+    } else {
+        output::say(table(changes).to_string());
+        more(changes.len());
+        let units = units.map_or_else(String::new, |units| format!(", billing units: {units}"));
+        output::say(format!("\n{}", sentence(verb, applied, moved.len(), changes.len(), "remittance", &units)));
+    }
+    let is_whole = moved.len() == changes.len();
+    Ok(if applied && !is_whole { ExitCode::from(NEEDS_A_PERSON) } else { ExitCode::SUCCESS })
+}
+
+fn table(changes: &[Change]) -> Table {
+    let mut table = Table::new(&["remittance", "key", "is", "becomes", "units", "note"], &[0, 4]);
+    for change in changes.iter().take(SHOWN) {
+        let is_same = change.after == change.before;
+        table.row([
+            change.delivery.to_string(),
+            change.key.clone(),
+            change.before.replace('_', " "),
+            if is_same { "(unchanged)".to_owned() } else { change.after.replace('_', " ") },
+            change.quantity.clone().unwrap_or_default(),
+            change.note.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn show_held(
+    context: &Context,
+    verb: Verb,
+    usages: &[HeldUsage],
+    metric: Option<&str>,
+    applied: bool,
+) -> anyhow::Result<ExitCode> {
+    if context.json {
+        let rows: Vec<_> = usages
+            .iter()
+            .map(|(usage, reason, quantity)| json!({ "usage": usage, "reason": reason, "quantity": quantity }))
+            .collect();
+        output::json(&json!({ "applied": applied, "found": rows.len(), "changed": rows.len(), "held_usage": rows }))?;
+    } else if usages.is_empty() {
+        output::say("no held usage fits this filter");
+    } else {
+        let mut table = Table::new(&["usage", "held as", "quantity"], &[2]);
+        for (usage, reason, quantity) in usages.iter().take(SHOWN) {
+            table.row([usage.to_string(), reason.clone(), quantity.clone()]);
+        }
+        output::say(table.to_string());
+        more(usages.len());
+        // usage of several metrics has no sum
+        let sum = metric.and_then(|metric| Some((sum(usages.iter().map(|(.., quantity)| quantity.as_str()))?, metric)));
+        let sum = sum.map_or_else(String::new, |(sum, metric)| format!(", {sum} {metric}"));
+        output::say(format!("\n{}", sentence(verb, applied, usages.len(), usages.len(), "held usage", &sum)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn more(rows: usize) {
+    if rows > SHOWN {
+        output::say(format!("and {} more (--json shows all)", rows - SHOWN));
+    }
+}
+
+/// What was done, or would be.
+fn sentence(verb: Verb, applied: bool, moved: usize, found: usize, what: &str, sum: &str) -> String {
+    let (to_do, done) = words(verb);
+    let found = count(i64::try_from(found).unwrap_or(i64::MAX), what);
+    if applied {
+        format!("{moved} of {found} {done}{sum}.")
+    } else {
+        format!("would {to_do} {moved} of {found}{sum}. NOTHING WAS CHANGED: say --apply to carry it out.")
+    }
+}
+
+pub(super) async fn resolve(context: &Context, args: ResolveArgs) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    let status = corrections::resolve(&database, args.delivery, args.billed, args.signed.decider()).await?;
+    if context.json {
+        output::json(&json!({ "delivery": args.delivery, "billed": args.billed, "status": status }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let consequence = match status.as_str() {
+        "accepted" => "it counts as billed; its quantity is marked as not confirmed",
+        "due" => "it is sent again with the same bytes and key",
+        _ => "its deadline has passed, so it is not sent again: release it or write it off",
+    };
+    output::say(format!("remittance {} is now {}: {consequence}", args.delivery, status.replace('_', " ")));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    corrections::set_paused(&database, &args.destination, paused, args.signed.decider()).await?;
+    if context.json {
+        output::json(&json!({ "destination": args.destination, "paused": paused }))?;
+    } else if paused {
+        output::say(format!(
+            "{} is paused: what is in flight ends by itself, nothing more is sent, deadlines go on",
+            args.destination
+        ));
+    } else {
+        output::say(format!("{} is sent to again", args.destination));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,100 @@
+//! Which dead letters: the filter as the schema's functions take it.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::cli::import::moment;
+
+/// Conditions; all that are given must hold. An empty filter is refused by the database.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Filter {
+    /// Of this org.
+    #[arg(long)]
+    org: Option<String>,
+    /// Of this account of the org.
+    #[arg(long)]
+    account: Option<String>,
+    /// Of this product.
+    #[arg(long)]
+    product: Option<String>,
+    /// That count usage of this metric.
+    #[arg(long)]
+    metric: Option<String>,
+    /// At this destination.
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// In this status: rejected, expired, conflict, unknown or held.
+    #[arg(long)]
+    status: Option<String>,
+    /// Held for this reason.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Of this hour or later.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Timestamp>,
+    /// Of an hour before this.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// This one, by its number.
+    #[arg(long, value_name = "N")]
+    delivery: Option<i64>,
+    /// With --held-usage: this one, by its id.
+    #[arg(long, value_name = "UUID", requires = "held_usage")]
+    usage: Option<Uuid>,
+    /// Everything there is, if nothing else is said.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Filter {
+    /// The one metric that is asked for.
+    pub fn metric(&self) -> Option<&str> {
+        self.metric.as_deref()
+    }
+
+    /// As JSON, for the functions of the schema. Fields that they do not know are refused there, by name.
+    pub fn json(&self) -> Value {
+        let mut filter = Map::new();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                filter.insert(name.to_owned(), value);
+            }
+        };
+        let text = |text: &Option<String>| text.as_deref().map(Value::from);
+        let time = |time: Option<Timestamp>| time.map(|time| Value::from(time.to_string()));
+        put("org", text(&self.org));
+        put("account", text(&self.account));
+        put("product", text(&self.product));
+        put("metric", text(&self.metric));
+        put("destination", text(&self.destination));
+        put("status", text(&self.status));
+        put("reason", text(&self.reason));
+        put("from", time(self.from));
+        put("until", time(self.until));
+        put("delivery", self.delivery.map(Value::from));
+        put("usage", self.usage.map(|usage| Value::from(usage.to_string())));
+        put("all", self.all.then_some(Value::from(true)));
+        Value::Object(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn e8_only_what_is_said_stands_in_the_filter() {
+        assert_eq!(Filter::default().json(), json!({}), "the database refuses this one");
+        let filter = Filter {
+            org: Some("acme".into()),
+            from: Some("2024-09-18T10:00:00Z".parse().unwrap()),
+            delivery: Some(7),
+            all: true,
+            ..Filter::default()
+        };
+        assert_eq!(filter.json(), json!({"org": "acme", "from": "2024-09-18T10:00:00Z", "delivery": 7, "all": true}));
+    }
+}

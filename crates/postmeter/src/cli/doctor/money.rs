@@ -1,0 +1,54 @@
+//! The books: what needs a person, and whether everything recorded is somewhere.
+
+use outbox::Error;
+use outbox::health::{Unbalanced, Unsettled, UsageUnbalanced};
+
+use super::Round;
+
+pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
+    unsettled(round).await?;
+    if let Some(balance) = round.ask::<Unbalanced>("balance").await?.and_then(|rows| rows.into_iter().next()) {
+        verdict(round, "balance", "meters", balance.checked, balance.open, balance.example);
+    }
+    if let Some(balance) = round.ask::<UsageUnbalanced>("usage").await?.and_then(|rows| rows.into_iter().next()) {
+        verdict(round, "usage", "orgs' metrics", balance.checked, balance.open, balance.example);
+    }
+    Ok(())
+}
+
+fn verdict(round: &mut Round<'_>, check: &'static str, what: &str, checked: i64, open: i64, example: Option<String>) {
+    if open == 0 {
+        round.ok(check, format!("closes to zero for all {checked} {what}"));
+    } else {
+        let example = example.unwrap_or_default();
+        round.problem(
+            check,
+            format!("does not close for {open} of {checked} {what}, such as {example}"),
+            "usage was lost or counted twice: stop workers and report this as a defect, with a dump",
+        );
+    }
+}
+
+async fn unsettled(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(rows) = round.ask::<Unsettled>("remittances").await? else { return Ok(()) };
+    if rows.is_empty() {
+        round.ok("remittances", "none needs a person");
+    }
+    for Unsettled { destination, status, count, maybe_billed } in rows {
+        let maybe = if maybe_billed > 0 { format!(", {maybe_billed} of them maybe billed") } else { String::new() };
+        let found = format!("{destination}: {count} {status}{maybe}");
+        match status.as_str() {
+            "unknown" => round.problem("remittances", found, "ask the marketplace, then `postmeter resolve`"),
+            "conflict" => round.problem(
+                "remittances",
+                found,
+                "they hold another quantity: `postmeter attempts`, then resolve or write off",
+            ),
+            "held" => {
+                round.problem("remittances", found, "`postmeter attempts` says why; then retry, release or write off")
+            }
+            _ => round.warning("remittances", found, "dead letters: `postmeter release` or `postmeter write-off`"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The server: reachable, of a version and with settings we can live with, and with our schema.
+
+use outbox::Error;
+use outbox::health::{self, Clock, Holder, Partitions, Server};
+
+use super::{Round, for_people};
+
+/// Looks; `false`: there is no schema to look further in.
+pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
+    let server = round.ask::<Server>("server").await?.and_then(|rows| rows.into_iter().next());
+    if let Some(server) = &server {
+        version(round, server);
+        if !server.sees_sessions {
+            round.warning(
+                "sessions",
+                "what others' sessions do cannot be seen",
+                "grant pg_read_all_stats (or pg_monitor) to this user",
+            );
+        }
+    }
+    sessions(round).await?;
+    let missing = health::missing_roles(&round.database).await?;
+    if missing.is_empty() {
+        round.ok("roles", "all roles exist");
+    } else {
+        round.problem(
+            "roles",
+            format!("missing: {}", missing.join(", ")),
+            "run sql/roles.sql, or `postmeter migrate --create-roles`",
+        );
+    }
+    match outbox::migrate::pending(&round.database).await {
+        Ok(pending) if pending.is_empty() => {
+            round.ok("schema", "every migration of this program is applied, and no other")
+        }
+        Ok(pending) => {
+            let is_bare = pending.len() == outbox::migrate::MIGRATIONS.len();
+            let found =
+                if is_bare { "there is none".to_owned() } else { format!("{} migrations are pending", pending.len()) };
+            round.problem("schema", found, "run `postmeter migrate`");
+            return Ok(!is_bare);
+        }
+        Err(Error::Schema(problem)) => {
+            round.problem("schema", problem, "do not run workers of this program on this database")
+        }
+        Err(Error::Unexpected { message, .. }) => {
+            round.problem("schema", message, "connect as a user with the role postmeter_reader or postmeter_operator");
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    }
+    let is_production = clock(round).await?;
+    if let Some(server) = &server {
+        settings(round, server, is_production);
+    }
+    partitions(round).await?;
+    Ok(true)
+}
+
+fn version(round: &mut Round<'_>, server: &Server) {
+    let (major, name) = (server.version / 10_000, server.settings.get("server_version").cloned().unwrap_or_default());
+    if (14..=18).contains(&major) {
+        round.ok("server", format!("PostgreSQL {name}"));
+    } else {
+        round.problem("server", format!("PostgreSQL {name}: this program is tested with 14 to 18"), "use one of these");
+    }
+    if server.standby {
+        round.problem("server", "it is a standby: nothing can be recorded or sent", "connect to the primary");
+    }
+    if server.remote && !server.encrypted {
+        round.warning("server", "the connection crosses a network unencrypted", "add sslmode=require to the URL");
+    }
+}
+
+fn settings(round: &mut Round<'_>, server: &Server, is_production: bool) {
+    let before = round.findings.len();
+    let is_off = |name: &str| server.settings.get(name).is_some_and(|value| value == "off");
+    for name in ["fsync", "full_page_writes"] {
+        if is_off(name) {
+            let found =
+                format!("{name} is off: a crash of the server can lose attempts that were made, and bill twice");
+            if is_production {
+                round.problem("durability", found, format!("set {name} = on"));
+            } else {
+                round.warning("durability", found, format!("set {name} = on before there is money in it"));
+            }
+        }
+    }
+    for name in ["autovacuum", "track_counts"] {
+        if is_off(name) {
+            round.problem(
+                "vacuum",
+                format!("{name} is off: the queues' dead rows are never cleaned up"),
+                format!("set {name} = on"),
+            );
+        }
+    }
+    if round.findings.len() == before {
+        // synchronous_commit is no question: every transaction of a worker sets it by itself
+        round.ok("durability", "fsync, full_page_writes and autovacuum are on");
+    }
+}
+
+/// A snapshot held open is the usual death of a queue in Postgres: no dead row behind it can be removed.
+async fn sessions(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(holders) = round.ask::<Holder>("snapshots").await? else { return Ok(()) };
+    if holders.is_empty() {
+        round.ok("snapshots", "no transaction is open for more than a minute");
+    }
+    for Holder { what, name, owner, seconds } in holders {
+        let age = seconds.map_or_else(|| "unknown time".to_owned(), for_people);
+        let (found, advice) = match what.as_str() {
+            "slot" => (
+                format!("replication slot {name} ({owner}) is inactive and holds back clean-up"),
+                format!("select pg_drop_replication_slot('{name}'), if nobody needs it"),
+            ),
+            "prepared" => (
+                format!("prepared transaction {name} ({owner}) is open for {age}"),
+                "commit or roll it back".to_owned(),
+            ),
+            "idle" => (
+                format!("session {name} ({owner}) is idle in transaction for {age}"),
+                format!("select pg_terminate_backend({name}); set idle_in_transaction_session_timeout"),
+            ),
+            _ => (
+                format!("session {name} ({owner}) holds its snapshot for {age}"),
+                format!("if it may end: select pg_terminate_backend({name})"),
+            ),
+        };
+        // half an hour of a busy queue is what a claim can still bear
+        if what == "slot" || seconds.is_some_and(|seconds| seconds > 1_800.0) {
+            round.problem("snapshots", found, advice);
+        } else {
+            round.warning("snapshots", found, advice);
+        }
+    }
+    Ok(())
+}
+
+/// Says what the database is for; `true`: production, or unknown.
+async fn clock(round: &mut Round<'_>) -> Result<bool, Error> {
+    let Some(clock) = round.ask::<Clock>("purpose").await?.and_then(|rows| rows.into_iter().next()) else {
+        return Ok(true);
+    };
+    let shift = if clock.frozen {
+        "; its clock stands still".to_owned()
+    } else if clock.shift_seconds.abs() > 1.0 {
+        let way = if clock.shift_seconds > 0.0 { "ahead" } else { "behind" };
+        format!("; its clock is {} {way}", for_people(clock.shift_seconds))
+    } else {
+        String::new()
+    };
+    if clock.purpose == "production" {
+        round.ok("purpose", "production");
+    } else {
+        round.warning(
+            "purpose",
+            format!("{}: only loopback addresses are called{shift}", clock.purpose),
+            "`postmeter migrate --purpose production`, if money is meant",
+        );
+    }
+    Ok(clock.purpose == "production")
+}
+
+async fn partitions(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(tables) = round.ask::<Partitions>("partitions").await? else { return Ok(()) };
+    let lacking: Vec<&str> = tables.iter().filter(|table| !table.ahead).map(|table| table.parent.as_str()).collect();
+    let spilled: Vec<&str> = tables.iter().filter(|table| table.spilled).map(|table| table.parent.as_str()).collect();
+    if !lacking.is_empty() {
+        round.warning(
+            "partitions",
+            format!("this month's or the next one's is missing: {}", lacking.join(", ")),
+            "a running worker makes them; or select postmeter.create_partitions(1)",
+        );
+    }
+    if !spilled.is_empty() {
+        round.warning(
+            "partitions",
+            format!("rows went to the default partition: {}", spilled.join(", ")),
+            "nothing is lost; retention cannot drop them by month",
+        );
+    }
+    if lacking.is_empty() && spilled.is_empty() {
+        round.ok("partitions", "there are those of this month and the next");
+    }
+    Ok(())
+}

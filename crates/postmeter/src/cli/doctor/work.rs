@@ -1,0 +1,220 @@
+//! Workers and destinations: whether somebody works, and can.
+
+use outbox::Error;
+use outbox::health::{Backlog, BadSubscriptions, Fellow, Held, Overdue};
+
+use super::{Round, for_people};
+
+pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
+    workers(round).await?;
+    destinations(round).await?;
+    subscriptions(round).await?;
+    backlog(round).await?;
+    held(round).await?;
+    overdue(round).await
+}
+
+async fn workers(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(fellows) = round.ask::<Fellow>("workers").await? else { return Ok(()) };
+    let of = |state: &str| fellows.iter().filter(|fellow| fellow.state == state).collect::<Vec<_>>();
+    let names = |fellows: &[&Fellow]| {
+        let more = if fellows.len() > 5 { format!(" and {} more", fellows.len() - 5) } else { String::new() };
+        format!("{}{more}", fellows.iter().take(5).map(|fellow| fellow.name.as_str()).collect::<Vec<_>>().join(", "))
+    };
+    let (alive, lost, gone) = (of("alive"), of("lost"), of("taken_over"));
+    if alive.is_empty() {
+        round.problem("workers", "none is alive: nothing is folded, cut or sent", "run `postmeter worker`");
+    } else {
+        round.ok("workers", format!("{} alive: {}", alive.len(), names(&alive)));
+    }
+    if !lost.is_empty() {
+        let silent = lost.iter().map(|fellow| fellow.silent_seconds).fold(0.0, f64::max);
+        let found = format!("{} without a heartbeat, for up to {}: {}", lost.len(), for_people(silent), names(&lost));
+        round.warning("workers", found, "a worker that is well takes over what they hold; see why they stopped");
+    }
+    if !gone.is_empty() {
+        round.warning(
+            "workers",
+            format!("{} taken for dead within the last hour: {}", gone.len(), names(&gone)),
+            "look for crashes, or for a database that was away",
+        );
+    }
+    let ours = env!("CARGO_PKG_VERSION");
+    let others: Vec<&Fellow> = alive.into_iter().filter(|fellow| fellow.version != ours).collect();
+    if let Some(first) = others.first() {
+        round.warning(
+            "workers",
+            format!("of version {}, this program is {ours}: {}", first.version, names(&others)),
+            "roll out one version",
+        );
+    }
+    Ok(())
+}
+
+async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
+    let destinations = match outbox::catalogue::destinations(&round.database).await {
+        Err(Error::Unexpected { message, .. }) => {
+            round.warning(
+                "destinations",
+                format!("not looked at: {message}"),
+                "connect as a user with the role postmeter_reader",
+            );
+            return Ok(());
+        }
+        other => other?,
+    };
+    let loopback_only = outbox::catalogue::purpose(&round.database).await? != "production";
+    if destinations.is_empty() {
+        round.warning("destinations", "there is none", "`postmeter catalog apply`");
+    }
+    for destination in &destinations {
+        let name = &destination.name;
+        match marketplaces::open(&destination.kind, &destination.settings) {
+            Err(error) => {
+                round.problem(
+                    "destinations",
+                    format!("{name} cannot be served: {error}"),
+                    "mend it with `postmeter catalog apply`",
+                );
+                continue;
+            }
+            Ok(marketplace) if loopback_only && !is_loopback(marketplace.endpoint().host_str().unwrap_or_default()) => {
+                let endpoint = marketplace.endpoint();
+                round.problem(
+                    "destinations",
+                    format!("{name} is not served: {endpoint} is called in production only"),
+                    "set an endpoint on 127.0.0.1",
+                );
+                continue;
+            }
+            Ok(_) => {}
+        }
+        if destination.call_timeout >= round.context.config.worker.lease {
+            round.problem(
+                "destinations",
+                format!("{name}: its call_timeout is not shorter than a worker's lease"),
+                "lengthen worker.lease_seconds",
+            );
+        } else if destination.paused {
+            round.warning(
+                "destinations",
+                format!("{name} is paused"),
+                format!("`postmeter resume {name}`, when the reason is gone"),
+            );
+        } else if destination.dry_run {
+            round.warning(
+                "destinations",
+                format!("{name} is on dry run: nothing is sent, nothing is billed"),
+                "set dry_run = false in the catalogue",
+            );
+        } else {
+            round.ok("destinations", format!("{name} can be served"));
+        }
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn subscriptions(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(faults) = round.ask::<BadSubscriptions>("subscriptions").await? else { return Ok(()) };
+    if faults.is_empty() {
+        round.ok("subscriptions", "every identity can be used");
+    }
+    for BadSubscriptions { fault, count, org, product, reason } in faults {
+        let of = format!("{count} (such as {org}, {product})");
+        match fault.as_str() {
+            "invalid" => {
+                let why = reason.unwrap_or_default();
+                round.problem(
+                    "subscriptions",
+                    format!("identity refused: {of}: {why}"),
+                    "mend it with `postmeter catalog apply`; its usage is held until then",
+                );
+            }
+            "unread" => round.warning(
+                "subscriptions",
+                format!("identity not read yet: {of}"),
+                "a running worker reads what was written by SQL",
+            ),
+            _ => round.warning(
+                "subscriptions",
+                format!("no dimension for the product: {of}"),
+                "add one with `postmeter catalog apply`; usage is held until then",
+            ),
+        }
+    }
+    Ok(())
+}
+
+async fn backlog(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(backlog) = round.ask::<Backlog>("outbox").await?.and_then(|rows| rows.into_iter().next()) else {
+        return Ok(());
+    };
+    let more = if backlog.entries >= 100_000 { " or more" } else { "" };
+    let oldest = backlog.oldest_seconds.unwrap_or_default();
+    let found = format!("{} entries{more}, the oldest recorded {} ago", backlog.entries, for_people(oldest));
+    if oldest > 3_600.0 {
+        round.problem(
+            "outbox",
+            found,
+            "folding does not keep up or does not run: see workers and their logs, add workers",
+        );
+    } else if oldest > 300.0 {
+        round.warning("outbox", found, "usual after an import; otherwise see workers");
+    } else if backlog.entries == 0 {
+        round.ok("outbox", "empty");
+    } else {
+        round.ok("outbox", found);
+    }
+    if backlog.suspects > 0 {
+        round.warning(
+            "outbox",
+            format!("{} parts killed a worker and are folded apart", backlog.suspects),
+            "the row that does it will be held as poison",
+        );
+    }
+    Ok(())
+}
+
+async fn held(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(reasons) = round.ask::<Held>("held").await? else { return Ok(()) };
+    if reasons.is_empty() {
+        round.ok("held", "no usage is held");
+    }
+    for Held { reason, count, orgs, first_deadline_seconds } in reasons {
+        let deadline = match first_deadline_seconds {
+            None => String::new(),
+            Some(left) if left < 0.0 => "; some can no longer be sent in their own hour".to_owned(),
+            Some(left) => format!("; the first misses its deadline in {}", for_people(left)),
+        };
+        let advice = match reason.as_str() {
+            "no_subscription" => "add the subscription, or an exemption, with `postmeter catalog apply`",
+            "ambiguous_subscription" => "name the account in the usage, or end all subscriptions but one",
+            "unmapped_dimension" => "add the dimension with `postmeter catalog apply`",
+            "invalid_subscription" => "mend the subscription's identity with `postmeter catalog apply`",
+            "too_late" => "no hour takes it any more: `postmeter write-off`, or late_policy = \"part\"",
+            _ => "see `postmeter explain`, then retry or write off",
+        };
+        round.problem("held", format!("{count} of {orgs} orgs: {reason}{deadline}"), advice);
+    }
+    Ok(())
+}
+
+async fn overdue(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(overdue) = round.ask::<Overdue>("deadlines").await? else { return Ok(()) };
+    if overdue.is_empty() {
+        round.ok("deadlines", "nothing that is due has missed its deadline");
+    }
+    for Overdue { destination, count } in overdue {
+        round.problem(
+            "deadlines",
+            format!("{destination}: {count} are due and past their deadline"),
+            "a running worker settles them as expired; see why they were not sent",
+        );
+    }
+    Ok(())
+}

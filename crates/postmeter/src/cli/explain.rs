@@ -1,0 +1,106 @@
+//! `postmeter explain`: why a usage is billed or not, in plain words.
+
+mod arithmetic;
+mod remittance;
+mod usage;
+mod words;
+
+use std::process::ExitCode;
+
+use outbox::report::{self, Wanted};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Context;
+use super::output::{self, Wrong};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The service that recorded the usage.
+    #[arg(requires = "event_id", conflicts_with_all = ["usage", "delivery"])]
+    source: Option<String>,
+    /// The service's own id of it.
+    event_id: Option<String>,
+    /// The usage with this id.
+    #[arg(long, value_name = "UUID", conflicts_with = "delivery")]
+    usage: Option<Uuid>,
+    /// A remittance, by its number.
+    #[arg(long, value_name = "N")]
+    delivery: Option<i64>,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    if let Some(delivery) = args.delivery {
+        let Some(report) = report::remittance(&database, delivery).await? else {
+            return Err(Wrong(format!("there is no remittance {delivery}")).into());
+        };
+        return show(context, &remittance::story(&report), &report);
+    }
+    let wanted = match (&args.usage, &args.source, &args.event_id) {
+        (Some(id), ..) => Wanted::Id(*id),
+        (None, Some(source), Some(event_id)) => Wanted::Event { source, event_id },
+        _ => return Err(Wrong("say which usage: SOURCE EVENT_ID, --usage UUID or --delivery N".to_owned()).into()),
+    };
+    let Some(report) = report::usage(&database, wanted).await? else {
+        let name = match wanted {
+            Wanted::Id(id) => format!("usage {id}"),
+            Wanted::Event { source, event_id } => format!("usage {event_id:?} of source {source:?}"),
+        };
+        return Err(Wrong(format!("{name} was never recorded here, or its transaction was rolled back")).into());
+    };
+    show(context, &usage::story(&report), &report)
+}
+
+/// What is told: the answer first, then how it came about.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Story {
+    /// The answer in a sentence or two.
+    in_short: String,
+    /// Titles and lines.
+    sections: Vec<Section>,
+}
+
+/// A part of a story.
+#[derive(Debug, Serialize)]
+struct Section {
+    /// What it is about.
+    title: String,
+    /// Lines for people.
+    lines: Vec<String>,
+}
+
+impl Story {
+    /// A story with its answer.
+    fn new(in_short: String) -> Self {
+        Self { in_short, sections: Vec::new() }
+    }
+
+    /// Adds a section, unless it has nothing to say.
+    fn tell(&mut self, title: impl Into<String>, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.sections.push(Section { title: title.into(), lines });
+        }
+    }
+}
+
+fn show(context: &Context, story: &Story, report: &impl Serialize) -> anyhow::Result<ExitCode> {
+    if context.json {
+        #[derive(Serialize)]
+        struct Told<'a, T> {
+            #[serde(flatten)]
+            story: &'a Story,
+            report: &'a T,
+        }
+        output::json(&Told { story, report })?;
+    } else {
+        output::say(&story.in_short);
+        for section in &story.sections {
+            output::say(format!("\n{}", section.title));
+            for line in section.lines.iter().flat_map(|line| line.lines()) {
+                output::say(format!("  {line}"));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,249 @@
+//! `postmeter import`: usage from files.
+//!
+//! Stopping anywhere is harmless and running again records nothing twice: every batch is a transaction of its own, and
+//! the identity of a row's usage (source and event id) is always the same.
+
+mod bounded;
+mod list;
+mod row;
+mod run;
+mod tally;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Context;
+use super::output::{self, NEEDS_A_PERSON, Wrong};
+use list::{List, Sink};
+use row::Rules;
+use run::{Imported, import};
+pub(super) use tally::Sum;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Format {
+    /// A billing export in the FinOps standard FOCUS 1.0, as CSV.
+    ///
+    /// Org is SubAccountId, product the tag of ServiceName, metric the tag of ConsumedUnit; a row counts at its
+    /// ChargePeriodStart (UTC), a daily row at its first hour. The event id is the column Id or, without one, a hash of
+    /// the row. Rows without ConsumedQuantity are not usage; negative rows and corrections do not say what they
+    /// correct: both are listed and not recorded. Run it again after a stop: what was recorded is not recorded twice.
+    Focus(FocusArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FocusArgs {
+    /// The file; - is standard input.
+    file: PathBuf,
+    /// Write the full list of rows that were not recorded to this file (CSV) instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Source of the usage [default: focus: and the provider of the row, as in focus:aws].
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only rows used at or after this time of the file.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Timestamp>,
+    /// Only rows used before this time of the file.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Move the file's times by whole hours, as in 17520h or 730d. Another shift makes other usage: give it its --source.
+    #[arg(long, value_name = "DURATION", value_parser = shift, allow_hyphen_values = true)]
+    shift: Option<SignedDuration>,
+}
+
+/// A time on the command line: RFC 3339, or without a zone, which means UTC; the time of day may be left out.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    crate::focus::time(text).map_err(|error| error.to_string())
+}
+
+fn shift(text: &str) -> Result<SignedDuration, String> {
+    let span: Span = text.parse().map_err(|_| format!("{text:?} is no duration such as 17520h or 730d"))?;
+    let shift = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let is_whole = shift.as_secs() % 3600 == 0 && shift.subsec_nanos() == 0;
+    if is_whole { Ok(shift) } else { Err(format!("{text} is not a whole number of hours")) }
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let Format::Focus(args) = args.format;
+    if let (Some(from), Some(until)) = (args.from, args.until)
+        && from >= until
+    {
+        return Err(Wrong(format!("--from {from} is not before --until {until}")).into());
+    }
+    let database = context.config.database()?;
+    let (file, size) = open(&args.file)?;
+    let bar = bar(size);
+    let mut list = List::new(sink(args.rejects.as_deref(), &bar)?)?;
+    let rules = Rules {
+        source: args.source.clone(),
+        from: args.from,
+        until: args.until,
+        shift: args.shift.unwrap_or(SignedDuration::ZERO),
+    };
+    let imported = import(&database, file, &rules, &mut list, &bar).await;
+    bar.finish_and_clear();
+    list.flush()?;
+    let imported = imported?;
+    if context.json {
+        output::json(&for_programs(&args, &imported, &list))?;
+    } else {
+        for_people(&args, &imported, &list);
+    }
+    let total = &imported.tally.total;
+    Ok(match imported.stopped_at {
+        Some(_) => ExitCode::FAILURE,
+        None if total.rejected + total.corrections > 0 => ExitCode::from(NEEDS_A_PERSON),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+/// The file and its size, if it has one.
+fn open(path: &Path) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let wrong = |error: io::Error| Wrong(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(wrong)?;
+    let about = file.metadata().map_err(wrong)?;
+    if about.is_dir() {
+        return Err(Wrong(format!("{} is a folder", path.display())).into());
+    }
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
+}
+
+/// A bar on a terminal; nothing elsewhere.
+fn bar(size: Option<u64>) -> ProgressBar {
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:30} {percent:>3}%  {bytes} of {total_bytes}, {eta} left  {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} in {elapsed}  {msg}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is right"))
+}
+
+fn sink(rejects: Option<&Path>, bar: &ProgressBar) -> anyhow::Result<Sink> {
+    Ok(match rejects {
+        Some(path) => {
+            let file = File::create(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?;
+            Sink::File(Box::new(csv::Writer::from_writer(Box::new(file))))
+        }
+        None => Sink::People(Box::new(BesideBar(bar.clone()))),
+    })
+}
+
+/// Standard error, with the bar out of the way while a line is written.
+struct BesideBar(ProgressBar);
+
+impl Write for BesideBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn for_programs(args: &FocusArgs, imported: &Imported, list: &List) -> serde_json::Value {
+    let metrics: Vec<_> = imported
+        .tally
+        .metrics
+        .iter()
+        .map(|((product, metric), counts)| json!({ "product": product, "metric": metric, "counts": counts }))
+        .collect();
+    let total = &imported.tally.total;
+    json!({
+        "file": args.file,
+        "finished": imported.stopped_at.is_none(),
+        "stopped_at_line": imported.stopped_at,
+        "rows": total.rows,
+        "recorded": total.recorded,
+        "repeated": total.repeated,
+        "rejected": total.rejected,
+        "corrections": total.corrections,
+        "not_usage": total.not_usage,
+        "outside": imported.tally.outside,
+        "metrics": metrics,
+        "listed": list.groups(),
+    })
+}
+
+fn for_people(args: &FocusArgs, imported: &Imported, list: &List) {
+    let table = imported.tally.table();
+    if !table.is_empty() {
+        output::say(format!("{table}\n"));
+    }
+    let total = &imported.tally.total;
+    output::say(format!(
+        "{} rows: {} recorded, {} repeated (recorded before), {} rejected, {} listed{}",
+        total.rows,
+        total.recorded,
+        total.repeated,
+        total.rejected,
+        total.corrections + total.not_usage,
+        if imported.tally.outside > 0 {
+            format!("; {} outside the hours", imported.tally.outside)
+        } else {
+            String::new()
+        }
+    ));
+    for group in list.groups() {
+        output::say(format!("  {}", group.sentence()));
+    }
+    match &args.rejects {
+        Some(path) if !list.groups().is_empty() => output::say(format!("the full list is in {}", path.display())),
+        _ => {}
+    }
+    if let Some(line) = imported.stopped_at {
+        output::say(format!("stopped before line {line}; run the same command again to go on"));
+    }
+}
+
+/// The first Ctrl-C ends the import after the batch in hand, with its summary; the second ends it at once, which is
+/// harmless too.
+fn stop_on_interrupt() -> (CancellationToken, AbortOnDropHandle<()>) {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let listening = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            told.cancel();
+            drop(tokio::signal::ctrl_c().await);
+            std::process::exit(130);
+        }
+    });
+    (stop, AbortOnDropHandle::new(listening))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_is_whole_hours() {
+        assert_eq!(shift("17520h"), Ok(SignedDuration::from_hours(17_520)));
+        assert_eq!(shift("730d"), Ok(SignedDuration::from_hours(17_520)));
+        assert_eq!(shift("-2h"), Ok(SignedDuration::from_hours(-2)));
+        assert!(shift("90m").is_err() && shift("soon").is_err() && shift("1 month").is_err());
+    }
+
+    #[test]
+    fn a_time_of_the_command_line_is_utc_unless_it_says_otherwise() {
+        assert_eq!(moment("2024-09-18 22:00"), moment("2024-09-18T22:00:00Z"));
+        assert_eq!(moment("2024-09-18"), moment("2024-09-18T00:00:00Z"));
+        assert_eq!(moment("2024-09-18T22:00:00+02:00"), moment("2024-09-18T20:00:00Z"));
+        assert!(moment("yesterday").is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! `postmeter status`: one screen that says what is where.
+
+pub(super) mod text;
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use outbox::report::{HeldGroup, Overview, Standing};
+
+use super::Context;
+use super::output::{self, Table};
+use text::{amount, count, from_now, minute, moment, shortened, span};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Statuses in the order of life; what is final is shown for the running month.
+const STATUSES: &[(&str, &str)] = &[
+    ("open", "open"),
+    ("due", "due"),
+    ("later", "later"),
+    ("in_flight", "in flight"),
+    ("accepted", "accepted *"),
+    ("dry_run", "dry run *"),
+    ("unknown", "unknown"),
+    ("conflict", "conflict"),
+    ("rejected", "rejected"),
+    ("expired", "expired"),
+    ("held", "held"),
+    ("written_off", "written off *"),
+];
+
+/// So many dimensions, reasons or workers are named on a line.
+const NAMED: usize = 3;
+
+pub(super) async fn run(context: &Context, _args: Args) -> anyhow::Result<ExitCode> {
+    let overview = outbox::report::overview(&context.config.database()?).await?;
+    if context.json {
+        output::json(&overview)?;
+    } else {
+        output::say(screen(&overview));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The whole screen.
+fn screen(overview: &Overview) -> String {
+    let now = overview.backlog.now;
+    let mut lines = Vec::new();
+    let clock = if overview.backlog.is_clock_moved { ", whose clock was moved" } else { "" };
+    lines.push(format!("{} ({} database{clock})", moment(now), overview.backlog.purpose));
+    lines.push(String::new());
+    let oldest = overview
+        .backlog
+        .oldest_recorded_at
+        .map(|at| format!("; the oldest was recorded {}", from_now(now, at)))
+        .unwrap_or_default();
+    lines.push(format!("outbox   {} waiting{oldest}", count(overview.backlog.waiting, "usage")));
+    lines.push(format!("held     {}", held(&overview.held)));
+    for (reason, groups) in by_reason(&overview.held) {
+        lines.push(format!("         {}", held_reason(reason, &groups, overview)));
+    }
+    lines.push(format!("workers  {}", workers(overview)));
+    lines.push(format!("at risk  {}", at_risk(overview).join("\n         ")));
+    lines.push(String::new());
+    lines.push(destinations(overview));
+    lines.join("\n")
+}
+
+fn held(groups: &[HeldGroup]) -> String {
+    match groups.iter().map(|group| group.usages).sum() {
+        0 => "nothing".to_owned(),
+        usages => format!("{}:", count(usages, "usage")),
+    }
+}
+
+/// Groups by reason, the most usages first.
+fn by_reason(groups: &[HeldGroup]) -> Vec<(&str, Vec<&HeldGroup>)> {
+    let mut reasons: Vec<(&str, Vec<&HeldGroup>)> = Vec::new();
+    for group in groups {
+        match reasons.iter_mut().find(|(reason, _)| *reason == group.reason) {
+            Some((_, of_reason)) => of_reason.push(group),
+            None => reasons.push((&group.reason, vec![group])),
+        }
+    }
+    reasons
+}
+
+fn held_reason(reason: &str, groups: &[&HeldGroup], overview: &Overview) -> String {
+    let now = overview.backlog.now;
+    let usages = groups.iter().map(|group| group.usages).sum();
+    let what: Vec<String> =
+        groups.iter().map(|group| format!("{} {} of {}", group.quantity, group.metric, group.product)).collect();
+    let deadline = groups
+        .iter()
+        .filter_map(|group| group.earliest_deadline)
+        .min()
+        .map(|at| format!(", first deadline {} ({})", minute(at), from_now(now, at)))
+        .unwrap_or_default();
+    format!("{}: {} ({}){deadline}", reason.replace('_', " "), count(usages, "usage"), named(&what))
+}
+
+fn workers(overview: &Overview) -> String {
+    if overview.workers.is_empty() {
+        return "NONE ALIVE: nothing is folded, cut or sent".to_owned();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "seconds since a heartbeat, for people")]
+    let names: Vec<String> = overview
+        .workers
+        .iter()
+        .map(|worker| {
+            format!("{} ({}, heartbeat {} ago)", worker.name, worker.version, span(worker.heartbeat_age as i64))
+        })
+        .collect();
+    format!("{} alive: {}", overview.workers.len(), named(&names))
+}
+
+/// Remittances and held usage that miss a deadline within the hour.
+fn at_risk(overview: &Overview) -> Vec<String> {
+    let now = overview.backlog.now;
+    let first = |at: Timestamp| format!("first deadline {} ({})", minute(at), from_now(now, at));
+    let mut lines: Vec<String> = overview
+        .at_risk
+        .iter()
+        .map(|risk| {
+            let worth = match (&risk.amount, &risk.quantity) {
+                (Some(sum), _) => amount(Some(sum), risk.currency.as_deref()),
+                (None, Some(_)) => "unpriced".to_owned(),
+                (None, None) => "not cut yet".to_owned(),
+            };
+            format!(
+                "{} {} at {}, {worth}, {}",
+                count(risk.remittances, "remittance"),
+                risk.status.replace('_', " "),
+                risk.destination,
+                first(risk.earliest_deadline)
+            )
+        })
+        .collect();
+    for (reason, groups) in by_reason(&overview.held) {
+        let deadline = groups.iter().filter_map(|group| group.earliest_deadline).min();
+        if let Some(deadline) = deadline.filter(|at| at.as_second() < now.as_second() + 3600) {
+            lines.push(format!("held usage, {}, {}", reason.replace('_', " "), first(deadline)));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("nothing in the next hour".to_owned());
+    }
+    lines
+}
+
+/// `a, b, c and 4 more`.
+fn named(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+fn destinations(overview: &Overview) -> String {
+    if overview.destinations.is_empty() {
+        return "no destination yet: see `postmeter catalog`".to_owned();
+    }
+    let mut table = Table::new(&["destination", "status", "remittances", "units", "amount", "first deadline"], &[2]);
+    for destination in &overview.destinations {
+        let mut name = destination.destination.clone();
+        for (is_so, mark) in [(destination.paused, " (PAUSED)"), (destination.dry_run, " (dry run)")] {
+            name.push_str(if is_so { mark } else { "" });
+        }
+        let of_it: Vec<&Standing> =
+            overview.standing.iter().filter(|s| s.destination == destination.destination).collect();
+        if of_it.is_empty() {
+            table.row([name, "nothing yet".to_owned()]);
+            continue;
+        }
+        for (status, label) in STATUSES {
+            let of_status: Vec<&Standing> = of_it.iter().copied().filter(|s| s.status == *status).collect();
+            if !of_status.is_empty() {
+                table.row(status_row(std::mem::take(&mut name), label, &of_status, overview));
+            }
+        }
+    }
+    format!("{table}\n\n* of the running billing month")
+}
+
+fn status_row(name: String, label: &str, standing: &[&Standing], overview: &Overview) -> [String; 6] {
+    let (sums, dimensions): (Vec<&Standing>, Vec<&Standing>) = standing.iter().partition(|s| s.dimension.is_none());
+    let units: Vec<String> = dimensions
+        .iter()
+        .filter_map(|s| Some(format!("{} {}", s.quantity.as_ref()?, shortened(s.dimension.as_ref()?, 24))))
+        .collect();
+    let is_cut = !units.is_empty();
+    let units = if is_cut { named(&units) } else { "not cut yet".to_owned() };
+    let mut amounts: Vec<String> =
+        sums.iter().filter_map(|s| s.amount.as_ref().map(|sum| amount(Some(sum), s.currency.as_deref()))).collect();
+    let unpriced: i64 = sums.iter().filter(|s| s.currency.is_none()).map(|s| s.remittances).sum();
+    if is_cut && unpriced > 0 {
+        amounts.push(format!("{unpriced} unpriced"));
+    }
+    let deadline = standing.iter().filter_map(|s| s.earliest_deadline).min();
+    [
+        name,
+        label.to_owned(),
+        sums.iter().map(|s| s.remittances).sum::<i64>().to_string(),
+        units,
+        amounts.join(" + "),
+        deadline.map(|at| format!("{} ({})", minute(at), from_now(overview.backlog.now, at))).unwrap_or_default(),
+    ]
+}

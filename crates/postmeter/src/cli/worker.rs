@@ -1,0 +1,96 @@
+//! `postmeter worker`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use outbox::Database;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use worker::{Options, Worker, WorkerError};
+
+use super::Context;
+
+/// How long a worker waits for its database at the start before it gives up and lets its supervisor decide.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Its name, for people; the default is host and process.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let mut options = context.config.worker.clone();
+    options.name = args.name.unwrap_or(options.name);
+    let database = context.config.database()?;
+    let stop = stop_at_signal()?;
+    // told to stop while it still waits, it has nothing in hand
+    let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
+    waited?;
+    tracing::info!(name = options.name, version = env!("CARGO_PKG_VERSION"), "the worker starts");
+    work(&database, &options, &stop).await?;
+    tracing::info!(name = options.name, "the worker has stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs workers until `stop`: one that was taken for dead is followed by a new one, which takes nothing over.
+async fn work(database: &Database, options: &Options, stop: &CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let started = match stop.run_until_cancelled(Worker::start(database.clone(), options.clone())).await {
+            None => return Ok(()),
+            Some(started) => started,
+        };
+        let worker = match started {
+            // the database went away between two workers: as at the start, wait for it
+            Err(WorkerError::Database(error)) if error.is_passing() => {
+                tracing::warn!("cannot start: {error}");
+                match stop.run_until_cancelled(wait(database)).await {
+                    None => return Ok(()),
+                    Some(waited) => waited?,
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            other => other?,
+        };
+        tracing::info!(worker = %worker.id(), "registered");
+        if worker.run(stop.clone()).await? {
+            return Ok(());
+        }
+        tracing::warn!(worker = %worker.id(), "was taken for dead; a new one starts in its place");
+    }
+}
+
+async fn wait(database: &Database) -> Result<(), outbox::Error> {
+    if database.wait(Duration::ZERO).await.is_ok() {
+        return Ok(());
+    }
+    tracing::warn!("the database cannot be reached; waiting up to {} s", PATIENCE.as_secs());
+    database.wait(PATIENCE).await
+}
+
+/// Cancelled at the first SIGTERM or SIGINT. A second one ends the process as if it had crashed: what is in hand is
+/// taken over when the lease is over.
+pub(super) fn stop_at_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for count in 0.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if count > 0 {
+                tracing::error!("told to stop twice: leaving at once");
+                std::process::exit(130);
+            }
+            tracing::info!("told to stop");
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}

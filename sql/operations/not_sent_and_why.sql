@@ -1,0 +1,70 @@
+-- What was not sent for this org this month, and why?
+--
+-- Usage that waits, is held, exempt or given up (in units of its metric); remittances that are not accepted, by the usage
+-- they count (in units of the metric); what contracts cover (units of the metric); what is carried, below one more unit
+-- (in billing units). What a decision released counts with another hour and is not listed here.
+--
+-- Parameters: org; month (any day of it; the running month if left out).
+--   psql -v org=acme -f sql/operations/not_sent_and_why.sql
+--
+--  what        | product | metric  |          hour          | quantity | why                          | until            | remittance
+-- -------------+---------+---------+------------------------+----------+------------------------------+------------------+------------
+--  held usage  | db      | sockets | 2024-09-18 10:00:00+00 |        5 | unmapped_dimension           | 2024-09-18 15:50 |
+--  remittance  | db      | cores   | 2024-09-18 13:00:00+00 |      100 | open: its hour is not cut    | 2024-09-18 18:50 |         11
+--  remittance  | db      | cores   | 2024-09-18 09:00:00+00 |        2 | conflict: they hold another  | 2024-09-18 14:50 |          8
+--                                                                       quantity under this key
+\if :{?month}
+\else
+    \set month ''
+\endif
+-- not_sent_and_why
+with asked as (
+    select coalesce(date_trunc('month', nullif(:'month', '')::date)::date, postmeter.month_of(postmeter.clock(), 'UTC')) as month
+), buyers as (
+    select distinct s.destination_id, s.buyer, s.product from postmeter.subscription s where s.org = :'org' and s.buyer is not null
+), listed as (
+    select case when u.kind = 'remittance' then 'remittance' else u.status || ' usage' end as what, u.product, u.metric, u.hour,
+           u.quantity, case u.status
+               when 'held' then coalesce(u.reason, 'held')
+               when 'waiting' then 'no worker has counted it yet'
+               when 'open' then 'open: its hour is not cut'
+               when 'due' then 'due: frozen, waiting to be sent'
+               when 'in_flight' then 'in flight: being sent'
+               when 'rejected' then 'rejected: they refused it for good'
+               when 'expired' then 'expired: too late for them'
+               when 'conflict' then 'conflict: they hold another quantity under this key'
+               when 'unknown' then 'unknown: it may have been billed'
+               when 'written_off' then 'written off by a person'
+               when 'dry_run' then 'the destination is a dry run'
+               else u.status end as why, u.deadline as until, u.delivery_id as remittance
+    from postmeter.unremitted u where u.org = :'org' and u.status <> 'released'
+    union all
+    select 'exempt usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, e.reason, null, null
+    from postmeter.exempted x
+    join postmeter.usage u on u.id = x.usage_id
+    join postmeter.exemption e on e.id = x.exemption_id
+    where u.org = :'org'
+    union all
+    select 'given-up usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, c.who || ': ' || c.why, null, null
+    from postmeter.usage_written_off w
+    join postmeter.usage u on u.id = w.usage_id
+    join postmeter.decision c on c.id = w.decision_id
+    where u.org = :'org'
+)
+select l.what, l.product, l.metric, l.hour::text as hour, trim_scale(l.quantity) as quantity, l.why,
+       to_char(l.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as until, l.remittance
+from listed l, asked a
+where postmeter.month_of(l.hour, 'UTC') = a.month
+union all
+select 'covered', mm.product, mm.metric, 'the month', mm.covered, 'contracts cover it', null, null
+from asked a
+join postmeter.meter m on m.month = a.month
+join postmeter.meter_metric mm on mm.meter_id = m.id and mm.covered > 0
+where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer and b.product = mm.product)
+union all
+select 'carried', null, m.dimension, 'the month', trim_scale(round(m.carried / m.denominator, 15)),
+       'billing units of this dimension, less than one more to send', null, null
+from asked a
+join postmeter.meter m on m.month = a.month and m.carried > 0
+where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer)
+order by 1, 2, 3, 4, 8;

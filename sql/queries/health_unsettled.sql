@@ -1,0 +1,8 @@
+-- health_unsettled: remittances that need a person. Reads all of delivery: bounded by the asker's statement_timeout.
+select jsonb_build_object('destination', t.name, 'status', d.status, 'count', count(*),
+    'maybe_billed', count(*) filter (where d.maybe_billed))
+from postmeter.delivery d
+join postmeter.destination t on t.id = d.destination_id
+where d.status in ('unknown', 'conflict', 'held', 'rejected', 'expired')
+group by t.name, d.status
+order by t.name, d.status

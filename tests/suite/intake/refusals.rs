@@ -1,0 +1,157 @@
+//! What is refused, by name, and what is accepted although the catalogue is late.
+
+use tests::Stage;
+
+use super::{call, insert, rows};
+
+/// A field, a value it must not have, and how it is refused.
+const BAD: [(&str, &str, &str); 33] = [
+    ("source", "null", "23502 source -"),
+    ("event_id", "null", "23502 event_id -"),
+    ("org", "null", "23502 org -"),
+    ("product", "null", "23502 product -"),
+    ("metric", "null", "23502 metric -"),
+    ("quantity", "null", "23502 quantity -"),
+    ("used_at", "null", "23502 used_at -"),
+    ("source", "''", "PM001 source source_length"),
+    ("event_id", "''", "PM001 event_id event_id_length"),
+    ("org", "''", "PM001 org org_length"),
+    ("product", "''", "PM001 product product_length"),
+    ("metric", "''", "PM001 metric metric_length"),
+    ("account", "''", "PM001 account account_length"),
+    ("corrects", "''", "PM001 corrects corrects_length"),
+    ("request_id", "''", "PM001 request_id request_id_length"),
+    ("traceparent", "''", "PM001 traceparent traceparent_length"),
+    ("org", "repeat('ö', 128)", "PM001 org org_length"),
+    ("event_id", "repeat('x', 256)", "PM001 event_id event_id_length"),
+    ("quantity", "'NaN'", "PM001 quantity quantity_range"),
+    ("quantity", "'Infinity'", "PM001 quantity quantity_range"),
+    ("quantity", "'-Infinity'", "PM001 quantity quantity_range"),
+    ("quantity", "1000000000000.000000000000001", "PM001 quantity quantity_range"),
+    ("quantity", "'1e1000'", "PM001 quantity quantity_range"),
+    ("quantity", "0.0000000000000001", "PM001 quantity quantity_decimals"),
+    ("quantity", "-1", "PM001 quantity quantity_negative"),
+    ("corrects", "'e0'", "PM001 corrects corrects_negative"),
+    ("used_at", "'2024-09-18T11:00:00.000001Z'", "PM006 used_at used_at_too_far_ahead"),
+    ("used_at", "'infinity'", "PM006 used_at used_at_too_far_ahead"),
+    ("used_at", "'2023-08-15T09:59:59.999999Z'", "PM005 used_at used_at_too_old"),
+    ("used_at", "'-infinity'", "PM005 used_at used_at_too_old"),
+    ("attributes", "'[]'", "PM001 attributes attributes_object"),
+    ("attributes", "'7'", "PM001 attributes attributes_object"),
+    ("attributes", "jsonb_build_object('x', repeat('x', 9000))", "PM001 attributes attributes_object"),
+];
+
+#[tokio::test]
+async fn a4_every_bad_field_is_named_and_a_savepoint_goes_on() {
+    let stage = Stage::new().await;
+    stage.sql("create table orders (id int)").await;
+    for (field, value, refusal) in BAD {
+        for statement in [insert(&[(field, value)]), call(&[(field, value)])] {
+            stage.sql("begin; insert into orders values (1); savepoint usage").await;
+            assert_eq!(stage.refusal(&statement).await, refusal, "{field} = {value}");
+            stage.sql("rollback to savepoint usage; commit").await;
+        }
+    }
+    assert_eq!(stage.value("select count(*)::text from orders").await, (2 * BAD.len()).to_string());
+    assert_eq!(rows(&stage).await, "0 0 0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_a_message_says_which_event_and_what_is_wrong() {
+    let stage = Stage::new().await;
+    let error = stage.db.client.batch_execute(&insert(&[("quantity", "'NaN'")])).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.message(), "usage 'e1': quantity must be a number between -10^12 and 10^12");
+    assert_eq!((error.schema(), error.table()), (Some("postmeter"), Some("outbox")));
+    // among a thousand good ones the bad one is named, and none is recorded
+    let among = "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+        select 'billing', 'n' || n, 'acme', 'db', 'cores', case n when 617 then 'NaN'::numeric else 1 end, '2024-09-18T09:00Z'
+        from generate_series(1, 1000) n";
+    let error = stage.db.client.batch_execute(among).await.unwrap_err();
+    assert!(error.as_db_error().unwrap().message().starts_with("usage 'n617': quantity"), "{error:?}");
+    assert_eq!(rows(&stage).await, "0 0 0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_the_limits_themselves_are_accepted() {
+    let stage = Stage::new().await;
+    for (n, (field, value)) in [
+        ("quantity", "1000000000000"),
+        ("quantity", "0"),
+        ("quantity", "0.000000000000001"),
+        ("quantity", "1.5000000000000000000000000000000000000000"),
+        ("quantity", "1000000000000.00000000000000000000"),
+        ("used_at", "'2024-09-18T11:00:00Z'"),
+        ("used_at", "'2023-08-15T10:00:00Z'"),
+        ("org", "repeat('ö', 127)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stage.sql(&call(&[("event_id", &format!("'n{n}'")), (field, value)])).await;
+    }
+    assert_eq!(rows(&stage).await, "8 8 8");
+    stage.fold().await;
+    assert_eq!(stage.value("select count(*)::text from postmeter.outbox").await, "0", "and they fold");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_settings_move_the_limits_of_age() {
+    let stage = Stage::new().await;
+    stage.sql("update postmeter.setting set usage_age_max = '1 day', usage_lead_max = '0'").await;
+    let old = call(&[("used_at", "'2024-09-17T09:59:59Z'")]);
+    assert_eq!(stage.refusal(&old).await, "PM005 used_at used_at_too_old");
+    let ahead = call(&[("used_at", "'2024-09-18T10:00:01Z'")]);
+    assert_eq!(stage.refusal(&ahead).await, "PM006 used_at used_at_too_far_ahead");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_what_the_catalogue_does_not_know_is_accepted_and_held_by_name() {
+    let stage = Stage::new().await;
+    stage.sql(&call(&[("event_id", "'1'"), ("org", "'nobody'")])).await;
+    stage.sql(&call(&[("event_id", "'2'"), ("product", "'cache'")])).await;
+    stage.sql(&call(&[("event_id", "'3'"), ("metric", "'gb'")])).await;
+    stage.sql(&call(&[("event_id", "'4'"), ("account", "'other'")])).await;
+    stage.work().await;
+    assert_eq!(
+        stage.column("select u.event_id || ' ' || h.reason from postmeter.held h join postmeter.usage u on u.id = h.usage_id order by 1").await,
+        ["1 no_subscription", "2 no_subscription", "3 unmapped_dimension", "4 no_subscription"]
+    );
+    assert!(stage.aws.calls().is_empty());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_the_setting_refuse_refuses_what_the_catalogue_does_not_know() {
+    let stage = Stage::new().await;
+    stage.sql("update postmeter.setting set unresolved = 'refuse'").await;
+    for (field, value, refusal) in [
+        ("org", "'nobody'", "PM007 org no_subscription"),
+        ("product", "'cache'", "PM007 org no_subscription"),
+        ("metric", "'gb'", "PM007 metric unmapped_dimension"),
+    ] {
+        for statement in [insert(&[(field, value)]), call(&[(field, value)])] {
+            assert_eq!(stage.refusal(&statement).await, refusal);
+        }
+    }
+    stage.sql("insert into postmeter.exemption (org, reason) values ('ours', 'our own staging')").await;
+    stage.sql(&call(&[("event_id", "'exempt'"), ("org", "'ours'")])).await;
+    stage.sql(&call(&[])).await;
+    assert_eq!(rows(&stage).await, "2 2 2");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_too_late_for_the_marketplace_is_accepted_and_then_expired() {
+    let stage = Stage::new().await;
+    stage.use_cores("august", "3", "2024-08-20T09:30:00Z").await;
+    stage.cut_at("2024-09-18T10:20:00Z").await;
+    assert_eq!(stage.remittances().await, ["20T09 expired 3"]);
+    assert!(stage.aws.calls().is_empty(), "no call for what they would refuse");
+    assert_eq!(stage.value("select month::text || ' ' || expired from postmeter.balance").await, "2024-08-01 3");
+    stage.close().await;
+}
