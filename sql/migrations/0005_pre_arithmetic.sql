@@ -152,6 +152,16 @@ $$;
 comment on function postmeter.open_hour_at(bigint, timestamptz, jsonb, text) is
     'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent. The caller holds the meter''s lock.';
 
+create table postmeter.part (
+    delivery_id bigint not null,
+    meter_id    bigint not null,
+    primary key (delivery_id, meter_id)
+);
+create index part_by_meter on postmeter.part (meter_id);
+comment on table postmeter.part is 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
+comment on column postmeter.part.delivery_id is 'The remittance.';
+comment on column postmeter.part.meter_id is 'The meter of an earlier month.';
+
 create function postmeter.open_target(meter_id bigint, identity jsonb, product text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -182,7 +192,12 @@ begin
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
       and m.month = postmeter.month_of(now, t.zone) for update of m;
-    return postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
+    running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
+    if running is not null then
+        -- released quantity brings no allocation: the cut must know that this meter counts here
+        insert into postmeter.part (delivery_id, meter_id) values (running, late.id) on conflict do nothing;
+    end if;
+    return running;
 end
 $$;
 comment on function postmeter.open_target(bigint, jsonb, text) is

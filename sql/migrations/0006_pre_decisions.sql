@@ -14,6 +14,7 @@ begin
             using errcode = 'PM030', column = unknown, constraint = 'filter_field',
                   hint = 'Fields: org, account, product, metric, destination, status, reason, from, until, delivery, or {"all": true}.';
     end if;
+    filter := jsonb_strip_nulls(filter);  -- a null names nothing
     if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
         raise exception 'a filter is needed: nothing is changed by accident'
             using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
@@ -234,6 +235,7 @@ begin
             using errcode = 'PM030', column = unknown, constraint = 'filter_field',
                   hint = 'Fields: org, account, product, metric, reason, from, until, usage, or {"all": true}.';
     end if;
+    filter := jsonb_strip_nulls(filter);  -- a null names nothing
     if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
         raise exception 'a filter is needed: nothing is changed by accident'
             using errcode = 'PM031', column = 'filter', constraint = 'filter_needed';

@@ -1,30 +1,34 @@
 -- What was not sent for this org this month, and why?
 --
--- Usage that waits, is held, exempt or given up (in units of its metric); remittances that are not accepted, by the usage
--- they count (in units of the metric); what contracts cover (units of the metric); what is carried, below one more unit
--- (in billing units). What a decision released counts with another hour and is not listed here.
+-- Usage that waits, is held, exempt or given up (in units of its metric); remittances that are not accepted, by the
+-- usage they count (in units of the metric); what contracts cover (units of the metric); what is carried, below one more
+-- unit (in billing units). What a decision released counts with another hour and is not listed here.
 --
 -- Parameters: org; month (any day of it; the running month if left out).
 --   psql -v org=acme -f sql/operations/not_sent_and_why.sql
 --
---  what        | product | metric  |          hour          | quantity | why                          | until            | remittance
--- -------------+---------+---------+------------------------+----------+------------------------------+------------------+------------
---  held usage  | db      | sockets | 2024-09-18 10:00:00+00 |        5 | unmapped_dimension           | 2024-09-18 15:50 |
---  remittance  | db      | cores   | 2024-09-18 13:00:00+00 |      100 | open: its hour is not cut    | 2024-09-18 18:50 |         11
---  remittance  | db      | cores   | 2024-09-18 09:00:00+00 |        2 | conflict: they hold another  | 2024-09-18 14:50 |          8
---                                                                       quantity under this key
+--      what      | metric  |          hour          | quantity |              why              |      until       | remittance
+-- ---------------+---------+------------------------+----------+-------------------------------+------------------+-----------
+--  carried       | storage | the month              |      0.3 | billing units: less than one  |                  |
+--  given-up usage| sockets | 2024-09-18 10:00:00+00 |        5 | mira: test usage              |                  |
+--  remittance    | cores   | 2024-09-18 09:00:00+00 |        2 | written off by a person       | 2024-09-18 14:50 |          8
+--  remittance    | cores   | 2024-09-18 14:00:00+00 |        8 | open: its hour is not cut     | 2024-09-18 19:50 |         16
+--  waiting usage | cores   | 2024-09-18 10:00:00+00 |        4 | no worker has counted it yet  |                  |
 \if :{?month}
 \else
     \set month ''
 \endif
 -- not_sent_and_why
 with asked as (
-    select coalesce(date_trunc('month', nullif(:'month', '')::date)::date, postmeter.month_of(postmeter.clock(), 'UTC')) as month
+    select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
+                    postmeter.month_of(postmeter.clock(), 'UTC')) as month
 ), buyers as (
-    select distinct s.destination_id, s.buyer, s.product from postmeter.subscription s where s.org = :'org' and s.buyer is not null
+    select distinct s.destination_id, s.buyer, s.product
+    from postmeter.subscription s
+    where s.org = :'org' and s.buyer is not null
 ), listed as (
-    select case when u.kind = 'remittance' then 'remittance' else u.status || ' usage' end as what, u.product, u.metric, u.hour,
-           u.quantity, case u.status
+    select case when u.kind = 'remittance' then 'remittance' else u.status || ' usage' end as what,
+           u.product, u.metric, u.hour, u.quantity, case u.status
                when 'held' then coalesce(u.reason, 'held')
                when 'waiting' then 'no worker has counted it yet'
                when 'open' then 'open: its hour is not cut'
@@ -45,7 +49,8 @@ with asked as (
     join postmeter.exemption e on e.id = x.exemption_id
     where u.org = :'org'
     union all
-    select 'given-up usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, c.who || ': ' || c.why, null, null
+    select 'given-up usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, c.who || ': ' || c.why,
+           null, null
     from postmeter.usage_written_off w
     join postmeter.usage u on u.id = w.usage_id
     join postmeter.decision c on c.id = w.decision_id
@@ -60,10 +65,11 @@ select 'covered', mm.product, mm.metric, 'the month', mm.covered, 'contracts cov
 from asked a
 join postmeter.meter m on m.month = a.month
 join postmeter.meter_metric mm on mm.meter_id = m.id and mm.covered > 0
-where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer and b.product = mm.product)
+where exists (select from buyers b
+              where b.destination_id = m.destination_id and b.buyer = m.buyer and b.product = mm.product)
 union all
 select 'carried', null, m.dimension, 'the month', trim_scale(round(m.carried / m.denominator, 15)),
-       'billing units of this dimension, less than one more to send', null, null
+       'billing units: less than one more to send', null, null
 from asked a
 join postmeter.meter m on m.month = a.month and m.carried > 0
 where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer)

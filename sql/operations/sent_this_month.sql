@@ -11,7 +11,8 @@
 --  destination | product | dimension  |          hour          | remittances | units | confirmed |  amount
 -- -------------+---------+------------+------------------------+-------------+-------+-----------+----------
 --  aws-us      | db      | core_units | 2024-09-18 10:00:00+00 |           1 |     6 | yes       | 0.72 USD
---  aws-us      | db      | core_units | the month              |           1 |     6 | yes       | 0.72 USD
+--  aws-us      | db      | core_units | 2024-09-18 13:00:00+00 |           1 |    25 | yes       | 3 USD
+--  aws-us      | db      | core_units | the month              |           2 |    31 | yes       | 3.72 USD
 --  aws-us      | db      | storage    | 2024-09-18 11:00:00+00 |           1 |     1 | yes       | unpriced
 --  aws-us      | db      | storage    | the month              |           1 |     1 | yes       | unpriced
 \if :{?month}
@@ -25,9 +26,11 @@ select r.destination, r.product, r.dimension, coalesce(r.hour::text, 'the month'
 from postmeter.remittance r
 join postmeter.destination t on t.name = r.destination
 where r.status = 'accepted'
-  and r.month = coalesce(date_trunc('month', nullif(:'month', '')::date)::date, postmeter.month_of(postmeter.clock(), t.zone))
-  -- by buyer and not by allocation: quantity that a decision released is billed by an hour that counts no usage of its own
+  and r.month = coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
+                         postmeter.month_of(postmeter.clock(), t.zone))
+  -- by buyer and not by allocation: quantity that a decision released is billed by an hour without usage of its own
   and exists (select from postmeter.subscription s
               where s.org = :'org' and s.product = r.product and s.destination_id = t.id and s.buyer = r.buyer)
-group by grouping sets ((r.destination, r.product, r.dimension, r.currency, r.hour), (r.destination, r.product, r.dimension, r.currency))
+group by grouping sets ((r.destination, r.product, r.dimension, r.currency, r.hour),
+                        (r.destination, r.product, r.dimension, r.currency))
 order by r.destination, r.product, r.dimension, r.hour nulls last;

@@ -1,7 +1,7 @@
 -- Which usage made up this remittance?
 --
--- Every usage that it counts, with its own hour where that is another (late usage). The sum times the factor is what its cut
--- counted; what it billed also depends on the month so far: see `postmeter explain --delivery N` or table postmeter.cut.
+-- Every usage that it counts, with its own hour where that is another (late usage). What it billed also depends on the
+-- month so far: see `postmeter explain --delivery N` or table postmeter.cut.
 --
 -- Parameters: delivery (its number).
 --   psql -v delivery=1 -f sql/operations/usage_of_remittance.sql

@@ -7,11 +7,11 @@
 --   psql -f sql/operations/what_operators_did.sql
 --   psql -v since=2024-09-18 -f sql/operations/what_operators_did.sql
 --
---           at           |        who         | what                                  | units | why
--- ------------------------+--------------------+---------------------------------------+-------+-----------------------------
---  2024-09-18 13:40:00+00 | mira (as operator) | retry remittance 7: rejected to due   |     2 | dimension was added there
---  2024-09-18 13:41:00+00 | mira (as operator) | pause destination aws-us              |       | maintenance
---  2024-09-18 13:50:00+00 | catalog (role)     | subscription added: {"id": 9, "org":… |       |
+--            at           |        who         |                what                 | units |         why
+-- ------------------------+--------------------+-------------------------------------+-------+---------------------------
+--  2024-09-18 13:40:00+00 | mira (as operator) | retry remittance 7: rejected to due |     2 | dimension was added there
+--  2024-09-18 13:41:00+00 | mira (as operator) | pause destination aws-us            |       | maintenance
+--  2024-09-18 13:50:00+00 | catalog (role)     | subscription added: {"id": 9, "org… |       |
 \if :{?since}
 \else
     \set since ''
@@ -23,24 +23,28 @@ with asked as (
 select x.at, x.who, x.what, x.units, x.why
 from (
     select c.decided_at as at, c.id as number, c.who || ' (as ' || c.role_name || ')' as who,
-           replace(c.verb, '_', ' ') || case
-               when c.delivery_id is not null then ' remittance ' || c.delivery_id || ': ' || replace(c.status_before, '_', ' ')
-                                                   || ' to ' || replace(c.status_after, '_', ' ')
-               when c.usage_id is not null then ' usage ' || c.usage_id || ': ' || replace(c.status_before, '_', ' ')
-                                                || ' to ' || replace(c.status_after, '_', ' ')
-               else ' destination ' || coalesce(c.destination, '?') end
+           concat_ws(' ', replace(c.verb, '_', ' '),
+                     coalesce('remittance ' || c.delivery_id, 'usage ' || c.usage_id, 'destination ' || c.destination))
+           || case when c.delivery_id is not null or c.usage_id is not null
+                   then ': ' || replace(c.status_before, '_', ' ') || ' to ' || replace(c.status_after, '_', ' ')
+                   else '' end
            || coalesce(', to remittance ' || c.target_delivery_id, '') as what,
            trim_scale(c.quantity) as units, c.why
     from asked a
     join postmeter.decision_log c on c.decided_at >= a.since
     union all
-    select h.changed_at, h.id, h.changed_by || ' (role)',
-           h.entry || case when h.old_row is null then ' added: ' when h.new_row is null then ' removed: ' else ' changed: ' end
-           || left((case when h.old_row is null then h.new_row when h.new_row is null then h.old_row
-                         else (select jsonb_object_agg(n.key, n.value) from jsonb_each(h.new_row) n
-                               where n.value is distinct from h.old_row -> n.key or n.key in ('id', 'name', 'org')) end)::text, 200),
+    select h.changed_at, h.id, h.changed_by || ' (role)', h.entry || case
+               when h.old_row is null then ' added: ' || left(h.new_row::text, 200)
+               when h.new_row is null then ' removed: ' || left(h.old_row::text, 200)
+               else ' changed: ' || left(n.changes::text, 200) end,
            null, null
     from asked a
     join postmeter.catalogue_change h on h.changed_at >= a.since
+    cross join lateral (
+        -- what is other than before, and what names the row
+        select jsonb_object_agg(e.key, e.value) as changes
+        from jsonb_each(h.new_row) e
+        where e.value is distinct from h.old_row -> e.key or e.key in ('id', 'name', 'org')
+    ) n
 ) x
 order by x.at, x.why is not null, x.number;

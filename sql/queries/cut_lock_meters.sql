@@ -10,6 +10,8 @@ where m.id in (
     join postmeter.delivery d on d.id = a.delivery_id and d.round = a.round
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
     where a.delivery_id = any ($1)
+    union
+    select p.meter_id from postmeter.part p where p.delivery_id = any ($1)
 )
 order by m.id
 for update

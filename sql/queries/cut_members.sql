@@ -9,6 +9,8 @@ cross join lateral (
     from postmeter.allocation a
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
     where a.delivery_id = d.id and a.round = d.round
+    union
+    select p.meter_id from postmeter.part p where p.delivery_id = d.id
 ) c
 where d.id = any ($1) and d.status = 'open'
 group by d.id

@@ -15,6 +15,8 @@ with given as materialized (
     select g.delivery_id, g.meter_id from given g
     union
     select h.delivery_id, h.meter_id from here h
+    union
+    select g.delivery_id, p.meter_id from given g join postmeter.part p on p.delivery_id = g.delivery_id
 ), metric as materialized (
     select g.delivery_id, g.hour, g.round, g.deferred, mm.meter_id, mm.id, mm.metric, mm.product, mm.used as used_before,
            coalesce(h.used, 0) as used_here, mm.used + coalesce(h.used, 0) as used_after, mm.covered as covered_before,

@@ -8,5 +8,6 @@ cross join lateral (
 ) d
 where m.billable > 0
   and not exists (select from postmeter.delivery o join postmeter.open_hour h on h.delivery_id = o.id where o.meter_id = m.id)
+  and not exists (select from postmeter.part p join postmeter.open_hour h on h.delivery_id = p.delivery_id where p.meter_id = m.id)
 order by m.id
 limit $1

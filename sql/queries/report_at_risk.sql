@@ -1,4 +1,4 @@
--- report_at_risk: per destination, status and currency, what misses its deadline within an hour unless something happens.
+-- report_at_risk: per destination, status and currency, what misses its deadline within an hour as things are.
 -- No parameters. Reads view postmeter.at_risk.
 select r.destination, r.status, r.currency, count(*) as remittances, trim_scale(sum(r.quantity))::text as quantity,
        trim_scale(sum(r.amount))::text as amount, min(r.deadline) as earliest_deadline

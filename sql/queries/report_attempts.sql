@@ -2,7 +2,8 @@
 -- $1 delivery, $2 key, $3 org, $4 destination, $5 outcome (each may be null: any); $6 at most so many, the newest.
 -- Relies on attempt_by_delivery, delivery_destination_id_key_key and, for an org, allocation_by_delivery.
 select l.* from (
-    select a.attempt_id, a.delivery_id, a.key, a.destination, a.number, a.call_id, a.claimed_at, a.outcome, a.code, a.is_try,
+    select a.attempt_id, a.delivery_id, a.key, a.destination, a.number, a.call_id, a.claimed_at, a.outcome, a.code,
+           a.is_try,
            trim_scale(a.quantity)::text as quantity, trim_scale(a.shown_quantity)::text as shown_quantity, a.receipt,
            a.http_status, a.their_request_id, a.excerpt, (extract(epoch from a.duration) * 1000)::float8 as duration_ms,
            a.recorded_at, a.status

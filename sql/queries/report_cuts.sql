@@ -11,10 +11,11 @@ select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_
        trim_scale(round(c.carried / c.denominator, 9))::text as carried,
        round(c.carried / c.denominator, 9) * c.denominator = c.carried as is_carried_exact, c.deferred,
        (select coalesce(jsonb_agg(e.metric || jsonb_build_object(
-                    'used', trim_scale((e.metric ->> 'used_before')::numeric + (e.metric ->> 'used_here')::numeric)::text,
-                    'counted', trim_scale((e.metric ->> 'used_before')::numeric + (e.metric ->> 'used_here')::numeric
-                                          - (e.metric ->> 'covered')::numeric)::text) order by e.number), '[]')
-        from jsonb_array_elements(c.metrics) with ordinality e(metric, number)) as metrics,
+                    'used', trim_scale(n.used)::text,
+                    'counted', trim_scale(n.used - (e.metric ->> 'covered')::numeric)::text) order by e.number), '[]')
+        from jsonb_array_elements(c.metrics) with ordinality e(metric, number)
+        cross join lateral (select (e.metric ->> 'used_before')::numeric + (e.metric ->> 'used_here')::numeric as used) n
+       ) as metrics,
        later.delivery_id as billed_next_by, later.hour as billed_next_hour, trim_scale(later.to_bill)::text as billed_next
 from postmeter.cut c
 join postmeter.delivery d on d.id = c.delivery_id
@@ -24,7 +25,8 @@ left join lateral (
     select n.delivery_id, nd.hour, n.to_bill
     from postmeter.cut n
     join postmeter.delivery nd on nd.id = n.delivery_id
-    where n.meter_id = c.meter_id and n.to_bill > 0 and (n.cut_at, n.delivery_id, n.round) > (c.cut_at, c.delivery_id, c.round)
+    where n.meter_id = c.meter_id and n.to_bill > 0
+      and (n.cut_at, n.delivery_id, n.round) > (c.cut_at, c.delivery_id, c.round)
     order by n.cut_at, n.delivery_id, n.round
     limit 1
 ) later on true

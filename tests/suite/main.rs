@@ -3,11 +3,15 @@
 mod arithmetic;
 mod aws_wire;
 mod claims;
+mod crash;
 mod docs;
 mod embedded;
 mod fleet;
+mod hours;
+mod intake;
 mod integrate;
 mod moto;
+mod people;
 mod schema;
 mod sending;
 mod unknown;

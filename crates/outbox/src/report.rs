@@ -12,8 +12,8 @@ mod verdict;
 pub use attempts::{Attempt, AttemptFilter, attempts};
 pub use overview::{AtRisk, Backlog, DestinationState, HeldGroup, LiveWorker, Overview, Standing, overview};
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
-pub use verdict::{Verdict, accepted, verdict};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
+pub use verdict::{Verdict, accepted, verdict};
 
 use crate::query::{Query, query};
 

@@ -1,7 +1,7 @@
 //! The corrections of people: retry, release, write off, resolve, pause, resume.
 //!
-//! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person with
-//! psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
+//! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person
+//! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
 
 mod filter;
 

@@ -60,7 +60,7 @@ struct FocusArgs {
     /// Only rows used before this time of the file.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// Move the file's times by whole hours, as in 17520h or 730d. Another shift makes other usage: give it its --source.
+    /// Move the file's times by whole hours, as in 17520h or 730d. Another shift makes other usage: name a --source.
     #[arg(long, value_name = "DURATION", value_parser = shift, allow_hyphen_values = true)]
     shift: Option<SignedDuration>,
 }

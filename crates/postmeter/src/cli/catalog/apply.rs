@@ -132,7 +132,10 @@ fn show(plan: &Plan, notes: &[String], how: How) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn changes(plan: &Plan, readings: Vec<(serde_json::Map<String, Value>, outbox::catalogue::Canonical)>) -> Changes {
+pub(super) fn changes(
+    plan: &Plan,
+    readings: Vec<(serde_json::Map<String, Value>, outbox::catalogue::Canonical)>,
+) -> Changes {
     let mut changes = Changes { readings, ..Changes::default() };
     for change in &plan.changes {
         let (kind, fields) = (change.entry.kind, change.entry.fields.clone());

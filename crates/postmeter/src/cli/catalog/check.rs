@@ -15,6 +15,8 @@ use super::read::{Entry, Problem};
 use super::{spec, values};
 use crate::cli::config::nearest;
 
+#[cfg(test)]
+pub(super) use dimensions::Counted;
 pub(super) use dimensions::{metered, ranges};
 
 const HOUR: i64 = 3_600_000;

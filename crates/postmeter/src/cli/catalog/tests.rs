@@ -1,1 +1,290 @@
+//! Catalogue files from text to plan, without a database.
 
+use jiff::Timestamp;
+use outbox::catalogue::{Canonical, Kind, Stored};
+use serde_json::Value;
+
+use super::check::{check, metered, ranges};
+use super::plan::{Plan, Step, plan, stored_entry};
+use super::read::{Entry, read};
+use super::{apply, render};
+
+const NOW: &str = "2024-10-10T10:20:00Z";
+
+const FILE: &str = r#"
+[[destination]]
+name = "aws"
+kind = "aws"
+settings = { region = "us-east-1" }
+[[dimension]]
+destination = "aws"
+product = "storage"
+metric = "gb"
+name = "units"
+factor = "1/4"
+valid_from = "2024-09"
+[[subscription]]
+org = "acme"
+product = "storage"
+destination = "aws"
+identity = { product_code = "p", customer_aws_account_id = "111122223333" }
+valid_from = 2024-09-01T00:00:00Z
+covers = { gb = "100" }
+[[exempt]]
+org = "ours"
+reason = "tests"
+"#;
+
+fn entries(text: &str) -> Vec<Entry> {
+    let (entries, problems) = read(text);
+    assert!(problems.is_empty(), "{problems:?}");
+    entries
+}
+
+/// What a database holds after a file was applied to an empty one; `in_use`: and usage was counted.
+fn stored(text: &str, in_use: bool) -> Vec<Stored> {
+    let (plan, _) = planned(text, Vec::new(), false);
+    let readings = check(&plan).readings;
+    let canonical = |entry: &Entry| {
+        let named = |name: &serde_json::Map<String, Value>| {
+            name.iter().all(|(field, value)| entry.fields.get(field) == Some(value))
+        };
+        let reading = readings.iter().find(|(name, _)| entry.kind == Kind::Subscription && named(name));
+        reading.map(|(_, canonical): &(_, Canonical)| canonical.clone())
+    };
+    let store = |(id, change): (i64, &super::plan::Change)| Stored {
+        kind: change.entry.kind,
+        id,
+        fields: change.entry.fields.clone(),
+        in_use,
+        canonical: canonical(&change.entry),
+        invalid: None,
+    };
+    (1..).zip(&plan.changes).map(store).collect()
+}
+
+fn planned(text: &str, stored: Vec<Stored>, prune: bool) -> (Plan, Vec<String>) {
+    let (plan, problems) = plan(entries(text), stored, prune, NOW.parse::<Timestamp>().unwrap());
+    (plan, problems.iter().map(ToString::to_string).collect())
+}
+
+/// Everything that a file is refused for, read and checked against what is stored.
+fn refused(text: &str, stored: Vec<Stored>) -> Vec<String> {
+    let (entries, mut problems) = read(text);
+    let (plan, refused) = plan(entries, stored, false, NOW.parse().unwrap());
+    problems.extend(refused);
+    problems.extend(check(&plan).problems);
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// That a change of the file is refused with one sentence of this beginning.
+fn refuses(from: &str, to: &str, stored: Vec<Stored>, beginning: &str) {
+    assert!(FILE.contains(from), "{from}");
+    let problems = refused(&FILE.replace(from, to), stored);
+    let [problem] = problems.as_slice() else { panic!("{to}: {problems:?}") };
+    let said = problem.split_once(": ").map_or(problem.as_str(), |(_, rest)| rest);
+    assert!(said.starts_with(beginning), "{to}: {problem}");
+}
+
+#[test]
+fn the_documented_example_is_a_catalogue() {
+    let page = include_str!("../../../../../docs/catalogue.md");
+    let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let (plan, problems) = planned(example, Vec::new(), false);
+    assert_eq!((problems, check(&plan).problems), (vec![], vec![]));
+    let said: usize = plan.standing.iter().map(|standing| standing.entry.lines.len() - 1).sum();
+    let known: usize = Kind::ALL.iter().map(|kind| super::spec::fields(*kind).len()).sum();
+    assert!(said >= known, "every field is shown: {said} of {known}");
+    let defaults =
+        example.split("# ... and these are ours.").nth(1).and_then(|rest| rest.split("[[").next()).expect("defaults");
+    for line in defaults.lines().filter(|line| line.contains(" = ")) {
+        let without = example.replace(line, "");
+        assert_eq!(
+            planned(&without, stored(example, false), false).0.changes.len(),
+            0,
+            "the default is as documented: {line}"
+        );
+    }
+}
+
+#[test]
+fn applied_again_or_shown_and_applied_nothing_changes() {
+    let (plan, _) = planned(FILE, stored(FILE, true), true);
+    assert!(plan.changes.is_empty() && plan.kept.is_empty() && check(&plan).readings.is_empty());
+    let shown: Vec<Entry> = stored(FILE, true).iter().map(stored_entry).collect();
+    let (plan, _) = planned(&render::toml(&shown, true), stored(FILE, true), true);
+    assert_eq!(render::diff(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn the_difference_shows_old_and_new() {
+    let changed =
+        FILE.replace("\"100\"", "50").replace("kind = \"aws\"", "kind = \"aws\"\ngrace = \"300s\"\nlead = \"1h\"");
+    let (plan, _) = planned(&changed, stored(FILE, true), false);
+    let lines = [
+        "~ destination aws: lead \"30m\" -> \"1h\"",
+        "~ subscription acme, storage, aws, 2024-09-01T00:00:00Z: covers { gb = \"100\" } -> { gb = \"50\" }",
+    ];
+    assert_eq!(render::diff(&plan), lines);
+    let added = render::diff(&planned(FILE, Vec::new(), false).0);
+    assert_eq!(added.first().map(String::as_str), Some("+ quota aws: calls_per_second \"10\""), "a quota of its own");
+    assert_eq!(added.len(), 5);
+}
+
+#[test]
+fn what_the_file_does_not_mention_stays_unless_it_is_pruned() {
+    let (short, _) = FILE.split_once("[[subscription]]").unwrap();
+    let (plan, _) = planned(short, stored(FILE, true), false);
+    assert_eq!((plan.changes.len(), plan.kept.len()), (0, 2));
+    let (plan, problems) = planned(short, stored(FILE, true), true);
+    let steps: Vec<_> = plan.changes.iter().map(|change| (change.step, change.entry.text("valid_until"))).collect();
+    assert_eq!(steps, [(Step::End, "2024-10-10T11:00:00Z"), (Step::End, "2024-10-10T11:00:00Z")], "{problems:?}");
+    let (plan, _) = planned(short, stored(FILE, false), true);
+    assert_eq!(
+        plan.changes.iter().map(|change| change.step).collect::<Vec<_>>(),
+        [Step::Remove, Step::End],
+        "never counted by"
+    );
+    let (_, problems) = planned("", stored(FILE, true), true);
+    assert_eq!(problems.len(), 2, "destination and quota in use: {problems:?}");
+}
+
+#[test]
+fn what_is_inconsistent_is_refused_by_name() {
+    refuses("kind = \"aws\"", "kind = \"awz\"", vec![], "destination aws: kind is no marketplace; there are: aws");
+    refuses("us-east-1", "US", vec![], "destination aws: settings.region is no region's name");
+    refuses(
+        "destination = \"aws\"\nproduct = \"storage\"\nmetric",
+        "destination = \"was\"\nproduct = \"storage\"\nmetric",
+        vec![],
+        "dimension was, storage, gb, 2024-09: destination names no destination: \"was\"; did you mean \"aws\"?",
+    );
+    refuses("factor = \"1/4\"", "factor = 0.25", vec![], "dimension aws, storage, gb, 2024-09: factor must be a ratio");
+    refuses(
+        "factor = \"1/4\"",
+        "factro = \"1/4\"",
+        vec![],
+        "dimension aws, storage, gb, 2024-09: factro is no field of a dimension; did you mean factor?",
+    );
+    refuses(
+        "111122223333",
+        "1111",
+        vec![],
+        "subscription acme, storage, aws, 2024-09-01T00:00:00Z: identity is refused: customer_aws_account_id is \"1111\"",
+    );
+    refuses(
+        "{ gb =",
+        "{ gib =",
+        vec![],
+        "subscription acme, storage, aws, 2024-09-01T00:00:00Z: covers names metric \"gib\", for which product storage has no dimension; did you mean \"gb\"?",
+    );
+    refuses("[[exempt]]", "[[exmpt]]", vec![], "[[exmpt]]: is no kind of entry; did you mean [[exempt]]?");
+    refuses(
+        "[[exempt]]",
+        "[[quota]]\nname = \"x\"\n[[quota]]\nname = \"x\"\n[[exempt]]",
+        vec![],
+        "quota x: stands in the file twice, first in line 20",
+    );
+}
+
+#[test]
+fn f6_one_subscription_and_one_identity_form_in_an_hour() {
+    let second = |org: &str, from: &str, identity: &str| {
+        format!(
+            "{FILE}[[subscription]]\norg = \"{org}\"\nproduct = \"storage\"\ndestination = \"aws\"\nvalid_from = {from}\nidentity = {identity}\n"
+        )
+    };
+    let same = r#"{ product_code = "p", customer_aws_account_id = "111122223333" }"#;
+    let legacy = r#"{ product_code = "p", customer_identifier = "111122223333" }"#;
+    let problems = refused(&second("acme", "2025-01-01", same), vec![]);
+    assert!(
+        matches!(problems.as_slice(), [one] if one.contains("valid_from overlaps subscription acme")),
+        "{problems:?}"
+    );
+    assert_eq!(refused(&second("other", "2025-01-01", same), vec![]), Vec::<String>::new(), "orgs may share a buyer");
+    let problems = refused(&second("other", "2025-01-01", legacy), vec![]);
+    assert!(matches!(problems.as_slice(), [one] if one.contains("the buyer would be billed twice")), "{problems:?}");
+    let ended = second("acme", "2025-01-01", legacy).replace("covers", "valid_until = 2025-01-01T00:00:00Z\ncovers");
+    assert_eq!(refused(&ended, vec![]), Vec::<String>::new(), "one form ends as the other begins");
+}
+
+#[test]
+fn what_was_counted_by_is_not_changed_under_its_feet() {
+    let used = || stored(FILE, true);
+    refuses(
+        "us-east-1",
+        "us-west-2",
+        used(),
+        "subscription acme, storage, aws, 2024-09-01T00:00:00Z: destination now reads its buyer as",
+    );
+    refuses(
+        "kind = \"aws\"",
+        "kind = \"aws\"\nzone = \"America/Los_Angeles\"",
+        used(),
+        "destination aws: zone cannot change from \"UTC\"",
+    );
+    refuses(
+        "customer_aws_account_id",
+        "customer_identifier",
+        used(),
+        "subscription acme, storage, aws, 2024-09-01T00:00:00Z: identity cannot change its form from product_account",
+    );
+    assert_eq!(
+        refused(&FILE.replace("us-east-1", "us-west-2"), stored(FILE, false)),
+        Vec::<String>::new(),
+        "nothing counted yet"
+    );
+}
+
+#[test]
+fn f10_factor_and_rounding_change_only_at_a_new_month() {
+    let say = |text: &str| {
+        let (plan, _) = planned(text, stored(FILE, true), false);
+        let counted = ranges(&plan);
+        // usage of September was metered: asked for a range that begins by then, the database names it
+        let months = |counted: &super::check::Counted<'_>| {
+            (counted.months.from.as_str() <= "2024-09").then(|| ("2024-09".to_owned(), "2024-09".to_owned()))
+        };
+        let months: Vec<_> = counted.iter().map(months).collect();
+        metered(&counted, &months).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let changed = say(&FILE.replace("1/4", "1/2"));
+    assert!(
+        matches!(changed.as_slice(), [one] if one.contains("factor cannot change: usage of 2024-09 was metered")),
+        "{changed:?}"
+    );
+    assert_eq!(say(&FILE.replace("2/8", "1/4")), Vec::<String>::new());
+    let priced = FILE.replace("name = \"units\"", "name = \"units\"\nunit_price = \"1\"\ncurrency = \"USD\"");
+    assert_eq!(say(&priced), Vec::<String>::new(), "a price is for information");
+    let later = format!(
+        "{FILE}[[dimension]]\ndestination = \"aws\"\nproduct = \"storage\"\nmetric = \"gb\"\nname = \"units\"\nvalid_from = \"2024-10\"\n"
+    );
+    assert_eq!(say(&later), Vec::<String>::new(), "a new month, a new factor");
+}
+
+#[test]
+fn f11_metrics_that_share_a_dimension_round_alike_in_every_month() {
+    let second = |from: &str, rounding: &str| {
+        format!(
+            "{FILE}[[dimension]]\ndestination = \"aws\"\nproduct = \"storage\"\nmetric = \"mb\"\nname = \"units\"\nrounding = {rounding:?}\nvalid_from = {from:?}\n"
+        )
+    };
+    assert_eq!(refused(&second("2024-10", "up"), vec![]), Vec::<String>::new());
+    let problems = refused(&second("2024-10", "down"), vec![]);
+    assert!(
+        matches!(problems.as_slice(), [one] if one.contains("rounding must be that of") && one.contains("2024-10")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn changes_carry_whole_entries_and_how_identities_read() {
+    let (plan, _) = planned(FILE, Vec::new(), false);
+    let changes = apply::changes(&plan, check(&plan).readings);
+    assert_eq!((changes.add.len(), changes.change.len(), changes.remove.len()), (5, 0, 0));
+    let [(name, canonical)] = changes.readings.as_slice() else { panic!("{:?}", changes.readings) };
+    assert_eq!(
+        (name.get("org"), canonical.buyer.as_str()),
+        (Some(&Value::from("acme")), "aws/us-east-1/p/111122223333")
+    );
+}

@@ -28,7 +28,7 @@ fn month(cut: &Cut) -> String {
     cut.month.strftime("%Y-%m").to_string()
 }
 
-/// `cores of db: 23 before + 2 in this hour = 25; contracts cover 0; 25 counted x 1/4`.
+/// `cores of db: 23 in hours cut before + 2 here = 25; no contract covers any; 25 count, each 1/4 of a unit`.
 fn used(metric: &CutMetric) -> String {
     let CutMetric { product, metric, used_before, used_here, used, cover, covered, counted, factor } = metric;
     let covering = match (cover.as_str(), covered.as_str()) {
@@ -38,7 +38,8 @@ fn used(metric: &CutMetric) -> String {
     };
     let factor = if factor == "1/1" { "each 1 unit".to_owned() } else { format!("each {factor} of a unit") };
     format!(
-        "{metric} of {product}: {used_before} in hours cut before + {used_here} here = {used}; {covering}; {counted} count, {factor}"
+        "{metric} of {product}: {used_before} in hours cut before + {used_here} here = {used}; {covering}; \
+         {counted} count, {factor}"
     )
 }
 
@@ -79,7 +80,7 @@ fn carried(cut: &Cut, remittance: &Remittance) -> Option<String> {
     }
     if let Some(ahead) = cut.carried.strip_prefix('-') {
         return Some(format!(
-            "carried: {about}{} billed ahead; later usage of the month uses that up first, and it is never sent as negative",
+            "carried: {about}{} billed ahead; later usage of the month uses that up first; nothing negative is ever sent",
             units(ahead)
         ));
     }

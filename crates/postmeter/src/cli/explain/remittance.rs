@@ -93,8 +93,8 @@ fn nothing_due(cut: Option<&Cut>) -> String {
         }
         Some(cut) => match (cut.billed_next_by, cut.billed_next_hour) {
             (Some(by), Some(hour)) => format!(
-                "CARRIED ON: less than one more unit came together, so it counted with later hours of its month; the next \
-                 that billed was {} (remittance {by}).",
+                "CARRIED ON: less than one more unit came together, so it counted with later hours of its month; \
+                 the next that billed was {} (remittance {by}).",
                 minute(hour)
             ),
             _ => "NOT BILLED YET: less than one more unit came together; it is carried on in its month.".to_owned(),
@@ -237,7 +237,8 @@ pub(super) fn decisions(decisions: &[outbox::report::Decision]) -> Vec<String> {
 fn advice(r: &Remittance) -> Vec<String> {
     let id = r.delivery_id;
     let resolve = format!(
-        "find out at the marketplace whether it was billed, then: postmeter resolve {id} --billed (or --not-billed) --why ..."
+        "find out at the marketplace whether it was billed, then: postmeter resolve {id} --billed --why ... \
+         (or --not-billed)"
     );
     let give_up = format!("give it up: postmeter write-off --delivery {id} --why ... --apply");
     let retry = format!(

@@ -82,8 +82,8 @@ pub(in crate::cli) async fn import(
     Ok(Imported { tally: batch.tally, stopped_at })
 }
 
-/// How many lines the reader is behind at the beginning of a record: in a file whose lines end in CR LF it has not seen the
-/// LF of the line before.
+/// How many lines the reader is behind at the beginning of a record: in a file whose lines end in CR LF it has not
+/// seen the LF of the line before. Where a file mixes both, a line may be off by one.
 fn lines_behind(headers: &StringRecord, after_headers: &csv::Position) -> u64 {
     let inside = headers.iter().flat_map(str::bytes).filter(|byte| *byte == b'\n').count() as u64;
     (2 + inside).saturating_sub(after_headers.line())
