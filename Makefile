@@ -8,9 +8,11 @@ FILTER ?=
 # make crash KILLS=500 SEED=7
 KILLS ?= 200
 SEED ?= 1
+# make replay FILE=export.csv
+FILE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash ci tools schema clean setup-build setup-postgres setup-python setup-node
+.PHONY: help demo play test lint bench crash replay ci tools schema clean setup-build setup-postgres setup-python setup-node
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -35,7 +37,11 @@ bench: setup-build setup-postgres ## the benchmarks, beside graphile-worker wher
 
 crash: build ## the soak: KILLS workers killed at random moments, drawn from SEED (long)
 	POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
-		--ignored --nocapture --test-threads=1 soak
+		--ignored --nocapture --test-threads=1 soak_e2
+
+replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
+	POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
+		--ignored --nocapture --test-threads=1 soak_replay
 
 ci: ## what a change must pass: lint and test
 	@.ci/run

@@ -268,6 +268,30 @@ create trigger cure_held after insert or update or delete on postmeter.subscript
 create trigger cure_held after insert or update or delete on postmeter.dimension for each statement execute function postmeter.cure_held();
 create trigger cure_held after insert or update or delete on postmeter.exemption for each statement execute function postmeter.cure_held();
 
+create function postmeter.deadlines_follow() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update postmeter.delivery d
+    set deadline = x.deadline
+    from (
+        select o.id, n.deadline
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = new.buyer
+        join postmeter.delivery o on o.meter_id = m.id and o.hour > postmeter.clock() - t.age_limit
+        cross join lateral (select postmeter.deadline_of(t.id, m.buyer, o.hour) as deadline) n
+        where t.id = new.destination_id and n.deadline <> o.deadline
+          and o.status in ('open', 'nothing_due', 'due', 'rejected', 'unknown', 'held')
+        order by o.id for update of o
+    ) x
+    where d.id = x.id;
+    return null;
+end
+$$;
+comment on function postmeter.deadlines_follow() is 'Trigger of subscription: one that ends or is renewed moves the deadlines of the hours that are not sent yet.';
+create trigger deadlines_follow after insert or update on postmeter.subscription
+    for each row when (new.buyer is not null) execute function postmeter.deadlines_follow();
+
 create function postmeter.create_partitions(months_ahead integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

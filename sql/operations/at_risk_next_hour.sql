@@ -7,11 +7,11 @@
 -- Parameters: none.
 --   psql -f sql/operations/at_risk_next_hour.sql
 --
---        what        | destination |        of         |          hour          | quantity | time_left |      why
--- -------------------+-------------+-------------------+------------------------+----------+-----------+----------------
---  waiting usage (1) | aws-us      | globex db gb      | 2024-09-18 09:00:00+00 |        4 | -00:15:00 | no worker has …
+--        what        | destination |        of         |          hour          | quantity | time_left |     why
+-- -------------------+-------------+-------------------+------------------------+----------+-----------+---------------
+--  waiting usage (1) | aws-us      | globex db gb      | 2024-09-18 09:00:00+00 |        4 | -00:15:00 | no worker has
 --  remittance 8      | aws-us      | us-east-1/p/11112 | 2024-09-18 09:00:00+00 |        1 | 00:10:00  | due, 2 tries
---  held usage (1)    |             | umbrella db cores | 2024-09-18 10:00:00+00 |        5 | 00:45:00  | no_subscription
+--  held usage (1)    |             | umbrella db cores | 2024-09-18 10:00:00+00 |        5 | 00:45:00  | no_subscriptio
 -- at_risk_next_hour
 with now as materialized (
     select postmeter.clock() as now
@@ -30,11 +30,12 @@ with now as materialized (
     join waiting w on w.item = r.item
 ), listed as (
     select 'remittance ' || r.delivery_id as what, r.destination, r.key as of, r.hour, r.quantity, r.deadline,
-           concat_ws(', ', replace(r.status, '_', ' '), r.reason, case when r.tries > 0 then r.tries || ' tries' end) as why
+           concat_ws(', ', replace(r.status, '_', ' '), r.reason,
+                     case when r.tries > 0 then r.tries || ' tries' end) as why
     from postmeter.at_risk r
     union all
-    select 'held usage (' || count(*) || ')', t.name, concat_ws(' ', h.org, h.product, h.metric), h.hour, sum(h.quantity),
-           h.deadline, h.reason
+    select 'held usage (' || count(*) || ')', t.name, concat_ws(' ', h.org, h.product, h.metric), h.hour,
+           sum(h.quantity), h.deadline, h.reason
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
     group by t.name, h.org, h.product, h.metric, h.hour, h.deadline, h.reason

@@ -25,7 +25,8 @@ with asked as (
     select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint or d.key = nullif(:'key', '')
 )
 select l.number, l.claimed_at, l.outcome, l.code, l.is_try, l.quantity as units,
-       l.shown_quantity as shown, l.http_status, l.their_request_id, l.receipt, round(extract(epoch from l.duration) * 1000) || ' ms' as took, l.excerpt
+       l.shown_quantity as shown, l.http_status, l.their_request_id, l.receipt,
+       round(extract(epoch from l.duration) * 1000) || ' ms' as took, l.excerpt
 from asked a
 join postmeter.attempt_ledger l on l.delivery_id = a.id
 union all

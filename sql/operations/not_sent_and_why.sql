@@ -1,19 +1,19 @@
 -- What was not sent for this org this month, and why?
 --
 -- Usage that waits, is held, exempt or given up (in units of its metric); remittances that are not accepted, by the
--- usage they count (in units of the metric); what contracts cover (units of the metric); what is carried, below one more
--- unit (in billing units). What a decision released counts with another hour and is not listed here.
+-- usage they count (in units of the metric); what contracts cover (units of the metric); what is carried, below one
+-- more unit (in billing units). What a decision released counts with another hour and is not listed here.
 --
 -- Parameters: org; month (any day of it; the running month if left out).
 --   psql -v org=acme -f sql/operations/not_sent_and_why.sql
 --
---      what      | metric  |          hour          | quantity |              why              |      until       | remittance
--- ---------------+---------+------------------------+----------+-------------------------------+------------------+-----------
---  carried       | storage | the month              |      0.3 | billing units: less than one  |                  |
---  given-up usage| sockets | 2024-09-18 10:00:00+00 |        5 | mira: test usage              |                  |
---  remittance    | cores   | 2024-09-18 09:00:00+00 |        2 | written off by a person       | 2024-09-18 14:50 |          8
---  remittance    | cores   | 2024-09-18 14:00:00+00 |        8 | open: its hour is not cut     | 2024-09-18 19:50 |         16
---  waiting usage | cores   | 2024-09-18 10:00:00+00 |        4 | no worker has counted it yet  |                  |
+--       what      | metric  |          hour          | quantity |             why              |      until       | …
+-- ----------------+---------+------------------------+----------+------------------------------+------------------+---
+--  carried        | storage | the month              |      0.3 | billing units: less than one |                  |
+--  given-up usage | sockets | 2024-09-18 10:00:00+00 |        5 | mira: test usage             |                  |
+--  remittance     | cores   | 2024-09-18 09:00:00+00 |        2 | written off by a person      | 2024-09-18 14:50 | 8
+--  remittance     | cores   | 2024-09-18 14:00:00+00 |        8 | open: its hour is not cut    | 2024-09-18 19:50 | 16
+--  waiting usage  | cores   | 2024-09-18 10:00:00+00 |        4 | no worker has counted it yet |                  |
 \if :{?month}
 \else
     \set month ''

@@ -1,8 +1,8 @@
 -- What was sent for this org this month?
 --
--- Everything that a marketplace holds (status accepted) for the buyers that this org's subscriptions name, hour by hour,
--- with the month's sum under each dimension. confirmed: no = they recognised the key but did not show the quantity.
--- Two orgs that buy through one marketplace account are billed together and show the same rows.
+-- Everything that a marketplace holds (status accepted) for the buyers that this org's subscriptions name, hour by
+-- hour, with the month's sum under each dimension. confirmed: no = they recognised the key but did not show the
+-- quantity. Two orgs that buy through one marketplace account are billed together and show the same rows.
 --
 -- Parameters: org; month (any day of it; the running month if left out).
 --   psql -v org=acme -f sql/operations/sent_this_month.sql

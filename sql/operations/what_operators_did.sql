@@ -7,9 +7,9 @@
 --   psql -f sql/operations/what_operators_did.sql
 --   psql -v since=2024-09-18 -f sql/operations/what_operators_did.sql
 --
---            at           |        who         |                what                 | units |         why
--- ------------------------+--------------------+-------------------------------------+-------+---------------------------
---  2024-09-18 13:40:00+00 | mira (as operator) | retry remittance 7: rejected to due |     2 | dimension was added there
+--            at           |        who         |                what                 | units |        why
+-- ------------------------+--------------------+-------------------------------------+-------+--------------------
+--  2024-09-18 13:40:00+00 | mira (as operator) | retry remittance 7: rejected to due |     2 | dimension was added
 --  2024-09-18 13:41:00+00 | mira (as operator) | pause destination aws-us            |       | maintenance
 --  2024-09-18 13:50:00+00 | catalog (role)     | subscription added: {"id": 9, "org… |       |
 \if :{?since}

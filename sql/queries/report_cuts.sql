@@ -14,9 +14,11 @@ select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_
                     'used', trim_scale(n.used)::text,
                     'counted', trim_scale(n.used - (e.metric ->> 'covered')::numeric)::text) order by e.number), '[]')
         from jsonb_array_elements(c.metrics) with ordinality e(metric, number)
-        cross join lateral (select (e.metric ->> 'used_before')::numeric + (e.metric ->> 'used_here')::numeric as used) n
+        cross join lateral (
+            select (e.metric ->> 'used_before')::numeric + (e.metric ->> 'used_here')::numeric as used) n
        ) as metrics,
-       later.delivery_id as billed_next_by, later.hour as billed_next_hour, trim_scale(later.to_bill)::text as billed_next
+       later.delivery_id as billed_next_by, later.hour as billed_next_hour,
+       trim_scale(later.to_bill)::text as billed_next
 from postmeter.cut c
 join postmeter.delivery d on d.id = c.delivery_id
 join postmeter.meter m on m.id = c.meter_id

@@ -3,8 +3,9 @@
 select r.delivery_id, r.destination, r.key, r.hour, r.product, r.dimension, r.month, r.buyer, r.status, r.reason,
        r.maybe_billed, d.maybe_since, r.confirmed, trim_scale(r.quantity)::text as quantity,
        trim_scale(r.shown_quantity)::text as shown_quantity, trim_scale(r.amount)::text as amount, r.currency,
-       r.deadline, r.tries, r.attempts, r.idempotency_key, d.body, r.opened_at, r.cut_at, r.changed_at, l.due_at as next_try_at,
-       t.paused, t.dry_run, r.hour + interval '1 hour' + t.grace as cut_from, postmeter.clock() as now
+       r.deadline, r.tries, r.attempts, r.idempotency_key, d.body, r.opened_at, r.cut_at, r.changed_at,
+       l.due_at as next_try_at, t.paused, t.dry_run, r.hour + interval '1 hour' + t.grace as cut_from,
+       postmeter.clock() as now
 from postmeter.remittance r
 join postmeter.delivery d on d.id = r.delivery_id
 join postmeter.destination t on t.id = d.destination_id

@@ -1,7 +1,8 @@
 -- report_usage: one usage and where it is.
 -- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey.
 select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric,
-       trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour, u.corrects, u.request_id, u.attributes, u.recorded_at,
+       trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour,
+       u.corrects, u.request_id, u.attributes, u.recorded_at,
        -- exactly one holds at every moment: 'lost' is a defect, and the balance would show it too
        case when exists (select from postmeter.allocation a where a.usage_id = u.id) then 'allocated'
             when x.usage_id is not null then 'exempt'

@@ -2,8 +2,7 @@
 //! requests and answers. At the end three ledgers are compared: what was recorded, what our tables say, what the
 //! marketplace accepted.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -21,21 +20,9 @@ const POINTS: &[&str] = &[
 
 const ORGS: u64 = 12;
 
-/// The built command: beside the test binary, unless the environment says where.
-fn program() -> PathBuf {
-    std::env::var_os("POSTMETER_BIN").map_or_else(
-        || {
-            let test = std::env::current_exe().expect("this program's path");
-            test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps").join("postmeter")
-        },
-        PathBuf::from,
-    )
-}
-
 fn worker(stage: &Stage, crash: Option<String>) -> Child {
-    let mut command = Command::new(program());
+    let mut command = tests::postmeter(&stage.db.url());
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("POSTMETER_DATABASE_URL", stage.db.url()).env_remove("POSTMETER_CONFIG");
     command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "2");
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
     if let Some(crash) = crash {

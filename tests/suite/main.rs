@@ -12,6 +12,7 @@ mod intake;
 mod integrate;
 mod moto;
 mod people;
+mod replay;
 mod schema;
 mod sending;
 mod unknown;

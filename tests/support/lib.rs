@@ -2,7 +2,9 @@
 //! a stage that puts a worker between them on one movable clock.
 
 mod database;
+mod program;
 mod stage;
 
 pub use database::TestDatabase;
+pub use program::postmeter;
 pub use stage::{Dimension, Stage, aws_with_test_keys, q, quick, t};

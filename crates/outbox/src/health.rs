@@ -69,7 +69,10 @@ pub async fn ask<T: Answer>(database: &Database, within: Duration) -> Result<Opt
 }
 
 macro_rules! answers {
-    ($($(#[$doc:meta])* $answer:ident from $question:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })+) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $answer:ident from $question:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }
+    )+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Deserialize)]
         pub struct $answer {

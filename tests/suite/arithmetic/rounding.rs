@@ -131,3 +131,22 @@ async fn b4_after_a_correction_to_sixteen_nothing_is_billed_until_twenty_four_is
     assert_eq!(billed(&stage).await, ["6", "0", "0", "1"]);
     stage.close().await;
 }
+
+#[tokio::test]
+async fn b3_a_new_factor_counts_from_its_month_on_and_late_usage_keeps_the_old_one() {
+    let stage = stage_with(Dimension { factor: (1, 4), ..Dimension::default() }).await;
+    stage
+        .sql(
+            "insert into postmeter.dimension (destination_id, product, metric, name, factor_numerator, valid_from)
+             select destination_id, product, metric, name, 2, '2024-10-01' from postmeter.dimension",
+        )
+        .await;
+    stage.at("2024-09-30T23:30:00Z").await;
+    stage.use_cores("september", "8", "2024-09-30T23:10:00Z").await;
+    stage.cut_at("2024-10-01T00:10:00Z").await;
+    stage.use_cores("late", "4", "2024-09-30T23:50:00Z").await;
+    stage.use_cores("october", "8", "2024-10-01T00:05:00Z").await;
+    stage.cut_at("2024-10-01T01:10:00Z").await;
+    assert_eq!(stage.accepted(), ["30T22 1", "30T23 2", "01T00 16"]);
+    stage.close().await;
+}

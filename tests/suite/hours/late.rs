@@ -107,3 +107,32 @@ async fn c5_across_months_by_policy_expire_its_own_hour_expires_and_shows_what_w
     assert_eq!(stage.value("select reason from postmeter.held").await, "too_late");
     stage.close().await;
 }
+
+#[tokio::test]
+async fn c5_an_hour_that_missed_its_time_carries_everything_to_one_that_has_not() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("missed", "2.5", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    // nobody cuts for a day
+    stage.at("2024-09-19T10:30:00Z").await;
+    stage.use_cores("today", "1.5", "2024-09-19T09:10:00Z").await;
+    stage.cut_at("2024-09-19T10:40:00Z").await;
+    stage.cut_at("2024-09-19T10:50:00Z").await;
+    assert_eq!(stage.value("select sum(quantity)::text from postmeter.remittance where status = 'accepted'").await, "4");
+    assert_eq!(stage.value("select status from postmeter.remittance where hour = '2024-09-18T10:00Z'").await, "nothing_due");
+    assert_eq!(stage.value("select count(*)::text from postmeter.cut where deferred").await, "1");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn c5_an_hour_that_missed_its_time_and_its_month_expires_without_a_call() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-30T23:30:00Z").await;
+    stage.use_cores("missed", "2.5", "2024-09-30T23:10:00Z").await;
+    stage.fold().await;
+    stage.cut_at("2024-10-01T06:30:00Z").await;
+    assert_eq!(stage.remittances().await, ["30T23 expired 3"]);
+    assert!(stage.aws.calls().is_empty());
+    stage.close().await;
+}

@@ -70,3 +70,40 @@ async fn c8_an_hour_that_had_no_usage_is_opened_for_what_comes_after_midnight() 
     assert_eq!(stage.accepted(), ["30T23 2"]);
     stage.close().await;
 }
+
+#[tokio::test]
+async fn c8_the_month_is_that_of_the_destinations_zone() {
+    let stage = Stage::new().await;
+    stage.configure("zone = 'America/Los_Angeles', month_cutoff = null").await;
+    stage.at("2024-10-01T06:30:00Z").await;
+    stage.use_cores("september", "0.5", "2024-10-01T06:10:00Z").await;
+    stage.at("2024-10-01T07:30:00Z").await;
+    stage.use_cores("october", "0.5", "2024-10-01T07:10:00Z").await;
+    stage.cut_at("2024-10-01T08:10:00Z").await;
+    assert_eq!(stage.accepted(), ["01T06 1", "01T07 1"], "half and half of two months are one each");
+    assert_eq!(stage.column("select month::text from postmeter.balance order by month").await, ["2024-09-01", "2024-10-01"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn c6_a_subscription_that_ends_or_is_renewed_moves_the_deadlines_of_what_is_not_sent() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("some", "2", "2024-09-18T10:10:00Z").await;
+    stage.work().await;
+    let deadline = "select (deadline at time zone 'UTC')::text from postmeter.remittance";
+    assert_eq!(stage.value(deadline).await, "2024-09-19 09:50:00");
+    stage.sql("update postmeter.subscription set valid_until = '2024-09-18T11:00Z'").await;
+    assert_eq!(stage.value(deadline).await, "2024-09-18 11:50:00", "an hour after its end, less the margin");
+    // a backlog keeps the hour open, but only until a lead before the new deadline
+    stage.use_cores("waits", "1", "2024-09-18T10:20:00Z").await;
+    stage.at("2024-09-18T11:19:00Z").await;
+    assert_eq!(stage.worker.cut().await.unwrap().cut, 0);
+    stage.at("2024-09-18T11:20:00Z").await;
+    assert_eq!(stage.worker.cut().await.unwrap().forced, 1);
+    stage.subscribe_for("acme", "111122223333", "2024-09-18T11:00:00Z", None).await;
+    assert_eq!(stage.value(deadline).await, "2024-09-19 09:50:00", "renewed");
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T10 2", "18T11 1"]);
+    stage.close().await;
+}

@@ -160,3 +160,47 @@ async fn c4_many_workers_cutting_at_once_bill_once() {
     assert_eq!(stage.accepted(), ["18T10 1", "18T11 1"]);
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_folds_of_late_usage_beside_cuts_lose_and_double_nothing() {
+    let stage = Stage::bare().await;
+    stage.dimension(tests::Dimension::default()).await;
+    stage.dimension(tests::Dimension { metric: "gb", name: "gb", ..tests::Dimension::default() }).await;
+    for org in 0..6 {
+        stage.subscribe(&format!("org{org}"), &format!("10000000000{org}")).await;
+    }
+    let insert = |batch: u32| {
+        format!(
+            "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+             select 'billing', '{batch} ' || n, 'org' || n % 6, 'db', (array['cores', 'gb'])[1 + n % 2], 1,
+                    '2024-09-18T10:10Z'::timestamptz + n % 3 * interval '1 hour' from generate_series(1, 120) n"
+        )
+    };
+    stage.at("2024-09-18T13:30:00Z").await;
+    let mut hands = Vec::new();
+    for hand in 0..6 {
+        let (client, worker) = (stage.db.connect().await, stage.another_worker().await);
+        hands.push(tokio::spawn(async move {
+            for batch in 0..5 {
+                client.batch_execute(&insert(hand * 100 + batch)).await.unwrap();
+                // a deadlock is an error that asks to be tried again
+                let folded = worker.fold().await;
+                let cut = worker.cut().await;
+                for error in [folded.err(), cut.err()].into_iter().flatten() {
+                    assert!(error.is_passing(), "{error}");
+                }
+            }
+        }));
+        let minutes = 31 + hand * 4;
+        stage.at(&format!("2024-09-18T13:{minutes}:00Z")).await;
+    }
+    for hand in hands {
+        hand.await.unwrap();
+    }
+    stage.work_anew().await;
+    stage.cut_at("2024-09-18T14:10:00Z").await;
+    stage.cut_at("2024-09-18T15:10:00Z").await;
+    let billed: i64 = stage.aws.record().iter().map(|a| a.quantity.to_string().parse::<i64>().unwrap()).sum();
+    assert_eq!(billed, 6 * 5 * 120, "{:?}", stage.remittances().await);
+    stage.close().await;
+}

@@ -155,3 +155,22 @@ async fn e8_what_can_no_longer_be_sent_says_so_instead_of_being_retried() {
     assert!(decisions(&stage).await.is_empty());
     stage.close().await;
 }
+
+#[tokio::test]
+async fn e8_two_people_who_retry_at_once_send_it_once() {
+    let stage = rejected().await;
+    let mut people = Vec::new();
+    for _ in 0..6 {
+        let database = stage.db.another();
+        people.push(tokio::spawn(async move { correct(&database, Verb::Retry, &json!({"all": true}), ADA, false).await.unwrap().len() }));
+    }
+    let mut retried = 0;
+    for person in people {
+        retried += person.await.unwrap();
+    }
+    assert_eq!(retried, 2);
+    assert_eq!(decisions(&stage).await.len(), 2);
+    stage.work().await;
+    assert_eq!(stage.aws.record().len(), 3);
+    stage.close().await;
+}

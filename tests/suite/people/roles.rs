@@ -1,8 +1,11 @@
 //! I3: who may do what.
 
-use tests::Stage;
+use outbox::corrections::{Verb, correct};
+use outbox::{Access, Database};
+use tests::{Stage, quick};
+use worker::Worker;
 
-use super::rejected;
+use super::{ADA, rejected};
 
 /// What a role is told for a statement: `ok` or the SQLSTATE.
 async fn told(stage: &Stage, role: &str, sql: &str) -> String {
@@ -99,7 +102,7 @@ async fn i3_nobody_can_change_or_delete_evidence_the_owner_and_the_worker_includ
     assert!(tables.len() >= 8, "{tables:?}");
     tables.extend(["usage", "allocation", "attempt", "outcome", "late_evidence", "cut", "decision", "catalogue_change"].map(|table| format!("postmeter.{table}")));
     for table in tables {
-        let column = stage.value(&format!("select attname::text from pg_attribute where attrelid = '{table}'::regclass and attnum = 1")).await;
+        let column = stage.value(&format!("select attname::text from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and attidentity = '' order by attnum desc limit 1")).await;
         for sql in [
             format!("update {table} set {column} = {column}"),
             format!("delete from {table}"),
@@ -134,5 +137,35 @@ async fn i3_an_operator_decides_and_edits_the_catalogue_but_writes_no_ledger() {
     ] {
         assert_eq!(told(&stage, "postmeter_operator", sql).await, DENIED, "{sql}");
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn i3_a_worker_needs_no_more_than_its_role() {
+    let stage = Stage::new().await;
+    stage.configure("late_policy = 'part'").await;
+    let url = stage.db.url();
+    let url = format!("{url}{}options=-c%20role%3Dpostmeter_worker", if url.contains('?') { "&" } else { "?" });
+    let database = Database::open(&Access::new(&url)).unwrap();
+    let more = correct(&database, Verb::Retry, &serde_json::json!({"all": true}), ADA, true).await;
+    assert!(matches!(more, Err(outbox::Error::Unexpected { code, .. }) if code == DENIED), "it has no more");
+    let worker = Worker::start(database, quick()).await.unwrap();
+    // every way of a usage: on time, late, late by a month, held, exempt, rounded at the month's end
+    stage.sql("insert into postmeter.exemption (org, reason) values ('ours', 'staging')").await;
+    stage.dimension(tests::Dimension { metric: "gb", name: "gb", rounding: "down", ..tests::Dimension::default() }).await;
+    stage.at("2024-09-30T22:30:00Z").await;
+    for (org, metric) in [("acme", "cores"), ("acme", "gb"), ("ours", "cores"), ("nobody", "cores")] {
+        stage.record(&format!("{org} {metric}"), org, metric, "1.5", "2024-09-30T22:10:00Z").await;
+    }
+    for (event, time) in [("", "2024-09-30T23:04:00Z"), ("", "2024-09-30T23:10:00Z"), ("late", "2024-09-30T23:20:00Z"), ("", "2024-10-01T00:10:00Z"), ("later", "2024-10-01T10:20:00Z"), ("", "2024-10-01T11:10:00Z")] {
+        stage.at(time).await;
+        if !event.is_empty() {
+            stage.use_cores(event, "1.25", "2024-09-30T22:20:00Z").await;
+        }
+        worker.work().await.unwrap();
+        outbox::maintain::return_cured(&stage.db.database, 10).await.unwrap();
+        worker.reap().await.unwrap();
+    }
+    assert_eq!(stage.accepted(), ["30T21 1", "30T22 2", "01T10 1", "30T22 1", "30T23 1"]);
     stage.close().await;
 }

@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_is_documented() {
+        let page = include_str!("../../../../docs/configuration.md");
+        for (section, keys) in known::SECTIONS {
+            for key in *keys {
+                let row = format!("| {key} | {} |", known::variable(section, key));
+                assert!(page.contains(&row), "{row}");
+            }
+        }
+    }
+
+    #[test]
     fn without_a_url_the_sentence_says_what_to_set() {
         let error = config("", &[]).unwrap().database().err().unwrap();
         assert!(error.to_string().starts_with("no database is named: set POSTMETER_DATABASE_URL"), "{error}");

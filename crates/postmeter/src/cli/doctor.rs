@@ -115,7 +115,7 @@ fn report(context: &Context, findings: &[Finding]) -> anyhow::Result<ExitCode> {
         }
         output::say(match (problems, warnings) {
             (0, 0) => "all is well".to_owned(),
-            (problems, warnings) => format!("{problems} problems, {warnings} warnings"),
+            (problems, warnings) => format!("problems: {problems}, warnings: {warnings}"),
         });
     }
     Ok(if problems > 0 { ExitCode::from(NEEDS_A_PERSON) } else { ExitCode::SUCCESS })

@@ -38,7 +38,8 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let missing = outbox::health::missing_roles(&database).await?;
     if !missing.is_empty() {
         return Err(Wrong(format!(
-            "role {} is missing: run sql/roles.sql as somebody who may create roles, or `postmeter migrate --create-roles`",
+            "role {} is missing: run sql/roles.sql as somebody who may create roles, or \
+             `postmeter migrate --create-roles`",
             missing.join(", ")
         ))
         .into());

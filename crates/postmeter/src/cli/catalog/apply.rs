@@ -127,7 +127,7 @@ fn show(plan: &Plan, notes: &[String], how: How) -> anyhow::Result<()> {
         }
     }
     if how.dry_run {
-        output::say(format!("dry run: {} entries would change, nothing was", plan.changes.len()));
+        output::say(format!("dry run: nothing was changed; entries that would be: {}", plan.changes.len()));
     }
     Ok(())
 }

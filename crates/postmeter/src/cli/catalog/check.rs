@@ -126,7 +126,10 @@ fn destination_problems(Standing { entry, old, .. }: &Standing, quotas: &[&Stand
         {
             problems.push(entry.problem(
                 field,
-                format!("cannot change from {old} any more: usage was counted for this destination. Make a new one and move its subscriptions"),
+                format!(
+                    "cannot change from {old} any more: usage was counted for this destination. Make a new one and \
+                     move its subscriptions"
+                ),
             ));
         }
     }

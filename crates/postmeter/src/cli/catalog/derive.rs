@@ -55,7 +55,8 @@ pub(super) fn focus(path: &Path, target: Target) -> anyhow::Result<String> {
         format!(" ({} without org, product or metric were passed over)", seen.skipped)
     };
     Ok(format!(
-        "# Derived from {} of {} rows{skipped}.\n# The identities are placeholders: put the buyers' own in their place before anything is sent for real.\n\n{}",
+        "# Derived from {} of {} rows{skipped}.\n# The identities are placeholders: put the buyers' own in their \
+         place before anything is sent for real.\n\n{}",
         path.file_name().unwrap_or_default().display(),
         seen.rows,
         render::toml(&entries, false)

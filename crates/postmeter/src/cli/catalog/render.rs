@@ -49,7 +49,8 @@ pub(super) fn diff_json(plan: &Plan) -> Value {
             })
             .collect();
         let fields = if change.step == Step::Remove { Map::new() } else { fields };
-        json!({ "step": change.step, "entry": spec::word(change.entry.kind), "key": key(&change.entry), "fields": fields })
+        let entry = spec::word(change.entry.kind);
+        json!({ "step": change.step, "entry": entry, "key": key(&change.entry), "fields": fields })
     });
     changes.collect()
 }

@@ -20,7 +20,7 @@ pub(super) fn canonical(shape: Shape, value: &Value) -> Result<Value, String> {
                 && name.bytes().next().is_some_and(plain)
                 && name.bytes().all(|b| plain(b) || b"._-".contains(&b));
             fits.then(|| Value::from(name)).ok_or_else(|| {
-                format!("is {name:?}; it must be 1 to 63 of a-z, 0-9, dot, underscore and hyphen, beginning with a letter or digit")
+                format!("is {name:?}; it must be 1 to 63 of a-z, 0-9 and ._-, beginning with a letter or digit")
             })
         }
         Shape::Whole(from, to) => {

@@ -36,10 +36,14 @@ pub(super) fn is_foreign(name: &str) -> bool {
 
 /// The known name that is most like a wrong one, if any is alike.
 pub(in crate::cli) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
+    let wrong = wrong.to_lowercase();
+    // alike from the beginning, or a slip of the fingers apart
+    let likeness = |name: &str| {
+        let (name, slips) = (name.to_lowercase(), 1 + wrong.chars().count() / 4);
+        let is_alike =
+            strsim::jaro_winkler(&wrong, &name) > 0.75 || strsim::damerau_levenshtein(&wrong, &name) <= slips;
+        is_alike.then(|| strsim::jaro_winkler(&wrong, &name))
+    };
+    let alike = known.into_iter().filter_map(|name| Some((likeness(name)?, name)));
+    alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| name)
 }

@@ -10,15 +10,8 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
     let server = round.ask::<Server>("server").await?.and_then(|rows| rows.into_iter().next());
     if let Some(server) = &server {
         version(round, server);
-        if !server.sees_sessions {
-            round.warning(
-                "sessions",
-                "what others' sessions do cannot be seen",
-                "grant pg_read_all_stats (or pg_monitor) to this user",
-            );
-        }
     }
-    sessions(round).await?;
+    sessions(round, server.as_ref().is_some_and(|server| server.sees_sessions)).await?;
     let missing = health::missing_roles(&round.database).await?;
     if missing.is_empty() {
         round.ok("roles", "all roles exist");
@@ -102,9 +95,12 @@ fn settings(round: &mut Round<'_>, server: &Server, is_production: bool) {
 }
 
 /// A snapshot held open is the usual death of a queue in Postgres: no dead row behind it can be removed.
-async fn sessions(round: &mut Round<'_>) -> Result<(), Error> {
+async fn sessions(round: &mut Round<'_>, sees_all: bool) -> Result<(), Error> {
     let Some(holders) = round.ask::<Holder>("snapshots").await? else { return Ok(()) };
-    if holders.is_empty() {
+    if !sees_all {
+        let advice = "grant pg_read_all_stats (or pg_monitor) to this user";
+        round.warning("snapshots", "others' sessions cannot be seen, so one may hold its snapshot for long", advice);
+    } else if holders.is_empty() {
         round.ok("snapshots", "no transaction is open for more than a minute");
     }
     for Holder { what, name, owner, seconds } in holders {

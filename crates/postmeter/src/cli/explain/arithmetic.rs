@@ -80,7 +80,7 @@ fn carried(cut: &Cut, remittance: &Remittance) -> Option<String> {
     }
     if let Some(ahead) = cut.carried.strip_prefix('-') {
         return Some(format!(
-            "carried: {about}{} billed ahead; later usage of the month uses that up first; nothing negative is ever sent",
+            "carried: {about}{} billed ahead; later usage of the month uses that up first; nothing negative is sent",
             units(ahead)
         ));
     }

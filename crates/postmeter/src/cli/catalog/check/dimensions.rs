@@ -138,10 +138,11 @@ pub(in crate::cli::catalog) fn metered(counted: &[Counted<'_>], metered: &[Optio
         let (first, last) = months.as_ref()?;
         let months = if first == last { first.clone() } else { format!("{first} to {last}") };
         let problem = match change.step {
-            Step::Add => format!("would change how usage of {months} is counted, which was metered already: begin after {last}"),
-            Step::Remove | Step::End => format!("cannot be removed: usage of {months} was metered with it. Keep it in the file"),
+            Step::Add => format!("would change how usage of {months} is counted, already metered: begin after {last}"),
+            Step::Remove | Step::End => format!("cannot be removed: usage of {months} was metered with it"),
             Step::Change => format!(
-                "cannot change: usage of {months} was metered with it. Leave this entry as it was and add one with a valid_from after {last}"
+                "cannot change: usage of {months} was metered with it. Leave this entry as it was and add one \
+                 with a valid_from after {last}"
             ),
         };
         Some(change.entry.problem(field, problem))

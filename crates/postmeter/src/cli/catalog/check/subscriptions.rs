@@ -64,22 +64,23 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
             Some((before, was)) if before == identity => findings.problems.push(entry.problem(
                 "destination",
                 format!(
-                    "now reads its buyer as {}, and usage was counted as {}: the same hours would be billed under both. Keep the \
-                     destination's settings and make a new destination",
+                    "now reads its buyer as {}, and usage was counted as {}: the same hours would be billed under \
+                     both. Keep the destination's settings and make a new destination",
                     buyer.key, was.buyer
                 ),
             )),
-            // cover and rounding of the month would begin anew under the other form, and a repeat would not be recognised
+            // cover and rounding of the month would begin anew under the other form, and no repeat would be recognised
             Some((_, was)) if was.form != buyer.form => findings.problems.push(entry.problem(
                 "identity",
                 format!(
-                    "cannot change its form from {} to {} in place: usage was counted for it. End this entry with valid_until at the hour at \
-                     which a new entry with the new form begins",
+                    "cannot change its form from {} to {} in place: usage was counted for it. End this entry with \
+                     valid_until at the hour at which a new entry with the new form begins",
                     was.form, buyer.form
                 ),
             )),
             Some((_, was)) => findings.notes.push(format!(
-                "{}: a new identity in place. What was counted for {} stays there; the rest, late usage of past hours included, goes to {}",
+                "{}: a new identity in place. What was counted for {} stays there; the rest, \
+                 late usage of past hours included, goes to {}",
                 entry.name(),
                 was.buyer,
                 buyer.key
@@ -150,8 +151,8 @@ fn forms(known: &[Known<'_>], findings: &mut Findings) {
             let Some(other) = group.iter().take(number).find(clash) else { continue };
             let (wrong, right) = if one.entry.lines.is_empty() { (other, one) } else { (one, other) };
             let problem = format!(
-                "is of form {}, and {} is of form {} in the same hours: the buyer would be billed twice. End the old form at the hour at \
-                 which the new one begins",
+                "is of form {}, and {} is of form {} in the same hours: the buyer would be billed twice. End the \
+                 old form at the hour at which the new one begins",
                 wrong.buyer.form,
                 named(right.entry),
                 right.buyer.form
