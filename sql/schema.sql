@@ -45,6 +45,9 @@ declare
 begin
     -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
     perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
+    -- without the sums that its snapshot hides
+    update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
     select c.source, c.corrects, c.event_id,
            case when o.id is null then 'unknown'
                 when o.corrects is not null then 'correction'
@@ -187,7 +190,7 @@ $$;
 COMMENT ON FUNCTION postmeter.check_subscription() IS 'Trigger: refuses overlapping subscriptions (PM011) and a second identity form for the same buyer, product and hour (PM012).';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
     AS $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
 
 COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
@@ -210,6 +213,9 @@ begin
             if to_regclass('postmeter.' || child) is null then
                 execute format('create table postmeter.%I partition of postmeter.%I for values from (%L) to (%L)', child, parent,
                     postmeter.id_at(month), postmeter.id_at(date_trunc('month', month + interval '40 days', 'UTC')));
+                -- triggers for statements are not handed down
+                execute format('create trigger append_only before update or delete or truncate on postmeter.%I
+                                for each statement execute function postmeter.forbid_change()', child);
                 execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
                 made := made + 1;
             end if;
@@ -245,6 +251,30 @@ CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour t
 $$;
 
 COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of subscription plus closing window, less the margin.';
+
+CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update postmeter.delivery d
+    set deadline = x.deadline
+    from (
+        select o.id, n.deadline
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = new.buyer
+        join postmeter.delivery o on o.meter_id = m.id and o.hour > postmeter.clock() - t.age_limit
+        cross join lateral (select postmeter.deadline_of(t.id, m.buyer, o.hour) as deadline) n
+        where t.id = new.destination_id and n.deadline <> o.deadline
+          and o.status in ('open', 'nothing_due', 'due', 'rejected', 'unknown', 'held')
+        order by o.id for update of o
+    ) x
+    where d.id = x.id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends or is renewed moves the deadlines of the hours that are not sent yet.';
 
 CREATE TABLE postmeter.delivery (
     id bigint NOT NULL,
@@ -371,6 +401,7 @@ begin
             using errcode = 'PM030', column = unknown, constraint = 'filter_field',
                   hint = 'Fields: org, account, product, metric, destination, status, reason, from, until, delivery, or {"all": true}.';
     end if;
+    filter := jsonb_strip_nulls(filter);  -- a null names nothing
     if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
         raise exception 'a filter is needed: nothing is changed by accident'
             using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
@@ -482,6 +513,7 @@ begin
             using errcode = 'PM030', column = unknown, constraint = 'filter_field',
                   hint = 'Fields: org, account, product, metric, reason, from, until, usage, or {"all": true}.';
     end if;
+    filter := jsonb_strip_nulls(filter);  -- a null names nothing
     if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
         raise exception 'a filter is needed: nothing is changed by accident'
             using errcode = 'PM031', column = 'filter', constraint = 'filter_needed';
@@ -623,7 +655,12 @@ begin
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
       and m.month = postmeter.month_of(now, t.zone) for update of m;
-    return postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
+    running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
+    if running is not null then
+        -- released quantity brings no allocation: the cut must know that this meter counts here
+        insert into postmeter.part (delivery_id, meter_id) values (running, late.id) on conflict do nothing;
+    end if;
+    return running;
 end
 $$;
 
@@ -998,6 +1035,9 @@ begin
             note := 'its deadline has passed: release it or write it off';
         elsif d.status = 'conflict' then
             note := 'they hold another quantity under this key: resolve it or write it off';
+        elsif d.maybe_billed and exists (select from postmeter.destination t
+                                         where t.id = d.destination_id and d.maybe_since + t.memory <= now) then
+            note := 'may have been billed, and they no longer recognise the key: look it up there and resolve it';
         else
             status_after := 'due';
         end if;
@@ -1138,22 +1178,23 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
     cross join (select postmeter.clock() as now) c
     cross join generate_series(0, (extract(epoch from t.age_limit) / 3600)::integer) back
     cross join lateral (
-        -- the newest closed hour first, then older ones, and the running hour last
-        select case when back = (extract(epoch from t.age_limit) / 3600)::integer then postmeter.hour_of(c.now)
-                    else postmeter.hour_of(c.now) - (back + 1) * interval '1 hour' end as hour) h
+        select postmeter.hour_of(c.now) - back * interval '1 hour' as hour) h
+    cross join lateral (
+        select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
     where m.id = target_hour.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
                     and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
-      and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= c.now
+      and l.deadline >= c.now
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
-    order by back
+    -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
+    order by case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
     limit 1
 $$;
 
-COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and still can be, else the running hour if it is of that month, else null.';
+COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
 
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2288,6 +2329,17 @@ CREATE TABLE postmeter.outcome_default (
 
 COMMENT ON TABLE postmeter.outcome_default IS 'Outcomes for which no partition was made in time.';
 
+CREATE TABLE postmeter.part (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
+
+COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
+
 CREATE VIEW postmeter.queue AS
  SELECT t.name AS destination,
     t.paused,
@@ -2433,38 +2485,6 @@ ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
-CREATE TABLE postmeter.suspect (
-    id bigint NOT NULL,
-    shard_from smallint NOT NULL,
-    shard_to smallint NOT NULL,
-    id_from uuid NOT NULL,
-    id_to uuid NOT NULL,
-    found_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
-);
-
-COMMENT ON TABLE postmeter.suspect IS 'Ranges of the outbox whose fold killed its worker: folded apart, in smaller and smaller parts, until the one row is found.';
-
-COMMENT ON COLUMN postmeter.suspect.id IS 'Number.';
-
-COMMENT ON COLUMN postmeter.suspect.shard_from IS 'First shard.';
-
-COMMENT ON COLUMN postmeter.suspect.shard_to IS 'Last shard.';
-
-COMMENT ON COLUMN postmeter.suspect.id_from IS 'First usage id.';
-
-COMMENT ON COLUMN postmeter.suspect.id_to IS 'Last usage id.';
-
-COMMENT ON COLUMN postmeter.suspect.found_at IS 'When.';
-
-ALTER TABLE postmeter.suspect ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME postmeter.suspect_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
 CREATE VIEW postmeter.unremitted AS
  SELECT 'usage'::text AS kind,
     h.org,
@@ -2514,10 +2534,10 @@ UNION ALL
      JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
      JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
-  WHERE (r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text]))
+  WHERE (r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text]))
   GROUP BY s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted and nothing_due. Quantities in units of the metric.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Quantities in units of the metric.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -2721,7 +2741,7 @@ COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open 
 
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
-COMMENT ON COLUMN postmeter.worker.folding IS 'The entries it is about to fold: shard and number bounds, to find a row that kills workers.';
+COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
 
 COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
 
@@ -2828,6 +2848,9 @@ ALTER TABLE ONLY postmeter.outcome
 ALTER TABLE ONLY postmeter.outcome_default
     ADD CONSTRAINT outcome_default_pkey PRIMARY KEY (attempt_id);
 
+ALTER TABLE ONLY postmeter.part
+    ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
+
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_name_key UNIQUE (name);
 
@@ -2839,9 +2862,6 @@ ALTER TABLE ONLY postmeter.setting
 
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY postmeter.suspect
-    ADD CONSTRAINT suspect_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
@@ -2892,6 +2912,8 @@ CREATE INDEX meter_month ON postmeter.meter USING btree (month, destination_id);
 
 CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, delivery_id);
 
+CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
+
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
@@ -2918,7 +2940,11 @@ ALTER INDEX postmeter.usage_pkey ATTACH PARTITION postmeter.usage_default_pkey;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.attempt FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.attempt_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.catalogue_change FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -2930,7 +2956,11 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.late
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_arrived();
 
@@ -2943,6 +2973,8 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+
+CREATE TRIGGER deadlines_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW WHEN ((new.buyer IS NOT NULL)) EXECUTE FUNCTION postmeter.deadlines_follow();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -3002,6 +3034,8 @@ REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text,
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
 
 GRANT SELECT ON TABLE postmeter.delivery TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.delivery TO postmeter_operator;
@@ -3276,6 +3310,10 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
@@ -3301,10 +3339,6 @@ GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
 GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.suspect TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.suspect TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.suspect TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;

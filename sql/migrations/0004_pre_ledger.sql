@@ -249,7 +249,7 @@ comment on column postmeter.worker.lease_until is 'After this its claims may be 
 comment on column postmeter.worker.unbroken_since is 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
 comment on column postmeter.worker.oldest_attempt is 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
 comment on column postmeter.worker.sleeping is 'It waits for a notification: inserts into due send one.';
-comment on column postmeter.worker.folding is 'The entries it is about to fold: shard and number bounds, to find a row that kills workers.';
+comment on column postmeter.worker.folding is 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
 comment on column postmeter.worker.stopped_at is 'It stopped by itself.';
 comment on column postmeter.worker.reaped_at is 'Its claims were taken over.';
 
@@ -380,22 +380,6 @@ comment on column postmeter.decision.target_delivery_id is 'Where released quant
 comment on column postmeter.decision.detail is 'The filter and whatever else explains it.';
 create trigger append_only before update or delete or truncate on postmeter.decision
     for each statement execute function postmeter.forbid_change();
-
-create table postmeter.suspect (
-    id          bigint generated always as identity primary key,
-    shard_from  smallint not null,
-    shard_to    smallint not null,
-    id_from     uuid not null,
-    id_to       uuid not null,
-    found_at    timestamptz not null default postmeter.clock()
-);
-comment on table postmeter.suspect is 'Ranges of the outbox whose fold killed its worker: folded apart, in smaller and smaller parts, until the one row is found.';
-comment on column postmeter.suspect.id is 'Number.';
-comment on column postmeter.suspect.shard_from is 'First shard.';
-comment on column postmeter.suspect.shard_to is 'Last shard.';
-comment on column postmeter.suspect.id_from is 'First usage id.';
-comment on column postmeter.suspect.id_to is 'Last usage id.';
-comment on column postmeter.suspect.found_at is 'When.';
 
 create function postmeter.due_arrived() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp

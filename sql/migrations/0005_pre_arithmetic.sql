@@ -106,22 +106,23 @@ as $$
     cross join (select postmeter.clock() as now) c
     cross join generate_series(0, (extract(epoch from t.age_limit) / 3600)::integer) back
     cross join lateral (
-        -- the newest closed hour first, then older ones, and the running hour last
-        select case when back = (extract(epoch from t.age_limit) / 3600)::integer then postmeter.hour_of(c.now)
-                    else postmeter.hour_of(c.now) - (back + 1) * interval '1 hour' end as hour) h
+        select postmeter.hour_of(c.now) - back * interval '1 hour' as hour) h
+    cross join lateral (
+        select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
     where m.id = target_hour.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
                     and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
-      and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= c.now
+      and l.deadline >= c.now
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
-    order by back
+    -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
+    order by case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
     limit 1
 $$;
 comment on function postmeter.target_hour(bigint) is
-    'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and still can be, else the running hour if it is of that month, else null.';
+    'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
 
 create function postmeter.open_hour_at(meter_id bigint, hour timestamptz, identity jsonb, product text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp

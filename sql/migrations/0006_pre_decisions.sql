@@ -78,6 +78,9 @@ begin
             note := 'its deadline has passed: release it or write it off';
         elsif d.status = 'conflict' then
             note := 'they hold another quantity under this key: resolve it or write it off';
+        elsif d.maybe_billed and exists (select from postmeter.destination t
+                                         where t.id = d.destination_id and d.maybe_since + t.memory <= now) then
+            note := 'may have been billed, and they no longer recognise the key: look it up there and resolve it';
         else
             status_after := 'due';
         end if;

@@ -57,9 +57,9 @@ from postmeter.remittance r
 join postmeter.allocation a on a.delivery_id = r.delivery_id
 join postmeter.subscription s on s.id = a.subscription_id
 join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-where r.status not in ('accepted', 'nothing_due')
+where r.status not in ('accepted', 'nothing_due', 'released')
 group by s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
-comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted and nothing_due. Quantities in units of the metric.';
+comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Quantities in units of the metric.';
 
 create view postmeter.at_risk as
 select r.delivery_id, r.destination, r.key, r.hour, r.status, r.reason, r.quantity, r.amount, r.currency, r.deadline,

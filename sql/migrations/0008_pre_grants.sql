@@ -29,7 +29,7 @@ grant execute on function
 grant insert, update, delete on postmeter.quota, postmeter.destination, postmeter.subscription, postmeter.cover,
     postmeter.dimension, postmeter.exemption to postmeter_operator;
 
-grant insert, delete on postmeter.outbox, postmeter.open_hour, postmeter.due, postmeter.later, postmeter.held, postmeter.suspect to postmeter_worker;
+grant insert, delete on postmeter.outbox, postmeter.open_hour, postmeter.due, postmeter.later, postmeter.held to postmeter_worker;
 grant insert, update on postmeter.meter, postmeter.meter_metric, postmeter.delivery, postmeter.worker to postmeter_worker;
 grant insert on postmeter.allocation, postmeter.exempted, postmeter.cut, postmeter.attempt, postmeter.outcome, postmeter.late_evidence to postmeter_worker;
 grant update (buyer, buyer_account, identity_form, invalid) on postmeter.subscription to postmeter_worker;

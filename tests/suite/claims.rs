@@ -61,7 +61,8 @@ async fn the_earliest_deadline_goes_first() {
     let mut floor = Floor::START;
     let mut order = Vec::new();
     for _ in 0..10 {
-        let ids: Vec<i64> = claimed(&stage, Uuid::new_v4(), 50, &mut floor).await.iter().map(|claim| claim.delivery).collect();
+        let ids: Vec<i64> =
+            claimed(&stage, Uuid::new_v4(), 50, &mut floor).await.iter().map(|claim| claim.delivery).collect();
         let latest = "select extract(epoch from max(deadline))::bigint, extract(epoch from min(deadline))::bigint from postmeter.delivery where id = any ($1)";
         let row = stage.db.client.query_one(latest, &[&ids]).await.unwrap();
         order.push((row.get::<_, i64>(1), row.get::<_, i64>(0)));
@@ -76,7 +77,9 @@ async fn a_claim_reads_at_most_300_buffers_of_a_million_rows_whatever_the_statis
     stage.sql("analyze postmeter.due; analyze postmeter.delivery").await;
     queue(&stage, 1_000_000).await;
     let statistics_of_one = "update pg_class set reltuples = 1, relpages = 1 where oid in ('postmeter.due'::regclass, 'postmeter.delivery'::regclass)";
-    for (statistics, set) in [("0", "select"), ("1", statistics_of_one), ("a million", "analyze postmeter.due; analyze postmeter.delivery")] {
+    for (statistics, set) in
+        [("0", "select"), ("1", statistics_of_one), ("a million", "analyze postmeter.due; analyze postmeter.delivery")]
+    {
         stage.sql(set).await;
         let buffers = buffers_of_a_claim(&stage).await;
         assert!(buffers <= 300, "a claim of 10 read {buffers} buffers with statistics of {statistics} rows");
@@ -86,7 +89,11 @@ async fn a_claim_reads_at_most_300_buffers_of_a_million_rows_whatever_the_statis
 /// Buffers that one claim of 10 touches, its writes included, as EXPLAIN counts them, with the settings that a claim runs under.
 async fn buffers_of_a_claim(stage: &Stage) -> i64 {
     let sql = include_str!("../../sql/queries/claim.sql");
-    let sql = sql.replace("$1", "1").replace("$2", "gen_random_uuid()").replace("$3", "10").replace("$4", "'1970-01-01Z'::timestamptz");
+    let sql = sql
+        .replace("$1", "1")
+        .replace("$2", "gen_random_uuid()")
+        .replace("$3", "10")
+        .replace("$4", "'1970-01-01Z'::timestamptz");
     let sql = sql.replace("$5", "0::bigint").replace("$6", "25").replace("$7", "900000");
     let explain = format!(
         "begin; set local jit = off; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;

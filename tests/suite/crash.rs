@@ -14,8 +14,17 @@ use tests::{Dimension, Stage, t};
 
 /// Where workers die (`crates/worker/src/crash.rs`); `anywhere` is a kill from outside, at a moment drawn by chance.
 const POINTS: &[&str] = &[
-    "in_fold", "after_fold", "in_cut", "after_cut", "after_claim", "before_call", "after_call", "before_settle", "after_settle",
-    "in_reap", "anywhere",
+    "in_fold",
+    "after_fold",
+    "in_cut",
+    "after_cut",
+    "after_claim",
+    "before_call",
+    "after_call",
+    "before_settle",
+    "after_settle",
+    "in_reap",
+    "anywhere",
 ];
 
 const ORGS: u64 = 12;
@@ -50,10 +59,14 @@ async fn prepare(seed: u64) -> Stage {
     for n in 0..ORGS {
         stage.subscribe(&format!("org{n}"), &format!("{}", 100_000_000_000 + n)).await;
     }
-    stage.sql("update postmeter.destination set records_max = 5, retry_first = '1 second', call_timeout = '1 second'").await;
+    stage
+        .sql("update postmeter.destination set records_max = 5, retry_first = '1 second', call_timeout = '1 second'")
+        .await;
     // the stage's own worker registered, but its loops do not run: it must not stand in as a reaper, nor be reaped late
     stage.sql("update postmeter.worker set stopped_at = now(), reaped_at = now()").await;
-    for (kind, chance, salt) in [(FaultKind::LoseResponse, 0.10, 1), (FaultKind::LoseRequest, 0.07, 2), (FaultKind::Reset, 0.05, 3)] {
+    for (kind, chance, salt) in
+        [(FaultKind::LoseResponse, 0.10, 1), (FaultKind::LoseRequest, 0.07, 2), (FaultKind::Reset, 0.05, 3)]
+    {
         stage.aws.add_fault(FaultRule::new(kind).probability(chance, seed.wrapping_add(salt))).expect("a fault");
     }
     stage
@@ -73,9 +86,16 @@ async fn crash_loop(kills: usize, seed: u64) -> usize {
             number += 1;
             // some of it is late, for hours that may be cut already
             let used_at = now - SignedDuration::from_mins(draw.random_range(0..150));
-            values.push(format!("('s', 'e{number}', 'org{}', 'db', 'cores', {}, '{used_at}')", draw.random_range(0..ORGS), draw.random_range(1..50)));
+            values.push(format!(
+                "('s', 'e{number}', 'org{}', 'db', 'cores', {}, '{used_at}')",
+                draw.random_range(0..ORGS),
+                draw.random_range(1..50)
+            ));
         }
-        let insert = format!("insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at) values {}", values.join(", "));
+        let insert = format!(
+            "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at) values {}",
+            values.join(", ")
+        );
         stage.sql(&insert).await;
         stage.sql(&insert).await; // a producer that did not hear the answer
         let point = POINTS[kill % POINTS.len()];
@@ -114,9 +134,12 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
         for line in stage.column(stuck).await {
             let (id, key) = line.split_once('|').expect("two parts");
             let theirs = stage.aws.record();
-            let billed = theirs.iter().any(|a| key.ends_with(&format!("{}/{}/{}", a.key.customer, a.key.dimension, a.key.hour)));
+            let billed =
+                theirs.iter().any(|a| key.ends_with(&format!("{}/{}/{}", a.key.customer, a.key.dimension, a.key.hour)));
             let me = Decider { who: "suite", why: "looked it up at the marketplace" };
-            corrections::resolve(&stage.db.database, id.parse().expect("a number"), billed, me).await.expect("resolved");
+            corrections::resolve(&stage.db.database, id.parse().expect("a number"), billed, me)
+                .await
+                .expect("resolved");
             resolved += 1;
         }
     }
@@ -124,16 +147,22 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
 }
 
 async fn compare(stage: Stage, seed: u64) {
-    let recorded = stage.column("select org || ' ' || trim_scale(sum(quantity)) from postmeter.usage group by org order by org").await;
+    let recorded = stage
+        .column("select org || ' ' || trim_scale(sum(quantity)) from postmeter.usage group by org order by org")
+        .await;
     let mut held = std::collections::BTreeMap::<String, i64>::new();
     for accepted in stage.aws.record() {
         let org = accepted.key.customer.parse::<u64>().expect("digits") - 100_000_000_000;
-        *held.entry(format!("org{org}")).or_default() += accepted.quantity.to_string().parse::<i64>().expect("whole units");
+        *held.entry(format!("org{org}")).or_default() +=
+            accepted.quantity.to_string().parse::<i64>().expect("whole units");
     }
     let theirs: Vec<String> = held.iter().map(|(org, quantity)| format!("{org} {quantity}")).collect();
     let left = stage.column("select key || ' ' || status || ' ' || coalesce(quantity::text, '') from postmeter.remittance where status not in ('accepted', 'nothing_due')").await;
     assert_eq!(recorded, theirs, "seed {seed}: what was recorded is not what the marketplace holds; left: {left:?}");
-    assert!(stage.aws.record().iter().all(|a| a.duplicates_refused == 0), "seed {seed}: a key was sent with two quantities");
+    assert!(
+        stage.aws.record().iter().all(|a| a.duplicates_refused == 0),
+        "seed {seed}: a key was sent with two quantities"
+    );
     stage.close().await;
 }
 
@@ -146,9 +175,13 @@ async fn e2_workers_die_at_every_arrow_and_nothing_is_lost_or_billed_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a soak: make crash"]
 async fn soak_e2_crash_loop() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (kills, seed) = (number("POSTMETER_KILLS", 200), number("POSTMETER_SEED", 1));
     let began = Instant::now();
     let resolved = crash_loop(usize::try_from(kills).expect("a number of kills"), seed).await;
-    println!("{kills} kills, seed {seed}: nothing lost, nothing billed twice; {resolved} resolved by hand; {} s", began.elapsed().as_secs());
+    println!(
+        "{kills} kills, seed {seed}: nothing lost, nothing billed twice; {resolved} resolved by hand; {} s",
+        began.elapsed().as_secs()
+    );
 }

@@ -90,7 +90,9 @@ async fn f1_a_killed_worker_is_taken_over_and_each_of_the_others_gets_its_share(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f5_a_stopping_worker_finishes_or_hands_back_and_burns_no_try() {
     let stage = orgs(100).await;
-    stage.sql("update postmeter.quota set calls_per_second = 2; update postmeter.destination set records_max = 1").await;
+    stage
+        .sql("update postmeter.quota set calls_per_second = 2; update postmeter.destination set records_max = 1")
+        .await;
     stage.cut_only("2024-09-18T11:10:00Z").await;
     let running = Running::start(&stage).await;
     let id = running.worker.id();
@@ -98,8 +100,14 @@ async fn f5_a_stopping_worker_finishes_or_hands_back_and_burns_no_try() {
     assert!(running.stop().await);
     assert_eq!(stage.value("select count(*)::text from postmeter.attempt_ledger where outcome = 'open'").await, "0");
     assert_eq!(stage.value("select count(*)::text from postmeter.delivery where status = 'in_flight'").await, "0");
-    assert_eq!(stage.value("select coalesce(max(tries), 0)::text from postmeter.delivery where status = 'due'").await, "0");
-    assert_eq!(stage.value(&format!("select (stopped_at is not null)::text from postmeter.worker where id = '{id}'")).await, "true");
+    assert_eq!(
+        stage.value("select coalesce(max(tries), 0)::text from postmeter.delivery where status = 'due'").await,
+        "0"
+    );
+    assert_eq!(
+        stage.value(&format!("select (stopped_at is not null)::text from postmeter.worker where id = '{id}'")).await,
+        "true"
+    );
     stage.sql("update postmeter.quota set calls_per_second = null").await;
     stage.worker.reload().await.unwrap();
     stage.work_at("2024-09-18T11:20:00Z").await;
@@ -170,7 +178,12 @@ async fn f1_workers_share_the_work() {
     let running = [Running::start(&stage).await, Running::start(&stage).await];
     until(&stage, ALL_ACCEPTED).await;
     let shares: HashMap<String, f64> = {
-        let rows = stage.db.client.query("select worker_id::text, count(*)::float8 from postmeter.attempt group by 1", &[]).await.unwrap();
+        let rows = stage
+            .db
+            .client
+            .query("select worker_id::text, count(*)::float8 from postmeter.attempt group by 1", &[])
+            .await
+            .unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     };
     for running in running {

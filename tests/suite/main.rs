@@ -1,5 +1,7 @@
 //! What needs a real Postgres or a real socket, in one binary.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says where")]
+
 mod arithmetic;
 mod aws_wire;
 mod claims;

@@ -22,7 +22,12 @@ async fn load(stage: &Stage, file: &str) -> BTreeSet<Timestamp> {
     let headers = reader.headers().expect("a header").clone();
     let at: Vec<usize> = wanted.iter().map(|name| headers.iter().position(|h| h == *name).expect(name)).collect();
     stage.sql("create table file (service text, unit text, quantity text, start text)").await;
-    let insert = stage.db.client.prepare("insert into file select nullif($1, 'NULL'), nullif($2, 'NULL'), nullif($3, 'NULL'), $4").await.expect("a table");
+    let insert = stage
+        .db
+        .client
+        .prepare("insert into file select nullif($1, 'NULL'), nullif($2, 'NULL'), nullif($3, 'NULL'), $4")
+        .await
+        .expect("a table");
     let mut hours = BTreeSet::new();
     for row in reader.records() {
         let row = row.expect("a row");
@@ -52,7 +57,10 @@ async fn soak_replay_of_a_focus_export_closes_at_zero() {
     let hour = SignedDuration::from_hours(1);
     for start in &hours {
         stage.at(&(*start + SignedDuration::from_mins(50)).to_string()).await;
-        postmeter(&stage, &["import", "focus", &file, "--from", &start.to_string(), "--until", &(*start + hour).to_string()]);
+        postmeter(
+            &stage,
+            &["import", "focus", &file, "--from", &start.to_string(), "--until", &(*start + hour).to_string()],
+        );
         stage.cut_at(&(*start + hour + SignedDuration::from_mins(10)).to_string()).await;
     }
     let end = *hours.last().expect("a row") + SignedDuration::from_hours(3);
@@ -88,7 +96,19 @@ async fn report(stage: &Stage) {
     let mut differences = Vec::new();
     for row in rows {
         let cell = |n: usize| row.get::<_, String>(n);
-        println!("{} | {} | {} = {} + {} + {} + {} | {} of {} | {}", cell(0), cell(1), cell(2), cell(3), cell(4), cell(5), cell(6), cell(7), cell(8), cell(9));
+        println!(
+            "{} | {} | {} = {} + {} + {} + {} | {} of {} | {}",
+            cell(0),
+            cell(1),
+            cell(2),
+            cell(3),
+            cell(4),
+            cell(5),
+            cell(6),
+            cell(7),
+            cell(8),
+            cell(9)
+        );
         differences.push(cell(9));
     }
     assert!(differences.iter().all(|difference| difference == "0"), "{differences:?}");

@@ -66,7 +66,13 @@ async fn fingerprint(database: &TestDatabase) -> Vec<String> {
 fn dumped(url: &str) -> Option<String> {
     let binaries = postmeter::embedded::Binaries::find().ok()?;
     let dump = Command::new(binaries.program("pg_dump"))
-        .args(["--schema-only", "--schema=postmeter", "--no-owner", "--exclude-table=postmeter.*_20[0-9][0-9][01][0-9]", url])
+        .args([
+            "--schema-only",
+            "--schema=postmeter",
+            "--no-owner",
+            "--exclude-table=postmeter.*_20[0-9][0-9][01][0-9]",
+            url,
+        ])
         .output()
         .ok()?;
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
@@ -75,7 +81,12 @@ fn dumped(url: &str) -> Option<String> {
         "-- The whole schema, as the migrations make it: to read, to compare, or to load into an empty database after roles.sql.\n\
          -- Written by `make schema`; a test proves that it equals the migrations.\n",
     );
-    let noise = |line: &&str| !line.starts_with("--") && !line.starts_with("\\") && !line.starts_with("SET default_") && !line.starts_with("SET transaction");
+    let noise = |line: &&str| {
+        !line.starts_with("--")
+            && !line.starts_with("\\")
+            && !line.starts_with("SET default_")
+            && !line.starts_with("SET transaction")
+    };
     let mut blank = false;
     for line in text.lines().filter(noise) {
         if !(blank && line.is_empty()) {
@@ -85,7 +96,8 @@ fn dumped(url: &str) -> Option<String> {
         blank = line.is_empty();
     }
     kept.push_str("insert into postmeter.setting default values;\nselect postmeter.create_partitions(1);\ninsert into postmeter.migration (version, name) values\n");
-    let names: Vec<_> = outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
+    let names: Vec<_> =
+        outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
     kept.push_str(&names.join(",\n"));
     kept.push_str(";\n");
     Some(kept)
@@ -103,7 +115,10 @@ async fn schema_sql_equals_the_migrations() {
     let (left, right) = (fingerprint(&migrated).await, fingerprint(&loaded).await);
     let missing: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
     let added: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
-    assert!(missing.is_empty() && added.is_empty(), "run `make schema`.\nonly in the migrations: {missing:#?}\nonly in schema.sql: {added:#?}");
+    assert!(
+        missing.is_empty() && added.is_empty(),
+        "run `make schema`.\nonly in the migrations: {missing:#?}\nonly in schema.sql: {added:#?}"
+    );
 }
 
 #[tokio::test]
@@ -142,10 +157,16 @@ async fn every_query_is_labelled_used_and_fits_the_schema() {
     }
     for (name, sql) in files("sql/queries", ".sql") {
         assert!(sql.starts_with(&format!("-- {name}: ")), "{name}.sql does not begin with its name and what it is for");
-        assert!(code.contains(&format!("query!(\"{name}\"")) || code.contains(&format!("query!(\n    \"{name}\"")), "nobody uses {name}.sql");
+        assert!(
+            code.contains(&format!("query!(\"{name}\"")) || code.contains(&format!("query!(\n    \"{name}\"")),
+            "nobody uses {name}.sql"
+        );
         if let Err(error) = database.client.prepare(&sql).await {
             let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
-            assert!(message.contains("could not determine data type") || message.contains("unnest(unknown)"), "{name}.sql: {message}");
+            assert!(
+                message.contains("could not determine data type") || message.contains("unnest(unknown)"),
+                "{name}.sql: {message}"
+            );
         }
     }
 }
@@ -157,7 +178,11 @@ async fn migrations_apply_once_and_a_foreign_one_is_refused() {
     assert_eq!(applied.len(), outbox::migrate::MIGRATIONS.len());
     assert!(outbox::migrate::apply(&database.database).await.unwrap().is_empty());
     outbox::migrate::check(&database.database).await.unwrap();
-    database.client.execute("insert into postmeter.migration (version, name) values (9999, '9999_pre_future')", &[]).await.unwrap();
+    database
+        .client
+        .execute("insert into postmeter.migration (version, name) values (9999, '9999_pre_future')", &[])
+        .await
+        .unwrap();
     let refused = outbox::migrate::check(&database.database).await.unwrap_err().to_string();
     assert!(refused.contains("9999_pre_future") && refused.contains("does not know"), "{refused}");
 }

@@ -39,14 +39,26 @@ async fn d1_a_call_has_at_most_25_records_of_one_product_on_the_hour() {
         ))
         .await;
     stage.worker.reload().await.unwrap();
-    stage.record_as(&outbox::NewUsage::new("billing", "cache", "org0", "cache", "gb", tests::q("4"), tests::t("2024-09-18T10:20:00Z"))).await;
+    stage
+        .record_as(&outbox::NewUsage::new(
+            "billing",
+            "cache",
+            "org0",
+            "cache",
+            "gb",
+            tests::q("4"),
+            tests::t("2024-09-18T10:20:00Z"),
+        ))
+        .await;
     stage.cut_at("2024-09-18T11:10:00Z").await;
     let mut calls = sizes(&stage.aws.calls());
     calls.sort_unstable();
     assert_eq!(calls, [1, 2, 25]);
     for call in stage.aws.calls() {
         let product = &call.records[0].key.product;
-        assert!(call.records.iter().all(|record| record.key.product == *product && record.timestamp == record.key.hour));
+        assert!(
+            call.records.iter().all(|record| record.key.product == *product && record.timestamp == record.key.hour)
+        );
     }
     stage.close().await;
 }
@@ -54,7 +66,9 @@ async fn d1_a_call_has_at_most_25_records_of_one_product_on_the_hour() {
 #[tokio::test]
 async fn d1_a_licence_is_carried_and_a_second_identity_form_is_refused() {
     let stage = Stage::bare().await;
-    stage.dimension(tests::Dimension { decimals: 6, rounding: "down", month_end: "drop", ..tests::Dimension::default() }).await;
+    stage
+        .dimension(tests::Dimension { decimals: 6, rounding: "down", month_end: "drop", ..tests::Dimension::default() })
+        .await;
     let licence = json!({"license_arn": "arn:aws:license-manager::123456789012:license:l-0123456789abcdef0123456789abcdef", "customer_aws_account_id": "111122223333"});
     stage
         .sql(&format!(
@@ -65,7 +79,12 @@ async fn d1_a_licence_is_carried_and_a_second_identity_form_is_refused() {
     stage.worker.reload().await.unwrap();
     // the same buyer under a product code, bought by another org of ours: they would be billed twice
     stage.subscribe("acme-labs", "111122223333").await;
-    assert!(stage.value("select invalid from postmeter.subscription where org = 'acme-labs'").await.contains("two identity forms"));
+    assert!(
+        stage
+            .value("select invalid from postmeter.subscription where org = 'acme-labs'")
+            .await
+            .contains("two identity forms")
+    );
     stage.at("2024-09-18T10:30:00Z").await;
     stage.use_cores("one", "1.2345678", "2024-09-18T10:10:00Z").await;
     stage.record("labs", "acme-labs", "cores", "1", "2024-09-18T10:10:00Z").await;
@@ -80,14 +99,25 @@ async fn d1_a_licence_is_carried_and_a_second_identity_form_is_refused() {
 async fn d2_one_bad_record_is_found_by_halving_and_the_others_lose_no_tries() {
     let stage = many(25).await;
     let bad = Match { customer: Some("100000000007".to_owned()), ..Match::default() };
-    stage.aws.add_fault(FaultRule::new(FaultKind::RefuseRecord).matching(bad).error("InvalidUsageDimensionException")).unwrap();
+    stage
+        .aws
+        .add_fault(FaultRule::new(FaultKind::RefuseRecord).matching(bad).error("InvalidUsageDimensionException"))
+        .unwrap();
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.value("select count(*)::text from postmeter.remittance where status = 'accepted'").await, "24");
     let refused = stage.column("select code from postmeter.remittance r join postmeter.attempt_ledger a using (delivery_id) where r.status = 'rejected' order by a.number desc limit 1").await;
     assert_eq!(refused, ["InvalidUsageDimensionException"]);
-    assert_eq!(stage.value("select max(tries)::text from postmeter.remittance where status = 'accepted'").await, "1", "only the call that was answered counts");
+    assert_eq!(
+        stage.value("select max(tries)::text from postmeter.remittance where status = 'accepted'").await,
+        "1",
+        "only the call that was answered counts"
+    );
     let calls = stage.aws.calls().len();
-    assert_eq!(stage.value("select count(distinct call_id)::text from postmeter.attempt").await, calls.to_string(), "every call is in the ledger");
+    assert_eq!(
+        stage.value("select count(distinct call_id)::text from postmeter.attempt").await,
+        calls.to_string(),
+        "every call is in the ledger"
+    );
     assert!(calls <= 11, "five halvings: {:?}", sizes(&stage.aws.calls()));
     stage.close().await;
 }
@@ -117,7 +147,15 @@ async fn d3_a_customer_who_is_not_subscribed_is_rejected_and_can_be_retried_by_a
     settings.aws.subscriptions = None;
     stage.aws.set_settings(settings);
     let me = outbox::corrections::Decider { who: "ada", why: "the agreement is active now" };
-    let retried = outbox::corrections::correct(&stage.db.database, outbox::corrections::Verb::Retry, &json!({"org": "org0"}), me, false).await.unwrap();
+    let retried = outbox::corrections::correct(
+        &stage.db.database,
+        outbox::corrections::Verb::Retry,
+        &json!({"org": "org0"}),
+        me,
+        false,
+    )
+    .await
+    .unwrap();
     assert_eq!(retried[0].after, "due");
     stage.work().await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 1"]);
@@ -130,9 +168,17 @@ async fn d8_answers_that_make_no_sense_are_never_accepted_and_end_well() {
         let stage = many(2).await;
         stage.aws.add_fault(FaultRule::new(kind).when(simulator::When::After).times(1)).unwrap();
         stage.cut_at("2024-09-18T11:10:00Z").await;
-        assert_eq!(stage.value("select count(*)::text from postmeter.remittance where maybe_billed and status = 'due'").await, "2", "{kind:?}");
+        assert_eq!(
+            stage.value("select count(*)::text from postmeter.remittance where maybe_billed and status = 'due'").await,
+            "2",
+            "{kind:?}"
+        );
         stage.work_at("2024-09-18T11:11:00Z").await;
-        assert_eq!(stage.value("select count(*)::text from postmeter.remittance where status = 'accepted'").await, "2", "{kind:?}");
+        assert_eq!(
+            stage.value("select count(*)::text from postmeter.remittance where status = 'accepted'").await,
+            "2",
+            "{kind:?}"
+        );
         stage.close().await;
     }
 }
@@ -204,7 +250,10 @@ async fn d10_missing_credentials_and_dry_run_are_outcomes_of_their_own_and_never
     stage.cut_only("2024-09-18T11:10:00Z").await;
     let worker = Worker::start(stage.db.another(), Options { open: missing, ..quick() }).await.unwrap();
     worker.send().await.unwrap();
-    assert_eq!(stage.column("select outcome || ' ' || is_try from postmeter.attempt_ledger").await, ["no_credentials false"]);
+    assert_eq!(
+        stage.column("select outcome || ' ' || is_try from postmeter.attempt_ledger").await,
+        ["no_credentials false"]
+    );
     assert_eq!(stage.remittances().await, ["18T10 due 1"]);
     stage.sql("update postmeter.destination set dry_run = true").await;
     stage.worker.reload().await.unwrap();
@@ -217,16 +266,24 @@ async fn d10_missing_credentials_and_dry_run_are_outcomes_of_their_own_and_never
 
 #[tokio::test]
 async fn d11_exactly_at_the_deadline_it_still_goes_and_after_it_no_call_is_made() {
-    for (time, status, calls) in [("2024-09-19T09:50:00Z", "18T10 accepted 1", 1), ("2024-09-19T09:50:01Z", "18T10 expired 1", 0)] {
+    for (time, status, calls) in
+        [("2024-09-19T09:50:00Z", "18T10 accepted 1", 1), ("2024-09-19T09:50:01Z", "18T10 expired 1", 0)]
+    {
         let stage = many(1).await;
         stage.cut_only("2024-09-18T11:10:00Z").await;
-        assert_eq!(stage.value("select to_char(deadline at time zone 'UTC', 'DD HH24:MI') from postmeter.remittance").await, "19 09:50");
+        assert_eq!(
+            stage.value("select to_char(deadline at time zone 'UTC', 'DD HH24:MI') from postmeter.remittance").await,
+            "19 09:50"
+        );
         stage.at(time).await;
         stage.worker.send().await.unwrap();
         assert_eq!(stage.remittances().await, [status]);
         assert_eq!(stage.aws.calls().len(), calls);
         if calls == 0 {
-            assert_eq!(stage.value("select outcome || ' ' || code from postmeter.attempt_ledger").await, "too_old deadline");
+            assert_eq!(
+                stage.value("select outcome || ' ' || code from postmeter.attempt_ledger").await,
+                "too_old deadline"
+            );
         }
         stage.close().await;
     }

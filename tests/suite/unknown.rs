@@ -24,7 +24,10 @@ async fn e1_a_lost_answer_is_unknown_and_the_retry_is_the_same_to_the_letter() {
     stage.work_at("2024-09-18T11:11:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 1"]);
     assert_eq!(stage.value("select body || idempotency_key || hour from postmeter.delivery").await, before);
-    assert_eq!(stage.column("select outcome from postmeter.attempt_ledger order by number").await, ["unknown", "accepted"]);
+    assert_eq!(
+        stage.column("select outcome from postmeter.attempt_ledger order by number").await,
+        ["unknown", "accepted"]
+    );
     assert_eq!(stage.accepted(), ["18T10 1"], "billed once");
     stage.close().await;
 }
@@ -39,7 +42,10 @@ async fn d3_a_duplicate_after_an_unknown_is_ours_but_its_quantity_is_not_confirm
     stage.cut_at("2024-09-18T11:10:00Z").await;
     stage.work_at("2024-09-18T11:11:00Z").await;
     assert_eq!(stage.value("select status || ' ' || confirmed from postmeter.remittance").await, "accepted false");
-    assert_eq!(stage.column("select outcome from postmeter.attempt_ledger order by number").await, ["unknown", "duplicate"]);
+    assert_eq!(
+        stage.column("select outcome from postmeter.attempt_ledger order by number").await,
+        ["unknown", "duplicate"]
+    );
     stage.close().await;
 }
 
@@ -58,7 +64,11 @@ async fn d3_a_duplicate_that_nobody_can_have_sent_is_a_conflict() {
     assert_eq!(stage.accepted(), ["18T10 7"]);
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 conflict 1"]);
-    assert_eq!(stage.value("select conflict || ' ' || difference from postmeter.balance").await, "1 0", "what they hold is not said: the whole is in conflict");
+    assert_eq!(
+        stage.value("select conflict || ' ' || difference from postmeter.balance").await,
+        "1 0",
+        "what they hold is not said: the whole is in conflict"
+    );
 }
 
 #[tokio::test]
@@ -66,7 +76,10 @@ async fn e12_a_refusal_after_a_lost_answer_leaves_it_maybe_billed() {
     let stage = one_core().await;
     stage.aws.add_fault(FaultRule::new(FaultKind::LoseResponse).times(1)).unwrap();
     stage.cut_at("2024-09-18T11:10:00Z").await;
-    stage.aws.add_fault(FaultRule::new(FaultKind::RefuseRecord).error("TimestampOutOfBoundsException").times(1)).unwrap();
+    stage
+        .aws
+        .add_fault(FaultRule::new(FaultKind::RefuseRecord).error("TimestampOutOfBoundsException").times(1))
+        .unwrap();
     stage.work_at("2024-09-18T11:11:00Z").await;
     assert_eq!(stage.value("select status || ' ' || maybe_billed from postmeter.remittance").await, "unknown true");
     let filter = serde_json::json!({"status": "unknown"});
@@ -78,9 +91,16 @@ async fn e12_a_refusal_after_a_lost_answer_leaves_it_maybe_billed() {
     stage.use_cores("two", "1", "2024-09-18T11:05:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 1", "18T11 1"]);
-    let id: i64 = stage.value("select delivery_id::text from postmeter.remittance where status = 'unknown'").await.parse().unwrap();
+    let id: i64 = stage
+        .value("select delivery_id::text from postmeter.remittance where status = 'unknown'")
+        .await
+        .parse()
+        .unwrap();
     assert_eq!(corrections::resolve(&stage.db.database, id, true, ME).await.unwrap(), "accepted");
-    assert_eq!(stage.value("select who || ': ' || why from postmeter.decision_log where verb = 'resolve'").await, "ada: checked the seller report");
+    assert_eq!(
+        stage.value("select who || ': ' || why from postmeter.decision_log where verb = 'resolve'").await,
+        "ada: checked the seller report"
+    );
     stage.close().await;
 }
 
@@ -169,13 +189,20 @@ async fn e2_a_worker_that_dies_after_the_claim_leaves_a_row_and_the_key_is_sent_
     let dying = stage.another_worker().await;
     let claims = stage.claim_as(dying.id()).await;
     assert_eq!(claims.len(), 1);
-    assert_eq!(stage.value("select outcome from postmeter.attempt_ledger").await, "open", "the intent is there before any call");
+    assert_eq!(
+        stage.value("select outcome from postmeter.attempt_ledger").await,
+        "open",
+        "the intent is there before any call"
+    );
     stage.end_lease_of(dying.id()).await;
     assert_eq!(stage.worker.reap().await.unwrap(), 1);
     assert_eq!(stage.worker.reap().await.unwrap(), 0, "a dead worker is taken over once");
     stage.work_at("2024-09-18T11:12:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 1"]);
-    assert_eq!(stage.column("select outcome || coalesce(' ' || code, '') from postmeter.attempt_ledger order by number").await, ["unknown worker_lost", "accepted"]);
+    assert_eq!(
+        stage.column("select outcome || coalesce(' ' || code, '') from postmeter.attempt_ledger order by number").await,
+        ["unknown worker_lost", "accepted"]
+    );
     stage.close().await;
 }
 
@@ -188,7 +215,11 @@ async fn e11_poison_is_quarantined_after_bounded_deaths_and_its_neighbours_go_th
     let poison = stage.value("select delivery_id::text from postmeter.remittance where quantity = 1").await;
     for death in 1..=3 {
         let dying = stage.another_worker().await;
-        let claims = if death == 1 { stage.claim_as(dying.id()).await } else { stage.claim_suspect_as(dying.id(), &poison).await };
+        let claims = if death == 1 {
+            stage.claim_as(dying.id()).await
+        } else {
+            stage.claim_suspect_as(dying.id(), &poison).await
+        };
         assert_eq!(claims.len(), if death == 1 { 2 } else { 1 }, "from the second time on it is claimed alone");
         stage.end_lease_of(dying.id()).await;
         assert_eq!(stage.worker.reap().await.unwrap(), 1);
@@ -197,7 +228,11 @@ async fn e11_poison_is_quarantined_after_bounded_deaths_and_its_neighbours_go_th
         stage.worker.maintain().await.unwrap();
         if death == 1 {
             stage.worker.send().await.unwrap();
-            stage.sql(&format!("update postmeter.later set due_at = '2024-09-18T11:11:00Z' where delivery_id = {poison}")).await;
+            stage
+                .sql(&format!(
+                    "update postmeter.later set due_at = '2024-09-18T11:11:00Z' where delivery_id = {poison}"
+                ))
+                .await;
             stage.worker.maintain().await.unwrap();
         }
     }
@@ -205,7 +240,11 @@ async fn e11_poison_is_quarantined_after_bounded_deaths_and_its_neighbours_go_th
         stage.column("select status || coalesce(' ' || reason, '') || ' ' || maybe_billed from postmeter.remittance order by quantity").await,
         ["held poison true", "accepted false"]
     );
-    assert_eq!(stage.value("select d.tries::text from postmeter.delivery d where d.quantity = 3").await, "1", "a death in bad company is no try");
+    assert_eq!(
+        stage.value("select d.tries::text from postmeter.delivery d where d.quantity = 3").await,
+        "1",
+        "a death in bad company is no try"
+    );
 }
 
 #[tokio::test]
@@ -216,5 +255,33 @@ async fn e1_an_answer_lost_before_the_request_was_read_is_unknown_too() {
     assert_eq!(stage.value("select outcome from postmeter.attempt_ledger").await, "unknown");
     stage.work_at("2024-09-18T11:11:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 1"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    for n in 0..40 {
+        stage.use_cores(&format!("e{n}"), "1", "2024-09-18T10:10:00Z").await;
+    }
+    let poison = outbox::fold::waiting(&stage.db.database).await.unwrap().unwrap();
+    // workers die whenever the poison is among what they fold, and say before what they are about to do
+    let mut deaths = 0;
+    while stage.value("select count(*)::text from postmeter.held").await == "0" {
+        let dying = stage.another_worker().await;
+        let most = 20_000_usize.checked_shr(4 * deaths).unwrap_or(0);
+        let folding = if most > 1 { outbox::workers::Folding::Many(most) } else { outbox::workers::Folding::One(poison) };
+        outbox::workers::set_folding(&stage.db.database, dying.id(), Some(folding)).await.unwrap();
+        stage.end_lease_of(dying.id()).await;
+        assert_eq!(stage.worker.reap().await.unwrap(), 1);
+        deaths += 1;
+        assert_eq!(outbox::fold::deaths(&stage.db.database).await.unwrap(), deaths);
+        assert!(deaths <= 5, "a bounded number of deaths");
+    }
+    assert_eq!(stage.value("select usage_id || ' ' || reason from postmeter.held").await, format!("{poison} poison"));
+    assert_eq!(stage.worker.fold().await.unwrap().taken, 1, "folds stay small for a while");
+    stage.fold().await;
+    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "39", "the neighbours are through");
     stage.close().await;
 }

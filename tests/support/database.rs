@@ -12,9 +12,15 @@ use tokio_postgres::{Client, NoTls};
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
-        let settings = [("max_connections", "300"), ("shared_buffers", "256MB"), ("max_wal_size", "4GB"), ("log_min_messages", "warning")];
+        let settings = [
+            ("max_connections", "300"),
+            ("shared_buffers", "256MB"),
+            ("max_wal_size", "4GB"),
+            ("log_min_messages", "warning"),
+        ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Cluster::start(Options { settings, listen: Listen::FreePort, ..Options::default() }).expect("a Postgres to test against")
+        Cluster::start(Options { settings, listen: Listen::FreePort, ..Options::default() })
+            .expect("a Postgres to test against")
     })
 }
 
@@ -28,7 +34,8 @@ async fn admin() -> Client {
 }
 
 async fn connect(database: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(&cluster().url(database), NoTls).await.expect("the test cluster answers");
+    let (client, connection) =
+        tokio_postgres::connect(&cluster().url(database), NoTls).await.expect("the test cluster answers");
     tokio::spawn(connection);
     client
 }
@@ -70,7 +77,11 @@ impl TestDatabase {
         let _copying = COPYING.lock().await;
         template().await;
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        admin().await.batch_execute(&format!("create database {name} template {TEMPLATE}")).await.expect("a copy of the template");
+        admin()
+            .await
+            .batch_execute(&format!("create database {name} template {TEMPLATE}"))
+            .await
+            .expect("a copy of the template");
         let database = Database::open(&Access::new(&cluster().url(&name))).expect("a URL");
         let client = connect(&name).await;
         Self { name, database, client }

@@ -149,7 +149,12 @@ impl Stage {
             .execute(
                 "insert into postmeter.subscription (org, product, destination_id, identity, valid_from, valid_until)
                  select $1, 'db', id, $2, $3, $4 from postmeter.destination where name = 'aws'",
-                &[&org, &json!({"product_code": "prod-db", "customer_aws_account_id": account}), &t(from), &until.map(t)],
+                &[
+                    &org,
+                    &json!({"product_code": "prod-db", "customer_aws_account_id": account}),
+                    &t(from),
+                    &until.map(t),
+                ],
             )
             .await
             .expect("a subscription");
@@ -159,7 +164,11 @@ impl Stage {
     /// Moves every clock.
     pub async fn at(&self, time: &str) {
         let now = t(time);
-        self.db.client.execute("update postmeter.setting set clock_frozen = $1", &[&now]).await.expect("the clock moves");
+        self.db
+            .client
+            .execute("update postmeter.setting set clock_frozen = $1", &[&now])
+            .await
+            .expect("the clock moves");
         self.aws.set_clock(Clock::frozen_at(now));
     }
 
@@ -220,12 +229,15 @@ impl Stage {
     pub async fn claim_as(&self, worker: Uuid) -> Vec<Claim> {
         let limits = CallLimits { records: 25, bytes: 900_000 };
         let destination = self.destination().await;
-        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone()).await.expect("a claim")
+        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone())
+            .await
+            .expect("a claim")
     }
 
     /// Claims what was in the hands of a dying worker, in the name of another.
     pub async fn claim_suspect_as(&self, worker: Uuid, delivery: &str) -> Vec<Claim> {
-        let claim = outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker).await.expect("a claim");
+        let claim =
+            outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker).await.expect("a claim");
         assert!(claim.iter().all(|claim| claim.delivery.to_string() == delivery));
         claim.into_iter().collect()
     }
@@ -262,7 +274,12 @@ impl Stage {
     }
 
     async fn destination(&self) -> i32 {
-        self.db.client.query_one("select id from postmeter.destination where name = 'aws'", &[]).await.expect("a destination").get(0)
+        self.db
+            .client
+            .query_one("select id from postmeter.destination where name = 'aws'", &[])
+            .await
+            .expect("a destination")
+            .get(0)
     }
 
     /// Folds only.
@@ -274,7 +291,8 @@ impl Stage {
     #[must_use]
     pub fn accepted(&self) -> Vec<String> {
         let mut record = self.aws.record();
-        record.sort_by_key(|accepted| (accepted.key.customer.clone(), accepted.key.dimension.clone(), accepted.key.hour));
+        record
+            .sort_by_key(|accepted| (accepted.key.customer.clone(), accepted.key.dimension.clone(), accepted.key.hour));
         record.iter().map(|a| format!("{} {}", a.key.hour.strftime("%dT%H"), a.quantity.normalize())).collect()
     }
 
@@ -319,9 +337,14 @@ impl Stage {
 
     /// Waits until so many sessions of this database wait for a lock.
     pub async fn until_waiting(&self, sessions: i64) {
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let look = async { while self.db.client.query_one(waiting, &[]).await.expect("sessions").get::<_, i64>(0) < sessions {} };
-        tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("never {sessions} sessions waited"));
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let look = async {
+            while self.db.client.query_one(waiting, &[]).await.expect("sessions").get::<_, i64>(0) < sessions {}
+        };
+        tokio::time::timeout(Duration::from_secs(60), look)
+            .await
+            .unwrap_or_else(|_| panic!("never {sessions} sessions waited"));
     }
 
     /// The end of every test: the balance closes to zero, and the marketplace's own record is what our ledger says.
@@ -332,15 +355,23 @@ impl Stage {
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
         let ours = self
-            .column("select r.key || ' ' || trim_scale(r.quantity) from postmeter.remittance r where r.status = 'accepted'")
+            .column(
+                "select r.key || ' ' || trim_scale(r.quantity) from postmeter.remittance r where r.status = 'accepted'",
+            )
             .await;
-        let maybe = self.column("select key from postmeter.remittance where maybe_billed or status in ('in_flight', 'conflict')").await;
+        let maybe = self
+            .column("select key from postmeter.remittance where maybe_billed or status in ('in_flight', 'conflict')")
+            .await;
         let mut theirs = Vec::new();
         for accepted in self.aws.record() {
             let key = &accepted.key;
-            let canonical = format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
+            let canonical =
+                format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
             let line = format!("{canonical} {}", accepted.quantity.normalize());
-            assert!(ours.contains(&line) || maybe.contains(&canonical), "they hold {line}, we do not know it: {ours:?}");
+            assert!(
+                ours.contains(&line) || maybe.contains(&canonical),
+                "they hold {line}, we do not know it: {ours:?}"
+            );
             theirs.push(line);
         }
         for line in &ours {

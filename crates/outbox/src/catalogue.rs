@@ -175,7 +175,13 @@ pub struct Canonical {
 pub async fn unread(database: &Database) -> Result<Vec<Unread>, Error> {
     let rows = database.one(&UNREAD, &[]).await?;
     rows.iter()
-        .map(|row| Ok(Unread { id: row.try_get("id")?, destination: row.try_get("destination_id")?, identity: row.try_get("identity")? }))
+        .map(|row| {
+            Ok(Unread {
+                id: row.try_get("id")?,
+                destination: row.try_get("destination_id")?,
+                identity: row.try_get("identity")?,
+            })
+        })
         .collect()
 }
 

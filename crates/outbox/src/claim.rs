@@ -63,7 +63,14 @@ pub struct CallLimits {
 ///
 /// # Errors
 /// As Postgres says; nothing is claimed then.
-pub async fn claim(database: &Database, destination: i32, worker: Uuid, most: i64, limits: CallLimits, floor: &mut Floor) -> Result<Vec<Claim>, Error> {
+pub async fn claim(
+    database: &Database,
+    destination: i32,
+    worker: Uuid,
+    most: i64,
+    limits: CallLimits,
+    floor: &mut Floor,
+) -> Result<Vec<Claim>, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
     let rows = tx
@@ -71,7 +78,11 @@ pub async fn claim(database: &Database, destination: i32, worker: Uuid, most: i6
         .await?;
     let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     tx.commit().await?;
-    if let Some(last) = rows.iter().filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? })).max() {
+    if let Some(last) = rows
+        .iter()
+        .filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? }))
+        .max()
+    {
         *floor = last;
     }
     Ok(claims)

@@ -72,7 +72,9 @@ impl Database {
             .expose_secret()
             .parse()
             // the parser's message may quote the URL, and with it a password
-            .map_err(|_| Error::Schema("the database URL cannot be read: expected postgres://user@host/database".to_owned()))?;
+            .map_err(|_| {
+                Error::Schema("the database URL cannot be read: expected postgres://user@host/database".to_owned())
+            })?;
         config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
@@ -81,7 +83,11 @@ impl Database {
             config.application_name("postmeter");
         }
         let tls = MakeRustlsConnect::new(tls_config(&access.tls)?);
-        let manager = Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_config(
+            config.clone(),
+            tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
         let pool = Pool::builder(manager)
             .max_size(access.connections_max)
             .runtime(Runtime::Tokio1)
@@ -107,7 +113,11 @@ impl Database {
     }
 
     /// Runs one statement in a transaction of its own.
-    pub(crate) async fn one(&self, query: &Query, params: crate::query::Params<'_>) -> Result<Vec<tokio_postgres::Row>, Error> {
+    pub(crate) async fn one(
+        &self,
+        query: &Query,
+        params: crate::query::Params<'_>,
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
         let mut session = self.session().await?;
         let tx = Tx::begin(&mut session, "").await?;
         let rows = tx.rows(query, params).await?;
@@ -173,7 +183,8 @@ fn tls_config(tls: &Tls) -> Result<rustls::ClientConfig, Error> {
     match tls {
         Tls::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Tls::Authority(path) => {
-            let unreadable = |error: String| Error::Schema(format!("certificate authority {}: {error}", path.display()));
+            let unreadable =
+                |error: String| Error::Schema(format!("certificate authority {}: {error}", path.display()));
             for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;

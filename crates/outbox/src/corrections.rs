@@ -58,14 +58,23 @@ pub struct Change {
 ///
 /// # Errors
 /// [`Error::Refused`]: no filter (PM031), an unknown field (PM030), no name or reason (PM032).
-pub async fn correct(database: &Database, verb: Verb, filter: &Value, decider: Decider<'_>, dry_run: bool) -> Result<Vec<Change>, Error> {
+pub async fn correct(
+    database: &Database,
+    verb: Verb,
+    filter: &Value,
+    decider: Decider<'_>,
+    dry_run: bool,
+) -> Result<Vec<Change>, Error> {
     let client = database.client().await?;
     let sql = format!(
         "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
         verb.function()
     );
     let rows = client
-        .query_typed(&sql, &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)])
+        .query_typed(
+            &sql,
+            &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)],
+        )
         .await?;
     rows.iter()
         .map(|row| {
@@ -88,12 +97,21 @@ pub type HeldUsage = (Uuid, String, String);
 ///
 /// # Errors
 /// As [`correct`].
-pub async fn correct_held(database: &Database, verb: Verb, filter: &Value, decider: Decider<'_>, dry_run: bool) -> Result<Vec<HeldUsage>, Error> {
+pub async fn correct_held(
+    database: &Database,
+    verb: Verb,
+    filter: &Value,
+    decider: Decider<'_>,
+    dry_run: bool,
+) -> Result<Vec<HeldUsage>, Error> {
     let client = database.client().await?;
     let function = if verb == Verb::WriteOff { "write_off_held" } else { "retry_held" };
     let sql = format!("select usage_id, reason, quantity::text from postmeter.{function}($1, $2, $3, $4)");
     let rows = client
-        .query_typed(&sql, &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)])
+        .query_typed(
+            &sql,
+            &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)],
+        )
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
@@ -117,7 +135,12 @@ pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: 
 ///
 /// # Errors
 /// [`Error::Refused`]: no such destination (PM033).
-pub async fn set_paused(database: &Database, destination: &str, paused: bool, decider: Decider<'_>) -> Result<(), Error> {
+pub async fn set_paused(
+    database: &Database,
+    destination: &str,
+    paused: bool,
+    decider: Decider<'_>,
+) -> Result<(), Error> {
     let client = database.client().await?;
     let sql = if paused { "select postmeter.pause($1, $2, $3)" } else { "select postmeter.resume($1, $2, $3)" };
     client
@@ -125,4 +148,3 @@ pub async fn set_paused(database: &Database, destination: &str, paused: bool, de
         .await?;
     Ok(())
 }
-

@@ -70,7 +70,12 @@ pub struct Cut {
 ///
 /// # Errors
 /// As Postgres says; the transaction is rolled back and nothing has happened.
-pub async fn cut(database: &Database, most: i64, destinations: &[i32], freeze: &(dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync)) -> Result<Cut, Error> {
+pub async fn cut(
+    database: &Database,
+    most: i64,
+    destinations: &[i32],
+    freeze: &(dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync),
+) -> Result<Cut, Error> {
     let candidates = database.one(&CANDIDATES, &[&most, &destinations]).await?;
     if candidates.is_empty() {
         return Ok(Cut::default());
@@ -100,8 +105,8 @@ async fn members(tx: &Tx<'_>, ids: &[i64], locked: &HashSet<i64>) -> Result<(Vec
         }
         taken.extend(meters);
         let is_late: bool = row.try_get("is_late")?;
-        let carries = is_late
-            && tx.rows(&HAS_TARGET, &[&id]).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
+        let carries =
+            is_late && tx.rows(&HAS_TARGET, &[&id]).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
         deliveries.push(id);
         deferred.push(carries);
     }
@@ -120,11 +125,25 @@ struct Decided {
 fn decide_row(row: &Row, freeze: &(dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync)) -> Result<Decided, Error> {
     let id = row.try_get("id")?;
     let text: String = row.try_get("quantity")?;
-    let held = |quantity| Decided { id, status: Status::Held, reason: Some(Reason::QuantityOutOfRange), quantity, bytes: None, idempotency_key: None };
+    let held = |quantity| Decided {
+        id,
+        status: Status::Held,
+        reason: Some(Reason::QuantityOutOfRange),
+        quantity,
+        bytes: None,
+        idempotency_key: None,
+    };
     // more digits than a quantity may have: no marketplace takes it either
     let Ok(quantity) = text.parse::<Quantity>() else { return Ok(held(text)) };
     if quantity.is_zero() {
-        return Ok(Decided { id, status: Status::NothingDue, reason: None, quantity: text, bytes: None, idempotency_key: None });
+        return Ok(Decided {
+            id,
+            status: Status::NothingDue,
+            reason: None,
+            quantity: text,
+            bytes: None,
+            idempotency_key: None,
+        });
     }
     let (destination, key): (&str, &str) = (row.try_get("destination")?, row.try_get("key")?);
     let sum = Sum {

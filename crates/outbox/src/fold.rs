@@ -16,6 +16,9 @@ use plan::{Entry, Plan, Target};
 pub use turns::Turns;
 
 const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
+const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
+const WAITING: Query = query!("fold_waiting", []);
+const DEATHS: Query = query!("fold_deaths", []);
 const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
 const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
@@ -30,7 +33,17 @@ const ALLOCATE: Query = query!(
 );
 const HOLD: Query = query!(
     "fold_hold",
-    [UUID_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
+    [
+        UUID_ARRAY,
+        INT4_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        NUMERIC_ARRAY,
+        TIMESTAMPTZ_ARRAY
+    ]
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
 const RETURN: Query = query!("fold_return", [UUID_ARRAY]);
@@ -67,18 +80,41 @@ pub async fn fold(database: &Database, turns: &mut Turns, most: usize) -> Result
 ///
 /// # Errors
 /// As [`fold`].
-pub async fn fold_with(database: &Database, turns: &mut Turns, most: usize, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
+pub async fn fold_with(
+    database: &Database,
+    turns: &mut Turns,
+    most: usize,
+    pause: impl AsyncFnOnce(),
+) -> Result<Folded, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, LOOK_UPS).await?;
     let share = turns.share(most);
-    let taken = tx
-        .rows(&TAKE, &[&turns.shards(), &turns.floors(), &i64::try_from(share).expect("small"), &i64::try_from(most).expect("small")])
-        .await?;
+    let (of_one, of_all) = (i64::try_from(share).expect("small"), i64::try_from(most).expect("small"));
+    let taken = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all]).await?;
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
     drop(taken);
     let took = turns::Took::of(&entries);
+    let folded = fold_entries(tx, entries, pause).await?;
+    // only now: what a failed fold took is where it was
+    turns.took(took, share, most);
+    Ok(folded)
+}
+
+/// Folds one entry alone: the way to find the one that kills workers.
+///
+/// # Errors
+/// As [`fold`].
+pub async fn fold_one(database: &Database, usage: Uuid, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, "").await?;
+    let taken = tx.rows(&TAKE_ONE, &[&usage]).await?;
+    let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
+    fold_entries(tx, entries, pause).await
+}
+
+/// Everything between taking entries and the commit.
+async fn fold_entries(tx: Tx<'_>, entries: Vec<Entry>, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
     if entries.is_empty() {
-        turns.took(took, share, most);
         return Ok(Folded::default());
     }
     tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
@@ -92,9 +128,24 @@ pub async fn fold_with(database: &Database, turns: &mut Turns, most: usize, paus
     lock(&tx, &mut plan).await?;
     let folded = write(&tx, &plan).await?;
     tx.commit().await?;
-    // only now: what a failed fold took is where it was
-    turns.took(took, share, most);
     Ok(folded)
+}
+
+/// An entry that waits, if any.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn waiting(database: &Database) -> Result<Option<Uuid>, Error> {
+    Ok(database.one(&WAITING, &[]).await?.first().map(|row| row.try_get(0)).transpose()?)
+}
+
+/// How many workers died lately while they folded.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn deaths(database: &Database) -> Result<u32, Error> {
+    let deaths: i64 = database.one(&DEATHS, &[]).await?.first().expect("a count is one row").try_get(0)?;
+    Ok(u32::try_from(deaths).unwrap_or(u32::MAX))
 }
 
 fn read_entry(row: &Row) -> Result<Entry, Error> {
@@ -113,7 +164,16 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
 /// What the catalogue says about each kind of entry.
 async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     let rows = tx
-        .rows(&RESOLVE, &[&plan.column(|k| &k.org), &plan.column(|k| &k.product), &plan.column(|k| &k.metric), &plan.column(|k| &k.account), &plan.column(|k| &k.hour)])
+        .rows(
+            &RESOLVE,
+            &[
+                &plan.column(|k| &k.org),
+                &plan.column(|k| &k.product),
+                &plan.column(|k| &k.metric),
+                &plan.column(|k| &k.account),
+                &plan.column(|k| &k.hour),
+            ],
+        )
         .await?;
     for (row, kind) in rows.iter().zip(&mut plan.kinds) {
         kind.destination = row.try_get("destination_id")?;
@@ -149,7 +209,9 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
             Some(delivery) if row.try_get("is_open")? => {
                 Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
             }
-            _ => Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension },
+            _ => {
+                Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension }
+            }
         };
     }
     Ok(())
@@ -195,11 +257,19 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
     };
     let a = &rows.allocated;
     if !a.usage.is_empty() {
-        tx.run(&ALLOCATE, &[&a.usage, &a.destination, &a.delivery, &a.meter_metric, &a.round, &a.quantity, &a.hour, &a.subscription]).await?;
+        tx.run(
+            &ALLOCATE,
+            &[&a.usage, &a.destination, &a.delivery, &a.meter_metric, &a.round, &a.quantity, &a.hour, &a.subscription],
+        )
+        .await?;
     }
     let h = &rows.held;
     if !h.usage.is_empty() {
-        tx.run(&HOLD, &[&h.usage, &h.destination, &h.reason, &h.org, &h.product, &h.metric, &h.account, &h.quantity, &h.hour]).await?;
+        tx.run(
+            &HOLD,
+            &[&h.usage, &h.destination, &h.reason, &h.org, &h.product, &h.metric, &h.account, &h.quantity, &h.hour],
+        )
+        .await?;
     }
     if !rows.exempt.0.is_empty() {
         tx.run(&EXEMPT, &[&rows.exempt.0, &rows.exempt.1]).await?;

@@ -45,10 +45,12 @@ pub async fn carry(database: &Database, most: i64) -> Result<usize, Error> {
     let mut opened = 0;
     for (query, has_hour) in [(&CARRY, false), (&MONTH_END, true)] {
         for row in database.one(query, &[&most]).await? {
-            let (meter, identity, product): (i64, Value, &str) = (row.try_get("id")?, row.try_get("identity")?, row.try_get("product")?);
+            let (meter, identity, product): (i64, Value, &str) =
+                (row.try_get("id")?, row.try_get("identity")?, row.try_get("product")?);
             let hour: Option<Timestamp> = if has_hour { Some(row.try_get("hour")?) } else { None };
             let rows = database.one(&OPEN, &[&meter, &hour, &identity, &product]).await?;
-            opened += usize::from(rows.first().is_some_and(|row| row.try_get::<_, Option<i64>>(0).ok().flatten().is_some()));
+            opened +=
+                usize::from(rows.first().is_some_and(|row| row.try_get::<_, Option<i64>>(0).ok().flatten().is_some()));
         }
     }
     Ok(opened)

@@ -63,7 +63,8 @@ pub async fn pending(database: &Database) -> Result<Vec<&'static Migration>, Err
     if !exists.first().expect("one row").try_get::<_, bool>(0)? {
         return Ok(MIGRATIONS.iter().collect());
     }
-    let rows = client.query_typed("select version, name, checksum from postmeter.migration order by version", &[]).await?;
+    let rows =
+        client.query_typed("select version, name, checksum from postmeter.migration order by version", &[]).await?;
     let mut applied = 0_usize;
     for row in rows {
         let (version, name, checksum): (i32, &str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -74,7 +75,9 @@ pub async fn pending(database: &Database) -> Result<Vec<&'static Migration>, Err
             )));
         };
         if checksum.is_some_and(|sum| sum != known.checksum()) {
-            return Err(Error::Schema(format!("migration {name} was applied with other content than this program has")));
+            return Err(Error::Schema(format!(
+                "migration {name} was applied with other content than this program has"
+            )));
         }
         applied += 1;
     }

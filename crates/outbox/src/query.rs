@@ -1,7 +1,7 @@
 //! Statements: one file of SQL each, named in its first line, with the types of its parameters.
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 
 use crate::Error;
 use crate::connect::Session;
@@ -67,11 +67,6 @@ impl<'a> Tx<'a> {
     /// Runs commands without parameters.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
         Ok(self.inner.batch_execute(sql).await?)
-    }
-
-    /// The transaction itself, for the doors that take the caller's own.
-    pub(crate) fn plain(&self) -> &Transaction<'a> {
-        &self.inner
     }
 
     /// Commits.

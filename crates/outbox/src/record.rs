@@ -52,7 +52,15 @@ fn as_text<S: serde::Serializer>(quantity: &Quantity, serializer: S) -> Result<S
 impl NewUsage {
     /// A usage with the required fields; the rest can be set on it.
     #[must_use]
-    pub fn new(source: &str, event_id: &str, org: &str, product: &str, metric: &str, quantity: Quantity, used_at: Timestamp) -> Self {
+    pub fn new(
+        source: &str,
+        event_id: &str,
+        org: &str,
+        product: &str,
+        metric: &str,
+        quantity: Quantity,
+        used_at: Timestamp,
+    ) -> Self {
         Self {
             source: source.to_owned(),
             event_id: event_id.to_owned(),

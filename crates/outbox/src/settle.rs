@@ -14,8 +14,25 @@ const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);
 const WRITE: Query = query!(
     "settle_write",
     [
-        UUID_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, TEXT_ARRAY, FLOAT8_ARRAY, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY,
-        TEXT_ARRAY, FLOAT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, FLOAT8_ARRAY, INT4_ARRAY, INT4_ARRAY, UUID
+        UUID_ARRAY,
+        INT8_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        BOOL_ARRAY,
+        TEXT_ARRAY,
+        FLOAT8_ARRAY,
+        TEXT_ARRAY,
+        INT4_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        FLOAT8_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        BOOL_ARRAY,
+        FLOAT8_ARRAY,
+        INT4_ARRAY,
+        INT4_ARRAY,
+        UUID
     ]
 );
 
@@ -56,7 +73,12 @@ pub struct Settled {
 ///
 /// # Errors
 /// As Postgres says; nothing is written then, and the same settlement can be tried again.
-pub async fn settle(database: &Database, worker: Uuid, answers: &[Settlement], policy: &(dyn Fn(i32) -> Policy + Sync)) -> Result<Settled, Error> {
+pub async fn settle(
+    database: &Database,
+    worker: Uuid,
+    answers: &[Settlement],
+    policy: &(dyn Fn(i32) -> Policy + Sync),
+) -> Result<Settled, Error> {
     if answers.is_empty() {
         return Ok(Settled::default());
     }
@@ -176,9 +198,25 @@ impl<'a> Columns<'a> {
             .rows(
                 &WRITE,
                 &[
-                    &self.attempt, &self.delivery, &self.outcome, &self.code, &self.is_try, &self.shown, &self.retry_ms,
-                    &self.receipt, &self.http_status, &self.request_id, &self.excerpt, &self.duration_ms, &self.status,
-                    &self.reason, &self.maybe_billed, &self.delay_ms, &self.batch_limit, &self.deaths, &worker,
+                    &self.attempt,
+                    &self.delivery,
+                    &self.outcome,
+                    &self.code,
+                    &self.is_try,
+                    &self.shown,
+                    &self.retry_ms,
+                    &self.receipt,
+                    &self.http_status,
+                    &self.request_id,
+                    &self.excerpt,
+                    &self.duration_ms,
+                    &self.status,
+                    &self.reason,
+                    &self.maybe_billed,
+                    &self.delay_ms,
+                    &self.batch_limit,
+                    &self.deaths,
+                    &worker,
                 ],
             )
             .await?;

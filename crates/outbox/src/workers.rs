@@ -27,7 +27,12 @@ pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, 
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn heartbeat(database: &Database, id: Uuid, oldest_attempt: Option<Uuid>, sleeping: bool) -> Result<bool, Error> {
+pub async fn heartbeat(
+    database: &Database,
+    id: Uuid,
+    oldest_attempt: Option<Uuid>,
+    sleeping: bool,
+) -> Result<bool, Error> {
     Ok(!database.one(&HEARTBEAT, &[&id, &oldest_attempt, &sleeping]).await?.is_empty())
 }
 
@@ -37,6 +42,28 @@ pub async fn heartbeat(database: &Database, id: Uuid, oldest_attempt: Option<Uui
 /// As Postgres says.
 pub async fn stop(database: &Database, id: Uuid) -> Result<(), Error> {
     database.one(&STOP, &[&id]).await.map(drop)
+}
+
+/// What a worker is about to fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folding {
+    /// So many entries at most.
+    Many(usize),
+    /// This one alone.
+    One(Uuid),
+}
+
+/// Says what the worker is about to fold, before it does; `None`: it has come through.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn set_folding(database: &Database, id: Uuid, folding: Option<Folding>) -> Result<(), Error> {
+    const FOLDING: Query = query!("worker_folding", [UUID, JSONB]);
+    let value = folding.map(|folding| match folding {
+        Folding::Many(most) => serde_json::json!({ "most": most }),
+        Folding::One(usage) => serde_json::json!({ "usage": usage }),
+    });
+    database.one(&FOLDING, &[&id, &value]).await.map(drop)
 }
 
 /// A worker that was taken for dead.
@@ -55,11 +82,21 @@ pub struct Reaped {
 ///
 /// # Errors
 /// As Postgres says; what was not taken over is found by [`take_over_rest`].
-pub async fn reap(database: &Database, reaper: Uuid, policy: &(dyn Fn(i32) -> Policy + Sync)) -> Result<Vec<Reaped>, Error> {
+pub async fn reap(
+    database: &Database,
+    reaper: Uuid,
+    policy: &(dyn Fn(i32) -> Policy + Sync),
+) -> Result<Vec<Reaped>, Error> {
     let mut reaped = Vec::new();
     for row in database.one(&REAP_WORKERS, &[&reaper]).await? {
         let id: Uuid = row.try_get("id")?;
         let attempts = take_over(database, reaper, id, policy).await?;
+        let folding: Option<serde_json::Value> = row.try_get("folding")?;
+        let alone = folding.as_ref().and_then(|folding| folding.get("usage")?.as_str()?.parse().ok());
+        if let Some(usage) = alone {
+            // it died with this one entry in its hands, after others had died with it among others
+            crate::fold::quarantine(database, usage).await?;
+        }
         reaped.push(Reaped { id, name: row.try_get("name")?, attempts });
     }
     Ok(reaped)
@@ -69,7 +106,11 @@ pub async fn reap(database: &Database, reaper: Uuid, policy: &(dyn Fn(i32) -> Po
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn take_over_rest(database: &Database, reaper: Uuid, policy: &(dyn Fn(i32) -> Policy + Sync)) -> Result<usize, Error> {
+pub async fn take_over_rest(
+    database: &Database,
+    reaper: Uuid,
+    policy: &(dyn Fn(i32) -> Policy + Sync),
+) -> Result<usize, Error> {
     const REST: Query = query!("reap_rest", []);
     let mut attempts = 0;
     for row in database.one(&REST, &[]).await? {
@@ -78,7 +119,12 @@ pub async fn take_over_rest(database: &Database, reaper: Uuid, policy: &(dyn Fn(
     Ok(attempts)
 }
 
-async fn take_over(database: &Database, reaper: Uuid, dead: Uuid, policy: &(dyn Fn(i32) -> Policy + Sync)) -> Result<usize, Error> {
+async fn take_over(
+    database: &Database,
+    reaper: Uuid,
+    dead: Uuid,
+    policy: &(dyn Fn(i32) -> Policy + Sync),
+) -> Result<usize, Error> {
     let (mut from, mut attempts) = (Uuid::nil(), 0);
     loop {
         let rows = database.one(&REAP_ATTEMPTS, &[&dead, &from]).await?;

@@ -41,7 +41,11 @@ pub async fn run(keep: bool, say: Say<'_>) -> anyhow::Result<bool> {
     let files = day::write(folder.path(), &market.url())?;
     let mut children = Children::new(folder.path(), &ground.url)?;
     children.command(&["catalog", "apply", &path(&files.catalogue)]).await?;
-    say(&format!("catalogue: {} customers, 3 dimensions, AWS at 10 calls a second (simulated at {})", day::CUSTOMERS, market.url()));
+    say(&format!(
+        "catalogue: {} customers, 3 dimensions, AWS at 10 calls a second (simulated at {})",
+        day::CUSTOMERS,
+        market.url()
+    ));
     children.start_worker(None)?;
     children.start_worker(Some(Crash { point: "after_claim", passing: 9 }))?;
     say("two workers run; one of them will be killed while it has claims in its hands, and the network loses answers");
@@ -82,7 +86,10 @@ impl Ground {
             say(&format!("database: yours, from {DATABASE_VARIABLE}"));
             (url, None)
         } else {
-            let cluster = tokio::task::spawn_blocking(|| Cluster::start(Options { listen: Listen::FreePort, ..Options::default() })).await??;
+            let cluster = tokio::task::spawn_blocking(|| {
+                Cluster::start(Options { listen: Listen::FreePort, ..Options::default() })
+            })
+            .await??;
             say(&format!("database: an embedded Postgres {} of its own, fresh", cluster.binaries().major()));
             (cluster.url("postgres"), Some(cluster))
         };
@@ -102,11 +109,15 @@ impl Ground {
 
 /// Makes the schema anew. One that the demo did not make is left alone.
 async fn make_schema(database: &Database) -> anyhow::Result<()> {
-    let is_there = outbox::migrate::pending(database).await.map_or(true, |pending| pending.len() < outbox::migrate::MIGRATIONS.len());
+    let is_there = outbox::migrate::pending(database)
+        .await
+        .map_or(true, |pending| pending.len() < outbox::migrate::MIGRATIONS.len());
     if is_there {
         let purpose = outbox::catalogue::purpose(database).await?;
         if purpose != "demo" {
-            bail!("{DATABASE_VARIABLE} names a database whose schema postmeter is for {purpose}: the demo makes its schema anew, so give it an empty database");
+            bail!(
+                "{DATABASE_VARIABLE} names a database whose schema postmeter is for {purpose}: the demo makes its schema anew, so give it an empty database"
+            );
         }
         outbox::migrate::drop_schema(database).await?;
     }
@@ -117,11 +128,20 @@ async fn make_schema(database: &Database) -> anyhow::Result<()> {
 }
 
 /// One hour of the day: its usage is recorded near its end, then the hour passes, is cut and sent.
-async fn play_hour(ground: &Ground, market: &Market, children: &mut Children, usage: &Path, hour: i64, say: Say<'_>) -> anyhow::Result<()> {
+async fn play_hour(
+    ground: &Ground,
+    market: &Market,
+    children: &mut Children,
+    usage: &Path,
+    hour: i64,
+    say: Say<'_>,
+) -> anyhow::Result<()> {
     let start = day::midnight() + SignedDuration::from_hours(hour);
     let end = start + SignedDuration::from_hours(1);
     ground.clock(market, start + SignedDuration::from_mins(50)).await?;
-    children.command(&["import", "focus", &path(usage), "--from", &start.to_string(), "--until", &end.to_string()]).await?;
+    children
+        .command(&["import", "focus", &path(usage), "--from", &start.to_string(), "--until", &end.to_string()])
+        .await?;
     until(ground, children, |v| v.waiting == 0).await?;
     ground.clock(market, end + SignedDuration::from_mins(6)).await?;
     until(ground, children, |v| v.open == 0).await?;
@@ -130,7 +150,12 @@ async fn play_hour(ground: &Ground, market: &Market, children: &mut Children, us
     }
     if hour % 6 == 5 {
         let v = outbox::report::verdict(&ground.database).await?;
-        say(&format!("  {hour:02}:00  recorded {}, accepted {} remittances, {} on their way", v.usages, v.accepted, v.unsent + v.in_flight));
+        say(&format!(
+            "  {hour:02}:00  recorded {}, accepted {} remittances, {} on their way",
+            v.usages,
+            v.accepted,
+            v.unsent + v.in_flight
+        ));
     }
     Ok(())
 }
@@ -152,7 +177,11 @@ async fn settle(ground: &Ground, market: &Market, children: &mut Children) -> an
     Ok(())
 }
 
-async fn until(ground: &Ground, children: &mut Children, done: impl Fn(&outbox::report::Verdict) -> bool) -> anyhow::Result<()> {
+async fn until(
+    ground: &Ground,
+    children: &mut Children,
+    done: impl Fn(&outbox::report::Verdict) -> bool,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     while !done(&outbox::report::verdict(&ground.database).await?) {
         if began.elapsed() > PATIENCE {
@@ -165,7 +194,13 @@ async fn until(ground: &Ground, children: &mut Children, done: impl Fn(&outbox::
 }
 
 /// Stays up for somebody to try things on.
-async fn stay(ground: &Ground, market: &Market, children: &mut Children, folder: TempDir, say: Say<'_>) -> anyhow::Result<()> {
+async fn stay(
+    ground: &Ground,
+    market: &Market,
+    children: &mut Children,
+    folder: TempDir,
+    say: Say<'_>,
+) -> anyhow::Result<()> {
     children.start_worker(None)?;
     say("");
     say("It stays up until Ctrl-C. In another terminal:");

@@ -77,10 +77,9 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
         // earlier attempts may have arrived: it is ours.
         Outcome::Duplicate { shown } if shown.is_some() || maybe => Next::end(Status::Accepted, false),
         Outcome::Duplicate { .. } | Outcome::Conflict { .. } => Next::end(Status::Conflict, false),
-        Outcome::BatchRefused { .. } if standing.batch > 1 => Next {
-            batch_limit: Some(standing.batch.div_ceil(2)),
-            ..Next::again(maybe, false, None)
-        },
+        Outcome::BatchRefused { .. } if standing.batch > 1 => {
+            Next { batch_limit: Some(standing.batch.div_ceil(2)), ..Next::again(maybe, false, None) }
+        }
         // A refusal of this attempt says nothing about an earlier one that may have been taken.
         Outcome::Rejected { .. } | Outcome::BatchRefused { .. } | Outcome::TooOld { .. } if maybe => {
             Next::end(Status::Unknown, true)
@@ -151,7 +150,8 @@ mod tests {
         for maybe in [false, true] {
             for outcome in every_outcome() {
                 let accepted = next(maybe, 1, &outcome).status == Status::Accepted;
-                let proof = matches!(outcome, Outcome::Accepted) || (maybe && matches!(outcome, Outcome::Duplicate { .. }));
+                let proof =
+                    matches!(outcome, Outcome::Accepted) || (maybe && matches!(outcome, Outcome::Duplicate { .. }));
                 assert_eq!(accepted, proof, "{outcome:?} maybe billed {maybe}");
             }
         }

@@ -109,8 +109,22 @@ impl Outcome {
 
     /// Every word an outcome can have, for the schema's CHECK and the documents.
     pub const WORDS: &'static [&'static str] = &[
-        "accepted", "duplicate", "conflict", "rejected", "batch_refused", "throttled", "unavailable", "unauthorised",
-        "unknown", "unrecognised", "too_old", "not_sent", "no_credentials", "unmapped", "dry_run", "handed_back",
+        "accepted",
+        "duplicate",
+        "conflict",
+        "rejected",
+        "batch_refused",
+        "throttled",
+        "unavailable",
+        "unauthorised",
+        "unknown",
+        "unrecognised",
+        "too_old",
+        "not_sent",
+        "no_credentials",
+        "unmapped",
+        "dry_run",
+        "handed_back",
     ];
 
     /// The stable code, where the outcome has one.
@@ -163,7 +177,12 @@ impl Outcome {
 
     /// Rebuilds an outcome from its row in the ledger; `None` for a word this program does not know.
     #[must_use]
-    pub fn from_parts(word: &str, code: Option<String>, shown: Option<Quantity>, after: Option<Duration>) -> Option<Self> {
+    pub fn from_parts(
+        word: &str,
+        code: Option<String>,
+        shown: Option<Quantity>,
+        after: Option<Duration>,
+    ) -> Option<Self> {
         let code = code.unwrap_or_default();
         Some(match word {
             "accepted" => Self::Accepted,

@@ -6,8 +6,18 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Every arrow between two durable states (`docs/states.md`).
-pub const POINTS: &[&str] =
-    &["in_fold", "after_fold", "in_cut", "after_cut", "after_claim", "before_call", "after_call", "before_settle", "after_settle", "in_reap"];
+pub const POINTS: &[&str] = &[
+    "in_fold",
+    "after_fold",
+    "in_cut",
+    "after_cut",
+    "after_claim",
+    "before_call",
+    "after_call",
+    "before_settle",
+    "after_settle",
+    "in_reap",
+];
 
 /// The point at which this process is to die, if any.
 #[derive(Debug, Default)]

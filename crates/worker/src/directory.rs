@@ -46,7 +46,9 @@ impl Directory {
             .into_iter()
             .map(|destination| {
                 let old = before.get(&destination.id);
-                let same = old.filter(|old| old.destination.kind == destination.kind && old.destination.settings == destination.settings);
+                let same = old.filter(|old| {
+                    old.destination.kind == destination.kind && old.destination.settings == destination.settings
+                });
                 let marketplace = match same.map(|old| &old.marketplace) {
                     Some(Ok(marketplace)) => Ok(Arc::clone(marketplace)),
                     _ => self.open(&destination),
@@ -61,9 +63,12 @@ impl Directory {
     fn open(&self, destination: &Destination) -> Result<Arc<dyn Marketplace>, String> {
         let opened = (self.open)(&destination.kind, &destination.settings).map_err(|error| error.to_string())?;
         let host = opened.endpoint().host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_loopback =
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if self.loopback_only && !is_loopback {
-            return Err(format!("the database is marked test or demo, so {host} is not called: set an endpoint on 127.0.0.1"));
+            return Err(format!(
+                "the database is marked test or demo, so {host} is not called: set an endpoint on 127.0.0.1"
+            ));
         }
         Ok(opened)
     }

@@ -32,7 +32,12 @@ pub struct Dispatch {
 
 impl Dispatch {
     pub fn new(in_flight_max: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(in_flight_max)), floor: Floor::START, floor_since: Instant::now(), calls: TaskTracker::new() }
+        Self {
+            permits: Arc::new(Semaphore::new(in_flight_max)),
+            floor: Floor::START,
+            floor_since: Instant::now(),
+            calls: TaskTracker::new(),
+        }
     }
 
     /// Waits until every call has ended.
@@ -48,10 +53,20 @@ impl Worker {
     ///
     /// # Errors
     /// As Postgres says.
-    pub(crate) async fn dispatch(self: &Arc<Self>, served: &Arc<Served>, state: &mut Dispatch, answers: &Answers, stop: &CancellationToken) -> Result<usize, outbox::Error> {
+    pub(crate) async fn dispatch(
+        self: &Arc<Self>,
+        served: &Arc<Served>,
+        state: &mut Dispatch,
+        answers: &Answers,
+        stop: &CancellationToken,
+    ) -> Result<usize, outbox::Error> {
         let destination = &served.destination;
         let passage = served.breaker.passage(Instant::now());
-        if destination.paused || served.marketplace.is_err() || matches!(passage, Passage::Closed(_)) || self.lease.remaining() < LEASE_NEEDED {
+        if destination.paused
+            || served.marketplace.is_err()
+            || matches!(passage, Passage::Closed(_))
+            || self.lease.remaining() < LEASE_NEEDED
+        {
             return Ok(0);
         }
         let Ok(permit) = Arc::clone(&state.permits).acquire_owned().await else { return Ok(0) };
@@ -68,7 +83,9 @@ impl Worker {
             (state.floor, state.floor_since) = (Floor::START, Instant::now());
         }
         let most = i64::try_from(permits.len()).unwrap_or(1) * i64::from(destination.records_max);
-        let claims = outbox::claim::claim(&self.database, destination.id, self.id, most, destination.limits(), &mut state.floor).await?;
+        let claims =
+            outbox::claim::claim(&self.database, destination.id, self.id, most, destination.limits(), &mut state.floor)
+                .await?;
         if claims.is_empty() {
             state.floor = Floor::START;
             return Ok(0);
@@ -111,7 +128,16 @@ impl Worker {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the life of one call in one place")]
-    async fn call(&self, served: &Served, claims: Vec<Claim>, permit: Option<OwnedSemaphorePermit>, permits: &Arc<Semaphore>, start_at: Option<Instant>, stop: &CancellationToken, answers: &Answers) {
+    async fn call(
+        &self,
+        served: &Served,
+        claims: Vec<Claim>,
+        permit: Option<OwnedSemaphorePermit>,
+        permits: &Arc<Semaphore>,
+        start_at: Option<Instant>,
+        stop: &CancellationToken,
+        answers: &Answers,
+    ) {
         let shared = self.alone.read().await;
         let permit = match permit {
             Some(permit) => Some(permit),
@@ -135,7 +161,9 @@ impl Worker {
         let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.is_late);
         let mut settlements: Vec<_> = late
             .into_iter()
-            .map(|claim| settlement(&claim, 1, Answer::bare(Outcome::TooOld { code: "deadline".to_owned() }), Duration::ZERO))
+            .map(|claim| {
+                settlement(&claim, 1, Answer::bare(Outcome::TooOld { code: "deadline".to_owned() }), Duration::ZERO)
+            })
             .collect();
         if timely.is_empty() {
             return settlements;
@@ -181,7 +209,12 @@ impl Worker {
         match fault {
             Some(answer) => {
                 let grave = matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::NoCredentials { .. });
-                tracing::warn!(destination = served.destination.name, outcome = answer.outcome.as_str(), code = answer.outcome.code(), "the destination as a whole has a fault");
+                tracing::warn!(
+                    destination = served.destination.name,
+                    outcome = answer.outcome.as_str(),
+                    code = answer.outcome.code(),
+                    "the destination as a whole has a fault"
+                );
                 served.breaker.fault(Instant::now(), grave);
             }
             None => served.breaker.answered(),
@@ -197,7 +230,9 @@ impl Worker {
             return Ok(false);
         }
         let _alone = self.alone.write().await;
-        let Some(claim) = outbox::claim::claim_suspect(&self.database, served.destination.id, self.id).await? else { return Ok(false) };
+        let Some(claim) = outbox::claim::claim_suspect(&self.database, served.destination.id, self.id).await? else {
+            return Ok(false);
+        };
         self.hands.take([claim.attempt]);
         self.crash.point("after_claim");
         let settlements = self.submit(served, vec![claim]).await;

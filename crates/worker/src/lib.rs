@@ -26,7 +26,8 @@ use hands::Hands;
 use lease::Lease;
 
 /// Opens a marketplace from a destination's kind and settings.
-pub type Opener = fn(&str, &serde_json::Value) -> Result<Arc<dyn marketplaces::Marketplace>, marketplaces::SettingsError>;
+pub type Opener =
+    fn(&str, &serde_json::Value) -> Result<Arc<dyn marketplaces::Marketplace>, marketplaces::SettingsError>;
 
 /// What a worker needs to know beside the database.
 #[derive(Debug, Clone)]
@@ -110,7 +111,14 @@ impl Worker {
             options,
         };
         let sent_at = worker.lease.now();
-        outbox::workers::register(&worker.database, worker.id, &worker.options.name, env!("CARGO_PKG_VERSION"), worker.options.lease).await?;
+        outbox::workers::register(
+            &worker.database,
+            worker.id,
+            &worker.options.name,
+            env!("CARGO_PKG_VERSION"),
+            worker.options.lease,
+        )
+        .await?;
         worker.lease.renewed(sent_at);
         worker.reload().await?;
         Ok(Arc::new(worker))

@@ -64,7 +64,10 @@ impl Worker {
         if in_time && !was_lost && self.hands.count() == 0 {
             outbox::workers::stop(&self.database, self.id).await?;
         } else {
-            tracing::warn!(attempts = self.hands.count(), "stopped with attempts in hand; another worker takes over when the lease is over");
+            tracing::warn!(
+                attempts = self.hands.count(),
+                "stopped with attempts in hand; another worker takes over when the lease is over"
+            );
         }
         Ok(!was_lost)
     }
@@ -167,7 +170,10 @@ impl Worker {
         loop {
             for id in self.directory.all().keys() {
                 if loops.get(id).is_none_or(JoinHandle::is_finished) {
-                    loops.insert(*id, tokio::spawn(Arc::clone(&self).destination_loop(*id, stop.clone(), answers.clone())));
+                    loops.insert(
+                        *id,
+                        tokio::spawn(Arc::clone(&self).destination_loop(*id, stop.clone(), answers.clone())),
+                    );
                 }
             }
             if !pause(self.options.poll, &stop).await {
@@ -180,7 +186,9 @@ impl Worker {
     }
 
     async fn destination_loop(self: Arc<Self>, id: i32, stop: CancellationToken, answers: Answers) {
-        let Some(in_flight_max) = self.directory.all().get(&id).map(|served| served.destination.in_flight_max) else { return };
+        let Some(in_flight_max) = self.directory.all().get(&id).map(|served| served.destination.in_flight_max) else {
+            return;
+        };
         let mut state = Dispatch::new(in_flight_max);
         let mut backoff = Backoff::new(self.options.poll);
         let mut suspects_at = Instant::now();
@@ -191,7 +199,9 @@ impl Worker {
                 let claimed = self.dispatch(&served, &mut state, &answers, &stop).await?;
                 if claimed == 0 || suspects_at.elapsed() > self.options.poll * 10 {
                     suspects_at = Instant::now();
-                    if outbox::claim::suspects(&self.database).await?.contains(&id) && self.dispatch_suspect(&served).await? {
+                    if outbox::claim::suspects(&self.database).await?.contains(&id)
+                        && self.dispatch_suspect(&served).await?
+                    {
                         return Ok(claimed + 1);
                     }
                 }

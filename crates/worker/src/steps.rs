@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outbox::cut::Cut;
 use outbox::fold::Folded;
+use outbox::workers::Folding;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -47,14 +48,27 @@ impl Worker {
         Ok(())
     }
 
-    /// Folds one batch.
+    /// Folds one batch. After deaths in folds the batches are smaller, down to one entry, whose id is known before it is
+    /// touched: so a row that kills workers is found and put aside, and the rest goes on.
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn fold(&self) -> Result<Folded, outbox::Error> {
+        let Some(first) = outbox::fold::waiting(&self.database).await? else { return Ok(Folded::default()) };
+        let deaths = outbox::fold::deaths(&self.database).await?;
+        let most = self.options.fold_max.checked_shr(4 * deaths).unwrap_or_default().max(1);
+        let folding = if most > 1 { Folding::Many(most) } else { Folding::One(first) };
+        outbox::workers::set_folding(&self.database, self.id, Some(folding)).await?;
         let mut turns = self.turns.lock().await;
-        let folded = outbox::fold::fold_with(&self.database, &mut turns, self.options.fold_max, async || self.crash.point("in_fold")).await?;
-        if folded.returned > 0 {
+        let pause = async || self.crash.point("in_fold");
+        let folded = match folding {
+            Folding::Many(most) => outbox::fold::fold_with(&self.database, &mut turns, most, pause).await,
+            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).await,
+        };
+        // an error is no death: the next fold says anew what it is about to do
+        outbox::workers::set_folding(&self.database, self.id, None).await?;
+        let folded = folded?;
+        if folded.returned > 0 || folded.taken == 0 {
             turns.forget_floors();
         }
         if folded.taken > 0 {
@@ -74,7 +88,10 @@ impl Worker {
         };
         let cut = outbox::cut::cut(&self.database, self.options.cut_max, &self.directory.servable(), &freeze).await?;
         if cut.forced > 0 {
-            tracing::warn!(hours = cut.forced, "cut hours while their usage was still arriving: their deadline is near");
+            tracing::warn!(
+                hours = cut.forced,
+                "cut hours while their usage was still arriving: their deadline is near"
+            );
         }
         if cut.due > 0 {
             self.crash.point("after_cut");
@@ -126,8 +143,12 @@ impl Worker {
     pub async fn reap(&self) -> Result<usize, outbox::Error> {
         let policy = |destination| self.directory.policy(destination);
         let reaped = outbox::workers::reap(&self.database, self.id, &policy).await?;
-        for dead in &reaped {
-            tracing::warn!(worker = dead.name, attempts = dead.attempts, "took over from a worker whose lease was over");
+        for dead in reaped.iter().filter(|dead| dead.attempts > 0) {
+            tracing::warn!(
+                worker = dead.name,
+                attempts = dead.attempts,
+                "took over from a worker whose lease was over"
+            );
         }
         if !reaped.is_empty() {
             self.crash.point("in_reap");

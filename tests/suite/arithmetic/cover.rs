@@ -20,7 +20,11 @@ async fn b7_a_contract_of_four_covers_three_and_of_ten_bills_six() {
     let stage = Stage::new().await;
     cover(&stage, "acme", "cores", 4).await;
     hour(&stage, 10, "3").await;
-    assert_eq!(stage.value("select covered || ' of ' || recorded from postmeter.balance").await, "3 of 3", "fully covered");
+    assert_eq!(
+        stage.value("select covered || ' of ' || recorded from postmeter.balance").await,
+        "3 of 3",
+        "fully covered"
+    );
     assert_eq!(stage.value("select metrics #>> '{0,cover}' from postmeter.cut").await, "4");
     hour(&stage, 11, "7").await;
     assert_eq!(billed(&stage).await, ["0", "6"]);
@@ -44,7 +48,8 @@ async fn b7_one_contract_is_subtracted_once_for_two_service_levels() {
     cover(&stage, "acme", "cores", 4).await;
     stage.at("2024-09-18T10:10:00Z").await;
     for level in ["gold", "silver"] {
-        let mut usage = outbox::NewUsage::new("billing", level, "acme", "db", "cores", q("3"), t("2024-09-18T10:05:00Z"));
+        let mut usage =
+            outbox::NewUsage::new("billing", level, "acme", "db", "cores", q("3"), t("2024-09-18T10:05:00Z"));
         usage.attributes = serde_json::json!({ "level": level });
         stage.record_as(&usage).await;
     }

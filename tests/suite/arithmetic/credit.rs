@@ -17,7 +17,11 @@ async fn b6_credit_is_shown_used_up_by_later_usage_and_nothing_negative_is_sent(
     assert_eq!(stage.value(credit).await, "1");
     hour(&stage, 13, "2").await;
     assert!(stage.column(credit).await.is_empty(), "used up");
-    assert_eq!(billed(&stage).await, ["0", "10", "0", "1"], "the credit went to nine o'clock, the newest hour not sent");
+    assert_eq!(
+        billed(&stage).await,
+        ["0", "10", "0", "1"],
+        "the credit went to nine o'clock, the newest hour not sent"
+    );
     stage.close().await;
 }
 

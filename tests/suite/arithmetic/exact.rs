@@ -49,7 +49,11 @@ async fn b5_fifteen_decimals_survive_from_insert_to_ledger() {
     assert_eq!(stage.value("select metrics #>> '{0,used_here}' from postmeter.cut").await, "999999999.246913578024690");
     assert_eq!(stage.value("select recorded::text from postmeter.balance").await, "999999999.24691357802469");
     assert_eq!(stage.accepted(), ["18T10 999999999.246914"]);
-    assert_eq!(stage.value("select carried::text from postmeter.balance").await, "-0.00000042197531", "what was rounded up");
+    assert_eq!(
+        stage.value("select carried::text from postmeter.balance").await,
+        "-0.00000042197531",
+        "what was rounded up"
+    );
     stage.close().await;
 }
 

@@ -64,7 +64,10 @@ async fn b11_a_quantity_beyond_their_type_is_held_before_any_call_and_no_cent_is
     hour(&stage, 10, "2147483647").await;
     hour(&stage, 11, "2147483648").await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 2147483647", "18T11 held 2147483648"]);
-    assert_eq!(stage.value("select reason from postmeter.remittance where status = 'held'").await, "quantity_out_of_range");
+    assert_eq!(
+        stage.value("select reason from postmeter.remittance where status = 'held'").await,
+        "quantity_out_of_range"
+    );
     assert_eq!(stage.aws.calls().len(), 1);
     assert_eq!(stage.value("select held::text from postmeter.balance").await, "2147483648");
     stage.close().await;

@@ -37,12 +37,27 @@ async fn a5_orgs_accounts_products_metrics_and_months_never_merge() {
     .enumerate()
     {
         let quantity = format!("{}.5", n + 1);
-        let mut usage = outbox::NewUsage::new("billing", &n.to_string(), org, product, metric, q(&quantity), t("2024-09-18T10:10:00Z"));
+        let mut usage = outbox::NewUsage::new(
+            "billing",
+            &n.to_string(),
+            org,
+            product,
+            metric,
+            q(&quantity),
+            t("2024-09-18T10:10:00Z"),
+        );
         usage.account = account.map(str::to_owned);
         stage.record_as(&usage).await;
     }
     stage.cut_at("2024-09-18T11:10:00Z").await;
-    let mut bills: Vec<_> = stage.aws.record().iter().map(|a| (a.quantity.normalize().to_string(), a.key.customer.clone(), a.key.product.clone(), a.key.dimension.clone())).collect();
+    let mut bills: Vec<_> = stage
+        .aws
+        .record()
+        .iter()
+        .map(|a| {
+            (a.quantity.normalize().to_string(), a.key.customer.clone(), a.key.product.clone(), a.key.dimension.clone())
+        })
+        .collect();
     bills.sort();
     let bills: Vec<_> = bills.iter().map(|(q, c, p, d)| format!("{q} {c} {p} {d}")).collect();
     assert_eq!(
@@ -56,7 +71,11 @@ async fn a5_orgs_accounts_products_metrics_and_months_never_merge() {
             "7 777700000002 prod-db cores",
         ]
     );
-    assert_eq!(stage.column("select reason from postmeter.held").await, ["ambiguous_subscription"], "which account, nobody said");
+    assert_eq!(
+        stage.column("select reason from postmeter.held").await,
+        ["ambiguous_subscription"],
+        "which account, nobody said"
+    );
     stage.close().await;
 }
 

@@ -19,7 +19,10 @@ async fn b1_started_units_are_billed_once_a_month() {
     stage.at("2024-10-02T08:10:00Z").await;
     stage.use_cores("october", "2.5", "2024-10-02T08:00:00Z").await;
     stage.cut_at("2024-10-02T09:10:00Z").await;
-    assert_eq!(stage.value("select sum(quantity)::text from postmeter.remittance where month = '2024-10-01'").await, "3");
+    assert_eq!(
+        stage.value("select sum(quantity)::text from postmeter.remittance where month = '2024-10-01'").await,
+        "3"
+    );
     stage.close().await;
 }
 

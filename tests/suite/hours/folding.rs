@@ -53,7 +53,8 @@ async fn c2_two_service_levels_in_one_hour_are_one_call() {
     let stage = Stage::new().await;
     stage.at("2024-09-18T10:30:00Z").await;
     for level in ["gold", "silver"] {
-        let mut usage = outbox::NewUsage::new("billing", level, "acme", "db", "cores", q("2"), t("2024-09-18T10:10:00Z"));
+        let mut usage =
+            outbox::NewUsage::new("billing", level, "acme", "db", "cores", q("2"), t("2024-09-18T10:10:00Z"));
         usage.attributes = serde_json::json!({ "level": level });
         stage.record_as(&usage).await;
     }

@@ -23,7 +23,13 @@ async fn c5_late_usage_goes_to_the_newest_closed_hour_of_its_month_that_was_neve
     assert_eq!(stage.accepted(), ["18T09 3", "18T10 1", "18T11 1", "18T12 2"]);
     assert_eq!(
         allocated(&stage).await,
-        ["eleven: 18T11 in 18T11", "late: 18T10 in 18T12", "later: 18T11 in 18T09", "on time: 18T10 in 18T10", "twelve: 18T12 in 18T12"],
+        [
+            "eleven: 18T11 in 18T11",
+            "late: 18T10 in 18T12",
+            "later: 18T11 in 18T09",
+            "on time: 18T10 in 18T10",
+            "twelve: 18T12 in 18T12"
+        ],
         "linked to its own hour"
     );
     stage.close().await;
@@ -60,7 +66,8 @@ async fn september_in_october(policy: &str) -> Stage {
     stage
 }
 
-const BY_MONTH: &str = "select month || ' ' || recorded || ' ' || accepted || ' ' || expired from postmeter.balance order by month";
+const BY_MONTH: &str =
+    "select month || ' ' || recorded || ' ' || accepted || ' ' || expired from postmeter.balance order by month";
 
 #[tokio::test]
 async fn c5_across_months_by_policy_part_it_is_a_part_of_the_open_hour_counted_by_its_own_month() {
@@ -119,8 +126,14 @@ async fn c5_an_hour_that_missed_its_time_carries_everything_to_one_that_has_not(
     stage.use_cores("today", "1.5", "2024-09-19T09:10:00Z").await;
     stage.cut_at("2024-09-19T10:40:00Z").await;
     stage.cut_at("2024-09-19T10:50:00Z").await;
-    assert_eq!(stage.value("select sum(quantity)::text from postmeter.remittance where status = 'accepted'").await, "4");
-    assert_eq!(stage.value("select status from postmeter.remittance where hour = '2024-09-18T10:00Z'").await, "nothing_due");
+    assert_eq!(
+        stage.value("select sum(quantity)::text from postmeter.remittance where status = 'accepted'").await,
+        "4"
+    );
+    assert_eq!(
+        stage.value("select status from postmeter.remittance where hour = '2024-09-18T10:00Z'").await,
+        "nothing_due"
+    );
     assert_eq!(stage.value("select count(*)::text from postmeter.cut where deferred").await, "1");
     stage.close().await;
 }

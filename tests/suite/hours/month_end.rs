@@ -81,7 +81,10 @@ async fn c8_the_month_is_that_of_the_destinations_zone() {
     stage.use_cores("october", "0.5", "2024-10-01T07:10:00Z").await;
     stage.cut_at("2024-10-01T08:10:00Z").await;
     assert_eq!(stage.accepted(), ["01T06 1", "01T07 1"], "half and half of two months are one each");
-    assert_eq!(stage.column("select month::text from postmeter.balance order by month").await, ["2024-09-01", "2024-10-01"]);
+    assert_eq!(
+        stage.column("select month::text from postmeter.balance order by month").await,
+        ["2024-09-01", "2024-10-01"]
+    );
     stage.close().await;
 }
 

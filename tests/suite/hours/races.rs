@@ -9,6 +9,10 @@ use tests::Stage;
 
 use super::{allocated, ten_is_sent};
 
+/// Ends the session that is in the middle of a transaction in which it has written.
+const KILL: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and state = 'idle in transaction' and backend_xid is not null";
+
 /// The stage at a lead before the deadline of ten o'clock, so that cut does not wait for entries: one core of it folded
 /// at 11:00, two more still in the outbox.
 async fn forced() -> Stage {
@@ -52,9 +56,7 @@ async fn c4_a_fold_paused_while_its_hour_is_cut_and_opened_again_counts_in_the_n
     let other = stage.db.another();
     let pause = async || {
         assert_eq!(stage.worker.cut().await.unwrap().cut, 1, "nothing due");
-        stage
-            .sql("select postmeter.open_hour_at(meter_id, hour, identity, product) from postmeter.delivery")
-            .await;
+        stage.sql("select postmeter.open_hour_at(meter_id, hour, identity, product) from postmeter.delivery").await;
     };
     let folded = fold_with(&other, &mut Turns::default(), 100, pause).await.unwrap();
     assert_eq!((folded.allocated, folded.returned), (1, 0));
@@ -86,11 +88,7 @@ async fn c4_a_cut_that_waits_for_a_folds_locks_counts_what_that_fold_brought() {
 #[tokio::test]
 async fn c4_a_worker_that_dies_in_the_middle_of_a_fold_leaves_everything_as_it_was() {
     let stage = forced().await;
-    let kill = async || {
-        stage
-            .sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'")
-            .await;
-    };
+    let kill = async || stage.sql(KILL).await;
     fold_with(&stage.db.another(), &mut Turns::default(), 100, kill).await.unwrap_err();
     assert_eq!(stage.value("select count(*)::text from postmeter.outbox").await, "1");
     stage.fold().await;
@@ -101,11 +99,7 @@ async fn c4_a_worker_that_dies_in_the_middle_of_a_fold_leaves_everything_as_it_w
 async fn c4_a_fold_that_failed_looks_again_at_what_it_had_taken() {
     let stage = forced().await;
     let mut turns = Turns::default();
-    let kill = async || {
-        stage
-            .sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'")
-            .await;
-    };
+    let kill = async || stage.sql(KILL).await;
     fold_with(&stage.db.another(), &mut turns, 100, kill).await.unwrap_err();
     let again = fold(&stage.db.another(), &mut turns, 100).await.unwrap();
     assert_eq!(again.allocated, 1, "the same worker, at once");
@@ -121,9 +115,7 @@ async fn c4_a_worker_that_dies_in_the_middle_of_a_cut_leaves_the_hour_open() {
     let dying = {
         let (stage, runtime) = (Arc::clone(&stage), tokio::runtime::Handle::current());
         move |_: &Sum| -> Result<Bytes, Reason> {
-            let end = "select pg_terminate_backend(pid) from pg_stat_activity
-                       where datname = current_database() and state = 'idle in transaction'";
-            tokio::task::block_in_place(|| runtime.block_on(stage.sql(end)));
+            tokio::task::block_in_place(|| runtime.block_on(stage.sql(KILL)));
             Ok(Bytes { body: "{}".to_owned(), batch_group: "never sent".to_owned() })
         }
     };

@@ -63,7 +63,11 @@ async fn correct(client: &mut Client, event_id: &str, quantity: &str, commits: b
     usage.corrects = Some("e1".to_owned());
     let transaction = client.transaction().await?;
     outbox::record_usage(&transaction, &usage).await?;
-    if commits { transaction.commit().await? } else { transaction.rollback().await? }
+    if commits {
+        transaction.commit().await?
+    } else {
+        transaction.rollback().await?
+    }
     Ok(())
 }
 
@@ -78,7 +82,8 @@ async fn a4_two_corrections_at_once_cannot_go_below_zero() {
         let second = tokio::spawn(async move { correct(&mut other, "c2", "-6", true).await });
         // asked from a connection of its own: the stage's has a transaction open
         let watch = stage.db.connect().await;
-        let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let waits =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !second.is_finished() {}
         stage.sql(if first_commits { "commit" } else { "rollback" }).await;
         match second.await.unwrap() {

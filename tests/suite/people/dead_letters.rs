@@ -110,7 +110,8 @@ async fn refused(stage: &Stage, filter: Value, decider: Decider<'_>) -> Vec<Stri
             other => panic!("held {verb:?} {filter}: {other:?}"),
         }
     }
-    let mut refusals: Vec<_> = refusals.iter().map(|r| format!("{} {}", r.code, r.field.as_deref().unwrap_or("-"))).collect();
+    let mut refusals: Vec<_> =
+        refusals.iter().map(|r| format!("{} {}", r.code, r.field.as_deref().unwrap_or("-"))).collect();
     refusals.dedup();
     refusals
 }
@@ -162,7 +163,9 @@ async fn e8_two_people_who_retry_at_once_send_it_once() {
     let mut people = Vec::new();
     for _ in 0..6 {
         let database = stage.db.another();
-        people.push(tokio::spawn(async move { correct(&database, Verb::Retry, &json!({"all": true}), ADA, false).await.unwrap().len() }));
+        people.push(tokio::spawn(async move {
+            correct(&database, Verb::Retry, &json!({"all": true}), ADA, false).await.unwrap().len()
+        }));
     }
     let mut retried = 0;
     for person in people {

@@ -22,7 +22,10 @@ async fn e8_held_usage_is_retried_by_filter_dry_run_first() {
     let filter = json!({"org": "nobody"});
     for verb in [Verb::Retry, Verb::WriteOff] {
         let shown = correct_held(&stage.db.database, verb, &filter, ADA, true).await.unwrap();
-        assert_eq!(shown.iter().map(|held| (held.1.as_str(), held.2.as_str())).collect::<Vec<_>>(), [("no_subscription", "2.5")]);
+        assert_eq!(
+            shown.iter().map(|held| (held.1.as_str(), held.2.as_str())).collect::<Vec<_>>(),
+            [("no_subscription", "2.5")]
+        );
     }
     assert_eq!(stage.value("select count(*)::text from postmeter.held").await, "2");
     assert!(decisions(&stage).await.is_empty());
@@ -48,10 +51,15 @@ async fn e9_held_usage_that_is_written_off_is_accounted_for_and_never_billed() {
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 4"]);
     assert_eq!(
-        stage.column("select org || ' ' || written_off || ' ' || allocated from postmeter.usage_balance order by 1").await,
+        stage
+            .column("select org || ' ' || written_off || ' ' || allocated from postmeter.usage_balance order by 1")
+            .await,
         ["nobody 2.5 0", "somebody 0 4"]
     );
-    assert_eq!(stage.value("select whereabouts from postmeter.usage_explained where org = 'nobody'").await, "written_off");
+    assert_eq!(
+        stage.value("select whereabouts from postmeter.usage_explained where org = 'nobody'").await,
+        "written_off"
+    );
     // recorded again it is the same usage, and stays given up
     stage.record("n1", "nobody", "cores", "2.5", "2024-09-18T10:10:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
@@ -74,7 +82,12 @@ async fn e8_every_filter_of_held_usage_names_what_it_says() {
         (json!({"until": "2024-09-18T11:00:00Z"}), vec!["2.5", "4"]),
         (json!({"all": true}), vec!["2.5", "4"]),
     ] {
-        let mut shown: Vec<_> = correct_held(&stage.db.database, Verb::Retry, &filter, ADA, true).await.unwrap().into_iter().map(|held| held.2).collect();
+        let mut shown: Vec<_> = correct_held(&stage.db.database, Verb::Retry, &filter, ADA, true)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|held| held.2)
+            .collect();
         shown.sort();
         assert_eq!(shown, expected, "{filter}");
     }

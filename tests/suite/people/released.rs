@@ -13,11 +13,22 @@ async fn e9_released_quantity_is_billed_with_another_hour_once() {
     assert_eq!(changes.len(), 2);
     assert!(decide(&stage, Verb::Release, json!({"all": true})).await.is_empty(), "twice changes nothing more");
     assert_eq!(decisions(&stage).await.len(), 2);
-    assert_eq!(stage.value("select count(*)::text from postmeter.decision where target_delivery_id is not null").await, "2");
+    assert_eq!(
+        stage.value("select count(*)::text from postmeter.decision where target_delivery_id is not null").await,
+        "2"
+    );
     for time in ["2024-09-18T11:30:00Z", "2024-09-18T12:10:00Z", "2024-09-18T13:10:00Z"] {
         stage.cut_at(time).await;
     }
-    let of = |customer: &str| stage.aws.record().iter().filter(|a| a.key.customer == customer).map(|a| a.quantity.to_string()).collect::<Vec<_>>();
+    let of = |customer: &str| {
+        stage
+            .aws
+            .record()
+            .iter()
+            .filter(|a| a.key.customer == customer)
+            .map(|a| a.quantity.to_string())
+            .collect::<Vec<_>>()
+    };
     assert_eq!((of("111122223333"), of("444455556666")), (vec!["3".to_owned()], vec!["4".to_owned()]));
     assert_eq!(
         stage.column("select status from postmeter.remittance where to_char(hour, 'HH24') = '10'").await,
@@ -100,7 +111,13 @@ async fn e9_a_release_while_the_hour_is_cut_again_bills_each_unit_once() {
     cutting.await.unwrap().unwrap();
     stage.cut_at("2024-09-18T12:30:00Z").await;
     stage.cut_at("2024-09-18T13:10:00Z").await;
-    let acme: i64 = stage.aws.record().iter().filter(|a| a.key.customer == "111122223333").map(|a| a.quantity.to_string().parse::<i64>().unwrap()).sum();
+    let acme: i64 = stage
+        .aws
+        .record()
+        .iter()
+        .filter(|a| a.key.customer == "111122223333")
+        .map(|a| a.quantity.to_string().parse::<i64>().unwrap())
+        .sum();
     assert_eq!(acme, 5, "{:?}", stage.accepted());
     stage.close().await;
 }

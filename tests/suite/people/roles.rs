@@ -21,8 +21,27 @@ const DENIED: &str = "42501";
 const APPEND_ONLY: &str = "PM020";
 
 const TABLES: [&str; 22] = [
-    "setting", "quota", "destination", "subscription", "cover", "dimension", "exemption", "usage", "usage_identity", "outbox",
-    "held", "exempted", "meter", "meter_metric", "delivery", "allocation", "cut", "open_hour", "due", "later", "decision",
+    "setting",
+    "quota",
+    "destination",
+    "subscription",
+    "cover",
+    "dimension",
+    "exemption",
+    "usage",
+    "usage_identity",
+    "outbox",
+    "held",
+    "exempted",
+    "meter",
+    "meter_metric",
+    "delivery",
+    "allocation",
+    "cut",
+    "open_hour",
+    "due",
+    "later",
+    "decision",
     "attempt",
 ];
 
@@ -95,12 +114,17 @@ async fn i3_a_reader_reads_and_can_change_nothing() {
 #[tokio::test]
 async fn i3_nobody_can_change_or_delete_evidence_the_owner_and_the_worker_included() {
     let stage = rejected().await;
-    let owner = stage.value("select tableowner::text from pg_tables where schemaname = 'postmeter' and tablename = 'attempt'").await;
+    let owner = stage
+        .value("select tableowner::text from pg_tables where schemaname = 'postmeter' and tablename = 'attempt'")
+        .await;
     let partitions = "select inhrelid::regclass::text from pg_inherits
                       where inhparent::regclass::text in ('postmeter.usage', 'postmeter.allocation', 'postmeter.attempt', 'postmeter.outcome')";
     let mut tables = stage.column(partitions).await;
     assert!(tables.len() >= 8, "{tables:?}");
-    tables.extend(["usage", "allocation", "attempt", "outcome", "late_evidence", "cut", "decision", "catalogue_change"].map(|table| format!("postmeter.{table}")));
+    tables.extend(
+        ["usage", "allocation", "attempt", "outcome", "late_evidence", "cut", "decision", "catalogue_change"]
+            .map(|table| format!("postmeter.{table}")),
+    );
     for table in tables {
         let column = stage.value(&format!("select attname::text from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and attidentity = '' order by attnum desc limit 1")).await;
         for sql in [
@@ -152,12 +176,21 @@ async fn i3_a_worker_needs_no_more_than_its_role() {
     let worker = Worker::start(database, quick()).await.unwrap();
     // every way of a usage: on time, late, late by a month, held, exempt, rounded at the month's end
     stage.sql("insert into postmeter.exemption (org, reason) values ('ours', 'staging')").await;
-    stage.dimension(tests::Dimension { metric: "gb", name: "gb", rounding: "down", ..tests::Dimension::default() }).await;
+    stage
+        .dimension(tests::Dimension { metric: "gb", name: "gb", rounding: "down", ..tests::Dimension::default() })
+        .await;
     stage.at("2024-09-30T22:30:00Z").await;
     for (org, metric) in [("acme", "cores"), ("acme", "gb"), ("ours", "cores"), ("nobody", "cores")] {
         stage.record(&format!("{org} {metric}"), org, metric, "1.5", "2024-09-30T22:10:00Z").await;
     }
-    for (event, time) in [("", "2024-09-30T23:04:00Z"), ("", "2024-09-30T23:10:00Z"), ("late", "2024-09-30T23:20:00Z"), ("", "2024-10-01T00:10:00Z"), ("later", "2024-10-01T10:20:00Z"), ("", "2024-10-01T11:10:00Z")] {
+    for (event, time) in [
+        ("", "2024-09-30T23:04:00Z"),
+        ("", "2024-09-30T23:10:00Z"),
+        ("late", "2024-09-30T23:20:00Z"),
+        ("", "2024-10-01T00:10:00Z"),
+        ("later", "2024-10-01T10:20:00Z"),
+        ("", "2024-10-01T11:10:00Z"),
+    ] {
         stage.at(time).await;
         if !event.is_empty() {
             stage.use_cores(event, "1.25", "2024-09-30T22:20:00Z").await;

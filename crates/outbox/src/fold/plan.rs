@@ -112,7 +112,15 @@ impl Plan {
             let Entry { usage, org, product, metric, account, hour, quantity, .. } = entry;
             let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
                 let (org, product, metric, account, hour) = key.clone();
-                plan.kinds.push(Kind { org, product, metric, account, hour, destination: None, target: Target::Unresolved });
+                plan.kinds.push(Kind {
+                    org,
+                    product,
+                    metric,
+                    account,
+                    hour,
+                    destination: None,
+                    target: Target::Unresolved,
+                });
                 plan.kinds.len() - 1
             });
             plan.entries.push((usage, quantity, kind));
@@ -127,7 +135,9 @@ impl Plan {
 
     pub fn resolved(&self) -> Vec<Resolved> {
         let resolved = |(kind, k): (usize, &Kind)| match k.target {
-            Target::Resolved { subscription, dimension } => Some(Resolved { kind, subscription, dimension, hour: k.hour }),
+            Target::Resolved { subscription, dimension } => {
+                Some(Resolved { kind, subscription, dimension, hour: k.hour })
+            }
             _ => None,
         };
         self.kinds.iter().enumerate().filter_map(resolved).collect()

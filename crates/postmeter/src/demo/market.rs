@@ -38,7 +38,8 @@ impl Market {
     pub fn record(&self) -> Vec<(String, String)> {
         let line = |accepted: &simulator::Accepted| {
             let key = &accepted.key;
-            let canonical = format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
+            let canonical =
+                format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
             (canonical, accepted.quantity.normalize().to_string())
         };
         let mut record: Vec<_> = self.0.record().iter().map(line).collect();

@@ -27,7 +27,9 @@ impl Closing {
 
     /// Remittances that one side has and the other has not, or not with that quantity.
     fn disagreements(&self) -> usize {
-        let missing = |a: &[(String, String)], b: &[(String, String)]| a.iter().filter(|line| b.binary_search(line).is_err()).count();
+        let missing = |a: &[(String, String)], b: &[(String, String)]| {
+            a.iter().filter(|line| b.binary_search(line).is_err()).count()
+        };
         missing(&self.ours, &self.theirs) + missing(&self.theirs, &self.ours)
     }
 
@@ -57,9 +59,17 @@ impl Closing {
             row("requests, answers lost", format!("{}, {}", self.lost.0, self.lost.1), "by the network, on purpose"),
             row("workers killed", v.workers_lost.to_string(), "with claims in hand; others took over"),
             row("unknown outcomes resolved", v.unknown_resolved.to_string(), "by asking again with the same key"),
-            row("unknown, held, stuck", format!("{}", v.unknown_open + v.held + v.stuck), ""),
-            row("balance difference", format!("{}", if v.meters_difference == "0" { &v.usage_difference } else { &v.meters_difference }), "recorded less accounted for, exact"),
-            row("marketplace disagrees on", self.disagreements().to_string(), "its own record against our ledger, key by key"),
+            row("unknown, held, stuck", (v.unknown_open + v.held + v.stuck).to_string(), ""),
+            row(
+                "balance difference",
+                if v.meters_difference == "0" { v.usage_difference.clone() } else { v.meters_difference.clone() },
+                "recorded less accounted for, exact",
+            ),
+            row(
+                "marketplace disagrees on",
+                self.disagreements().to_string(),
+                "its own record against our ledger, key by key",
+            ),
             String::new(),
         ];
         lines.push(if self.closes() {

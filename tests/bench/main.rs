@@ -1,0 +1,51 @@
+//! The benchmarks: each measures a figure that was promised, and prints it beside the promise. Absolute figures are the
+//! machine's; ratios are taken within one run. `docs/benchmarks.md` says what each means and how to run them.
+
+#![expect(clippy::print_stdout, reason = "what a benchmark prints is its result")]
+
+mod answerer;
+mod dispatch;
+mod folding;
+mod graphile;
+mod ground;
+mod latency;
+mod process;
+mod recording;
+mod report;
+mod seed;
+mod snapshot;
+
+use report::Report;
+
+/// What can be named on the command line.
+const ALL: [&str; 5] = ["recording", "fold", "dispatch", "latency", "snapshot"];
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        // parts of a benchmark that need a process of their own
+        ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
+        ["child-fold", url] => folding::child(url).await,
+        ["child-work", url] => latency::child(url).await,
+        wanted => measure(wanted).await,
+    }
+}
+
+async fn measure(wanted: &[&str]) {
+    if let Some(unknown) = wanted.iter().find(|word| !ALL.contains(word)) {
+        println!("no benchmark is named {unknown}; there are {}", ALL.join(", "));
+        std::process::exit(2);
+    }
+    let mut report = Report::default();
+    for name in ALL.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        match *name {
+            "recording" => recording::run(&mut report).await,
+            "fold" => folding::run(&mut report).await,
+            "dispatch" => dispatch::run(&mut report).await,
+            "latency" => latency::run(&mut report).await,
+            _ => snapshot::run(&mut report).await,
+        }
+    }
+    report.print();
+}
