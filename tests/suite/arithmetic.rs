@@ -26,5 +26,10 @@ async fn hour(stage: &Stage, hour: u32, quantity: &str) {
 
 /// What the cut of every hour billed, in order of hours.
 async fn billed(stage: &Stage) -> Vec<String> {
-    stage.column("select trim_scale(quantity)::text from postmeter.remittance where status in ('accepted', 'nothing_due') order by hour").await
+    stage
+        .column(
+            "select trim_scale(quantity)::text from postmeter.remittance
+             where status in ('accepted', 'nothing_due') order by hour",
+        )
+        .await
 }

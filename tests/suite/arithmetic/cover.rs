@@ -130,14 +130,20 @@ async fn b9_exempt_usage_is_accounted_for_with_its_reason_and_never_sent() {
     let stage = Stage::new().await;
     stage.sql("insert into postmeter.exemption (org, reason) values ('ours', 'our own staging')").await;
     // a free first month: exempt for a while
-    stage.sql("insert into postmeter.exemption (org, reason, valid_until) values ('acme', 'first month free', '2024-09-18T11:00Z')").await;
+    let free = "insert into postmeter.exemption (org, reason, valid_until)
+                values ('acme', 'first month free', '2024-09-18T11:00Z')";
+    stage.sql(free).await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.record("ours", "ours", "cores", "7", "2024-09-18T10:05:00Z").await;
     hour(&stage, 10, "3").await;
     hour(&stage, 11, "2").await;
     assert_eq!(stage.accepted(), ["18T11 2"]);
     assert_eq!(
-        stage.column("select event_id || ': ' || whereabouts || coalesce(', ' || reason, '') from postmeter.usage_explained order by 1").await,
+        stage
+            .column(
+                "select concat(event_id, ': ', whereabouts, ', ' || reason) from postmeter.usage_explained order by 1"
+            )
+            .await,
         ["at 10: exempt, first month free", "at 11: allocated", "ours: exempt, our own staging"]
     );
     assert_eq!(stage.value("select exempt::text from postmeter.usage_balance where org = 'ours'").await, "7");

@@ -25,7 +25,8 @@ async fn b5_a_million_times_a_tenth_is_a_hundred_thousand_exactly() {
     stage
         .sql(
             "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-             select 'billing', n::text, 'acme', 'db', 'cores', 0.1, '2024-09-18T10:10Z' from generate_series(1, 1000000) n",
+             select 'billing', n::text, 'acme', 'db', 'cores', 0.1, '2024-09-18T10:10Z'
+             from generate_series(1, 1000000) n",
         )
         .await;
     stage.fold().await;

@@ -12,7 +12,12 @@ async fn b10_without_a_subscription_it_is_held_with_age_and_deadline_and_billed_
     stage.use_cores("early", "2.5", "2024-09-18T10:10:00Z").await;
     stage.work().await;
     assert_eq!(
-        stage.column("select format('%s %s until %s since %s', status, reason, deadline at time zone 'UTC', since at time zone 'UTC') from postmeter.unremitted").await,
+        stage
+            .column(
+                "select format('%s %s until %s since %s', status, reason, deadline at time zone 'UTC',
+                               since at time zone 'UTC') from postmeter.unremitted"
+            )
+            .await,
         ["held no_subscription until 2024-09-19 09:50:00 since 2024-09-18 10:30:00"]
     );
     stage.cut_at("2024-09-18T12:10:00Z").await;

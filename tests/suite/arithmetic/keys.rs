@@ -15,7 +15,8 @@ async fn a5_orgs_accounts_products_metrics_and_months_never_merge() {
             r#"insert into postmeter.dimension (destination_id, product, metric, name)
                select id, 'cache', 'cores', 'cores' from postmeter.destination;
                insert into postmeter.subscription (org, product, account, destination_id, identity, valid_from)
-               select s.org, s.product, s.account, d.id, jsonb_build_object('product_code', s.code, 'customer_aws_account_id', s.customer), '2024-01-01Z'
+               select s.org, s.product, s.account, d.id,
+                      jsonb_build_object('product_code', s.code, 'customer_aws_account_id', s.customer), '2024-01-01Z'
                from postmeter.destination d, (values
                    ('acme', 'cache', null, 'prod-cache', '111122223333'),
                    ('initech', 'db', 'eu', 'prod-db', '777700000001'),

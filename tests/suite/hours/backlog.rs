@@ -10,7 +10,8 @@ async fn backlog(usages: u32) -> Stage {
     stage
         .sql(&format!(
             "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-             select 'billing', n::text, 'acme', 'db', 'cores', 1, '2024-09-18T10:10Z' from generate_series(1, {usages}) n"
+             select 'billing', n::text, 'acme', 'db', 'cores', 1, '2024-09-18T10:10Z'
+             from generate_series(1, {usages}) n"
         ))
         .await;
     stage

@@ -8,8 +8,8 @@ async fn many(stage: &Stage, hour: u32, usages: u32, orgs: u32) {
     stage
         .sql(&format!(
             "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-             select 'billing', '{hour} ' || n, 'org' || n % {orgs}, 'db', (array['cores', 'gpus'])[1 + n % 2], 1 + n * 0.001,
-                    '2024-09-18T{hour}:10Z' from generate_series(1, {usages}) n"
+             select 'billing', '{hour} ' || n, 'org' || n % {orgs}, 'db', (array['cores', 'gpus'])[1 + n % 2],
+                    1 + n * 0.001, '2024-09-18T{hour}:10Z' from generate_series(1, {usages}) n"
         ))
         .await;
 }

@@ -55,7 +55,9 @@ async fn c8_usage_of_the_old_month_committed_in_the_new_one_leaves_the_new_ones_
     stage.cut_at("2024-10-01T01:10:00Z").await;
     assert_eq!(stage.remittances().await, ["30T22 accepted 2", "30T23 accepted 6", "01T00 nothing_due 0"]);
     assert_eq!(
-        stage.column("select month || ' ' || recorded || ' ' || covered || ' ' || accepted from postmeter.balance order by month").await,
+        stage
+            .column("select concat_ws(' ', month, recorded, covered, accepted) from postmeter.balance order by month")
+            .await,
         ["2024-09-01 11.5 4 8", "2024-10-01 4 4 0"]
     );
     stage.close().await;

@@ -10,7 +10,7 @@ use tests::Stage;
 use super::{allocated, ten_is_sent};
 
 /// Ends the session that is in the middle of a transaction in which it has written.
-const KILL: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+const KILL: &str = "select pg_terminate_backend(pid, 30000) from pg_stat_activity
     where datname = current_database() and state = 'idle in transaction' and backend_xid is not null";
 
 /// The stage at a lead before the deadline of ten o'clock, so that cut does not wait for entries: one core of it folded

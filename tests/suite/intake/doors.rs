@@ -72,7 +72,8 @@ async fn a3_insert_copy_function_batch_and_the_rust_client_give_the_same_rows() 
     transaction.commit().await.unwrap();
 
     assert_eq!(rows(&stage).await, "6 6 6");
-    let common = "event_id, org, product, metric, trim_scale(quantity), used_at, account, corrects, request_id, traceparent, attributes";
+    let common = "event_id, org, product, metric, trim_scale(quantity), used_at, account, corrects, request_id, \
+                  traceparent, attributes";
     for table in ["usage", "outbox"] {
         let distinct = format!("select count(*)::text from (select distinct {common} from postmeter.{table}) r");
         assert_eq!(stage.value(&distinct).await, "1", "{table}");
@@ -96,7 +97,8 @@ async fn a3_a_repeated_row_of_insert_or_copy_reports_success_and_changes_nothing
         assert_eq!(rows(&stage).await, "2 2 2");
     }
     let three = "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-        select 'billing', 'n' || least(n, 2), 'acme', 'db', 'cores', 1, '2024-09-18T09:00Z' from generate_series(1, 3) n";
+        select 'billing', 'n' || least(n, 2), 'acme', 'db', 'cores', 1, '2024-09-18T09:00Z'
+        from generate_series(1, 3) n";
     assert_eq!(stage.db.client.execute(three, &[]).await.unwrap(), 3, "a repeat within one statement too");
     assert_eq!(rows(&stage).await, "4 4 4");
     // also when the entry has left the outbox long ago

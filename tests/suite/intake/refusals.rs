@@ -66,7 +66,8 @@ async fn a4_a_message_says_which_event_and_what_is_wrong() {
     assert_eq!((error.schema(), error.table()), (Some("postmeter"), Some("outbox")));
     // among a thousand good ones the bad one is named, and none is recorded
     let among = "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-        select 'billing', 'n' || n, 'acme', 'db', 'cores', case n when 617 then 'NaN'::numeric else 1 end, '2024-09-18T09:00Z'
+        select 'billing', 'n' || n, 'acme', 'db', 'cores', case n when 617 then 'NaN'::numeric else 1 end,
+               '2024-09-18T09:00Z'
         from generate_series(1, 1000) n";
     let error = stage.db.client.batch_execute(among).await.unwrap_err();
     assert!(error.as_db_error().unwrap().message().starts_with("usage 'n617': quantity"), "{error:?}");
@@ -118,7 +119,7 @@ async fn a4_what_the_catalogue_does_not_know_is_accepted_and_held_by_name() {
     stage.sql(&call(&[("event_id", "'4'"), ("account", "'other'")])).await;
     stage.work().await;
     assert_eq!(
-        stage.column("select u.event_id || ' ' || h.reason from postmeter.held h join postmeter.usage u on u.id = h.usage_id order by 1").await,
+        stage.column("select event_id || ' ' || reason from postmeter.usage_explained order by 1").await,
         ["1 no_subscription", "2 no_subscription", "3 unmapped_dimension", "4 no_subscription"]
     );
     assert!(stage.aws.calls().is_empty());

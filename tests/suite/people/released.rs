@@ -54,7 +54,7 @@ async fn e9_released_quantity_and_new_usage_of_the_hour_are_billed_together_and_
     stage.close().await;
 }
 
-/// Usage of September's last hour was rejected; the first of October has come, and with it the end of September's window.
+/// Usage of September's last hour was rejected; the first of October has come, and September's window is over.
 async fn rejected_in_september() -> Stage {
     let stage = Stage::new().await;
     refuse_all(&stage, true);
@@ -88,7 +88,9 @@ async fn e9_by_policy_it_is_released_into_the_running_month_as_a_part_once() {
     }
     assert_eq!(stage.accepted(), ["01T10 4"], "three of September and one of October, in one quantity");
     assert_eq!(
-        stage.column("select month || ' ' || recorded || ' ' || accepted || ' ' || carried from postmeter.balance order by month").await,
+        stage
+            .column("select concat_ws(' ', month, recorded, accepted, carried) from postmeter.balance order by month")
+            .await,
         ["2024-09-01 2.5 3 -0.5", "2024-10-01 0.5 1 -0.5"]
     );
     stage.close().await;

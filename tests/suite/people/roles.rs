@@ -48,7 +48,8 @@ const TABLES: [&str; 22] = [
 #[tokio::test]
 async fn i3_a_producer_records_by_function_and_insert_and_can_do_nothing_else() {
     let stage = rejected().await;
-    let columns = "source, event_id, org, product, metric, quantity, used_at, account, corrects, request_id, traceparent, attributes";
+    let columns = "source, event_id, org, product, metric, quantity, used_at, account, corrects, request_id, \
+                   traceparent, attributes";
     let values = "'s', 'e', 'acme', 'db', 'cores', 1, '2024-09-18T11:00Z', null, null, null, null, '{}'";
     for allowed in [
         format!("insert into postmeter.outbox ({columns}) values ({values})"),
@@ -118,7 +119,8 @@ async fn i3_nobody_can_change_or_delete_evidence_the_owner_and_the_worker_includ
         .value("select tableowner::text from pg_tables where schemaname = 'postmeter' and tablename = 'attempt'")
         .await;
     let partitions = "select inhrelid::regclass::text from pg_inherits
-                      where inhparent::regclass::text in ('postmeter.usage', 'postmeter.allocation', 'postmeter.attempt', 'postmeter.outcome')";
+                      where inhparent in ('postmeter.usage'::regclass, 'postmeter.allocation'::regclass,
+                                          'postmeter.attempt'::regclass, 'postmeter.outcome'::regclass)";
     let mut tables = stage.column(partitions).await;
     assert!(tables.len() >= 8, "{tables:?}");
     tables.extend(
@@ -126,7 +128,11 @@ async fn i3_nobody_can_change_or_delete_evidence_the_owner_and_the_worker_includ
             .map(|table| format!("postmeter.{table}")),
     );
     for table in tables {
-        let column = stage.value(&format!("select attname::text from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and attidentity = '' order by attnum desc limit 1")).await;
+        let column = format!(
+            "select attname::text from pg_attribute
+             where attrelid = '{table}'::regclass and attnum > 0 and attidentity = '' order by attnum desc limit 1"
+        );
+        let column = stage.value(&column).await;
         for sql in [
             format!("update {table} set {column} = {column}"),
             format!("delete from {table}"),
