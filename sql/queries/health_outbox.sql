@@ -6,4 +6,5 @@ select jsonb_build_object(
         select extract(epoch from clock_timestamp()) - min(('x' || translate(left(o.id::text, 13), '-', ''))::bit(48)::bigint) / 1000.0
         from generate_series(0, 1023) n(shard)
         cross join lateral (select o.id from postmeter.outbox o where o.shard = n.shard and not o.returned order by o.id limit 1) o),
-    'suspects', (select count(*) from postmeter.suspect))
+    'fold_deaths', (select count(*) from postmeter.worker w
+                    where w.folding is not null and w.reaped_at > clock_timestamp() - interval '10 minutes'))

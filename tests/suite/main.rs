@@ -13,6 +13,7 @@ mod hours;
 mod intake;
 mod integrate;
 mod moto;
+mod outage;
 mod people;
 mod replay;
 mod schema;

@@ -30,12 +30,11 @@ const TEMPLATE: &str = "postmeter_template";
 static COPYING: Mutex<()> = Mutex::const_new(());
 
 async fn admin() -> Client {
-    connect("postgres").await
+    connect(&cluster().url("postgres")).await
 }
 
-async fn connect(database: &str) -> Client {
-    let (client, connection) =
-        tokio_postgres::connect(&cluster().url(database), NoTls).await.expect("the test cluster answers");
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the test cluster answers");
     tokio::spawn(connection);
     client
 }
@@ -64,6 +63,7 @@ async fn template() {
 /// A database of one test's own.
 pub struct TestDatabase {
     name: String,
+    url: String,
     /// As the worker sees it.
     pub database: Database,
     /// A connection for the test's own statements.
@@ -82,9 +82,21 @@ impl TestDatabase {
             .batch_execute(&format!("create database {name} template {TEMPLATE}"))
             .await
             .expect("a copy of the template");
-        let database = Database::open(&Access::new(&cluster().url(&name))).expect("a URL");
-        let client = connect(&name).await;
-        Self { name, database, client }
+        let url = cluster().url(&name);
+        let database = Database::open(&Access::new(&url)).expect("a URL");
+        let client = connect(&url).await;
+        Self { name, url, database, client }
+    }
+
+    /// The database `postgres` of a cluster of the test's own, which it may stop and start as it likes.
+    pub async fn alone_on(own: &Cluster) -> Self {
+        let url = own.url("postgres");
+        let database = Database::open(&Access::new(&url)).expect("a URL");
+        let client = connect(&url).await;
+        client.batch_execute(outbox::migrate::ROLES).await.expect("roles");
+        outbox::migrate::apply(&database).await.expect("the migrations apply");
+        client.batch_execute("update postmeter.setting set purpose = 'test'").await.expect("a test database");
+        Self { name: "postgres".to_owned(), url, database, client }
     }
 
     /// An empty database without any schema.
@@ -96,13 +108,13 @@ impl TestDatabase {
 
     /// Another connection.
     pub async fn connect(&self) -> Client {
-        connect(&self.name).await
+        connect(&self.url).await
     }
 
     /// URL through the socket.
     #[must_use]
     pub fn url(&self) -> String {
-        cluster().url(&self.name)
+        self.url.clone()
     }
 
     /// URL through TCP on loopback, for clients of other languages.

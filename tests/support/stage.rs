@@ -94,7 +94,11 @@ impl Stage {
 
     /// A stage whose catalogue has a destination and nothing else.
     pub async fn bare() -> Self {
-        let db = TestDatabase::fresh().await;
+        Self::on(TestDatabase::fresh().await).await
+    }
+
+    /// [`Stage::bare`] on a database of the test's choice.
+    pub async fn on(db: TestDatabase) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let now = t("2024-09-18T10:00:00Z");
         let mut settings = Settings { clock: Clock::frozen_at(now), ..Settings::default() };

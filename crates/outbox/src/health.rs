@@ -160,8 +160,8 @@ answers! {
         entries: i64,
         /// Seconds since the oldest was recorded.
         oldest_seconds: Option<f64>,
-        /// Parts of the outbox that killed a worker and are being searched.
-        suspects: i64,
+        /// Workers that died while they folded, in the last ten minutes.
+        fold_deaths: i64,
     }
     /// What is due although its deadline has passed, by destination; one row each.
     Overdue from "health_overdue" {

@@ -4,25 +4,24 @@ use tests::{Dimension, Stage, q, t};
 
 use super::{billed, hour};
 
+/// Another product, and an org with two accounts.
+const MORE: &str = "
+    insert into postmeter.dimension (destination_id, product, metric, name)
+    select id, 'cache', 'cores', 'cores' from postmeter.destination;
+    insert into postmeter.subscription (org, product, account, destination_id, identity, valid_from)
+    select s.org, s.product, s.account, d.id,
+    jsonb_build_object('product_code', s.code, 'customer_aws_account_id', s.customer), '2024-01-01Z'
+    from postmeter.destination d, (values
+    ('acme', 'cache', null, 'prod-cache', '111122223333'),
+    ('initech', 'db', 'eu', 'prod-db', '777700000001'),
+    ('initech', 'db', 'us', 'prod-db', '777700000002')) s(org, product, account, code, customer)";
+
 #[tokio::test]
 async fn a5_orgs_accounts_products_metrics_and_months_never_merge() {
     let stage = Stage::new().await;
     stage.subscribe("globex", "444455556666").await;
     stage.dimension(Dimension { metric: "gb", name: "gb", ..Dimension::default() }).await;
-    // another product, and an org with two accounts
-    stage
-        .sql(
-            r#"insert into postmeter.dimension (destination_id, product, metric, name)
-               select id, 'cache', 'cores', 'cores' from postmeter.destination;
-               insert into postmeter.subscription (org, product, account, destination_id, identity, valid_from)
-               select s.org, s.product, s.account, d.id,
-                      jsonb_build_object('product_code', s.code, 'customer_aws_account_id', s.customer), '2024-01-01Z'
-               from postmeter.destination d, (values
-                   ('acme', 'cache', null, 'prod-cache', '111122223333'),
-                   ('initech', 'db', 'eu', 'prod-db', '777700000001'),
-                   ('initech', 'db', 'us', 'prod-db', '777700000002')) s(org, product, account, code, customer)"#,
-        )
-        .await;
+    stage.sql(MORE).await;
     stage.worker.reload().await.unwrap();
     stage.at("2024-09-18T10:30:00Z").await;
     for (n, (org, product, metric, account)) in [

@@ -9,9 +9,9 @@ async fn c5_late_usage_goes_to_the_newest_closed_hour_of_its_month_that_was_neve
     let stage = ten_is_sent().await;
     // eleven is sent too, twelve is closed and had nothing due
     stage.at("2024-09-18T12:02:00Z").await;
-    stage.use_cores("eleven", "1", "2024-09-18T11:30:00Z").await;
+    stage.use_cores("eleven", "0.5", "2024-09-18T11:30:00Z").await;
     stage.cut_at("2024-09-18T12:20:00Z").await;
-    stage.use_cores("twelve", "0", "2024-09-18T12:30:00Z").await;
+    stage.use_cores("twelve", "0.5", "2024-09-18T12:30:00Z").await;
     stage.cut_at("2024-09-18T13:10:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 1", "18T11 accepted 1", "18T12 nothing_due 0"]);
     stage.use_cores("late", "2", "2024-09-18T10:50:00Z").await;
@@ -122,18 +122,12 @@ async fn c5_an_hour_that_missed_its_time_carries_everything_to_one_that_has_not(
     stage.use_cores("missed", "2.5", "2024-09-18T10:10:00Z").await;
     stage.fold().await;
     // nobody cuts for a day
-    stage.at("2024-09-19T10:30:00Z").await;
-    stage.use_cores("today", "1.5", "2024-09-19T09:10:00Z").await;
     stage.cut_at("2024-09-19T10:40:00Z").await;
     stage.cut_at("2024-09-19T10:50:00Z").await;
-    assert_eq!(
-        stage.value("select sum(quantity)::text from postmeter.remittance where status = 'accepted'").await,
-        "4"
-    );
-    assert_eq!(
-        stage.value("select status from postmeter.remittance where hour = '2024-09-18T10:00Z'").await,
-        "nothing_due"
-    );
+    let remittances = stage.remittances().await;
+    assert_eq!(remittances.len(), 2, "{remittances:?}");
+    assert_eq!(remittances[0], "18T10 nothing_due 0");
+    assert!(remittances[1].ends_with(" accepted 3"), "{remittances:?}");
     assert_eq!(stage.value("select count(*)::text from postmeter.cut where deferred").await, "1");
     stage.close().await;
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use marketplaces::{Marketplace, Record};
 use outbox::cut::{Bytes, Sum};
 use outbox::fold::{Turns, fold, fold_with};
 use remittance::Reason;
-use tests::Stage;
+use serde_json::json;
+use tests::{Stage, aws_with_test_keys};
 
 use super::{allocated, ten_is_sent};
 
@@ -126,6 +128,62 @@ async fn c4_a_worker_that_dies_in_the_middle_of_a_cut_leaves_the_hour_open() {
     drop(dying);
     let stage = Arc::try_unwrap(stage).unwrap_or_else(|_| panic!("the stage is shared by nobody"));
     three_billed(stage, &["18T10 3"]).await;
+}
+
+/// The bytes that AWS's own code makes.
+fn freeze(aws: &dyn Marketplace, sum: &Sum) -> Result<Bytes, Reason> {
+    let record = Record {
+        identity: &sum.identity,
+        product: &sum.product,
+        dimension: &sum.dimension,
+        hour: sum.hour,
+        quantity: sum.quantity,
+        decimals: sum.decimals,
+        idempotency_key: sum.idempotency_key,
+    };
+    let frozen = aws.freeze(&record).map_err(|refusal| refusal.reason)?;
+    Ok(Bytes { body: frozen.body, batch_group: frozen.batch_group })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c4_two_cuts_of_one_meter_side_by_side_bill_half_and_half_as_one() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T12:02:00Z").await;
+    for hour in [10, 11] {
+        stage.use_cores(&hour.to_string(), "0.5", &format!("2024-09-18T{hour}:30:00Z")).await;
+    }
+    stage.fold().await;
+    stage.at("2024-09-18T12:10:00Z").await;
+    // the first cut has counted ten o'clock and stops before it commits
+    let (counted, is_counted) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let aws = aws_with_test_keys("aws", &json!({"region": "us-east-1", "endpoint": stage.aws.url()})).unwrap();
+    let destination = stage.db.client.query_one("select id from postmeter.destination", &[]).await.unwrap().get(0);
+    let database = stage.db.another();
+    let first = tokio::spawn(async move {
+        let paused = move |sum: &Sum| {
+            counted.send(()).expect("the test waits");
+            tokio::task::block_in_place(|| may_go_on.lock().expect("one holder").recv().expect("the test goes on"));
+            freeze(&*aws, sum)
+        };
+        outbox::cut::cut(&database, 10, &[destination], &paused).await
+    });
+    tokio::task::block_in_place(|| is_counted.recv().unwrap());
+    // an entry of ten o'clock keeps the second from that hour: it takes eleven o'clock
+    stage.use_cores("late", "1", "2024-09-18T10:40:00Z").await;
+    let worker = stage.another_worker().await;
+    let second = tokio::spawn(async move { worker.cut().await });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while stage.db.client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !second.is_finished() {}
+    go_on.send(()).unwrap();
+    assert_eq!((first.await.unwrap().unwrap().cut, second.await.unwrap().unwrap().cut), (1, 1));
+    stage.work().await;
+    assert_eq!(stage.accepted(), ["18T10 1"]);
+    assert_eq!(stage.remittances().await[1], "18T11 open", "it takes what was late");
+    stage.cut_at("2024-09-18T12:30:00Z").await;
+    assert_eq!(stage.accepted(), ["18T10 1", "18T11 1"]);
+    stage.close().await;
 }
 
 #[tokio::test]

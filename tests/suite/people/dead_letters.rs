@@ -143,7 +143,8 @@ async fn e9_write_off_closes_the_balance_and_is_not_billed_again() {
     assert_eq!(
         stage
             .column(
-                "select concat_ws(' ', accepted, written_off, difference) from postmeter.balance order by written_off, accepted"
+                "select concat_ws(' ', accepted, written_off, difference) from postmeter.balance
+                 order by written_off, accepted"
             )
             .await,
         ["0 0 0", "1 0 0", "2 4 0"],

@@ -170,11 +170,11 @@ async fn backlog(round: &mut Round<'_>) -> Result<(), Error> {
     } else {
         round.ok("outbox", found);
     }
-    if backlog.suspects > 0 {
+    if backlog.fold_deaths > 0 {
         round.warning(
             "outbox",
-            format!("{} parts killed a worker and are folded apart", backlog.suspects),
-            "the row that does it will be held as poison",
+            format!("{} workers died while they folded; folds are small for ten minutes", backlog.fold_deaths),
+            "a row that does it again will be held as poison; if it was none, look at the workers' logs",
         );
     }
     Ok(())
