@@ -96,7 +96,7 @@ async fn buffers_of_a_claim(stage: &Stage, floor: &str) -> i64 {
         .replace("$4", &format!("'{floor}'::timestamptz"));
     let sql = sql.replace("$5", "0::bigint").replace("$6", "25").replace("$7", "900000");
     let explain = format!(
-        "begin; set local jit = off; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+        "begin; set local jit = off; set local enable_sort = off; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
          explain (analyze, buffers, format json) {sql}; commit"
     );
     let messages = stage.db.client.simple_query(&explain).await.unwrap();

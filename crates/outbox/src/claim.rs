@@ -12,7 +12,7 @@ const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4,
 const SUSPECT: Query = query!("claim_suspect", [INT4, UUID]);
 
 /// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
-const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on; \
+const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off; \
                        set local enable_hashjoin = off; set local enable_mergejoin = off";
 
 /// A delivery in our hands, with its open attempt.
