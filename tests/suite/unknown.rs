@@ -271,7 +271,8 @@ async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
     while stage.value("select count(*)::text from postmeter.held").await == "0" {
         let dying = stage.another_worker().await;
         let most = 20_000_usize.checked_shr(4 * deaths).unwrap_or(0);
-        let folding = if most > 1 { outbox::workers::Folding::Many(most) } else { outbox::workers::Folding::One(poison) };
+        let folding =
+            if most > 1 { outbox::workers::Folding::Many(most) } else { outbox::workers::Folding::One(poison) };
         outbox::workers::set_folding(&stage.db.database, dying.id(), Some(folding)).await.unwrap();
         stage.end_lease_of(dying.id()).await;
         assert_eq!(stage.worker.reap().await.unwrap(), 1);
@@ -282,6 +283,10 @@ async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
     assert_eq!(stage.value("select usage_id || ' ' || reason from postmeter.held").await, format!("{poison} poison"));
     assert_eq!(stage.worker.fold().await.unwrap().taken, 1, "folds stay small for a while");
     stage.fold().await;
-    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "39", "the neighbours are through");
+    assert_eq!(
+        stage.value("select count(*)::text from postmeter.allocation").await,
+        "39",
+        "the neighbours are through"
+    );
     stage.close().await;
 }

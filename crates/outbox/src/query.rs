@@ -1,7 +1,7 @@
 //! Statements: one file of SQL each, named in its first line, with the types of its parameters.
 
-use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::Error;
 use crate::connect::Session;

@@ -25,8 +25,13 @@ use config::{Config, GlobalArgs};
 /// A service records usage in its own transaction; workers fold it into hours, cut each hour when it is over, call the
 /// marketplace with an idempotency key, and record every attempt.
 #[derive(Debug, Parser)]
-#[command(name = "postmeter", version, max_term_width = 100, after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects); 4 the database cannot be reached.")]
+#[command(
+    name = "postmeter",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
+    3 done, but something needs a person (doctor, catalog, import with rejects); 4 the database cannot be reached."
+)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
