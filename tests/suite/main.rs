@@ -10,6 +10,7 @@ mod docs;
 mod embedded;
 mod fleet;
 mod hours;
+mod imports;
 mod intake;
 mod integrate;
 mod moto;
