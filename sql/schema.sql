@@ -198,6 +198,7 @@ COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server
 CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '100ms'
     AS $$
 declare
     parent text;
@@ -225,7 +226,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made.';
+COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
 CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -680,7 +681,8 @@ declare
     fault     text;
 begin
     select * into settings from postmeter.setting;
-    now := postmeter.clock();
+    -- what postmeter.clock() says, without asking for the row at hand again
+    now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at,
                 a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)),
@@ -698,15 +700,18 @@ begin
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
     end if;
-    -- sorted, so that two batches with the same identities wait for each other instead of deadlocking
+    -- sorted, so that two batches with the same identities wait for each other instead of deadlocking; of an identity
+    -- that stands twice in this one, the first stays
     insert into postmeter.usage_identity (identity, content, usage_id)
-    select distinct on (1) postmeter.usage_identity_of(a.source, a.event_id),
+    select postmeter.usage_identity_of(a.source, a.event_id),
            postmeter.usage_content_of(a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects), a.id
     from arrived a where not a.returned
     order by 1, a.id
     on conflict do nothing;
     get diagnostics fresh = row_count;
     if fresh < recorded then
+        -- whoever recorded must look up which ids stand; otherwise they are the rows' own
+        perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
         select a.source, a.event_id into bad
         from arrived a join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(a.source, a.event_id)
@@ -765,9 +770,12 @@ begin
                                   request_id, traceparent, attributes)
     values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
             record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
-            record_usage.request_id, record_usage.traceparent, coalesce(record_usage.attributes, '{}'));
-    select i.usage_id into strict recorded from postmeter.usage_identity i
-    where i.identity = postmeter.usage_identity_of(record_usage.source, record_usage.event_id);
+            record_usage.request_id, record_usage.traceparent, coalesce(record_usage.attributes, '{}'))
+    returning id into recorded;
+    if current_setting('postmeter.repeated', true) = 'on' then
+        select i.usage_id into strict recorded from postmeter.usage_identity i
+        where i.identity = postmeter.usage_identity_of(record_usage.source, record_usage.event_id);
+    end if;
     return recorded;
 end
 $$;
@@ -787,16 +795,21 @@ begin
         raise exception 'usages must be a JSON array of objects' using errcode = 'PM001', column = 'usages', constraint = 'usages_array';
     end if;
     begin
-        with recorded as (
-            insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                          request_id, traceparent, attributes)
-            select u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
-                   u.request_id, u.traceparent, coalesce(u.attributes, '{}')
-            from jsonb_to_recordset(usages) as u(source text, event_id text, org text, product text, metric text,
-                quantity numeric, used_at timestamptz, account text, corrects text, request_id text, traceparent text, attributes jsonb)
-            returning id
-        )
-        select array_agg(r.id) into ids from recorded r;
+        ids := array(select postmeter.new_id() from generate_series(1, jsonb_array_length(usages)));
+        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                      request_id, traceparent, attributes)
+        select ids[u.ordinality], u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+               u.request_id, u.traceparent, coalesce(u.attributes, '{}')
+        from rows from (jsonb_to_recordset(usages) as (source text, event_id text, org text, product text, metric text,
+                quantity numeric, used_at timestamptz, account text, corrects text, request_id text, traceparent text, attributes jsonb))
+             with ordinality u(source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                               request_id, traceparent, attributes, ordinality);
+        if current_setting('postmeter.repeated', true) is distinct from 'on' then
+            return query
+            select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
+            from unnest(ids) with ordinality k(id, ordinality);
+            return;
+        end if;
         return query
         select n.ordinality::integer,
                case when k.id is not null and row_number() over (partition by i.identity order by n.ordinality) = 1
@@ -1209,7 +1222,7 @@ $$;
 COMMENT ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) IS 'What must be equal for a repeated identity to be the same usage: quantity by value, time as an instant; labels do not count.';
 
 CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
     select case
         when source = '' or octet_length(source) > 255 then 'source_length'

@@ -294,7 +294,7 @@ create trigger deadlines_follow after insert or update on postmeter.subscription
     for each row when (new.buyer is not null) execute function postmeter.deadlines_follow();
 
 create function postmeter.create_partitions(months_ahead integer) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 as $$
 declare
     parent text;
@@ -321,7 +321,7 @@ begin
     return made;
 end
 $$;
-comment on function postmeter.create_partitions(integer) is 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made.';
+comment on function postmeter.create_partitions(integer) is 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 select postmeter.create_partitions(1);
 
 create function postmeter.open_late(meter_id bigint, hour timestamptz, identity jsonb, product text) returns bigint

@@ -2,7 +2,9 @@
 -- $1 destination, $2 worker, $3 at most so many, $4 and $5 scan floor (deadline, delivery), $6 records and $7 bytes a call
 -- may have. One statement, never waits. Deliveries that were in the hands of a dying worker are left to claim_suspect, those
 -- with unread late evidence to review. Relies on due_by_deadline and delivery_pkey.
-with picked as materialized (
+with clock as materialized (
+    select postmeter.clock() as now
+), picked as materialized (
     select q.ctid as due_row, d.ctid as delivery_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
@@ -26,20 +28,20 @@ with picked as materialized (
     select g.batch_group, g.batch_limit, g.by_records, g.by_bytes, postmeter.new_id() as call_id
     from grouped g group by 1, 2, 3, 4
 ), intents as (
-    insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
-    select g.delivery_id, $1, c.call_id, $2, g.attempts + 1
+    insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number, claimed_at)
+    select g.delivery_id, $1, c.call_id, $2, g.attempts + 1, (select c.now from clock c)
     from grouped g
     join calls c on (c.batch_group, c.batch_limit, c.by_records, c.by_bytes) = (g.batch_group, g.batch_limit, g.by_records, g.by_bytes)
     returning id, delivery_id, call_id
 ), held as (
     update postmeter.delivery d
-    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select postmeter.clock())
+    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
     from intents i
     join grouped g on g.delivery_id = i.delivery_id
     where d.ctid = g.delivery_row
     returning d.id, d.attempt_id, i.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline
 )
 select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
-       h.deadline < postmeter.clock() as is_late
+       h.deadline < (select c.now from clock c) as is_late
 from held h
 order by h.call_id, h.deadline, h.id

@@ -120,9 +120,7 @@ fn answer(body: &[u8], number: u64, again: bool, output: &mut Vec<u8>) {
     let text = if again {
         format!(r#"{{"Results":[],"UnprocessedRecords":[{record}]}}"#)
     } else {
-        format!(
-            r#"{{"Results":[{{"UsageRecord":{record},"MeteringRecordId":"m-{number}","Status":"Success"}}],"UnprocessedRecords":[]}}"#
-        )
+        format!(r#"{{"Results":[{{"UsageRecord":{record},"MeteringRecordId":"m-{number}","Status":"Success"}}]}}"#)
     };
     output.clear();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: ";

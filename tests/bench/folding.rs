@@ -40,7 +40,8 @@ pub async fn fold(ground: &Ground, name: &str, entries: usize, meters: usize, ho
     part.end().await;
     drop(snapshot);
     let words: Vec<f64> = line.split_whitespace().map(|word| word.parse().expect("a number")).collect();
-    let allocated: i64 = client.query_one("select count(*) from postmeter.allocation", &[]).await.expect("a count").get(0);
+    let allocated: i64 =
+        client.query_one("select count(*) from postmeter.allocation", &[]).await.expect("a count").get(0);
     assert_eq!(usize::try_from(allocated).expect("many"), entries, "everything was folded");
     Folded { rate: words[0], peak_mib: words[1] }
 }

@@ -1,11 +1,13 @@
-// graphile-worker at its fastest for this work: local queue of 500, 64 jobs at a time, completions in batches.
-// node graphile.mjs DATABASE_URL PORT JOBS; prints "rate <jobs a second>", from the first POST to an empty queue.
+// graphile-worker with a local queue of 500 and 64 jobs at a time: node graphile.mjs DATABASE_URL PORT JOBS BATCH_DELAY.
+// BATCH_DELAY is completeJobBatchDelay: -1, its default, completes every job by itself; 0 completes those that ended
+// together in one statement. Prints "ready" when the jobs are written, then "rate <jobs a second>", counted from the
+// first POST to an empty queue.
 
 import http from "node:http";
 import { Logger, makeWorkerUtils, run } from "graphile-worker";
 import pg from "pg";
 
-const [url, port, jobs] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
+const [url, port, jobs, batchDelay] = [process.argv[2], ...process.argv.slice(3).map(Number)];
 const CONCURRENCY = 64;
 const logger = new Logger(() => (level, message) => {
   if (level === "error" || level === "warning") console.error(message);
@@ -56,12 +58,14 @@ await pool.query(`create table attempts (
   verdict text not null, receipt text, made_at timestamptz not null default clock_timestamp())`);
 await pool.query(
   `select graphile_worker.add_job('report', json_build_object('account', lpad(n::text, 12, '0'), 'body', format(
-     '{"ProductCode":"prod9","UsageRecords":[{"Timestamp":1726696800,"CustomerAWSAccountId":"%s","Dimension":"cores","Quantity":7}]}',
+     '{"ProductCode":"prod9","UsageRecords":[{"Timestamp":1726696800,"CustomerAWSAccountId":"%s",'
+     '"Dimension":"cores","Quantity":7}]}',
      lpad(n::text, 12, '0')))) from generate_series(1, $1::integer) n`,
   [jobs],
 );
 await pool.query("vacuum analyze graphile_worker._private_jobs");
 await pool.query("checkpoint");
+console.log("ready");
 const runner = await run({
   pgPool: pool,
   logger,
@@ -69,7 +73,7 @@ const runner = await run({
   concurrency: CONCURRENCY,
   pollInterval: 1000,
   taskList: { report },
-  preset: { worker: { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+  preset: { worker: { localQueue: { size: 500 }, completeJobBatchDelay: batchDelay, failJobBatchDelay: batchDelay } },
 });
 await finished;
 for (;;) {

@@ -4,6 +4,8 @@ use outbox::{Access, Database};
 use postmeter::embedded::{Cluster, Listen, Options};
 use tokio_postgres::{Client, NoTls};
 
+use crate::process::Fields;
+
 /// A cluster. Dropping it removes it.
 pub struct Ground {
     cluster: Cluster,
@@ -28,7 +30,10 @@ impl Ground {
             ]);
         }
         settings.extend(further.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut settings: Vec<_> = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let tried = std::env::var("POSTMETER_BENCH_SETTINGS").unwrap_or_default();
+        let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        settings.extend(tried.split(',').filter_map(pair));
         let options = Options { durable, settings, listen: Listen::FreePort };
         let cluster = tokio::task::block_in_place(|| Cluster::start(options)).expect("a Postgres to measure");
         Self { cluster }
@@ -50,6 +55,19 @@ impl Ground {
         let client = connect(&url).await;
         client.batch_execute("update postmeter.setting set purpose = 'test'").await.expect("a test database");
         url
+    }
+
+    /// CPU seconds of the server and all its processes so far, those that have ended included.
+    pub fn cpu_seconds(&self) -> f64 {
+        let server = self.cluster.pid().expect("it runs").to_string();
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let all = entries.filter_map(|entry| Fields::of(&entry.file_name().to_string_lossy()));
+        all.map(|fields| match (fields.process == server, fields.parent == server) {
+            (true, _) => fields.own + fields.ended_children,
+            (_, true) => fields.own,
+            _ => 0.0,
+        })
+        .sum()
     }
 
     /// The server's log so far.
@@ -82,6 +100,9 @@ pub fn open(url: &str) -> Database {
 /// Holds a snapshot open until it is dropped: the usual death of Postgres queues.
 pub async fn hold_snapshot(url: &str) -> Client {
     let client = connect(url).await;
-    client.batch_execute("begin isolation level repeatable read; select count(*) from pg_class").await.expect("a snapshot");
+    client
+        .batch_execute("begin isolation level repeatable read; select count(*) from pg_class")
+        .await
+        .expect("a snapshot");
     client
 }

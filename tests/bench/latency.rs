@@ -14,8 +14,6 @@ use crate::{answerer, seed};
 
 const ROWS: usize = 300;
 const IDLE_SECONDS: usize = 30;
-/// The loops of a worker with one destination: fold, cut, maintain, destination, heartbeat.
-const LOOPS: f64 = 5.0;
 
 pub async fn run(report: &mut Report) {
     on_the_wire(report).await;
@@ -87,14 +85,27 @@ async fn idle(report: &mut Report) {
     let queries = queries(&ground.log()[log..]);
     let transactions = self::transactions(&client).await - transactions;
     part.end().await;
-    let all: u32 = queries.values().sum();
+    report.note("latency", "idle worker, CPU", cpu / length * 100.0, "% of core", Target::Below(0.5));
+    let mut loops: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, count) in &queries {
         println!("  idle: {name} {:.2}/s", f64::from(*count) / length);
+        *loops.entry(loop_of(name)).or_default() += f64::from(*count) / length;
     }
-    report.note("latency", "idle worker, CPU", cpu / length * 100.0, "% of core", Target::Below(0.5));
-    let per_loop = f64::from(all) / length / LOOPS;
-    report.note("latency", "idle worker, queries a second and loop", per_loop, "1/s", Target::Below(1.0));
+    for (name, rate) in loops {
+        report.note("latency", format!("idle worker, queries of the {name} loop"), rate, "1/s", Target::Below(1.0));
+    }
     report.note("latency", "idle worker, transactions a second in all", transactions / length, "1/s", Target::None);
+}
+
+/// Which loop of a worker asks a query.
+fn loop_of(query: &str) -> &'static str {
+    match query.split('_').next() {
+        Some("fold") => "fold",
+        Some("cut") => "cut",
+        Some("claim" | "suspects" | "quota") => "destination",
+        Some("heartbeat") => "heartbeat",
+        _ => "maintain",
+    }
 }
 
 /// How often each query of ours stands in the log; its first line is its name.
@@ -109,7 +120,8 @@ fn queries(log: &str) -> BTreeMap<String, u32> {
 }
 
 async fn transactions(client: &tokio_postgres::Client) -> f64 {
-    let sql = "select (xact_commit + xact_rollback)::double precision from pg_stat_database where datname = current_database()";
+    let sql = "select (xact_commit + xact_rollback)::double precision from pg_stat_database
+               where datname = current_database()";
     client.query_one(sql, &[]).await.expect("statistics").get(0)
 }
 

@@ -40,12 +40,30 @@ impl Part {
     }
 }
 
+/// What `/proc` says about a process; times in CPU seconds.
+pub struct Fields {
+    pub process: String,
+    pub parent: String,
+    pub own: f64,
+    pub ended_children: f64,
+}
+
+impl Fields {
+    /// `None` if there is no such process (any more).
+    pub fn of(process: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // after the name, which may contain spaces: state, parent, …, utime, stime, cutime, cstime from the 12th on
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let seconds = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).map_or(0.0, |t| t / 100.0);
+        let parent = (*fields.get(1)?).to_owned();
+        let (own, ended_children) = (seconds(11) + seconds(12), seconds(13) + seconds(14));
+        Some(Self { process: process.to_owned(), parent, own, ended_children })
+    }
+}
+
 /// CPU seconds that a process has used; `self` for this one.
 pub fn cpu_seconds(process: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("/proc");
-    // after the name, which may contain spaces; utime and stime are the 12th and 13th fields from there
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
+    Fields::of(process).expect("it runs").own
 }
 
 /// Peak resident memory of this process, in MiB.

@@ -21,10 +21,10 @@ const PLAIN: &str = "
         quantity numeric not null, used_at timestamptz not null, account text, corrects text, request_id text,
         traceparent text, attributes jsonb not null, unique (source, event_id));
     create table plain_batch (like plain including all)";
-const INSERT: &str = "insert into plain (source, event_id, org, product, metric, quantity, used_at, request_id, attributes)
+const INSERT: &str =
+    "insert into plain (source, event_id, org, product, metric, quantity, used_at, request_id, attributes)
     values ($1, $2, $3, $4, $5, $6, now(), $7, $8)";
-const RECORD: &str =
-    "select postmeter.record_usage($1, $2, $3, $4, $5, $6, now(), request_id => $7, attributes => $8)";
+const RECORD: &str = "select postmeter.record_usage($1, $2, $3, $4, $5, $6, now(), request_id => $7, attributes => $8)";
 
 pub async fn run(report: &mut Report) {
     for durable in [true, false] {
@@ -48,7 +48,13 @@ async fn one_by_one(report: &mut Report, url: &str, how: &str) {
     }
     report.note("recording", format!("bare INSERT, {CLIENTS} clients, {how}"), rates[0], "rows/s", Target::None);
     report.note("recording", format!("record_usage, {CLIENTS} clients, {how}"), rates[1], "rows/s", Target::None);
-    report.note("recording", format!("ratio, one row a transaction, {how}"), rates[1] / rates[0], "", Target::AtLeast(0.5));
+    report.note(
+        "recording",
+        format!("ratio, one row a transaction, {how}"),
+        rates[1] / rates[0],
+        "",
+        Target::AtLeast(0.5),
+    );
 }
 
 async fn singles(url: &str, sql: &'static str, round: usize, length: Duration) -> f64 {
@@ -88,7 +94,9 @@ async fn in_batches(report: &mut Report, url: &str, how: &str) {
     let mut seconds = [0.0; 3];
     for round in 0..ROUNDS {
         let rows = |way: &str| -> Vec<Vec<Value>> {
-            (0..batches).map(|batch| (0..BATCH).map(|n| usage(&format!("{way}-{round}-{batch}-{n}"), n)).collect()).collect()
+            (0..batches)
+                .map(|batch| (0..BATCH).map(|n| usage(&format!("{way}-{round}-{batch}-{n}"), n)).collect())
+                .collect()
         };
         seconds[0] += copies(&client, "plain_batch", &rows("plain")).await;
         seconds[1] += calls(&client, &rows("batch")).await;
@@ -98,7 +106,13 @@ async fn in_batches(report: &mut Report, url: &str, how: &str) {
     report.note("recording", format!("COPY of {BATCH} into a plain table, {how}"), rates[0], "rows/s", Target::None);
     report.note("recording", format!("record_usage_batch of {BATCH}, {how}"), rates[1], "rows/s", Target::None);
     report.note("recording", format!("COPY of {BATCH} into the outbox, {how}"), rates[2], "rows/s", Target::None);
-    report.note("recording", format!("ratio, record_usage_batch, {how}"), rates[1] / rates[0], "", Target::AtLeast(0.4));
+    report.note(
+        "recording",
+        format!("ratio, record_usage_batch, {how}"),
+        rates[1] / rates[0],
+        "",
+        Target::AtLeast(0.4),
+    );
     report.note("recording", format!("ratio, COPY into the outbox, {how}"), rates[2] / rates[0], "", Target::None);
 }
 

@@ -31,7 +31,14 @@ pub struct Report {
 
 impl Report {
     /// Notes a figure, and says it at once: a run is long.
-    pub fn note(&mut self, bench: &'static str, what: impl Into<String>, figure: f64, unit: &'static str, target: Target) {
+    pub fn note(
+        &mut self,
+        bench: &'static str,
+        what: impl Into<String>,
+        figure: f64,
+        unit: &'static str,
+        target: Target,
+    ) {
         let line = Line { bench, what: what.into(), figure, unit, target };
         println!("{}", line.text());
         self.lines.push(line);

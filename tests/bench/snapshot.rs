@@ -6,8 +6,8 @@ use crate::folding::fold;
 use crate::ground::Ground;
 use crate::report::{Report, Target, scaled};
 
-const CALLS: usize = 40_000;
-const ENTRIES: usize = 400_000;
+const CALLS: usize = 80_000;
+const ENTRIES: usize = 500_000;
 const METERS: usize = 10_000;
 
 pub async fn run(report: &mut Report) {

@@ -18,7 +18,8 @@ struct Running {
 
 impl Running {
     async fn start(stage: &Stage) -> Self {
-        let options = Options { lease: Duration::from_secs(2), ..quick() };
+        // long enough that a busy machine does not make the living look dead
+        let options = Options { lease: Duration::from_secs(60), ..quick() };
         let worker = Worker::start(stage.db.another(), options).await.unwrap();
         let stop = CancellationToken::new();
         let done = tokio::spawn({

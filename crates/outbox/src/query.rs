@@ -39,8 +39,14 @@ impl<'a> Tx<'a> {
         let prepares = session.prepares;
         let inner = session.client.transaction().await?;
         // What a worker writes must survive a crash of the server, whatever the database's default is. Compiling a
-        // statement takes longer than any of ours runs (0.4 s for a claim of 25 on a queue without statistics).
-        inner.batch_execute(&format!("set local synchronous_commit = on; set local jit = off; {settings}")).await?;
+        // statement takes longer than any of ours runs (0.4 s for a claim of 25 on a queue without statistics). A worker
+        // that freezes in a transaction must not keep its locks from those who take over from it.
+        inner
+            .batch_execute(&format!(
+                "set local synchronous_commit = on; set local jit = off; set local lock_timeout = '5s'; \
+                 set local idle_in_transaction_session_timeout = '15s'; {settings}"
+            ))
+            .await?;
         Ok(Self { inner, prepares })
     }
 

@@ -134,8 +134,8 @@ impl Worker {
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
-                    outbox::maintain::create_partitions(&self.database, 2).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
+                    outbox::maintain::create_partitions(&self.database, 2).await?;
                 }
                 Ok::<(), outbox::Error>(())
             };
