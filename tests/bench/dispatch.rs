@@ -54,7 +54,7 @@ pub fn mean(rates: &[f64]) -> f64 {
 }
 
 /// Makes so many calls with a whole worker, of as many remittances; from the first call until so many outcomes are in
-/// the ledger. Where calls are made again, these count too: what waits for its second call at the end is not waited for.
+/// the ledger. Where calls are made again, these count too; what waits for its second call at the end is left.
 pub async fn dispatch(ground: &Ground, name: &str, calls: usize, unprocessed_every: u64, hold: bool) -> f64 {
     let answerer = Answerer::start(unprocessed_every).await;
     let url = ground.database(name).await;

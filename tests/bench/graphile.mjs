@@ -1,4 +1,4 @@
-// graphile-worker with a local queue of 500 and 64 jobs at a time: node graphile.mjs DATABASE_URL PORT JOBS BATCH_DELAY.
+// graphile-worker, local queue of 500, 64 jobs at a time: node graphile.mjs DATABASE_URL PORT JOBS BATCH_DELAY.
 // BATCH_DELAY is completeJobBatchDelay: -1, its default, completes every job by itself; 0 completes those that ended
 // together in one statement. Prints "ready" when the jobs are written, then "rate <jobs a second>", counted from the
 // first POST to an empty queue.
