@@ -439,8 +439,8 @@ CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    -- a notification in every commit costs most of the commit rate: only when someone sleeps
-    if exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
+    -- a notification in every commit costs most of the commit rate: only when something came, and someone sleeps
+    if exists (select from arrived) and exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
         perform pg_notify('postmeter_due', '');
     end if;
     return null;
@@ -3001,7 +3001,7 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
-CREATE TRIGGER wake AFTER INSERT ON postmeter.due FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES postmeter.subscription(id) ON DELETE CASCADE;

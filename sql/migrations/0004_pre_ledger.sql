@@ -385,14 +385,15 @@ create function postmeter.due_arrived() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- a notification in every commit costs most of the commit rate: only when someone sleeps
-    if exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
+    -- a notification in every commit costs most of the commit rate: only when something came, and someone sleeps
+    if exists (select from arrived) and exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
         perform pg_notify('postmeter_due', '');
     end if;
     return null;
 end
 $$;
 comment on function postmeter.due_arrived() is 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
-create trigger wake after insert on postmeter.due for each statement execute function postmeter.due_arrived();
+create trigger wake after insert on postmeter.due
+    referencing new table as arrived for each statement execute function postmeter.due_arrived();
 
 insert into postmeter.migration (version, name) values (4, '0004_pre_ledger');

@@ -17,29 +17,28 @@ with clock as materialized (
 ), gone as (
     -- by its place: a row that we have locked stays where it is
     delete from postmeter.due q using picked p where q.ctid = p.due_row
-), grouped as (
+), numbered as materialized (
     -- a call takes one batch group; its records, and its bytes by where each begins, stay below the limits
-    select p.delivery_id, p.delivery_row, p.attempts, p.batch_group, p.batch_limit,
+    select p.*, postmeter.new_id() as attempt_id, postmeter.new_id() as call_id,
            (row_number() over w - 1) / least(p.batch_limit, $6) as by_records,
            (sum(octet_length(p.body) + 1) over w - octet_length(p.body) - 1) / greatest($7 - 66000, 1) as by_bytes
     from picked p
     window w as (partition by p.batch_group, p.batch_limit order by p.deadline, p.delivery_id)
-), calls as materialized (
-    select g.batch_group, g.batch_limit, g.by_records, g.by_bytes, postmeter.new_id() as call_id
-    from grouped g group by 1, 2, 3, 4
+), grouped as materialized (
+    -- a call bears the id that its first record drew: a join with the calls would compare each with each
+    select n.delivery_id, n.delivery_row, n.attempts, n.attempt_id,
+           first_value(n.call_id) over (partition by n.batch_group, n.batch_limit, n.by_records, n.by_bytes) as call_id
+    from numbered n
 ), intents as (
-    insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number, claimed_at)
-    select g.delivery_id, $1, c.call_id, $2, g.attempts + 1, (select c.now from clock c)
+    insert into postmeter.attempt (id, delivery_id, destination_id, call_id, worker_id, number, claimed_at)
+    select g.attempt_id, g.delivery_id, $1, g.call_id, $2, g.attempts + 1, (select c.now from clock c)
     from grouped g
-    join calls c on (c.batch_group, c.batch_limit, c.by_records, c.by_bytes) = (g.batch_group, g.batch_limit, g.by_records, g.by_bytes)
-    returning id, delivery_id, call_id
 ), held as (
     update postmeter.delivery d
-    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
-    from intents i
-    join grouped g on g.delivery_id = i.delivery_id
+    set status = 'in_flight', attempt_id = g.attempt_id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
+    from grouped g
     where d.ctid = g.delivery_row
-    returning d.id, d.attempt_id, i.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline
+    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline
 )
 select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
        h.deadline < (select c.now from clock c) as is_late

@@ -104,6 +104,7 @@ fn loop_of(query: &str) -> &'static str {
         Some("cut") => "cut",
         Some("claim" | "suspects" | "quota") => "destination",
         Some("heartbeat") => "heartbeat",
+        Some("promote") => "promote",
         _ => "maintain",
     }
 }

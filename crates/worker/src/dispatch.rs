@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use marketplaces::{Marketplace, Parcel};
+use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome};
@@ -24,20 +25,49 @@ const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
 /// Where a destination's loop stands.
 pub struct Dispatch {
+    /// A permit per call on the wire.
     permits: Arc<Semaphore>,
+    /// A permit per call in hand, from its claim to its end.
+    room: Arc<Semaphore>,
+    /// So many calls may be in hand before their turn on the wire.
+    ahead: usize,
     floor: Floor,
     floor_since: Instant,
     calls: TaskTracker,
 }
 
 impl Dispatch {
-    pub fn new(in_flight_max: usize) -> Self {
+    /// Of a destination without a quota as many calls again are claimed ahead, so that the wire does not stand still
+    /// while the next claim is made; with a quota the wire waits for its slots anyhow.
+    pub fn new(destination: &Destination) -> Self {
+        let in_flight_max = destination.in_flight_max;
+        let ahead = if destination.is_limited { 0 } else { in_flight_max };
         Self {
             permits: Arc::new(Semaphore::new(in_flight_max)),
+            room: Arc::new(Semaphore::new(in_flight_max + ahead)),
+            ahead,
             floor: Floor::START,
             floor_since: Instant::now(),
             calls: TaskTracker::new(),
         }
+    }
+
+    /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; for
+    /// one where a single call shall probe.
+    async fn room(&self, passage: Passage) -> Vec<OwnedSemaphorePermit> {
+        let least = if passage == Passage::Free { self.ahead.max(1) } else { 1 };
+        let mut room = Vec::new();
+        while room.len() < least
+            && let Ok(one) = Arc::clone(&self.room).acquire_owned().await
+        {
+            room.push(one);
+        }
+        while passage == Passage::Free
+            && let Ok(one) = Arc::clone(&self.room).try_acquire_owned()
+        {
+            room.push(one);
+        }
+        room
     }
 
     /// Waits until every call has ended.
@@ -69,20 +99,14 @@ impl Worker {
         {
             return Ok(0);
         }
-        let Ok(permit) = Arc::clone(&state.permits).acquire_owned().await else { return Ok(0) };
-        let mut permits = vec![permit];
-        while passage == Passage::Free
-            && let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned()
-        {
-            permits.push(permit);
-        }
+        let mut room = state.room(passage).await;
         if stop.is_cancelled() {
             return Ok(0);
         }
         if state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.floor_since) = (Floor::START, Instant::now());
         }
-        let most = i64::try_from(permits.len()).unwrap_or(1) * i64::from(destination.records_max);
+        let most = i64::try_from(room.len()).unwrap_or(1) * i64::from(destination.records_max);
         let claims =
             outbox::claim::claim(&self.database, destination.id, self.id, most, destination.limits(), &mut state.floor)
                 .await?;
@@ -96,13 +120,14 @@ impl Worker {
         let calls = by_call(claims);
         let slots = self.slots(served, calls.len()).await;
         for (index, call) in calls.into_iter().enumerate() {
-            // a claim can give more calls than permits (small groups): the rest waits for its turn in its own task
-            let permit = permits.pop();
+            // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
+            let room = room.pop();
             let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
-            let (worker, served, answers, all_permits, stop) =
+            let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, permit, &all_permits, start_at, &stop, &answers).await;
+                worker.call(&served, call, &permits, start_at, &stop, &answers).await;
+                drop(room);
             });
         }
         Ok(count)
@@ -127,29 +152,27 @@ impl Worker {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the life of one call in one place")]
     async fn call(
         &self,
         served: &Served,
         claims: Vec<Claim>,
-        permit: Option<OwnedSemaphorePermit>,
-        permits: &Arc<Semaphore>,
+        permits: &Semaphore,
         start_at: Option<Instant>,
         stop: &CancellationToken,
         answers: &Answers,
     ) {
         let shared = self.alone.read().await;
-        let permit = match permit {
-            Some(permit) => Some(permit),
-            None => Arc::clone(permits).acquire_owned().await.ok(),
-        };
+        let permit = permits.acquire().await;
         if let Some(start_at) = start_at {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
                 () = stop.cancelled() => {}
             }
         }
-        let settlements = if stop.is_cancelled() { hand_back(claims) } else { self.submit(served, claims).await };
+        // while it waited for its turn, the calls before it may have found the destination broken
+        let is_broken = matches!(served.breaker.passage(Instant::now()), Passage::Closed(_));
+        let settlements =
+            if stop.is_cancelled() || is_broken { hand_back(claims) } else { self.submit(served, claims).await };
         drop(permit);
         drop(shared);
         // the receiver lives until every call has ended

@@ -53,7 +53,7 @@ impl Default for Options {
         Self {
             name: "worker".to_owned(),
             lease: Duration::from_secs(20),
-            poll: Duration::from_millis(1100),
+            poll: Duration::from_millis(1200),
             fold_max: 20_000,
             cut_max: 500,
             stop_within: Duration::from_secs(25),

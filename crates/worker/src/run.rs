@@ -12,6 +12,9 @@ use crate::dispatch::Dispatch;
 use crate::settler::Answers;
 use crate::{Worker, WorkerError};
 
+/// What is not urgent happens once in so many polls.
+const SELDOM: u32 = 6;
+
 impl Worker {
     /// Renews the lease once.
     ///
@@ -46,6 +49,7 @@ impl Worker {
         let loops = [
             tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
             tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers)),
@@ -116,21 +120,28 @@ impl Worker {
         }
     }
 
+    async fn promote_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        loop {
+            let wait = match self.promote().await {
+                Ok(_) => backoff.idle(),
+                Err(error) => backoff.failed("promote", &error),
+            };
+            if !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
     async fn maintain_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.options.poll);
-        let (mut seldom, mut rarely) = (Instant::now(), Instant::now());
+        let mut rarely = Instant::now();
         loop {
             let round = async {
-                if outbox::maintain::promote(&self.database, 10_000).await? > 0 {
-                    self.wake.notify_waiters();
-                }
-                if seldom.elapsed() > self.options.poll * 4 {
-                    seldom = Instant::now();
-                    self.reap().await?;
-                    outbox::maintain::review(&self.database, 1000).await?;
-                    outbox::maintain::carry(&self.database, 1000).await?;
-                    self.reload().await?;
-                }
+                self.reap().await?;
+                outbox::maintain::review(&self.database, 1000).await?;
+                outbox::maintain::carry(&self.database, 1000).await?;
+                self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
@@ -140,7 +151,7 @@ impl Worker {
                 Ok::<(), outbox::Error>(())
             };
             let wait = match round.await {
-                Ok(()) => backoff.idle(),
+                Ok(()) => backoff.idle() * SELDOM,
                 Err(error) => backoff.failed("maintain", &error),
             };
             if !pause(wait, &stop).await {
@@ -186,10 +197,9 @@ impl Worker {
     }
 
     async fn destination_loop(self: Arc<Self>, id: i32, stop: CancellationToken, answers: Answers) {
-        let Some(in_flight_max) = self.directory.all().get(&id).map(|served| served.destination.in_flight_max) else {
+        let Some(mut state) = self.directory.all().get(&id).map(|served| Dispatch::new(&served.destination)) else {
             return;
         };
-        let mut state = Dispatch::new(in_flight_max);
         let mut backoff = Backoff::new(self.options.poll);
         let mut suspects_at = Instant::now();
         while !stop.is_cancelled() {
@@ -197,7 +207,7 @@ impl Worker {
             let woken = self.wake.notified();
             let sent = async {
                 let claimed = self.dispatch(&served, &mut state, &answers, &stop).await?;
-                if claimed == 0 || suspects_at.elapsed() > self.options.poll * 10 {
+                if suspects_at.elapsed() > self.options.poll * SELDOM {
                     suspects_at = Instant::now();
                     if outbox::claim::suspects(&self.database).await?.contains(&id)
                         && self.dispatch_suspect(&served).await?

@@ -108,7 +108,7 @@ impl Worker {
         let mut claimed = 0;
         let stop = CancellationToken::new();
         for served in self.directory.all().values() {
-            let mut state = Dispatch::new(served.destination.in_flight_max);
+            let mut state = Dispatch::new(&served.destination);
             let (answers, receiver) = mpsc::channel(1024);
             claimed += self.dispatch(served, &mut state, &answers, &stop).await?;
             drop(answers);
@@ -123,14 +123,24 @@ impl Worker {
         Ok(claimed)
     }
 
+    /// Promotes what waited for its time; returns how many deliveries.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub(crate) async fn promote(&self) -> Result<u64, outbox::Error> {
+        let promoted = outbox::maintain::promote(&self.database, 10_000).await?;
+        if promoted > 0 {
+            self.wake.notify_waiters();
+        }
+        Ok(promoted)
+    }
+
     /// Promotes what waited for its time, considers late evidence, opens hours for what is carried.
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn maintain(&self) -> Result<(), outbox::Error> {
-        if outbox::maintain::promote(&self.database, 10_000).await? > 0 {
-            self.wake.notify_waiters();
-        }
+        self.promote().await?;
         while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
         outbox::maintain::carry(&self.database, 1000).await?;
         Ok(())
