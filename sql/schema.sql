@@ -323,7 +323,7 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
     CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
 )
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05');
+WITH (fillfactor='34', autovacuum_vacuum_scale_factor='0.05');
 
 COMMENT ON TABLE postmeter.delivery IS 'Something owed to a destination; of kind usage it is a remittance: one per key. Touched a few times in its life; nothing claims from it.';
 
@@ -1665,7 +1665,7 @@ CREATE TABLE postmeter.outcome (
     recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
     CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
-    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
+    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'not_entitled'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
     CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
     CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
 )
@@ -2335,7 +2335,7 @@ CREATE TABLE postmeter.outcome_default (
     recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
     CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
-    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
+    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'not_entitled'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
     CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
     CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
 );

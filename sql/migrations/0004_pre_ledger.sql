@@ -98,7 +98,8 @@ create table postmeter.delivery (
     constraint delivery_maybe check (maybe_billed = (maybe_since is not null)),
     constraint delivery_evidence check (not maybe_billed or status in ('due', 'in_flight', 'unknown', 'held')),
     constraint delivery_unknown check (status <> 'unknown' or maybe_billed)
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) with (fillfactor = 34, autovacuum_vacuum_scale_factor = 0.05); -- cut, claim and settle each leave a version: all three
+-- fit into the row's page (HOT) even while somebody's snapshot keeps the old ones, and no index is written again
 create index delivery_suspects on postmeter.delivery (id) where deaths > 0;
 comment on table postmeter.delivery is 'Something owed to a destination; of kind usage it is a remittance: one per key. Touched a few times in its life; nothing claims from it.';
 comment on column postmeter.delivery.id is 'Number of the delivery.';
@@ -281,7 +282,7 @@ create trigger append_only before update or delete or truncate on postmeter.atte
 
 create table postmeter.outcome (
     attempt_id     uuid    not null primary key,
-    outcome        text    not null check (outcome in ('accepted', 'duplicate', 'conflict', 'rejected', 'batch_refused', 'throttled',
+    outcome        text    not null check (outcome in ('accepted', 'duplicate', 'conflict', 'rejected', 'not_entitled', 'batch_refused', 'throttled',
                                'unavailable', 'unauthorised', 'unknown', 'unrecognised', 'too_old', 'not_sent', 'no_credentials',
                                'unmapped', 'dry_run', 'handed_back')),
     code           text    check (octet_length(code) <= 200),

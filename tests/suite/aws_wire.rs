@@ -111,7 +111,7 @@ async fn outcome(endpoint: &str) -> Outcome {
 }
 
 fn unrecognised(code: &str) -> Outcome {
-    Outcome::Unrecognised { code: code.to_owned() }
+    Outcome::Unrecognised { code: code.to_owned(), record_alone: false }
 }
 
 fn unknown(code: &str) -> Outcome {

@@ -118,7 +118,7 @@ async fn d1_moto_judges_framing_and_signature() {
     assert!(known.receipt.is_some(), "a receipt comes with it");
 
     let stranger = report(endpoint, [&id, &secret], customer("customer-2")).await;
-    assert_eq!(stranger.outcome, Outcome::Rejected { code: "CustomerNotSubscribed".to_owned() });
+    assert_eq!(stranger.outcome, Outcome::NotEntitled { code: "CustomerNotSubscribed".to_owned() });
     assert_eq!(stranger.receipt, None);
 
     // A wrong secret, a key nobody has, a user who may not: all three are refused in XML.

@@ -136,13 +136,13 @@ async fn d3_unprocessed_records_alone_are_sent_again() {
 }
 
 #[tokio::test]
-async fn d3_a_customer_who_is_not_subscribed_is_rejected_and_can_be_retried_by_a_person() {
+async fn d3_a_customer_who_is_not_subscribed_is_held_and_can_be_retried_by_a_person() {
     let stage = many(1).await;
     let mut settings = stage.aws.settings();
     settings.aws.subscriptions = Some(vec![]);
     stage.aws.set_settings(settings.clone());
     stage.cut_at("2024-09-18T11:10:00Z").await;
-    assert_eq!(stage.remittances().await, ["18T10 rejected 1"]);
+    assert_eq!(stage.remittances().await, ["18T10 held 1"]);
     assert_eq!(stage.value("select code from postmeter.attempt_ledger").await, "CustomerNotSubscribed");
     settings.aws.subscriptions = None;
     stage.aws.set_settings(settings);

@@ -164,7 +164,7 @@ fn without_head(error: &reqwest::Error) -> Outcome {
     });
     match () {
         () if error.is_timeout() => unknown("timeout"),
-        () if not_http => Outcome::Unrecognised { code: "not_http".to_owned() },
+        () if not_http => Outcome::Unrecognised { code: "not_http".to_owned(), record_alone: false },
         () => unknown("reset"),
     }
 }

@@ -81,9 +81,16 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
             Next { batch_limit: Some(standing.batch.div_ceil(2)), ..Next::again(maybe, false, None) }
         }
         // A refusal of this attempt says nothing about an earlier one that may have been taken.
-        Outcome::Rejected { .. } | Outcome::BatchRefused { .. } | Outcome::TooOld { .. } if maybe => {
+        Outcome::Rejected { .. }
+        | Outcome::NotEntitled { .. }
+        | Outcome::BatchRefused { .. }
+        | Outcome::TooOld { .. }
+            if maybe =>
+        {
             Next::end(Status::Unknown, true)
         }
+        // Another subscription, or the same one made active, may let the very same bytes pass: it waits for that.
+        Outcome::NotEntitled { .. } => Next::held(Reason::InvalidSubscription, false),
         Outcome::Rejected { .. } | Outcome::BatchRefused { .. } => Next::end(Status::Rejected, false),
         Outcome::TooOld { .. } => Next::end(Status::Expired, false),
         Outcome::Throttled { after } => {
@@ -93,6 +100,7 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
         Outcome::Unauthorised { .. } | Outcome::NotSent { .. } | Outcome::NoCredentials { .. } => {
             Next::again(maybe, false, Some(policy.retry.delay(1, standing.seed)))
         }
+        Outcome::Unrecognised { record_alone: true, .. } => Next::held(Reason::UnrecognisedAnswer, true),
         Outcome::Unavailable { .. } => send_again(standing, policy, now, false),
         Outcome::Unknown { .. } | Outcome::Unrecognised { .. } => send_again(standing, policy, now, true),
         Outcome::Unmapped { .. } => Next::held(Reason::UnmappedDimension, maybe),
@@ -215,6 +223,23 @@ mod tests {
         let standing = Standing { tries: 2, ..standing(true, 1) };
         let next = decide(&standing, &unknown, &policy(Some(3), None), NOW);
         assert_eq!((next.status, next.maybe_billed), (Status::Unknown, true));
+    }
+
+    #[test]
+    fn d4_a_status_nobody_knows_is_held_and_a_page_of_html_is_tried_again() {
+        let of = |record_alone| Outcome::Unrecognised { code: "Pending".into(), record_alone };
+        let (status, page) = (next(false, 25, &of(true)), next(false, 25, &of(false)));
+        assert_eq!((status.status, status.reason), (Status::Held, Some(Reason::UnrecognisedAnswer)));
+        assert_eq!((page.status, page.reason), (Status::Due, None));
+        assert!(status.maybe_billed && page.maybe_billed, "nobody said that it was not taken");
+    }
+
+    #[test]
+    fn d4_a_buyer_who_is_not_entitled_is_held_unless_an_earlier_attempt_may_have_arrived() {
+        let refused = Outcome::NotEntitled { code: "ResourceNotActive".into() };
+        let fresh = next(false, 25, &refused);
+        assert_eq!((fresh.status, fresh.reason), (Status::Held, Some(Reason::InvalidSubscription)));
+        assert_eq!(next(true, 1, &refused).status, Status::Unknown);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub enum Outcome {
         /// Why.
         code: String,
     },
+    /// The marketplace says that this buyer is not to be billed now: no active subscription, a resource it does not
+    /// know, or one that is not ours. This record was not taken; after a change over there the same bytes may be.
+    NotEntitled {
+        /// Why.
+        code: String,
+    },
     /// The call was refused because of one or more of its records, without saying which; none was taken.
     BatchRefused {
         /// Why.
@@ -56,6 +62,9 @@ pub enum Outcome {
     Unrecognised {
         /// What was seen.
         code: String,
+        /// The answer was read, and says of this record what we do not know (a new status word): asking again gives the
+        /// same. Otherwise nothing of the answer could be read (a page of HTML), which passes.
+        record_alone: bool,
     },
     /// Too old: told by the marketplace, or known before the call.
     TooOld {
@@ -92,6 +101,7 @@ impl Outcome {
             Self::Duplicate { .. } => "duplicate",
             Self::Conflict { .. } => "conflict",
             Self::Rejected { .. } => "rejected",
+            Self::NotEntitled { .. } => "not_entitled",
             Self::BatchRefused { .. } => "batch_refused",
             Self::Throttled { .. } => "throttled",
             Self::Unavailable { .. } => "unavailable",
@@ -113,6 +123,7 @@ impl Outcome {
         "duplicate",
         "conflict",
         "rejected",
+        "not_entitled",
         "batch_refused",
         "throttled",
         "unavailable",
@@ -132,11 +143,12 @@ impl Outcome {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Rejected { code }
+            | Self::NotEntitled { code }
             | Self::BatchRefused { code }
             | Self::Unavailable { code }
             | Self::Unauthorised { code }
             | Self::Unknown { code }
-            | Self::Unrecognised { code }
+            | Self::Unrecognised { code, .. }
             | Self::TooOld { code }
             | Self::NotSent { code }
             | Self::NoCredentials { code }
@@ -189,12 +201,13 @@ impl Outcome {
             "duplicate" => Self::Duplicate { shown },
             "conflict" => Self::Conflict { shown },
             "rejected" => Self::Rejected { code },
+            "not_entitled" => Self::NotEntitled { code },
             "batch_refused" => Self::BatchRefused { code },
             "throttled" => Self::Throttled { after },
             "unavailable" => Self::Unavailable { code },
             "unauthorised" => Self::Unauthorised { code },
             "unknown" => Self::Unknown { code },
-            "unrecognised" => Self::Unrecognised { code },
+            "unrecognised" => Self::Unrecognised { code, record_alone: false },
             "too_old" => Self::TooOld { code },
             "not_sent" => Self::NotSent { code },
             "no_credentials" => Self::NoCredentials { code },

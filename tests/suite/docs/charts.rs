@@ -25,7 +25,10 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// What the phrase of a row's second cell means.
 fn case(word: &str, when: &str, maybe_billed: bool) -> (Outcome, Standing, Policy) {
     let shown = when.contains("our quantity").then(|| Quantity::from(5));
-    let outcome = Outcome::from_parts(word, Some("code".to_owned()), shown, None).expect("a word of the enum");
+    let mut outcome = Outcome::from_parts(word, Some("code".to_owned()), shown, None).expect("a word of the enum");
+    if let Outcome::Unrecognised { record_alone, .. } = &mut outcome {
+        *record_alone = when.contains("of this record");
+    }
     let maybe_since = maybe_billed.then_some(NOW);
     let batch = if when.contains("with others") { 25 } else { 1 };
     let standing = Standing { maybe_billed, maybe_since, tries: 4, batch, deadline: Timestamp::MAX, seed: 7 };
@@ -58,6 +61,7 @@ fn the_table_of_outcomes_is_what_decide_does() {
     let known = [
         "",
         "they show no quantity",
+        "of this record alone",
         "they show our quantity",
         "with others in the call",
         "alone in the call",

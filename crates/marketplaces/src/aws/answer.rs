@@ -22,7 +22,8 @@ pub(super) fn read(reply: &Reply, sent: &[UsageRecord], secrets: &[&str]) -> Vec
         let outcome = refusal::outcome(reply.status, kind.as_deref(), reply.retry_after(), sent.len());
         return all(outcome, evidence.excerpt(body));
     }
-    let unrecognised = |code: &str| all(Outcome::Unrecognised { code: code.to_owned() }, evidence.excerpt(body));
+    let unrecognised =
+        |code: &str| all(Outcome::Unrecognised { code: code.to_owned(), record_alone: false }, evidence.excerpt(body));
     match json {
         Err(_) if body.trim_ascii().is_empty() => unrecognised("empty_body"),
         Err(_) => unrecognised("not_json"),
@@ -40,9 +41,9 @@ pub(super) fn read(reply: &Reply, sent: &[UsageRecord], secrets: &[&str]) -> Vec
 fn without_body(status: u16, fault: BodyFault) -> Outcome {
     match fault {
         BodyFault::Timeout => Outcome::Unknown { code: "timeout".to_owned() },
-        BodyFault::TooLarge => Outcome::Unrecognised { code: "body_too_large".to_owned() },
+        BodyFault::TooLarge => Outcome::Unrecognised { code: "body_too_large".to_owned(), record_alone: false },
         BodyFault::Truncated if status >= 500 => Outcome::Unavailable { code: format!("http_{status}") },
-        BodyFault::Truncated => Outcome::Unrecognised { code: "truncated".to_owned() },
+        BodyFault::Truncated => Outcome::Unrecognised { code: "truncated".to_owned(), record_alone: false },
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     }
 
     fn unrecognised(code: &str) -> Outcome {
-        Outcome::Unrecognised { code: code.to_owned() }
+        Outcome::Unrecognised { code: code.to_owned(), record_alone: false }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn outcome(status: u16, kind: Option<&str>, after: Option<Duration>, 
         Some(Class::Server) => Outcome::Unavailable { code },
         // A type that blames us on a status that blames them: not an answer to build on.
         _ if status >= 500 => Outcome::Unavailable { code },
-        _ if !(400..500).contains(&status) => Outcome::Unrecognised { code },
+        _ if !(400..500).contains(&status) => Outcome::Unrecognised { code, record_alone: false },
         Some(Class::Record) if batch == 1 => Outcome::Rejected { code },
         Some(Class::Time) if batch == 1 => Outcome::TooOld { code },
         Some(Class::Record | Class::Time) => Outcome::BatchRefused { code },
@@ -48,7 +48,7 @@ pub(super) fn outcome(status: u16, kind: Option<&str>, after: Option<Duration>, 
         None => match status {
             401 | 403 => Outcome::Unauthorised { code },
             429 => Outcome::Throttled { after },
-            _ => Outcome::Unrecognised { code },
+            _ => Outcome::Unrecognised { code, record_alone: false },
         },
     }
 }
@@ -231,11 +231,11 @@ mod tests {
     fn d8_an_unknown_refusal_is_unrecognised() {
         for status in [400, 404, 413] {
             let outcome = outcome(status, Some("NewException"), None, 25);
-            assert_eq!(outcome, Outcome::Unrecognised { code: code("NewException") });
+            assert_eq!(outcome, Outcome::Unrecognised { code: code("NewException"), record_alone: false });
             assert!(outcome.may_have_arrived(), "an unknown word proves nothing");
         }
         for status in [204, 302, 400] {
-            let expected = Outcome::Unrecognised { code: format!("http_{status}") };
+            let expected = Outcome::Unrecognised { code: format!("http_{status}"), record_alone: false };
             assert_eq!(outcome(status, None, None, 1), expected);
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     fn unrecognised(code: &str, entry: Option<String>) -> Self {
-        Self { outcome: Outcome::Unrecognised { code: code.to_owned() }, receipt: None, entry }
+        Self { outcome: Outcome::Unrecognised { code: code.to_owned(), record_alone: true }, receipt: None, entry }
     }
 }
 
@@ -92,7 +92,7 @@ fn result(entry: &Value, ours: &UsageRecord, echo: &UsageRecord) -> Verdict {
         // had … a different quantity"; the vendor's guide: the answer to any repeat. The ledger decides.)
         Some("DuplicateRecord") => Verdict { outcome: Outcome::Duplicate { shown: None }, receipt, entry: evidence },
         Some(status @ "CustomerNotSubscribed") => {
-            Verdict { outcome: Outcome::Rejected { code: status.to_owned() }, receipt: None, entry: evidence }
+            Verdict { outcome: Outcome::NotEntitled { code: status.to_owned() }, receipt: None, entry: evidence }
         }
         Some(status) => {
             let code = crate::evidence::code(status).unwrap_or_else(|| "status".to_owned());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn unrecognised(code: &str) -> Outcome {
-        Outcome::Unrecognised { code: code.to_owned() }
+        Outcome::Unrecognised { code: code.to_owned(), record_alone: true }
     }
 
     fn unknown(code: &str) -> Outcome {
@@ -189,7 +189,7 @@ mod tests {
     fn d2_customer_not_subscribed_rejects_that_record_alone() {
         let (a, b) = (record("1", 7), record("2", 7));
         let body = json!({ "Results": [result(&a, "CustomerNotSubscribed"), result(&b, "Success")] });
-        let rejected = Outcome::Rejected { code: "CustomerNotSubscribed".to_owned() };
+        let rejected = Outcome::NotEntitled { code: "CustomerNotSubscribed".to_owned() };
         assert_eq!(outcomes(&body, &[a.clone(), b.clone()]), [rejected, Outcome::Accepted]);
         let verdicts = read(&body, &sent(&[a, b])).expect("an answer");
         assert_eq!(verdicts[0].receipt, None, "an id of something that was not taken is no receipt");
