@@ -19,4 +19,5 @@ mod people;
 mod replay;
 mod schema;
 mod sending;
+mod stuck;
 mod unknown;

@@ -358,6 +358,14 @@ impl Stage {
                      union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0")
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
+        let astray = self
+            .column(
+                "select format('%s %s but %s', coalesce(d.id, s.delivery_id), d.status, s.status)
+                 from (select * from postmeter.delivery where status in ('rejected', 'expired', 'conflict', 'unknown', 'held')) d
+                 full join postmeter.stuck s on s.delivery_id = d.id where d.status is distinct from s.status",
+            )
+            .await;
+        assert!(astray.is_empty(), "postmeter.stuck is not what delivery says: {astray:?}");
         let ours = self
             .column(
                 "select r.key || ' ' || trim_scale(r.quantity) from postmeter.remittance r where r.status = 'accepted'",

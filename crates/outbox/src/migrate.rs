@@ -37,6 +37,7 @@ migrations! {
     6 "0006_pre_decisions",
     7 "0007_pre_views",
     8 "0008_pre_grants",
+    10 "0010_pre_dead_letters",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -144,6 +144,7 @@ impl Worker {
                 self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
+                    outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;
