@@ -1268,6 +1268,29 @@ $$;
 
 COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
 
+CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t text;
+begin
+    perform postmeter.check_decider(who, why);
+    insert into postmeter.timeline_break (who, why, timeline, server_started_at)
+    values (who, why, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_postmaster_start_time())
+    on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+    for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
+        perform postmeter.set_paused(t, true, who, why);
+    end loop;
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -2824,6 +2847,40 @@ ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE postmeter.timeline_break (
+    id bigint NOT NULL,
+    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    timeline text NOT NULL,
+    server_started_at timestamp with time zone NOT NULL,
+    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted: a duplicate is ours, and a refusal proves nothing.';
+
+COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
+
+COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
+
+COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+
+ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.timeline_break_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE VIEW postmeter.unremitted AS
  SELECT 'usage'::text AS kind,
     h.org,
@@ -3205,6 +3262,12 @@ ALTER TABLE ONLY postmeter.stuck
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.timeline_break
+    ADD CONSTRAINT timeline_break_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.timeline_break
+    ADD CONSTRAINT timeline_break_timeline_server_started_at_key UNIQUE (timeline, server_started_at);
+
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
 
@@ -3495,6 +3558,10 @@ GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
@@ -3707,6 +3774,10 @@ GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
@@ -3746,4 +3817,5 @@ insert into postmeter.migration (version, name) values
     (6, '0006_pre_decisions'),
     (7, '0007_pre_views'),
     (8, '0008_pre_grants'),
-    (10, '0010_pre_dead_letters');
+    (10, '0010_pre_dead_letters'),
+    (12, '0012_pre_timeline');

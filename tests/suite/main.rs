@@ -17,6 +17,7 @@ mod moto;
 mod outage;
 mod people;
 mod replay;
+mod restore;
 mod schema;
 mod sending;
 mod stuck;

@@ -233,15 +233,16 @@ impl Stage {
     pub async fn claim_as(&self, worker: Uuid) -> Vec<Claim> {
         let limits = CallLimits { records: 25, bytes: 900_000 };
         let destination = self.destination().await;
-        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone())
+        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone(), None)
             .await
             .expect("a claim")
     }
 
     /// Claims what was in the hands of a dying worker, in the name of another.
     pub async fn claim_suspect_as(&self, worker: Uuid, delivery: &str) -> Vec<Claim> {
-        let claim =
-            outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker).await.expect("a claim");
+        let claim = outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker, None)
+            .await
+            .expect("a claim");
         assert!(claim.iter().all(|claim| claim.delivery.to_string() == delivery));
         claim.into_iter().collect()
     }

@@ -18,6 +18,7 @@ mod query;
 mod record;
 pub mod report;
 pub mod settle;
+pub mod timeline;
 pub mod workers;
 
 pub use connect::{Access, Database, Tls};

@@ -38,6 +38,7 @@ migrations! {
     7 "0007_pre_views",
     8 "0008_pre_grants",
     10 "0010_pre_dead_letters",
+    12 "0012_pre_timeline",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

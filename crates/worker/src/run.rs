@@ -22,13 +22,14 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let alive = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
-        if alive {
-            self.lease.renewed(sent_at);
-        } else {
+        let position = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let Some(position) = position else {
             self.lease.lost();
-        }
-        Ok(alive)
+            return Ok(false);
+        };
+        self.lease.renewed(sent_at);
+        self.look_back(position).await?;
+        Ok(true)
     }
 
     /// Runs until `stop`; then finishes or hands back what it has in hand, within its limit. Returns `false` if it was
