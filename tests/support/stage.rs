@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marketplaces::aws::provider::SharedCredentialsProvider;
 use marketplaces::aws::{Aws, Credentials};
+use marketplaces::azure::{Azure, ClientCredentials};
 use marketplaces::{Marketplace, SettingsError};
 use outbox::NewUsage;
 use outbox::claim::{CallLimits, Claim, Floor};
@@ -36,11 +37,32 @@ pub fn q(text: &str) -> Quantity {
 /// # Errors
 /// As [`marketplaces::open`].
 pub fn aws_with_test_keys(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
+    if kind == "azure" {
+        return Ok(Arc::new(Azure::open_with(settings, azure_test_client())?));
+    }
     if kind != "aws" {
         return marketplaces::open(kind, settings);
     }
     let keys = Credentials::new("AKIDTEST", "a-secret-that-must-not-leak", None, None, "test");
     Ok(Arc::new(Aws::open_with(settings, SharedCredentialsProvider::new(keys))?))
+}
+
+/// A client that the simulator's token endpoint takes.
+#[must_use]
+pub fn azure_test_client() -> ClientCredentials {
+    ClientCredentials {
+        tenant_id: "contoso.example".to_owned(),
+        client_id: "app-test".to_owned(),
+        client_secret: "a-secret-that-must-not-leak".to_owned().into(),
+    }
+}
+
+/// The key of a report as our ledger writes it.
+fn canonical(key: &simulator::Key) -> String {
+    match key.marketplace {
+        "azure" => format!("azure/{}/{}/{}", key.customer, key.dimension, key.hour),
+        _ => format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour),
+    }
 }
 
 /// Options of a worker that waits for nothing.
@@ -377,9 +399,7 @@ impl Stage {
             .await;
         let mut theirs = Vec::new();
         for accepted in self.aws.record() {
-            let key = &accepted.key;
-            let canonical =
-                format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
+            let canonical = canonical(&accepted.key);
             let line = format!("{canonical} {}", accepted.quantity.normalize());
             assert!(
                 ours.contains(&line) || maybe.contains(&canonical),

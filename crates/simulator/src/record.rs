@@ -11,13 +11,14 @@ use uuid::Uuid;
 /// What a marketplace deduplicates on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
-    /// Which marketplace's rules apply: `aws`.
+    /// Which marketplace's rules apply: `aws` or `azure`.
     pub marketplace: &'static str,
-    /// The region of the call; deduplication does not cross regions.
+    /// The region of the call; deduplication does not cross regions. Azure: empty.
     pub region: String,
-    /// The product code or the licence ARN, whichever form the call used.
+    /// The product code or the licence ARN, whichever form the call used. Azure: empty, because a plan is no part of a
+    /// key there.
     pub product: String,
-    /// The customer in the form that the call used.
+    /// The customer in the form that the call used. Azure: the resource's GUID or path, in lower case.
     pub customer: String,
     /// The marketplace's name for what is metered.
     pub dimension: String,
@@ -42,7 +43,7 @@ pub struct Accepted {
     pub timestamp: Timestamp,
     /// The quantity that will be billed.
     pub quantity: Decimal,
-    /// The marketplace's receipt: for AWS the `MeteringRecordId`.
+    /// The marketplace's receipt: AWS's `MeteringRecordId`, Azure's `usageEventId`.
     pub receipt: Uuid,
     /// When it was accepted, on the simulator's clock.
     pub accepted_at: Timestamp,
@@ -154,6 +155,11 @@ impl Record {
             duplicates_refused: 0,
         });
         Offer::New(receipt)
+    }
+
+    /// What a key holds.
+    pub(crate) fn held(&self, key: &Arc<Key>) -> Option<&Accepted> {
+        self.positions.get(key).map(|&position| &self.accepted[position])
     }
 
     pub(crate) fn len(&self) -> u64 {

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::aws;
+use crate::azure;
 use crate::calls::{Call, Counters, Delivery};
 use crate::clock::Clock;
 use crate::deliver::Cut;
@@ -212,6 +213,9 @@ async fn route(door: Door, ending: Ending, request: Request<Incoming>) -> Result
 /// Everything outside the admin API is AWS Marketplace Metering, as it has one path. Other marketplaces have paths of
 /// their own and branch off here.
 async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+    if azure::serves(request.uri().path()) {
+        return azure::serve(shared, request).await;
+    }
     let mut call = exchange::received(&shared, aws::MARKETPLACE);
     if shared.lock().faults.draw_before_reading() {
         (call.delivery, call.faults) = (Delivery::Reset, vec![FaultKind::Reset]);
@@ -229,7 +233,7 @@ async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Re
 }
 
 /// The body, or none when it has `limit` bytes or more. A client that breaks off in the middle sent no request.
-async fn read(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
     let mut pieces = body.into_data_stream();
     let (mut whole, mut length) = (Vec::new(), 0_usize);
     while let Some(piece) = pieces.next().await {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::aws::settings::AwsSettings;
+use crate::azure::settings::AzureSettings;
 use crate::clock::Clock;
 
 /// Everything that can be set. Unknown fields are refused, absent ones take their defaults.
@@ -18,17 +19,25 @@ pub struct Settings {
     pub call_log_capacity: usize,
     /// AWS Marketplace Metering.
     pub aws: AwsSettings,
+    /// Microsoft's marketplace metering.
+    pub azure: AzureSettings,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { allow_remote: false, clock: Clock::real(), call_log_capacity: 10_000, aws: AwsSettings::default() }
+        Settings {
+            allow_remote: false,
+            clock: Clock::real(),
+            call_log_capacity: 10_000,
+            aws: AwsSettings::default(),
+            azure: AzureSettings::default(),
+        }
     }
 }
 
 impl Settings {
     /// These settings with what `changes` names put in its place. Objects are entered at the top and one level below
-    /// (`aws`); anything deeper, such as a list or map, is replaced whole.
+    /// (a marketplace's); anything deeper, such as a list or map, is replaced whole.
     pub(crate) fn changed_by(&self, changes: serde_json::Value) -> Result<Settings, serde_json::Error> {
         let mut merged = serde_json::to_value(self)?;
         let serde_json::Value::Object(changes) = changes else {
@@ -36,7 +45,9 @@ impl Settings {
         };
         for (name, change) in changes {
             match (merged.get_mut(&name), change) {
-                (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change)) if name == "aws" => {
+                (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change))
+                    if ["aws", "azure"].contains(&name.as_str()) =>
+                {
                     section.extend(change);
                 }
                 (_, change) => merged[name] = change,
