@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::aws::{self, Aws};
+use crate::google::{self, Google};
 use crate::{Capabilities, Marketplace};
 
 /// Why a destination's settings cannot be used.
@@ -31,7 +32,7 @@ pub enum SettingsError {
 /// The words `destination.kind` may have.
 #[must_use]
 pub const fn kinds() -> &'static [&'static str] {
-    &["aws"]
+    &["aws", "google"]
 }
 
 /// The capabilities of a kind, for defaults in the catalogue; `None` for an unknown kind.
@@ -39,6 +40,7 @@ pub const fn kinds() -> &'static [&'static str] {
 pub fn capabilities(kind: &str) -> Option<Capabilities> {
     match kind {
         "aws" => Some(aws::capabilities()),
+        "google" => Some(google::capabilities()),
         _ => None,
     }
 }
@@ -50,6 +52,7 @@ pub fn capabilities(kind: &str) -> Option<Capabilities> {
 pub fn open(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
     match kind {
         "aws" => Ok(Arc::new(Aws::open(settings)?)),
+        "google" => Ok(Arc::new(Google::open(settings)?)),
         _ => Err(SettingsError::UnknownKind { kind: kind.to_owned() }),
     }
 }
@@ -69,7 +72,7 @@ mod tests {
         }
         assert!(capabilities("ibm").is_none());
         let refused = open("ibm", &json!({})).err().map(|error| error.to_string());
-        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws"));
+        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws, google"));
     }
 
     #[test]
