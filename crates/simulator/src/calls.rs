@@ -38,7 +38,7 @@ pub struct Call {
     pub id: u64,
     /// Also sent to the client as `x-amzn-RequestId`.
     pub request_id: Uuid,
-    /// Which marketplace's rules apply: `aws`.
+    /// Which marketplace's rules apply: `aws`, `google`.
     pub marketplace: &'static str,
     /// The operation, empty when the request did not get as far as naming one.
     pub operation: String,

@@ -11,9 +11,9 @@ use uuid::Uuid;
 /// What a marketplace deduplicates on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
-    /// Which marketplace's rules apply: `aws`.
+    /// Which marketplace's rules apply: `aws`, `google`.
     pub marketplace: &'static str,
-    /// The region of the call; deduplication does not cross regions.
+    /// The region of the call; deduplication does not cross regions. For Google the operation's id.
     pub region: String,
     /// The product code or the licence ARN, whichever form the call used.
     pub product: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::settings::AwsSettings;
 use crate::clock::Clock;
+use crate::google::settings::GoogleSettings;
 
 /// Everything that can be set. Unknown fields are refused, absent ones take their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,17 +19,25 @@ pub struct Settings {
     pub call_log_capacity: usize,
     /// AWS Marketplace Metering.
     pub aws: AwsSettings,
+    /// Google's Service Control.
+    pub google: GoogleSettings,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { allow_remote: false, clock: Clock::real(), call_log_capacity: 10_000, aws: AwsSettings::default() }
+        Settings {
+            allow_remote: false,
+            clock: Clock::real(),
+            call_log_capacity: 10_000,
+            aws: AwsSettings::default(),
+            google: GoogleSettings::default(),
+        }
     }
 }
 
 impl Settings {
     /// These settings with what `changes` names put in its place. Objects are entered at the top and one level below
-    /// (`aws`); anything deeper, such as a list or map, is replaced whole.
+    /// (`aws`, `google`); anything deeper, such as a list or map, is replaced whole.
     pub(crate) fn changed_by(&self, changes: serde_json::Value) -> Result<Settings, serde_json::Error> {
         let mut merged = serde_json::to_value(self)?;
         let serde_json::Value::Object(changes) = changes else {
@@ -36,7 +45,9 @@ impl Settings {
         };
         for (name, change) in changes {
             match (merged.get_mut(&name), change) {
-                (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change)) if name == "aws" => {
+                (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change))
+                    if ["aws", "google"].contains(&name.as_str()) =>
+                {
                     section.extend(change);
                 }
                 (_, change) => merged[name] = change,

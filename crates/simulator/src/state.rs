@@ -7,6 +7,7 @@ use crate::bucket::Buckets;
 use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::google::GoogleState;
 use crate::record::Record;
 use crate::settings::Settings;
 
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) calls: CallLog,
     pub(crate) faults: Faults,
     pub(crate) buckets: Buckets,
+    pub(crate) google: GoogleState,
 }
 
 impl State {
@@ -37,6 +39,7 @@ impl State {
             calls: CallLog::default(),
             faults: Faults::default(),
             buckets: Buckets::default(),
+            google: GoogleState::default(),
         }
     }
 
