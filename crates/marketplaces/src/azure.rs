@@ -56,6 +56,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub const fn capabilities() -> Capabilities {
     Capabilities {
         records_max: request::RECORDS_MAX,
+        records_default: request::RECORDS_MAX,
         bytes_max: request::RECORD_BYTES_MAX,
         age_limit: HOUR.saturating_mul(24),
         month_cutoff: None,

@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod azure;
 mod evidence;
+pub mod google;
 mod registry;
 mod settings;
 mod transport;
@@ -31,6 +32,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Capabilities {
     /// Records in one call.
     pub records_max: u32,
+    /// Records in one call where a destination does not say; at most `records_max`.
+    pub records_default: u32,
     /// Bytes in one call's body.
     pub bytes_max: u32,
     /// How old an hour may be, counted from its start.

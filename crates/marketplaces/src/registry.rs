@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::aws::{self, Aws};
 use crate::azure::{self, Azure};
+use crate::google::{self, Google};
 use crate::{Capabilities, Marketplace};
 
 /// Why a destination's settings cannot be used.
@@ -32,7 +33,7 @@ pub enum SettingsError {
 /// The words `destination.kind` may have.
 #[must_use]
 pub const fn kinds() -> &'static [&'static str] {
-    &["aws", "azure"]
+    &["aws", "azure", "google"]
 }
 
 /// The capabilities of a kind, for defaults in the catalogue; `None` for an unknown kind.
@@ -41,6 +42,7 @@ pub fn capabilities(kind: &str) -> Option<Capabilities> {
     match kind {
         "aws" => Some(aws::capabilities()),
         "azure" => Some(azure::capabilities()),
+        "google" => Some(google::capabilities()),
         _ => None,
     }
 }
@@ -53,6 +55,7 @@ pub fn open(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, Settin
     match kind {
         "aws" => Ok(Arc::new(Aws::open(settings)?)),
         "azure" => Ok(Arc::new(Azure::open(settings)?)),
+        "google" => Ok(Arc::new(Google::open(settings)?)),
         _ => Err(SettingsError::UnknownKind { kind: kind.to_owned() }),
     }
 }
@@ -72,7 +75,7 @@ mod tests {
         }
         assert!(capabilities("ibm").is_none());
         let refused = open("ibm", &json!({})).err().map(|error| error.to_string());
-        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws, azure"));
+        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws, azure, google"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Call {
     pub id: u64,
     /// Also sent to the client, as `x-amzn-RequestId`; Azure: as `x-ms-requestid`, and the client's own where it sent one.
     pub request_id: Uuid,
-    /// Which marketplace's rules apply: `aws` or `azure`.
+    /// Which marketplace's rules apply: `aws`, `azure` or `google`.
     pub marketplace: &'static str,
     /// The operation, empty when the request did not get as far as naming one.
     pub operation: String,

@@ -11,9 +11,10 @@ use uuid::Uuid;
 /// What a marketplace deduplicates on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
-    /// Which marketplace's rules apply: `aws` or `azure`.
+    /// Which marketplace's rules apply: `aws`, `azure` or `google`.
     pub marketplace: &'static str,
-    /// The region of the call; deduplication does not cross regions. Azure: empty.
+    /// The region of the call; deduplication does not cross regions. Azure: empty; Google: the
+    /// operation's id.
     pub region: String,
     /// The product code or the licence ARN, whichever form the call used. Azure: empty, because a plan is no part of a
     /// key there.

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::deliver::Cut;
 use crate::exchange;
 use crate::faults::{FaultError, FaultKind, FaultRule};
+use crate::google;
 use crate::record::{Accepted, Filter, Totals};
 use crate::settings::Settings;
 use crate::socket::{Ending, Socket};
@@ -210,13 +211,16 @@ async fn route(door: Door, ending: Ending, request: Request<Incoming>) -> Result
     outcome
 }
 
-/// Everything outside the admin API is AWS Marketplace Metering, as it has one path. Other marketplaces have paths of
-/// their own and branch off here.
+/// Other marketplaces have paths of their own and branch off here; everything else is AWS Marketplace Metering.
 async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
     if azure::serves(request.uri().path()) {
         return azure::serve(shared, request).await;
     }
-    let mut call = exchange::received(&shared, aws::MARKETPLACE);
+    let marketplace = match request.uri().path() {
+        path if google::is_at(path) => google::MARKETPLACE,
+        _ => aws::MARKETPLACE,
+    };
+    let mut call = exchange::received(&shared, marketplace);
     if shared.lock().faults.draw_before_reading() {
         (call.delivery, call.faults) = (Delivery::Reset, vec![FaultKind::Reset]);
         exchange::log_lost(&shared, call);
@@ -224,6 +228,9 @@ async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Re
     }
     let (head, body) = request.into_parts();
     let body = read(Body::new(body), aws::MAX_BODY_BYTES).await?;
+    if marketplace == google::MARKETPLACE {
+        return google::serve(shared, call, &head, body.as_deref()).await;
+    }
     let metering = {
         // Copied out of the lock: parsing 1 MB under it would hold up every other connection.
         let credentials = shared.lock().settings.aws.access_keys.clone();

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::settings::AwsSettings;
 use crate::azure::settings::AzureSettings;
 use crate::clock::Clock;
+use crate::google::settings::GoogleSettings;
 
 /// Everything that can be set. Unknown fields are refused, absent ones take their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub aws: AwsSettings,
     /// Microsoft's marketplace metering.
     pub azure: AzureSettings,
+    /// Google's Service Control.
+    pub google: GoogleSettings,
 }
 
 impl Default for Settings {
@@ -31,6 +34,7 @@ impl Default for Settings {
             call_log_capacity: 10_000,
             aws: AwsSettings::default(),
             azure: AzureSettings::default(),
+            google: GoogleSettings::default(),
         }
     }
 }
@@ -46,7 +50,7 @@ impl Settings {
         for (name, change) in changes {
             match (merged.get_mut(&name), change) {
                 (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change))
-                    if ["aws", "azure"].contains(&name.as_str()) =>
+                    if ["aws", "azure", "google"].contains(&name.as_str()) =>
                 {
                     section.extend(change);
                 }

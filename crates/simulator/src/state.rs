@@ -8,6 +8,7 @@ use crate::bucket::Buckets;
 use crate::calls::CallLog;
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::google::GoogleState;
 use crate::record::Record;
 use crate::settings::Settings;
 
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) buckets: Buckets,
     pub(crate) azure: azure::Books,
+    pub(crate) google: GoogleState,
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             faults: Faults::default(),
             buckets: Buckets::default(),
             azure: azure::Books::default(),
+            google: GoogleState::default(),
         }
     }
 

@@ -186,7 +186,7 @@ fn of_kind(field: &str, given: &Map<String, Value>) -> Option<Value> {
         "month_cutoff" => can.month_cutoff.map(span),
         "closing_window" => can.closing_window.map(span),
         "memory" => can.memory.map(span),
-        "records_max" => Some(Value::from(can.records_max)),
+        "records_max" => Some(Value::from(can.records_default)),
         "bytes_max" => Some(Value::from(can.bytes_max)),
         _ => None,
     }
