@@ -1,5 +1,8 @@
 //! D: what goes out to Azure from the database, and what its answers do there.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use jiff::civil::date;
 use marketplaces::Marketplace;
 use marketplaces::azure::Azure;
@@ -67,7 +70,7 @@ async fn work_until(stage: &Stage, standing: &str) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("in a minute");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("in a minute");
 }
 
 /// The same destination, to do at the marketplace what somebody else might.
@@ -90,7 +93,7 @@ async fn report(azure: &Azure, number: usize, hour: &str, quantity: &str) {
     };
     let marketplaces::Frozen { body, batch_group } = azure.freeze(&record).unwrap();
     let parcel = marketplaces::Parcel { body, batch_group, quantity, idempotency_key };
-    let answers = azure.submit(&[parcel], std::time::Duration::from_secs(20)).await;
+    let answers = azure.submit(&[parcel], Duration::from_secs(20)).await;
     assert_eq!(answers[0].outcome, remittance::Outcome::Accepted);
 }
 
@@ -165,7 +168,6 @@ async fn d4_a_call_answered_403_pauses_the_credential_and_no_remittance_burns_a_
 
 #[tokio::test]
 async fn d4_a_400_is_read_as_expired_not_subscribed_or_rejected() {
-    let stage = many(1, true).await;
     for (fault, standing) in
         [("Expired", "expired 1"), ("ResourceNotActive", "held 1"), ("InvalidDimension", "rejected 1")]
     {
@@ -179,6 +181,7 @@ async fn d4_a_400_is_read_as_expired_not_subscribed_or_rejected() {
         );
         stage.close().await;
     }
+    let stage = many(1, true).await;
     rules(&stage, |azure| {
         azure.resources = Some(vec![AzureResource {
             resource: resource(0),
@@ -288,7 +291,7 @@ async fn d5_the_marketplace_tells_what_it_holds_of_a_day_beside_our_ledger() {
     )
     .unwrap();
     let azure = aws_with_test_keys("azure", &settings).unwrap();
-    let mut theirs = azure.reported(date(2024, 9, 18), std::time::Duration::from_secs(20)).await.unwrap();
+    let mut theirs = azure.reported(date(2024, 9, 18), Duration::from_secs(20)).await.unwrap();
     theirs.sort_by(|one, other| one.buyer.cmp(&other.buyer));
     let theirs: Vec<String> =
         theirs.iter().map(|day| format!("{} {} {}", day.buyer, day.dimension, day.quantity)).collect();
@@ -309,4 +312,40 @@ async fn i6_no_secret_of_azure_is_in_the_ledger() {
                  where concat(a.code, a.excerpt, a.receipt, d.body) ~ 'a-secret-that-must-not-leak|app-test|Bearer|sim[.]'";
     assert_eq!(stage.value(leaks).await, "0");
     stage.close().await;
+}
+
+#[tokio::test]
+async fn d9_the_command_reads_the_profile_that_the_settings_name_and_no_other() {
+    let stage = many(1, false).await;
+    let client = AzureClient { tenant: Some("contoso.example".to_owned()), secret: "mounted-secret".to_owned() };
+    rules(&stage, |azure| azure.clients = [("app-main".to_owned(), client)].into());
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage.sql("update postmeter.worker set stopped_at = now(), reaped_at = now()").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "mounted-secret\n").unwrap();
+    let worker = |profile: &str| {
+        let mut command = tests::postmeter(&stage.db.url());
+        command.arg("worker");
+        command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "2");
+        command.env(format!("POSTMETER_AZURE_{profile}_TENANT_ID"), "contoso.example");
+        command.env(format!("POSTMETER_AZURE_{profile}_CLIENT_ID"), "app-main");
+        command.env(format!("POSTMETER_AZURE_{profile}_CLIENT_SECRET_FILE"), file.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let missing = "no_credentials credentials_not_loaded";
+    for (profile, time, expected) in [("OTHER", "11:10", missing), ("TEST", "11:20", "accepted")] {
+        stage.at(&format!("2024-09-18T{time}:00Z")).await;
+        let mut child = worker(profile);
+        let ended = "select concat_ws(' ', outcome, code) from postmeter.attempt_ledger where outcome <> 'open' order by number desc limit 1";
+        let seen = async {
+            while stage.value(ended).await != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        seen.unwrap_or_else(|_| panic!("{profile}: never {expected}"));
+    }
+    assert_eq!(stage.accepted(), ["18T10 1.25"]);
 }
