@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod aws_wire;
+mod azure_sending;
 mod azure_wire;
 mod claims;
 mod crash;

@@ -43,7 +43,6 @@ async fn d4_a_batch_of_25_is_accepted_each_with_its_own_receipt() {
         let ids = answer.request_id.as_deref().unwrap();
         assert!(ids.starts_with(&running.calls()[0].request_id.to_string()), "{ids}");
     }
-    // One accepted before makes 26 too many for one call.
     assert_eq!(running.calls()[0].operation, "batchUsageEvent");
 }
 
@@ -66,7 +65,7 @@ async fn d4_one_event_goes_alone_where_that_is_chosen_and_both_resource_forms_pa
     }
     assert!(running.calls().iter().all(|call| call.operation == "usageEvent"));
     assert_eq!(submit(&azure, &parcels(&azure, 2)[1..]).await, [Outcome::Accepted]);
-    assert_eq!(submit(&azure, &super::parcels(&azure, 4)[2..]).await, [Outcome::Accepted, Outcome::Accepted]);
+    assert_eq!(submit(&azure, &parcels(&azure, 4)[2..]).await, [Outcome::Accepted, Outcome::Accepted]);
     assert_eq!(running.calls().last().unwrap().operation, "batchUsageEvent", "two go together");
 }
 

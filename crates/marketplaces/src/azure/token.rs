@@ -83,7 +83,7 @@ impl Tokens {
     async fn current(&self, budget: Duration) -> Result<Token, Outcome> {
         let came = Instant::now();
         let mut failed = self.fetching.lock().await;
-        if let Some(kept) = self.kept().as_ref().filter(|kept| came.max(Instant::now()) < kept.refresh_at) {
+        if let Some(kept) = self.kept().as_ref().filter(|kept| Instant::now() < kept.refresh_at) {
             return Ok(kept.clone());
         }
         // Who waited for a fetch that failed does not make the next one: eight calls in flight are one question.

@@ -251,6 +251,7 @@ mod tests {
             "POSTMETER_WORKER_PORT_8080_TCP_ADDR",
             "POSTMETER_SERVICE_HOST",
             "POSTMETER_TEST_X",
+            "POSTMETER_AZURE_MAIN_CLIENT_SECRET_FILE",
             "POSTMETER_CRASH",
         ] {
             assert!(config("", &[(name, "x")]).is_ok(), "{name}");

@@ -1,5 +1,6 @@
 //! What Microsoft answers: one result per event, one refusal for the call, or the sums of days.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Refusal {
 pub(crate) struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_event_id: Option<Uuid>,
-    status: &'static str,
+    status: Cow<'static, str>,
     message_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_id: Option<String>,
@@ -104,7 +105,7 @@ impl Message {
     fn echo(event: &UsageEvent, status: &'static str) -> Message {
         Message {
             usage_event_id: None,
-            status,
+            status: Cow::Borrowed(status),
             message_time: NO_TIME.to_owned(),
             resource_id: event.resource_id.clone(),
             resource_uri: event.resource_uri.clone(),
@@ -139,6 +140,11 @@ impl Message {
             None => (200, json(&self)),
             Some(error) => (409, json(error)),
         }
+    }
+
+    /// The same under another status word.
+    pub(crate) fn worded(self, status: &str) -> Message {
+        Message { status: Cow::Owned(status.to_owned()), ..self }
     }
 
     pub(crate) fn refused(event: &UsageEvent, fault: &Fault) -> Message {

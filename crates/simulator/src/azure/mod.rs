@@ -167,7 +167,9 @@ impl UsageCall {
             };
             if let Err(fault) = fault {
                 judged.result = Some(fault.status);
-                all.push((Message::refused(event, &fault), Some(fault)));
+                let message = Message::refused(event, &fault);
+                let message = if unprocessed { message.worded(&state.settings.azure.error_word) } else { message };
+                all.push((message, Some(fault)));
                 continue;
             }
             let (timestamp, quantity) = (judged.timestamp, judged.quantity);

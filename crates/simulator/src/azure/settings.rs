@@ -32,6 +32,9 @@ pub struct AzureSettings {
     pub rate: Option<Rate>,
     /// What a 429 says in `Retry-After`; `null`: nothing.
     pub retry_after_seconds: Option<u64>,
+    /// The status word of an event that the fault `unprocessed` strikes in a batch. A word that no document knows tries what
+    /// a client makes of it.
+    pub error_word: String,
     /// The `reconStatus` in which `usageEvents` lists what was accepted.
     pub recon_status: ReconStatus,
 }
@@ -48,6 +51,7 @@ impl Default for AzureSettings {
             future_tolerance_seconds: 0,
             rate: None,
             retry_after_seconds: None,
+            error_word: "Error".to_owned(),
             recon_status: ReconStatus::default(),
         }
     }
