@@ -20,7 +20,7 @@ const AMPLE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(400);
 
 /// A server on loopback that hands each connection to `each`; its address and the count of connections.
-async fn server<F, Fut>(each: F) -> (String, Arc<AtomicUsize>)
+pub(crate) async fn server<F, Fut>(each: F) -> (String, Arc<AtomicUsize>)
 where
     F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
@@ -39,7 +39,7 @@ where
 }
 
 /// A server that reads each request and answers these bytes, then closes.
-async fn saying(answer: impl Into<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
+pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
     let answer: Arc<Vec<u8>> = Arc::new(answer.into());
     server(move |mut stream| {
         let answer = Arc::clone(&answer);
@@ -53,7 +53,7 @@ async fn saying(answer: impl Into<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
 }
 
 /// Reads one whole request: its head and its body.
-async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+pub(crate) async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -70,7 +70,7 @@ async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
     }
 }
 
-fn http(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())
 }
 

@@ -12,7 +12,7 @@ use outbox::claim::{CallLimits, Claim, Floor};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome, Policy, Quantity, RetrySchedule};
 use serde_json::{Value, json};
-use simulator::{Clock, Running, Settings, Simulator};
+use simulator::{Clock, Key, Running, Settings, Simulator};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use worker::{Options, Worker};
@@ -368,9 +368,7 @@ impl Stage {
             .await;
         let mut theirs = Vec::new();
         for accepted in self.aws.record() {
-            let key = &accepted.key;
-            let canonical =
-                format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour);
+            let canonical = canonical(&accepted.key);
             let line = format!("{canonical} {}", accepted.quantity.normalize());
             assert!(
                 ours.contains(&line) || maybe.contains(&canonical),
@@ -381,6 +379,15 @@ impl Stage {
         for line in &ours {
             assert!(theirs.contains(line), "we call {line} accepted, they do not hold it: {theirs:?}");
         }
+    }
+}
+
+/// The key as we write it. The simulator's record names the operation where AWS has a region.
+fn canonical(key: &Key) -> String {
+    let Key { marketplace, region, product, customer, dimension, hour } = key;
+    match *marketplace {
+        "google" => format!("google/{product}/{customer}/{dimension}/{hour}"),
+        _ => format!("aws/{region}/{product}/{customer}/{dimension}/{hour}"),
     }
 }
 
