@@ -103,6 +103,23 @@ async fn d6_a_lost_answer_is_unknown_and_the_same_operation_again_is_billed_once
 }
 
 #[tokio::test]
+async fn d6_what_may_have_arrived_is_not_repeated_once_its_id_may_be_forgotten() {
+    let stage = one_core().await;
+    // The deadline comes before that by default: a day of age lets the memory end first.
+    stage.configure("age_limit = '1 day'").await;
+    stage.aws.add_fault(FaultRule::new(FaultKind::LoseResponse).matching(report()).times(1)).unwrap();
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 due 1"]);
+    // nobody works for an hour
+    stage.work_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.asked(), ["check", "report"], "not sent again");
+    assert_eq!(stage.remittances().await, ["18T10 unknown 1"]);
+    let last = "select concat_ws(' ', outcome, code) from postmeter.attempt_ledger order by number desc limit 1";
+    assert_eq!(stage.value(last).await, "too_old memory");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn d6_one_operations_error_concerns_it_alone() {
     let stage = one_core().await;
     stage.configure("records_max = 100").await;
