@@ -41,9 +41,12 @@ with clock as materialized (
     set status = 'in_flight', attempt_id = g.attempt_id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
     from grouped g
     where d.ctid = g.delivery_row
-    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline
+    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since
 )
 select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
-       h.deadline < (select c.now from clock c) as is_late
+       -- what may have arrived is not repeated once they no longer recognise its key, however it came to wait so long
+       case when h.deadline < (select c.now from clock c) then 'deadline'
+            when h.maybe_since + (select t.memory from postmeter.destination t where t.id = $1) <= (select c.now from clock c) then 'memory'
+       end as too_late
 from held h
 order by h.call_id, h.deadline, h.id

@@ -11,6 +11,8 @@ mod crash;
 mod docs;
 mod embedded;
 mod fleet;
+mod google;
+mod google_wire;
 mod hours;
 mod imports;
 mod intake;

@@ -2,9 +2,11 @@
 //! a stage that puts a worker between them on one movable clock.
 
 mod database;
+mod google;
 mod program;
 mod stage;
 
 pub use database::TestDatabase;
+pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use program::postmeter;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};

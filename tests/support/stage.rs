@@ -13,7 +13,7 @@ use outbox::claim::{CallLimits, Claim, Floor};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome, Policy, Quantity, RetrySchedule};
 use serde_json::{Value, json};
-use simulator::{Clock, Running, Settings, Simulator};
+use simulator::{Clock, Key, Running, Settings, Simulator};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use worker::{Options, Worker};
@@ -410,6 +410,15 @@ impl Stage {
         for line in &ours {
             assert!(theirs.contains(line), "we call {line} accepted, they do not hold it: {theirs:?}");
         }
+    }
+}
+
+/// The key as we write it. The simulator's record names the operation where AWS has a region.
+fn canonical(key: &Key) -> String {
+    let Key { marketplace, region, product, customer, dimension, hour } = key;
+    match *marketplace {
+        "google" => format!("google/{product}/{customer}/{dimension}/{hour}"),
+        _ => format!("aws/{region}/{product}/{customer}/{dimension}/{hour}"),
     }
 }
 

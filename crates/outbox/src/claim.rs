@@ -33,8 +33,8 @@ pub struct Claim {
     pub quantity: Quantity,
     /// The idempotency key.
     pub idempotency_key: Uuid,
-    /// Its deadline has passed: no call is to be made.
-    pub is_late: bool,
+    /// Why no call is to be made: `deadline` has passed, or it may have arrived longer ago than their `memory` lasts.
+    pub too_late: Option<String>,
 }
 
 /// Where a worker goes on looking in a destination's queue, so that dead entries of the past are not walked over again.
@@ -147,6 +147,6 @@ fn read(row: &Row) -> Result<Claim, Error> {
         batch_group: row.try_get("batch_group")?,
         quantity: quantity.parse().map_err(|error: remittance::QuantityError| Error::Schema(error.to_string()))?,
         idempotency_key: row.try_get("idempotency_key")?,
-        is_late: row.try_get("is_late")?,
+        too_late: row.try_get("too_late")?,
     })
 }

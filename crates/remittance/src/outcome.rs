@@ -68,7 +68,7 @@ pub enum Outcome {
     },
     /// Too old: told by the marketplace, or known before the call.
     TooOld {
-        /// `deadline` when no call was made, else their word.
+        /// `deadline` or `memory` when no call was made, else their word.
         code: String,
     },
     /// No byte of the request left: connecting failed, or the lease was over.

@@ -184,11 +184,12 @@ impl Worker {
 
     /// One call: no transaction, no connection held.
     pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>) -> Vec<Settlement> {
-        let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.is_late);
+        let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
         let mut settlements: Vec<_> = late
             .into_iter()
             .map(|claim| {
-                settlement(&claim, 1, Answer::bare(Outcome::TooOld { code: "deadline".to_owned() }), Duration::ZERO)
+                let code = claim.too_late.clone().unwrap_or_default();
+                settlement(&claim, 1, Answer::bare(Outcome::TooOld { code }), Duration::ZERO)
             })
             .collect();
         if timely.is_empty() {
