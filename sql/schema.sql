@@ -2757,6 +2757,115 @@ ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE postmeter.reconciliation (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    day date NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
+
+COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
+
+COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
+
+COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
+
+COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
+
+CREATE TABLE postmeter.reported (
+    reconciliation_id bigint NOT NULL,
+    buyer text NOT NULL,
+    dimension text NOT NULL,
+    state text NOT NULL,
+    quantity numeric NOT NULL,
+    records bigint NOT NULL,
+    CONSTRAINT reported_records_check CHECK ((records >= 0))
+);
+
+COMMENT ON TABLE postmeter.reported IS 'What it answered: sums of the day per key and state, to the letter.';
+
+COMMENT ON COLUMN postmeter.reported.reconciliation_id IS 'Which question it answers.';
+
+COMMENT ON COLUMN postmeter.reported.buyer IS 'The buyer, in canonical form.';
+
+COMMENT ON COLUMN postmeter.reported.dimension IS 'Their name of the metric.';
+
+COMMENT ON COLUMN postmeter.reported.state IS 'Their word for how far they are with it.';
+
+COMMENT ON COLUMN postmeter.reported.quantity IS 'What they processed; where they have not, what was submitted.';
+
+COMMENT ON COLUMN postmeter.reported.records IS 'How many records that is.';
+
+CREATE VIEW postmeter.reconciled AS
+ WITH latest AS (
+         SELECT DISTINCT ON (r.destination_id, r.day) r.id,
+            r.destination_id,
+            r.day,
+            r.asked_at
+           FROM postmeter.reconciliation r
+          ORDER BY r.destination_id, r.day, r.id DESC
+        ), theirs AS (
+         SELECT l_1.id,
+            x.buyer,
+            x.dimension,
+            sum(x.quantity) AS quantity,
+            sum(x.records) AS records,
+            string_agg(DISTINCT x.state, ', '::text ORDER BY x.state) AS states
+           FROM (latest l_1
+             JOIN postmeter.reported x ON ((x.reconciliation_id = l_1.id)))
+          WHERE (x.state <> 'Rejected'::text)
+          GROUP BY l_1.id, x.buyer, x.dimension
+        ), ours AS (
+         SELECT l_1.id,
+            m.buyer,
+            m.dimension,
+            sum(COALESCE(d.shown_quantity, d.quantity)) AS quantity,
+            count(*) AS records
+           FROM ((latest l_1
+             JOIN postmeter.meter m ON ((m.destination_id = l_1.destination_id)))
+             JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.status = 'accepted'::text) AND (d.hour >= ((l_1.day)::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (d.hour < (((l_1.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text)))))
+          WHERE ((m.month >= (date_trunc('month'::text, ((l_1.day - 1))::timestamp with time zone))::date) AND (m.month <= (date_trunc('month'::text, (l_1.day)::timestamp with time zone))::date))
+          GROUP BY l_1.id, m.buyer, m.dimension
+        )
+ SELECT t.name AS destination,
+    l.day,
+    COALESCE(o.buyer, h.buyer) AS buyer,
+    COALESCE(o.dimension, h.dimension) AS dimension,
+    trim_scale(o.quantity) AS ours,
+    o.records AS our_records,
+    trim_scale(h.quantity) AS theirs,
+    h.records AS their_records,
+    h.states,
+    trim_scale((COALESCE(h.quantity, (0)::numeric) - COALESCE(o.quantity, (0)::numeric))) AS difference,
+        CASE
+            WHEN (h.buyer IS NULL) THEN 'ours_alone'::text
+            WHEN (o.buyer IS NULL) THEN 'theirs_alone'::text
+            WHEN (h.quantity <> o.quantity) THEN 'quantity'::text
+            ELSE 'equal'::text
+        END AS verdict,
+    l.asked_at
+   FROM (((ours o
+     FULL JOIN theirs h ON (((h.id = o.id) AND (h.buyer = o.buyer) AND (h.dimension = o.dimension))))
+     JOIN latest l ON ((l.id = COALESCE(o.id, h.id))))
+     JOIN postmeter.destination t ON ((t.id = l.destination_id)));
+
+COMMENT ON VIEW postmeter.reconciled IS 'The latest answer for each day that was asked about, beside what we hold as accepted. verdict: equal, quantity (the sums differ), ours_alone (they hold nothing of what we call accepted: it was lost there), theirs_alone (they hold what we do not call accepted: somebody else sent it, or an unknown was taken). What they rejected does not count as theirs. Nothing is ever sent because of it.';
+
+ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.reconciliation_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -3253,6 +3362,12 @@ ALTER TABLE ONLY postmeter.quota
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.reconciliation
+    ADD CONSTRAINT reconciliation_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.reported
+    ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
@@ -3319,6 +3434,8 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
+CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
@@ -3365,6 +3482,10 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outc
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reconciliation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reported FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -3407,6 +3528,9 @@ ALTER TABLE ONLY postmeter.destination
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.reported
+    ADD CONSTRAINT reported_reconciliation_id_fkey FOREIGN KEY (reconciliation_id) REFERENCES postmeter.reconciliation(id);
 
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
@@ -3758,6 +3882,18 @@ GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
@@ -3818,4 +3954,5 @@ insert into postmeter.migration (version, name) values
     (7, '0007_pre_views'),
     (8, '0008_pre_grants'),
     (10, '0010_pre_dead_letters'),
-    (12, '0012_pre_timeline');
+    (12, '0012_pre_timeline'),
+    (13, '0013_pre_reconcile');

@@ -301,6 +301,39 @@ async fn d5_the_marketplace_tells_what_it_holds_of_a_day_beside_our_ledger() {
     assert_eq!(theirs[2..], [format!("azure/{} cores 3", resource(7))]);
 }
 
+/// Runs `postmeter reconcile azure --day 2024-09-18 --json`; returns exit code and `verdict difference` of each key.
+async fn reconcile(stage: &Stage) -> (i32, Vec<String>) {
+    let mut command = tests::postmeter(&stage.db.url());
+    command.args(["reconcile", "azure", "--day", "2024-09-18", "--who", "ada", "--json"]);
+    command.env("POSTMETER_AZURE_TEST_TENANT_ID", "contoso.example");
+    command.env("POSTMETER_AZURE_TEST_CLIENT_ID", "app-test");
+    command.env("POSTMETER_AZURE_TEST_CLIENT_SECRET", "a-secret-that-must-not-leak");
+    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
+    let line = |row: &serde_json::Value| format!("{} {}", row["verdict"], row["difference"]).replace('"', "");
+    (ran.status.code().unwrap(), rows.iter().map(line).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d5_reconcile_finds_what_they_lost_and_what_we_do_not_know_and_sends_nothing() {
+    let stage = many(2, false).await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(reconcile(&stage).await, (0, vec!["equal 0".to_owned(), "equal 0".to_owned()]));
+    // they forget everything but what somebody else sent since: another key, and another quantity under one of ours
+    let now = stage.aws.clock();
+    stage.aws.reset();
+    stage.aws.set_clock(now);
+    report(&somebody_else(&stage), 7, "2024-09-18T09:00:00Z", "3").await;
+    report(&somebody_else(&stage), 1, "2024-09-18T09:00:00Z", "2").await;
+    let (code, rows) = reconcile(&stage).await;
+    assert_eq!((code, rows), (3, ["theirs_alone 3", "ours_alone -1.25", "quantity 0.75"].map(str::to_owned).to_vec()));
+    assert_eq!(stage.aws.record().len(), 2, "differences are rows, never sends");
+    assert_eq!(stage.value("select count(*)::text from postmeter.reconciliation where who = 'ada'").await, "2");
+    let asked = "select string_agg(verdict, ' ' order by verdict) from postmeter.reconciled";
+    assert_eq!(stage.value(asked).await, "ours_alone quantity theirs_alone", "the latest answer counts");
+}
+
 #[tokio::test]
 async fn i6_no_secret_of_azure_is_in_the_ledger() {
     let stage = many(1, false).await;

@@ -57,14 +57,6 @@ pub fn azure_test_client() -> ClientCredentials {
     }
 }
 
-/// The key of a report as our ledger writes it.
-fn canonical(key: &simulator::Key) -> String {
-    match key.marketplace {
-        "azure" => format!("azure/{}/{}/{}", key.customer, key.dimension, key.hour),
-        _ => format!("aws/{}/{}/{}/{}/{}", key.region, key.product, key.customer, key.dimension, key.hour),
-    }
-}
-
 /// Options of a worker that waits for nothing.
 #[must_use]
 pub fn quick() -> Options {
@@ -417,6 +409,7 @@ impl Stage {
 fn canonical(key: &Key) -> String {
     let Key { marketplace, region, product, customer, dimension, hour } = key;
     match *marketplace {
+        "azure" => format!("azure/{customer}/{dimension}/{hour}"),
         "google" => format!("google/{product}/{customer}/{dimension}/{hour}"),
         _ => format!("aws/{region}/{product}/{customer}/{dimension}/{hour}"),
     }
