@@ -58,11 +58,12 @@ pub struct Capabilities {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buyer {
     /// Canonical text: what the marketplace deduplicates on, without dimension and hour
-    /// (AWS: `aws/<region>/<product code or licence>/<customer>`).
+    /// (AWS: `aws/<region>/<product code or licence>/<customer>`; Azure: `azure/<resource>`, without its plan).
     pub key: String,
     /// The buyer's account at the marketplace, whichever form names it; to find two forms of one buyer.
     pub account: String,
-    /// Which identity form this is (AWS: `product_account`, `product_customer`, `licence_account`).
+    /// Which identity form this is (AWS: `product_account`, `product_customer`, `licence_account`; Azure: `resource_id`,
+    /// `resource_uri`).
     pub form: &'static str,
 }
 

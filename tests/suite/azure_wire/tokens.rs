@@ -9,6 +9,9 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 use crate::aws_wire::{SHORT, request, server};
 
+/// The answer to the first of [`parcels`].
+const TAKEN: &str = r#"{"count":1,"result":[{"status":"Accepted","resourceId":"11112222-3333-4444-5555-000000000001","dimension":"cores","effectiveStartTime":"2024-09-18T10:00:00","quantity":7.5}]}"#;
+
 /// A token endpoint that counts its answers and names them `token-1`, `token-2`, …
 async fn numbered(life: &'static str) -> (String, Arc<AtomicUsize>) {
     let issued = Arc::new(AtomicUsize::new(0));
@@ -73,7 +76,7 @@ async fn d9_a_refused_token_is_dropped_and_another_fetched_for_the_next_call() {
             let answer = if head.contains("bearer token-1\r") {
                 http(status, "", r#"{"code":"Denied"}"#)
             } else {
-                http("200 OK", "", r#"{"result":[{"status":"Accepted"}]}"#)
+                http("200 OK", "", TAKEN)
             };
             let _ = stream.write_all(answer.as_bytes()).await;
         })
@@ -92,7 +95,7 @@ async fn d9_a_refused_token_is_dropped_and_another_fetched_for_the_next_call() {
 
 #[tokio::test]
 async fn d9_a_token_that_has_ended_is_fetched_anew() {
-    let (endpoint, _) = saying(http("200 OK", "", r#"{"result":[{"status":"Accepted"}]}"#)).await;
+    let (endpoint, _) = saying(http("200 OK", "", TAKEN)).await;
     let (tokens, issued) = numbered("\"0\"").await;
     let azure = azure(&endpoint, &tokens, &json!({}));
     for _ in 0..3 {
@@ -144,7 +147,7 @@ async fn d9_a_managed_identity_sends_without_a_secret() {
 #[tokio::test]
 async fn d10_without_credentials_no_call_is_made_and_nothing_accepted() {
     let (tokens, asked) = saying(http("200 OK", "", r#"{"access_token":"x"}"#)).await;
-    let (endpoint, calls) = saying(http("200 OK", "", r#"{"result":[{"status":"Accepted"}]}"#)).await;
+    let (endpoint, calls) = saying(http("200 OK", "", TAKEN)).await;
     let settings = json!({ "endpoint": endpoint, "token_endpoint": tokens, "profile": "no_such_profile" });
     let azure = Azure::open(&settings).expect("settings");
     assert_eq!(submit(&azure, &parcels(&azure, 2)).await, vec![no_credentials("credentials_not_loaded"); 2]);
@@ -154,7 +157,7 @@ async fn d10_without_credentials_no_call_is_made_and_nothing_accepted() {
 
 #[tokio::test]
 async fn d8_a_token_endpoint_in_trouble_makes_no_call() {
-    let (endpoint, calls) = saying(http("200 OK", "", r#"{"result":[{"status":"Accepted"}]}"#)).await;
+    let (endpoint, calls) = saying(http("200 OK", "", TAKEN)).await;
     let (silent, _) = server(|mut stream| async move {
         request(&mut stream).await;
         tokio::time::sleep(AMPLE).await;

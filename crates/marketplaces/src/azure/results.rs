@@ -35,7 +35,7 @@ pub(super) fn read(body: &Value, sent: &[UsageEvent]) -> Result<Vec<Verdict>, &'
     let mut said: Vec<Vec<Verdict>> = vec![Vec::new(); sent.len()];
     for entry in entries {
         let echo = UsageEvent::read(entry);
-        // Alone in call and answer, an entry may leave out what it is about, as long as it does not say otherwise.
+        // Alone in call and answer, a refusal may leave out what it is about, as long as it does not say otherwise.
         let alone = sent.len() == 1 && entries.len() == 1;
         let is_about = |ours: &UsageEvent| {
             ours.is_echoed_by(&echo) || (alone && entry.is_object() && ours.is_not_contradicted_by(&echo))
@@ -79,6 +79,8 @@ fn verdict(entry: &Value, ours: &UsageEvent, echo: &UsageEvent) -> Verdict {
     };
     let code = status.to_owned();
     match status {
+        // An acceptance names what was accepted. Where it does not, the repetition shows what they hold.
+        "Accepted" if !ours.is_echoed_by(echo) => said(Outcome::Unknown { code: "not_mentioned".to_owned() }),
         "Accepted" => match echo.quantity {
             Some(None) => Verdict::unrecognised("echoed_quantity", Some(entry.to_string())),
             // By value: 17 is 17.0.

@@ -177,6 +177,8 @@ fn d4_alone_an_entry_may_leave_out_what_it_is_about_but_not_deny_it() {
     let bare = json!({ "status": "BadArgument" });
     let alone = verdicts(std::slice::from_ref(&bare), std::slice::from_ref(&ours)).remove(0).outcome;
     assert_eq!(alone, Outcome::Rejected { code: "BadArgument".to_owned() });
+    let accepted = verdicts(&[json!({ "status": "Accepted" })], std::slice::from_ref(&ours)).remove(0).outcome;
+    assert_eq!(accepted, unknown("not_mentioned"), "an acceptance says of what");
     let among = verdicts(&[bare, entry(&event(2, "7"), "Accepted")], &[ours.clone(), event(2, "7")]).remove(0).outcome;
     assert_eq!(among, unknown("not_mentioned"));
     let other = verdicts(&[entry(&event(2, "7"), "Accepted")], std::slice::from_ref(&ours)).remove(0).outcome;
@@ -199,7 +201,7 @@ fn d4_a_single_answer_has_a_status_and_is_about_ours() {
     let ours = UsageEvent::read(&event(1, "7"));
     let of = |body: &Value| read_single(body, &ours).map(|verdict| verdict.outcome);
     assert_eq!(of(&entry(&event(1, "7"), "Accepted")), Ok(Outcome::Accepted));
-    assert_eq!(of(&json!({ "status": "Accepted" })), Ok(Outcome::Accepted));
+    assert_eq!(of(&json!({ "status": "Accepted" })), Ok(unknown("not_mentioned")));
     assert_eq!(of(&json!({ "status": "Expired" })), Ok(Outcome::TooOld { code: "Expired".to_owned() }));
     assert_eq!(of(&json!({ "status": "Odd" })), Ok(unrecognised("Odd")));
     assert_eq!(of(&entry(&event(2, "7"), "Accepted")), Err("another_event"));
