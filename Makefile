@@ -8,11 +8,13 @@ FILTER ?=
 # make crash KILLS=500 SEED=7
 KILLS ?= 200
 SEED ?= 1
+# make random SEEDS=100
+SEEDS ?= 100
 # make replay FILE=export.csv
 FILE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash replay ci tools schema clean setup-build setup-postgres setup-python setup-node
+.PHONY: help demo play test lint bench crash random replay ci tools schema clean setup-build setup-postgres setup-python setup-node
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -42,6 +44,10 @@ crash: build ## the soak: KILLS workers killed at random moments, drawn from SEE
 replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
 	POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_replay
+
+random: build ## the soak: SEEDS random runs over all marketplaces at once, each record compared with our ledger
+	POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
+		--ignored --nocapture --test-threads=1 soak_random
 
 ci: ## what a change must pass: lint and test
 	@.ci/run

@@ -20,6 +20,7 @@ mod integrate;
 mod moto;
 mod outage;
 mod people;
+mod random;
 mod replay;
 mod restore;
 mod schema;

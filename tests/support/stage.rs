@@ -315,6 +315,12 @@ impl Stage {
         record.iter().map(|a| format!("{} {}", a.key.hour.strftime("%dT%H"), a.quantity.normalize())).collect()
     }
 
+    /// The keys of everything that the marketplaces hold, as we write them.
+    #[must_use]
+    pub fn their_keys(&self) -> Vec<String> {
+        self.aws.record().iter().map(|accepted| canonical(&accepted.key)).collect()
+    }
+
     /// The status of every remittance, as `hour status quantity`, in order of hours.
     pub async fn remittances(&self) -> Vec<String> {
         self.column("select to_char(hour at time zone 'UTC', 'DD\"T\"HH24') || ' ' || status || coalesce(' ' || trim_scale(quantity), '') from postmeter.remittance order by hour, key").await
