@@ -410,7 +410,8 @@ begin
     end if;
     return query
     select d.*
-    from postmeter.delivery d
+    from postmeter.stuck k
+    join postmeter.delivery d on d.id = k.delivery_id
     join postmeter.destination t on t.id = d.destination_id
     where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')
       and (filter ->> 'status' is null or d.status = filter ->> 'status')
@@ -433,6 +434,28 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances. Refuses an empty filter (PM031) and unknown fields (PM030).';
+
+CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held') then
+        delete from postmeter.stuck s where s.delivery_id = new.id;
+        return null;
+    end if;
+    insert into postmeter.stuck (delivery_id, destination_id, status, since, again_at)
+    values (new.id, new.destination_id, new.status, new.changed_at, case
+        when new.maybe_billed then null
+        when new.status = 'held' and new.reason = 'invalid_subscription' and new.body is not null then new.changed_at + interval '10 minutes'
+        when new.status = 'expired' and (select t.expired_policy from postmeter.destination t where t.id = new.destination_id) = 'roll_forward'
+            then new.changed_at end)
+    on conflict (delivery_id) do update set status = excluded.status, since = excluded.since, again_at = excluded.again_at;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
 
 CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -758,6 +781,42 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself.';
+
+CREATE FUNCTION postmeter.reconsider_stuck(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d          postmeter.delivery;
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    now        timestamptz := postmeter.clock();
+    changed    integer := 0;
+    after      text;
+begin
+    -- meters first, then remittances, each in order: the same order as the cut
+    perform 1 from postmeter.meter m
+    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
+        after := d.status;
+        if d.status = 'expired' then
+            select r.status_after into after
+            from postmeter.release(jsonb_build_object('delivery', d.id), 'postmeter', 'expired; expired_policy is roll_forward', false) r;
+        elsif d.status = 'held' and d.reason = 'invalid_subscription' and not d.maybe_billed and d.deadline >= now then
+            after := 'due';
+            update postmeter.delivery u set status = after, reason = null, batch_limit = 1, changed_at = now where u.id = d.id;
+            insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
+        end if;
+        if after is distinct from d.status then
+            changed := changed + 1;
+        else
+            update postmeter.stuck s set again_at = case when d.status = 'expired' then now + interval '1 hour' end where s.delivery_id = d.id;
+        end if;
+    end loop;
+    return changed;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
 
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1209,6 +1268,29 @@ $$;
 
 COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
 
+CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t text;
+begin
+    perform postmeter.check_decider(who, why);
+    insert into postmeter.timeline_break (who, why, timeline, server_started_at)
+    values (who, why, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_postmaster_start_time())
+    on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+    for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
+        perform postmeter.set_paused(t, true, who, why);
+    end loop;
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -1377,6 +1459,7 @@ CREATE TABLE postmeter.destination (
     lead interval DEFAULT '00:30:00'::interval NOT NULL,
     grace interval DEFAULT '00:05:00'::interval NOT NULL,
     late_policy text DEFAULT 'expire'::text NOT NULL,
+    expired_policy text DEFAULT 'hold'::text NOT NULL,
     dry_run boolean DEFAULT false NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     records_max integer NOT NULL,
@@ -1391,6 +1474,7 @@ CREATE TABLE postmeter.destination (
     CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
     CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
     CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
     CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
     CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
     CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
@@ -1434,6 +1518,8 @@ COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an 
 COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
 
 COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
 
 COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
 
@@ -1973,6 +2059,210 @@ COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
+CREATE TABLE postmeter.open_hour (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    hour timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
+
+CREATE TABLE postmeter.stuck (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    status text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    again_at timestamp with time zone,
+    CONSTRAINT stuck_status_check CHECK ((status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])))
+);
+
+COMMENT ON TABLE postmeter.stuck IS 'Deliveries that neither wait for their time nor are settled: the dead letters among deliveries. Kept by a trigger of delivery, whose status has no index, so that its updates stay in their page.';
+
+COMMENT ON COLUMN postmeter.stuck.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.stuck.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.stuck.status IS 'Its status.';
+
+COMMENT ON COLUMN postmeter.stuck.since IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.stuck.again_at IS 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
+
+CREATE VIEW postmeter.dead_letter AS
+ WITH remittances AS (
+         SELECT r.delivery_id,
+            NULL::uuid AS usage_id,
+            r.destination,
+            r.status AS class,
+            COALESCE(r.reason, x.code) AS code,
+            NULL::text AS org,
+            r.product,
+            NULL::text AS metric,
+            r.dimension,
+            r.hour,
+            r.key,
+            r.quantity,
+            r.amount,
+            r.currency,
+            s.since,
+            r.deadline,
+            r.maybe_billed,
+                CASE
+                    WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
+                    WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
+                    WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
+                    WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
+                    ELSE 'mend the cause, then retry'::text
+                END AS what_to_do
+           FROM (((postmeter.stuck s
+             CROSS JOIN ( SELECT postmeter.clock() AS now) c)
+             JOIN postmeter.remittance r ON ((r.delivery_id = s.delivery_id)))
+             LEFT JOIN LATERAL ( SELECT o.code
+                   FROM (postmeter.attempt a
+                     JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
+                  WHERE (a.delivery_id = s.delivery_id)
+                  ORDER BY a.number DESC
+                 LIMIT 1) x ON (true))
+        ), usages AS (
+         SELECT NULL::bigint AS int8,
+            h.usage_id,
+            t.name,
+            'held usage'::text AS "?column?",
+            h.reason,
+            h.org,
+            h.product,
+            h.metric,
+            NULL::text AS text,
+            h.hour,
+            NULL::text AS text,
+            h.quantity,
+            NULL::numeric AS "numeric",
+            NULL::text AS text,
+            h.held_at,
+            h.deadline,
+            false AS "?column?",
+                CASE h.reason
+                    WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
+                    WHEN 'poison'::text THEN 'report it, then retry'::text
+                    WHEN 'by_operator'::text THEN 'retry when that is over'::text
+                    ELSE 'mend the catalogue: it then goes on by itself'::text
+                END AS "case"
+           FROM (postmeter.held h
+             LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+          WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+        ), stranded AS (
+         SELECT NULL::bigint AS int8,
+            NULL::uuid AS uuid,
+            t.name,
+            'stranded'::text AS "?column?",
+            'no_hour_left'::text AS "?column?",
+            NULL::text AS text,
+            NULL::text AS text,
+            NULL::text AS text,
+            m.dimension,
+            NULL::timestamp with time zone AS timestamptz,
+            ((m.buyer || '/'::text) || m.dimension) AS "?column?",
+            m.billable,
+            NULL::numeric AS "numeric",
+            NULL::text AS text,
+            NULL::timestamp with time zone AS timestamptz,
+            NULL::timestamp with time zone AS timestamptz,
+            false AS "?column?",
+            'set late_policy to part: the running hour then takes it'::text AS "?column?"
+           FROM (postmeter.meter m
+             JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+          WHERE ((m.billable > (0)::numeric) AND (t.late_policy <> 'part'::text) AND (postmeter.target_hour(m.id) IS NULL) AND (NOT (EXISTS ( SELECT
+                   FROM (postmeter.delivery d
+                     JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
+                  WHERE (d.meter_id = m.id)))))
+        )
+ SELECT row_number() OVER (ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since) AS rank,
+    l.delivery_id,
+    l.usage_id,
+    l.destination,
+    l.class,
+    l.code,
+    l.org,
+    l.product,
+    l.metric,
+    l.dimension,
+    l.hour,
+    l.key,
+    l.quantity,
+    l.amount,
+    l.currency,
+    l.since,
+    l.deadline,
+    l.maybe_billed,
+    l.what_to_do
+   FROM ( SELECT remittances.delivery_id,
+            remittances.usage_id,
+            remittances.destination,
+            remittances.class,
+            remittances.code,
+            remittances.org,
+            remittances.product,
+            remittances.metric,
+            remittances.dimension,
+            remittances.hour,
+            remittances.key,
+            remittances.quantity,
+            remittances.amount,
+            remittances.currency,
+            remittances.since,
+            remittances.deadline,
+            remittances.maybe_billed,
+            remittances.what_to_do
+           FROM remittances
+        UNION ALL
+         SELECT usages.int8,
+            usages.usage_id,
+            usages.name,
+            usages."?column?",
+            usages.reason,
+            usages.org,
+            usages.product,
+            usages.metric,
+            usages.text,
+            usages.hour,
+            usages.text_1 AS text,
+            usages.quantity,
+            usages."numeric",
+            usages.text_2 AS text,
+            usages.held_at,
+            usages.deadline,
+            usages."?column?_1" AS "?column?",
+            usages."case"
+           FROM usages usages(int8, usage_id, name, "?column?", reason, org, product, metric, text, hour, text_1, quantity, "numeric", text_2, held_at, deadline, "?column?_1", "case")
+        UNION ALL
+         SELECT stranded.int8,
+            stranded.uuid,
+            stranded.name,
+            stranded."?column?",
+            stranded."?column?_1" AS "?column?",
+            stranded.text,
+            stranded.text_1 AS text,
+            stranded.text_2 AS text,
+            stranded.dimension,
+            stranded.timestamptz,
+            stranded."?column?_2" AS "?column?",
+            stranded.billable,
+            stranded."numeric",
+            stranded.text_3 AS text,
+            stranded.timestamptz_1 AS timestamptz,
+            stranded.timestamptz_2 AS timestamptz,
+            stranded."?column?_3" AS "?column?",
+            stranded."?column?_4" AS "?column?"
+           FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4")) l;
+
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+
 CREATE TABLE postmeter.decision (
     id bigint NOT NULL,
     decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -2144,6 +2434,112 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE postmeter.later (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
+
+CREATE TABLE postmeter.quota (
+    id integer NOT NULL,
+    name text NOT NULL,
+    calls_per_second numeric,
+    next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT quota_calls_per_second_check CHECK (((calls_per_second > (0)::numeric) AND (calls_per_second <= (100000)::numeric))),
+    CONSTRAINT quota_name_check CHECK ((name <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.quota IS 'A limit of calls that several destinations may share (AWS: one per seller account and region).';
+
+COMMENT ON COLUMN postmeter.quota.id IS 'Number of the quota.';
+
+COMMENT ON COLUMN postmeter.quota.name IS 'Its name in the catalogue.';
+
+COMMENT ON COLUMN postmeter.quota.calls_per_second IS 'Calls a second that the whole fleet may make; null: no limit.';
+
+COMMENT ON COLUMN postmeter.quota.next_slot_at IS 'Real time before which the next call must not start; workers take slots by moving it on.';
+
+CREATE VIEW postmeter.forecast_detail AS
+ WITH now AS MATERIALIZED (
+         SELECT postmeter.clock() AS now
+        ), recent AS (
+         SELECT a.destination_id,
+            ((count(*))::numeric / 600.0) AS records_a_second
+           FROM postmeter.attempt a
+          WHERE (a.id >= postmeter.id_at((clock_timestamp() - '00:10:00'::interval)))
+          GROUP BY a.destination_id
+        ), pace AS (
+         SELECT t.id AS destination_id,
+            t.name,
+            t.paused,
+                CASE
+                    WHEN (q.calls_per_second IS NULL) THEN t.id
+                    ELSE (- q.id)
+                END AS line,
+            COALESCE((q.calls_per_second * (t.records_max)::numeric), GREATEST(r.records_a_second, (((t.in_flight_max * t.records_max))::numeric / EXTRACT(epoch FROM t.call_timeout)))) AS records_a_second
+           FROM ((postmeter.destination t
+             JOIN postmeter.quota q ON ((q.id = t.quota_id)))
+             LEFT JOIN recent r ON ((r.destination_id = t.id)))
+        ), waiting AS (
+         SELECT q.delivery_id,
+            q.destination_id,
+            q.deadline,
+            NULL::timestamp with time zone AS due_at
+           FROM postmeter.due q
+        UNION ALL
+         SELECT l.delivery_id,
+            l.destination_id,
+            d.deadline,
+            l.due_at
+           FROM (postmeter.later l
+             JOIN postmeter.delivery d ON ((d.id = l.delivery_id)))
+        ), ordered AS (
+         SELECT w.delivery_id,
+            w.destination_id,
+            w.deadline,
+            w.due_at,
+            p.name AS destination,
+            p.paused,
+            p.records_a_second,
+            row_number() OVER (PARTITION BY p.line ORDER BY w.deadline, w.delivery_id) AS place
+           FROM (waiting w
+             JOIN pace p ON ((p.destination_id = w.destination_id)))
+        )
+ SELECT o.delivery_id,
+    o.destination,
+    o.deadline,
+    o.place,
+        CASE
+            WHEN (NOT o.paused) THEN GREATEST((n.now + ((((o.place)::numeric / o.records_a_second))::double precision * '00:00:01'::interval)), o.due_at)
+            ELSE NULL::timestamp with time zone
+        END AS sent_by,
+    (o.paused OR (GREATEST((n.now + ((((o.place)::numeric / o.records_a_second))::double precision * '00:00:01'::interval)), o.due_at) > o.deadline)) AS misses
+   FROM ordered o,
+    now n;
+
+COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+
+CREATE VIEW postmeter.forecast AS
+ SELECT f.destination,
+    count(*) AS waiting,
+    max(f.sent_by) AS all_sent_by,
+    count(*) FILTER (WHERE f.misses) AS misses,
+    sum(r.quantity) FILTER (WHERE f.misses) AS quantity_missing,
+    min(f.deadline) FILTER (WHERE f.misses) AS first_missed_deadline
+   FROM (postmeter.forecast_detail f
+     JOIN postmeter.delivery r ON ((r.id = f.delivery_id)))
+  GROUP BY f.destination;
+
+COMMENT ON VIEW postmeter.forecast IS 'Per destination: how many remittances wait, when the last of them will be sent at the present rate, and how many miss their deadline by then (quantity in billing units, over all dimensions: a measure of size, not of money).';
+
 CREATE TABLE postmeter.late_evidence (
     id bigint NOT NULL,
     attempt_id uuid NOT NULL,
@@ -2194,20 +2590,6 @@ ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
-CREATE TABLE postmeter.later (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    due_at timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
-
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
     START WITH 1
@@ -2254,20 +2636,6 @@ CREATE VIEW postmeter.month_close AS
   WHERE (b.carried < (0)::numeric);
 
 COMMENT ON VIEW postmeter.month_close IS 'Meters with credit: billed ahead of what the month''s usage turned out to be. Used up by later usage of the month; at its close it stays over-billed and is never sent as negative.';
-
-CREATE TABLE postmeter.open_hour (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    hour timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -2380,27 +2748,117 @@ CREATE VIEW postmeter.queue AS
 
 COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
 
-CREATE TABLE postmeter.quota (
-    id integer NOT NULL,
-    name text NOT NULL,
-    calls_per_second numeric,
-    next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    CONSTRAINT quota_calls_per_second_check CHECK (((calls_per_second > (0)::numeric) AND (calls_per_second <= (100000)::numeric))),
-    CONSTRAINT quota_name_check CHECK ((name <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.quota IS 'A limit of calls that several destinations may share (AWS: one per seller account and region).';
-
-COMMENT ON COLUMN postmeter.quota.id IS 'Number of the quota.';
-
-COMMENT ON COLUMN postmeter.quota.name IS 'Its name in the catalogue.';
-
-COMMENT ON COLUMN postmeter.quota.calls_per_second IS 'Calls a second that the whole fleet may make; null: no limit.';
-
-COMMENT ON COLUMN postmeter.quota.next_slot_at IS 'Real time before which the next call must not start; workers take slots by moving it on.';
-
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.reconciliation (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    day date NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
+
+COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
+
+COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
+
+COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
+
+COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
+
+CREATE TABLE postmeter.reported (
+    reconciliation_id bigint NOT NULL,
+    buyer text NOT NULL,
+    dimension text NOT NULL,
+    state text NOT NULL,
+    quantity numeric NOT NULL,
+    records bigint NOT NULL,
+    CONSTRAINT reported_records_check CHECK ((records >= 0))
+);
+
+COMMENT ON TABLE postmeter.reported IS 'What it answered: sums of the day per key and state, to the letter.';
+
+COMMENT ON COLUMN postmeter.reported.reconciliation_id IS 'Which question it answers.';
+
+COMMENT ON COLUMN postmeter.reported.buyer IS 'The buyer, in canonical form.';
+
+COMMENT ON COLUMN postmeter.reported.dimension IS 'Their name of the metric.';
+
+COMMENT ON COLUMN postmeter.reported.state IS 'Their word for how far they are with it.';
+
+COMMENT ON COLUMN postmeter.reported.quantity IS 'What they processed; where they have not, what was submitted.';
+
+COMMENT ON COLUMN postmeter.reported.records IS 'How many records that is.';
+
+CREATE VIEW postmeter.reconciled AS
+ WITH latest AS (
+         SELECT DISTINCT ON (r.destination_id, r.day) r.id,
+            r.destination_id,
+            r.day,
+            r.asked_at
+           FROM postmeter.reconciliation r
+          ORDER BY r.destination_id, r.day, r.id DESC
+        ), theirs AS (
+         SELECT l_1.id,
+            x.buyer,
+            x.dimension,
+            sum(x.quantity) AS quantity,
+            sum(x.records) AS records,
+            string_agg(DISTINCT x.state, ', '::text ORDER BY x.state) AS states
+           FROM (latest l_1
+             JOIN postmeter.reported x ON ((x.reconciliation_id = l_1.id)))
+          WHERE (x.state <> 'Rejected'::text)
+          GROUP BY l_1.id, x.buyer, x.dimension
+        ), ours AS (
+         SELECT l_1.id,
+            m.buyer,
+            m.dimension,
+            sum(COALESCE(d.shown_quantity, d.quantity)) AS quantity,
+            count(*) AS records
+           FROM ((latest l_1
+             JOIN postmeter.meter m ON ((m.destination_id = l_1.destination_id)))
+             JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.status = 'accepted'::text) AND (d.hour >= ((l_1.day)::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (d.hour < (((l_1.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text)))))
+          WHERE ((m.month >= (date_trunc('month'::text, ((l_1.day - 1))::timestamp with time zone))::date) AND (m.month <= (date_trunc('month'::text, (l_1.day)::timestamp with time zone))::date))
+          GROUP BY l_1.id, m.buyer, m.dimension
+        )
+ SELECT t.name AS destination,
+    l.day,
+    COALESCE(o.buyer, h.buyer) AS buyer,
+    COALESCE(o.dimension, h.dimension) AS dimension,
+    trim_scale(o.quantity) AS ours,
+    o.records AS our_records,
+    trim_scale(h.quantity) AS theirs,
+    h.records AS their_records,
+    h.states,
+    trim_scale((COALESCE(h.quantity, (0)::numeric) - COALESCE(o.quantity, (0)::numeric))) AS difference,
+        CASE
+            WHEN (h.buyer IS NULL) THEN 'ours_alone'::text
+            WHEN (o.buyer IS NULL) THEN 'theirs_alone'::text
+            WHEN (h.quantity <> o.quantity) THEN 'quantity'::text
+            ELSE 'equal'::text
+        END AS verdict,
+    l.asked_at
+   FROM (((ours o
+     FULL JOIN theirs h ON (((h.id = o.id) AND (h.buyer = o.buyer) AND (h.dimension = o.dimension))))
+     JOIN latest l ON ((l.id = COALESCE(o.id, h.id))))
+     JOIN postmeter.destination t ON ((t.id = l.destination_id)));
+
+COMMENT ON VIEW postmeter.reconciled IS 'The latest answer for each day that was asked about, beside what we hold as accepted. verdict: equal, quantity (the sums differ), ours_alone (they hold nothing of what we call accepted: it was lost there), theirs_alone (they hold what we do not call accepted: somebody else sent it, or an unknown was taken). What they rejected does not count as theirs. Nothing is ever sent because of it.';
+
+ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.reconciliation_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -2491,6 +2949,40 @@ COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: 
 
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.timeline_break (
+    id bigint NOT NULL,
+    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    timeline text NOT NULL,
+    server_started_at timestamp with time zone NOT NULL,
+    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted: a duplicate is ours, and a refusal proves nothing.';
+
+COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
+
+COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
+
+COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+
+ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.timeline_break_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -2870,11 +3362,26 @@ ALTER TABLE ONLY postmeter.quota
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.reconciliation
+    ADD CONSTRAINT reconciliation_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.reported
+    ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY postmeter.stuck
+    ADD CONSTRAINT stuck_pkey PRIMARY KEY (delivery_id);
+
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.timeline_break
+    ADD CONSTRAINT timeline_break_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.timeline_break
+    ADD CONSTRAINT timeline_break_timeline_server_started_at_key UNIQUE (timeline, server_started_at);
 
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
@@ -2927,6 +3434,10 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
+CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
+CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
+
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
@@ -2971,6 +3482,10 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outc
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reconciliation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reported FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -3001,6 +3516,8 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
+
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
 ALTER TABLE ONLY postmeter.cover
@@ -3011,6 +3528,9 @@ ALTER TABLE ONLY postmeter.destination
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.reported
+    ADD CONSTRAINT reported_reconciliation_id_fkey FOREIGN KEY (reconciliation_id) REFERENCES postmeter.reconciliation(id);
 
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
@@ -3059,6 +3579,8 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
@@ -3104,6 +3626,9 @@ REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -3156,6 +3681,10 @@ REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
@@ -3245,6 +3774,18 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
@@ -3267,15 +3808,29 @@ GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
 
 GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.quota TO postmeter_worker;
+
+GRANT UPDATE(next_slot_at) ON TABLE postmeter.quota TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.forecast_detail TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.forecast_detail TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.forecast_detail TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.forecast TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.forecast TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.forecast TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_operator;
@@ -3284,10 +3839,6 @@ GRANT SELECT ON TABLE postmeter.migration TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
@@ -3331,11 +3882,17 @@ GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.quota TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 
-GRANT UPDATE(next_slot_at) ON TABLE postmeter.quota TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
@@ -3352,6 +3909,10 @@ GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
 GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
@@ -3391,4 +3952,7 @@ insert into postmeter.migration (version, name) values
     (5, '0005_pre_arithmetic'),
     (6, '0006_pre_decisions'),
     (7, '0007_pre_views'),
-    (8, '0008_pre_grants');
+    (8, '0008_pre_grants'),
+    (10, '0010_pre_dead_letters'),
+    (12, '0012_pre_timeline'),
+    (13, '0013_pre_reconcile');

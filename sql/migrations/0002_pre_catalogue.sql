@@ -26,6 +26,7 @@ create table postmeter.destination (
     lead           interval not null default '30 minutes' check (lead >= '0'),
     grace          interval not null default '5 minutes' check (grace >= '0'),
     late_policy    text     not null default 'expire' check (late_policy in ('expire', 'part', 'hold')),
+    expired_policy text     not null default 'hold' check (expired_policy in ('hold', 'roll_forward')),
     dry_run        boolean  not null default false,
     paused         boolean  not null default false,
     records_max    integer  not null check (records_max >= 1),
@@ -51,6 +52,7 @@ comment on column postmeter.destination.margin is 'Taken off every deadline.';
 comment on column postmeter.destination.lead is 'So long before its deadline an hour is cut even while its usage is still arriving.';
 comment on column postmeter.destination.grace is 'How long an hour stays open after its end.';
 comment on column postmeter.destination.late_policy is 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+comment on column postmeter.destination.expired_policy is 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
 comment on column postmeter.destination.dry_run is 'Do everything but the call.';
 comment on column postmeter.destination.paused is 'A person stopped sending; nothing is claimed.';
 comment on column postmeter.destination.records_max is 'Records in one call.';

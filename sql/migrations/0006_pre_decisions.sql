@@ -22,7 +22,8 @@ begin
     end if;
     return query
     select d.*
-    from postmeter.delivery d
+    from postmeter.stuck k
+    join postmeter.delivery d on d.id = k.delivery_id
     join postmeter.destination t on t.id = d.destination_id
     where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')
       and (filter ->> 'status' is null or d.status = filter ->> 'status')

@@ -1,10 +1,13 @@
 -- claim_suspect: takes one delivery that was in the hands of a dying worker, to send it alone.
--- $1 destination, $2 worker. Only a worker with nothing else in its hands asks.
-with picked as materialized (
+-- $1 destination, $2 worker, $3 and $4 the timeline and position that were seen last (null: none). Only a worker with nothing else in its hands asks.
+with here as materialized (
+    -- a server that lacks commits we have seen gives nothing to send
+    select coalesce($3 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $4::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+), picked as materialized (
     select q.delivery_id, q.deadline
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
-    where q.destination_id = $1 and d.status = 'due' and d.deaths > 0
+    where (select h.holds from here h) and q.destination_id = $1 and d.status = 'due' and d.deaths > 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.deadline, q.delivery_id
     limit 1

@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 /// Ample: longer than anything here takes that is not meant to run into it.
-const AMPLE: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const AMPLE: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
 /// A server on loopback that hands each connection to `each`; its address and the count of connections.
 pub(crate) async fn server<F, Fut>(each: F) -> (String, Arc<AtomicUsize>)

@@ -25,7 +25,7 @@ async fn queue(stage: &Stage, count: i64) {
 }
 
 async fn claimed(stage: &Stage, worker: Uuid, most: i64, floor: &mut Floor) -> Vec<outbox::claim::Claim> {
-    claim(&stage.db.database, 1, worker, most, LIMITS, floor).await.unwrap()
+    claim(&stage.db.database, 1, worker, most, LIMITS, floor, None).await.unwrap()
 }
 
 #[tokio::test]
@@ -95,6 +95,7 @@ async fn buffers_of_a_claim(stage: &Stage, floor: &str) -> i64 {
         .replace("$3", "10")
         .replace("$4", &format!("'{floor}'::timestamptz"));
     let sql = sql.replace("$5", "0::bigint").replace("$6", "25").replace("$7", "900000");
+    let sql = sql.replace("$8", "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)").replace("$9", "'0/0'");
     let explain = format!(
         "begin; set local jit = off; set local enable_sort = off; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
          explain (analyze, buffers, format json) {sql}; commit"

@@ -4,6 +4,8 @@
 
 mod arithmetic;
 mod aws_wire;
+mod azure_sending;
+mod azure_wire;
 mod claims;
 mod crash;
 mod docs;
@@ -19,6 +21,8 @@ mod moto;
 mod outage;
 mod people;
 mod replay;
+mod restore;
 mod schema;
 mod sending;
+mod stuck;
 mod unknown;

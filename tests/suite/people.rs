@@ -5,16 +5,18 @@ mod held;
 mod released;
 mod roles;
 
+use std::collections::BTreeSet;
+
 use outbox::corrections::{Change, Decider, Verb, correct};
 use serde_json::Value;
 use tests::Stage;
 
 const ADA: Decider<'_> = Decider { who: "ada", why: "the agreement is active now" };
 
-/// Lets the marketplace refuse every customer, or none.
+/// Lets the marketplace refuse every dimension, or none.
 fn refuse_all(stage: &Stage, refuse: bool) {
     let mut settings = stage.aws.settings();
-    settings.aws.subscriptions = refuse.then(Vec::new);
+    settings.aws.dimensions = refuse.then(BTreeSet::new);
     stage.aws.set_settings(settings);
 }
 

@@ -9,4 +9,4 @@ mod stage;
 pub use database::TestDatabase;
 pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use program::postmeter;
-pub use stage::{Dimension, Stage, aws_with_test_keys, q, quick, t};
+pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};

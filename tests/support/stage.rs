@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marketplaces::aws::provider::SharedCredentialsProvider;
 use marketplaces::aws::{Aws, Credentials};
+use marketplaces::azure::{Azure, ClientCredentials};
 use marketplaces::{Marketplace, SettingsError};
 use outbox::NewUsage;
 use outbox::claim::{CallLimits, Claim, Floor};
@@ -36,11 +37,24 @@ pub fn q(text: &str) -> Quantity {
 /// # Errors
 /// As [`marketplaces::open`].
 pub fn aws_with_test_keys(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
+    if kind == "azure" {
+        return Ok(Arc::new(Azure::open_with(settings, azure_test_client())?));
+    }
     if kind != "aws" {
         return marketplaces::open(kind, settings);
     }
     let keys = Credentials::new("AKIDTEST", "a-secret-that-must-not-leak", None, None, "test");
     Ok(Arc::new(Aws::open_with(settings, SharedCredentialsProvider::new(keys))?))
+}
+
+/// A client that the simulator's token endpoint takes.
+#[must_use]
+pub fn azure_test_client() -> ClientCredentials {
+    ClientCredentials {
+        tenant_id: "contoso.example".to_owned(),
+        client_id: "app-test".to_owned(),
+        client_secret: "a-secret-that-must-not-leak".to_owned().into(),
+    }
 }
 
 /// Options of a worker that waits for nothing.
@@ -233,15 +247,16 @@ impl Stage {
     pub async fn claim_as(&self, worker: Uuid) -> Vec<Claim> {
         let limits = CallLimits { records: 25, bytes: 900_000 };
         let destination = self.destination().await;
-        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone())
+        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone(), None)
             .await
             .expect("a claim")
     }
 
     /// Claims what was in the hands of a dying worker, in the name of another.
     pub async fn claim_suspect_as(&self, worker: Uuid, delivery: &str) -> Vec<Claim> {
-        let claim =
-            outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker).await.expect("a claim");
+        let claim = outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker, None)
+            .await
+            .expect("a claim");
         assert!(claim.iter().all(|claim| claim.delivery.to_string() == delivery));
         claim.into_iter().collect()
     }
@@ -358,6 +373,14 @@ impl Stage {
                      union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0")
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
+        let astray = self
+            .column(
+                "select format('%s %s but %s', coalesce(d.id, s.delivery_id), d.status, s.status)
+                 from (select * from postmeter.delivery where status in ('rejected', 'expired', 'conflict', 'unknown', 'held')) d
+                 full join postmeter.stuck s on s.delivery_id = d.id where d.status is distinct from s.status",
+            )
+            .await;
+        assert!(astray.is_empty(), "postmeter.stuck is not what delivery says: {astray:?}");
         let ours = self
             .column(
                 "select r.key || ' ' || trim_scale(r.quantity) from postmeter.remittance r where r.status = 'accepted'",
@@ -386,6 +409,7 @@ impl Stage {
 fn canonical(key: &Key) -> String {
     let Key { marketplace, region, product, customer, dimension, hour } = key;
     match *marketplace {
+        "azure" => format!("azure/{customer}/{dimension}/{hour}"),
         "google" => format!("google/{product}/{customer}/{dimension}/{hour}"),
         _ => format!("aws/{region}/{product}/{customer}/{dimension}/{hour}"),
     }

@@ -64,6 +64,7 @@ pub const fn capabilities() -> Capabilities {
         calls_per_second: Some(10),
         memory: None,
         decimals_max: freeze::DECIMALS_MAX,
+        can_be_asked: false,
     }
 }
 

@@ -69,6 +69,7 @@ pub const fn capabilities() -> Capabilities {
         calls_per_second: None,
         memory: Some(HOUR),
         decimals_max: freeze::DECIMALS_MAX,
+        can_be_asked: false,
     }
 }
 

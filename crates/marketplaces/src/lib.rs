@@ -4,6 +4,7 @@
 //! data ([`Capabilities`]). No database here: whoever calls brings what was frozen and stores what was answered.
 
 pub mod aws;
+pub mod azure;
 mod evidence;
 pub mod google;
 mod registry;
@@ -15,7 +16,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use remittance::{Answer, Quantity, Reason};
+use jiff::civil::Date;
+use remittance::{Answer, Outcome, Quantity, Reason};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -48,6 +50,8 @@ pub struct Capabilities {
     pub memory: Option<Duration>,
     /// Digits after the point that a quantity may have.
     pub decimals_max: u32,
+    /// Whether it can be asked what it holds: [`Marketplace::reported`].
+    pub can_be_asked: bool,
 }
 
 /// A buyer as the marketplace identifies it, in canonical form.
@@ -113,6 +117,23 @@ pub struct Parcel {
     pub idempotency_key: Uuid,
 }
 
+/// What a marketplace says it holds of a day. One key may come in several (by plan, by state): they add up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The buyer's canonical key, as [`Buyer::key`].
+    pub buyer: String,
+    /// The marketplace's name of the metric.
+    pub dimension: String,
+    /// The day, in UTC.
+    pub day: Date,
+    /// What it has processed, or where it has not yet, what was submitted.
+    pub quantity: Quantity,
+    /// How many records that is.
+    pub count: u64,
+    /// The marketplace's word for how far it is with them (Azure: `Submitted`, `Accepted`, `Rejected`, `Mismatch`).
+    pub state: String,
+}
+
 /// A cloud marketplace that takes metered usage.
 pub trait Marketplace: Send + Sync {
     /// What it can and demands.
@@ -137,4 +158,15 @@ pub trait Marketplace: Send + Sync {
     /// parcel, in the order given. Never fails and never retries by itself: a call that did not go well is an outcome.
     /// Returns within `timeout`, with `unknown` if the bytes may have left by then.
     fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>>;
+
+    /// Asks what it holds of a day, for the reconciliation. Reads only, and never retries by itself.
+    ///
+    /// # Errors
+    /// Why there is no list: an answer as after a call, `unmapped` with `cannot_be_asked` where the marketplace has no
+    /// such question ([`Capabilities::can_be_asked`]).
+    fn reported<'a>(&'a self, day: Date, timeout: Duration) -> BoxFuture<'a, Result<Vec<Reported>, Answer>> {
+        let _ = (day, timeout);
+        let answer = Answer::bare(Outcome::Unmapped { code: "cannot_be_asked".to_owned() });
+        Box::pin(std::future::ready(Err(answer)))
+    }
 }

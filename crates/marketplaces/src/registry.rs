@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::aws::{self, Aws};
+use crate::azure::{self, Azure};
 use crate::google::{self, Google};
 use crate::{Capabilities, Marketplace};
 
@@ -32,7 +33,7 @@ pub enum SettingsError {
 /// The words `destination.kind` may have.
 #[must_use]
 pub const fn kinds() -> &'static [&'static str] {
-    &["aws", "google"]
+    &["aws", "azure", "google"]
 }
 
 /// The capabilities of a kind, for defaults in the catalogue; `None` for an unknown kind.
@@ -40,6 +41,7 @@ pub const fn kinds() -> &'static [&'static str] {
 pub fn capabilities(kind: &str) -> Option<Capabilities> {
     match kind {
         "aws" => Some(aws::capabilities()),
+        "azure" => Some(azure::capabilities()),
         "google" => Some(google::capabilities()),
         _ => None,
     }
@@ -52,6 +54,7 @@ pub fn capabilities(kind: &str) -> Option<Capabilities> {
 pub fn open(kind: &str, settings: &Value) -> Result<Arc<dyn Marketplace>, SettingsError> {
     match kind {
         "aws" => Ok(Arc::new(Aws::open(settings)?)),
+        "azure" => Ok(Arc::new(Azure::open(settings)?)),
         "google" => Ok(Arc::new(Google::open(settings)?)),
         _ => Err(SettingsError::UnknownKind { kind: kind.to_owned() }),
     }
@@ -72,7 +75,7 @@ mod tests {
         }
         assert!(capabilities("ibm").is_none());
         let refused = open("ibm", &json!({})).err().map(|error| error.to_string());
-        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws, google"));
+        assert_eq!(refused.as_deref(), Some("no marketplace is called \"ibm\"; there are: aws, azure, google"));
     }
 
     #[test]

@@ -36,6 +36,15 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Yes or no; no where it is left out.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, SettingsError> {
+        match self.values.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.error(name, "must be true or false")),
+        }
+    }
+
     /// A whole number of seconds from 1 to `max`, or `default` where it is left out.
     pub(crate) fn seconds(&self, name: &str, default: u64, max: u64) -> Result<Duration, SettingsError> {
         let seconds = match self.values.get(name) {

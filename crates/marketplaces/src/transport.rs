@@ -34,7 +34,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Why a body is not there although the answer's head is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    /// More than [`BODY_BYTES_MAX`]; reading was stopped there.
+    /// More than the bound, mostly [`BODY_BYTES_MAX`]; reading was stopped there.
     TooLarge,
     /// The connection ended, or the framing broke, before the body did.
     Truncated,
@@ -112,6 +112,19 @@ impl Transport {
     /// `not_sent` only where no byte of the request can have left (name, connection, handshake); `unknown` where it may
     /// have arrived; `unrecognised` where something that is not HTTP came back.
     pub(crate) async fn send(&self, request: http::Request<Vec<u8>>, deadline: Instant) -> Result<Reply, Outcome> {
+        self.send_for(request, deadline, BODY_BYTES_MAX).await
+    }
+
+    /// [`Transport::send`] for an answer of another size: so many bytes of its body are read at most.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    pub(crate) async fn send_for(
+        &self,
+        request: http::Request<Vec<u8>>,
+        deadline: Instant,
+        bytes_max: usize,
+    ) -> Result<Reply, Outcome> {
         let request = reqwest::Request::try_from(request).map_err(|_| not_sent("request"))?;
         if Instant::now() >= deadline {
             return Err(not_sent("timeout"));
@@ -123,7 +136,8 @@ impl Transport {
             Ok(Ok(mut response)) => {
                 let status = response.status().as_u16();
                 let headers = std::mem::take(response.headers_mut());
-                let body = timeout_at(deadline, read(&mut response)).await.unwrap_or(Err(BodyFault::Timeout));
+                let body =
+                    timeout_at(deadline, read(&mut response, bytes_max)).await.unwrap_or(Err(BodyFault::Timeout));
                 Ok(Reply { status, headers, body })
             }
         }
@@ -131,10 +145,10 @@ impl Transport {
 }
 
 /// Reads a body up to its bound; what comes after is never read.
-async fn read(response: &mut reqwest::Response) -> Result<Bytes, BodyFault> {
+async fn read(response: &mut reqwest::Response, bytes_max: usize) -> Result<Bytes, BodyFault> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| BodyFault::Truncated)? {
-        if body.len() + chunk.len() > BODY_BYTES_MAX {
+        if body.len() + chunk.len() > bytes_max {
             return Err(BodyFault::TooLarge);
         }
         body.extend_from_slice(&chunk);

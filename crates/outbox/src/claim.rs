@@ -6,10 +6,11 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
+use crate::timeline::Position;
 use crate::{Database, Error};
 
-const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4]);
-const SUSPECT: Query = query!("claim_suspect", [INT4, UUID]);
+const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT]);
+const SUSPECT: Query = query!("claim_suspect", [INT4, UUID, TEXT, TEXT]);
 
 /// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
 const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off; \
@@ -59,7 +60,8 @@ pub struct CallLimits {
     pub bytes: i32,
 }
 
-/// Claims at most `most` deliveries and moves `floor` on. Never waits for another worker.
+/// Claims at most `most` deliveries and moves `floor` on. Never waits for another worker. From a server whose history
+/// stands before `seen`, or is another, nothing is claimed.
 ///
 /// # Errors
 /// As Postgres says; nothing is claimed then.
@@ -70,11 +72,26 @@ pub async fn claim(
     most: i64,
     limits: CallLimits,
     floor: &mut Floor,
+    seen: Option<&Position>,
 ) -> Result<Vec<Claim>, Error> {
+    let (timeline, flushed) = parts(seen);
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
     let rows = tx
-        .rows(&CLAIM, &[&destination, &worker, &most, &floor.deadline, &floor.delivery, &limits.records, &limits.bytes])
+        .rows(
+            &CLAIM,
+            &[
+                &destination,
+                &worker,
+                &most,
+                &floor.deadline,
+                &floor.delivery,
+                &limits.records,
+                &limits.bytes,
+                &timeline,
+                &flushed,
+            ],
+        )
         .await?;
     let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     tx.commit().await?;
@@ -101,13 +118,23 @@ pub async fn suspects(database: &Database) -> Result<Vec<i32>, Error> {
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn claim_suspect(database: &Database, destination: i32, worker: Uuid) -> Result<Option<Claim>, Error> {
+pub async fn claim_suspect(
+    database: &Database,
+    destination: i32,
+    worker: Uuid,
+    seen: Option<&Position>,
+) -> Result<Option<Claim>, Error> {
+    let (timeline, flushed) = parts(seen);
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
-    let rows = tx.rows(&SUSPECT, &[&destination, &worker]).await?;
+    let rows = tx.rows(&SUSPECT, &[&destination, &worker, &timeline, &flushed]).await?;
     let claim = rows.first().map(read).transpose()?;
     tx.commit().await?;
     Ok(claim)
+}
+
+fn parts(seen: Option<&Position>) -> (Option<&str>, Option<&str>) {
+    (seen.map(|seen| seen.timeline.as_str()), seen.map(|seen| seen.flushed.as_str()))
 }
 
 fn read(row: &Row) -> Result<Claim, Error> {

@@ -15,9 +15,11 @@ pub mod health;
 pub mod maintain;
 pub mod migrate;
 mod query;
+pub mod reconcile;
 mod record;
 pub mod report;
 pub mod settle;
+pub mod timeline;
 pub mod workers;
 
 pub use connect::{Access, Database, Tls};

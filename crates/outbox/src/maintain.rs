@@ -80,6 +80,16 @@ pub async fn return_cured(database: &Database, most: i32) -> Result<i64, Error> 
     Ok(database.one(&RETURN_CURED, &[&most]).await?.first().expect("one row").try_get(0)?)
 }
 
+/// Moves dead letters that may move without a person: buyers who were not entitled are asked for again, and what
+/// expired is rolled forward where the destination says so. Returns how many moved.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn reconsider_stuck(database: &Database, most: i32) -> Result<i32, Error> {
+    const STUCK: Query = query!("maintain_stuck", [INT4]);
+    Ok(database.one(&STUCK, &[&most]).await?.first().expect("one row").try_get(0)?)
+}
+
 /// Makes the partitions of the coming months.
 ///
 /// # Errors

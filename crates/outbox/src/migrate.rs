@@ -37,6 +37,9 @@ migrations! {
     6 "0006_pre_decisions",
     7 "0007_pre_views",
     8 "0008_pre_grants",
+    10 "0010_pre_dead_letters",
+    12 "0012_pre_timeline",
+    13 "0013_pre_reconcile",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::query::{Query, query};
 use crate::settle::{Settlement, settle};
+use crate::timeline::Position;
 use crate::{Database, Error};
 
 const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8]);
@@ -23,7 +24,8 @@ pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, 
     database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0)]).await.map(drop)
 }
 
-/// Renews the lease. `false`: it was taken for dead; what it holds is no longer its own.
+/// Renews the lease and says where the server's history stands. `None`: the worker was taken for dead; what it holds is
+/// no longer its own.
 ///
 /// # Errors
 /// As Postgres says.
@@ -32,8 +34,8 @@ pub async fn heartbeat(
     id: Uuid,
     oldest_attempt: Option<Uuid>,
     sleeping: bool,
-) -> Result<bool, Error> {
-    Ok(!database.one(&HEARTBEAT, &[&id, &oldest_attempt, &sleeping]).await?.is_empty())
+) -> Result<Option<Position>, Error> {
+    database.one(&HEARTBEAT, &[&id, &oldest_attempt, &sleeping]).await?.first().map(Position::read).transpose()
 }
 
 /// Says that the worker has stopped with nothing in its hands.

@@ -10,6 +10,7 @@ mod explain;
 mod import;
 mod migrate;
 mod output;
+mod reconcile;
 mod simulator;
 mod status;
 mod worker;
@@ -67,6 +68,8 @@ enum Command {
     Pause(correct::PauseArgs),
     /// Send to a destination again.
     Resume(correct::PauseArgs),
+    /// Ask a marketplace what it holds of a day, and compare.
+    Reconcile(reconcile::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Run the simulated marketplaces.
@@ -102,6 +105,7 @@ pub async fn main() -> ExitCode {
             Command::Resolve(args) => correct::resolve(&context, args).await,
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,
+            Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,

@@ -36,17 +36,17 @@ pub enum Delivery {
 pub struct Call {
     /// From 1 upwards, in the order of processing.
     pub id: u64,
-    /// Also sent to the client as `x-amzn-RequestId`.
+    /// Also sent to the client, as `x-amzn-RequestId`; Azure: as `x-ms-requestid`, and the client's own where it sent one.
     pub request_id: Uuid,
-    /// Which marketplace's rules apply: `aws`, `google`.
+    /// Which marketplace's rules apply: `aws`, `azure` or `google`.
     pub marketplace: &'static str,
     /// The operation, empty when the request did not get as far as naming one.
     pub operation: String,
-    /// The access key of the credential scope.
+    /// The access key of the credential scope. Azure: the client id that the token was issued to.
     pub access_key: String,
-    /// The seller's account that the access key stands for.
+    /// The seller's account that the access key stands for. Azure: the tenant.
     pub account: String,
-    /// The region of the credential scope.
+    /// The region of the credential scope. Azure: empty.
     pub region: String,
     /// When it was received, on the simulator's clock.
     pub received_at: Timestamp,

@@ -4,10 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures_util::stream;
-use uuid::Uuid;
 
 use crate::faults::{FaultKind, FaultRule};
 
@@ -16,7 +15,7 @@ use crate::faults::{FaultKind, FaultRule};
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
-    pub(crate) request_id: Uuid,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -71,9 +70,7 @@ fn with_body(answer: &Answer, body: Body) -> Response<Body> {
     let mut response = other(answer.status, answer.content_type, body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
-    if let Ok(id) = HeaderValue::from_str(answer.request_id.hyphenated().encode_lower(&mut Uuid::encode_buffer())) {
-        headers.insert("x-amzn-requestid", id);
-    }
+    headers.extend(answer.headers.clone());
     response
 }
 

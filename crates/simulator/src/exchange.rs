@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -24,6 +24,11 @@ pub(crate) trait Exchange: Send + 'static {
     fn into_answer(self) -> (Call, Bytes);
     /// The content type of the answer.
     fn content_type(&self) -> &'static str;
+    /// What else stands in the answer's head: the call's id.
+    fn headers(&self) -> HeaderMap {
+        let id = HeaderValue::from_str(&self.call().request_id.to_string());
+        id.map(|id| HeaderMap::from_iter([(HeaderName::from_static("x-amzn-requestid"), id)])).unwrap_or_default()
+    }
 }
 
 /// Takes a call all the way. An error means that the connection has to go without an answer.
@@ -60,11 +65,11 @@ pub(crate) async fn run<E: Exchange>(shared: Arc<Shared>, mut exchange: E) -> Re
 fn process<E: Exchange>(shared: &Shared, mut exchange: E, plan: &Plan, delivery: Delivery) -> (u64, Answer) {
     let mut state = shared.lock();
     exchange.decide(&mut state, &plan.content);
-    let content_type = exchange.content_type();
+    let (content_type, headers) = (exchange.content_type(), exchange.headers());
     let (mut call, body) = exchange.into_answer();
     call.processed = true;
     call.delivery = delivery;
-    let answer = Answer { status: call.status, content_type, request_id: call.request_id, body };
+    let answer = Answer { status: call.status, content_type, headers, body };
     let capacity = state.settings.call_log_capacity;
     (state.calls.push(call, capacity), answer)
 }

@@ -20,6 +20,7 @@
 
 mod admin;
 mod aws;
+mod azure;
 mod bucket;
 mod calls;
 mod clock;
@@ -34,6 +35,7 @@ mod socket;
 mod state;
 
 pub use aws::settings::{AwsSettings, IdenticalResend, Subscription, UnknownCustomer};
+pub use azure::settings::{AzureClient, AzureResource, AzureSettings, AzureStatus, ReconStatus};
 pub use bucket::Rate;
 pub use calls::{Call, CallRecord, Counters, Delivery};
 pub use clock::Clock;

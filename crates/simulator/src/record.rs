@@ -11,13 +11,15 @@ use uuid::Uuid;
 /// What a marketplace deduplicates on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
-    /// Which marketplace's rules apply: `aws`, `google`.
+    /// Which marketplace's rules apply: `aws`, `azure` or `google`.
     pub marketplace: &'static str,
-    /// The region of the call; deduplication does not cross regions. For Google the operation's id.
+    /// The region of the call; deduplication does not cross regions. Azure: empty; Google: the
+    /// operation's id.
     pub region: String,
-    /// The product code or the licence ARN, whichever form the call used.
+    /// The product code or the licence ARN, whichever form the call used. Azure: empty, because a plan is no part of a
+    /// key there.
     pub product: String,
-    /// The customer in the form that the call used.
+    /// The customer in the form that the call used. Azure: the resource's GUID or path, in lower case.
     pub customer: String,
     /// The marketplace's name for what is metered.
     pub dimension: String,
@@ -42,7 +44,7 @@ pub struct Accepted {
     pub timestamp: Timestamp,
     /// The quantity that will be billed.
     pub quantity: Decimal,
-    /// The marketplace's receipt: for AWS the `MeteringRecordId`.
+    /// The marketplace's receipt: AWS's `MeteringRecordId`, Azure's `usageEventId`.
     pub receipt: Uuid,
     /// When it was accepted, on the simulator's clock.
     pub accepted_at: Timestamp,
@@ -154,6 +156,11 @@ impl Record {
             duplicates_refused: 0,
         });
         Offer::New(receipt)
+    }
+
+    /// What a key holds.
+    pub(crate) fn held(&self, key: &Arc<Key>) -> Option<&Accepted> {
+        self.positions.get(key).map(|&position| &self.accepted[position])
     }
 
     pub(crate) fn len(&self) -> u64 {

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::aws;
+use crate::azure;
 use crate::calls::{Call, Counters, Delivery};
 use crate::clock::Clock;
 use crate::deliver::Cut;
@@ -212,6 +213,9 @@ async fn route(door: Door, ending: Ending, request: Request<Incoming>) -> Result
 
 /// Other marketplaces have paths of their own and branch off here; everything else is AWS Marketplace Metering.
 async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+    if azure::serves(request.uri().path()) {
+        return azure::serve(shared, request).await;
+    }
     let marketplace = match request.uri().path() {
         path if google::is_at(path) => google::MARKETPLACE,
         _ => aws::MARKETPLACE,
@@ -236,7 +240,7 @@ async fn marketplace_call(shared: Arc<Shared>, request: Request<Incoming>) -> Re
 }
 
 /// The body, or none when it has `limit` bytes or more. A client that breaks off in the middle sent no request.
-async fn read(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
     let mut pieces = body.into_data_stream();
     let (mut whole, mut length) = (Vec::new(), 0_usize);
     while let Some(piece) = pieces.next().await {

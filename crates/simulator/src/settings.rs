@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::aws::settings::AwsSettings;
+use crate::azure::settings::AzureSettings;
 use crate::clock::Clock;
 use crate::google::settings::GoogleSettings;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub call_log_capacity: usize,
     /// AWS Marketplace Metering.
     pub aws: AwsSettings,
+    /// Microsoft's marketplace metering.
+    pub azure: AzureSettings,
     /// Google's Service Control.
     pub google: GoogleSettings,
 }
@@ -30,6 +33,7 @@ impl Default for Settings {
             clock: Clock::real(),
             call_log_capacity: 10_000,
             aws: AwsSettings::default(),
+            azure: AzureSettings::default(),
             google: GoogleSettings::default(),
         }
     }
@@ -37,7 +41,7 @@ impl Default for Settings {
 
 impl Settings {
     /// These settings with what `changes` names put in its place. Objects are entered at the top and one level below
-    /// (`aws`, `google`); anything deeper, such as a list or map, is replaced whole.
+    /// (a marketplace's); anything deeper, such as a list or map, is replaced whole.
     pub(crate) fn changed_by(&self, changes: serde_json::Value) -> Result<Settings, serde_json::Error> {
         let mut merged = serde_json::to_value(self)?;
         let serde_json::Value::Object(changes) = changes else {
@@ -46,7 +50,7 @@ impl Settings {
         for (name, change) in changes {
             match (merged.get_mut(&name), change) {
                 (Some(serde_json::Value::Object(section)), serde_json::Value::Object(change))
-                    if ["aws", "google"].contains(&name.as_str()) =>
+                    if ["aws", "azure", "google"].contains(&name.as_str()) =>
                 {
                     section.extend(change);
                 }

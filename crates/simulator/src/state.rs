@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::azure;
 use crate::bucket::Buckets;
 use crate::calls::CallLog;
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) calls: CallLog,
     pub(crate) faults: Faults,
     pub(crate) buckets: Buckets,
+    pub(crate) azure: azure::Books,
     pub(crate) google: GoogleState,
 }
 
@@ -39,6 +41,7 @@ impl State {
             calls: CallLog::default(),
             faults: Faults::default(),
             buckets: Buckets::default(),
+            azure: azure::Books::default(),
             google: GoogleState::default(),
         }
     }

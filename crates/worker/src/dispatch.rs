@@ -107,15 +107,18 @@ impl Worker {
             (state.floor, state.floor_since) = (Floor::START, Instant::now());
         }
         let most = i64::try_from(room.len()).unwrap_or(1) * i64::from(destination.records_max);
+        let seen = self.options.history.position();
+        let limits = destination.limits();
+        let (database, floor) = (&self.database, &mut state.floor);
         let claims =
-            outbox::claim::claim(&self.database, destination.id, self.id, most, destination.limits(), &mut state.floor)
-                .await?;
+            outbox::claim::claim(database, destination.id, self.id, most, limits, floor, seen.as_ref()).await?;
         if claims.is_empty() {
             state.floor = Floor::START;
             return Ok(0);
         }
         let count = claims.len();
         self.hands.take(claims.iter().map(|claim| claim.attempt));
+        self.options.history.committed(claims.iter().map(|claim| claim.attempt).max());
         self.crash.point("after_claim");
         let calls = by_call(claims);
         let slots = self.slots(served, calls.len()).await;
@@ -254,7 +257,8 @@ impl Worker {
             return Ok(false);
         }
         let _alone = self.alone.write().await;
-        let Some(claim) = outbox::claim::claim_suspect(&self.database, served.destination.id, self.id).await? else {
+        let (id, seen) = (served.destination.id, self.options.history.position());
+        let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
             return Ok(false);
         };
         self.hands.take([claim.attempt]);

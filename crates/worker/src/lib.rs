@@ -8,6 +8,7 @@ mod crash;
 mod directory;
 mod dispatch;
 mod hands;
+mod history;
 mod lease;
 mod run;
 mod settler;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use crash::Crash;
 use directory::Directory;
 use hands::Hands;
+pub use history::History;
 use lease::Lease;
 
 /// Opens a marketplace from a destination's kind and settings.
@@ -46,6 +48,8 @@ pub struct Options {
     pub stop_within: Duration,
     /// Opens destinations; [`marketplaces::open`] unless credentials come from elsewhere.
     pub open: Opener,
+    /// What this process has seen of the server's history; clones share it.
+    pub history: Arc<History>,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             cut_max: 500,
             stop_within: Duration::from_secs(25),
             open: marketplaces::open,
+            history: Arc::default(),
         }
     }
 }

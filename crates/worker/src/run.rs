@@ -22,13 +22,14 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let alive = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
-        if alive {
-            self.lease.renewed(sent_at);
-        } else {
+        let position = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let Some(position) = position else {
             self.lease.lost();
-        }
-        Ok(alive)
+            return Ok(false);
+        };
+        self.lease.renewed(sent_at);
+        self.look_back(position).await?;
+        Ok(true)
     }
 
     /// Runs until `stop`; then finishes or hands back what it has in hand, within its limit. Returns `false` if it was
@@ -144,6 +145,7 @@ impl Worker {
                 self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
+                    outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;

@@ -142,6 +142,7 @@ impl Worker {
     pub async fn maintain(&self) -> Result<(), outbox::Error> {
         self.promote().await?;
         while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
+        outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
         outbox::maintain::carry(&self.database, 1000).await?;
         Ok(())
     }

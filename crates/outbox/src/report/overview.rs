@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{AT_RISK, BACKLOG, DESTINATIONS, HELD, STANDING, WORKERS, fields};
+use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HELD, STANDING, WORKERS, fields};
 use crate::query::Query;
 use crate::{Database, Error};
 
@@ -21,6 +21,8 @@ pub struct Overview {
     pub standing: Vec<Standing>,
     /// What misses its deadline within an hour.
     pub at_risk: Vec<AtRisk>,
+    /// What misses its deadline at the present rate.
+    pub forecast: Vec<Forecast>,
     /// Workers whose lease holds.
     pub workers: Vec<LiveWorker>,
 }
@@ -114,6 +116,21 @@ pub struct AtRisk {
     pub earliest_deadline: Timestamp,
 }
 
+/// When the queue of a destination will be empty, and what comes too late by then.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecast {
+    /// The destination.
+    pub destination: String,
+    /// Remittances that are cut and not sent.
+    pub waiting: i64,
+    /// Those of them that miss their deadline at the present rate.
+    pub misses: i64,
+    /// When the last is sent; none: the destination is paused.
+    pub all_sent_by: Option<Timestamp>,
+    /// The first deadline that is missed.
+    pub first_missed_deadline: Option<Timestamp>,
+}
+
 /// A worker whose lease holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct LiveWorker {
@@ -127,7 +144,7 @@ pub struct LiveWorker {
     pub heartbeat_age: f64,
 }
 
-/// Reads the overview: six statements, each a moment of its own.
+/// Reads the overview: seven statements, each a moment of its own.
 ///
 /// # Errors
 /// As Postgres says.
@@ -156,6 +173,10 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
             Ok(fields!(row => AtRisk {
                 destination, status, currency, remittances, quantity, amount, earliest_deadline
             }))
+        })
+        .await?,
+        forecast: all(database, &FORECAST, |row| {
+            Ok(fields!(row => Forecast { destination, waiting, misses, all_sent_by, first_missed_deadline }))
         })
         .await?,
         workers: all(database, &WORKERS, |row| {

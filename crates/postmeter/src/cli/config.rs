@@ -108,6 +108,7 @@ impl Config {
                 cut_max: layers.number("worker", "cut_max", 1, 100_000)?.unwrap_or(defaults.cut_max),
                 stop_within: seconds("stop_within_seconds", defaults.stop_within, 0, 3600)?,
                 open: defaults.open,
+                history: defaults.history,
             },
             log: logging::Log {
                 level: layers.word("log", "level")?.unwrap_or_default(),
@@ -250,6 +251,7 @@ mod tests {
             "POSTMETER_WORKER_PORT_8080_TCP_ADDR",
             "POSTMETER_SERVICE_HOST",
             "POSTMETER_TEST_X",
+            "POSTMETER_AZURE_MAIN_CLIENT_SECRET_FILE",
             "POSTMETER_CRASH",
         ] {
             assert!(config("", &[(name, "x")]).is_ok(), "{name}");

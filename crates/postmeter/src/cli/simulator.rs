@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     if context.json {
         output::json(&json!({ "endpoint": url, "admin": format!("{url}/_simulator") }))?;
     } else {
-        output::say(format!("AWS Marketplace Metering is simulated at {url}"));
+        output::say(format!("AWS Marketplace Metering and Azure's marketplace metering are simulated at {url}"));
         output::say(format!("  as a destination:  settings = {{ region = \"us-east-1\", endpoint = \"{url}\" }}"));
         output::say(format!("  what it accepted:  curl {url}/_simulator/record    (docs/simulator.md has the rest)"));
         output::say("Ctrl-C ends it; its record is gone then.");

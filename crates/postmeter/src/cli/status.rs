@@ -143,6 +143,11 @@ fn at_risk(overview: &Overview) -> Vec<String> {
             lines.push(format!("held usage, {}, {}", reason.replace('_', " "), first(deadline)));
         }
     }
+    for forecast in overview.forecast.iter().filter(|forecast| forecast.misses > 0) {
+        let missed = forecast.first_missed_deadline.map(first).unwrap_or_default();
+        let (misses, name) = (count(forecast.misses, "remittance"), &forecast.destination);
+        lines.push(format!("{misses} will be too late for {name} at the present rate, {missed}"));
+    }
     if lines.is_empty() {
         lines.push("nothing in the next hour".to_owned());
     }

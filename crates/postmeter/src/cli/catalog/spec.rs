@@ -86,6 +86,7 @@ const DESTINATION: &[Field] = &[
     field("lead", Shape::Span(0, YEAR), Absent::Text("30m")),
     field("grace", Shape::Span(0, YEAR), Absent::Text("5m")),
     field("late_policy", Shape::Word(&["expire", "part", "hold"]), Absent::Text("expire")),
+    field("expired_policy", Shape::Word(&["hold", "roll_forward"]), Absent::Text("hold")),
     field("dry_run", Shape::Flag, Absent::False),
     field("records_max", Shape::Whole(1, 10_000), Absent::OfKind),
     field("bytes_max", Shape::Whole(1024, 100_000_000), Absent::OfKind),

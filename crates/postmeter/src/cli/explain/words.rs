@@ -8,6 +8,7 @@ pub(super) fn outcome(word: &str) -> &'static str {
         "duplicate" => "they already held this key",
         "conflict" => "they hold another quantity under this key",
         "rejected" => "they refused this record for good",
+        "not_entitled" => "they say that this buyer is not to be billed now (not subscribed, unknown, or not ours)",
         "batch_refused" => "they refused the whole call without saying which record: it is halved and sent again",
         "throttled" => "too many calls; they took nothing",
         "unavailable" => "they could not answer; what they did before is not certain",
@@ -40,8 +41,9 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
             "add the dimension to the catalogue: the usage is then counted without anybody's hand",
         ),
         "invalid_subscription" => (
-            "the subscription's identity has not been read yet or is refused by the marketplace's own rules",
-            "mend the identity in the catalogue (`postmeter catalog` shows what is wrong with it)",
+            "the marketplace says that this buyer is not to be billed, or its identity in the catalogue is not right",
+            "mend the identity in the catalogue (`postmeter catalog` shows what is wrong with it), or retry once the \
+             buyer's subscription is active over there",
         ),
         "too_late" => (
             "no hour of its month can still take it, and the destination holds late usage",

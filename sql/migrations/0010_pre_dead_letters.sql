@@ -1,0 +1,161 @@
+-- 0010_pre_dead_letters: what needs a person, found without walking over what does not; and what will miss its deadline.
+
+create table postmeter.stuck (
+    delivery_id    bigint  not null primary key,
+    destination_id integer not null,
+    status         text    not null check (status in ('rejected', 'expired', 'conflict', 'unknown', 'held')),
+    since          timestamptz not null,
+    again_at       timestamptz
+);
+create index stuck_again on postmeter.stuck (again_at) where again_at is not null;
+comment on table postmeter.stuck is 'Deliveries that neither wait for their time nor are settled: the dead letters among deliveries. Kept by a trigger of delivery, whose status has no index, so that its updates stay in their page.';
+comment on column postmeter.stuck.delivery_id is 'The delivery.';
+comment on column postmeter.stuck.destination_id is 'Its destination.';
+comment on column postmeter.stuck.status is 'Its status.';
+comment on column postmeter.stuck.since is 'Since when.';
+comment on column postmeter.stuck.again_at is 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
+
+create function postmeter.delivery_stuck() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held') then
+        delete from postmeter.stuck s where s.delivery_id = new.id;
+        return null;
+    end if;
+    insert into postmeter.stuck (delivery_id, destination_id, status, since, again_at)
+    values (new.id, new.destination_id, new.status, new.changed_at, case
+        when new.maybe_billed then null
+        when new.status = 'held' and new.reason = 'invalid_subscription' and new.body is not null then new.changed_at + interval '10 minutes'
+        when new.status = 'expired' and (select t.expired_policy from postmeter.destination t where t.id = new.destination_id) = 'roll_forward'
+            then new.changed_at end)
+    on conflict (delivery_id) do update set status = excluded.status, since = excluded.since, again_at = excluded.again_at;
+    return null;
+end
+$$;
+comment on function postmeter.delivery_stuck() is 'Trigger of delivery: keeps postmeter.stuck.';
+create trigger stuck after update on postmeter.delivery for each row
+    when (old.status is distinct from new.status
+          and (old.status in ('rejected', 'expired', 'conflict', 'unknown', 'held') or new.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')))
+    execute function postmeter.delivery_stuck();
+
+create function postmeter.reconsider_stuck(most integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    d          postmeter.delivery;
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    now        timestamptz := postmeter.clock();
+    changed    integer := 0;
+    after      text;
+begin
+    -- meters first, then remittances, each in order: the same order as the cut
+    perform 1 from postmeter.meter m
+    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
+        after := d.status;
+        if d.status = 'expired' then
+            select r.status_after into after
+            from postmeter.release(jsonb_build_object('delivery', d.id), 'postmeter', 'expired; expired_policy is roll_forward', false) r;
+        elsif d.status = 'held' and d.reason = 'invalid_subscription' and not d.maybe_billed and d.deadline >= now then
+            after := 'due';
+            update postmeter.delivery u set status = after, reason = null, batch_limit = 1, changed_at = now where u.id = d.id;
+            insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
+        end if;
+        if after is distinct from d.status then
+            changed := changed + 1;
+        else
+            update postmeter.stuck s set again_at = case when d.status = 'expired' then now + interval '1 hour' end where s.delivery_id = d.id;
+        end if;
+    end loop;
+    return changed;
+end
+$$;
+comment on function postmeter.reconsider_stuck(integer) is
+    'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
+
+create view postmeter.dead_letter as
+with remittances as (
+    select r.delivery_id, null::uuid as usage_id, r.destination, r.status as class, coalesce(r.reason, x.code) as code,
+           null::text as org, r.product, null::text as metric, r.dimension, r.hour, r.key, r.quantity, r.amount, r.currency,
+           s.since, r.deadline, r.maybe_billed,
+           case when r.maybe_billed then 'look it up at the marketplace, then resolve'
+                when r.status = 'conflict' then 'compare with what they hold: resolve as billed, or write off'
+                when r.status = 'held' and r.reason = 'invalid_subscription' then 'asked again by itself until its deadline; mend the subscription'
+                when r.deadline < c.now then 'release to another hour of its month, or write off'
+                else 'mend the cause, then retry' end as what_to_do
+    from postmeter.stuck s
+    cross join (select postmeter.clock() as now) c
+    join postmeter.remittance r on r.delivery_id = s.delivery_id
+    left join lateral (
+        select o.code from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+        where a.delivery_id = s.delivery_id order by a.number desc limit 1) x on true
+), usages as (
+    select null::bigint, h.usage_id, t.name, 'held usage', h.reason, h.org, h.product, h.metric, null::text, h.hour, null::text,
+           h.quantity, null::numeric, null::text, h.held_at, h.deadline, false,
+           case h.reason when 'too_late' then 'write off, or set late_policy to part and retry'
+                         when 'poison' then 'report it, then retry' when 'by_operator' then 'retry when that is over'
+                         else 'mend the catalogue: it then goes on by itself' end
+    from postmeter.held h
+    left join postmeter.destination t on t.id = h.destination_id
+    where h.reason in ('too_late', 'poison') or coalesce(h.deadline, h.held_at + interval '1 day') < postmeter.clock()
+), stranded as (
+    select null::bigint, null::uuid, t.name, 'stranded', 'no_hour_left', null::text, null::text, null::text, m.dimension, null::timestamptz,
+           m.buyer || '/' || m.dimension, m.billable, null::numeric, null::text, null::timestamptz, null::timestamptz, false,
+           'set late_policy to part: the running hour then takes it'
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.billable > 0 and t.late_policy <> 'part' and postmeter.target_hour(m.id) is null
+      and not exists (select from postmeter.delivery d join postmeter.open_hour o on o.delivery_id = d.id where d.meter_id = m.id)
+)
+select row_number() over (order by l.amount desc nulls last, l.quantity desc nulls last, l.since) as rank, l.*
+from (select * from remittances union all select * from usages union all select * from stranded) l;
+comment on view postmeter.dead_letter is
+    'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+
+create view postmeter.forecast_detail as
+with now as materialized (
+    select postmeter.clock() as now
+), recent as (
+    -- ids are made from the server's clock: so many attempts in the last ten minutes of real time
+    select a.destination_id, count(*) / 600.0 as records_a_second
+    from postmeter.attempt a where a.id >= postmeter.id_at(clock_timestamp() - interval '10 minutes') group by 1
+), pace as (
+    select t.id as destination_id, t.name, t.paused,
+           case when q.calls_per_second is null then t.id else -q.id end as line,
+           coalesce(q.calls_per_second * t.records_max,
+                    greatest(r.records_a_second, t.in_flight_max * t.records_max / extract(epoch from t.call_timeout))) as records_a_second
+    from postmeter.destination t
+    join postmeter.quota q on q.id = t.quota_id
+    left join recent r on r.destination_id = t.id
+), waiting as (
+    select q.delivery_id, q.destination_id, q.deadline, null::timestamptz as due_at from postmeter.due q
+    union all
+    select l.delivery_id, l.destination_id, d.deadline, l.due_at
+    from postmeter.later l join postmeter.delivery d on d.id = l.delivery_id
+), ordered as (
+    select w.*, p.name as destination, p.paused, p.records_a_second,
+           row_number() over (partition by p.line order by w.deadline, w.delivery_id) as place
+    from waiting w join pace p on p.destination_id = w.destination_id
+)
+select o.delivery_id, o.destination, o.deadline, o.place,
+       case when not o.paused then greatest(n.now + o.place / o.records_a_second * interval '1 second', o.due_at) end as sent_by,
+       o.paused or greatest(n.now + o.place / o.records_a_second * interval '1 second', o.due_at) > o.deadline as misses
+from ordered o, now n;
+comment on view postmeter.forecast_detail is
+    'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+
+create view postmeter.forecast as
+select f.destination, count(*) as waiting, max(f.sent_by) as all_sent_by, count(*) filter (where f.misses) as misses,
+       sum(r.quantity) filter (where f.misses) as quantity_missing, min(f.deadline) filter (where f.misses) as first_missed_deadline
+from postmeter.forecast_detail f
+join postmeter.delivery r on r.id = f.delivery_id
+group by f.destination;
+comment on view postmeter.forecast is 'Per destination: how many remittances wait, when the last of them will be sent at the present rate, and how many miss their deadline by then (quantity in billing units, over all dimensions: a measure of size, not of money).';
+
+grant select on postmeter.stuck, postmeter.dead_letter, postmeter.forecast, postmeter.forecast_detail
+    to postmeter_reader, postmeter_operator, postmeter_worker;
+grant execute on function postmeter.reconsider_stuck(integer) to postmeter_worker;
+revoke execute on function postmeter.reconsider_stuck(integer), postmeter.delivery_stuck() from public;
+
+insert into postmeter.migration (version, name) values (10, '0010_pre_dead_letters');

@@ -1,0 +1,169 @@
+//! Dead letters: found, ranked, moved by themselves where that is allowed; and what will miss its deadline.
+
+use std::collections::BTreeSet;
+
+use tests::Stage;
+
+/// Refuses every dimension, or none.
+fn refuse_all(stage: &Stage, refuse: bool) {
+    let mut settings = stage.aws.settings();
+    settings.aws.dimensions = refuse.then(BTreeSet::new);
+    stage.aws.set_settings(settings);
+}
+
+/// Nobody is subscribed over there, or everybody.
+fn unsubscribe_all(stage: &Stage, unsubscribed: bool) {
+    let mut settings = stage.aws.settings();
+    settings.aws.subscriptions = unsubscribed.then(Vec::new);
+    stage.aws.set_settings(settings);
+}
+
+/// The simulated AWS says that every record is too old, until its age limit is given back.
+fn age_limit(stage: &Stage, hours: i64) {
+    let mut settings = stage.aws.settings();
+    settings.aws.max_age_hours = hours;
+    stage.aws.set_settings(settings);
+}
+
+async fn expired(policy: &str) -> Stage {
+    let stage = Stage::new().await;
+    stage.configure(&format!("expired_policy = '{policy}'")).await;
+    stage.use_cores("old", "3", "2024-09-18T10:10:00Z").await;
+    age_limit(&stage, 1);
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage
+}
+
+#[tokio::test]
+async fn d11_what_expired_waits_for_a_person_by_default() {
+    let stage = expired("hold").await;
+    stage.work().await;
+    assert_eq!(stage.remittances().await, ["18T10 expired 3"]);
+    stage.work_at("2024-09-18T14:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 expired 3"]);
+    assert_eq!(stage.value("select count(*)::text from postmeter.decision").await, "0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn d11_what_expired_is_rolled_forward_by_policy_and_the_decision_is_signed() {
+    let stage = expired("roll_forward").await;
+    stage.work().await;
+    let decisions = stage.column("select who || ': ' || why || ', ' || verb from postmeter.decision_log").await;
+    assert_eq!(decisions, ["postmeter: expired; expired_policy is roll_forward, release"]);
+    age_limit(&stage, 24);
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    let after = stage.remittances().await;
+    assert_eq!(after.iter().filter(|line| line.ends_with("accepted 3")).count(), 1, "{after:?}");
+    assert!(after.contains(&"18T10 released 3".to_owned()), "{after:?}");
+    assert_eq!(stage.aws.record().len(), 1);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e12_what_may_have_been_billed_is_never_rolled_forward() {
+    let stage = expired("roll_forward").await;
+    stage.aws.add_fault(simulator::FaultRule::new(simulator::FaultKind::LoseRequest).times(1)).unwrap();
+    stage.work().await;
+    stage.work_at("2024-09-18T11:20:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 unknown 3"]);
+    assert_eq!(stage.value("select count(*)::text from postmeter.decision").await, "0");
+    assert_eq!(stage.value("select coalesce(again_at::text, 'never') from postmeter.stuck").await, "never");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn d4_a_buyer_who_was_not_entitled_is_asked_for_again_until_the_deadline() {
+    let stage = Stage::new().await;
+    stage.use_cores("early", "3", "2024-09-18T10:10:00Z").await;
+    unsubscribe_all(&stage, true);
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(
+        stage.column("select status || ' ' || reason from postmeter.remittance").await,
+        ["held invalid_subscription"]
+    );
+    stage.work_at("2024-09-18T11:15:00Z").await;
+    assert_eq!(stage.aws.calls().len(), 1, "not before ten minutes have passed");
+    stage.work_at("2024-09-18T11:20:00Z").await;
+    assert_eq!(stage.aws.calls().len(), 2);
+    unsubscribe_all(&stage, false);
+    stage.work_at("2024-09-18T11:31:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 accepted 3"]);
+    assert_eq!(stage.value("select count(*)::text from postmeter.stuck").await, "0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn d4_past_the_deadline_nobody_is_asked_for_again() {
+    let stage = Stage::new().await;
+    stage.use_cores("early", "3", "2024-09-18T10:10:00Z").await;
+    unsubscribe_all(&stage, true);
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    stage.work_at("2024-09-19T10:30:00Z").await;
+    let (calls, status) = (stage.aws.calls().len(), stage.remittances().await);
+    assert_eq!((calls, status), (1, vec!["18T10 held 3".to_owned()]));
+    assert!(stage.value("select what_to_do from postmeter.dead_letter").await.contains("subscription"));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_dead_letters_are_ranked_by_what_they_are_worth() {
+    let stage = Stage::new().await;
+    stage.subscribe("globex", "444455556666").await;
+    stage.sql("update postmeter.dimension set unit_price = 2, currency = 'USD'").await;
+    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
+    stage.record("five", "globex", "cores", "5", "2024-09-18T10:10:00Z").await;
+    stage.record("whose", "umbrella", "cores", "9", "2024-09-18T10:20:00Z").await;
+    refuse_all(&stage, true);
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    let letters =
+        "select format('%s %s %s %s %s', rank, class, code, quantity, coalesce(trim_scale(amount)::text, 'unpriced'))
+                   from postmeter.dead_letter order by rank";
+    let refused = ["1 rejected InvalidUsageDimensionException 5 10", "2 rejected InvalidUsageDimensionException 3 6"];
+    assert_eq!(stage.column(letters).await, refused);
+    // held usage becomes a dead letter when it has waited beyond its policy: a day without any destination
+    stage.at("2024-09-19T11:10:00Z").await;
+    assert_eq!(stage.column(letters).await[2], "3 held usage no_subscription 9 unpriced");
+    assert_eq!(stage.column(letters).await[..2], refused);
+    stage.close().await;
+}
+
+/// So many remittances that are due, at one call of one record a second.
+async fn due(count: i64) -> Stage {
+    let stage = Stage::new().await;
+    for n in 1..=count {
+        stage.subscribe(&format!("org{n}"), &format!("1000000000{n:02}")).await;
+        stage.record(&format!("e{n}"), &format!("org{n}"), "cores", "2", "2024-09-18T10:10:00Z").await;
+    }
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage.configure("records_max = 1").await;
+    stage.sql("update postmeter.quota set calls_per_second = 1").await;
+    stage
+}
+
+#[tokio::test]
+async fn f4_the_forecast_counts_what_will_miss_its_deadline_at_the_rate_of_the_quota() {
+    let stage = due(20).await;
+    let forecast = "select format('%s waiting, %s miss, %s lost', waiting, misses, coalesce(quantity_missing, 0)) from postmeter.forecast";
+    assert_eq!(stage.value(forecast).await, "20 waiting, 0 miss, 0 lost");
+    // twelve and a half seconds before the deadline twelve of them can still be sent
+    stage.sql("update postmeter.delivery set deadline = '2024-09-18T11:10:12.5Z'; update postmeter.due set deadline = '2024-09-18T11:10:12.5Z'").await;
+    assert_eq!(stage.value(forecast).await, "20 waiting, 8 miss, 16 lost");
+    stage.sql("update postmeter.destination set paused = true").await;
+    assert_eq!(stage.value(forecast).await, "20 waiting, 20 miss, 40 lost");
+}
+
+#[tokio::test]
+async fn f4_the_forecast_goes_by_deadline_over_all_that_share_a_quota() {
+    let stage = due(4).await;
+    stage
+        .sql(
+            "insert into postmeter.destination (name, kind, settings, quota_id, age_limit, month_cutoff, closing_window, records_max, bytes_max)
+             select 'second', kind, settings, quota_id, age_limit, month_cutoff, closing_window, 1, bytes_max from postmeter.destination;
+             update postmeter.due set destination_id = (select id from postmeter.destination where name = 'second'),
+                 deadline = deadline - interval '1 minute' where delivery_id % 2 = 0;",
+        )
+        .await;
+    let places = stage.column("select destination || ' ' || place from postmeter.forecast_detail order by place").await;
+    assert_eq!(places, ["second 1", "second 2", "aws 3", "aws 4"]);
+}
