@@ -79,6 +79,18 @@ mod tests {
     }
 
     #[test]
+    fn d6_google_opens_with_one_record_a_call_and_an_hour_of_memory() {
+        let settings = json!({ "service_name": "db.example.com", "credentials": "metadata" });
+        let google = open("google", &settings).expect("settings");
+        assert_eq!(google.endpoint().as_str(), "https://servicecontrol.googleapis.com/");
+        let can = google.capabilities();
+        let hours = |count: u64| std::time::Duration::from_secs(3_600 * count);
+        assert_eq!((can.records_default, can.records_max, can.zone), (1, 100, "America/Los_Angeles"));
+        assert_eq!((can.age_limit, can.memory), (hours(2), Some(hours(1))));
+        assert_eq!((can.month_cutoff, can.closing_window), (Some(hours(1)), Some(hours(1))));
+    }
+
+    #[test]
     fn d1_aws_opens_where_its_region_is() {
         let aws = open("aws", &json!({ "region": "eu-central-1" })).expect("settings");
         assert_eq!(aws.endpoint().as_str(), "https://metering.marketplace.eu-central-1.amazonaws.com/");

@@ -111,6 +111,22 @@ fn the_documented_example_is_a_catalogue() {
 }
 
 #[test]
+fn d6_the_documented_google_part_is_a_catalogue_with_googles_defaults() {
+    let guide = include_str!("../../../../../docs/catalogue.md");
+    let (_, part) = guide.split_once("## Google").unwrap();
+    let text = part.split_once("```toml").and_then(|(_, from)| from.split_once("```")).unwrap().0;
+    assert_eq!(refused(text, Vec::new()), [""; 0]);
+    let destination = &entries(text)[0].fields;
+    let field = |name: &str| destination.get(name).map(ToString::to_string).unwrap_or_default();
+    let defaults = ["zone", "age_limit", "month_cutoff", "closing_window", "memory", "records_max"].map(field);
+    let expected = [r#""America/Los_Angeles""#, r#""2h""#, r#""1h""#, r#""1h""#, r#""1h""#, "1"];
+    assert_eq!(defaults, expected);
+    let more = |records: u32| text.replace("[[dimension]]", &format!("records_max = {records}\n[[dimension]]"));
+    assert_eq!(refused(&more(100), Vec::new()), [""; 0]);
+    assert_eq!(refused(&more(101), Vec::new()).len(), 1);
+}
+
+#[test]
 fn applied_again_or_shown_and_applied_nothing_changes() {
     let (plan, _) = planned(FILE, stored(FILE, true), true);
     assert!(plan.changes.is_empty() && plan.kept.is_empty() && check(&plan).readings.is_empty());
