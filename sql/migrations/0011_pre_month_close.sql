@@ -291,7 +291,8 @@ begin
                             when 'elsewhere' then 'counted at another destination' else p.reason end, p.quantity
         from placed p where p.mapped and not coalesce(p.same, false)
         union all
-        select p.old_buyer, p.old_dimension, p.old_product, p.old_metric, p.place, null, p.quantity
+        select p.old_buyer, p.old_dimension, p.old_product, p.old_metric, case p.place when 'twice' then 'unexplained' else p.place end,
+               case p.place when 'twice' then 'usage that is in two places' end, p.quantity
         from placed p where p.here
         union all
         select p.old_buyer, p.old_dimension, p.old_product, p.old_metric, 'catalogue_changed', 'no longer of this meter', -p.quantity
@@ -365,8 +366,7 @@ begin
         group by 1, 2, 3
     ), usage_units as (
         select k.buyer, k.dimension,
-               sum(k.quantity * u.units) filter (where k.part in ('used', 'corrected')) as used,
-               sum(k.quantity * u.units) filter (where k.part = 'unexplained' and k.reason in ('usage that is nowhere', 'usage that is in two places')) as lost
+               sum(k.quantity * u.units) filter (where k.part in ('used', 'corrected')) as used
         from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
         group by 1, 2
     ), ledger_units as (
@@ -410,10 +410,11 @@ begin
         union all
         select x.buyer, x.dimension, 'credit', null, -x.over_billed from total x
         union all
-        -- never more than one step of what can be billed: more than that would be no rounding
-        select y.buyer, y.dimension, 'below_one_unit', null, y.below
-        from (select x.*, coalesce(x.carried - x.billable, 0) + x.should - x.units + x.over_billed as below from total x) y
-        where abs(y.below) <= y.denominator * (0.1 ^ y.decimals)::numeric(20, 15)
+        -- at most one step of what can be billed: more than that would be no rounding
+        select y.buyer, y.dimension, case when y.is_rounding then 'below_one_unit' else 'unexplained' end,
+               case when not y.is_rounding then 'more than rounding' end, y.below
+        from (select x.*, b.below, abs(b.below) <= x.denominator * (0.1 ^ x.decimals)::numeric(20, 15) as is_rounding
+              from total x, lateral (select coalesce(x.carried - x.billable, 0) + x.should - x.units + x.over_billed as below) b) y
     ), every as (
         select k.buyer, k.dimension, null::text as org, k.product, k.metric, k.part, k.reason, k.quantity from metric_rows k
         union all

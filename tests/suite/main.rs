@@ -5,6 +5,7 @@
 mod arithmetic;
 mod aws_wire;
 mod claims;
+mod closing;
 mod crash;
 mod docs;
 mod embedded;
