@@ -12,8 +12,9 @@ with item as (
     where c.to_bill > 0 and d.status not in ('nothing_due', 'open', 'released')
     group by m.id, d.status, d.reason, d.product
     union all
-    select m.destination_id, m.month, 'open', null, m.id, m.buyer, m.dimension, null, mm.product, mm.metric, count(distinct d.id),
-           sum(a.quantity), 'metric', mm.factor_numerator, mm.factor_denominator
+    select m.destination_id, m.month, 'open' as class, null as reason, m.id as meter_id, m.buyer, m.dimension, null as org, mm.product,
+           mm.metric, count(distinct d.id) as items, sum(a.quantity) as quantity, 'metric' as unit,
+           mm.factor_numerator as numerator, mm.factor_denominator as denominator
     from postmeter.open_hour o
     join postmeter.delivery d on d.id = o.delivery_id
     join postmeter.allocation a on a.delivery_id = d.id and a.round = d.round
@@ -21,8 +22,9 @@ with item as (
     join postmeter.meter m on m.id = mm.meter_id
     group by m.id, mm.id
     union all
-    select h.destination_id, postmeter.month_of(h.hour, coalesce(t.zone, 'UTC')), 'held_usage', h.reason, null, null, x.name,
-           h.org, h.product, h.metric, count(*), sum(h.quantity), 'metric', x.factor_numerator, x.factor_denominator
+    select h.destination_id, postmeter.month_of(h.hour, coalesce(t.zone, 'UTC')) as month, 'held_usage' as class, h.reason,
+           null as meter_id, null as buyer, x.name as dimension, h.org, h.product, h.metric, count(*) as items, sum(h.quantity) as quantity,
+           'metric' as unit, x.factor_numerator as numerator, x.factor_denominator as denominator
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
     left join lateral (
@@ -33,12 +35,14 @@ with item as (
     ) x on true
     group by 1, 2, 4, 7, 8, 9, 10, 14, 15
     union all
-    select null, postmeter.month_of(postmeter.hour_of(o.used_at), 'UTC'), 'waiting', null, null, null, null, o.org, o.product, o.metric,
-           count(*), sum(o.quantity), 'metric', null, null
+    select null as destination_id, postmeter.month_of(postmeter.hour_of(o.used_at), 'UTC') as month, 'waiting' as class, null as reason,
+           null as meter_id, null as buyer, null as dimension, o.org, o.product, o.metric, count(*) as items, sum(o.quantity) as quantity,
+           'metric' as unit, null as numerator, null as denominator
     from postmeter.outbox o
     group by 2, 8, 9, 10
     union all
-    select l.destination_id, l.month, v.class, null, l.id, l.buyer, l.dimension, null, p.product, null, 1, v.quantity, 'billing', 1, 1
+    select l.destination_id, l.month, v.class, null as reason, l.id as meter_id, l.buyer, l.dimension, null as org, p.product,
+           null as metric, 1 as items, v.quantity, 'billing' as unit, 1 as numerator, 1 as denominator
     from (
         select m.*, m.carried + m.billed * m.denominator as units,
                greatest(0, m.billed - postmeter.round_units(m.carried + m.billed * m.denominator, m.denominator,
