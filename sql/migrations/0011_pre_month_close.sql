@@ -196,7 +196,7 @@ create function postmeter.recalculate(destination text, month date)
 returns table (buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text,
                part text, reason text, quantity numeric)
 language plpgsql stable
-set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set enable_nestloop = on
+set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set enable_nestloop = off -- no statistics for CTEs: nested loops went quadratic
 as $$
 #variable_conflict use_column
 declare

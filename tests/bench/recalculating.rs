@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use jiff::ToSpan;
-
 use crate::ground::{Ground, connect, open};
 use crate::process::{Part, peak_mib};
 use crate::report::{Report, Target, scaled};
@@ -47,8 +45,8 @@ pub async fn run(report: &mut Report) {
 
 /// Recalculates last month; prints seconds, MiB at the peak, and how many lines there were.
 pub async fn child(url: &str) {
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let month = today.first_of_month().saturating_sub(1.month());
+    let last = "select (date_trunc('month', clock_timestamp(), 'UTC') - interval '1 month')::date";
+    let month = connect(url).await.query_one(last, &[]).await.expect("a month").get(0);
     let (started, mut lines) = (Instant::now(), 0);
     let take = |part: outbox::recalculate::Part| {
         assert!(!part.is_unexplained(), "{part:?}");

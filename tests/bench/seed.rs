@@ -146,5 +146,7 @@ pub async fn settled_month(client: &Client, usages: i64, orgs: i64) {
         ))
         .await
         .expect("a month");
-    client.batch_execute("vacuum analyze; checkpoint").await.expect("statistics");
+    for command in ["vacuum analyze", "checkpoint"] {
+        client.batch_execute(command).await.expect(command);
+    }
 }
