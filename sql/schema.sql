@@ -867,7 +867,7 @@ CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABL
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET work_mem TO '128MB'
     SET jit TO 'off'
-    SET enable_nestloop TO 'on'
+    SET enable_nestloop TO 'off'
     AS $$
 #variable_conflict use_column
 declare
