@@ -91,7 +91,7 @@ create table postmeter.held (
     usage_id       uuid not null primary key,
     destination_id integer,
     reason         text not null check (reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension',
-                                                   'invalid_subscription', 'too_late', 'poison', 'by_operator')),
+                                                   'invalid_subscription', 'too_late', 'month_closed', 'poison', 'by_operator')),
     org            text not null,
     product        text not null,
     metric         text not null,
@@ -105,7 +105,7 @@ create index held_by_org on postmeter.held (org, product);
 comment on table postmeter.held is 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
 comment on column postmeter.held.usage_id is 'The usage.';
 comment on column postmeter.held.destination_id is 'Where it would go, if that is known.';
-comment on column postmeter.held.reason is 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, poison, by_operator.';
+comment on column postmeter.held.reason is 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator.';
 comment on column postmeter.held.org is 'Its org.';
 comment on column postmeter.held.product is 'Its product.';
 comment on column postmeter.held.metric is 'Its metric.';

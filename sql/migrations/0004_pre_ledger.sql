@@ -66,7 +66,7 @@ create table postmeter.delivery (
     status          text    not null default 'open' check (status in ('open', 'nothing_due', 'due', 'in_flight', 'accepted', 'rejected',
                                 'expired', 'conflict', 'unknown', 'held', 'dry_run', 'written_off', 'released')),
     reason          text    check (reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-                                'too_late', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator')),
+                                'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator')),
     maybe_billed    boolean not null default false,
     maybe_since     timestamptz,
     confirmed       boolean,
@@ -352,7 +352,7 @@ create table postmeter.decision (
     decided_at  timestamptz not null default postmeter.clock(),
     who         text    not null check (who <> ''),
     why         text    not null check (why <> ''),
-    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume')),
+    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'close', 'reopen')),
     role_name   text    not null default session_user,
     delivery_id bigint,
     usage_id    uuid,
@@ -369,11 +369,11 @@ comment on column postmeter.decision.id is 'Order of the decisions.';
 comment on column postmeter.decision.decided_at is 'When.';
 comment on column postmeter.decision.who is 'The person.';
 comment on column postmeter.decision.why is 'The reason, in a sentence.';
-comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume.';
+comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, close, reopen.';
 comment on column postmeter.decision.role_name is 'Database role that carried it out.';
 comment on column postmeter.decision.delivery_id is 'The delivery.';
 comment on column postmeter.decision.usage_id is 'The held usage.';
-comment on column postmeter.decision.destination_id is 'The destination (pause, resume).';
+comment on column postmeter.decision.destination_id is 'The destination (pause, resume, close, reopen).';
 comment on column postmeter.decision.status_before is 'Status before.';
 comment on column postmeter.decision.status_after is 'Status after.';
 comment on column postmeter.decision.quantity is 'Billing units concerned.';
@@ -381,6 +381,19 @@ comment on column postmeter.decision.target_delivery_id is 'Where released quant
 comment on column postmeter.decision.detail is 'The filter and whatever else explains it.';
 create trigger append_only before update or delete or truncate on postmeter.decision
     for each statement execute function postmeter.forbid_change();
+
+create table postmeter.closed_month (
+    destination_id integer not null,
+    month          date    not null check (extract(day from month) = 1),
+    closed_at      timestamptz not null default postmeter.clock(),
+    decision_id    bigint  not null,
+    primary key (destination_id, month)
+);
+comment on table postmeter.closed_month is 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+comment on column postmeter.closed_month.destination_id is 'The destination.';
+comment on column postmeter.closed_month.month is 'First day of the billing month.';
+comment on column postmeter.closed_month.closed_at is 'When.';
+comment on column postmeter.closed_month.decision_id is 'The decision that closed it.';
 
 create function postmeter.due_arrived() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp

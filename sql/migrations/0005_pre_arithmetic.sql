@@ -25,7 +25,10 @@ as $$
                 when m.item is null then 'no_subscription'
                 when m.subscriptions > 1 then 'ambiguous_subscription'
                 when s.buyer is null then 'invalid_subscription'
-                when d.id is null then 'unmapped_dimension' end
+                when d.id is null then 'unmapped_dimension'
+                when exists (select from postmeter.closed_month c
+                             where c.destination_id = s.destination_id and c.month = postmeter.month_of(w.hour, t.zone))
+                    then 'month_closed' end
     from wanted w
     left join matching m on m.item = w.item
     left join postmeter.subscription s on s.id = m.subscription_id
@@ -58,7 +61,7 @@ begin
                  array_agg(u.event_id order by u.id) e
           from postmeter.usage u where u.id = any (usage_ids)) g,
          postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r, lateral (select g.e[r.item] as event_id) u
-    where r.reason is not null limit 1;
+    where r.reason <> 'month_closed' limit 1;  -- late is nobody's mistake: it is recorded, and held
     if found then
         raise exception 'usage %: %', quote_literal(bad.event_id), replace(bad.reason, '_', ' ')
             using errcode = 'PM007', schema = 'postmeter', table = 'outbox',
@@ -97,6 +100,11 @@ $$;
 comment on function postmeter.round_units(numeric, numeric, text, integer) is
     'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
+create function postmeter.month_gate() returns void
+language sql volatile
+as $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
+comment on function postmeter.month_gate() is 'Until this transaction ends no month is closed. Whoever opens an hour or allocates goes through it first and looks at closed_month in a later statement.';
+
 create function postmeter.target_hour(meter_id bigint) returns timestamptz
 language sql stable
 as $$
@@ -111,6 +119,7 @@ as $$
         select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
     where m.id = target_hour.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
+      and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
                     and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
@@ -122,7 +131,7 @@ as $$
     limit 1
 $$;
 comment on function postmeter.target_hour(bigint) is
-    'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
+    'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
 
 create function postmeter.open_hour_at(meter_id bigint, hour timestamptz, identity jsonb, product text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -130,6 +139,13 @@ as $$
 declare
     opened postmeter.delivery;
 begin
+    perform postmeter.month_gate();
+    perform 1 from postmeter.meter m
+    join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+    where m.id = open_hour_at.meter_id;
+    if found then
+        return null;
+    end if;
     insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
@@ -151,7 +167,7 @@ begin
 end
 $$;
 comment on function postmeter.open_hour_at(bigint, timestamptz, jsonb, text) is
-    'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent. The caller holds the meter''s lock.';
+    'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent or its month is closed. The caller holds the meter''s lock.';
 
 create table postmeter.part (
     delivery_id bigint not null,
@@ -172,6 +188,7 @@ declare
     target  timestamptz;
     now     timestamptz := postmeter.clock();
 begin
+    perform postmeter.month_gate();
     select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
     target := postmeter.target_hour(late.id);
     if target is not null then
@@ -179,6 +196,7 @@ begin
     end if;
     perform 1 from postmeter.destination t
     where t.id = late.destination_id and t.late_policy = 'part'
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
                     and (s.valid_until is null or now < s.valid_until));
@@ -232,7 +250,7 @@ declare
 begin
     with waiting as materialized (
         select h.* from postmeter.held h
-        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription')
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item

@@ -112,6 +112,7 @@ declare
     now    timestamptz := postmeter.clock();
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
     perform 1 from postmeter.meter m
     where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
@@ -123,6 +124,10 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
+                      join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
+                      where c.delivery_id = d.id) then
+            note := 'its month is closed: reopen the month first, or write it off';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.destination t on t.id = m.destination_id
                       where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
@@ -154,7 +159,7 @@ begin
 end
 $$;
 comment on function postmeter.release(jsonb, text, text, boolean) is
-    'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed. Dry run unless told otherwise.';
+    'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed, and in a closed month. Dry run unless told otherwise.';
 
 create function postmeter.write_off(filter jsonb, who text, why text, dry_run boolean default true)
 returns table (delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)

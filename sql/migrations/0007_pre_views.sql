@@ -180,10 +180,4 @@ left join (select destination_id, count(*) as later, min(due_at) as next_at from
 left join (select destination_id, count(*) as open from postmeter.open_hour group by 1) o on o.destination_id = t.id;
 comment on view postmeter.queue is 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
 
-create view postmeter.month_close as
-select b.destination, b.month, b.buyer, b.dimension, b.accepted / b.denominator as accepted, -b.carried / b.denominator as over_billed
-from postmeter.balance b
-where b.carried < 0;
-comment on view postmeter.month_close is 'Meters with credit: billed ahead of what the month''s usage turned out to be. Used up by later usage of the month; at its close it stays over-billed and is never sent as negative.';
-
 insert into postmeter.migration (version, name) values (7, '0007_pre_views');

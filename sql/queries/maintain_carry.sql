@@ -9,5 +9,6 @@ cross join lateral (
 where m.billable > 0
   and not exists (select from postmeter.delivery o join postmeter.open_hour h on h.delivery_id = o.id where o.meter_id = m.id)
   and not exists (select from postmeter.part p join postmeter.open_hour h on h.delivery_id = p.delivery_id where p.meter_id = m.id)
+  and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
 order by m.id
 limit $1

@@ -25,5 +25,6 @@ where h.hour <= postmeter.clock()
   and m.month_end = 'round_up' and m.carried > 0
   and not exists (select from postmeter.delivery l where l.meter_id = m.id and l.hour = h.hour)
   and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= postmeter.clock()
+  and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
 order by m.id
 limit $1

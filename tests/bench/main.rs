@@ -10,6 +10,7 @@ mod graphile;
 mod ground;
 mod latency;
 mod process;
+mod recalculating;
 mod recording;
 mod report;
 mod seed;
@@ -18,7 +19,7 @@ mod snapshot;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 5] = ["recording", "fold", "dispatch", "latency", "snapshot"];
+const ALL: [&str; 6] = ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -28,6 +29,7 @@ async fn main() {
         ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
         ["child-fold", url] => folding::child(url).await,
         ["child-work", url] => latency::child(url).await,
+        ["child-recalculate", url] => recalculating::child(url).await,
         wanted => measure(wanted).await,
     }
 }
@@ -44,6 +46,7 @@ async fn measure(wanted: &[&str]) {
             "fold" => folding::run(&mut report).await,
             "dispatch" => dispatch::run(&mut report).await,
             "latency" => latency::run(&mut report).await,
+            "recalculate" => recalculating::run(&mut report).await,
             _ => snapshot::run(&mut report).await,
         }
     }

@@ -1,5 +1,6 @@
 //! B: what is billed, to the last digit.
 
+mod contracts;
 mod cover;
 mod credit;
 mod exact;

@@ -7,6 +7,7 @@ mod aws_wire;
 mod azure_sending;
 mod azure_wire;
 mod claims;
+mod closing;
 mod crash;
 mod docs;
 mod embedded;

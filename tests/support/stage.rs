@@ -372,11 +372,14 @@ impl Stage {
             .unwrap_or_else(|_| panic!("never {sessions} sessions waited"));
     }
 
-    /// The end of every test: the balance closes to zero, and the marketplace's own record is what our ledger says.
+    /// The end of every test: the balance closes to zero, every month recalculated from its usage is explained, and the
+    /// marketplace's own record is what our ledger says.
     pub async fn close(self) {
         let open = self
             .column("select format('%s %s: %s', org, metric, difference) from postmeter.usage_balance where difference <> 0 or difference_usages <> 0
-                     union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0")
+                     union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0
+                     union all select format('recalculated %s: %s', m.month, r) from (select distinct month from postmeter.meter) m,
+                               postmeter.recalculate('aws', m.month) r where r.part = 'unexplained'")
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
         let astray = self

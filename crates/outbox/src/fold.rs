@@ -19,6 +19,8 @@ const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
 const WAITING: Query = query!("fold_waiting", []);
 const DEATHS: Query = query!("fold_deaths", []);
+/// Keeps months from being closed under a fold; resolve then says which are.
+const GATE: Query = query!("fold_gate", []);
 const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
 const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
@@ -119,6 +121,7 @@ async fn fold_entries(tx: Tx<'_>, entries: Vec<Entry>, pause: impl AsyncFnOnce()
     }
     tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
     let mut plan = Plan::of(entries);
+    tx.run(&GATE, &[]).await?;
     resolve(&tx, &mut plan).await?;
     tx.batch(BULK).await?;
     open(&tx, &mut plan).await?;

@@ -15,6 +15,7 @@ pub mod health;
 pub mod maintain;
 pub mod migrate;
 mod query;
+pub mod recalculate;
 pub mod reconcile;
 mod record;
 pub mod report;

@@ -60,6 +60,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.
+    pub(crate) async fn stream(&self, query: &Query, params: Params<'_>) -> Result<tokio_postgres::RowStream, Error> {
+        Ok(self.inner.query_typed_raw(query.sql, typed(query, params)).await?)
+    }
+
     /// Runs a statement for what it does; returns how many rows it wrote.
     pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
         if self.prepares {

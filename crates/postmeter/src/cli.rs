@@ -10,6 +10,7 @@ mod explain;
 mod import;
 mod migrate;
 mod output;
+mod recalculate;
 mod reconcile;
 mod simulator;
 mod status;
@@ -31,7 +32,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -70,6 +71,8 @@ enum Command {
     Resume(correct::PauseArgs),
     /// Ask a marketplace what it holds of a day, and compare.
     Reconcile(reconcile::Args),
+    /// A month from its usage, against what was billed: every difference by name.
+    Recalculate(recalculate::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Run the simulated marketplaces.
@@ -106,6 +109,7 @@ pub async fn main() -> ExitCode {
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
+            Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,

@@ -107,6 +107,8 @@ words! {
         InvalidSubscription = "invalid_subscription",
         /// No hour of its month can still take it, and its own was already sent.
         TooLate = "too_late",
+        /// Its month was closed at the destination before it could be counted.
+        MonthClosed = "month_closed",
         /// The quantity does not fit the marketplace's type or digits.
         QuantityOutOfRange = "quantity_out_of_range",
         /// The answer could not be understood.

@@ -5,7 +5,7 @@ use tests::{Dimension, Stage, q, t};
 use super::{billed, hour};
 
 /// Says what the contract of an org covers.
-async fn cover(stage: &Stage, org: &str, metric: &str, quantity: u32) {
+pub(super) async fn cover(stage: &Stage, org: &str, metric: &str, quantity: u32) {
     stage
         .sql(&format!(
             "insert into postmeter.cover (subscription_id, metric, quantity)

@@ -11,7 +11,7 @@ async fn b6_credit_is_shown_used_up_by_later_usage_and_nothing_negative_is_sent(
     stage.correct("less", "at 10", "-4", "2024-09-18T10:05:00Z").await;
     stage.cut_at("2024-09-18T11:30:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 10"]);
-    let credit = "select trim_scale(over_billed)::text from postmeter.month_close";
+    let credit = "select quantity::text from postmeter.month_close where class = 'over_billed'";
     assert_eq!(stage.value(credit).await, "4");
     hour(&stage, 12, "3").await;
     assert_eq!(stage.value(credit).await, "1");
@@ -37,7 +37,7 @@ async fn b6_credit_left_at_the_months_close_is_listed_and_never_carried_over() {
     stage.cut_at("2024-10-01T01:10:00Z").await;
     assert_eq!(stage.accepted(), ["30T22 10", "01T00 3"]);
     assert_eq!(
-        stage.column("select month || ' ' || trim_scale(over_billed) from postmeter.month_close").await,
+        stage.column("select month || ' ' || quantity from postmeter.month_close where class = 'over_billed'").await,
         ["2024-09-01 4"]
     );
     stage.close().await;

@@ -20,7 +20,7 @@ async fn told(stage: &Stage, role: &str, sql: &str) -> String {
 const DENIED: &str = "42501";
 const APPEND_ONLY: &str = "PM020";
 
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "setting",
     "quota",
     "destination",
@@ -42,6 +42,7 @@ const TABLES: [&str; 22] = [
     "due",
     "later",
     "decision",
+    "closed_month",
     "attempt",
 ];
 

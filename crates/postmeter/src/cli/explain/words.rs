@@ -49,6 +49,10 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
             "no hour of its month can still take it, and the destination holds late usage",
             "write it off, or set the destination's late_policy to part and retry it",
         ),
+        "month_closed" => (
+            "a person closed its month at that destination before it could be counted",
+            "write it off, or reopen the month: the usage is then counted without anybody's hand",
+        ),
         "quantity_out_of_range" => (
             "the quantity does not fit the marketplace's type or digits",
             "mend factor or decimals of the dimension for the next month; release or write off this one",
