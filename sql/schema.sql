@@ -1925,6 +1925,49 @@ CREATE VIEW postmeter.balance AS
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
 
+CREATE TABLE postmeter.breaker (
+    destination_id integer NOT NULL,
+    faults integer NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL,
+    probing_by uuid,
+    probing_until timestamp with time zone,
+    ramp integer,
+    outcome text NOT NULL,
+    code text,
+    http_status integer,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT breaker_faults_check CHECK ((faults >= 1)),
+    CONSTRAINT breaker_probe CHECK (((probing_by IS NULL) = (probing_until IS NULL))),
+    CONSTRAINT breaker_ramp_check CHECK ((ramp >= 1)),
+    CONSTRAINT breaker_recovers CHECK (((ramp IS NULL) OR (probing_by IS NULL)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.breaker IS 'Destinations that have a fault as a whole, or recover from one. A healthy destination has no row. All times are real: clock_timestamp(), not postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.breaker.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.breaker.faults IS 'How often it opened in a row, failed probes included: the pause doubles with each.';
+
+COMMENT ON COLUMN postmeter.breaker.opened_at IS 'Since when nothing, or not everything, is sent.';
+
+COMMENT ON COLUMN postmeter.breaker.open_until IS 'No call before this; after it one worker of the fleet probes with one call.';
+
+COMMENT ON COLUMN postmeter.breaker.probing_by IS 'The worker that may probe.';
+
+COMMENT ON COLUMN postmeter.breaker.probing_until IS 'Until when it may: it ends by itself, should that worker die.';
+
+COMMENT ON COLUMN postmeter.breaker.ramp IS 'Once a probe was answered: calls that each worker may have in flight. It doubles as they are answered; null: no call but the probe.';
+
+COMMENT ON COLUMN postmeter.breaker.outcome IS 'Outcome of the last call that met the fault.';
+
+COMMENT ON COLUMN postmeter.breaker.code IS 'Its code.';
+
+COMMENT ON COLUMN postmeter.breaker.http_status IS 'Its HTTP status.';
+
+COMMENT ON COLUMN postmeter.breaker.updated_at IS 'When a worker last wrote this row.';
+
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -2063,6 +2106,157 @@ ALTER TABLE postmeter.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE postmeter.due (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    deadline timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+
+CREATE TABLE postmeter.later (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
+
+CREATE TABLE postmeter.open_hour (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    hour timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
+
+CREATE VIEW postmeter.queue AS
+ SELECT t.name AS destination,
+    t.paused,
+    t.dry_run,
+    COALESCE(q.due, (0)::bigint) AS due,
+    COALESCE(l.later, (0)::bigint) AS later,
+    COALESCE(o.open, (0)::bigint) AS open,
+    q.earliest AS earliest_deadline,
+    l.next_at
+   FROM (((postmeter.destination t
+     LEFT JOIN ( SELECT due.destination_id,
+            count(*) AS due,
+            min(due.deadline) AS earliest
+           FROM postmeter.due
+          GROUP BY due.destination_id) q ON ((q.destination_id = t.id)))
+     LEFT JOIN ( SELECT later.destination_id,
+            count(*) AS later,
+            min(later.due_at) AS next_at
+           FROM postmeter.later
+          GROUP BY later.destination_id) l ON ((l.destination_id = t.id)))
+     LEFT JOIN ( SELECT open_hour.destination_id,
+            count(*) AS open
+           FROM postmeter.open_hour
+          GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
+
+COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
+
+CREATE TABLE postmeter.worker (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lease interval NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    unbroken_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    oldest_attempt uuid,
+    sleeping boolean DEFAULT false NOT NULL,
+    folding jsonb,
+    stopped_at timestamp with time zone,
+    reaped_at timestamp with time zone,
+    CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.worker IS 'One row per worker process: its heartbeat, in real time.';
+
+COMMENT ON COLUMN postmeter.worker.id IS 'Drawn anew at every start.';
+
+COMMENT ON COLUMN postmeter.worker.name IS 'Host and process, for people.';
+
+COMMENT ON COLUMN postmeter.worker.version IS 'Version of the program.';
+
+COMMENT ON COLUMN postmeter.worker.started_at IS 'When it started.';
+
+COMMENT ON COLUMN postmeter.worker.heartbeat_at IS 'Last heartbeat.';
+
+COMMENT ON COLUMN postmeter.worker.lease IS 'How long a heartbeat is good for.';
+
+COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be taken over.';
+
+COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
+
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+
+COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
+
+COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+
+COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
+
+COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
+
+CREATE VIEW postmeter.destination_health AS
+ SELECT t.name AS destination,
+    t.paused,
+        CASE
+            WHEN (b.destination_id IS NULL) THEN 'closed'::text
+            WHEN (b.ramp IS NOT NULL) THEN 'recovering'::text
+            WHEN (b.open_until > clock_timestamp()) THEN 'open'::text
+            ELSE 'half_open'::text
+        END AS breaker,
+    b.opened_at AS since,
+        CASE
+            WHEN (b.ramp IS NULL) THEN b.open_until
+            ELSE NULL::timestamp with time zone
+        END AS next_probe_at,
+        CASE
+            WHEN (b.probing_until > clock_timestamp()) THEN ( SELECT w.name
+               FROM postmeter.worker w
+              WHERE (w.id = b.probing_by))
+            ELSE NULL::text
+        END AS probing,
+    b.ramp,
+    b.faults,
+    b.outcome AS last_outcome,
+    b.code AS last_code,
+    b.http_status AS last_http_status,
+    b.updated_at AS changed_at,
+    q.due,
+    q.later,
+    q.earliest_deadline
+   FROM ((postmeter.destination t
+     JOIN postmeter.queue q ON ((q.destination = t.name)))
+     LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
+
+COMMENT ON VIEW postmeter.destination_health IS 'Per destination: whether a person paused it, whether its breaker is closed, open, half open or recovering, since when and why, and how much waits. Times of the breaker are real times.';
+
 ALTER TABLE postmeter.destination ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.destination_id_seq
     START WITH 1
@@ -2080,21 +2274,6 @@ ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.due (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    deadline timestamp with time zone NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
 
 CREATE TABLE postmeter.exempted (
     usage_id uuid NOT NULL,
@@ -2194,20 +2373,6 @@ ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
-CREATE TABLE postmeter.later (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    due_at timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
-
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
     START WITH 1
@@ -2254,20 +2419,6 @@ CREATE VIEW postmeter.month_close AS
   WHERE (b.carried < (0)::numeric);
 
 COMMENT ON VIEW postmeter.month_close IS 'Meters with credit: billed ahead of what the month''s usage turned out to be. Used up by later usage of the month; at its close it stays over-billed and is never sent as negative.';
-
-CREATE TABLE postmeter.open_hour (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    hour timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -2352,33 +2503,6 @@ COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance al
 COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
-
-CREATE VIEW postmeter.queue AS
- SELECT t.name AS destination,
-    t.paused,
-    t.dry_run,
-    COALESCE(q.due, (0)::bigint) AS due,
-    COALESCE(l.later, (0)::bigint) AS later,
-    COALESCE(o.open, (0)::bigint) AS open,
-    q.earliest AS earliest_deadline,
-    l.next_at
-   FROM (((postmeter.destination t
-     LEFT JOIN ( SELECT due.destination_id,
-            count(*) AS due,
-            min(due.deadline) AS earliest
-           FROM postmeter.due
-          GROUP BY due.destination_id) q ON ((q.destination_id = t.id)))
-     LEFT JOIN ( SELECT later.destination_id,
-            count(*) AS later,
-            min(later.due_at) AS next_at
-           FROM postmeter.later
-          GROUP BY later.destination_id) l ON ((l.destination_id = t.id)))
-     LEFT JOIN ( SELECT open_hour.destination_id,
-            count(*) AS open
-           FROM postmeter.open_hour
-          GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
-
-COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
@@ -2714,52 +2838,6 @@ COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equa
 
 COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
 
-CREATE TABLE postmeter.worker (
-    id uuid NOT NULL,
-    name text NOT NULL,
-    version text NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    lease interval NOT NULL,
-    lease_until timestamp with time zone NOT NULL,
-    unbroken_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    oldest_attempt uuid,
-    sleeping boolean DEFAULT false NOT NULL,
-    folding jsonb,
-    stopped_at timestamp with time zone,
-    reaped_at timestamp with time zone,
-    CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE postmeter.worker IS 'One row per worker process: its heartbeat, in real time.';
-
-COMMENT ON COLUMN postmeter.worker.id IS 'Drawn anew at every start.';
-
-COMMENT ON COLUMN postmeter.worker.name IS 'Host and process, for people.';
-
-COMMENT ON COLUMN postmeter.worker.version IS 'Version of the program.';
-
-COMMENT ON COLUMN postmeter.worker.started_at IS 'When it started.';
-
-COMMENT ON COLUMN postmeter.worker.heartbeat_at IS 'Last heartbeat.';
-
-COMMENT ON COLUMN postmeter.worker.lease IS 'How long a heartbeat is good for.';
-
-COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be taken over.';
-
-COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
-
-COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
-
-COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
-
-COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
-
-COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
-
-COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
-
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -2779,6 +2857,9 @@ ALTER TABLE ONLY postmeter.attempt
 
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.breaker
+    ADD CONSTRAINT breaker_pkey PRIMARY KEY (destination_id);
 
 ALTER TABLE ONLY postmeter.catalogue_change
     ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
@@ -3002,6 +3083,9 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+
+ALTER TABLE ONLY postmeter.breaker
+    ADD CONSTRAINT breaker_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES postmeter.subscription(id) ON DELETE CASCADE;
@@ -3237,6 +3321,10 @@ GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
@@ -3259,6 +3347,28 @@ GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
 
 GRANT UPDATE(deadline) ON TABLE postmeter.due TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
@@ -3271,12 +3381,6 @@ GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
-
-GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_worker;
@@ -3284,10 +3388,6 @@ GRANT SELECT ON TABLE postmeter.migration TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
@@ -3326,10 +3426,6 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
@@ -3377,10 +3473,6 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.worker TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.worker TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
-
 insert into postmeter.setting default values;
 select postmeter.create_partitions(1);
 insert into postmeter.migration (version, name) values
@@ -3391,4 +3483,5 @@ insert into postmeter.migration (version, name) values
     (5, '0005_pre_arithmetic'),
     (6, '0006_pre_decisions'),
     (7, '0007_pre_views'),
-    (8, '0008_pre_grants');
+    (8, '0008_pre_grants'),
+    (9, '0009_pre_breaker');

@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod aws_wire;
+mod breaker;
 mod claims;
 mod crash;
 mod docs;

@@ -37,6 +37,7 @@ migrations! {
     6 "0006_pre_decisions",
     7 "0007_pre_views",
     8 "0008_pre_grants",
+    9 "0009_pre_breaker",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -10,7 +10,7 @@ mod usage;
 mod verdict;
 
 pub use attempts::{Attempt, AttemptFilter, attempts};
-pub use overview::{AtRisk, Backlog, DestinationState, HeldGroup, LiveWorker, Overview, Standing, overview};
+pub use overview::{AtRisk, Backlog, DestinationState, Health, HeldGroup, LiveWorker, Overview, Standing, overview};
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
 pub use verdict::{Verdict, accepted, verdict};
@@ -27,6 +27,7 @@ const CUTS: Query = query!("report_cuts", [INT8]);
 const DECISIONS: Query = query!("report_decisions", [INT8, UUID]);
 const DESTINATIONS: Query = query!("report_destinations", []);
 const EVIDENCE: Query = query!("report_evidence", [INT8]);
+const HEALTH: Query = query!("report_health", []);
 const HELD: Query = query!("report_held", []);
 const MEMBERS: Query = query!("report_members", [INT8, INT8]);
 const REMITTANCE: Query = query!("report_remittance", [INT8]);

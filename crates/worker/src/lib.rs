@@ -8,6 +8,7 @@ mod crash;
 mod directory;
 mod dispatch;
 mod hands;
+mod health;
 mod lease;
 mod run;
 mod settler;
