@@ -9,7 +9,10 @@ mod folding;
 mod graphile;
 mod ground;
 mod latency;
+mod marketplace;
+mod outage;
 mod process;
+mod quota;
 mod recording;
 mod report;
 mod seed;
@@ -18,7 +21,7 @@ mod snapshot;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 5] = ["recording", "fold", "dispatch", "latency", "snapshot"];
+const ALL: [&str; 7] = ["recording", "fold", "dispatch", "latency", "snapshot", "quota", "outage"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -27,6 +30,7 @@ async fn main() {
         // parts of a benchmark that need a process of their own
         ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
         ["child-fold", url] => folding::child(url).await,
+        ["child-simulate"] => marketplace::serve().await,
         ["child-work", url] => latency::child(url).await,
         wanted => measure(wanted).await,
     }
@@ -44,7 +48,9 @@ async fn measure(wanted: &[&str]) {
             "fold" => folding::run(&mut report).await,
             "dispatch" => dispatch::run(&mut report).await,
             "latency" => latency::run(&mut report).await,
-            _ => snapshot::run(&mut report).await,
+            "snapshot" => snapshot::run(&mut report).await,
+            "quota" => quota::run(&mut report).await,
+            _ => outage::run(&mut report).await,
         }
     }
     report.print();

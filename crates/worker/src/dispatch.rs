@@ -113,7 +113,8 @@ impl Worker {
         if stop.is_cancelled() {
             return Ok(0);
         }
-        if state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
+        // what was handed back when it broke is in the queue again, below the floor
+        if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.floor_since) = (Floor::START, Instant::now());
         }
         let most = state.most(passage, room.len(), destination.records_max);

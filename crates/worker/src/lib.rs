@@ -122,6 +122,8 @@ impl Worker {
         .await?;
         worker.lease.renewed(sent_at);
         worker.reload().await?;
+        // before its first claim: what the fleet knows to be broken is broken for a new worker too
+        worker.read_health().await?;
         Ok(Arc::new(worker))
     }
 
