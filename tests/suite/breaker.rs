@@ -155,6 +155,7 @@ async fn d9_refused_credentials_open_it_for_all_at_once() {
     stage.aws.set_settings(settings);
     let other = stage.another_worker().await;
     stage.worker.send().await.unwrap();
+    assert_ne!(state(&stage).await, "closed");
     hold(&stage).await;
     assert_eq!(other.send().await.unwrap(), 0, "the other worker learns without a call of its own");
     assert_eq!(stage.aws.calls().len(), 1, "one refusal is enough");
