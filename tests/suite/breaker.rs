@@ -216,8 +216,9 @@ async fn nothing_is_written_while_a_destination_is_healthy() {
     let stage = up(60).await;
     stage
         .sql(
-            "create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'a write'; end $$;
-             create trigger refuse before insert or update or delete on postmeter.breaker for each statement execute function public.refuse()",
+            "create sequence public.writes;
+             create function public.count() returns trigger language plpgsql as $$ begin perform nextval('public.writes'); return null; end $$;
+             create trigger counted after insert or update or delete on postmeter.breaker for each statement execute function public.count()",
         )
         .await;
     // two faults in a row are not three
@@ -228,6 +229,7 @@ async fn nothing_is_written_while_a_destination_is_healthy() {
     stage.at("2024-09-18T11:30:00Z").await;
     until(&stage, ALL_ACCEPTED).await;
     assert!(running.stop().await);
+    assert_eq!(stage.value("select is_called::text from public.writes").await, "false");
     stage.close().await;
 }
 
