@@ -132,7 +132,7 @@ begin
                  array_agg(u.event_id order by u.id) e
           from postmeter.usage u where u.id = any (usage_ids)) g,
          postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r, lateral (select g.e[r.item] as event_id) u
-    where r.reason is not null limit 1;
+    where r.reason <> 'month_closed' limit 1;  -- late is nobody's mistake: it is recorded, and held
     if found then
         raise exception 'usage %: %', quote_literal(bad.event_id), replace(bad.reason, '_', ' ')
             using errcode = 'PM007', schema = 'postmeter', table = 'outbox',
@@ -194,6 +194,72 @@ CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     AS $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
 
 COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
+
+CREATE FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean DEFAULT true, forced boolean DEFAULT false) RETURNS TABLE(class text, reason text, meter_id bigint, buyer text, org text, product text, metric text, dimension text, items bigint, quantity numeric, unit text, amount numeric, currency text, to_do text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    until timestamptz := postmeter.month_last_deadline(close_month.destination, close_month.month);
+    t     postmeter.destination;
+    made  bigint;
+begin
+    perform postmeter.check_decider(who, why);
+    if dry_run then
+        return query select r.* from postmeter.close_report(close_month.destination, close_month.month) r;
+        return;
+    end if;
+    select x.* into t from postmeter.destination x where x.name = close_month.destination;
+    -- folds, releases and whatever else opens an hour have passed the gate, or wait and then find the month closed
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    if not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = close_month.month) then
+        if until >= postmeter.clock() and not coalesce(forced, false) then
+            raise exception 'hours of % can still be sent to % until %', to_char(close_month.month, 'YYYY-MM'), close_month.destination, until
+                using errcode = 'PM035', schema = 'postmeter', table = 'closed_month', column = 'month', constraint = 'month_still_sendable',
+                      hint = 'Close it after that, or say forced => true: what is not folded by then is held.';
+        end if;
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, why, 'close', t.id, 'open', 'closed', jsonb_build_object('month', close_month.month, 'forced', coalesce(forced, false)))
+        returning id into made;
+        insert into postmeter.closed_month (destination_id, month, decision_id) values (t.id, close_month.month, made);
+    end if;
+    return query select r.* from postmeter.close_report(close_month.destination, close_month.month) r;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean, forced boolean) IS 'Closes a month at a destination and returns its open items. From then on its usage is held (month_closed) and nothing is carried into its hours; what was cut or allocated before goes on. Refused while hours of it can still be sent (PM035), unless forced. Closing twice changes nothing. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TABLE(class text, reason text, meter_id bigint, buyer text, org text, product text, metric text, dimension text, items bigint, quantity numeric, unit text, amount numeric, currency text, to_do text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select v.class, v.reason, v.meter_id, v.buyer, v.org, v.product, v.metric, v.dimension, v.items, v.quantity, v.unit, v.amount, v.currency,
+           case
+               when v.class = 'held_usage' and v.reason = 'month_closed' then 'write it off, or reopen the month'
+               when v.class = 'held_usage' and v.destination is null then 'mend the catalogue or write it off; no destination is known, so every destination lists it'
+               when v.class = 'held_usage' and v.reason = 'too_late' then 'write it off'
+               when v.class = 'held_usage' then 'mend its cause before closing, or write it off'
+               when v.class = 'waiting' then 'let workers fold it before closing; no destination is known yet, so every destination lists it'
+               when v.class = 'open' then 'wait for the cut: it is sent, or expires'
+               when v.class in ('due', 'in_flight') then 'wait until it is settled'
+               when v.class = 'unknown' then 'look at the marketplace, then resolve it'
+               when v.class = 'conflict' then 'resolve it, or write it off'
+               when v.class = 'held' then 'retry it or write it off; resolve it first if it may have been billed'
+               when v.class in ('rejected', 'expired') then 'release it before closing where an hour can take it, else write it off'
+               when v.class = 'released' then 'no hour has taken it: reopen the month while one can, or accept the loss'
+               when v.class = 'remainder' then 'nothing: less than what can be billed, by the dimension''s rounding'
+               when v.class = 'over_billed' then 'credit the customer by hand; nothing negative is ever sent'
+           end
+    from postmeter.month_close v
+    where (v.destination = close_report.destination or v.destination is null) and v.month = close_report.month
+      and v.class not in ('accepted', 'written_off', 'dry_run')
+    order by array_position(array['waiting', 'held_usage', 'open', 'due', 'in_flight', 'unknown', 'conflict', 'held', 'rejected', 'expired',
+                                  'released', 'over_billed', 'remainder'], v.class),
+             v.reason, v.org, v.buyer, v.product, v.metric, v.dimension
+$$;
+
+COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
 
 CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -318,7 +384,7 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
     CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
     CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
-    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
+    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
     CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
     CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
@@ -496,7 +562,7 @@ CREATE TABLE postmeter.held (
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
     held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'poison'::text, 'by_operator'::text])))
+    CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text])))
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -505,7 +571,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, poison, by_operator.';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator.';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -575,6 +641,34 @@ $$;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
 
+CREATE FUNCTION postmeter.month_gate() RETURNS void
+    LANGUAGE sql
+    AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
+
+COMMENT ON FUNCTION postmeter.month_gate() IS 'Until this transaction ends no month is closed. Whoever opens an hour or allocates goes through it first and looks at closed_month in a later statement.';
+
+CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t postmeter.destination;
+begin
+    select x.* into t from postmeter.destination x where x.name = month_last_deadline.destination;
+    if not found then
+        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
+            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
+    end if;
+    if month is null or extract(day from month) <> 1 then
+        raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
+            using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
+    end if;
+    return postmeter.deadline_of(t.id, null, ((month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
+
 CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ select date_trunc('month', hour at time zone zone)::date $$;
@@ -603,6 +697,13 @@ CREATE FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time
 declare
     opened postmeter.delivery;
 begin
+    perform postmeter.month_gate();
+    perform 1 from postmeter.meter m
+    join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+    where m.id = open_hour_at.meter_id;
+    if found then
+        return null;
+    end if;
     insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
@@ -624,7 +725,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent. The caller holds the meter''s lock.';
+COMMENT ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent or its month is closed. The caller holds the meter''s lock.';
 
 CREATE FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -658,6 +759,7 @@ declare
     target  timestamptz;
     now     timestamptz := postmeter.clock();
 begin
+    perform postmeter.month_gate();
     select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
     target := postmeter.target_hour(late.id);
     if target is not null then
@@ -665,6 +767,7 @@ begin
     end if;
     perform 1 from postmeter.destination t
     where t.id = late.destination_id and t.late_policy = 'part'
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
                     and (s.valid_until is null or now < s.valid_until));
@@ -781,6 +884,262 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself.';
+
+CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET work_mem TO '128MB'
+    SET jit TO 'off'
+    SET enable_nestloop TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    t       postmeter.destination;
+    began   timestamptz;
+    ended   timestamptz;
+    first   uuid := '00000000-0000-0000-0000-000000000000';
+begin
+    perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
+    select x.* into t from postmeter.destination x where x.name = recalculate.destination;
+    began := recalculate.month::timestamp at time zone t.zone;
+    ended := (recalculate.month + interval '1 month')::timestamp at time zone t.zone;
+    -- an id is as old as its recording, and no usage is recorded before it is used by more than the lead: older
+    -- partitions are not read. Where the clock may move, ids tell nothing.
+    select case when s.purpose = 'production' then postmeter.id_at(began - s.usage_lead_max - interval '1 day') else first end
+    into first from postmeter.setting s;
+    return query
+    with boundary as materialized (
+        -- hours of the month at which the catalogue begins to say something else about an org
+        select b.org, array_agg(distinct b.hour) as hours
+        from (select s.org, unnest(array[s.valid_from, s.valid_until]) as hour from postmeter.subscription s
+              union all
+              select e.org, unnest(array[e.valid_from, e.valid_until]) from postmeter.exemption e) b
+        where b.hour > began and b.hour < ended
+        group by 1
+    ), covered_kind as materialized (
+        select distinct o.org, o.product, c.metric
+        from postmeter.cover c
+        join postmeter.subscription s on s.id = c.subscription_id
+        join postmeter.subscription o on o.destination_id = s.destination_id and o.buyer = s.buyer and o.product = s.product
+        where s.destination_id = t.id
+    ), open_now as materialized (
+        select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
+    ), found as materialized (
+        select u.org, u.product, u.metric, coalesce(u.account, '') as account,
+               case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
+               case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
+               case when num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1 then 'twice'
+                    when a.destination_id <> t.id then 'elsewhere'
+                    when a.usage_id is not null then case when o.id is not null then 'open_hour' else 'counted' end
+                    when h.usage_id is not null then 'held_usage'
+                    when w.id is not null then 'waiting'
+                    when x.usage_id is not null then 'exempt'
+                    when g.usage_id is not null then 'written_off_usage'
+                    else 'nowhere' end as place,
+               h.reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
+               sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
+        from postmeter.usage u
+        left join postmeter.allocation a on a.usage_id = u.id
+        left join open_now o on o.id = a.delivery_id and o.round = a.round
+        left join postmeter.held h on h.usage_id = u.id
+        left join postmeter.outbox w on w.id = u.id
+        left join postmeter.exempted x on x.usage_id = u.id
+        left join postmeter.usage_written_off g on g.usage_id = u.id
+        left join boundary b on b.org = u.org
+        left join covered_kind c on c.org = u.org and c.product = u.product and c.metric = u.metric
+        where u.used_at >= began and u.used_at < ended and u.id >= first
+        group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    ), kind as materialized (
+        select k.*, row_number() over () as item from (select distinct f.org, f.product, f.metric, f.account, f.since from found f) k
+    ), resolved as materialized (
+        select k.org, k.product, k.metric, k.account, k.since, r.buyer, d.name as dimension, r.destination_id,
+               -- usage that the catalogue calls exempt by now belongs to no meter
+               r.destination_id = t.id and r.buyer is not null and d.id is not null and r.exemption_id is null as mapped,
+               d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
+        from (select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+                     array_agg(nullif(k.account, '') order by k.item) a, array_agg(k.since order by k.item) h from kind k) g,
+             postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r
+        join kind k on k.item = r.item
+        left join postmeter.dimension d on d.id = r.dimension_id
+    ), ledger as materialized (
+        select m.id as meter_id, m.buyer, m.dimension, m.rounding, m.decimals, m.month_end, mm.id, mm.product, mm.metric,
+               mm.factor_numerator, mm.factor_denominator, mm.used, mm.covered
+        from postmeter.meter m join postmeter.meter_metric mm on mm.meter_id = m.id
+        where m.destination_id = t.id and m.month = recalculate.month
+    ), placed as materialized (
+        select f.org, f.product, f.metric, f.hour, f.place, f.reason, f.meter_metric_id, f.corrects, f.quantity, f.differs,
+               coalesce(r.mapped, false) as mapped, r.buyer, r.dimension, l.id is not null as here,
+               l.buyer as old_buyer, l.dimension as old_dimension, l.product as old_product, l.metric as old_metric,
+               r.mapped and l.id is not null
+                   and (r.buyer, r.dimension, f.product, f.metric) = (l.buyer, l.dimension, l.product, l.metric) as same
+        from found f
+        join resolved r on r.org = f.org and r.product = f.product and r.metric = f.metric and r.account = f.account and r.since = f.since
+        left join ledger l on l.id = f.meter_metric_id
+        -- usage of another destination, wherever it is, is not ours to explain
+        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere')
+    ), told as materialized (
+        -- per meter and metric, in its units: used and corrected are the usage; the other parts say where it is
+        select p.buyer, p.dimension, p.product, p.metric, case when p.corrects then 'corrected' else 'used' end as part, null::text as reason, p.quantity
+        from placed p where p.mapped
+        union all
+        select p.buyer, p.dimension, p.product, p.metric,
+               case when p.place in ('nowhere', 'twice') then 'unexplained' when p.place in ('counted', 'open_hour', 'elsewhere') then 'catalogue_changed' else p.place end,
+               case p.place when 'nowhere' then 'usage that is nowhere' when 'twice' then 'usage that is in two places'
+                            when 'counted' then 'counted on another meter' when 'open_hour' then 'counted on another meter'
+                            when 'elsewhere' then 'counted at another destination' else p.reason end, p.quantity
+        from placed p where p.mapped and not coalesce(p.same, false)
+        union all
+        select p.old_buyer, p.old_dimension, p.old_product, p.old_metric, case p.place when 'twice' then 'unexplained' else p.place end,
+               case p.place when 'twice' then 'usage that is in two places' end, p.quantity
+        from placed p where p.here
+        union all
+        select p.old_buyer, p.old_dimension, p.old_product, p.old_metric, 'catalogue_changed', 'no longer of this meter', -p.quantity
+        from placed p where p.here and not coalesce(p.same, false)
+    ), faults as (
+        select p.meter_metric_id as id, 'an allocation says another quantity than its usage' as reason, sum(p.differs) as quantity
+        from placed p where p.here group by 1
+        union all
+        select l.id, 'the meter counted other than its usage says', l.used - coalesce(c.quantity, 0)
+        from ledger l
+        left join (select p.meter_metric_id, sum(p.quantity) as quantity from placed p where p.place in ('counted', 'twice') group by 1) c
+          on c.meter_metric_id = l.id
+    ), metric_rows as materialized (
+        select k.buyer, k.dimension, k.product, k.metric, k.part, k.reason, sum(k.quantity) as quantity
+        from told k group by 1, 2, 3, 4, 5, 6
+        union all
+        select l.buyer, l.dimension, l.product, l.metric, 'unexplained', f.reason, f.quantity
+        from faults f join ledger l on l.id = f.id where f.quantity <> 0
+    ), hours as materialized (
+        select p.buyer, p.dimension, p.product, p.metric, p.hour, sum(sum(p.quantity)) over (
+                   partition by p.buyer, p.dimension, p.product, p.metric order by p.hour) as used
+        from placed p where p.mapped and p.hour is not null
+        group by 1, 2, 3, 4, 5
+    ), cover_now as materialized (
+        -- covered := min(T, max(covered, C)) from hour to hour comes to the greatest C that later corrections leave room for
+        select h.buyer, h.dimension, h.product, h.metric, max(least(h.cover, h.lowest)) as covered
+        from (select h.buyer, h.dimension, h.product, h.metric, h.hour, coalesce(sum(c.quantity), 0) as cover,
+                     min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
+                                            rows between current row and unbounded following) as lowest
+              from hours h
+              left join (postmeter.subscription s join postmeter.cover c on c.subscription_id = s.id)
+                on s.destination_id = t.id and s.buyer = h.buyer and s.product = h.product and c.metric = h.metric
+               and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until)
+              group by 1, 2, 3, 4, 5) h
+        group by 1, 2, 3, 4
+    ), factor as materialized (
+        select f.buyer, f.dimension, f.product, f.metric,
+               coalesce(max(f.numerator) filter (where f.is_now), max(f.numerator)) as numerator,
+               coalesce(max(f.denominator) filter (where f.is_now), max(f.denominator)) as denominator,
+               coalesce(max(f.numerator) filter (where not f.is_now), max(f.numerator)) as old_numerator,
+               coalesce(max(f.denominator) filter (where not f.is_now), max(f.denominator)) as old_denominator
+        from (select distinct r.buyer, r.dimension, r.product, r.metric, r.factor_numerator as numerator, r.factor_denominator as denominator, true as is_now
+              from resolved r where r.mapped
+              union all
+              select l.buyer, l.dimension, l.product, l.metric, l.factor_numerator, l.factor_denominator, false from ledger l) f
+        group by 1, 2, 3, 4
+    ), common as materialized (
+        select f.buyer, f.dimension, lcm(postmeter.lcm_of(f.denominator), postmeter.lcm_of(f.old_denominator))::numeric as denominator
+        from factor f group by 1, 2
+    ), unit as materialized (
+        select f.*, c.denominator as d, f.numerator * (c.denominator / f.denominator) as units,
+               f.old_numerator * (c.denominator / f.old_denominator) as old_units
+        from factor f join common c on c.buyer = f.buyer and c.dimension = f.dimension
+    ), rounding as materialized (
+        select c.buyer, c.dimension, c.denominator, m.id as meter_id, m.billed, m.carried * (c.denominator / m.denominator) as carried,
+               m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
+               case when coalesce(n.month_end, m.month_end) = 'round_up'
+                         and least(ended, (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
+                                           from postmeter.subscription s where s.destination_id = t.id and s.buyer = c.buyer)) <= postmeter.clock()
+                    then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
+               case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
+        from common c
+        left join postmeter.meter m on m.destination_id = t.id and m.month = recalculate.month and m.buyer = c.buyer and m.dimension = c.dimension
+        left join (select r.buyer, r.dimension, max(r.rounding) as rounding, max(r.decimals) as decimals, max(r.month_end) as month_end
+                   from resolved r where r.mapped group by 1, 2) n on n.buyer = c.buyer and n.dimension = c.dimension
+    ), billed as materialized (
+        select c.meter_id, d.status, d.reason, sum(c.to_bill) as quantity
+        from postmeter.cut c
+        join postmeter.delivery d on d.id = c.delivery_id and d.status <> 'released'
+        where c.meter_id in (select l.meter_id from ledger l) and c.to_bill > 0
+        group by 1, 2, 3
+    ), usage_units as (
+        select k.buyer, k.dimension,
+               sum(k.quantity * u.units) filter (where k.part in ('used', 'corrected')) as used
+        from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
+        group by 1, 2
+    ), ledger_units as (
+        select l.buyer, l.dimension, sum((l.used - l.covered) * u.old_units) as units
+        from ledger l join unit u on u.buyer = l.buyer and u.dimension = l.dimension and u.product = l.product and u.metric = l.metric
+        group by 1, 2
+    ), cover_units as (
+        select u.buyer, u.dimension, sum(coalesce(c.covered, 0) * u.units) as now, sum(coalesce(l.covered, 0) * u.old_units) as before
+        from unit u
+        left join cover_now c on c.buyer = u.buyer and c.dimension = u.dimension and c.product = u.product and c.metric = u.metric
+        left join ledger l on l.buyer = u.buyer and l.dimension = u.dimension and l.product = u.product and l.metric = u.metric
+        group by 1, 2
+    ), total as materialized (
+        select r.buyer, r.dimension, r.meter_id, r.denominator, r.carried, r.billable, r.decimals,
+               coalesce(w.used, 0) - c.now as units, c.now as covered, c.before - c.now as cover_changed,
+               greatest(0, coalesce(postmeter.round_units(coalesce(w.used, 0) - c.now, r.denominator, r.rounding, r.decimals), 0)) * r.denominator as should,
+               coalesce(greatest(0, r.billed - postmeter.round_units(l.units, r.denominator, r.most, r.old_decimals)), 0) * r.denominator as over_billed
+        from rounding r
+        left join usage_units w on w.buyer = r.buyer and w.dimension = r.dimension
+        left join ledger_units l on l.buyer = r.buyer and l.dimension = r.dimension
+        left join cover_units c on c.buyer = r.buyer and c.dimension = r.dimension
+    ), meter_rows as materialized (
+        -- per meter, in billing units x denominator: should is the sum of the other parts
+        select x.buyer, x.dimension, 'should' as part, null::text as reason, x.should as quantity from total x
+        union all
+        select x.buyer, x.dimension, b.status, b.reason, b.quantity * x.denominator from billed b join total x on x.meter_id = b.meter_id
+        union all
+        select k.buyer, k.dimension, k.part, k.reason, sum(k.quantity * u.units)
+        from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
+        where k.part in ('waiting', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
+        group by 1, 2, 3, 4
+        union all
+        select k.buyer, k.dimension, 'catalogue_changed', 'another factor', sum(k.quantity * (u.units - u.old_units))
+        from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
+        where k.part = 'counted'
+        group by 1, 2
+        union all
+        select x.buyer, x.dimension, 'cover_changed', null, x.cover_changed from total x
+        union all
+        select x.buyer, x.dimension, 'released', null, x.billable from total x
+        union all
+        select x.buyer, x.dimension, 'credit', null, -x.over_billed from total x
+        union all
+        -- at most one step of what can be billed: more than that would be no rounding
+        select y.buyer, y.dimension, case when y.is_rounding then 'below_one_unit' else 'unexplained' end,
+               case when not y.is_rounding then 'more than rounding' end, y.below
+        from (select x.*, b.below, abs(b.below) <= x.denominator * (0.1 ^ x.decimals)::numeric(20, 15) as is_rounding
+              from total x, lateral (select coalesce(x.carried - x.billable, 0) + x.should - x.units + x.over_billed as below) b) y
+    ), every as (
+        select k.buyer, k.dimension, null::text as org, k.product, k.metric, k.part, k.reason, k.quantity from metric_rows k
+        union all
+        select null, null, p.org, p.product, p.metric, v.part, v.reason, sum(p.quantity)
+        from placed p
+        cross join lateral (values (case when p.corrects then 'corrected' else 'used' end, null),
+            (case when p.place in ('nowhere', 'twice') then 'unexplained' else p.place end,
+             case p.place when 'nowhere' then 'usage that is nowhere' when 'twice' then 'usage that is in two places' else p.reason end)) v(part, reason)
+        where not p.mapped and not p.here
+        group by 3, 4, 5, 6, 7
+        union all
+        select k.buyer, k.dimension, null, null, null, k.part, k.reason, k.quantity from meter_rows k
+        union all
+        select k.buyer, k.dimension, null, null, null, 'unexplained', 'the bill',
+               sum(k.quantity) filter (where k.part = 'should') - coalesce(sum(k.quantity) filter (where k.part <> 'should'), 0)
+        from meter_rows k group by 1, 2
+    )
+    select e.buyer, e.dimension, x.meter_id, case when e.metric is null then x.denominator end, e.org, e.product, e.metric, e.part, e.reason, trim_scale(e.quantity)
+    from every e
+    left join total x on x.buyer = e.buyer and x.dimension = e.dimension
+    where e.quantity <> 0 or e.part in ('used', 'should')
+    order by e.buyer, e.dimension, e.metric is not null, e.org, e.product, e.metric,
+             array_position(array['should', 'used', 'corrected', 'counted'], e.part), e.part, e.reason;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up.';
 
 CREATE FUNCTION postmeter.reconsider_stuck(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -949,6 +1308,7 @@ declare
     now    timestamptz := postmeter.clock();
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
     perform 1 from postmeter.meter m
     where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
@@ -960,6 +1320,10 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
+                      join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
+                      where c.delivery_id = d.id) then
+            note := 'its month is closed: reopen the month first, or write it off';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.destination t on t.id = m.destination_id
                       where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
@@ -991,13 +1355,47 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed. Dry run unless told otherwise.';
+COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed, and in a closed month. Dry run unless told otherwise.';
 
 CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ select buyer || '/' || dimension || '/' || to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
 
 COMMENT ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) IS 'Canonical key of a remittance; the program builds the same text.';
+
+CREATE FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usages bigint, org text, product text, metric text, quantity numeric)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    returning_ids uuid[];
+    t             postmeter.destination;
+begin
+    perform postmeter.month_last_deadline(reopen_month.destination, reopen_month.month);
+    perform postmeter.check_decider(who, why);
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    select x.* into t from postmeter.destination x where x.name = reopen_month.destination;
+    returning_ids := array(select h.usage_id from postmeter.held h
+                           where h.reason = 'month_closed' and h.destination_id = t.id
+                             and postmeter.month_of(h.hour, t.zone) = reopen_month.month for update);
+    return query
+    select count(*), h.org, h.product, h.metric, trim_scale(sum(h.quantity)) from postmeter.held h
+    where h.usage_id = any (returning_ids) group by 2, 3, 4 order by 2, 3, 4;
+    if dry_run then
+        return;
+    end if;
+    delete from postmeter.closed_month c where c.destination_id = t.id and c.month = reopen_month.month;
+    if found then
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, why, 'reopen', t.id, 'closed', 'open',
+                jsonb_build_object('month', reopen_month.month, 'returned', coalesce(cardinality(returning_ids), 0)));
+    end if;
+    perform postmeter.return_held(returning_ids);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
 
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
@@ -1017,7 +1415,10 @@ CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], 
                 when m.item is null then 'no_subscription'
                 when m.subscriptions > 1 then 'ambiguous_subscription'
                 when s.buyer is null then 'invalid_subscription'
-                when d.id is null then 'unmapped_dimension' end
+                when d.id is null then 'unmapped_dimension'
+                when exists (select from postmeter.closed_month c
+                             where c.destination_id = s.destination_id and c.month = postmeter.month_of(w.hour, t.zone))
+                    then 'month_closed' end
     from wanted w
     left join matching m on m.item = w.item
     left join postmeter.subscription s on s.id = m.subscription_id
@@ -1159,7 +1560,7 @@ declare
 begin
     with waiting as materialized (
         select h.* from postmeter.held h
-        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription')
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
@@ -1255,6 +1656,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
         select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
     where m.id = target_hour.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
+      and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
                     and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
@@ -1266,7 +1668,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
     limit 1
 $$;
 
-COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null.';
+COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
 
 CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2011,6 +2413,49 @@ CREATE VIEW postmeter.balance AS
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
 
+CREATE TABLE postmeter.breaker (
+    destination_id integer NOT NULL,
+    faults integer NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL,
+    probing_by uuid,
+    probing_until timestamp with time zone,
+    ramp integer,
+    outcome text NOT NULL,
+    code text,
+    http_status integer,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT breaker_faults_check CHECK ((faults >= 1)),
+    CONSTRAINT breaker_probe CHECK (((probing_by IS NULL) = (probing_until IS NULL))),
+    CONSTRAINT breaker_ramp_check CHECK ((ramp >= 1)),
+    CONSTRAINT breaker_recovers CHECK (((ramp IS NULL) OR (probing_by IS NULL)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.breaker IS 'Destinations that have a fault as a whole, or recover from one. A healthy destination has no row. All times are real: clock_timestamp(), not postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.breaker.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.breaker.faults IS 'How often it opened in a row, failed probes included: the pause doubles with each.';
+
+COMMENT ON COLUMN postmeter.breaker.opened_at IS 'Since when nothing, or not everything, is sent.';
+
+COMMENT ON COLUMN postmeter.breaker.open_until IS 'No call before this; after it one worker of the fleet probes with one call.';
+
+COMMENT ON COLUMN postmeter.breaker.probing_by IS 'The worker that may probe.';
+
+COMMENT ON COLUMN postmeter.breaker.probing_until IS 'Until when it may: it ends by itself, should that worker die.';
+
+COMMENT ON COLUMN postmeter.breaker.ramp IS 'Once a probe was answered: calls that each worker may have in flight. It doubles as they are answered; null: no call but the probe.';
+
+COMMENT ON COLUMN postmeter.breaker.outcome IS 'Outcome of the last call that met the fault.';
+
+COMMENT ON COLUMN postmeter.breaker.code IS 'Its code.';
+
+COMMENT ON COLUMN postmeter.breaker.http_status IS 'Its HTTP status.';
+
+COMMENT ON COLUMN postmeter.breaker.updated_at IS 'When a worker last wrote this row.';
+
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -2042,6 +2487,24 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.closed_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+
+COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
 
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
@@ -2278,7 +2741,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'close'::text, 'reopen'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -2293,7 +2756,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume.';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, close, reopen.';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -2301,7 +2764,7 @@ COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
 
 COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
 
-COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume).';
+COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume, close, reopen).';
 
 COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
 
@@ -2353,6 +2816,143 @@ ALTER TABLE postmeter.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE postmeter.due (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    deadline timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+
+CREATE TABLE postmeter.later (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
+
+CREATE VIEW postmeter.queue AS
+ SELECT t.name AS destination,
+    t.paused,
+    t.dry_run,
+    COALESCE(q.due, (0)::bigint) AS due,
+    COALESCE(l.later, (0)::bigint) AS later,
+    COALESCE(o.open, (0)::bigint) AS open,
+    q.earliest AS earliest_deadline,
+    l.next_at
+   FROM (((postmeter.destination t
+     LEFT JOIN ( SELECT due.destination_id,
+            count(*) AS due,
+            min(due.deadline) AS earliest
+           FROM postmeter.due
+          GROUP BY due.destination_id) q ON ((q.destination_id = t.id)))
+     LEFT JOIN ( SELECT later.destination_id,
+            count(*) AS later,
+            min(later.due_at) AS next_at
+           FROM postmeter.later
+          GROUP BY later.destination_id) l ON ((l.destination_id = t.id)))
+     LEFT JOIN ( SELECT open_hour.destination_id,
+            count(*) AS open
+           FROM postmeter.open_hour
+          GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
+
+COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
+
+CREATE TABLE postmeter.worker (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lease interval NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    unbroken_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    oldest_attempt uuid,
+    sleeping boolean DEFAULT false NOT NULL,
+    folding jsonb,
+    stopped_at timestamp with time zone,
+    reaped_at timestamp with time zone,
+    CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.worker IS 'One row per worker process: its heartbeat, in real time.';
+
+COMMENT ON COLUMN postmeter.worker.id IS 'Drawn anew at every start.';
+
+COMMENT ON COLUMN postmeter.worker.name IS 'Host and process, for people.';
+
+COMMENT ON COLUMN postmeter.worker.version IS 'Version of the program.';
+
+COMMENT ON COLUMN postmeter.worker.started_at IS 'When it started.';
+
+COMMENT ON COLUMN postmeter.worker.heartbeat_at IS 'Last heartbeat.';
+
+COMMENT ON COLUMN postmeter.worker.lease IS 'How long a heartbeat is good for.';
+
+COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be taken over.';
+
+COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
+
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+
+COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
+
+COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+
+COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
+
+COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
+
+CREATE VIEW postmeter.destination_health AS
+ SELECT t.name AS destination,
+    t.paused,
+        CASE
+            WHEN (b.destination_id IS NULL) THEN 'closed'::text
+            WHEN (b.ramp IS NOT NULL) THEN 'recovering'::text
+            WHEN (b.open_until > clock_timestamp()) THEN 'open'::text
+            ELSE 'half_open'::text
+        END AS breaker,
+    b.opened_at AS since,
+        CASE
+            WHEN (b.ramp IS NULL) THEN b.open_until
+            ELSE NULL::timestamp with time zone
+        END AS next_probe_at,
+        CASE
+            WHEN (b.probing_until > clock_timestamp()) THEN ( SELECT w.name
+               FROM postmeter.worker w
+              WHERE (w.id = b.probing_by))
+            ELSE NULL::text
+        END AS probing,
+    b.ramp,
+    b.faults,
+    b.outcome AS last_outcome,
+    b.code AS last_code,
+    b.http_status AS last_http_status,
+    b.updated_at AS changed_at,
+    q.due,
+    q.later,
+    q.earliest_deadline
+   FROM ((postmeter.destination t
+     JOIN postmeter.queue q ON ((q.destination = t.name)))
+     LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
+
+COMMENT ON VIEW postmeter.destination_health IS 'Per destination: whether a person paused it, whether its breaker is closed, open, half open or recovering, since when and why, and how much waits. Times of the breaker are real times.';
+
 ALTER TABLE postmeter.destination ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.destination_id_seq
     START WITH 1
@@ -2370,21 +2970,6 @@ ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.due (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    deadline timestamp with time zone NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
 
 CREATE TABLE postmeter.exempted (
     usage_id uuid NOT NULL,
@@ -2433,20 +3018,6 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.later (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    due_at timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
@@ -2626,16 +3197,26 @@ COMMENT ON COLUMN postmeter.migration.checksum IS 'SHA-256 of the file; null if 
 COMMENT ON COLUMN postmeter.migration.applied_at IS 'When.';
 
 CREATE VIEW postmeter.month_close AS
- SELECT b.destination,
-    b.month,
-    b.buyer,
-    b.dimension,
-    (b.accepted / b.denominator) AS accepted,
-    ((- b.carried) / b.denominator) AS over_billed
-   FROM postmeter.balance b
-  WHERE (b.carried < (0)::numeric);
+SELECT
+    NULL::text AS destination,
+    NULL::date AS month,
+    NULL::boolean AS closed,
+    NULL::timestamp with time zone AS closed_at,
+    NULL::text AS class,
+    NULL::text AS reason,
+    NULL::bigint AS meter_id,
+    NULL::text AS buyer,
+    NULL::text AS org,
+    NULL::text AS product,
+    NULL::text AS metric,
+    NULL::text AS dimension,
+    NULL::bigint AS items,
+    NULL::numeric AS quantity,
+    NULL::text AS unit,
+    NULL::numeric AS amount,
+    NULL::text AS currency;
 
-COMMENT ON VIEW postmeter.month_close IS 'Meters with credit: billed ahead of what the month''s usage turned out to be. Used up by later usage of the month; at its close it stays over-billed and is never sent as negative.';
+COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -2720,33 +3301,6 @@ COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance al
 COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
-
-CREATE VIEW postmeter.queue AS
- SELECT t.name AS destination,
-    t.paused,
-    t.dry_run,
-    COALESCE(q.due, (0)::bigint) AS due,
-    COALESCE(l.later, (0)::bigint) AS later,
-    COALESCE(o.open, (0)::bigint) AS open,
-    q.earliest AS earliest_deadline,
-    l.next_at
-   FROM (((postmeter.destination t
-     LEFT JOIN ( SELECT due.destination_id,
-            count(*) AS due,
-            min(due.deadline) AS earliest
-           FROM postmeter.due
-          GROUP BY due.destination_id) q ON ((q.destination_id = t.id)))
-     LEFT JOIN ( SELECT later.destination_id,
-            count(*) AS later,
-            min(later.due_at) AS next_at
-           FROM postmeter.later
-          GROUP BY later.destination_id) l ON ((l.destination_id = t.id)))
-     LEFT JOIN ( SELECT open_hour.destination_id,
-            count(*) AS open
-           FROM postmeter.open_hour
-          GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
-
-COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
 
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
@@ -3206,52 +3760,6 @@ COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equa
 
 COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
 
-CREATE TABLE postmeter.worker (
-    id uuid NOT NULL,
-    name text NOT NULL,
-    version text NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    lease interval NOT NULL,
-    lease_until timestamp with time zone NOT NULL,
-    unbroken_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    oldest_attempt uuid,
-    sleeping boolean DEFAULT false NOT NULL,
-    folding jsonb,
-    stopped_at timestamp with time zone,
-    reaped_at timestamp with time zone,
-    CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE postmeter.worker IS 'One row per worker process: its heartbeat, in real time.';
-
-COMMENT ON COLUMN postmeter.worker.id IS 'Drawn anew at every start.';
-
-COMMENT ON COLUMN postmeter.worker.name IS 'Host and process, for people.';
-
-COMMENT ON COLUMN postmeter.worker.version IS 'Version of the program.';
-
-COMMENT ON COLUMN postmeter.worker.started_at IS 'When it started.';
-
-COMMENT ON COLUMN postmeter.worker.heartbeat_at IS 'Last heartbeat.';
-
-COMMENT ON COLUMN postmeter.worker.lease IS 'How long a heartbeat is good for.';
-
-COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be taken over.';
-
-COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
-
-COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
-
-COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
-
-COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
-
-COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
-
-COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
-
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -3272,8 +3780,14 @@ ALTER TABLE ONLY postmeter.attempt
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.breaker
+    ADD CONSTRAINT breaker_pkey PRIMARY KEY (destination_id);
+
 ALTER TABLE ONLY postmeter.catalogue_change
     ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.closed_month
+    ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
 
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
@@ -3462,6 +3976,164 @@ ALTER INDEX postmeter.usage_corrections ATTACH PARTITION postmeter.usage_default
 
 ALTER INDEX postmeter.usage_pkey ATTACH PARTITION postmeter.usage_default_pkey;
 
+CREATE OR REPLACE VIEW postmeter.month_close AS
+ WITH item AS (
+         SELECT m.destination_id,
+            m.month,
+            d.status AS class,
+            d.reason,
+            m.id AS meter_id,
+            m.buyer,
+            m.dimension,
+            NULL::text AS org,
+            d.product,
+            NULL::text AS metric,
+            count(DISTINCT d.id) AS items,
+            sum(c_1.to_bill) AS quantity,
+            'billing'::text AS unit,
+            (1)::bigint AS numerator,
+            (1)::bigint AS denominator
+           FROM ((postmeter.cut c_1
+             JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
+             JOIN postmeter.meter m ON ((m.id = c_1.meter_id)))
+          WHERE ((c_1.to_bill > (0)::numeric) AND (d.status <> ALL (ARRAY['nothing_due'::text, 'open'::text, 'released'::text])))
+          GROUP BY m.id, d.status, d.reason, d.product
+        UNION ALL
+         SELECT m.destination_id,
+            m.month,
+            'open'::text AS class,
+            NULL::text AS reason,
+            m.id AS meter_id,
+            m.buyer,
+            m.dimension,
+            NULL::text AS org,
+            mm.product,
+            mm.metric,
+            count(DISTINCT d.id) AS items,
+            sum(a.quantity) AS quantity,
+            'metric'::text AS unit,
+            mm.factor_numerator AS numerator,
+            mm.factor_denominator AS denominator
+           FROM ((((postmeter.open_hour o
+             JOIN postmeter.delivery d ON ((d.id = o.delivery_id)))
+             JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.round = d.round))))
+             JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+             JOIN postmeter.meter m ON ((m.id = mm.meter_id)))
+          GROUP BY m.id, mm.id
+        UNION ALL
+         SELECT h.destination_id,
+            postmeter.month_of(h.hour, COALESCE(t_1.zone, 'UTC'::text)) AS month,
+            'held_usage'::text AS class,
+            h.reason,
+            NULL::bigint AS meter_id,
+            NULL::text AS buyer,
+            x.name AS dimension,
+            h.org,
+            h.product,
+            h.metric,
+            count(*) AS items,
+            sum(h.quantity) AS quantity,
+            'metric'::text AS unit,
+            x.factor_numerator AS numerator,
+            x.factor_denominator AS denominator
+           FROM ((postmeter.held h
+             LEFT JOIN postmeter.destination t_1 ON ((t_1.id = h.destination_id)))
+             LEFT JOIN LATERAL ( SELECT x_1.name,
+                    x_1.factor_numerator,
+                    x_1.factor_denominator
+                   FROM postmeter.dimension x_1
+                  WHERE ((x_1.destination_id = h.destination_id) AND (x_1.product = h.product) AND (x_1.metric = h.metric) AND (x_1.valid_from <= postmeter.month_of(h.hour, t_1.zone)))
+                  ORDER BY x_1.valid_from DESC
+                 LIMIT 1) x ON (true))
+          GROUP BY h.destination_id, (postmeter.month_of(h.hour, COALESCE(t_1.zone, 'UTC'::text))), h.reason, x.name, h.org, h.product, h.metric, x.factor_numerator, x.factor_denominator
+        UNION ALL
+         SELECT NULL::integer AS destination_id,
+            postmeter.month_of(postmeter.hour_of(o.used_at), 'UTC'::text) AS month,
+            'waiting'::text AS class,
+            NULL::text AS reason,
+            NULL::bigint AS meter_id,
+            NULL::text AS buyer,
+            NULL::text AS dimension,
+            o.org,
+            o.product,
+            o.metric,
+            count(*) AS items,
+            sum(o.quantity) AS quantity,
+            'metric'::text AS unit,
+            NULL::bigint AS numerator,
+            NULL::bigint AS denominator
+           FROM postmeter.outbox o
+          GROUP BY (postmeter.month_of(postmeter.hour_of(o.used_at), 'UTC'::text)), o.org, o.product, o.metric
+        UNION ALL
+         SELECT l.destination_id,
+            l.month,
+            v.class,
+            NULL::text AS reason,
+            l.id AS meter_id,
+            l.buyer,
+            l.dimension,
+            NULL::text AS org,
+            p_1.product,
+            NULL::text AS metric,
+            1 AS items,
+            v.quantity,
+            'billing'::text AS unit,
+            1 AS numerator,
+            1 AS denominator
+           FROM ((( SELECT m.id,
+                    m.destination_id,
+                    m.buyer,
+                    m.dimension,
+                    m.month,
+                    m.rounding,
+                    m.decimals,
+                    m.month_end,
+                    m.billed,
+                    m.carried,
+                    m.billable,
+                    m.denominator,
+                    m.cuts,
+                    (m.carried + (m.billed * m.denominator)) AS units,
+                    GREATEST((0)::numeric, (m.billed - postmeter.round_units((m.carried + (m.billed * m.denominator)), m.denominator,
+                        CASE
+                            WHEN (m.month_end = 'round_up'::text) THEN 'up'::text
+                            ELSE m.rounding
+                        END, m.decimals))) AS over_billed
+                   FROM postmeter.meter m
+                  WHERE ((m.carried <> (0)::numeric) OR (m.billable > (0)::numeric))) l
+             CROSS JOIN LATERAL ( SELECT min(mm.product) AS product
+                   FROM postmeter.meter_metric mm
+                  WHERE (mm.meter_id = l.id)) p_1)
+             CROSS JOIN LATERAL ( VALUES ('over_billed'::text,l.over_billed), ('released'::text,l.billable), ('remainder'::text,round(GREATEST((0)::numeric, ((l.carried / l.denominator) - l.billable)), 15))) v(class, quantity))
+          WHERE (v.quantity > (0)::numeric)
+        )
+ SELECT t.name AS destination,
+    i.month,
+    (c.closed_at IS NOT NULL) AS closed,
+    c.closed_at,
+    i.class,
+    i.reason,
+    i.meter_id,
+    i.buyer,
+    i.org,
+    i.product,
+    i.metric,
+    i.dimension,
+    i.items,
+    trim_scale(i.quantity) AS quantity,
+    i.unit,
+    trim_scale(round((((i.quantity * (i.numerator)::numeric) * p.unit_price) / (i.denominator)::numeric), 15)) AS amount,
+    p.currency
+   FROM (((item i
+     LEFT JOIN postmeter.destination t ON ((t.id = i.destination_id)))
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = i.destination_id) AND (c.month = i.month))))
+     LEFT JOIN LATERAL ( SELECT x.unit_price,
+            x.currency
+           FROM postmeter.dimension x
+          WHERE ((x.destination_id = i.destination_id) AND (x.name = i.dimension) AND (x.product = i.product) AND (x.valid_from <= i.month))
+          ORDER BY x.valid_from DESC, x.id
+         LIMIT 1) p ON (true));
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -3520,6 +4192,9 @@ CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
+ALTER TABLE ONLY postmeter.breaker
+    ADD CONSTRAINT breaker_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES postmeter.subscription(id) ON DELETE CASCADE;
 
@@ -3557,6 +4232,14 @@ GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean, forced boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean, forced boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.close_report(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
@@ -3604,6 +4287,14 @@ GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postme
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
@@ -3627,6 +4318,11 @@ REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer) TO postmeter_worker;
 
@@ -3647,6 +4343,9 @@ REVOKE ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_reader;
@@ -3766,9 +4465,17 @@ GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
@@ -3800,6 +4507,24 @@ GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
 
 GRANT UPDATE(deadline) ON TABLE postmeter.due TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.worker TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
@@ -3807,12 +4532,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
-
-GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
@@ -3878,10 +4597,6 @@ GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.queue TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
@@ -3938,10 +4653,6 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.worker TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.worker TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
-
 insert into postmeter.setting default values;
 select postmeter.create_partitions(1);
 insert into postmeter.migration (version, name) values
@@ -3953,6 +4664,8 @@ insert into postmeter.migration (version, name) values
     (6, '0006_pre_decisions'),
     (7, '0007_pre_views'),
     (8, '0008_pre_grants'),
+    (9, '0009_pre_breaker'),
     (10, '0010_pre_dead_letters'),
+    (11, '0011_pre_month_close'),
     (12, '0012_pre_timeline'),
     (13, '0013_pre_reconcile');

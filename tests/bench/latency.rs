@@ -103,6 +103,7 @@ fn loop_of(query: &str) -> &'static str {
         Some("fold") => "fold",
         Some("cut") => "cut",
         Some("claim" | "suspects" | "quota") => "destination",
+        Some("breaker") => "health",
         Some("heartbeat") => "heartbeat",
         Some("promote") => "promote",
         _ => "maintain",

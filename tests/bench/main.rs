@@ -9,7 +9,10 @@ mod folding;
 mod graphile;
 mod ground;
 mod latency;
+mod marketplace;
+mod outage;
 mod process;
+mod quota;
 mod recalculating;
 mod recording;
 mod report;
@@ -19,7 +22,7 @@ mod snapshot;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 6] = ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate"];
+const ALL: [&str; 8] = ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -28,6 +31,7 @@ async fn main() {
         // parts of a benchmark that need a process of their own
         ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
         ["child-fold", url] => folding::child(url).await,
+        ["child-simulate"] => marketplace::serve().await,
         ["child-work", url] => latency::child(url).await,
         ["child-recalculate", url] => recalculating::child(url).await,
         wanted => measure(wanted).await,
@@ -47,7 +51,9 @@ async fn measure(wanted: &[&str]) {
             "dispatch" => dispatch::run(&mut report).await,
             "latency" => latency::run(&mut report).await,
             "recalculate" => recalculating::run(&mut report).await,
-            _ => snapshot::run(&mut report).await,
+            "snapshot" => snapshot::run(&mut report).await,
+            "quota" => quota::run(&mut report).await,
+            _ => outage::run(&mut report).await,
         }
     }
     report.print();

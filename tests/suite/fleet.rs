@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 use worker::{Options, Worker};
 
 /// A worker whose loops run.
-struct Running {
+pub struct Running {
     worker: Arc<Worker>,
     stop: CancellationToken,
     done: JoinHandle<bool>,
 }
 
 impl Running {
-    async fn start(stage: &Stage) -> Self {
+    pub async fn start(stage: &Stage) -> Self {
         // long enough that a busy machine does not make the living look dead
         let options = Options { lease: Duration::from_secs(60), ..quick() };
         let worker = Worker::start(stage.db.another(), options).await.unwrap();
@@ -29,14 +29,14 @@ impl Running {
         Self { worker, stop, done }
     }
 
-    async fn stop(self) -> bool {
+    pub async fn stop(self) -> bool {
         self.stop.cancel();
         self.done.await.unwrap()
     }
 }
 
 /// A stage with so many orgs that use a core each in the hour of 10:00, recorded but not folded.
-async fn orgs(count: usize) -> Stage {
+pub async fn orgs(count: usize) -> Stage {
     let stage = Stage::bare().await;
     stage.dimension(Dimension::default()).await;
     stage
@@ -60,13 +60,13 @@ async fn orgs(count: usize) -> Stage {
 }
 
 /// Waits for a condition that the running loops bring about; the test runner's own limit ends a wait in vain.
-async fn until(stage: &Stage, sql: &str) {
+pub async fn until(stage: &Stage, sql: &str) {
     while stage.value(sql).await != "true" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-const ALL_ACCEPTED: &str = "select (count(*) > 0 and bool_and(status = 'accepted'))::text from postmeter.delivery";
+pub const ALL_ACCEPTED: &str = "select (count(*) > 0 and bool_and(status = 'accepted'))::text from postmeter.delivery";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_a_killed_worker_is_taken_over_and_each_of_the_others_gets_its_share() {

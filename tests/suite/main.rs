@@ -6,6 +6,7 @@ mod arithmetic;
 mod aws_wire;
 mod azure_sending;
 mod azure_wire;
+mod breaker;
 mod claims;
 mod closing;
 mod crash;

@@ -37,6 +37,7 @@ migrations! {
     6 "0006_pre_decisions",
     7 "0007_pre_views",
     8 "0008_pre_grants",
+    9 "0009_pre_breaker",
     10 "0010_pre_dead_letters",
     11 "0011_pre_month_close",
     12 "0012_pre_timeline",

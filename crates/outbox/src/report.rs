@@ -10,7 +10,9 @@ mod usage;
 mod verdict;
 
 pub use attempts::{Attempt, AttemptFilter, attempts};
-pub use overview::{AtRisk, Backlog, DestinationState, Forecast, HeldGroup, LiveWorker, Overview, Standing, overview};
+pub use overview::{
+    AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Overview, Standing, overview,
+};
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
 pub use verdict::{Verdict, accepted, verdict};
@@ -28,6 +30,7 @@ const DECISIONS: Query = query!("report_decisions", [INT8, UUID]);
 const DESTINATIONS: Query = query!("report_destinations", []);
 const EVIDENCE: Query = query!("report_evidence", [INT8]);
 const FORECAST: Query = query!("report_forecast", []);
+const HEALTH: Query = query!("report_health", []);
 const HELD: Query = query!("report_held", []);
 const MEMBERS: Query = query!("report_members", [INT8, INT8]);
 const REMITTANCE: Query = query!("report_remittance", [INT8]);

@@ -52,6 +52,8 @@ pub struct Call {
     pub received_at: Timestamp,
     /// When it was received, in microseconds of real time since the simulator's start: for counting calls per second.
     pub elapsed_us: u64,
+    /// How many calls were under way when it was read, itself included: what a client has in flight.
+    pub at_once: usize,
     /// The records, when the request could be read.
     pub records: Vec<CallRecord>,
     /// Whether the marketplace's rules were applied. False: lost on its way, nothing was stored.

@@ -33,6 +33,9 @@ pub(crate) trait Exchange: Send + 'static {
 
 /// Takes a call all the way. An error means that the connection has to go without an answer.
 pub(crate) async fn run<E: Exchange>(shared: Arc<Shared>, mut exchange: E) -> Result<Response<Body>, Cut> {
+    let lent = Arc::clone(&shared);
+    let (at_once, _under_way) = lent.begin_call();
+    exchange.call_mut().at_once = at_once;
     let mut plan = shared.lock().faults.draw(&exchange.call().records);
     exchange.call_mut().faults = std::mem::take(&mut plan.struck);
     let unprocessed = plan.disturbance.as_ref().is_some_and(|rule| rule.when_or_default() == When::Before);

@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +19,16 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     initial: Settings,
     started: Instant,
+    under_way: AtomicUsize,
+}
+
+/// A call that is under way until this is dropped.
+pub(crate) struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +70,17 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(settings: Settings) -> Shared {
-        Shared { state: Mutex::new(State::new(settings.clone())), initial: settings, started: Instant::now() }
+        Shared {
+            state: Mutex::new(State::new(settings.clone())),
+            initial: settings,
+            started: Instant::now(),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
+    /// One more call is under way; says how many are.
+    pub(crate) fn begin_call(&self) -> (usize, UnderWay<'_>) {
+        (self.under_way.fetch_add(1, Ordering::SeqCst) + 1, UnderWay(&self.under_way))
     }
 
     /// A panic elsewhere leaves the state as it was between two statements; a judge goes on with it.

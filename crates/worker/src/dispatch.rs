@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Worker;
-use crate::breaker::Passage;
+use crate::breaker::{Passage, Passing};
 use crate::directory::Served;
 use crate::settler::Answers;
 
@@ -31,8 +31,12 @@ pub struct Dispatch {
     room: Arc<Semaphore>,
     /// So many calls may be in hand before their turn on the wire.
     ahead: usize,
+    /// So many in all.
+    in_hand_max: usize,
     floor: Floor,
     floor_since: Instant,
+    /// What a probe would begin with is too late to be sent: it is swept away in large claims.
+    sweeps: bool,
     calls: TaskTracker,
 }
 
@@ -46,28 +50,39 @@ impl Dispatch {
             permits: Arc::new(Semaphore::new(in_flight_max)),
             room: Arc::new(Semaphore::new(in_flight_max + ahead)),
             ahead,
+            in_hand_max: in_flight_max + ahead,
             floor: Floor::START,
             floor_since: Instant::now(),
+            sweeps: false,
             calls: TaskTracker::new(),
         }
     }
 
-    /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; for
-    /// one where a single call shall probe.
+    /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; while
+    /// a destination recovers, until fewer calls are in hand than its ramp allows.
     async fn room(&self, passage: Passage) -> Vec<OwnedSemaphorePermit> {
-        let least = if passage == Passage::Free { self.ahead.max(1) } else { 1 };
+        let kept_free = self.in_hand_max.saturating_sub(passage.calls_max());
+        let least = if passage == Passage::Free { self.ahead.max(1) } else { kept_free + 1 };
         let mut room = Vec::new();
         while room.len() < least
             && let Ok(one) = Arc::clone(&self.room).acquire_owned().await
         {
             room.push(one);
         }
-        while passage == Passage::Free
-            && let Ok(one) = Arc::clone(&self.room).try_acquire_owned()
-        {
+        while let Ok(one) = Arc::clone(&self.room).try_acquire_owned() {
             room.push(one);
         }
+        room.truncate(room.len().saturating_sub(kept_free));
         room
+    }
+
+    /// How many deliveries to claim.
+    fn most(&self, passage: Passage, room: usize, records_max: i32) -> i64 {
+        match passage {
+            Passage::Probe { .. } if !self.sweeps => 1,
+            Passage::Probe { .. } => i64::try_from(self.in_hand_max).unwrap_or(1) * i64::from(records_max),
+            _ => i64::try_from(room).unwrap_or(1) * i64::from(records_max),
+        }
     }
 
     /// Waits until every call has ended.
@@ -91,22 +106,18 @@ impl Worker {
         stop: &CancellationToken,
     ) -> Result<usize, outbox::Error> {
         let destination = &served.destination;
-        let passage = served.breaker.passage(Instant::now());
-        if destination.paused
-            || served.marketplace.is_err()
-            || matches!(passage, Passage::Closed(_))
-            || self.lease.remaining() < LEASE_NEEDED
-        {
+        if destination.paused || served.marketplace.is_err() || self.lease.remaining() < LEASE_NEEDED {
             return Ok(0);
         }
-        let mut room = state.room(passage).await;
+        let Some((passage, mut room)) = self.entry(served, state).await? else { return Ok(0) };
         if stop.is_cancelled() {
             return Ok(0);
         }
-        if state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
+        // what was handed back when it broke is in the queue again, below the floor
+        if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.floor_since) = (Floor::START, Instant::now());
         }
-        let most = i64::try_from(room.len()).unwrap_or(1) * i64::from(destination.records_max);
+        let most = state.most(passage, room.len(), destination.records_max);
         let seen = self.options.history.position();
         let limits = destination.limits();
         let (database, floor) = (&self.database, &mut state.floor);
@@ -120,7 +131,10 @@ impl Worker {
         self.hands.take(claims.iter().map(|claim| claim.attempt));
         self.options.history.committed(claims.iter().map(|claim| claim.attempt).max());
         self.crash.point("after_claim");
-        let calls = by_call(claims);
+        let calls = match passage {
+            Passage::Probe { .. } => probe_of(claims, state, answers).await,
+            _ => by_call(claims),
+        };
         let slots = self.slots(served, calls.len()).await;
         for (index, call) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
@@ -134,6 +148,28 @@ impl Worker {
             });
         }
         Ok(count)
+    }
+
+    /// Waits until something may be claimed, and for how many calls; `None`: nothing now. To probe, the fleet must give
+    /// this worker the right to.
+    async fn entry(
+        &self,
+        served: &Served,
+        state: &Dispatch,
+    ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
+        let (passage, room) = loop {
+            let before = served.passage();
+            if before == Passage::Shut {
+                return Ok(None);
+            }
+            let room = state.room(before).await;
+            // while it waited, calls may have found the destination broken
+            let passage = served.passage();
+            if passage.calls_max() >= before.calls_max() {
+                break (passage, room);
+            }
+        };
+        Ok(self.may_begin(served, passage).await?.then_some((passage, room)))
     }
 
     /// When the calls may start, by the quota. If the quota cannot be asked, they wait for no slot: they are claimed
@@ -173,25 +209,23 @@ impl Worker {
             }
         }
         // while it waited for its turn, the calls before it may have found the destination broken
-        let is_broken = matches!(served.breaker.passage(Instant::now()), Passage::Closed(_));
-        let settlements =
-            if stop.is_cancelled() || is_broken { hand_back(claims) } else { self.submit(served, claims).await };
+        let settlements = match served.pass(stop).await {
+            Some(passing) => self.submit(served, claims, &passing).await,
+            None => hand_back(claims),
+        };
         drop(permit);
         drop(shared);
         // the receiver lives until every call has ended
         let _ = answers.send(settlements).await;
+        if let Err(error) = self.report(served).await {
+            tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
+        }
     }
 
     /// One call: no transaction, no connection held.
-    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>) -> Vec<Settlement> {
+    async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
         let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
-        let mut settlements: Vec<_> = late
-            .into_iter()
-            .map(|claim| {
-                let code = claim.too_late.clone().unwrap_or_default();
-                settlement(&claim, 1, Answer::bare(Outcome::TooOld { code }), Duration::ZERO)
-            })
-            .collect();
+        let mut settlements = too_late(&late);
         if timely.is_empty() {
             return settlements;
         }
@@ -208,7 +242,7 @@ impl Worker {
                 self.make_call(marketplace.as_ref(), &timely, timeout).await
             }
         };
-        self.tell_breaker(served, &made);
+        served.breaker.heard(passing, &made, served.destination.in_flight_max);
         let took = started.elapsed();
         settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
         settlements
@@ -230,43 +264,52 @@ impl Worker {
         answers
     }
 
-    #[expect(clippy::unused_self, reason = "reads as what the worker does")]
-    fn tell_breaker(&self, served: &Served, answers: &[Answer]) {
-        let fault = answers.iter().find(|answer| answer.outcome.is_destination_fault());
-        match fault {
-            Some(answer) => {
-                let grave = matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::NoCredentials { .. });
-                tracing::warn!(
-                    destination = served.destination.name,
-                    outcome = answer.outcome.as_str(),
-                    code = answer.outcome.code(),
-                    "the destination as a whole has a fault"
-                );
-                served.breaker.fault(Instant::now(), grave);
-            }
-            None => served.breaker.answered(),
-        }
-    }
-
     /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours.
     ///
     /// # Errors
     /// As Postgres says.
     pub(crate) async fn dispatch_suspect(&self, served: &Served) -> Result<bool, outbox::Error> {
-        if served.destination.paused || matches!(served.breaker.passage(Instant::now()), Passage::Closed(_)) {
+        let may_begin = async || {
+            let passage = served.passage();
+            Ok::<bool, outbox::Error>(!served.destination.paused && self.may_begin(served, passage).await?)
+        };
+        if !may_begin().await? {
             return Ok(false);
         }
         let _alone = self.alone.write().await;
+        // waiting may have taken long
+        if !may_begin().await? {
+            return Ok(false);
+        }
         let (id, seen) = (served.destination.id, self.options.history.position());
         let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
             return Ok(false);
         };
         self.hands.take([claim.attempt]);
         self.crash.point("after_claim");
-        let settlements = self.submit(served, vec![claim]).await;
+        let settlements = match served.pass(&CancellationToken::new()).await {
+            Some(passing) => self.submit(served, vec![claim], &passing).await,
+            None => hand_back(vec![claim]),
+        };
         self.settle(&settlements).await?;
+        self.report(served).await?;
         Ok(true)
     }
+}
+
+/// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which
+/// nobody knows whether it arrived.
+async fn probe_of(claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
+    let (late, mut timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
+    state.sweeps = timely.is_empty();
+    let others = timely.split_off(timely.len().min(1));
+    let mut settlements = too_late(&late);
+    settlements.extend(hand_back(others));
+    if !settlements.is_empty() {
+        // the receiver lives until every call has ended
+        let _ = answers.send(settlements).await;
+    }
+    if timely.is_empty() { Vec::new() } else { vec![timely] }
 }
 
 fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {
@@ -286,6 +329,12 @@ fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> Sett
 
 fn same_for(claims: &[Claim], outcome: &Outcome) -> Vec<Answer> {
     claims.iter().map(|_| Answer::bare(outcome.clone())).collect()
+}
+
+/// Their deadline has passed: no call is made.
+fn too_late(claims: &[Claim]) -> Vec<Settlement> {
+    let outcome = |claim: &Claim| Outcome::TooOld { code: claim.too_late.clone().unwrap_or_default() };
+    claims.iter().map(|claim| settlement(claim, 1, Answer::bare(outcome(claim)), Duration::ZERO)).collect()
 }
 
 fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {

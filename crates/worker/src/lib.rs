@@ -8,6 +8,7 @@ mod crash;
 mod directory;
 mod dispatch;
 mod hands;
+mod health;
 mod history;
 mod lease;
 mod run;
@@ -126,6 +127,8 @@ impl Worker {
         .await?;
         worker.lease.renewed(sent_at);
         worker.reload().await?;
+        // before its first claim: what the fleet knows to be broken is broken for a new worker too
+        worker.read_health().await?;
         Ok(Arc::new(worker))
     }
 

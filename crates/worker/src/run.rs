@@ -51,6 +51,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).health_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
             tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers)),
@@ -127,6 +128,19 @@ impl Worker {
             let wait = match self.promote().await {
                 Ok(_) => backoff.idle(),
                 Err(error) => backoff.failed("promote", &error),
+            };
+            if !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    async fn health_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        loop {
+            let wait = match self.read_health().await {
+                Ok(()) => backoff.idle(),
+                Err(error) => backoff.failed("health", &error),
             };
             if !pause(wait, &stop).await {
                 return;

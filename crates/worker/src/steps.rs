@@ -107,6 +107,7 @@ impl Worker {
     pub async fn send(self: &Arc<Self>) -> Result<usize, outbox::Error> {
         let mut claimed = 0;
         let stop = CancellationToken::new();
+        self.read_health().await?;
         for served in self.directory.all().values() {
             let mut state = Dispatch::new(&served.destination);
             let (answers, receiver) = mpsc::channel(1024);

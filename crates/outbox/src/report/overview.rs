@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HELD, STANDING, WORKERS, fields};
+use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, STANDING, WORKERS, fields};
 use crate::query::Query;
 use crate::{Database, Error};
 
@@ -17,6 +17,8 @@ pub struct Overview {
     pub held: Vec<HeldGroup>,
     /// Destinations.
     pub destinations: Vec<DestinationState>,
+    /// Destinations whose breaker is not closed.
+    pub health: Vec<Health>,
     /// Remittances by destination and status: by dimension, and their sums by currency.
     pub standing: Vec<Standing>,
     /// What misses its deadline within an hour.
@@ -74,6 +76,29 @@ pub struct DestinationState {
     pub dry_run: bool,
     /// When the next of its later tries is.
     pub next_try_at: Option<Timestamp>,
+}
+
+/// A destination that has a fault as a whole, or recovers from one. All lengths are of real time.
+#[derive(Debug, Clone, Serialize)]
+pub struct Health {
+    /// Its name.
+    pub destination: String,
+    /// open, half_open or recovering.
+    pub breaker: String,
+    /// While it recovers: calls that each worker may have in flight.
+    pub ramp: Option<i32>,
+    /// Outcome of the last call that met the fault.
+    pub last_outcome: String,
+    /// Its code.
+    pub last_code: Option<String>,
+    /// Its HTTP status.
+    pub last_http_status: Option<i32>,
+    /// The worker that probes.
+    pub probing: Option<String>,
+    /// Seconds since it opened.
+    pub open_seconds: f64,
+    /// Seconds until the next probe; below zero: as soon as there is something to send.
+    pub next_probe_seconds: Option<f64>,
 }
 
 /// Remittances of one destination and status. What is final is of the running month only.
@@ -161,6 +186,13 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         .await?,
         destinations: all(database, &DESTINATIONS, |row| {
             Ok(fields!(row => DestinationState { destination, paused, dry_run, next_try_at }))
+        })
+        .await?,
+        health: all(database, &HEALTH, |row| {
+            Ok(fields!(row => Health {
+                destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds,
+                next_probe_seconds
+            }))
         })
         .await?,
         standing: all(database, &STANDING, |row| {

@@ -5,7 +5,7 @@ pub(super) mod text;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use outbox::report::{HeldGroup, Overview, Standing};
+use outbox::report::{Health, HeldGroup, Overview, Standing};
 
 use super::Context;
 use super::output::{self, Table};
@@ -61,6 +61,7 @@ fn screen(overview: &Overview) -> String {
         lines.push(format!("         {}", held_reason(reason, &groups, overview)));
     }
     lines.push(format!("workers  {}", workers(overview)));
+    lines.extend(overview.health.iter().map(|health| format!("breaker  {}", breaker(health))));
     lines.push(format!("at risk  {}", at_risk(overview).join("\n         ")));
     lines.push(String::new());
     lines.push(destinations(overview));
@@ -113,6 +114,27 @@ fn workers(overview: &Overview) -> String {
         })
         .collect();
     format!("{} alive: {}", overview.workers.len(), named(&names))
+}
+
+/// A destination that is down or recovers, in a sentence.
+#[expect(clippy::cast_possible_truncation, reason = "seconds, for people")]
+fn breaker(health: &Health) -> String {
+    let status = health.last_http_status.map(|status| format!("HTTP {status}"));
+    let last: Vec<String> =
+        [Some(health.last_outcome.replace('_', " ")), health.last_code.clone(), status].into_iter().flatten().collect();
+    let (name, since, last) = (&health.destination, span(health.open_seconds as i64), last.join(", "));
+    if let Some(ramp) = health.ramp {
+        return format!(
+            "{name} recovers: each worker may have {} at a time; it was down for up to {since} ({last})",
+            count(i64::from(ramp), "call")
+        );
+    }
+    let next = match (&health.probing, health.next_probe_seconds.map(|seconds| seconds as i64)) {
+        (Some(worker), _) => format!("{worker} probes it now"),
+        (None, Some(seconds @ 1..)) => format!("the next probe is in {}", span(seconds)),
+        _ => "it is probed as soon as a worker has something to send".to_owned(),
+    };
+    format!("{name} is down since {since} ({last}): nothing is sent there and no try is spent; {next}")
 }
 
 /// Remittances and held usage that miss a deadline within the hour.
