@@ -453,7 +453,7 @@ COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
 
 COMMENT ON COLUMN postmeter.delivery.changed_at IS 'When its status last changed.';
 
-CREATE FUNCTION postmeter.deliveries_by(filter jsonb) RETURNS SETOF postmeter.delivery
+CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -476,10 +476,12 @@ begin
     end if;
     return query
     select d.*
-    from postmeter.stuck k
+    from (select s.delivery_id from postmeter.stuck s where not waiting
+          union all select q.delivery_id from postmeter.due q where waiting
+          union all select l.delivery_id from postmeter.later l where waiting) k
     join postmeter.delivery d on d.id = k.delivery_id
     join postmeter.destination t on t.id = d.destination_id
-    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')
+    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
       and (filter ->> 'status' is null or d.status = filter ->> 'status')
       and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
       and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
@@ -499,7 +501,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances. Refuses an empty filter (PM031) and unknown fields (PM030).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. Refuses an empty filter (PM031) and unknown fields (PM030).';
 
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -623,6 +625,36 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names. Refuses an empty filter (PM031) and unknown fields (PM030).';
+
+CREATE FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    d   postmeter.delivery;
+    now timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    for d in select f.* from postmeter.delivery f
+             where f.id in (select b.id from postmeter.deliveries_by(filter, true) b) order by f.id for update loop
+        -- claimed meanwhile: a call is under way, and nobody stops a call
+        continue when d.status <> 'due';
+        delivery_id := d.id; key := d.key; status_before := d.status; status_after := 'held'; quantity := d.quantity;
+        note := case when d.deadline < now + interval '1 hour' then 'its deadline is less than an hour away: it goes on while this is held' end;
+        if not dry_run then
+            delete from postmeter.due q where q.delivery_id = d.id;
+            delete from postmeter.later l where l.delivery_id = d.id;
+            update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'hold', d.id, d.status, 'held', d.quantity, jsonb_build_object('filter', filter));
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) IS 'Puts aside remittances that wait to be sent, as held by_operator: retry sends them again, release and write_off end them. Their deadlines go on. What is in flight is left alone. Dry run unless told otherwise.';
 
 CREATE FUNCTION postmeter.hour_of(moment timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4257,10 +4289,10 @@ GRANT SELECT ON TABLE postmeter.delivery TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.delivery TO postmeter_operator;
 GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
@@ -4276,6 +4308,9 @@ REVOKE ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_reader;
@@ -4668,4 +4703,5 @@ insert into postmeter.migration (version, name) values
     (10, '0010_pre_dead_letters'),
     (11, '0011_pre_month_close'),
     (12, '0012_pre_timeline'),
-    (13, '0013_pre_reconcile');
+    (13, '0013_pre_reconcile'),
+    (14, '0014_pre_hold');

@@ -1,6 +1,6 @@
 -- 0006_pre_decisions: what people may do about what is stuck; each leaves who, when and why. Evidence is never edited.
 
-create function postmeter.deliveries_by(filter jsonb) returns setof postmeter.delivery
+create function postmeter.deliveries_by(filter jsonb, waiting boolean default false) returns setof postmeter.delivery
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -22,10 +22,12 @@ begin
     end if;
     return query
     select d.*
-    from postmeter.stuck k
+    from (select s.delivery_id from postmeter.stuck s where not waiting
+          union all select q.delivery_id from postmeter.due q where waiting
+          union all select l.delivery_id from postmeter.later l where waiting) k
     join postmeter.delivery d on d.id = k.delivery_id
     join postmeter.destination t on t.id = d.destination_id
-    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')
+    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
       and (filter ->> 'status' is null or d.status = filter ->> 'status')
       and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
       and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
@@ -44,8 +46,8 @@ begin
     order by d.id;
 end
 $$;
-comment on function postmeter.deliveries_by(jsonb) is
-    'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances. Refuses an empty filter (PM031) and unknown fields (PM030).';
+comment on function postmeter.deliveries_by(jsonb, boolean) is
+    'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. Refuses an empty filter (PM031) and unknown fields (PM030).';
 
 create function postmeter.check_decider(who text, why text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp

@@ -1,6 +1,7 @@
 //! Documents that cannot rot: whatever they name exists, and their tables are what the code does.
 
 mod charts;
+mod marketplaces;
 mod schema;
 
 use std::collections::BTreeSet;

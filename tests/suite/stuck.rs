@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use outbox::corrections::{Decider, Verb, correct};
+use serde_json::json;
 use tests::Stage;
 
 /// Refuses every dimension, or none.
@@ -126,6 +128,46 @@ async fn e8_dead_letters_are_ranked_by_what_they_are_worth() {
     assert_eq!(stage.column(letters).await[2], "3 held usage no_subscription 9 unpriced");
     assert_eq!(stage.column(letters).await[..2], refused);
     stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_what_waits_is_held_by_filter_dry_run_first_and_retried_later() {
+    let stage = Stage::new().await;
+    stage.subscribe("globex", "444455556666").await;
+    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
+    stage.record("five", "globex", "cores", "5", "2024-09-18T10:10:00Z").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    let hold = async |dry_run| {
+        let filter = json!({ "org": "globex" });
+        let me = Decider { who: "ada", why: "in dispute until Friday" };
+        correct(&stage.db.database, Verb::Hold, &filter, me, dry_run).await.expect("a correction")
+    };
+    let shown = hold(true).await;
+    assert_eq!((shown.len(), shown[0].before.as_str(), shown[0].after.as_str()), (1, "due", "held"));
+    assert_eq!(stage.value("select count(*)::text from postmeter.due").await, "2", "the dry run changes nothing");
+    hold(false).await;
+    assert!(hold(false).await.is_empty(), "twice changes nothing more");
+    stage.work().await;
+    assert_eq!(stage.remittances().await, ["18T10 accepted 3", "18T10 held 5"]);
+    assert_eq!(stage.value("select verb || ' ' || who || ', ' || reason from postmeter.decision_log, postmeter.remittance where reason is not null").await, "hold ada, by_operator");
+    let me = Decider { who: "ada", why: "settled" };
+    correct(&stage.db.database, Verb::Retry, &json!({ "org": "globex" }), me, false).await.expect("a correction");
+    stage.work().await;
+    assert_eq!(stage.remittances().await, ["18T10 accepted 3", "18T10 accepted 5"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_what_is_under_way_cannot_be_held() {
+    let stage = Stage::new().await;
+    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    let worker = stage.another_worker().await;
+    assert_eq!(stage.claim_as(worker.id()).await.len(), 1);
+    let me = Decider { who: "ada", why: "too late" };
+    let held = correct(&stage.db.database, Verb::Hold, &json!({ "all": true }), me, false).await.expect("a correction");
+    assert!(held.is_empty());
+    assert_eq!(stage.remittances().await, ["18T10 in_flight 3"]);
 }
 
 /// So many remittances that are due, at one call of one record a second.

@@ -6,6 +6,8 @@
 pub mod aws;
 pub mod azure;
 mod evidence;
+#[cfg(test)]
+mod example;
 pub mod google;
 mod registry;
 mod settings;

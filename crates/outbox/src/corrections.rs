@@ -15,6 +15,8 @@ pub enum Verb {
     Release,
     /// Give it up.
     WriteOff,
+    /// Put aside what waits to be sent.
+    Hold,
 }
 
 impl Verb {
@@ -23,6 +25,7 @@ impl Verb {
             Self::Retry => "retry",
             Self::Release => "release",
             Self::WriteOff => "write_off",
+            Self::Hold => "hold",
         }
     }
 }
@@ -53,7 +56,7 @@ pub struct Change {
     pub note: Option<String>,
 }
 
-/// Corrects the dead letters that `filter` names (a JSON object: org, account, product, metric, destination, status,
+/// Corrects the dead letters (to hold: what waits to be sent) that `filter` names (a JSON object: org, account, product, metric, destination, status,
 /// reason, from, until, delivery, or all). With `dry_run` nothing changes.
 ///
 /// # Errors

@@ -42,6 +42,7 @@ migrations! {
     11 "0011_pre_month_close",
     12 "0012_pre_timeline",
     13 "0013_pre_reconcile",
+    14 "0014_pre_hold",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

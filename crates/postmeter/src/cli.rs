@@ -63,6 +63,8 @@ enum Command {
     Release(correct::Args),
     /// Give dead letters up.
     WriteOff(correct::Args),
+    /// Put aside what waits to be sent, until somebody retries it.
+    Hold(correct::Args),
     /// Say whether an unknown remittance was billed.
     Resolve(correct::ResolveArgs),
     /// Stop sending to a destination.
@@ -105,6 +107,7 @@ pub async fn main() -> ExitCode {
             Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
             Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
             Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,
+            Command::Hold(args) => correct::run(&context, outbox::corrections::Verb::Hold, args).await,
             Command::Resolve(args) => correct::resolve(&context, args).await,
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,

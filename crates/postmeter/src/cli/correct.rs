@@ -1,4 +1,4 @@
-//! The corrections of people: retry, release, write off, resolve, pause, resume.
+//! The corrections of people: retry, release, write off, hold, resolve, pause, resume.
 //!
 //! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person
 //! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
@@ -74,8 +74,11 @@ pub(super) struct PauseArgs {
 }
 
 pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Result<ExitCode> {
-    if args.held_usage && verb == Verb::Release {
-        let sentence = "held usage was never counted, so there is nothing to release: retry it or write it off";
+    if args.held_usage && matches!(verb, Verb::Release | Verb::Hold) {
+        let sentence = match verb {
+            Verb::Hold => "held usage is held already",
+            _ => "held usage was never counted, so there is nothing to release: retry it or write it off",
+        };
         return Err(Wrong(sentence.to_owned()).into());
     }
     let database = context.config.database()?;
@@ -94,6 +97,7 @@ const fn words(verb: Verb) -> (&'static str, &'static str) {
         Verb::Retry => ("retry", "retried"),
         Verb::Release => ("release", "released"),
         Verb::WriteOff => ("write off", "written off"),
+        Verb::Hold => ("hold", "held"),
     }
 }
 
@@ -118,7 +122,8 @@ fn show(context: &Context, verb: Verb, changes: &[Change], applied: bool) -> any
             "changes": changes,
         }))?;
     } else if changes.is_empty() {
-        output::say("no dead letter fits this filter; what is accepted, open or under way is never touched");
+        let what = if verb == Verb::Hold { "nothing that waits to be sent" } else { "no dead letter" };
+        output::say(format!("{what} fits this filter; what is accepted, open or under way is never touched"));
     } else {
         output::say(table(changes).to_string());
         more(changes.len());
