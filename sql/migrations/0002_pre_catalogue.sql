@@ -41,8 +41,8 @@ create table postmeter.destination (
 comment on table postmeter.destination is 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
 comment on column postmeter.destination.id is 'Number of the destination.';
 comment on column postmeter.destination.name is 'Its name in the catalogue, in commands and in reports.';
-comment on column postmeter.destination.kind is 'Which marketplace''s code serves it: aws.';
-comment on column postmeter.destination.settings is 'Settings of that code (AWS: region, endpoint, profile).';
+comment on column postmeter.destination.kind is 'Which marketplace''s code serves it: aws, azure or google.';
+comment on column postmeter.destination.settings is 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
 comment on column postmeter.destination.quota_id is 'The quota its calls count against.';
 comment on column postmeter.destination.zone is 'IANA zone whose calendar the billing month follows.';
 comment on column postmeter.destination.age_limit is 'How old an hour may be when it arrives, counted from its start.';

@@ -209,3 +209,71 @@ async fn f4_the_forecast_goes_by_deadline_over_all_that_share_a_quota() {
     let places = stage.column("select destination || ' ' || place from postmeter.forecast_detail order by place").await;
     assert_eq!(places, ["second 1", "second 2", "aws 3", "aws 4"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e10_a_sweep_of_more_rows_than_a_page_meets_others_that_change_them() {
+    const MANY: usize = 120;
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:05:00Z").await;
+    for n in 0..MANY {
+        stage.subscribe(&format!("org{n}"), &format!("{}", 100_000_000_000 + n)).await;
+        stage.record(&format!("e{n}"), &format!("org{n}"), "cores", "1", "2024-09-18T10:10:00Z").await;
+    }
+    refuse_all(&stage, true);
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    refuse_all(&stage, false);
+    let standing = "select status || ' ' || count(*) from postmeter.remittance group by status order by status";
+    assert_eq!(stage.column(standing).await, [format!("rejected {MANY}")]);
+    // two sweeps over everything, and somebody who gives up every third of them
+    let sweep = |verb, filter: serde_json::Value| {
+        let database = stage.db.another();
+        tokio::spawn(async move {
+            let me = Decider { who: "ada", why: "the dimension is back" };
+            correct(&database, verb, &filter, me, false).await.expect("a correction")
+        })
+    };
+    let mut others =
+        vec![sweep(Verb::Retry, json!({ "all": true })), sweep(Verb::Retry, json!({ "status": "rejected" }))];
+    for n in (0..MANY).step_by(3) {
+        others.push(sweep(Verb::WriteOff, json!({ "org": format!("org{n}") })));
+    }
+    let mut changed = 0;
+    for other in others {
+        changed += other.await.unwrap().iter().filter(|change| change.before != change.after).count();
+    }
+    assert_eq!(changed, MANY, "each was decided about once");
+    assert_eq!(stage.value("select count(*)::text from postmeter.decision").await, MANY.to_string());
+    stage.work().await;
+    let after = "select bool_and(status in ('accepted', 'written_off'))::text from postmeter.remittance";
+    assert_eq!(stage.value(after).await, "true");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e6_a_destination_that_is_down_for_a_year_loses_nothing_and_says_what_it_tried() {
+    let stage = Stage::new().await;
+    let mut settings = stage.aws.settings();
+    (settings.aws.max_age_hours, settings.aws.month_cutoff_hours) = (20_000, None);
+    stage.aws.set_settings(settings);
+    stage.configure("age_limit = '2 years', month_cutoff = null").await;
+    stage.use_cores("patient", "3", "2024-09-18T10:10:00Z").await;
+    stage.aws.add_fault(simulator::FaultRule::new(simulator::FaultKind::Status).status(503)).unwrap();
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    for month in ["2024-10", "2024-12", "2025-03", "2025-08"] {
+        // the fleet's pause is real time: it ends here
+        stage.sql("update postmeter.breaker set open_until = clock_timestamp()").await;
+        stage.at(&format!("{month}-18T11:10:00Z")).await;
+        stage.work_anew().await;
+        let waits = "select (status = 'due' and tries = 0 and exists (select from postmeter.later l where l.due_at <= postmeter.clock() + interval '5 minutes'))::text
+                     from postmeter.remittance where quantity = 3";
+        assert_eq!(stage.value(waits).await, "true", "{month}: it waits for no longer than retry_max");
+    }
+    let last = "select concat_ws(' ', count(*) >= 5, max(number) = count(*), bool_and(outcome = 'unavailable'), max(code)) from postmeter.attempt_ledger";
+    assert_eq!(stage.value(last).await, "t t t http_503");
+    stage.aws.clear_faults();
+    stage.sql("update postmeter.breaker set open_until = clock_timestamp()").await;
+    stage.at("2025-09-18T11:10:00Z").await;
+    stage.work_anew().await;
+    assert_eq!(stage.value("select status from postmeter.remittance where quantity = 3").await, "accepted");
+    stage.close().await;
+}
