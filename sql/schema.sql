@@ -206,7 +206,7 @@ declare
     made  bigint;
 begin
     perform postmeter.check_decider(who, why);
-    if dry_run then
+    if dry_run is not false then
         return query select r.* from postmeter.close_report(close_month.destination, close_month.month) r;
         return;
     end if;
@@ -1414,7 +1414,7 @@ begin
     return query
     select count(*), h.org, h.product, h.metric, trim_scale(sum(h.quantity)) from postmeter.held h
     where h.usage_id = any (returning_ids) group by 2, 3, 4 order by 2, 3, 4;
-    if dry_run then
+    if dry_run is not false then
         return;
     end if;
     delete from postmeter.closed_month c where c.destination_id = t.id and c.month = reopen_month.month;
@@ -1716,6 +1716,15 @@ begin
     if not found then
         return false;
     end if;
+    -- what may have been sent in the time that was lost: only evidence or a person moves it on
+    update postmeter.delivery d
+    set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
+    from (select x.id from postmeter.delivery x
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and x.body is not null
+            and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
+    where d.id = o.id;
+    -- nothing moves by itself: what is stuck here may have been moved already in that time
+    update postmeter.stuck s set again_at = null where s.again_at is not null;
     for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
         perform postmeter.set_paused(t, true, who, why);
     end loop;
@@ -1931,9 +1940,9 @@ COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
 
 COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
 
-COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws.';
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
 
-COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile).';
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
 
 COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
 
@@ -2589,6 +2598,55 @@ COMMENT ON COLUMN postmeter.stuck.since IS 'Since when.';
 
 COMMENT ON COLUMN postmeter.stuck.again_at IS 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
 
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text,
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
+    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
+
 CREATE VIEW postmeter.dead_letter AS
  WITH remittances AS (
          SELECT r.delivery_id,
@@ -2669,10 +2727,12 @@ CREATE VIEW postmeter.dead_letter AS
             NULL::timestamp with time zone AS timestamptz,
             NULL::timestamp with time zone AS timestamptz,
             false AS "?column?",
-            'set late_policy to part: the running hour then takes it'::text AS "?column?"
+            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?"
            FROM (postmeter.meter m
              JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-          WHERE ((m.billable > (0)::numeric) AND (t.late_policy <> 'part'::text) AND (postmeter.target_hour(m.id) IS NULL) AND (NOT (EXISTS ( SELECT
+          WHERE ((m.billable > (0)::numeric) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+                   FROM postmeter.subscription b
+                  WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                    FROM (postmeter.delivery d
                      JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
                   WHERE (d.meter_id = m.id)))))
@@ -3416,7 +3476,7 @@ CREATE VIEW postmeter.reconciled AS
            FROM ((latest l_1
              JOIN postmeter.meter m ON ((m.destination_id = l_1.destination_id)))
              JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.status = 'accepted'::text) AND (d.hour >= ((l_1.day)::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (d.hour < (((l_1.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text)))))
-          WHERE ((m.month >= (date_trunc('month'::text, ((l_1.day - 1))::timestamp with time zone))::date) AND (m.month <= (date_trunc('month'::text, (l_1.day)::timestamp with time zone))::date))
+          WHERE ((m.month >= (date_trunc('month'::text, ((l_1.day - 1))::timestamp with time zone))::date) AND (m.month <= (date_trunc('month'::text, ((l_1.day + 1))::timestamp with time zone))::date))
           GROUP BY l_1.id, m.buyer, m.dimension
         )
  SELECT t.name AS destination,
@@ -3484,55 +3544,6 @@ COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than 
 
 COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text,
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
-
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
     START WITH 1
@@ -3553,7 +3564,7 @@ CREATE TABLE postmeter.timeline_break (
     CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
 );
 
-COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted: a duplicate is ours, and a refusal proves nothing.';
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
 
 COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
 
@@ -4524,6 +4535,18 @@ GRANT SELECT ON TABLE postmeter.stuck TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.stuck TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.stuck TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
@@ -4647,18 +4670,6 @@ GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;

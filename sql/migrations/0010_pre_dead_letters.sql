@@ -102,10 +102,14 @@ with remittances as (
 ), stranded as (
     select null::bigint, null::uuid, t.name, 'stranded', 'no_hour_left', null::text, null::text, null::text, m.dimension, null::timestamptz,
            m.buyer || '/' || m.dimension, m.billable, null::numeric, null::text, null::timestamptz, null::timestamptz, false,
-           'set late_policy to part: the running hour then takes it'
+           'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    where m.billable > 0 and t.late_policy <> 'part' and postmeter.target_hour(m.id) is null
+    where m.billable > 0 and postmeter.target_hour(m.id) is null
+      and (t.late_policy <> 'part' or not exists (
+            select from postmeter.subscription b
+            where b.destination_id = m.destination_id and b.buyer = m.buyer and b.valid_from <= postmeter.clock()
+              and (b.valid_until is null or postmeter.clock() < b.valid_until)))
       and not exists (select from postmeter.delivery d join postmeter.open_hour o on o.delivery_id = d.id where d.meter_id = m.id)
 )
 select row_number() over (order by l.amount desc nulls last, l.quantity desc nulls last, l.since) as rank, l.*

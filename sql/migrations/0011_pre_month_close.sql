@@ -134,7 +134,7 @@ declare
     made  bigint;
 begin
     perform postmeter.check_decider(who, why);
-    if dry_run then
+    if dry_run is not false then
         return query select r.* from postmeter.close_report(close_month.destination, close_month.month) r;
         return;
     end if;
@@ -177,7 +177,7 @@ begin
     return query
     select count(*), h.org, h.product, h.metric, trim_scale(sum(h.quantity)) from postmeter.held h
     where h.usage_id = any (returning_ids) group by 2, 3, 4 order by 2, 3, 4;
-    if dry_run then
+    if dry_run is not false then
         return;
     end if;
     delete from postmeter.closed_month c where c.destination_id = t.id and c.month = reopen_month.month;

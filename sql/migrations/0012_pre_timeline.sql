@@ -9,7 +9,7 @@ create table postmeter.timeline_break (
     server_started_at timestamptz not null,
     unique (timeline, server_started_at)
 );
-comment on table postmeter.timeline_break is 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted: a duplicate is ours, and a refusal proves nothing.';
+comment on table postmeter.timeline_break is 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
 comment on column postmeter.timeline_break.id is 'Number of the break.';
 comment on column postmeter.timeline_break.noticed_at is 'When it was noticed, on postmeter.clock().';
 comment on column postmeter.timeline_break.who is 'The worker or the person who noticed.';
@@ -30,6 +30,15 @@ begin
     if not found then
         return false;
     end if;
+    -- what may have been sent in the time that was lost: only evidence or a person moves it on
+    update postmeter.delivery d
+    set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
+    from (select x.id from postmeter.delivery x
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and x.body is not null
+            and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
+    where d.id = o.id;
+    -- nothing moves by itself: what is stuck here may have been moved already in that time
+    update postmeter.stuck s set again_at = null where s.again_at is not null;
     for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
         perform postmeter.set_paused(t, true, who, why);
     end loop;

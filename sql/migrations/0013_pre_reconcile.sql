@@ -51,7 +51,7 @@ with latest as (
     join postmeter.meter m on m.destination_id = l.destination_id
     join postmeter.delivery d on d.meter_id = m.id and d.status = 'accepted'
      and d.hour >= l.day::timestamp at time zone 'UTC' and d.hour < (l.day + 1)::timestamp at time zone 'UTC'
-    where m.month between date_trunc('month', l.day - 1)::date and date_trunc('month', l.day)::date
+    where m.month between date_trunc('month', l.day - 1)::date and date_trunc('month', l.day + 1)::date
     group by 1, 2, 3
 )
 select t.name as destination, l.day, coalesce(o.buyer, h.buyer) as buyer, coalesce(o.dimension, h.dimension) as dimension,

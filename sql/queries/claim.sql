@@ -8,7 +8,7 @@ with clock as materialized (
     -- a server that lacks commits we have seen gives nothing to send
     select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
 ), picked as materialized (
-    select q.ctid as due_row, d.ctid as delivery_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
+    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
     where (select h.holds from here h) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
@@ -18,7 +18,7 @@ with clock as materialized (
     limit $3
     for update of q, d skip locked
 ), gone as (
-    -- by its place: a row that we have locked stays where it is
+    -- by its place: rows of due are never updated, so what we have locked stays where it is
     delete from postmeter.due q using picked p where q.ctid = p.due_row
 ), numbered as materialized (
     -- a call takes one batch group; its records, and its bytes by where each begins, stay below the limits
@@ -29,7 +29,7 @@ with clock as materialized (
     window w as (partition by p.batch_group, p.batch_limit order by p.deadline, p.delivery_id)
 ), grouped as materialized (
     -- a call bears the id that its first record drew: a join with the calls would compare each with each
-    select n.delivery_id, n.delivery_row, n.attempts, n.attempt_id,
+    select n.delivery_id, n.attempts, n.attempt_id,
            first_value(n.call_id) over (partition by n.batch_group, n.batch_limit, n.by_records, n.by_bytes) as call_id
     from numbered n
 ), intents as (
@@ -40,7 +40,8 @@ with clock as materialized (
     update postmeter.delivery d
     set status = 'in_flight', attempt_id = g.attempt_id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
     from grouped g
-    where d.ctid = g.delivery_row
+    -- by its key, not by its place: what we locked may be a newer version than this statement's snapshot shows
+    where d.id = g.delivery_id
     returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since
 )
 select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,

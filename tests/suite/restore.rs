@@ -85,6 +85,12 @@ async fn e13_a_refusal_of_what_may_have_been_sent_in_lost_time_proves_nothing() 
     let stage = Stage::bare().await;
     due(&stage).await;
     stage.sql("select postmeter.timeline_went_back('ada', 'restored from the backup of 11:00')").await;
+    let marked = "select distinct maybe_billed || ' ' || (maybe_since at time zone 'UTC') from postmeter.delivery";
+    assert_eq!(
+        stage.column(marked).await,
+        ["true 2024-09-18 11:00:00"],
+        "the marketplace's memory counts from the hour's end"
+    );
     stage.sql("select postmeter.resume('aws', 'ada', 'compared')").await;
     stage.worker.reload().await.unwrap();
     let mut settings = stage.aws.settings();
@@ -96,5 +102,16 @@ async fn e13_a_refusal_of_what_may_have_been_sent_in_lost_time_proves_nothing() 
     stage.record("later", "org0", "cores", "2", "2024-09-18T11:12:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.remittances().await[3..], ["18T11 held 2"]);
+    // an hour that was over then and is cut only now may have been cut and sent in the lost time
+    stage.record("late", "org1", "cores", "1", "2024-09-18T09:10:00Z").await;
+    stage.cut_at("2024-09-18T12:30:00Z").await;
+    assert_eq!(
+        stage
+            .value(
+                "select status || ' ' || maybe_billed from postmeter.remittance where cut_at > '2024-09-18T12:20:00Z'"
+            )
+            .await,
+        "unknown true"
+    );
     stage.close().await;
 }

@@ -286,12 +286,13 @@ impl Worker {
             return Ok(false);
         };
         self.hands.take([claim.attempt]);
+        self.options.history.committed(Some(claim.attempt));
         self.crash.point("after_claim");
         let settlements = match served.pass(&CancellationToken::new()).await {
             Some(passing) => self.submit(served, vec![claim], &passing).await,
             None => hand_back(vec![claim]),
         };
-        self.settle(&settlements).await?;
+        self.settle_surely(&settlements).await;
         self.report(served).await?;
         Ok(true)
     }

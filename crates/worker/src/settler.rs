@@ -30,6 +30,16 @@ impl Worker {
         Ok(settled)
     }
 
+    /// Settles answers in hand, again and again while the database is away.
+    pub(crate) async fn settle_surely(&self, answers: &[Settlement]) {
+        let mut pause = Duration::from_millis(20);
+        while let Err(error) = self.settle(answers).await {
+            tracing::error!(%error, outcomes = answers.len(), "could not record outcomes; they stay in hand and are tried again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
     /// Settles whatever calls bring, until all senders are gone. An answer is never dropped: while the database is away
     /// it is tried again, with growing pauses.
     pub(crate) async fn settle_all(&self, mut answers: mpsc::Receiver<Vec<Settlement>>) {
@@ -40,12 +50,7 @@ impl Worker {
                 let Ok(more) = answers.try_recv() else { break };
                 batch.extend(more);
             }
-            let mut pause = Duration::from_millis(20);
-            while let Err(error) = self.settle(&batch).await {
-                tracing::error!(%error, outcomes = batch.len(), "could not record outcomes; they stay in hand and are tried again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(2));
-            }
+            self.settle_surely(&batch).await;
             batch.clear();
             self.wake.notify_waiters();
         }
