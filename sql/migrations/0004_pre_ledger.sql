@@ -84,6 +84,7 @@ create table postmeter.delivery (
     attempt_id      uuid,
     evidence_read   bigint  not null default 0,
     shown_quantity  numeric,
+    shadow          boolean not null default false,
     opened_at       timestamptz not null default postmeter.clock(),
     cut_at          timestamptz,
     changed_at      timestamptz not null default postmeter.clock(),
@@ -97,7 +98,9 @@ create table postmeter.delivery (
     constraint delivery_held check ((status = 'held') = (reason is not null)),
     constraint delivery_maybe check (maybe_billed = (maybe_since is not null)),
     constraint delivery_evidence check (not maybe_billed or status in ('due', 'in_flight', 'unknown', 'held')),
-    constraint delivery_unknown check (status <> 'unknown' or maybe_billed)
+    constraint delivery_unknown check (status <> 'unknown' or maybe_billed),
+    constraint delivery_shadow check (not shadow or (not maybe_billed and confirmed is null and shown_quantity is null
+        and status in ('open', 'nothing_due', 'due', 'in_flight', 'dry_run', 'expired', 'held', 'released', 'written_off')))
 ) with (fillfactor = 34, autovacuum_vacuum_scale_factor = 0.05); -- cut, claim and settle each leave a version: all three
 -- fit into the row's page (HOT) even while somebody's snapshot keeps the old ones, and no index is written again
 create index delivery_suspects on postmeter.delivery (id) where deaths > 0;
@@ -129,6 +132,7 @@ comment on column postmeter.delivery.deaths is 'Workers that died while it was i
 comment on column postmeter.delivery.attempt_id is 'The open attempt.';
 comment on column postmeter.delivery.evidence_read is 'Last late evidence that was considered.';
 comment on column postmeter.delivery.shown_quantity is 'What the marketplace showed that it holds, if it did.';
+comment on column postmeter.delivery.shadow is 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
 comment on column postmeter.delivery.opened_at is 'When its hour was opened (again).';
 comment on column postmeter.delivery.cut_at is 'When its hour was cut last.';
 comment on column postmeter.delivery.changed_at is 'When its status last changed.';

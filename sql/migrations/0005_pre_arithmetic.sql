@@ -5,7 +5,7 @@ language sql stable parallel safe
 as $$ select buyer || '/' || dimension || '/' || to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
 comment on function postmeter.remittance_key(text, text, timestamptz) is 'Canonical key of a remittance; the program builds the same text.';
 
-create function postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamptz[])
+create function postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamptz[], shadow integer default null)
 returns table (item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb,
                dimension_id bigint, exemption_id bigint, reason text)
 language sql stable
@@ -18,6 +18,8 @@ as $$
         join postmeter.subscription s on s.org = w.org and s.product = w.product
          and (w.account is null or s.account = w.account)
          and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
+         and case when resolve.shadow is null then s.destination_id not in (select x.id from postmeter.destination x where x.shadow_of is not null)
+                  else s.destination_id = resolve.shadow end
         group by w.item
     )
     select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
@@ -46,8 +48,8 @@ as $$
         order by e.id limit 1
     ) e on true
 $$;
-comment on function postmeter.resolve(text[], text[], text[], text[], timestamptz[]) is
-    'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does. The one home of that rule.';
+comment on function postmeter.resolve(text[], text[], text[], text[], timestamptz[], integer) is
+    'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
 create function postmeter.check_resolved(usage_ids uuid[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -146,11 +148,13 @@ begin
     if found then
         return null;
     end if;
-    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
-           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour)
-    from postmeter.meter m where m.id = open_hour_at.meter_id
+           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour), t.shadow_of is not null
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = open_hour_at.meter_id
     on conflict do nothing;
     select d.* into strict opened from postmeter.delivery d
     where d.meter_id = open_hour_at.meter_id and d.hour = open_hour_at.hour for update;

@@ -31,6 +31,8 @@ begin
       and (filter ->> 'status' is null or d.status = filter ->> 'status')
       and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
       and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+      -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
+      and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
       and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
       and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
       and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
@@ -47,7 +49,7 @@ begin
 end
 $$;
 comment on function postmeter.deliveries_by(jsonb, boolean) is
-    'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. Refuses an empty filter (PM031) and unknown fields (PM030).';
+    'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. Refuses an empty filter (PM031) and unknown fields (PM030).';
 
 create function postmeter.check_decider(who text, why text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp

@@ -16,7 +16,7 @@ grant execute on function postmeter.clock(), postmeter.hour_of(timestamptz), pos
     postmeter.id_at(timestamptz), postmeter.deadline_of(integer, text, timestamptz), postmeter.target_hour(bigint),
     postmeter.remittance_key(text, text, timestamptz), postmeter.usage_identity_of(text, text),
     postmeter.round_units(numeric, numeric, text, integer), postmeter.lcm_of(bigint),
-    postmeter.resolve(text[], text[], text[], text[], timestamptz[]),
+    postmeter.resolve(text[], text[], text[], text[], timestamptz[], integer),
     postmeter.deliveries_by(jsonb, boolean), postmeter.held_usage_by(jsonb)
     to postmeter_reader, postmeter_operator, postmeter_worker;
 

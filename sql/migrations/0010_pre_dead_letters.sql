@@ -86,7 +86,7 @@ with remittances as (
                 else 'mend the cause, then retry' end as what_to_do
     from postmeter.stuck s
     cross join (select postmeter.clock() as now) c
-    join postmeter.remittance r on r.delivery_id = s.delivery_id
+    join postmeter.remittance r on r.delivery_id = s.delivery_id and not r.shadow
     left join lateral (
         select o.code from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
         where a.delivery_id = s.delivery_id order by a.number desc limit 1) x on true
@@ -105,7 +105,7 @@ with remittances as (
            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    where m.billable > 0 and postmeter.target_hour(m.id) is null
+    where m.billable > 0 and t.shadow_of is null and postmeter.target_hour(m.id) is null
       and (t.late_policy <> 'part' or not exists (
             select from postmeter.subscription b
             where b.destination_id = m.destination_id and b.buyer = m.buyer and b.valid_from <= postmeter.clock()
@@ -115,7 +115,7 @@ with remittances as (
 select row_number() over (order by l.amount desc nulls last, l.quantity desc nulls last, l.since) as rank, l.*
 from (select * from remittances union all select * from usages union all select * from stranded) l;
 comment on view postmeter.dead_letter is
-    'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+    'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 create view postmeter.forecast_detail as
 with now as materialized (
@@ -132,6 +132,7 @@ with now as materialized (
     from postmeter.destination t
     join postmeter.quota q on q.id = t.quota_id
     left join recent r on r.destination_id = t.id
+    where t.shadow_of is null
 ), waiting as (
     select q.delivery_id, q.destination_id, q.deadline, null::timestamptz as due_at from postmeter.due q
     union all
@@ -147,7 +148,7 @@ select o.delivery_id, o.destination, o.deadline, o.place,
        o.paused or greatest(n.now + o.place / o.records_a_second * interval '1 second', o.due_at) > o.deadline as misses
 from ordered o, now n;
 comment on view postmeter.forecast_detail is
-    'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+    'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused. Without shadows.';
 
 create view postmeter.forecast as
 select f.destination, count(*) as waiting, max(f.sent_by) as all_sent_by, count(*) filter (where f.misses) as misses,

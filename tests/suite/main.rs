@@ -27,5 +27,6 @@ mod replay;
 mod restore;
 mod schema;
 mod sending;
+mod shadow;
 mod stuck;
 mod unknown;

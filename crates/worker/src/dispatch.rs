@@ -234,7 +234,7 @@ impl Worker {
         let started = Instant::now();
         let made = match &served.marketplace {
             _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
-            _ if served.destination.dry_run => same_for(&timely, &Outcome::DryRun),
+            _ if served.destination.dry_run || served.destination.shadow => same_for(&timely, &Outcome::DryRun),
             Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
             Ok(marketplace) => {
                 // the call ends before the lease does, so that its answer is still ours to record

@@ -13,6 +13,7 @@ mod history;
 mod lease;
 mod run;
 mod settler;
+mod shadow;
 mod steps;
 
 use std::sync::Arc;

@@ -50,6 +50,7 @@ impl Worker {
         let loops = [
             tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).shadow_loop(work.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
@@ -122,6 +123,21 @@ impl Worker {
         }
     }
 
+    /// Beside the others, so that no shadow is ever why a live hour waits.
+    async fn shadow_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        while !stop.is_cancelled() {
+            let wait = match self.shadow().await {
+                Ok(0) => backoff.idle(),
+                Ok(_) => backoff.reset(),
+                Err(error) => backoff.failed("shadow", &error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
     async fn promote_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.options.poll);
         loop {
@@ -161,6 +177,9 @@ impl Worker {
                     rarely = Instant::now();
                     outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
+                    if !self.directory.shadows().is_empty() {
+                        outbox::fold::return_cured_shadow(&self.database, 100_000).await?;
+                    }
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;
                 }

@@ -20,6 +20,8 @@ pub struct Worked {
     pub cut: usize,
     /// Deliveries claimed.
     pub claimed: usize,
+    /// Usages that shadows counted, and hours of theirs that were cut.
+    pub shadow: usize,
 }
 
 impl Worker {
@@ -182,6 +184,7 @@ impl Worker {
             let folded = self.fold().await?;
             worked.folded += folded.taken - folded.returned;
             worked.cut += self.cut().await?.cut;
+            worked.shadow += self.shadow().await?;
             worked.claimed += self.send().await?;
             if worked == before && folded.returned == 0 {
                 return Ok(worked);
