@@ -39,12 +39,15 @@ create trigger stuck after update on postmeter.delivery for each row
           and (old.status in ('rejected', 'expired', 'conflict', 'unknown', 'held') or new.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')))
     execute function postmeter.delivery_stuck();
 
-create function postmeter.reconsider_stuck(most integer) returns integer
+create function postmeter.reconsider_stuck(most integer, shadows boolean default false) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
+                                 where s.again_at <= postmeter.clock()
+                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                                 order by s.again_at limit most);
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
@@ -71,8 +74,8 @@ begin
     return changed;
 end
 $$;
-comment on function postmeter.reconsider_stuck(integer) is
-    'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
+comment on function postmeter.reconsider_stuck(integer, boolean) is
+    'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 create view postmeter.dead_letter as
 with remittances as (
@@ -160,7 +163,7 @@ comment on view postmeter.forecast is 'Per destination: how many remittances wai
 
 grant select on postmeter.stuck, postmeter.dead_letter, postmeter.forecast, postmeter.forecast_detail
     to postmeter_reader, postmeter_operator, postmeter_worker;
-grant execute on function postmeter.reconsider_stuck(integer) to postmeter_worker;
-revoke execute on function postmeter.reconsider_stuck(integer), postmeter.delivery_stuck() from public;
+grant execute on function postmeter.reconsider_stuck(integer, boolean) to postmeter_worker;
+revoke execute on function postmeter.reconsider_stuck(integer, boolean), postmeter.delivery_stuck() from public;
 
 insert into postmeter.migration (version, name) values (10, '0010_pre_dead_letters');

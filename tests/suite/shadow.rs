@@ -78,6 +78,23 @@ async fn uncounted(stage: &Stage) -> Vec<String> {
         .await
 }
 
+/// Folds and cuts on both sides, but sends nothing.
+async fn cut_both(stage: &Stage, time: &str) {
+    let before = t(time) - jiff::SignedDuration::from_mins(6);
+    stage.at(&before.to_string()).await;
+    stage.fold().await;
+    while stage.worker.shadow().await.expect("the shadow counts") > 0 {}
+    stage.cut_only(time).await;
+    while stage.worker.shadow().await.expect("the shadow cuts") > 0 {}
+}
+
+/// Every remittance, as `destination status quantity`.
+async fn both_sides(stage: &Stage) -> Vec<String> {
+    stage
+        .column("select concat_ws(' ', destination, status, trim_scale(quantity)) from postmeter.remittance order by destination, hour")
+        .await
+}
+
 /// A part of the shadow's month, recalculated.
 async fn recalculated(stage: &Stage) -> Vec<String> {
     stage

@@ -12,6 +12,7 @@ mod migrate;
 mod output;
 mod recalculate;
 mod reconcile;
+mod shadow;
 mod simulator;
 mod status;
 mod worker;
@@ -32,7 +33,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -75,6 +76,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// A month from its usage, against what was billed: every difference by name.
     Recalculate(recalculate::Args),
+    /// What a shadow would have billed, beside its live destination.
+    Shadow(shadow::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Run the simulated marketplaces.
@@ -113,6 +116,7 @@ pub async fn main() -> ExitCode {
             Command::Resume(args) => correct::pause(&context, false, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
+            Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,

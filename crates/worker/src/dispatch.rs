@@ -215,8 +215,13 @@ impl Worker {
         };
         drop(permit);
         drop(shared);
-        // the receiver lives until every call has ended
-        let _ = answers.send(settlements).await;
+        if served.destination.shadow {
+            // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
+            self.settle_surely(&settlements).await;
+        } else {
+            // the receiver lives until every call has ended
+            let _ = answers.send(settlements).await;
+        }
         if let Err(error) = self.report(served).await {
             tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
         }

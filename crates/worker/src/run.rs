@@ -126,8 +126,18 @@ impl Worker {
     /// Beside the others, so that no shadow is ever why a live hour waits.
     async fn shadow_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.options.poll);
+        let (mut seldom, mut rarely) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
-            let wait = match self.shadow().await {
+            let round = async {
+                if seldom.elapsed() > self.options.poll * SELDOM {
+                    seldom = Instant::now();
+                    let is_rare = rarely.elapsed() > self.options.poll * 50;
+                    rarely = if is_rare { seldom } else { rarely };
+                    self.maintain_shadows(is_rare).await?;
+                }
+                self.shadow().await
+            };
+            let wait = match round.await {
                 Ok(0) => backoff.idle(),
                 Ok(_) => backoff.reset(),
                 Err(error) => backoff.failed("shadow", &error),
@@ -171,15 +181,12 @@ impl Worker {
             let round = async {
                 self.reap().await?;
                 outbox::maintain::review(&self.database, 1000).await?;
-                outbox::maintain::carry(&self.database, 1000).await?;
+                outbox::maintain::carry(&self.database, 1000, false).await?;
                 self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
-                    outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
+                    outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
-                    if !self.directory.shadows().is_empty() {
-                        outbox::fold::return_cured_shadow(&self.database, 100_000).await?;
-                    }
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;
                 }

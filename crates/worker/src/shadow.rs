@@ -3,6 +3,22 @@
 use crate::Worker;
 
 impl Worker {
+    /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub(crate) async fn maintain_shadows(&self, rarely: bool) -> Result<(), outbox::Error> {
+        if self.directory.shadows().is_empty() {
+            return Ok(());
+        }
+        outbox::maintain::carry(&self.database, 1000, true).await?;
+        if rarely {
+            outbox::maintain::reconsider_stuck(&self.database, 1000, true).await?;
+            outbox::fold::return_cured_shadow(&self.database, 100_000).await?;
+        }
+        Ok(())
+    }
+
     /// Folds and cuts for the shadows, in transactions of their own; returns how many usages and hours. Without a shadow
     /// it does nothing at all.
     ///

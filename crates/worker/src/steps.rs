@@ -145,9 +145,9 @@ impl Worker {
     pub async fn maintain(&self) -> Result<(), outbox::Error> {
         self.promote().await?;
         while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
-        outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
-        outbox::maintain::carry(&self.database, 1000).await?;
-        Ok(())
+        outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
+        outbox::maintain::carry(&self.database, 1000, false).await?;
+        self.maintain_shadows(true).await
     }
 
     /// Takes over from dead workers.

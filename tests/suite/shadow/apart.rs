@@ -47,8 +47,7 @@ async fn a_shadow_counts_in_no_total_of_the_live_ones() {
     stage.sql("update postmeter.destination set grace = '5 minutes'").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    while stage.worker.shadow().await.unwrap() > 0 {}
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
     stage.at("2024-09-19T09:30:00Z").await;
     for view in ["at_risk", "unremitted", "forecast", "forecast_detail"] {
         let of = format!("select destination from postmeter.{view}");
@@ -61,7 +60,7 @@ async fn a_shadow_counts_in_no_total_of_the_live_ones() {
     assert_eq!(stage.value("select string_agg(destination, ' ') from postmeter.usage_explained").await, "aws");
     // too late for both: the shadow's is expired too, and nobody's dead letter
     stage.work_at("2024-09-19T11:00:00Z").await;
-    assert_eq!(stage.remittances().await, ["18T10 expired 5", "18T10 expired 5"]);
+    assert_eq!(both_sides(&stage).await, ["aws expired 5", "trial expired 5"]);
     assert_eq!(stage.column("select destination from postmeter.dead_letter").await, ["aws"]);
     stage.close().await;
 }

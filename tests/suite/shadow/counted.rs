@@ -182,7 +182,7 @@ async fn a_shadow_hour_waits_for_usage_that_the_shadow_has_not_counted_yet() {
     stage.work().await;
     stage.use_cores("b", "2", "2024-09-18T10:06:00Z").await;
     stage.cut_only("2024-09-18T11:10:00Z").await;
-    assert_eq!(stage.remittances().await, ["18T10 due 7", "18T10 open"], "the live hour waits for no shadow");
+    assert_eq!(both_sides(&stage).await, ["aws due 7", "trial open"], "the live hour waits for no shadow");
     assert_eq!(uncounted(&stage).await, ["waiting 2"]);
     let shadow =
         stage.db.client.query_one("select id from postmeter.destination where name = 'trial'", &[]).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_shadow_hour_waits_for_usage_that_the_shadow_has_not_counted_yet() {
     let cut = outbox::cut::cut(&stage.db.database, 100, &[shadow.get(0)], &freeze).await.unwrap();
     assert_eq!(cut.cut, 0, "usage of that hour still waits for the shadow");
     stage.work().await;
-    assert_eq!(stage.remittances().await, ["18T10 accepted 7", "18T10 dry_run 7"]);
+    assert_eq!(both_sides(&stage).await, ["aws accepted 7", "trial dry_run 7"]);
     stage.close().await;
 }
 
@@ -199,10 +199,8 @@ async fn corrections_reach_a_shadow_only_by_its_name() {
     let (stage, _theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    stage.worker.shadow().await.unwrap();
-    stage.worker.shadow().await.unwrap();
-    assert_eq!(stage.remittances().await, ["18T10 due 5", "18T10 due 5"]);
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
+    assert_eq!(both_sides(&stage).await, ["aws due 5", "trial due 5"]);
     assert_eq!(corrected(&stage, Verb::Hold, json!({"all": true})).await, 1);
     assert_eq!(corrected(&stage, Verb::Hold, json!({"org": "acme"})).await, 0);
     assert_eq!(corrected(&stage, Verb::Hold, json!({"destination": "trial"})).await, 1);
@@ -211,7 +209,7 @@ async fn corrections_reach_a_shadow_only_by_its_name() {
     assert_eq!(stage.column("select destination from postmeter.dead_letter").await, ["aws"]);
     assert_eq!(stage.column("select destination from postmeter.unremitted").await, ["aws"]);
     assert_eq!(corrected(&stage, Verb::Release, json!({"status": "held"})).await, 1);
-    assert_eq!(stage.value(held).await, "aws released, trial held");
+    assert_eq!(stage.value(held).await, "aws released, aws open, trial held");
     assert_eq!(corrected(&stage, Verb::Retry, json!({"destination": "trial"})).await, 1);
     stage.cut_at("2024-09-18T11:30:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;

@@ -63,8 +63,7 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
     let (stage, theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    while stage.worker.shadow().await.unwrap() > 0 {}
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
     let dying = stage.another_worker().await;
     let shadow = stage
         .db
@@ -95,8 +94,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_no_evidence() {
     let (stage, _theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    while stage.worker.shadow().await.unwrap() > 0 {}
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
     let shadow = stage
         .db
         .client
@@ -123,8 +121,7 @@ async fn lost_commits_leave_a_shadow_as_it_was() {
     let (stage, _theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    while stage.worker.shadow().await.unwrap() > 0 {}
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
     stage.use_cores("b", "3", "2024-09-18T11:05:00Z").await;
     stage.fold().await;
     stage.worker.shadow().await.unwrap();
