@@ -4,7 +4,8 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
        trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour,
        u.corrects, u.request_id, u.attributes, u.recorded_at,
        -- exactly one holds at every moment: 'lost' is a defect, and the balance would show it too
-       case when exists (select from postmeter.allocation a where a.usage_id = u.id) then 'allocated'
+       case when exists (select from postmeter.allocation a join postmeter.destination l on l.id = a.destination_id
+                         where a.usage_id = u.id and l.shadow_of is null) then 'allocated'
             when x.usage_id is not null then 'exempt'
             when h.usage_id is not null then 'held'
             when w.usage_id is not null then 'written_off'

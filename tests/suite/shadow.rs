@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 mod apart;
 mod counted;
 mod never_calls;
+mod told;
 
 /// A stage with destination `trial`, a shadow of `aws`, which counts acme's cores by `factor`; and the marketplace that
 /// it would call.
