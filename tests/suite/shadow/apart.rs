@@ -1,6 +1,10 @@
 //! A live destination does not notice its shadows.
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
 use super::*;
+use crate::fleet::Running;
 
 #[tokio::test]
 async fn a_shadow_that_cannot_be_served_or_knows_nobody_changes_nothing_for_the_live_one() {
@@ -122,4 +126,62 @@ async fn telling_a_shadow_of_a_buyer_waits_for_the_folds_that_do_not_know_it() {
     let folded = outbox::fold::fold_with(&stage.db.database, &mut outbox::fold::Turns::default(), 100, telling).await;
     assert_eq!(folded.unwrap().allocated, 1);
     stage.close().await;
+}
+
+#[tokio::test]
+async fn the_loops_of_two_workers_serve_a_shadow_beside_the_live_destination() {
+    let (stage, theirs) = stage_with_shadow("1/4").await;
+    stage.at("2024-09-18T10:10:00Z").await;
+    let workers = [Running::start(&stage).await, Running::start(&stage).await];
+    stage.use_cores("a", "10", "2024-09-18T10:05:00Z").await;
+    until(&stage, "aws open, trial open").await;
+    stage.at("2024-09-18T11:20:00Z").await;
+    until(&stage, "aws accepted 10, trial dry_run 3").await;
+    for worker in workers {
+        assert!(worker.stop().await);
+    }
+    assert!(theirs.calls().is_empty());
+    stage.close().await;
+}
+
+/// Waits until both sides stand so.
+async fn until(stage: &Stage, standing: &str) {
+    let look = async { while both_sides(stage).await.join(", ") != standing {} };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), look).await;
+    assert!(waited.is_ok(), "never {standing}, but {:?}", both_sides(stage).await);
+}
+
+#[tokio::test]
+async fn e4_after_random_days_both_sides_have_billed_their_own_roundings_of_the_same_usage() {
+    for seed in 1..=2 {
+        let (stage, theirs) = stage_with_shadow("1/4").await;
+        let mut draw = StdRng::seed_from_u64(seed);
+        let (mut now, mut number) = (t("2024-09-18T10:05:00Z"), 0);
+        while now < t("2024-09-18T15:00:00Z") {
+            stage.work_at(&now.to_string()).await;
+            for _ in 0..draw.random_range(0..4) {
+                number += 1;
+                let back = if draw.random_bool(0.3) { draw.random_range(30..150) } else { draw.random_range(0..10) };
+                let quantity = format!("{}.{}", draw.random_range(1..9), draw.random_range(0..9));
+                let used_at = now - jiff::SignedDuration::from_mins(back);
+                stage.use_cores(&format!("e{number}"), &quantity, &used_at.to_string()).await;
+            }
+            now += jiff::SignedDuration::from_mins(draw.random_range(4..20));
+        }
+        for _ in 0..12 {
+            now += jiff::SignedDuration::from_mins(10);
+            stage.work_at(&now.to_string()).await;
+        }
+        let sums = "select format('live %s, shadow %s', sum(quantity) filter (where status = 'accepted'), sum(quantity) filter (where status = 'dry_run'))
+                    from postmeter.remittance";
+        let used =
+            "select format('live %s, shadow %s', ceil(sum(quantity)), ceil(sum(quantity) / 4)) from postmeter.usage";
+        assert_eq!(stage.value(sums).await, stage.value(used).await, "seed {seed}");
+        assert_eq!(
+            stage.column("select distinct difference::text from postmeter.shadow_usage_difference").await,
+            ["0"]
+        );
+        assert!(theirs.calls().is_empty());
+        stage.close().await;
+    }
 }
