@@ -81,13 +81,15 @@ async fn a_shadow_that_is_stuck_holds_no_live_hour_up() {
                         select from postmeter.delivery d where d.shadow for update of d")
         .await
         .unwrap();
-    stage.use_cores("b", "2", "2024-09-18T10:06:00Z").await;
+    // of the running hour: nothing but the lock keeps the shadow's hour of ten from being cut
+    stage.at("2024-09-18T11:03:00Z").await;
+    stage.use_cores("b", "2", "2024-09-18T11:02:00Z").await;
     stage.cut_only("2024-09-18T11:10:00Z").await;
     stage.worker.send().await.unwrap();
-    assert_eq!(stage.accepted(), ["18T10 7"]);
+    assert_eq!(stage.accepted(), ["18T10 5"]);
     other.batch_execute("rollback").await.unwrap();
     stage.work().await;
-    assert_eq!(differences(&stage).await, ["18T10 live accepted 7, shadow dry_run 7: 0 equal"]);
+    assert_eq!(both_sides(&stage).await, ["aws accepted 5", "aws open", "trial dry_run 5", "trial open"]);
     stage.close().await;
 }
 

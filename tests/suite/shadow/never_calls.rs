@@ -60,6 +60,20 @@ async fn the_schema_refuses_whatever_would_say_that_a_shadow_was_sent() {
 }
 
 #[tokio::test]
+async fn a_worker_makes_no_call_for_a_shadow() {
+    let (stage, theirs) = stage_with_shadow("1/1").await;
+    stage.at("2024-09-18T10:10:00Z").await;
+    stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
+    // a worker that called would be refused by the schema and try for ever to write its answer down
+    let sending = tokio::time::timeout(std::time::Duration::from_secs(30), stage.cut_at("2024-09-18T11:10:00Z"));
+    let is_done = sending.await.is_ok();
+    assert!(theirs.calls().is_empty(), "it called: {:?}", theirs.calls().len());
+    assert!(is_done);
+    assert_eq!(stage.value("select status from postmeter.remittance where shadow").await, "dry_run");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
     let (stage, theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
