@@ -22,7 +22,7 @@ pub(super) struct Args {
     month: Date,
 }
 
-fn month(text: &str) -> Result<Date, String> {
+pub(super) fn month(text: &str) -> Result<Date, String> {
     format!("{text}-01").parse().map_err(|_| "expected a year and a month, such as 2024-09".to_owned())
 }
 
