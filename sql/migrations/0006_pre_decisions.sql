@@ -3,13 +3,13 @@
 create function postmeter.nearest(word text, known text[]) returns text
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-    -- by pairs of letters (Dice): what they share, twice, of what both have
+    -- by letters and pairs of letters (Dice): what they share, twice, of what both have
     select k.word
     from unnest(known) k(word)
     cross join lateral (
-        select 2.0 * count(*) filter (where strpos(' ' || lower(k.word) || ' ', g.pair) > 0) / (count(*) + length(k.word) + 1) as likeness
-        from (select distinct substr(' ' || lower(nearest.word) || ' ', n, 2) as pair
-              from generate_series(1, length(nearest.word) + 1) n) g) l
+        select 2.0 * count(*) filter (where strpos(' ' || lower(k.word) || ' ', g.some) > 0) / (count(*) + 2 * length(k.word) + 1) as likeness
+        from (select distinct substr(' ' || lower(nearest.word) || ' ', n, many) as some
+              from generate_series(1, 2) many, generate_series(3 - many, length(nearest.word) + 1) n) g) l
     where l.likeness >= 0.5
     order by l.likeness desc, k.word
     limit 1
