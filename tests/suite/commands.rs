@@ -2,6 +2,7 @@
 
 mod corrections;
 mod derive;
+mod explain;
 mod month;
 
 use tests::Stage;
