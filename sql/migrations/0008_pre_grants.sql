@@ -17,7 +17,7 @@ grant execute on function postmeter.clock(), postmeter.hour_of(timestamptz), pos
     postmeter.remittance_key(text, text, timestamptz), postmeter.usage_identity_of(text, text),
     postmeter.round_units(numeric, numeric, text, integer), postmeter.lcm_of(bigint),
     postmeter.resolve(text[], text[], text[], text[], timestamptz[], integer),
-    postmeter.deliveries_by(jsonb, boolean), postmeter.held_usage_by(jsonb)
+    postmeter.deliveries_by(jsonb, boolean), postmeter.held_usage_by(jsonb), postmeter.filter_fits(jsonb)
     to postmeter_reader, postmeter_operator, postmeter_worker;
 
 grant execute on function

@@ -9,6 +9,7 @@ mod azure_wire;
 mod breaker;
 mod claims;
 mod closing;
+mod commands;
 mod crash;
 mod docs;
 mod embedded;

@@ -232,8 +232,10 @@ async fn e10_a_sweep_of_more_rows_than_a_page_meets_others_that_change_them() {
             correct(&database, verb, &filter, me, false).await.expect("a correction")
         })
     };
-    let mut others =
-        vec![sweep(Verb::Retry, json!({ "all": true })), sweep(Verb::Retry, json!({ "status": "rejected" }))];
+    let mut others = vec![
+        sweep(Verb::Retry, json!({ "all": true })),
+        sweep(Verb::Retry, json!({ "destination": "aws", "status": "rejected" })),
+    ];
     for n in (0..MANY).step_by(3) {
         others.push(sweep(Verb::WriteOff, json!({ "org": format!("org{n}") })));
     }
