@@ -248,7 +248,7 @@ comment on column postmeter.worker.heartbeat_at is 'Last heartbeat.';
 comment on column postmeter.worker.lease is 'How long a heartbeat is good for.';
 comment on column postmeter.worker.lease_until is 'After this its claims may be taken over.';
 comment on column postmeter.worker.unbroken_since is 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
-comment on column postmeter.worker.oldest_attempt is 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+comment on column postmeter.worker.oldest_attempt is 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 comment on column postmeter.worker.sleeping is 'It waits for a notification: inserts into due send one.';
 comment on column postmeter.worker.folding is 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
 comment on column postmeter.worker.stopped_at is 'It stopped by itself.';

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::Worker;
 use crate::breaker::{Passage, Passing};
 use crate::directory::Served;
+use crate::hands::Grip;
 use crate::settler::Answers;
 
 /// A lease shorter than this starts no call: the answer could not be written down as ours.
@@ -121,6 +122,7 @@ impl Worker {
         let seen = self.options.history.position();
         let limits = destination.limits();
         let (database, floor) = (&self.database, &mut state.floor);
+        let claiming = self.hands.claiming(self.lease.now());
         let claims =
             outbox::claim::claim(database, destination.id, self.id, most, limits, floor, seen.as_ref()).await?;
         if claims.is_empty() {
@@ -128,26 +130,36 @@ impl Worker {
             return Ok(0);
         }
         let count = claims.len();
-        self.hands.take(claims.iter().map(|claim| claim.attempt));
-        self.options.history.committed(claims.iter().map(|claim| claim.attempt).max());
+        let grip = self.grip(&claims);
+        drop(claiming);
         self.crash.point("after_claim");
         let calls = match passage {
             Passage::Probe { .. } => probe_of(claims, state, answers).await,
             _ => by_call(claims),
         };
+        let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
+        grip.answered();
         let slots = self.slots(served, calls.len()).await;
-        for (index, call) in calls.into_iter().enumerate() {
+        for (index, (grip, call)) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
             let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, &permits, start_at, &stop, &answers).await;
+                worker.call(&served, call, grip, &permits, start_at, &stop, &answers).await;
                 drop(room);
             });
         }
         Ok(count)
+    }
+
+    /// Takes into hand what a claim has brought.
+    fn grip(&self, claims: &[Claim]) -> Grip {
+        let attempts: Vec<_> = claims.iter().map(|claim| claim.attempt).collect();
+        self.hands.take(attempts.iter().copied());
+        self.options.history.committed(attempts.iter().copied().max());
+        Grip::new(&self.hands, attempts)
     }
 
     /// Waits until something may be claimed, and for how many calls; `None`: nothing now. To probe, the fleet must give
@@ -195,6 +207,7 @@ impl Worker {
         &self,
         served: &Served,
         claims: Vec<Claim>,
+        grip: Grip,
         permits: &Semaphore,
         start_at: Option<Instant>,
         stop: &CancellationToken,
@@ -216,7 +229,9 @@ impl Worker {
         drop(permit);
         drop(shared);
         // the receiver lives until every call has ended
-        let _ = answers.send(settlements).await;
+        if answers.send(settlements).await.is_ok() {
+            grip.answered();
+        }
         if let Err(error) = self.report(served).await {
             tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
         }
@@ -282,17 +297,19 @@ impl Worker {
             return Ok(false);
         }
         let (id, seen) = (served.destination.id, self.options.history.position());
+        let claiming = self.hands.claiming(self.lease.now());
         let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
             return Ok(false);
         };
-        self.hands.take([claim.attempt]);
-        self.options.history.committed(Some(claim.attempt));
+        let grip = self.grip(std::slice::from_ref(&claim));
+        drop(claiming);
         self.crash.point("after_claim");
         let settlements = match served.pass(&CancellationToken::new()).await {
             Some(passing) => self.submit(served, vec![claim], &passing).await,
             None => hand_back(vec![claim]),
         };
         self.settle_surely(&settlements).await;
+        grip.answered();
         self.report(served).await?;
         Ok(true)
     }

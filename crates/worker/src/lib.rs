@@ -86,7 +86,7 @@ pub struct Worker {
     database: Database,
     directory: Directory,
     lease: Lease,
-    hands: Hands,
+    hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
     /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side.
@@ -108,7 +108,7 @@ impl Worker {
             id: Uuid::new_v4(),
             lease: Lease::new(options.lease),
             directory: Directory::new(purpose != "production", options.open),
-            hands: Hands::default(),
+            hands: Arc::default(),
             crash,
             turns: Mutex::default(),
             alone: RwLock::new(()),
