@@ -203,15 +203,16 @@ comment on column postmeter.open_hour.destination_id is 'Its destination.';
 comment on column postmeter.open_hour.hour is 'Its hour.';
 
 create table postmeter.due (
-    delivery_id    bigint not null primary key,
+    delivery_id    bigint not null,
     destination_id integer not null,
-    deadline       timestamptz not null
+    deadline       timestamptz not null,
+    primary key (destination_id, delivery_id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 create index due_by_deadline on postmeter.due (destination_id, deadline, delivery_id);
 comment on table postmeter.due is 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
 comment on column postmeter.due.delivery_id is 'The delivery.';
 comment on column postmeter.due.destination_id is 'Its destination.';
-comment on column postmeter.due.deadline is 'Its deadline; the earliest goes first.';
+comment on column postmeter.due.deadline is 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
 
 create table postmeter.later (
     delivery_id    bigint not null primary key,

@@ -24,6 +24,10 @@ const LEASE_NEEDED: Duration = Duration::from_millis(1500);
 /// How often the queue is looked at from its beginning: rows enter it below the floor too.
 const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
+/// Of so many full claims one takes the oldest deliveries, whatever their deadlines: what is not urgent does not starve
+/// behind what is (`docs/decisions/0019-reserved-share.md`).
+const RESERVED_EVERY: u32 = 16;
+
 /// Where a destination's loop stands.
 pub struct Dispatch {
     /// A permit per call on the wire.
@@ -36,6 +40,10 @@ pub struct Dispatch {
     in_hand_max: usize,
     floor: Floor,
     floor_since: Instant,
+    /// Full claims by deadline since the last by age. A claim that is not full leaves nothing waiting.
+    full_claims: u32,
+    /// Where claims by age go on looking.
+    oldest_above: i64,
     /// What a probe would begin with is too late to be sent: it is swept away in large claims.
     sweeps: bool,
     calls: TaskTracker,
@@ -54,6 +62,8 @@ impl Dispatch {
             in_hand_max: in_flight_max + ahead,
             floor: Floor::START,
             floor_since: Instant::now(),
+            full_claims: 0,
+            oldest_above: 0,
             sweeps: false,
             calls: TaskTracker::new(),
         }
@@ -116,15 +126,11 @@ impl Worker {
         }
         // what was handed back when it broke is in the queue again, below the floor
         if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
-            (state.floor, state.floor_since) = (Floor::START, Instant::now());
+            (state.floor, state.oldest_above, state.floor_since) = (Floor::START, 0, Instant::now());
         }
         let most = state.most(passage, room.len(), destination.records_max);
-        let seen = self.options.history.position();
-        let limits = destination.limits();
-        let (database, floor) = (&self.database, &mut state.floor);
         let claiming = self.hands.claiming(self.lease.now());
-        let claims =
-            outbox::claim::claim(database, destination.id, self.id, most, limits, floor, seen.as_ref()).await?;
+        let claims = self.claim(destination, passage, most, state).await?;
         if claims.is_empty() {
             state.floor = Floor::START;
             return Ok(0);
@@ -152,6 +158,32 @@ impl Worker {
             });
         }
         Ok(count)
+    }
+
+    /// By deadline; at every turn of the reserved share by age.
+    async fn claim(
+        &self,
+        destination: &Destination,
+        passage: Passage,
+        most: i64,
+        state: &mut Dispatch,
+    ) -> Result<Vec<Claim>, outbox::Error> {
+        let seen = self.options.history.position();
+        let (database, id, limits) = (&self.database, destination.id, destination.limits());
+        if state.full_claims + 1 >= RESERVED_EVERY && !matches!(passage, Passage::Probe { .. }) {
+            state.full_claims = 0;
+            let above = &mut state.oldest_above;
+            let claims = outbox::claim::claim_oldest(database, id, self.id, most, limits, above, seen.as_ref()).await?;
+            if !claims.is_empty() {
+                return Ok(claims);
+            }
+            // what is there now came in below
+            state.oldest_above = 0;
+        }
+        let floor = &mut state.floor;
+        let claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        state.full_claims += u32::from(i64::try_from(claims.len()).is_ok_and(|count| count == most));
+        Ok(claims)
     }
 
     /// Takes into hand what a claim has brought.
