@@ -22,7 +22,8 @@ with clock as materialized (
 ), oldest as materialized (
     select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
-    join postmeter.delivery d on d.id = q.delivery_id
+    -- the sum keeps the planner from walking over all deliveries in the order of their numbers
+    join postmeter.delivery d on d.id = q.delivery_id + 0
     where $10 is not null and (select h.holds from here h) and q.destination_id = $1 and q.delivery_id > $10
       and d.status = 'due' and d.deaths = 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)

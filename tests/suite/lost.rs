@@ -159,3 +159,56 @@ async fn e2_what_is_in_hand_is_not_lost_however_long_it_takes() {
     assert_eq!(stage.value(ALL_ACCEPTED).await, "true");
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_a_slow_call_delays_neither_a_suspect_nor_what_comes_after_it() {
+    static GATE: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(0);
+    static IS_FIRST: AtomicBool = AtomicBool::new(true);
+    fn the_first_waits(answers: Vec<Answer>) -> BoxFuture<'static, Vec<Answer>> {
+        Box::pin(async move {
+            if IS_FIRST.swap(false, Ordering::SeqCst) {
+                GATE.acquire().await.unwrap().forget();
+            }
+            answers
+        })
+    }
+    let stage = due().await;
+    stage.configure("records_max = 1").await;
+    let options = Options {
+        lease: Duration::from_secs(60),
+        open: |_, settings| Wrapped::aws(settings, the_first_waits),
+        ..quick()
+    };
+    let worker = Worker::start(stage.db.another(), options).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (worker, stop) = (Arc::clone(&worker), stop.clone());
+        async move { worker.run(stop).await.unwrap() }
+    });
+    let accepted = async |count: usize| {
+        let sql = format!("select (count(*) = {count})::text from postmeter.delivery where status = 'accepted'");
+        until(&stage, &sql).await;
+    };
+    accepted(2).await;
+    for (count, deaths) in [(3, 1), (4, 0)] {
+        // the copy of a remittance that is done, to be sent again under the key of another hour
+        stage
+            .sql(&format!(
+                "with copy as (
+                     insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, status, deadline, quantity, body,
+                                                     batch_group, idempotency_key, cut_at, deaths)
+                     select destination_id, key || '/{count}', meter_id, hour + interval '{count} days', identity, product, 'due', deadline, quantity,
+                            body, batch_group, gen_random_uuid(), cut_at, {deaths}
+                     from postmeter.delivery where status = 'accepted' order by id limit 1 returning id, destination_id, deadline)
+                 insert into postmeter.due (delivery_id, destination_id, deadline) select id, destination_id, deadline from copy"
+            ))
+            .await;
+        accepted(count).await;
+    }
+    let waits = "select count(*)::text from postmeter.delivery where status = 'in_flight'";
+    assert_eq!(stage.value(waits).await, "1", "the slow call is still under way");
+    GATE.add_permits(1);
+    accepted(5).await;
+    stop.cancel();
+    assert!(running.await.unwrap());
+}

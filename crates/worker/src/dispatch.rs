@@ -28,6 +28,14 @@ const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// behind what is (`docs/decisions/0019-reserved-share.md`).
 const RESERVED_EVERY: u32 = 16;
 
+/// A call that was claimed, on its way to the wire.
+struct Call {
+    claims: Vec<Claim>,
+    grip: Grip,
+    /// When its slot begins, if the quota gives slots.
+    start_at: Option<Instant>,
+}
+
 /// Where a destination's loop stands.
 pub struct Dispatch {
     /// A permit per call on the wire.
@@ -146,14 +154,15 @@ impl Worker {
         let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
         grip.answered();
         let slots = self.slots(served, calls.len()).await;
-        for (index, (grip, call)) in calls.into_iter().enumerate() {
+        for (index, (grip, claims)) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
             let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
+            let call = Call { claims, grip, start_at };
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, grip, &permits, start_at, &stop, &answers).await;
+                worker.call(&served, call, &permits, &stop, &answers).await;
                 drop(room);
             });
         }
@@ -187,7 +196,7 @@ impl Worker {
     }
 
     /// Takes into hand what a claim has brought.
-    fn grip(&self, claims: &[Claim]) -> Grip {
+    pub(crate) fn grip(&self, claims: &[Claim]) -> Grip {
         let attempts: Vec<_> = claims.iter().map(|claim| claim.attempt).collect();
         self.hands.take(attempts.iter().copied());
         self.options.history.committed(attempts.iter().copied().max());
@@ -238,15 +247,14 @@ impl Worker {
     async fn call(
         &self,
         served: &Served,
-        claims: Vec<Claim>,
-        grip: Grip,
+        call: Call,
         permits: &Semaphore,
-        start_at: Option<Instant>,
         stop: &CancellationToken,
         answers: &Answers,
     ) {
         let shared = self.alone.read().await;
         let permit = permits.acquire().await;
+        let Call { claims, grip, start_at } = call;
         if let Some(start_at) = start_at {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
@@ -270,7 +278,7 @@ impl Worker {
     }
 
     /// One call: no transaction, no connection held.
-    async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
+    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
         let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
         let mut settlements = too_late(&late);
         if timely.is_empty() {
@@ -309,41 +317,6 @@ impl Worker {
         let answers = marketplace.submit(&parcels, timeout).await;
         self.crash.point("after_call");
         answers
-    }
-
-    /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub(crate) async fn dispatch_suspect(&self, served: &Served) -> Result<bool, outbox::Error> {
-        let may_begin = async || {
-            let passage = served.passage();
-            Ok::<bool, outbox::Error>(!served.destination.paused && self.may_begin(served, passage).await?)
-        };
-        if !may_begin().await? {
-            return Ok(false);
-        }
-        let _alone = self.alone.write().await;
-        // waiting may have taken long
-        if !may_begin().await? {
-            return Ok(false);
-        }
-        let (id, seen) = (served.destination.id, self.options.history.position());
-        let claiming = self.hands.claiming(self.lease.now());
-        let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
-            return Ok(false);
-        };
-        let grip = self.grip(std::slice::from_ref(&claim));
-        drop(claiming);
-        self.crash.point("after_claim");
-        let settlements = match served.pass(&CancellationToken::new()).await {
-            Some(passing) => self.submit(served, vec![claim], &passing).await,
-            None => hand_back(vec![claim]),
-        };
-        self.settle_surely(&settlements).await;
-        grip.answered();
-        self.report(served).await?;
-        Ok(true)
     }
 }
 
@@ -387,6 +360,6 @@ fn too_late(claims: &[Claim]) -> Vec<Settlement> {
     claims.iter().map(|claim| settlement(claim, 1, Answer::bare(outcome(claim)), Duration::ZERO)).collect()
 }
 
-fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
+pub fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
     claims.iter().map(|claim| settlement(claim, 1, Answer::bare(Outcome::HandedBack), Duration::ZERO)).collect()
 }

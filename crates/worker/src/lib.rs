@@ -14,6 +14,7 @@ mod lease;
 mod run;
 mod settler;
 mod steps;
+mod suspect;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +90,11 @@ pub struct Worker {
     hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
-    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side.
+    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side, as far
+    /// as patience goes.
     alone: RwLock<()>,
+    /// Of those deliveries one is sent at a time.
+    suspect: Mutex<()>,
     /// Something may be due.
     wake: Notify,
 }
@@ -112,6 +116,7 @@ impl Worker {
             crash,
             turns: Mutex::default(),
             alone: RwLock::new(()),
+            suspect: Mutex::default(),
             wake: Notify::new(),
             database,
             options,
