@@ -816,7 +816,7 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := 'held'; quantity := d.quantity;
         note := case when d.deadline < now + interval '1 hour' then 'its deadline is less than an hour away: it goes on while this is held' end;
         if not dry_run then
-            delete from postmeter.due q where q.delivery_id = d.id;
+            delete from postmeter.due q where q.destination_id = d.destination_id and q.delivery_id = d.id;
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
@@ -845,6 +845,45 @@ CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
 $$;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
+
+CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now timestamptz := postmeter.clock();
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until))
+      and not exists (select from postmeter.meter r
+                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                        and r.month = postmeter.month_of(now, t.zone))
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    perform 1 from postmeter.meter l
+    where l.id in (
+        select unnest(meters)
+        union
+        select r.id
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                              and r.month = postmeter.month_of(now, t.zone)
+        where m.id = any (meters) and t.late_policy = 'part')
+    order by l.id for update;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE sql
@@ -980,7 +1019,8 @@ declare
     now     timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
-    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    perform postmeter.lock_meters(array[open_target.meter_id]);
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
     target := postmeter.target_hour(late.id);
     if target is not null then
         return postmeter.open_hour_at(late.id, target, identity, product);
@@ -994,14 +1034,10 @@ begin
     if not found then
         return null;
     end if;
-    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
-    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
-    from postmeter.destination t where t.id = late.destination_id
-    on conflict do nothing;
     select m.id into strict running from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone) for update of m;
+      and m.month = postmeter.month_of(now, t.zone);
     running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
     if running is not null then
         -- released quantity brings no allocation: the cut must know that this meter counts here
@@ -1398,8 +1434,7 @@ declare
     after      text;
 begin
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
         after := d.status;
         if d.status = 'expired' then
@@ -1555,9 +1590,8 @@ begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
-    order by m.id for update;
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
@@ -3146,7 +3180,7 @@ COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
 
 COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
 
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
 
 CREATE TABLE postmeter.later (
     delivery_id bigint NOT NULL,
@@ -3225,7 +3259,7 @@ COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be 
 
 COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
 
-COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
@@ -4088,7 +4122,7 @@ ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.due
-    ADD CONSTRAINT due_pkey PRIMARY KEY (delivery_id);
+    ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
 ALTER TABLE ONLY postmeter.exempted
     ADD CONSTRAINT exempted_pkey PRIMARY KEY (usage_id);
@@ -4572,6 +4606,9 @@ REVOKE ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) FROM PUB
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;

@@ -175,6 +175,8 @@ begin
           and (filter ->> 'status' is null or d.status = filter ->> 'status')
           and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
           and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+          -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
+          and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
           and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
           and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
           and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
@@ -277,9 +279,8 @@ begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
-    order by m.id for update;
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;

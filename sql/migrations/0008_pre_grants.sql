@@ -39,7 +39,7 @@ grant update (returned) on postmeter.outbox to postmeter_worker;
 grant update (deadline) on postmeter.due to postmeter_worker;
 grant update (due_at) on postmeter.later to postmeter_worker;
 grant execute on function postmeter.new_id(), postmeter.open_late(bigint, timestamptz, jsonb, text),
-    postmeter.open_target(bigint, jsonb, text), postmeter.open_hour_at(bigint, timestamptz, jsonb, text),
+    postmeter.lock_meters(bigint[]), postmeter.open_target(bigint, jsonb, text), postmeter.open_hour_at(bigint, timestamptz, jsonb, text),
     postmeter.return_cured(integer), postmeter.create_partitions(integer),
     postmeter.record_usage(text, text, text, text, text, numeric, timestamptz, text, text, text, text, jsonb),
     postmeter.record_usage_batch(jsonb)

@@ -20,6 +20,7 @@ mod hours;
 mod imports;
 mod intake;
 mod integrate;
+mod lost;
 mod moto;
 mod outage;
 mod people;
