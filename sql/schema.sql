@@ -246,6 +246,46 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) IS 'With setting unresolved = refuse: refuses usage that the catalogue does not resolve (PM007).';
 
+CREATE FUNCTION postmeter.check_shadow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and new.shadow_of is distinct from old.shadow_of then
+        raise exception 'destination % cannot become a shadow, cease to be one, or become that of another', old.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_for_good',
+                  hint = 'Make a new destination: what a shadow counted was never sent, and must not look as if it had been.';
+    end if;
+    perform 1 from postmeter.destination t where t.id = new.shadow_of and (t.shadow_of is not null or t.id = new.id);
+    if found then
+        raise exception 'destination % would be the shadow of a shadow', new.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_of_live';
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_shadow() IS 'Trigger: a shadow belongs to a live destination, and stays one for good (PM014).';
+
+CREATE FUNCTION postmeter.check_shadow_outcome() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad text;
+begin
+    select o.outcome into bad from postmeter.outcome o
+    where o.attempt_id = old.attempt_id and o.outcome not in ('dry_run', 'too_old', 'handed_back');
+    if found then
+        raise exception 'remittance % belongs to a shadow, and an outcome % would say that it was sent', new.id, bad
+            using errcode = 'PM015', schema = 'postmeter', table = 'outcome', column = 'outcome', constraint = 'shadow_never_calls';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_shadow_outcome() IS 'Trigger of delivery: an attempt of a shadow ends as dry_run, too_old or handed_back; whatever tells of a call is refused (PM015).';
+
 CREATE FUNCTION postmeter.check_subscription() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -418,6 +458,7 @@ CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     AS $$
 begin
     perform postmeter.return_cured(1000000);
+    perform postmeter.return_shadow(1000000);
     return null;
 end
 $$;
@@ -489,6 +530,7 @@ CREATE TABLE postmeter.delivery (
     attempt_id uuid,
     evidence_read bigint DEFAULT 0 NOT NULL,
     shown_quantity numeric,
+    shadow boolean DEFAULT false NOT NULL,
     opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     cut_at timestamp with time zone,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -503,6 +545,7 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
     CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
     CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
+    CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
     CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
     CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
@@ -565,6 +608,8 @@ COMMENT ON COLUMN postmeter.delivery.evidence_read IS 'Last late evidence that w
 
 COMMENT ON COLUMN postmeter.delivery.shown_quantity IS 'What the marketplace showed that it holds, if it did.';
 
+COMMENT ON COLUMN postmeter.delivery.shadow IS 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
+
 COMMENT ON COLUMN postmeter.delivery.opened_at IS 'When its hour was opened (again).';
 
 COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
@@ -594,6 +639,8 @@ begin
           and (filter ->> 'status' is null or d.status = filter ->> 'status')
           and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
           and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+          -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
+          and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
           and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
           and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
           and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
@@ -627,7 +674,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
 
 CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -690,6 +737,7 @@ CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, r
     from postmeter.delivery d
     join postmeter.destination t on t.id = d.destination_id
     where (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+      and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
       and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
       and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
       and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
@@ -963,11 +1011,13 @@ begin
     if found then
         return null;
     end if;
-    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
-           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour)
-    from postmeter.meter m where m.id = open_hour_at.meter_id
+           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour), t.shadow_of is not null
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = open_hour_at.meter_id
     on conflict do nothing;
     select d.* into strict opened from postmeter.delivery d
     where d.meter_id = open_hour_at.meter_id and d.hour = open_hour_at.hour for update;
@@ -1179,9 +1229,13 @@ declare
     began   timestamptz;
     ended   timestamptz;
     first   uuid := '00000000-0000-0000-0000-000000000000';
+    others  integer[];
 begin
     perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
     select x.* into t from postmeter.destination x where x.name = recalculate.destination;
+    -- usage is with one live destination, and with each shadow: these look at different allocations
+    others := array(select x.id from postmeter.destination x
+                    where case when t.shadow_of is null then x.shadow_of is not null else x.id <> t.id end);
     began := recalculate.month::timestamp at time zone t.zone;
     ended := (recalculate.month + interval '1 month')::timestamp at time zone t.zone;
     -- an id is as old as its recording, and no usage is recorded before it is used by more than the lead: older
@@ -1205,22 +1259,36 @@ begin
         where s.destination_id = t.id
     ), open_now as materialized (
         select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
+    ), told_of as materialized (
+        -- when a shadow was told last of whom it shadows: what was recorded before may not have been given to it
+        select c.new_row ->> 'org' as org, c.new_row ->> 'product' as product, max(c.changed_at) as changed_at
+        from postmeter.catalogue_change c
+        where t.shadow_of is not null and c.entry = 'subscription' and c.new_row ->> 'destination_id' = t.id::text
+        group by 1, 2
     ), found as materialized (
         select u.org, u.product, u.metric, coalesce(u.account, '') as account,
                case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
                case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
-               case when num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1 then 'twice'
+               case when t.shadow_of is null and num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1
+                         or num_nonnulls(a.usage_id, v.usage_id) > 1 then 'twice'
                     when a.destination_id <> t.id then 'elsewhere'
                     when a.usage_id is not null then case when o.id is not null then 'open_hour' else 'counted' end
+                    when v.usage_id is not null then
+                        case when v.reason is null then 'waiting' when v.reason = 'exempt' then 'exempt' else 'held_usage' end
+                    when t.shadow_of is not null then
+                        case when x.usage_id is not null then 'exempt' when not w.returned then 'waiting'
+                             when u.recorded_at <= n.changed_at then 'not_given' else 'nowhere' end
                     when h.usage_id is not null then 'held_usage'
                     when w.id is not null then 'waiting'
                     when x.usage_id is not null then 'exempt'
                     when g.usage_id is not null then 'written_off_usage'
                     else 'nowhere' end as place,
-               h.reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
+               case when t.shadow_of is null then h.reason else nullif(v.reason, 'exempt') end as reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
                sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
         from postmeter.usage u
-        left join postmeter.allocation a on a.usage_id = u.id
+        left join postmeter.allocation a on a.usage_id = u.id and a.destination_id <> all (others)
+        left join postmeter.shadow_usage v on v.usage_id = u.id and v.destination_id = t.id
+        left join told_of n on n.org = u.org and n.product = u.product
         left join open_now o on o.id = a.delivery_id and o.round = a.round
         left join postmeter.held h on h.usage_id = u.id
         left join postmeter.outbox w on w.id = u.id
@@ -1239,7 +1307,7 @@ begin
                d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
         from (select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                      array_agg(nullif(k.account, '') order by k.item) a, array_agg(k.since order by k.item) h from kind k) g,
-             postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r
+             postmeter.resolve(g.o, g.p, g.m, g.a, g.h, case when t.shadow_of is not null then t.id end) r
         join kind k on k.item = r.item
         left join postmeter.dimension d on d.id = r.dimension_id
     ), ledger as materialized (
@@ -1257,7 +1325,8 @@ begin
         join resolved r on r.org = f.org and r.product = f.product and r.metric = f.metric and r.account = f.account and r.since = f.since
         left join ledger l on l.id = f.meter_metric_id
         -- usage of another destination, wherever it is, is not ours to explain
-        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere')
+        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere'
+                                                                            and (t.shadow_of is null or f.place = 'held_usage'))
     ), told as materialized (
         -- per meter and metric, in its units: used and corrected are the usage; the other parts say where it is
         select p.buyer, p.dimension, p.product, p.metric, case when p.corrects then 'corrected' else 'used' end as part, null::text as reason, p.quantity
@@ -1375,7 +1444,7 @@ begin
         union all
         select k.buyer, k.dimension, k.part, k.reason, sum(k.quantity * u.units)
         from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
-        where k.part in ('waiting', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
+        where k.part in ('waiting', 'not_given', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
         group by 1, 2, 3, 4
         union all
         select k.buyer, k.dimension, 'catalogue_changed', 'another factor', sum(k.quantity * (u.units - u.old_units))
@@ -1420,15 +1489,18 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up.';
+COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
 
-CREATE FUNCTION postmeter.reconsider_stuck(most integer) RETURNS integer
+CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
+                                 where s.again_at <= postmeter.clock()
+                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                                 order by s.again_at limit most);
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
@@ -1455,7 +1527,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
+COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1676,7 +1748,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
 
-CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
     AS $$
     with wanted as materialized (
@@ -1687,6 +1759,8 @@ CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], 
         join postmeter.subscription s on s.org = w.org and s.product = w.product
          and (w.account is null or s.account = w.account)
          and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
+         and case when resolve.shadow is null then s.destination_id not in (select x.id from postmeter.destination x where x.shadow_of is not null)
+                  else s.destination_id = resolve.shadow end
         group by w.item
     )
     select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
@@ -1716,7 +1790,7 @@ CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], 
     ) e on true
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does. The one home of that rule.';
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
 CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1895,6 +1969,48 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Sends held usage back to the outbox.';
 
+CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    of       integer;
+    changed  bigint;
+    returned bigint := 0;
+begin
+    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
+        with not_counted as materialized (
+            select g.* from postmeter.shadow_usage g
+            where g.destination_id = of
+              and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+            for update skip locked
+        ), kinds as materialized (
+            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+            from not_counted w group by 1, 2, 3, 4, 5, 6
+        ), given as (
+            select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+                   array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+            from kinds k
+        ), cured as (
+            select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
+            where r.reason is distinct from k.reason
+        )
+        update postmeter.shadow_usage u
+        set reason = null
+        from (select w.usage_id from not_counted w
+              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
+               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+              limit most) w
+        where u.destination_id = of and u.usage_id = w.usage_id;
+        get diagnostics changed = row_count;
+        returned := returned + changed;
+    end loop;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
+
 CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1932,6 +2048,21 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
+
+CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
+    -- before, usage is given to the shadow
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))
+    from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
 
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -1979,7 +2110,7 @@ begin
     update postmeter.delivery d
     set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
     from (select x.id from postmeter.delivery x
-          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and x.body is not null
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
     where d.id = o.id;
     -- nothing moves by itself: what is stuck here may have been moved already in that time
@@ -2172,6 +2303,7 @@ CREATE TABLE postmeter.destination (
     retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
     tries_max integer,
     memory interval,
+    shadow_of integer,
     CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
     CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
     CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
@@ -2190,6 +2322,7 @@ CREATE TABLE postmeter.destination (
     CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
     CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
     CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
     CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
 );
 
@@ -2242,6 +2375,8 @@ COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
 COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
 
 COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
 
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
@@ -2367,7 +2502,8 @@ CREATE VIEW postmeter.remittance AS
     d.idempotency_key,
     d.opened_at,
     d.cut_at,
-    d.changed_at
+    d.changed_at,
+    d.shadow
    FROM (((postmeter.delivery d
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
      JOIN postmeter.meter m ON ((m.id = d.meter_id)))
@@ -2379,7 +2515,7 @@ CREATE VIEW postmeter.remittance AS
          LIMIT 1) p ON (true))
   WHERE (d.kind = 'usage'::text);
 
-COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero.';
+COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
 
 CREATE VIEW postmeter.at_risk AS
  SELECT r.delivery_id,
@@ -2395,9 +2531,9 @@ CREATE VIEW postmeter.at_risk AS
     (r.deadline - postmeter.clock()) AS time_left,
     r.tries
    FROM postmeter.remittance r
-  WHERE ((r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
+  WHERE ((NOT r.shadow) AND (r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
 
-COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens.';
+COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
 
 CREATE TABLE postmeter.attempt (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -2505,7 +2641,8 @@ CREATE VIEW postmeter.attempt_ledger AS
     o.duration,
     o.recorded_at,
     d.quantity,
-    d.status
+    d.status,
+    d.shadow
    FROM (((postmeter.attempt a
      JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      JOIN postmeter.destination t ON ((t.id = a.destination_id)))
@@ -2704,14 +2841,15 @@ CREATE VIEW postmeter.balance AS
     trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
     trim_scale(c.covered) AS covered,
     trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
-    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference
+    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM ((((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
      JOIN covered c ON ((c.meter_id = m.id)))
      LEFT JOIN recorded r ON ((r.meter_id = m.id)))
      LEFT JOIN by_status b ON ((b.meter_id = m.id)));
 
-COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
+COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -2934,7 +3072,7 @@ CREATE VIEW postmeter.dead_letter AS
                 END AS what_to_do
            FROM (((postmeter.stuck s
              CROSS JOIN ( SELECT postmeter.clock() AS now) c)
-             JOIN postmeter.remittance r ON ((r.delivery_id = s.delivery_id)))
+             JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
              LEFT JOIN LATERAL ( SELECT o.code
                    FROM (postmeter.attempt a
                      JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
@@ -2989,7 +3127,7 @@ CREATE VIEW postmeter.dead_letter AS
             'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?"
            FROM (postmeter.meter m
              JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-          WHERE ((m.billable > (0)::numeric) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+          WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
                    FROM postmeter.subscription b
                   WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                    FROM (postmeter.delivery d
@@ -3075,7 +3213,7 @@ CREATE VIEW postmeter.dead_letter AS
             stranded."?column?_4" AS "?column?"
            FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4")) l;
 
-COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 CREATE TABLE postmeter.decision (
     id bigint NOT NULL,
@@ -3204,7 +3342,8 @@ CREATE VIEW postmeter.queue AS
     COALESCE(l.later, (0)::bigint) AS later,
     COALESCE(o.open, (0)::bigint) AS open,
     q.earliest AS earliest_deadline,
-    l.next_at
+    l.next_at,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM (((postmeter.destination t
      LEFT JOIN ( SELECT due.destination_id,
             count(*) AS due,
@@ -3297,7 +3436,8 @@ CREATE VIEW postmeter.destination_health AS
     b.updated_at AS changed_at,
     q.due,
     q.later,
-    q.earliest_deadline
+    q.earliest_deadline,
+    q.shadow
    FROM ((postmeter.destination t
      JOIN postmeter.queue q ON ((q.destination = t.name)))
      LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
@@ -3410,6 +3550,7 @@ CREATE VIEW postmeter.forecast_detail AS
            FROM ((postmeter.destination t
              JOIN postmeter.quota q ON ((q.id = t.quota_id)))
              LEFT JOIN recent r ON ((r.destination_id = t.id)))
+          WHERE (t.shadow_of IS NULL)
         ), waiting AS (
          SELECT q.delivery_id,
             q.destination_id,
@@ -3447,7 +3588,7 @@ CREATE VIEW postmeter.forecast_detail AS
    FROM ordered o,
     now n;
 
-COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused. Without shadows.';
 
 CREATE VIEW postmeter.forecast AS
  SELECT f.destination,
@@ -3565,9 +3706,10 @@ SELECT
     NULL::numeric AS quantity,
     NULL::text AS unit,
     NULL::numeric AS amount,
-    NULL::text AS currency;
+    NULL::text AS currency,
+    NULL::boolean AS shadow;
 
-COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC.';
+COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC. A shadow''s rows bear its name and the mark shadow; what it did not count is in shadow_usage.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -3803,6 +3945,249 @@ COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than 
 
 COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
 
+CREATE VIEW postmeter.shadow_difference AS
+ WITH pair AS (
+         SELECT s.id AS shadow_id,
+            s.name AS shadow,
+            l.id AS live_id,
+            l.name AS live,
+            ( SELECT min(c_1.changed_at) AS min
+                   FROM postmeter.catalogue_change c_1
+                  WHERE ((c_1.entry = 'subscription'::text) AND (c_1.old_row IS NULL) AND ((c_1.new_row ->> 'destination_id'::text) = (s.id)::text))) AS since
+           FROM (postmeter.destination s
+             JOIN postmeter.destination l ON ((l.id = s.shadow_of)))
+        ), side AS (
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            m.month,
+            m.buyer,
+            m.dimension,
+            d.hour,
+            m.destination_id,
+            d.product,
+            false AS shadows,
+            d.id AS delivery_id,
+            d.status,
+            d.quantity
+           FROM ((pair p
+             JOIN postmeter.meter m ON ((m.destination_id = p.live_id)))
+             JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+          WHERE ((d.status <> 'released'::text) AND (EXISTS ( SELECT
+                   FROM (postmeter.subscription a
+                     JOIN postmeter.subscription b ON (((b.org = a.org) AND (b.product = a.product) AND (b.destination_id = p.shadow_id))))
+                  WHERE ((a.destination_id = p.live_id) AND (a.buyer = m.buyer)))))
+        UNION ALL
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            m.month,
+            m.buyer,
+            m.dimension,
+            d.hour,
+            m.destination_id,
+            d.product,
+            true,
+            d.id,
+            d.status,
+            d.quantity
+           FROM ((pair p
+             JOIN postmeter.meter m ON ((m.destination_id = p.shadow_id)))
+             JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+          WHERE (d.status <> 'released'::text)
+        ), priced AS (
+         SELECT s.shadow,
+            s.live,
+            s.since,
+            s.month,
+            s.buyer,
+            s.dimension,
+            s.hour,
+            s.destination_id,
+            s.product,
+            s.shadows,
+            s.delivery_id,
+            s.status,
+            s.quantity,
+            (x.unit_price * s.quantity) AS amount,
+            x.currency
+           FROM (side s
+             LEFT JOIN LATERAL ( SELECT x_1.unit_price,
+                    x_1.currency
+                   FROM postmeter.dimension x_1
+                  WHERE ((x_1.destination_id = s.destination_id) AND (x_1.name = s.dimension) AND (x_1.product = s.product) AND (x_1.valid_from <= s.month))
+                  ORDER BY x_1.valid_from DESC, x_1.id
+                 LIMIT 1) x ON (true))
+        ), compared AS (
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            p.month,
+            p.buyer,
+            p.dimension,
+            p.hour,
+            max(p.delivery_id) FILTER (WHERE (NOT p.shadows)) AS live_delivery_id,
+            max(p.delivery_id) FILTER (WHERE p.shadows) AS shadow_delivery_id,
+            max(p.status) FILTER (WHERE (NOT p.shadows)) AS live_status,
+            max(p.status) FILTER (WHERE p.shadows) AS shadow_status,
+            max(p.quantity) FILTER (WHERE (NOT p.shadows)) AS live_quantity,
+            max(p.quantity) FILTER (WHERE p.shadows) AS shadow_quantity,
+            max(p.amount) FILTER (WHERE (NOT p.shadows)) AS live_amount,
+            max(p.currency) FILTER (WHERE (NOT p.shadows)) AS live_currency,
+            max(p.amount) FILTER (WHERE p.shadows) AS shadow_amount,
+            max(p.currency) FILTER (WHERE p.shadows) AS shadow_currency
+           FROM priced p
+          GROUP BY p.shadow, p.live, p.since, p.month, p.buyer, p.dimension, p.hour
+        )
+ SELECT c.shadow,
+    c.live,
+    c.month,
+    c.buyer,
+    c.dimension,
+    c.hour,
+    c.live_delivery_id,
+    c.live_status,
+    trim_scale(c.live_quantity) AS live_quantity,
+    trim_scale(c.live_amount) AS live_amount,
+    c.live_currency,
+    c.shadow_delivery_id,
+    c.shadow_status,
+    trim_scale(c.shadow_quantity) AS shadow_quantity,
+    trim_scale(c.shadow_amount) AS shadow_amount,
+    c.shadow_currency,
+    trim_scale((COALESCE(c.shadow_quantity, (0)::numeric) - COALESCE(c.live_quantity, (0)::numeric))) AS difference,
+        CASE
+            WHEN (c.hour < c.since) THEN 'before_shadow'::text
+            WHEN ((c.live_status = 'open'::text) OR (c.shadow_status = 'open'::text)) THEN 'open'::text
+            WHEN (COALESCE(c.shadow_quantity, (0)::numeric) = COALESCE(c.live_quantity, (0)::numeric)) THEN 'equal'::text
+            WHEN (c.shadow_delivery_id IS NULL) THEN 'live_alone'::text
+            WHEN (c.live_delivery_id IS NULL) THEN 'shadow_alone'::text
+            ELSE 'quantity'::text
+        END AS verdict
+   FROM compared c;
+
+COMMENT ON VIEW postmeter.shadow_difference IS 'Per key and hour, what the live destination bills beside what its shadow would bill, in billing units, whatever became of either. verdict: equal, quantity, live_alone, shadow_alone, open (one of them is not cut yet), before_shadow (the hour began before the shadow was told of its first buyer). Live keys of orgs that the shadow knows nothing of are left out. Amounts have their currency; null: unpriced.';
+
+CREATE VIEW postmeter.shadow_meter_difference AS
+ SELECT d.shadow,
+    d.live,
+    d.month,
+    d.buyer,
+    d.dimension,
+    count(*) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS hours,
+    count(*) FILTER (WHERE (d.verdict <> ALL (ARRAY['equal'::text, 'before_shadow'::text]))) AS hours_differ,
+    COALESCE(sum(d.live_quantity) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS live_quantity,
+    COALESCE(sum(d.shadow_quantity) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS shadow_quantity,
+    COALESCE(sum(d.difference) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS difference,
+    COALESCE(sum(d.live_quantity) FILTER (WHERE (d.verdict = 'before_shadow'::text)), (0)::numeric) AS live_before_shadow,
+    sum(d.live_amount) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS live_amount,
+    max(d.live_currency) AS live_currency,
+    sum(d.shadow_amount) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS shadow_amount,
+    max(d.shadow_currency) AS shadow_currency
+   FROM postmeter.shadow_difference d
+  GROUP BY d.shadow, d.live, d.month, d.buyer, d.dimension;
+
+COMMENT ON VIEW postmeter.shadow_meter_difference IS 'shadow_difference summed per month and meter (a buyer''s dimension). Hours before the shadow began are left out and stand in live_before_shadow. A meter has one dimension, so one currency a side.';
+
+CREATE TABLE postmeter.shadow_usage (
+    destination_id integer NOT NULL,
+    usage_id uuid NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    account text,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    reason text,
+    given_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT shadow_usage_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'exempt'::text])))
+);
+
+COMMENT ON TABLE postmeter.shadow_usage IS 'Usage that was given to a shadow and that it has not counted: it waits, or there is a reason. Given by the fold of the live destination, once per usage; gone when it is allocated.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.destination_id IS 'The shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.org IS 'Its org.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.product IS 'Its product.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.metric IS 'Its metric.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.account IS 'Its account.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.quantity IS 'Its quantity.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.hour IS 'Its hour.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.reason IS 'Why the shadow does not count it (the reasons of held, and exempt); null: it waits to be counted.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.given_at IS 'Since when.';
+
+CREATE VIEW postmeter.shadow_usage_difference AS
+ WITH pair AS (
+         SELECT s_1.id AS shadow_id,
+            s_1.name AS shadow,
+            l.id AS live_id,
+            l.name AS live
+           FROM (postmeter.destination s_1
+             JOIN postmeter.destination l ON ((l.id = s_1.shadow_of)))
+        ), side AS (
+         SELECT p.shadow,
+            p.live,
+            m.month,
+            s_1.org,
+            mm.product,
+            mm.metric,
+            (a.destination_id = p.live_id) AS is_live,
+            NULL::text AS reason,
+            count(*) AS usages,
+            sum(a.quantity) AS quantity
+           FROM ((((pair p
+             JOIN postmeter.allocation a ON (((a.destination_id = p.live_id) OR (a.destination_id = p.shadow_id))))
+             JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+             JOIN postmeter.meter m ON ((m.id = mm.meter_id)))
+             JOIN postmeter.subscription s_1 ON ((s_1.id = a.subscription_id)))
+          WHERE (EXISTS ( SELECT
+                   FROM postmeter.subscription b
+                  WHERE ((b.org = s_1.org) AND (b.product = s_1.product) AND (b.destination_id = p.shadow_id))))
+          GROUP BY p.shadow, p.live, m.month, s_1.org, mm.product, mm.metric, (a.destination_id = p.live_id)
+        UNION ALL
+         SELECT p.shadow,
+            p.live,
+            postmeter.month_of(g.hour, t.zone) AS month_of,
+            g.org,
+            g.product,
+            g.metric,
+            false,
+            COALESCE(g.reason, 'waiting'::text) AS "coalesce",
+            count(*) AS count,
+            sum(g.quantity) AS sum
+           FROM ((pair p
+             JOIN postmeter.destination t ON ((t.id = p.shadow_id)))
+             JOIN postmeter.shadow_usage g ON ((g.destination_id = p.shadow_id)))
+          GROUP BY p.shadow, p.live, (postmeter.month_of(g.hour, t.zone)), g.org, g.product, g.metric, COALESCE(g.reason, 'waiting'::text)
+        )
+ SELECT s.shadow,
+    s.live,
+    s.month,
+    s.org,
+    s.product,
+    s.metric,
+    (COALESCE(sum(s.usages) FILTER (WHERE s.is_live), (0)::numeric))::bigint AS live_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE s.is_live), (0)::numeric)) AS live_quantity,
+    (COALESCE(sum(s.usages) FILTER (WHERE ((NOT s.is_live) AND (s.reason IS NULL))), (0)::numeric))::bigint AS shadow_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE ((NOT s.is_live) AND (s.reason IS NULL))), (0)::numeric)) AS shadow_quantity,
+    (COALESCE(sum(s.usages) FILTER (WHERE (s.reason IS NOT NULL)), (0)::numeric))::bigint AS uncounted_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE (s.reason IS NOT NULL)), (0)::numeric)) AS uncounted_quantity,
+    string_agg(DISTINCT s.reason, ', '::text ORDER BY s.reason) AS reasons,
+    trim_scale((COALESCE(sum(s.quantity) FILTER (WHERE (NOT s.is_live)), (0)::numeric) - COALESCE(sum(s.quantity) FILTER (WHERE s.is_live), (0)::numeric))) AS difference
+   FROM side s
+  GROUP BY s.shadow, s.live, s.month, s.org, s.product, s.metric;
+
+COMMENT ON VIEW postmeter.shadow_usage_difference IS 'Per month, org, product and metric, in units of the metric: usage that the live destination counted, that its shadow counted, and that the shadow was given and has not counted, with the reasons (waiting, or those of shadow_usage). Compares shadows of another marketplace too, whose keys are others. difference: given to the shadow less counted live; below zero for usage from before the shadow.';
+
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
     START WITH 1
@@ -3895,10 +4280,10 @@ UNION ALL
      JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
      JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
-  WHERE (r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text]))
+  WHERE ((r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT r.shadow))
   GROUP BY s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Quantities in units of the metric.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Without shadows. Quantities in units of the metric.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -3960,7 +4345,8 @@ CREATE VIEW postmeter.usage_balance AS
             mm.metric,
             count(*) AS usages,
             sum(a_1.quantity) AS quantity
-           FROM ((postmeter.allocation a_1
+           FROM (((postmeter.allocation a_1
+             JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
              JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
              JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
           GROUP BY s.org, mm.product, mm.metric
@@ -3984,7 +4370,7 @@ CREATE VIEW postmeter.usage_balance AS
      LEFT JOIN written_off o USING (org, product, metric))
      LEFT JOIN allocated a USING (org, product, metric));
 
-COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment.';
+COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
 CREATE TABLE postmeter.usage_default (
     id uuid NOT NULL,
@@ -4036,7 +4422,8 @@ CREATE VIEW postmeter.usage_explained AS
     d.status,
     a.round
    FROM (((((((postmeter.usage u
-     LEFT JOIN postmeter.allocation a ON ((a.usage_id = u.id)))
+     LEFT JOIN (postmeter.allocation a
+     JOIN postmeter.destination l ON (((l.id = a.destination_id) AND (l.shadow_of IS NULL)))) ON ((a.usage_id = u.id)))
      LEFT JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, ( SELECT h_1.destination_id
            FROM postmeter.held h_1
@@ -4046,7 +4433,7 @@ CREATE VIEW postmeter.usage_explained AS
      LEFT JOIN postmeter.exemption e ON ((e.id = x.exemption_id)))
      LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = u.id)));
 
-COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status.';
+COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. Without shadows: see shadow_usage_difference.';
 
 CREATE TABLE postmeter.usage_identity (
     identity uuid NOT NULL,
@@ -4187,6 +4574,9 @@ ALTER TABLE ONLY postmeter.reported
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY postmeter.shadow_usage
+    ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
+
 ALTER TABLE ONLY postmeter.stuck
     ADD CONSTRAINT stuck_pkey PRIMARY KEY (delivery_id);
 
@@ -4251,6 +4641,8 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
+CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
 
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
@@ -4425,7 +4817,8 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
     trim_scale(i.quantity) AS quantity,
     i.unit,
     trim_scale(round((((i.quantity * (i.numerator)::numeric) * p.unit_price) / (i.denominator)::numeric), 15)) AS amount,
-    p.currency
+    p.currency,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM (((item i
      LEFT JOIN postmeter.destination t ON ((t.id = i.destination_id)))
      LEFT JOIN postmeter.closed_month c ON (((c.destination_id = i.destination_id) AND (c.month = i.month))))
@@ -4468,6 +4861,8 @@ CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS
 
 CREATE TRIGGER check_dimension BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.check_dimension();
 
+CREATE TRIGGER check_shadow BEFORE INSERT OR UPDATE OF shadow_of ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.check_shadow();
+
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.check_subscription();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -4490,6 +4885,10 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
+
+CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
+
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
@@ -4502,6 +4901,9 @@ ALTER TABLE ONLY postmeter.cover
 
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id);
+
+ALTER TABLE ONLY postmeter.destination
+    ADD CONSTRAINT destination_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES postmeter.destination(id);
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
@@ -4532,6 +4934,10 @@ REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM 
 REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_shadow() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_shadow_outcome() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
 
@@ -4651,8 +5057,8 @@ GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO pos
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -4675,10 +5081,10 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
@@ -4697,12 +5103,17 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
@@ -4953,6 +5364,22 @@ GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_usage TO postmeter_reader;
+GRANT SELECT,DELETE ON TABLE postmeter.shadow_usage TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.shadow_usage TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
@@ -4997,4 +5424,5 @@ insert into postmeter.migration (version, name) values
     (11, '0011_pre_month_close'),
     (12, '0012_pre_timeline'),
     (13, '0013_pre_reconcile'),
-    (14, '0014_pre_hold');
+    (14, '0014_pre_hold'),
+    (15, '0015_pre_shadow');
