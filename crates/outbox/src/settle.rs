@@ -106,8 +106,8 @@ pub async fn settle(
         };
         standings.insert(id, standing);
     }
-    let shadows = |answer: &Settlement| standings.get(&answer.delivery).is_some_and(|held| held.shadow);
-    let answers: Vec<Cow<'_, Settlement>> = answers.iter().map(|answer| of_shadow(answer, shadows(answer))).collect();
+    let answers: Vec<Cow<'_, Settlement>> =
+        answers.iter().map(|answer| of_shadow(answer, standings.get(&answer.delivery))).collect();
     let mut columns = Columns::default();
     for answer in &answers {
         columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, policy)));
@@ -127,12 +127,12 @@ struct Held {
     standing: Standing,
 }
 
-/// What an answer means for a delivery of a shadow: no call was made, so nothing can have arrived, whoever died with it
-/// in hand.
-fn of_shadow(answer: &Settlement, shadow: bool) -> Cow<'_, Settlement> {
-    match answer.answer.outcome {
-        Outcome::DryRun | Outcome::TooOld { .. } | Outcome::HandedBack => Cow::Borrowed(answer),
-        _ if shadow => {
+/// What an answer means for a delivery of a shadow. No call was made, so with a worker that died nothing can have arrived,
+/// and nobody who lost the claim has evidence. Any other answer that tells of a call is left for the schema to refuse:
+/// were it handed back, the call would be repeated.
+fn of_shadow<'a>(answer: &'a Settlement, held: Option<&Held>) -> Cow<'a, Settlement> {
+    match held {
+        Some(held) if held.shadow && (answer.is_death || held.attempt != Some(answer.attempt)) => {
             Cow::Owned(Settlement { answer: Answer::bare(Outcome::HandedBack), is_death: false, ..answer.clone() })
         }
         _ => Cow::Borrowed(answer),

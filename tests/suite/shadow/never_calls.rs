@@ -1,6 +1,7 @@
 //! A shadow never calls: by the worker's construction, and by the schema.
 
-use remittance::Outcome;
+use outbox::settle::Settlement;
+use remittance::{Answer, Outcome, Policy, RetrySchedule};
 
 use super::*;
 
@@ -90,7 +91,7 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
 }
 
 #[tokio::test]
-async fn an_answer_that_a_shadow_cannot_have_had_is_no_evidence() {
+async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence() {
     let (stage, _theirs) = stage_with_shadow("1/1").await;
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
@@ -107,12 +108,30 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_no_evidence() {
     let claims = outbox::claim::claim(&stage.db.database, shadow, stage.worker.id(), 10, limits, &mut floor, None)
         .await
         .unwrap();
-    stage.settle_as(stage.worker.id(), &claims, Outcome::Accepted).await;
+    let said = |outcome| Settlement {
+        delivery: claims[0].delivery,
+        attempt: claims[0].attempt,
+        batch: 1,
+        answer: Answer::bare(outcome),
+        took: std::time::Duration::ZERO,
+        is_death: false,
+    };
+    let policy = |_| Policy { retry: RetrySchedule::default(), memory: None };
+    let settle =
+        async |outcome| outbox::settle::settle(&stage.db.database, stage.worker.id(), &[said(outcome)], &policy).await;
+    let standing = "select status from postmeter.remittance where shadow";
+    for outcome in
+        [Outcome::Accepted, Outcome::Throttled { after: None }, Outcome::Unknown { code: "timeout".to_owned() }]
+    {
+        assert!(settle(outcome).await.is_err(), "nothing is written, and the call is not repeated");
+    }
+    assert_eq!(stage.value(standing).await, "in_flight");
+    settle(Outcome::DryRun).await.unwrap();
     // and once more, as a worker would that had lost its claim
-    stage.settle_as(stage.worker.id(), &claims, Outcome::Accepted).await;
-    assert_eq!(stage.value("select status from postmeter.remittance where shadow").await, "due");
+    assert_eq!(settle(Outcome::Accepted).await.unwrap().late, 1);
+    assert_eq!(stage.column("select outcome from postmeter.late_evidence").await, ["handed_back"]);
     stage.work().await;
-    assert_eq!(stage.value("select status from postmeter.remittance where shadow").await, "dry_run");
+    assert_eq!(stage.value(standing).await, "dry_run");
     stage.close().await;
 }
 
