@@ -94,6 +94,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_decider(who text, why text) IS 'Refuses a decision without a name or a reason (PM032).';
 
+CREATE FUNCTION postmeter.check_destination(destination text) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from postmeter.destination t where t.name = check_destination.destination) then
+        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
+            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(destination, array(select t.name from postmeter.destination t))) || '?',
+                                  'postmeter catalog show lists them.');
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_destination(destination text) IS 'Refuses a destination that does not exist (PM033).';
+
 CREATE FUNCTION postmeter.check_dimension() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -118,6 +134,92 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_dimension() IS 'Trigger: metrics that share a dimension must share its rounding (PM013).';
+
+CREATE FUNCTION postmeter.check_filter(filter jsonb, fields text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    f record;
+    t timestamptz;
+begin
+    for f in select e.key, e.value, e.value #>> '{}' as text from jsonb_each(filter) e order by 1 loop
+        if f.key <> all (fields) then
+            raise exception 'filter has no field %', quote_literal(f.key)
+                using errcode = 'PM030', column = f.key, constraint = 'filter_field',
+                      hint = 'Fields: ' || array_to_string(array_remove(fields, 'all'), ', ') || ', or {"all": true}.';
+        end if;
+        continue when f.text is null;  -- a null names nothing
+        if jsonb_typeof(f.value) <> (case when f.key = 'all' then 'boolean' else 'string' end)
+           and not (f.key = 'delivery' and jsonb_typeof(f.value) = 'number') then
+            raise exception 'filter field % cannot be %', quote_literal(f.key), f.value
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Values are texts; all is true or false.';
+        elsif btrim(f.text, E' \t\r\n') = '' then
+            raise exception 'filter field % is empty', quote_literal(f.key)
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Leave it out to name nothing by it.';
+        elsif f.key = 'delivery' and f.text !~ '^[0-9]{1,18}$' or f.key = 'usage' and f.text !~* '^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$' then
+            raise exception 'filter field % cannot be %', quote_literal(f.key), quote_literal(f.text)
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'A remittance has a number, a usage a UUID.';
+        elsif f.key in ('from', 'until') then
+            begin
+                t := f.text::timestamptz;
+            exception when data_exception then
+                raise exception 'filter field % is no time: %', quote_literal(f.key), quote_literal(f.text)
+                    using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Such as 2024-09-18T10:00:00Z.';
+            end;
+        end if;
+    end loop;
+    if (filter ->> 'from')::timestamptz >= (filter ->> 'until')::timestamptz then
+        raise exception 'no hour is from % on and before %', filter ->> 'from', filter ->> 'until'
+            using errcode = 'PM037', column = 'until', constraint = 'filter_value', hint = 'until must be later than from.';
+    end if;
+    if not exists (select from jsonb_each(filter) e where e.value not in ('null', 'false')) then
+        raise exception 'a filter is needed: nothing is changed by accident'
+            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
+                  hint = 'Name org, product, reason …, or say {"all": true}.';
+    end if;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) IS 'Refuses a filter of a correction that cannot be meant: an unknown field (PM030), nothing named (PM031), an empty value, one of the wrong kind or a span without an hour (PM037).';
+
+CREATE FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text;
+    word  text;
+    known text[];
+    meant text;
+begin
+    foreach field in array array['destination', 'product', 'metric', 'org', 'account', 'delivery', 'usage'] loop
+        word := filter ->> field;
+        continue when word is null;
+        known := case field
+            when 'destination' then array(select t.name from postmeter.destination t)
+            when 'product' then array(select d.product from postmeter.dimension d union select s.product from postmeter.subscription s union select h.product from postmeter.held h)
+            when 'metric' then array(select d.metric from postmeter.dimension d union select h.metric from postmeter.held h)
+            when 'org' then array(select s.org from postmeter.subscription s union select e.org from postmeter.exemption e union select h.org from postmeter.held h)
+            when 'account' then array(select s.account from postmeter.subscription s where s.account is not null
+                                      union select h.account from postmeter.held h where h.account is not null)
+            when 'delivery' then array(select d.id::text from postmeter.delivery d where d.id = word::bigint)
+            else array(select word from postmeter.usage u where u.id = word::uuid) end;
+        continue when field = 'delivery' and known <> '{}' or word = any (known);
+        meant := postmeter.nearest(word, known);
+        raise exception 'there is no % %', case field when 'delivery' then 'remittance' else field end, quote_literal(word)
+            using errcode = 'PM038', column = field, constraint = 'filter_known',
+                  hint = case when word ~ '[%*]' then 'A value is matched whole: there are no patterns. For everything say {"all": true}.'
+                              when meant is not null then 'Did you mean ' || quote_literal(meant) || '?'
+                              else 'Neither the catalogue nor held usage knows it.' end;
+    end loop;
+    raise exception '%', case when held_usage then 'no held usage fits this filter now' else 'no remittance fits this filter now' end
+        using errcode = 'PM039', column = 'filter', constraint = 'filter_fits',
+              hint = 'Each value exists, but not together, or not in this status, for this reason or in this time.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) IS 'Says why a filter of a correction fits nothing: the first of its values that does not exist (PM038), or that they do not occur together now (PM039).';
 
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -228,6 +330,22 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_subscription() IS 'Trigger: refuses overlapping subscriptions (PM011) and a second identity form for the same buyer, product and hour (PM012).';
+
+CREATE FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if filter ->> field <> all (words) then
+        raise exception 'a correction finds nothing by % %', field, quote_literal(filter ->> field)
+            using errcode = 'PM038', column = field, constraint = 'filter_known',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(filter ->> field, words)) || '? ', '')
+                         || 'There are: ' || array_to_string(words, ', ') || '.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) IS 'Refuses a status or reason of a filter that no correction can find (PM038).';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -503,52 +621,76 @@ CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT fa
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    unknown text;
+    chosen bigint[];
+    wholly text;
 begin
-    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
-    where k <> all (array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all'])
-    limit 1;
-    if found then
-        raise exception 'filter has no field %', quote_literal(unknown)
-            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
-                  hint = 'Fields: org, account, product, metric, destination, status, reason, from, until, delivery, or {"all": true}.';
+    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
+    perform postmeter.check_word(filter, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
+    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+    chosen := array(
+        select d.id
+        from (select s.delivery_id from postmeter.stuck s where not waiting
+              union all select q.delivery_id from postmeter.due q where waiting
+              union all select l.delivery_id from postmeter.later l where waiting) k
+        join postmeter.delivery d on d.id = k.delivery_id
+        join postmeter.destination t on t.id = d.destination_id
+        where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
+          and (filter ->> 'status' is null or d.status = filter ->> 'status')
+          and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
+          and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+          -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
+          and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
+          and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
+          and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
+          and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
+          and (filter ->> 'product' is null or d.product = filter ->> 'product')
+          and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric'));
+    if chosen = '{}' then
+        -- nothing left to do is success, a filter that names nothing is a mistake
+        if not exists (select from postmeter.filter_fits(filter)) then
+            perform postmeter.check_filter_known(filter, false);
+        end if;
+        return;
     end if;
-    filter := jsonb_strip_nulls(filter);  -- a null names nothing
-    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
-        raise exception 'a filter is needed: nothing is changed by accident'
-            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
-                  hint = 'Name org, product, destination, status …, or say {"all": true}.';
+    if not coalesce((filter ->> 'all')::boolean, false) and coalesce(filter ->> 'destination', filter ->> 'delivery', filter ->> 'org', filter ->> 'account') is null then
+        -- a filter that leaves nothing of a destination out is a scope, and is said so
+        select format('%s (%s)', min(t.name), count(*)) into wholly
+        from (select s.delivery_id, s.destination_id from postmeter.stuck s where not waiting
+              union all select q.delivery_id, q.destination_id from postmeter.due q where waiting
+              union all select l.delivery_id, l.destination_id from postmeter.later l where waiting) k
+        join postmeter.destination t on t.id = k.destination_id
+        left join unnest(chosen) c(id) on c.id = k.delivery_id
+        group by k.destination_id
+        having count(*) > 1 and count(*) = count(c.id)
+        order by count(*) desc limit 1;
+        if found then
+            raise exception 'this filter leaves nothing out: it names all there is at %', wholly
+                using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
+                      hint = 'If that is meant, name the destination too, or say {"all": true}.';
+        end if;
     end if;
-    return query
-    select d.*
-    from (select s.delivery_id from postmeter.stuck s where not waiting
-          union all select q.delivery_id from postmeter.due q where waiting
-          union all select l.delivery_id from postmeter.later l where waiting) k
-    join postmeter.delivery d on d.id = k.delivery_id
-    join postmeter.destination t on t.id = d.destination_id
-    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
-      and (filter ->> 'status' is null or d.status = filter ->> 'status')
-      and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
-      and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
-      -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
-      and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
-      and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
-      and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
-      and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
-      and (filter ->> 'product' is null or d.product = filter ->> 'product')
-      and (filter ->> 'org' is null and filter ->> 'account' is null and filter ->> 'metric' is null or exists (
-            select from postmeter.allocation a
-            join postmeter.subscription s on s.id = a.subscription_id
-            join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-            where a.delivery_id = d.id
-              and (filter ->> 'org' is null or s.org = filter ->> 'org')
-              and (filter ->> 'account' is null or s.account = filter ->> 'account')
-              and (filter ->> 'metric' is null or mm.metric = filter ->> 'metric')))
-    order by d.id;
+    return query select d.* from postmeter.delivery d where d.id = any (chosen) order by d.id;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. Refuses an empty filter (PM031) and unknown fields (PM030).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
+
+CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select (delivery_counts.org is null and delivery_counts.account is null and delivery_counts.metric is null) or exists (
+        select from postmeter.allocation a
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where a.delivery_id = delivery_counts.delivery
+          and (delivery_counts.org is null or s.org = delivery_counts.org)
+          and (delivery_counts.account is null or s.account = delivery_counts.account)
+          and (delivery_counts.metric is null or mm.metric = delivery_counts.metric))
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric; null: of any.';
 
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -586,6 +728,32 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
+
+CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select d.status, count(*)
+    from postmeter.delivery d
+    join postmeter.destination t on t.id = d.destination_id
+    where (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+      and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
+      and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
+      and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
+      and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
+      and (filter ->> 'product' is null or d.product = filter ->> 'product')
+      and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric')
+      -- status and reason change: what counts is what they were when somebody decided
+      and (filter ->> 'status' is null and filter ->> 'reason' is null
+           or (filter ->> 'status' is null or d.status = filter ->> 'status') and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
+           or exists (select from postmeter.decision c
+                      where c.delivery_id = d.id
+                        and (filter ->> 'status' is null or c.status_before = filter ->> 'status')
+                        and (filter ->> 'reason' is null or c.detail ->> 'reason' = filter ->> 'reason')))
+    group by 1 order by 1
+$$;
+
+COMMENT ON FUNCTION postmeter.filter_fits(filter jsonb) IS 'Remittances that a filter of a correction names, whatever became of them, by status: what a correction that finds nothing left to do has met. Status and reason of the filter mean now, or when somebody decided.';
 
 CREATE FUNCTION postmeter.forbid_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -642,36 +810,42 @@ CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.he
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    unknown text;
 begin
-    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
-    where k <> all (array['org', 'account', 'product', 'metric', 'reason', 'from', 'until', 'usage', 'all']) limit 1;
-    if found then
-        raise exception 'filter has no field %', quote_literal(unknown)
-            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
-                  hint = 'Fields: org, account, product, metric, reason, from, until, usage, or {"all": true}.';
-    end if;
-    filter := jsonb_strip_nulls(filter);  -- a null names nothing
-    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
-        raise exception 'a filter is needed: nothing is changed by accident'
-            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed';
-    end if;
+    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
+    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+        'too_late', 'month_closed', 'poison', 'by_operator']);
     return query
     select h.* from postmeter.held h
+    left join postmeter.destination t on t.id = h.destination_id
     where (filter ->> 'org' is null or h.org = filter ->> 'org')
       and (filter ->> 'account' is null or h.account = filter ->> 'account')
       and (filter ->> 'product' is null or h.product = filter ->> 'product')
       and (filter ->> 'metric' is null or h.metric = filter ->> 'metric')
+      and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
       and (filter ->> 'reason' is null or h.reason = filter ->> 'reason')
       and (filter ->> 'usage' is null or h.usage_id = (filter ->> 'usage')::uuid)
       and (filter ->> 'from' is null or h.hour >= (filter ->> 'from')::timestamptz)
       and (filter ->> 'until' is null or h.hour < (filter ->> 'until')::timestamptz)
     order by h.usage_id;
+    -- all that there is may be nothing; what was decided already is nothing left to do; else it is a mistake
+    if not found and not coalesce((filter ->> 'all')::boolean, false) and not exists (
+        select from postmeter.decision c
+        join postmeter.usage u on u.id = c.usage_id
+        where (filter ->> 'org' is null or u.org = filter ->> 'org')
+          and (filter ->> 'account' is null or u.account = filter ->> 'account')
+          and (filter ->> 'product' is null or u.product = filter ->> 'product')
+          and (filter ->> 'metric' is null or u.metric = filter ->> 'metric')
+          and (filter ->> 'destination' is null or c.detail ->> 'destination' = filter ->> 'destination')
+          and (filter ->> 'reason' is null or c.detail ->> 'reason' = filter ->> 'reason')
+          and (filter ->> 'usage' is null or u.id = (filter ->> 'usage')::uuid)
+          and (filter ->> 'from' is null or postmeter.hour_of(u.used_at) >= (filter ->> 'from')::timestamptz)
+          and (filter ->> 'until' is null or postmeter.hour_of(u.used_at) < (filter ->> 'until')::timestamptz)) then
+        perform postmeter.check_filter_known(filter, true);
+    end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names. Refuses an empty filter (PM031) and unknown fields (PM030).';
+COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names; none: somebody decided about it already. Refuses what cannot be meant, values that do not exist, and what fits nothing, as deliveries_by does.';
 
 CREATE FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -690,7 +864,7 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := 'held'; quantity := d.quantity;
         note := case when d.deadline < now + interval '1 hour' then 'its deadline is less than an hour away: it goes on while this is held' end;
         if not dry_run then
-            delete from postmeter.due q where q.delivery_id = d.id;
+            delete from postmeter.due q where q.destination_id = d.destination_id and q.delivery_id = d.id;
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
@@ -720,6 +894,45 @@ $$;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
 
+CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now timestamptz := postmeter.clock();
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until))
+      and not exists (select from postmeter.meter r
+                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                        and r.month = postmeter.month_of(now, t.zone))
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    perform 1 from postmeter.meter l
+    where l.id in (
+        select unnest(meters)
+        union
+        select r.id
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                              and r.month = postmeter.month_of(now, t.zone)
+        where m.id = any (meters) and t.late_policy = 'part')
+    order by l.id for update;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE sql
     AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
@@ -733,11 +946,8 @@ CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETU
 declare
     t postmeter.destination;
 begin
+    perform postmeter.check_destination(destination);
     select x.* into t from postmeter.destination x where x.name = month_last_deadline.destination;
-    if not found then
-        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
-            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
-    end if;
     if month is null or extract(day from month) <> 1 then
         raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
             using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
@@ -753,6 +963,24 @@ CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RET
     AS $$ select date_trunc('month', hour at time zone zone)::date $$;
 
 COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+
+CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- by letters and pairs of letters (Dice): what they share, twice, of what both have
+    select k.word
+    from unnest(known) k(word)
+    cross join lateral (
+        select 2.0 * count(*) filter (where strpos(' ' || lower(k.word) || ' ', g.some) > 0) / (count(*) + 2 * length(k.word) + 1) as likeness
+        from (select distinct substr(' ' || lower(nearest.word) || ' ', n, many) as some
+              from generate_series(1, 2) many, generate_series(3 - many, length(nearest.word) + 1) n) g) l
+    where l.likeness >= 0.5
+    order by l.likeness desc, k.word
+    limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
 
 CREATE FUNCTION postmeter.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -841,7 +1069,8 @@ declare
     now     timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
-    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    perform postmeter.lock_meters(array[open_target.meter_id]);
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
     target := postmeter.target_hour(late.id);
     if target is not null then
         return postmeter.open_hour_at(late.id, target, identity, product);
@@ -855,14 +1084,10 @@ begin
     if not found then
         return null;
     end if;
-    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
-    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
-    from postmeter.destination t where t.id = late.destination_id
-    on conflict do nothing;
     select m.id into strict running from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone) for update of m;
+      and m.month = postmeter.month_of(now, t.zone);
     running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
     if running is not null then
         -- released quantity brings no allocation: the cut must know that this meter counts here
@@ -955,16 +1180,41 @@ $$;
 
 COMMENT ON FUNCTION postmeter.outbox_arrived() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
 
-CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform postmeter.set_paused(destination, true, who, why);
+    return postmeter.set_paused(destination, true, who, why);
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself.';
+COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself. False: it was paused already.';
+
+CREATE FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t record;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.id, b.ramp, b.open_until, b.probing_until into t
+    from postmeter.destination x join postmeter.breaker b on b.destination_id = x.id
+    where x.name = probe.destination for update of b;
+    breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
+                    when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    changed := breaker = 'open';
+    if changed then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = t.id;
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
+        values (who, why, 'probe', t.id, 'open', 'half_open');
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
 
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
@@ -1256,8 +1506,7 @@ declare
     after      text;
 begin
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
         after := d.status;
         if d.status = 'expired' then
@@ -1413,9 +1662,8 @@ begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
-    order by m.id for update;
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
@@ -1450,7 +1698,7 @@ begin
                 end if;
             end loop;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
-            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_build_object('filter', filter));
+            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
             note := 'its quantity goes to remittance ' || target;
         end if;
         return next;
@@ -1544,7 +1792,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
-CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) RETURNS text
+CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1552,17 +1800,27 @@ declare
     d     postmeter.delivery;
     now   timestamptz := postmeter.clock();
     after text;
+    last  boolean;
 begin
     perform postmeter.check_decider(who, why);
     select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
+    changed := true;
     if d.status = 'conflict' and billed then
         after := 'accepted';
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
         after := case when billed then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
     else
+        -- said already, and nothing has become unknown since: the same again changes nothing more
+        select (c.detail ->> 'billed')::boolean into last from postmeter.decision c
+        where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1;
+        if last = billed then
+            status := d.status;
+            changed := false;
+            return;
+        end if;
         raise exception 'remittance % is % and has nothing to resolve', delivery, d.status
             using errcode = 'PM034', column = 'delivery', constraint = 'delivery_unresolved',
                   hint = 'Only what may have been billed, or a conflict that they hold as ours, is resolved by hand.';
@@ -1576,22 +1834,22 @@ begin
     end if;
     insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
     values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed));
-    return after;
+    status := after;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status.';
+COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
 
-CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform postmeter.set_paused(destination, false, who, why);
+    return postmeter.set_paused(destination, false, who, why);
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resume(destination text, who text, why text) IS 'Sends to a paused destination again.';
+COMMENT ON FUNCTION postmeter.resume(destination text, who text, why text) IS 'Sends to a paused destination again. False: it was not paused.';
 
 CREATE FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1625,7 +1883,7 @@ begin
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -1647,8 +1905,8 @@ begin
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason)
-        from postmeter.held h where h.usage_id = any (chosen);
+        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason, 'destination', t.name)
+        from postmeter.held h left join postmeter.destination t on t.id = h.destination_id where h.usage_id = any (chosen);
         perform postmeter.return_held(chosen);
     end if;
 end
@@ -1768,7 +2026,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
-CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1776,14 +2034,16 @@ declare
     t postmeter.destination;
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
     select * into t from postmeter.destination x where x.name = set_paused.destination for update;
-    if not found then
-        raise exception 'there is no destination %', quote_literal(destination) using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
+    if t.paused = set_paused.paused then
+        return false;
     end if;
     update postmeter.destination x set paused = set_paused.paused where x.id = t.id;
     insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
     values (who, why, case when set_paused.paused then 'pause' else 'resume' end, t.id,
             case when t.paused then 'paused' else 'sending' end, case when set_paused.paused then 'paused' else 'sending' end);
+    return true;
 end
 $$;
 
@@ -1931,7 +2191,7 @@ begin
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -1953,11 +2213,11 @@ begin
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         with given_up as (
-            delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.quantity, h.reason
+            delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.destination_id, h.quantity, h.reason
         ), decided as (
             insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason)
-            from given_up g
+            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason, 'destination', t.name)
+            from given_up g left join postmeter.destination t on t.id = g.destination_id
             returning id, usage_id
         )
         insert into postmeter.usage_written_off (usage_id, decision_id) select d.usage_id, d.id from decided d;
@@ -2970,7 +3230,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'close'::text, 'reopen'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -2985,7 +3245,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, close, reopen.';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen.';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -3058,7 +3318,7 @@ COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
 
 COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
 
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
 
 CREATE TABLE postmeter.later (
     delivery_id bigint NOT NULL,
@@ -3138,7 +3398,7 @@ COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be 
 
 COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
 
-COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
@@ -4249,7 +4509,7 @@ ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.due
-    ADD CONSTRAINT due_pkey PRIMARY KEY (delivery_id);
+    ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
 ALTER TABLE ONLY postmeter.exempted
     ADD CONSTRAINT exempted_pkey PRIMARY KEY (usage_id);
@@ -4665,7 +4925,13 @@ REVOKE ALL ON FUNCTION postmeter.check_corrections(corrected uuid[]) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION postmeter.check_decider(who text, why text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.check_destination(destination text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.check_dimension() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
@@ -4674,6 +4940,8 @@ REVOKE ALL ON FUNCTION postmeter.check_shadow() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.check_shadow_outcome() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
@@ -4710,9 +4978,16 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 
@@ -4738,6 +5013,9 @@ GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postme
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -4750,6 +5028,8 @@ REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone te
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
@@ -4768,6 +5048,9 @@ REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -4803,8 +5086,8 @@ GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics te
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) TO postmeter_operator;
+REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;

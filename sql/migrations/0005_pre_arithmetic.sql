@@ -183,6 +183,44 @@ comment on table postmeter.part is 'Earlier months'' meters that a remittance al
 comment on column postmeter.part.delivery_id is 'The remittance.';
 comment on column postmeter.part.meter_id is 'The meter of an earlier month.';
 
+create function postmeter.lock_meters(meters bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    now timestamptz := postmeter.clock();
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until))
+      and not exists (select from postmeter.meter r
+                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                        and r.month = postmeter.month_of(now, t.zone))
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    perform 1 from postmeter.meter l
+    where l.id in (
+        select unnest(meters)
+        union
+        select r.id
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                              and r.month = postmeter.month_of(now, t.zone)
+        where m.id = any (meters) and t.late_policy = 'part')
+    order by l.id for update;
+end
+$$;
+comment on function postmeter.lock_meters(bigint[]) is
+    'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+
 create function postmeter.open_target(meter_id bigint, identity jsonb, product text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -193,7 +231,8 @@ declare
     now     timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
-    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    perform postmeter.lock_meters(array[open_target.meter_id]);
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
     target := postmeter.target_hour(late.id);
     if target is not null then
         return postmeter.open_hour_at(late.id, target, identity, product);
@@ -207,14 +246,10 @@ begin
     if not found then
         return null;
     end if;
-    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
-    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
-    from postmeter.destination t where t.id = late.destination_id
-    on conflict do nothing;
     select m.id into strict running from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone) for update of m;
+      and m.month = postmeter.month_of(now, t.zone);
     running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
     if running is not null then
         -- released quantity brings no allocation: the cut must know that this meter counts here

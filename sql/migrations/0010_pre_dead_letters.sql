@@ -53,8 +53,7 @@ declare
     after      text;
 begin
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
         after := d.status;
         if d.status = 'expired' then

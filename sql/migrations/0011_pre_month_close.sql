@@ -76,11 +76,8 @@ as $$
 declare
     t postmeter.destination;
 begin
+    perform postmeter.check_destination(destination);
     select x.* into t from postmeter.destination x where x.name = month_last_deadline.destination;
-    if not found then
-        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
-            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
-    end if;
     if month is null or extract(day from month) <> 1 then
         raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
             using errcode = 'PM036', column = 'month', constraint = 'month_first_day';

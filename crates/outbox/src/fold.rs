@@ -28,6 +28,7 @@ const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ
 const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
 const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
 const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
 const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
@@ -241,9 +242,21 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds another hour for what came too late for its own; locks meters, so it goes in their order.
+/// Finds another hour for what came too late for its own, after locking the meters in order.
 async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
-    for kind in plan.late_in_order() {
+    let kinds = plan.late_in_order();
+    let meters: Vec<i64> = kinds
+        .iter()
+        .filter_map(|kind| match plan.kinds[*kind].target {
+            Target::Late { meter, .. } => Some(meter),
+            _ => None,
+        })
+        .collect();
+    if meters.is_empty() {
+        return Ok(());
+    }
+    tx.run(&LATE_LOCK, &[&meters]).await?;
+    for kind in kinds {
         let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
         let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
         let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();

@@ -49,5 +49,5 @@ macro_rules! fields {
         $name { $($field: $row.try_get(stringify!($field))?),* }
     };
 }
-use fields;
+pub(crate) use fields;
 const VERDICT: Query = query!("report_verdict", []);

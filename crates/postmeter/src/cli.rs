@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod import;
 mod migrate;
+mod month;
 mod output;
 mod recalculate;
 mod reconcile;
@@ -72,6 +73,10 @@ enum Command {
     Pause(correct::PauseArgs),
     /// Send to a destination again.
     Resume(correct::PauseArgs),
+    /// End the pause of a destination's breaker: it is probed now instead of later.
+    Probe(correct::ProbeArgs),
+    /// Close a billing month at a destination, reopen it, or list what is open in it.
+    Month(month::Args),
     /// Ask a marketplace what it holds of a day, and compare.
     Reconcile(reconcile::Args),
     /// A month from its usage, against what was billed: every difference by name.
@@ -114,6 +119,8 @@ pub async fn main() -> ExitCode {
             Command::Resolve(args) => correct::resolve(&context, args).await,
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,
+            Command::Probe(args) => correct::probe(&context, args).await,
+            Command::Month(args) => month::run(&context, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,

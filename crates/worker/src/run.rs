@@ -22,13 +22,13 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let position = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
-        let Some(position) = position else {
+        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let Some(beat) = beat else {
             self.lease.lost();
             return Ok(false);
         };
         self.lease.renewed(sent_at);
-        self.look_back(position).await?;
+        self.look_back(beat).await?;
         Ok(true)
     }
 
@@ -185,6 +185,7 @@ impl Worker {
                 self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
+                    self.settle_lost().await?;
                     outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
