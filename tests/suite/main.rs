@@ -9,6 +9,7 @@ mod azure_wire;
 mod breaker;
 mod claims;
 mod closing;
+mod console;
 mod crash;
 mod docs;
 mod embedded;

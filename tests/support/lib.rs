@@ -1,11 +1,13 @@
 //! What the suite stands on: a fresh database per test on a real Postgres, a simulated marketplace over real HTTP, and
 //! a stage that puts a worker between them on one movable clock.
 
+mod console;
 mod database;
 mod google;
 mod program;
 mod stage;
 
+pub use console::{Console, Reply};
 pub use database::TestDatabase;
 pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use program::postmeter;

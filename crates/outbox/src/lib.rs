@@ -13,6 +13,7 @@ pub mod cut;
 mod error;
 pub mod fold;
 pub mod health;
+pub mod intake;
 pub mod maintain;
 pub mod migrate;
 mod query;
@@ -22,6 +23,7 @@ mod record;
 pub mod report;
 pub mod settle;
 pub mod timeline;
+pub mod tokens;
 pub mod workers;
 
 pub use connect::{Access, Database, Tls};
