@@ -1,5 +1,6 @@
 //! A console on a port of its own, with the rights of its role and no more.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use console::Options;
@@ -64,9 +65,11 @@ impl Console {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
-            console::serve(listener, database, options, async move { stopped.cancelled().await })
-                .await
-                .expect("it serves");
+            console::serve(listener, database, Arc::new(postmeter::cli::Catalogue), options, async move {
+                stopped.cancelled().await
+            })
+            .await
+            .expect("it serves");
         });
         Self { url, http: reqwest::Client::new(), admin, _stop: stop.drop_guard() }
     }

@@ -14,32 +14,46 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Tokens;
+use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{health, openapi, telemetry, usage};
+use crate::{decide, health, lists, openapi, telemetry, usage};
 
 /// What handlers share.
 pub(crate) struct App {
     pub database: Database,
     pub options: Options,
+    pub catalogue: Arc<dyn Catalogue>,
     pub tokens: Tokens,
     pub limits: Limits,
     pub telemetry: PrometheusHandle,
 }
 
 impl App {
-    pub(crate) fn new(database: Database, options: Options) -> Self {
+    pub(crate) fn new(database: Database, catalogue: Arc<dyn Catalogue>, options: Options) -> Self {
         let limits = Limits::new(&options);
-        Self { database, limits, options, tokens: Tokens::default(), telemetry: telemetry::handle() }
+        Self { database, limits, options, catalogue, tokens: Tokens::default(), telemetry: telemetry::handle() }
     }
 }
 
 /// Every route that has a place in the OpenAPI document.
 pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(openapi::frame())
+    lists::routes(OpenApiRouter::with_openapi(openapi::frame()))
+        .routes(routes!(lists::remittance))
         .routes(routes!(usage::record))
         .routes(routes!(usage::find))
+        .routes(routes!(decide::retry))
+        .routes(routes!(decide::release))
+        .routes(routes!(decide::write_off))
+        .routes(routes!(decide::hold))
+        .routes(routes!(decide::resolve))
+        .routes(routes!(decide::pause))
+        .routes(routes!(decide::resume))
+        .routes(routes!(decide::report_month))
+        .routes(routes!(decide::close_month))
+        .routes(routes!(decide::reopen_month))
+        .routes(routes!(decide::show_catalogue, decide::apply_catalogue))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header;
@@ -69,7 +70,7 @@ impl<S: Scope> FromRequestParts<Arc<App>> for Caller<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let token = app.tokens.of(parts, &app.database).await?;
+        let token = app.tokens.of(parts, app).await?;
         app.limits.admit(token.id)?;
         let allowed = |word: &str| token.scopes.iter().any(|scope| scope == word);
         if allowed(S::WORD) || (S::WORD == Read::WORD && allowed(Operate::WORD)) {
@@ -84,6 +85,10 @@ impl<S: Scope> FromRequestParts<Arc<App>> for Caller<S> {
     }
 }
 
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
+}
+
 /// Tokens that were asked for lately.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -92,7 +97,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// The token of a request.
-    pub(crate) async fn of(&self, parts: &Parts, database: &Database) -> Result<Arc<Token>, Problem> {
+    pub(crate) async fn of(&self, parts: &Parts, app: &App) -> Result<Arc<Token>, Problem> {
         let given = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
             Problem::unauthenticated("send the header Authorization: Bearer TOKEN; postmeter token create makes one")
         })?;
@@ -101,8 +106,23 @@ impl Tokens {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let token = token.ok_or_else(|| Problem::unauthenticated("the header Authorization must be: Bearer TOKEN"))?;
-        let found = self.find(&tokens::hash(token), database).await?;
-        found.ok_or_else(|| Problem::unauthenticated("nobody knows this token, or it was revoked"))
+        let (hash, peer) = (tokens::hash(token), peer(parts));
+        // a token that was good when last seen is no guess: its owner may share an address with whoever guesses
+        if !self.was_good(&hash) {
+            peer.map_or(Ok(()), |peer| app.limits.may_guess(peer))?;
+        }
+        let found = self.find(&hash, &app.database).await?;
+        found.ok_or_else(|| {
+            if let Some(peer) = peer {
+                app.limits.guessed(peer);
+            }
+            Problem::unauthenticated("nobody knows this token, or it was revoked")
+        })
+    }
+
+    fn was_good(&self, hash: &[u8; 32]) -> bool {
+        let known = self.known.lock().expect("no panic while locked");
+        known.get(hash).is_some_and(|(_, token)| token.is_some())
     }
 
     async fn find(&self, hash: &[u8; 32], database: &Database) -> Result<Option<Arc<Token>>, Error> {

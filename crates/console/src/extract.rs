@@ -2,14 +2,13 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
 /// Parameters of the query string.
-#[allow(dead_code, reason = "for lists")]
 pub(crate) struct Params<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -38,18 +37,28 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
 }
 
 /// A JSON body.
-#[allow(dead_code, reason = "for decisions")]
 pub(crate) struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        content_type(request.headers(), "application/json")?;
         let bytes = whole_body(request, state).await?;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Problem::malformed(format!("the body cannot be read: {error}")))
     }
+}
+
+/// Refuses a body of another type.
+pub(crate) fn content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let detail = format!("send the body as {wanted}, and say so in the header Content-Type");
+    Err(Problem::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
 }
 
 /// The whole body, within the limit.

@@ -6,12 +6,16 @@
 
 mod app;
 mod auth;
+pub mod catalogue;
+mod decide;
 mod extract;
 mod health;
 mod limits;
+mod lists;
 mod openapi;
 mod options;
 pub mod problem;
+mod refusals;
 mod serve;
 mod telemetry;
 mod usage;

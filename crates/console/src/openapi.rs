@@ -1,5 +1,6 @@
 //! The OpenAPI document: made from the handlers, committed as `docs/openapi.json`, served at `/openapi.json`.
 
+use crate::problem::Problem;
 use axum::response::IntoResponse;
 use http::header;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -31,7 +32,13 @@ pub(crate) fn frame() -> OpenApi {
                 .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
                 .build(),
         )
-        .components(Some(ComponentsBuilder::new().security_scheme("token", bearer).build()))
+        .components(Some(
+            ComponentsBuilder::new()
+                .security_scheme("token", bearer)
+                .schema_from::<Problem>()
+                .schema_from::<crate::catalogue::Wrong>()
+                .build(),
+        ))
         .build()
 }
 

@@ -6,6 +6,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::catalogue::Wrong;
+
 /// Why a request was not done, for programs and people.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
@@ -26,6 +28,9 @@ pub struct Problem {
     /// A stable code: the SQLSTATE where a rule of the schema refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Everything that is wrong with a catalogue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Wrong>,
     /// Seconds until the same request may succeed; also in the header `Retry-After`.
     #[serde(skip)]
     pub retry_after: Option<u32>,
@@ -40,6 +45,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             code: None,
+            problems: Vec::new(),
             retry_after: None,
         }
     }
@@ -61,6 +67,15 @@ impl Problem {
     pub fn invalid(field: Option<String>, code: &str, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A rule refuses this", detail);
         Self { field, code: Some(code.to_owned()), ..problem }
+    }
+
+    /// The catalogue cannot be as it says.
+    #[must_use]
+    pub fn catalogue(problems: Vec<Wrong>) -> Self {
+        let detail = format!("{} problems; nothing was changed", problems.len());
+        let problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "catalogue", "The catalogue cannot be like this", detail);
+        Self { problems, ..problem }
     }
 
     /// No token, or one that nobody knows.

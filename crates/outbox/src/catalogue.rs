@@ -22,6 +22,7 @@ const LOCK: Query = query!("catalogue_lock", []);
 const CLOCK: Query = query!("clock", []);
 const METERED: Query = query!("catalogue_metered", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
 const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
+const SIGN: Query = query!("catalogue_sign", [TEXT, TEXT, JSONB]);
 const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
 const READINGS: Query = query!("catalogue_write_readings", [JSONB]);
 

@@ -44,6 +44,7 @@ migrations! {
     13 "0013_pre_reconcile",
     14 "0014_pre_hold",
     18 "0018_pre_console",
+    20 "0020_pre_reading",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use catalog::Catalogue;
 use config::{Config, GlobalArgs};
 
 /// Reports metered usage to cloud marketplaces, with Postgres alone.

@@ -33,3 +33,42 @@ async fn i6_a_token_is_kept_by_its_hash_and_a_revoked_one_is_refused() {
     let error = outbox::tokens::create(&db.database, "o", "x", &["operate".to_owned()], Some("acme"), "ada").await;
     assert!(error.unwrap_err().to_string().contains("one org"));
 }
+
+#[tokio::test]
+async fn i3_guesses_are_limited_by_address_and_a_good_token_is_none() {
+    let db = TestDatabase::fresh().await;
+    let options = console::Options { guesses_per_minute: 2, ..Default::default() };
+    let console = Console::start_with(&db, options).await;
+    let (good, fresh) = (console.token(&["read"]).await, console.token(&["read"]).await);
+    assert_eq!(console.get(&good, "/v1/held").await.status, 200);
+    for guess in ["pmt_a", "pmt_b"] {
+        assert_eq!(console.get(guess, "/v1/held").await.status, 401);
+    }
+    let reply = console.get("pmt_c", "/v1/held").await;
+    assert_eq!((reply.status, reply.retry_after.is_some()), (429, true), "{}", reply.text);
+    assert_eq!(console.get(&good, "/v1/held").await.status, 200, "its owner may share the address");
+    assert_eq!(console.get(&fresh, "/v1/held").await.status, 429, "nobody has seen yet that it is good");
+}
+
+#[tokio::test]
+async fn a2_a_console_forgets_answers_that_are_older_than_a_day() {
+    let db = TestDatabase::fresh().await;
+    db.client
+        .batch_execute(
+            "insert into postmeter.idempotency (caller, key, fingerprint, status, answer, answered_at)
+             values ('c', 'old', '', 202, '', postmeter.clock() - interval '25 hours'),
+                    ('c', 'new', '', 202, '', postmeter.clock() - interval '23 hours')",
+        )
+        .await
+        .unwrap();
+    let _console = Console::start(&db).await;
+    loop {
+        let rows = db.client.query("select key from postmeter.idempotency", &[]).await.unwrap();
+        let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(keys.contains(&"new".to_owned()), "{keys:?}");
+        if keys.len() == 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}

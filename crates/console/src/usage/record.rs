@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::auth::{Caller, Intake};
 use crate::extract::Whole;
 use crate::problem::Problem;
+use crate::refusals::Recording;
 
 /// A usage to record. The fields are those of `postmeter.record_usage`.
 #[derive(ToSchema)]
@@ -106,15 +107,7 @@ pub(crate) struct Items {
     responses(
         (status = 202, description = "Recorded", body = Item),
         (status = 207, description = "Some were refused", body = Items),
-        (status = 400, description = "Not understood", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this token", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The same key is being worked on", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Another content type", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Refused", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Nothing was acknowledged", body = Problem, content_type = "application/problem+json"),
+        Recording,
     )
 )]
 pub(crate) async fn record(

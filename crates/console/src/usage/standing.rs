@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::{Caller, Read};
 use crate::extract::InPath;
 use crate::problem::Problem;
+use crate::refusals::Reading;
 
 /// A usage and what is still to be done for it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,11 +100,7 @@ impl Place {
            ("event_id" = String, Path, description = "The service's id of it")),
     responses(
         (status = 200, description = "Where it is", body = Usage),
-        (status = 401, description = "No token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this token", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Nobody recorded it", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Reading,
     )
 )]
 pub(crate) async fn find(

@@ -170,6 +170,10 @@ fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
         body_bytes_max: number("body_bytes_max", defaults.body_bytes_max, 1024, 1 << 30)?,
         rows_max: number("rows_max", defaults.rows_max, 1, 100_000)?,
         intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
+        streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
+        guesses_per_minute: layers
+            .number("console", "guesses_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.guesses_per_minute),
         requests_per_minute: layers
             .number("console", "requests_per_minute", 1, 10_000_000)?
             .unwrap_or(defaults.requests_per_minute),

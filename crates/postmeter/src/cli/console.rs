@@ -1,6 +1,7 @@
 //! `postmeter console`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
@@ -34,6 +35,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         .map_err(|error| Wrong(format!("cannot listen at {listen}: {error}; name another with --listen")))?;
     output::say(format!("listening at http://{}", listener.local_addr()?));
     let stopped = async move { stop.cancelled().await };
-    ::console::serve(listener, database, context.config.console.clone(), stopped).await?;
+    let catalogue = Arc::new(super::catalog::Catalogue);
+    ::console::serve(listener, database, catalogue, context.config.console.clone(), stopped).await?;
     Ok(ExitCode::SUCCESS)
 }
