@@ -10,6 +10,7 @@ mod breaker;
 mod claims;
 mod closing;
 mod commands;
+mod console;
 mod crash;
 mod docs;
 mod embedded;

@@ -13,6 +13,8 @@ pub mod cut;
 mod error;
 pub mod fold;
 pub mod health;
+pub mod intake;
+pub mod listing;
 pub mod maintain;
 pub mod migrate;
 pub mod month;
@@ -23,6 +25,7 @@ mod record;
 pub mod report;
 pub mod settle;
 pub mod timeline;
+pub mod tokens;
 pub mod workers;
 
 pub use connect::{Access, Database, Tls};

@@ -44,6 +44,8 @@ migrations! {
     13 "0013_pre_reconcile",
     14 "0014_pre_hold",
     15 "0015_pre_shadow",
+    16 "0016_pre_console",
+    18 "0018_pre_reading",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

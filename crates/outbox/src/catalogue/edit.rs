@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, ZONES};
+use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, SIGN, ZONES};
 use crate::connect::Session;
+use crate::corrections::Decider;
 use crate::query::{Query, Tx};
 use crate::{Database, Error};
 
@@ -197,6 +198,14 @@ impl Edit<'_> {
             self.tx.run(query, &[&Value::Array(entries.to_vec())]).await?;
         }
         Ok(())
+    }
+
+    /// Writes down who makes this edit, and why; `detail` says what it changes.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: no name or reason (PM032).
+    pub async fn sign(&self, decider: Decider<'_>, detail: &Value) -> Result<(), Error> {
+        self.tx.rows(&SIGN, &[&decider.who, &decider.why, detail]).await.map(drop)
     }
 
     /// Ends the edit and keeps it.

@@ -64,6 +64,10 @@ pub(super) struct Config {
     connections_max: usize,
     /// What a worker is started with.
     pub worker: worker::Options,
+    /// Where a console listens.
+    pub listen: String,
+    /// What a console is started with.
+    pub console: console::Options,
     /// What is logged.
     log: logging::Log,
 }
@@ -110,6 +114,8 @@ impl Config {
                 open: defaults.open,
                 history: defaults.history,
             },
+            listen: layers.text("console", "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
+            console: console_options(layers)?,
             log: logging::Log {
                 level: layers.word("log", "level")?.unwrap_or_default(),
                 format: layers.word("log", "format")?.unwrap_or_default(),
@@ -153,6 +159,25 @@ impl Config {
         }
         Ok(url)
     }
+}
+
+fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
+    let defaults = console::Options::default();
+    let number = |key, default, from, to| -> Result<usize, Wrong> {
+        Ok(layers.number("console", key, from, to)?.unwrap_or(default))
+    };
+    Ok(console::Options {
+        body_bytes_max: number("body_bytes_max", defaults.body_bytes_max, 1024, 1 << 30)?,
+        rows_max: number("rows_max", defaults.rows_max, 1, 100_000)?,
+        intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
+        streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
+        guesses_per_minute: layers
+            .number("console", "guesses_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.guesses_per_minute),
+        requests_per_minute: layers
+            .number("console", "requests_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.requests_per_minute),
+    })
 }
 
 /// What the environment says to us. A value that is no text is refused by its name alone.

@@ -4,6 +4,18 @@
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("database", &["url", "url_file", "tls_authority", "pooled", "connections_max"]),
     ("worker", &["name", "lease_seconds", "poll_ms", "fold_max", "cut_max", "stop_within_seconds"]),
+    (
+        "console",
+        &[
+            "listen",
+            "body_bytes_max",
+            "rows_max",
+            "intake_at_once_max",
+            "streams_at_once_max",
+            "requests_per_minute",
+            "guesses_per_minute",
+        ],
+    ),
     ("log", &["level", "format"]),
 ];
 

@@ -1,0 +1,31 @@
+//! What a console is started with; `docs/configuration.md` is for people.
+
+/// Options of a console.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of a request's body at most.
+    pub body_bytes_max: usize,
+    /// Usages of one request at most.
+    pub rows_max: usize,
+    /// Requests that record at the same time at most; one more is answered 429 at once.
+    pub intake_at_once_max: usize,
+    /// Exports (lists as CSV or NDJSON) at the same time at most: each holds a connection and a snapshot.
+    pub streams_at_once_max: usize,
+    /// Requests a minute of one caller at most.
+    pub requests_per_minute: u32,
+    /// Requests a minute with an unknown token from one address at most.
+    pub guesses_per_minute: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 8 << 20,
+            rows_max: 5000,
+            intake_at_once_max: 16,
+            streams_at_once_max: 4,
+            requests_per_minute: 6000,
+            guesses_per_minute: 60,
+        }
+    }
+}

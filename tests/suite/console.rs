@@ -1,0 +1,8 @@
+//! The HTTP door, over real sockets and with the rights of its role.
+
+mod decide;
+mod fuzz;
+mod intake;
+mod lists;
+mod openapi;
+mod tokens;
