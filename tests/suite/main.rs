@@ -20,6 +20,7 @@ mod hours;
 mod imports;
 mod intake;
 mod integrate;
+mod layering;
 mod moto;
 mod outage;
 mod people;

@@ -36,8 +36,27 @@ pub struct Problem {
     pub retry_after: Option<u32>,
 }
 
+/// Every kind of problem and its HTTP status.
+pub const KINDS: [(&str, u16); 14] = [
+    ("malformed", 400),
+    ("unauthenticated", 401),
+    ("forbidden", 403),
+    ("not-found", 404),
+    ("method", 405),
+    ("in-progress", 409),
+    ("too-large", 413),
+    ("content-type", 415),
+    ("invalid", 422),
+    ("key-reused", 422),
+    ("catalogue", 422),
+    ("too-many", 429),
+    ("defect", 500),
+    ("away", 503),
+];
+
 impl Problem {
     fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
+        debug_assert!(KINDS.contains(&(word, status.as_u16())), "{word} is no kind of problem");
         Self {
             kind: format!("urn:postmeter:problem:{word}"),
             title: title.to_owned(),

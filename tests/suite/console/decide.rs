@@ -37,7 +37,7 @@ async fn e8_corrections_are_dry_runs_first_are_signed_and_twice_change_nothing_m
     let done = post("hold", real.clone()).await.json();
     assert_eq!(counts(&done), (Some(2), Some(0), Some("2 changed")), "{done}");
     assert_eq!(done["changes"][0]["status_after"], "held");
-    assert_eq!(stage.remittances().await, ["18T08 held 4", "18T09 due 5", "18T09 held 3"]);
+    assert_eq!(stage.remittances().await, ["18T08 held 4", "18T09 held 3", "18T09 due 5"]);
     let again = post("hold", real.clone()).await.json();
     assert_eq!(counts(&again), (Some(0), Some(0), Some("nothing is left to do")), "{again}");
     let decisions = console.get(&token, "/v1/decisions?verb=hold").await.json();
