@@ -73,6 +73,9 @@ async fn recording(report: &mut Report, url: &str, token: &str) {
             *seconds += started.elapsed().as_secs_f64();
         }
     }
+    let stored: i64 =
+        connect(url).await.query_one("select count(*) from postmeter.usage", &[]).await.expect("usage").get(0);
+    assert_eq!(stored as usize, 2 * ROUNDS * CLIENTS * batches * BATCH, "every usage is a row of its own");
     let rates = seconds.map(|seconds| (ROUNDS * CLIENTS * batches * BATCH) as f64 / seconds);
     report.note(
         "console",

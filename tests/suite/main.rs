@@ -21,6 +21,7 @@ mod hours;
 mod imports;
 mod intake;
 mod integrate;
+mod layering;
 mod lost;
 mod moto;
 mod outage;

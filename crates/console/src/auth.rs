@@ -89,10 +89,13 @@ fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
+/// When a token was asked for, and what the database knew of it.
+type Seen = (Instant, Option<Arc<Token>>);
+
 /// Tokens that were asked for lately.
 #[derive(Default)]
 pub(crate) struct Tokens {
-    known: Mutex<HashMap<[u8; 32], (Instant, Option<Arc<Token>>)>>,
+    known: Mutex<HashMap<[u8; 32], Seen>>,
 }
 
 impl Tokens {
@@ -126,10 +129,10 @@ impl Tokens {
     }
 
     async fn find(&self, hash: &[u8; 32], database: &Database) -> Result<Option<Arc<Token>>, Error> {
-        if let Some((asked, token)) = self.known.lock().expect("no panic while locked").get(hash) {
-            if asked.elapsed() < BELIEVED {
-                return Ok(token.clone());
-            }
+        if let Some((asked, token)) = self.known.lock().expect("no panic while locked").get(hash)
+            && asked.elapsed() < BELIEVED
+        {
+            return Ok(token.clone());
         }
         let asked = Instant::now();
         let token = tokens::find(database, hash).await?.map(Arc::new);

@@ -43,7 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        content_type(request.headers(), "application/json")?;
+        content_type(request.headers(), &["application/json"])?;
         let bytes = whole_body(request, state).await?;
         serde_json::from_slice(&bytes)
             .map(Self)
@@ -52,12 +52,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 /// Refuses a body of another type.
-pub(crate) fn content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+pub(crate) fn content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted) {
+    let given = given.split(';').next().unwrap_or_default().trim();
+    if wanted.iter().any(|wanted| given.eq_ignore_ascii_case(wanted)) {
         return Ok(());
     }
-    let detail = format!("send the body as {wanted}, and say so in the header Content-Type");
+    let detail = format!("send the body as {}, and say so in the header Content-Type", wanted.join(" or "));
     Err(Problem::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
 }
 

@@ -12,11 +12,11 @@ use crate::catalogue::Wrong;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem: `urn:postmeter:problem:` and a stable word.
-    #[serde(rename = "type")]
-    #[schema(example = "urn:postmeter:problem:invalid")]
-    pub kind: String,
+    #[serde(rename = "type", serialize_with = "urn")]
+    #[schema(value_type = String, example = "urn:postmeter:problem:invalid")]
+    pub kind: &'static str,
     /// The kind in words, the same for every problem of it.
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status.
     #[schema(example = 422)]
     pub status: u16,
@@ -24,28 +24,53 @@ pub struct Problem {
     pub detail: String,
     /// The field that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub field: Option<Box<str>>,
     /// A stable code: the SQLSTATE where a rule of the schema refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Everything that is wrong with a catalogue.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Wrong>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Wrong>>)]
+    pub problems: Option<Box<Vec<Wrong>>>,
     /// Seconds until the same request may succeed; also in the header `Retry-After`.
     #[serde(skip)]
     pub retry_after: Option<u32>,
 }
 
+fn urn<S: serde::Serializer>(word: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("urn:postmeter:problem:{word}"))
+}
+
+/// Every kind of problem and its HTTP status.
+pub const KINDS: [(&str, u16); 14] = [
+    ("malformed", 400),
+    ("unauthenticated", 401),
+    ("forbidden", 403),
+    ("not-found", 404),
+    ("method", 405),
+    ("in-progress", 409),
+    ("too-large", 413),
+    ("content-type", 415),
+    ("invalid", 422),
+    ("key-reused", 422),
+    ("catalogue", 422),
+    ("too-many", 429),
+    ("defect", 500),
+    ("away", 503),
+];
+
 impl Problem {
-    fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
+    fn new(status: StatusCode, word: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(KINDS.contains(&(word, status.as_u16())), "{word} is no kind of problem");
         Self {
-            kind: format!("urn:postmeter:problem:{word}"),
-            title: title.to_owned(),
+            kind: word,
+            title,
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
             code: None,
-            problems: Vec::new(),
+            problems: None,
             retry_after: None,
         }
     }
@@ -59,14 +84,14 @@ impl Problem {
     /// A parameter or field is wrong: as [`Self::malformed`], with its name.
     #[must_use]
     pub fn parameter(field: &str, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::malformed(detail) }
+        Self { field: Some(field.into()), ..Self::malformed(detail) }
     }
 
     /// A rule refuses the data.
     #[must_use]
     pub fn invalid(field: Option<String>, code: &str, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A rule refuses this", detail);
-        Self { field, code: Some(code.to_owned()), ..problem }
+        Self { field: field.map(String::into_boxed_str), code: Some(code.to_owned()), ..problem }
     }
 
     /// The catalogue cannot be as it says.
@@ -75,7 +100,7 @@ impl Problem {
         let detail = format!("{} problems; nothing was changed", problems.len());
         let problem =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "catalogue", "The catalogue cannot be like this", detail);
-        Self { problems, ..problem }
+        Self { problems: Some(Box::new(problems)), ..problem }
     }
 
     /// No token, or one that nobody knows.
@@ -125,7 +150,7 @@ impl Problem {
 
     /// A problem known by its HTTP status alone.
     #[must_use]
-    pub fn plain(status: StatusCode, word: &str, detail: impl Into<String>) -> Self {
+    pub fn plain(status: StatusCode, word: &'static str, detail: impl Into<String>) -> Self {
         Self::new(status, word, status.canonical_reason().unwrap_or("Problem"), detail)
     }
 
@@ -146,9 +171,11 @@ impl Problem {
 impl From<outbox::Error> for Problem {
     fn from(error: outbox::Error) -> Self {
         match error {
-            outbox::Error::Refused(refused) if refused.code == "PM033" => {
-                Self { field: refused.field, code: Some(refused.code), ..Self::not_found(refused.message) }
-            }
+            outbox::Error::Refused(refused) if refused.code == "PM033" => Self {
+                field: refused.field.map(String::into_boxed_str),
+                code: Some(refused.code),
+                ..Self::not_found(refused.message)
+            },
             outbox::Error::Refused(refused) => {
                 Self::invalid(refused.field.clone(), &refused.code.clone(), refused.to_string())
             }

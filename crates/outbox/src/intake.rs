@@ -65,10 +65,10 @@ pub async fn record(
 ) -> Result<Answered, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    if let Some(key) = key {
-        if let Some(earlier) = earlier(&tx, key).await? {
-            return Ok(earlier);
-        }
+    if let Some(key) = key
+        && let Some(earlier) = earlier(&tx, key).await?
+    {
+        return Ok(earlier);
     }
     let rows = tx.rows(&RECORD, &[&Json(usages)]).await?;
     let verdicts: Result<Vec<_>, _> = rows.iter().map(verdict).collect();

@@ -11,6 +11,7 @@ use crate::query::{Query, query};
 use crate::{Database, Error};
 
 const REPORT: Query = query!("month_report", [TEXT, DATE]);
+const LAST_DEADLINE: Query = query!("month_last_deadline", [TEXT, DATE]);
 const CLOSE: Query = query!("month_close", [TEXT, DATE, TEXT, TEXT, BOOL, BOOL]);
 const REOPEN: Query = query!("month_reopen", [TEXT, DATE, TEXT, TEXT, BOOL]);
 const CLOSED_AT: Query = query!("month_closed_at", [TEXT, DATE]);
@@ -89,6 +90,8 @@ pub struct Returned {
 /// # Errors
 /// [`Error::Refused`]: no such destination (PM033), or a day that begins no month (PM036).
 pub async fn report(database: &Database, destination: &str, month: Date) -> Result<Vec<Item>, Error> {
+    // the report itself knows no error: a destination that does not exist leaves nothing open
+    database.one(&LAST_DEADLINE, &[&destination, &month]).await?;
     database.one(&REPORT, &[&destination, &month]).await?.iter().map(Item::read).collect()
 }
 

@@ -37,7 +37,7 @@ async fn e8_corrections_are_dry_runs_first_are_signed_and_twice_change_nothing_m
     let done = post("hold", real.clone()).await.json();
     assert_eq!(counts(&done), (Some(2), Some(0), Some("2 changed")), "{done}");
     assert_eq!(done["changes"][0]["status_after"], "held");
-    assert_eq!(stage.remittances().await, ["18T08 held 4", "18T09 due 5", "18T09 held 3"]);
+    assert_eq!(stage.remittances().await, ["18T08 held 4", "18T09 held 3", "18T09 due 5"]);
     let again = post("hold", real.clone()).await.json();
     assert_eq!(counts(&again), (Some(0), Some(0), Some("nothing is left to do")), "{again}");
     let decisions = console.get(&token, "/v1/decisions?verb=hold").await.json();
@@ -62,7 +62,7 @@ async fn e8_a_correction_that_names_nothing_or_says_too_little_is_refused() {
         (json!({"filter": {}, "reason": "r"}), 422, Some("PM031")),
         (json!({"filter": {"ogr": "acme"}, "reason": "r"}), 422, Some("PM030")),
         (json!({"filter": {"org": "acme"}, "reason": ""}), 422, Some("PM032")),
-        (json!({"filter": {"delivery": "x"}, "reason": "r"}), 422, Some("22P02")),
+        (json!({"filter": {"delivery": "x"}, "reason": "r"}), 422, Some("PM037")),
         (json!({"filter": {"org": "acme"}}), 400, None),
         (json!({"filter": {"org": "acme"}, "reason": "r", "dryrun": false}), 400, None),
         (json!({"filter": {"org": "acme"}, "reason": "r", "on_behalf_of": " "}), 400, None),

@@ -57,7 +57,8 @@ pub(crate) async fn show_catalogue(
 /// Makes the catalogue what a text says, and answers the difference; a dry run unless told otherwise.
 #[utoipa::path(
     put, path = "/v1/catalogue", tag = "decisions", security(("token" = ["operate"])), params(How),
-    request_body(content = String, content_type = "application/toml", description = "docs/catalogue.md describes it"),
+request_body(description = "docs/catalogue.md describes it",
+        content((String = "application/toml"), (String = "text/plain"))),
     responses((status = 200, description = "The difference", body = Difference), Deciding)
 )]
 pub(crate) async fn apply_catalogue(
@@ -67,7 +68,7 @@ pub(crate) async fn apply_catalogue(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Json<Difference>, Problem> {
-    content_type(&headers, TOML)?;
+    content_type(&headers, &[TOML, "text/plain"])?;
     let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     let who = who(&caller, how.on_behalf_of.as_deref())?;
     let wanted = Wanted { text, dry_run: how.dry_run, prune: how.prune, who, why: how.reason };

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use futures_util::stream;
 use http::header;
 use outbox::Error;
@@ -42,7 +41,7 @@ fn body(first: Piece, from: Receiver<Result<Piece, Error>>) -> Body {
             None => from.recv().await.ok_or(Cut)?.map_err(|_| Cut)?,
         };
         Ok::<_, Cut>(match piece {
-            Piece::Bytes(bytes) => Some((Bytes::from(bytes), (None, from))),
+            Piece::Bytes(bytes) => Some((bytes, (None, from))),
             Piece::End => None,
         })
     }))
