@@ -68,6 +68,8 @@ pub async fn record(
     if let Some(key) = key
         && let Some(earlier) = earlier(&tx, key).await?
     {
+        // ended here and now: a transaction that is only dropped ends later, and its lock with it
+        tx.commit().await?;
         return Ok(earlier);
     }
     let rows = tx.rows(&RECORD, &[&Json(usages)]).await?;

@@ -109,6 +109,10 @@ async fn e12_an_unknown_remittance_is_resolved_and_a_destination_paused() {
     assert_eq!(console.post(&reader, "/v1/destinations/aws/resume", &reason).await.status, 403);
     assert_eq!(console.post(&token, "/v1/destinations/nobody/pause", &reason).await.status, 404);
     assert_eq!(console.post(&token, "/v1/destinations/aws/resume", &reason).await.json()["paused"], false);
+    let again = console.post(&token, "/v1/destinations/aws/resume", &reason).await.json();
+    assert_eq!((&again["paused"], &again["changed"]), (&json!(false), &json!(false)), "no second decision");
+    let probed = console.post(&token, "/v1/destinations/aws/probe", &reason).await.json();
+    assert_eq!((&probed["breaker"], &probed["changed"]), (&json!("closed"), &json!(false)), "there is no pause to end");
     // as settle leaves it when nobody knows and sending again is not safe
     stage
         .sql(
@@ -118,7 +122,7 @@ async fn e12_an_unknown_remittance_is_resolved_and_a_destination_paused() {
         .await;
     let resolve = json!({"billed": true, "reason": "they show it", "on_behalf_of": "Ada"});
     let resolved = console.post(&token, "/v1/remittances/1/resolve", &resolve).await;
-    assert_eq!(resolved.json(), json!({"delivery_id": 1, "status": "accepted"}), "{}", resolved.text);
+    assert_eq!(resolved.json(), json!({"delivery_id": 1, "status": "accepted", "changed": true}), "{}", resolved.text);
     let whole = console.get(&reader, "/v1/remittances/1").await.json();
     assert_eq!(
         (&whole["remittance"]["status"], &whole["decisions"][0]["verb"]),
