@@ -88,7 +88,7 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
         .unwrap()
         .get(0);
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
-    let mut floor = outbox::claim::Floor::START.clone();
+    let mut floor = outbox::claim::Floor::START;
     let database = &stage.db.database;
     let claims = outbox::claim::claim(database, shadow, dying.id(), 10, limits, &mut floor, None).await.unwrap();
     assert_eq!(claims.len(), 1);
@@ -118,7 +118,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence()
         .unwrap()
         .get(0);
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
-    let mut floor = outbox::claim::Floor::START.clone();
+    let mut floor = outbox::claim::Floor::START;
     let claims = outbox::claim::claim(&stage.db.database, shadow, stage.worker.id(), 10, limits, &mut floor, None)
         .await
         .unwrap();
