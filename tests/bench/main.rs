@@ -18,11 +18,13 @@ mod recording;
 mod report;
 mod seed;
 mod snapshot;
+mod tracker;
 
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 8] = ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage"];
+const ALL: [&str; 9] =
+    ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage", "tracker"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -33,6 +35,9 @@ async fn main() {
         ["child-fold", url] => folding::child(url).await,
         ["child-simulate"] => marketplace::serve().await,
         ["child-work", url] => latency::child(url).await,
+        ["child-gather", url] => tracker::child(url).await,
+        // lists of a database that is there: to look at plans
+        ["lists", url] => tracker::lists(&mut Report::default(), url).await,
         ["child-recalculate", url] => recalculating::child(url).await,
         wanted => measure(wanted).await,
     }
@@ -52,6 +57,7 @@ async fn measure(wanted: &[&str]) {
             "latency" => latency::run(&mut report).await,
             "recalculate" => recalculating::run(&mut report).await,
             "snapshot" => snapshot::run(&mut report).await,
+            "tracker" => tracker::run(&mut report).await,
             "quota" => quota::run(&mut report).await,
             _ => outage::run(&mut report).await,
         }

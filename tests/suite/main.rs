@@ -28,4 +28,5 @@ mod restore;
 mod schema;
 mod sending;
 mod stuck;
+mod tracker;
 mod unknown;

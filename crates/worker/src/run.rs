@@ -51,6 +51,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
@@ -122,6 +123,20 @@ impl Worker {
         }
     }
 
+    async fn gather_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        while !stop.is_cancelled() {
+            let wait = match outbox::requests::gather(&self.database).await {
+                Ok(0) => backoff.idle(),
+                Ok(_) => backoff.reset(),
+                Err(error) => backoff.failed("gather", &error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
     async fn promote_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.options.poll);
         loop {
@@ -163,6 +178,7 @@ impl Worker {
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;
+                    outbox::requests::tend(&self.database).await?;
                 }
                 Ok::<(), outbox::Error>(())
             };
