@@ -94,6 +94,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_decider(who text, why text) IS 'Refuses a decision without a name or a reason (PM032).';
 
+CREATE FUNCTION postmeter.check_destination(destination text) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from postmeter.destination t where t.name = check_destination.destination) then
+        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
+            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(destination, array(select t.name from postmeter.destination t))) || '?',
+                                  'postmeter catalog show lists them.');
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_destination(destination text) IS 'Refuses a destination that does not exist (PM033).';
+
 CREATE FUNCTION postmeter.check_dimension() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -119,6 +135,92 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_dimension() IS 'Trigger: metrics that share a dimension must share its rounding (PM013).';
 
+CREATE FUNCTION postmeter.check_filter(filter jsonb, fields text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    f record;
+    t timestamptz;
+begin
+    for f in select e.key, e.value, e.value #>> '{}' as text from jsonb_each(filter) e order by 1 loop
+        if f.key <> all (fields) then
+            raise exception 'filter has no field %', quote_literal(f.key)
+                using errcode = 'PM030', column = f.key, constraint = 'filter_field',
+                      hint = 'Fields: ' || array_to_string(array_remove(fields, 'all'), ', ') || ', or {"all": true}.';
+        end if;
+        continue when f.text is null;  -- a null names nothing
+        if jsonb_typeof(f.value) <> (case when f.key = 'all' then 'boolean' else 'string' end)
+           and not (f.key = 'delivery' and jsonb_typeof(f.value) = 'number') then
+            raise exception 'filter field % cannot be %', quote_literal(f.key), f.value
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Values are texts; all is true or false.';
+        elsif btrim(f.text, E' \t\r\n') = '' then
+            raise exception 'filter field % is empty', quote_literal(f.key)
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Leave it out to name nothing by it.';
+        elsif f.key = 'delivery' and f.text !~ '^[0-9]{1,18}$' or f.key = 'usage' and f.text !~* '^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$' then
+            raise exception 'filter field % cannot be %', quote_literal(f.key), quote_literal(f.text)
+                using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'A remittance has a number, a usage a UUID.';
+        elsif f.key in ('from', 'until') then
+            begin
+                t := f.text::timestamptz;
+            exception when data_exception then
+                raise exception 'filter field % is no time: %', quote_literal(f.key), quote_literal(f.text)
+                    using errcode = 'PM037', column = f.key, constraint = 'filter_value', hint = 'Such as 2024-09-18T10:00:00Z.';
+            end;
+        end if;
+    end loop;
+    if (filter ->> 'from')::timestamptz >= (filter ->> 'until')::timestamptz then
+        raise exception 'no hour is from % on and before %', filter ->> 'from', filter ->> 'until'
+            using errcode = 'PM037', column = 'until', constraint = 'filter_value', hint = 'until must be later than from.';
+    end if;
+    if not exists (select from jsonb_each(filter) e where e.value not in ('null', 'false')) then
+        raise exception 'a filter is needed: nothing is changed by accident'
+            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
+                  hint = 'Name org, product, reason …, or say {"all": true}.';
+    end if;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) IS 'Refuses a filter of a correction that cannot be meant: an unknown field (PM030), nothing named (PM031), an empty value, one of the wrong kind or a span without an hour (PM037).';
+
+CREATE FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text;
+    word  text;
+    known text[];
+    meant text;
+begin
+    foreach field in array array['destination', 'product', 'metric', 'org', 'account', 'delivery', 'usage'] loop
+        word := filter ->> field;
+        continue when word is null;
+        known := case field
+            when 'destination' then array(select t.name from postmeter.destination t)
+            when 'product' then array(select d.product from postmeter.dimension d union select s.product from postmeter.subscription s union select h.product from postmeter.held h)
+            when 'metric' then array(select d.metric from postmeter.dimension d union select h.metric from postmeter.held h)
+            when 'org' then array(select s.org from postmeter.subscription s union select e.org from postmeter.exemption e union select h.org from postmeter.held h)
+            when 'account' then array(select s.account from postmeter.subscription s where s.account is not null
+                                      union select h.account from postmeter.held h where h.account is not null)
+            when 'delivery' then array(select d.id::text from postmeter.delivery d where d.id = word::bigint)
+            else array(select word from postmeter.usage u where u.id = word::uuid) end;
+        continue when field = 'delivery' and known <> '{}' or word = any (known);
+        meant := postmeter.nearest(word, known);
+        raise exception 'there is no % %', case field when 'delivery' then 'remittance' else field end, quote_literal(word)
+            using errcode = 'PM038', column = field, constraint = 'filter_known',
+                  hint = case when word ~ '[%*]' then 'A value is matched whole: there are no patterns. For everything say {"all": true}.'
+                              when meant is not null then 'Did you mean ' || quote_literal(meant) || '?'
+                              else 'Neither the catalogue nor held usage knows it.' end;
+    end loop;
+    raise exception '%', case when held_usage then 'no held usage fits this filter now' else 'no remittance fits this filter now' end
+        using errcode = 'PM039', column = 'filter', constraint = 'filter_fits',
+              hint = 'Each value exists, but not together, or not in this status, for this reason or in this time.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) IS 'Says why a filter of a correction fits nothing: the first of its values that does not exist (PM038), or that they do not occur together now (PM039).';
+
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -143,6 +245,46 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) IS 'With setting unresolved = refuse: refuses usage that the catalogue does not resolve (PM007).';
+
+CREATE FUNCTION postmeter.check_shadow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and new.shadow_of is distinct from old.shadow_of then
+        raise exception 'destination % cannot become a shadow, cease to be one, or become that of another', old.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_for_good',
+                  hint = 'Make a new destination: what a shadow counted was never sent, and must not look as if it had been.';
+    end if;
+    perform 1 from postmeter.destination t where t.id = new.shadow_of and (t.shadow_of is not null or t.id = new.id);
+    if found then
+        raise exception 'destination % would be the shadow of a shadow', new.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_of_live';
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_shadow() IS 'Trigger: a shadow belongs to a live destination, and stays one for good (PM014).';
+
+CREATE FUNCTION postmeter.check_shadow_outcome() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad text;
+begin
+    select o.outcome into bad from postmeter.outcome o
+    where o.attempt_id = old.attempt_id and o.outcome not in ('dry_run', 'too_old', 'handed_back');
+    if found then
+        raise exception 'remittance % belongs to a shadow, and an outcome % would say that it was sent', new.id, bad
+            using errcode = 'PM015', schema = 'postmeter', table = 'outcome', column = 'outcome', constraint = 'shadow_never_calls';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_shadow_outcome() IS 'Trigger of delivery: an attempt of a shadow ends as dry_run, too_old or handed_back; whatever tells of a call is refused (PM015).';
 
 CREATE FUNCTION postmeter.check_subscription() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -188,6 +330,22 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_subscription() IS 'Trigger: refuses overlapping subscriptions (PM011) and a second identity form for the same buyer, product and hour (PM012).';
+
+CREATE FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if filter ->> field <> all (words) then
+        raise exception 'a correction finds nothing by % %', field, quote_literal(filter ->> field)
+            using errcode = 'PM038', column = field, constraint = 'filter_known',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(filter ->> field, words)) || '? ', '')
+                         || 'There are: ' || array_to_string(words, ', ') || '.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) IS 'Refuses a status or reason of a filter that no correction can find (PM038).';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -294,12 +452,65 @@ $$;
 
 COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
+CREATE FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer DEFAULT 1) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    columns text := 'request_key, date, digest, request_id, service, source, status, status_msg, account, org, inventory_id, system_id, recorded_at';
+    today   timestamptz := date_trunc('day', postmeter.clock(), 'UTC');
+    horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    day     timestamptz;
+    name    text;
+    made    integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_request_partitions', 0)) then
+        return 0;
+    end if;
+    for day in
+        select g from generate_series(today - make_interval(days => days_back), today + make_interval(days => days_ahead), '1 day') g where g >= horizon
+        union
+        select date_trunc('day', d.date, 'UTC') from postmeter.request_status_default d
+        where d.date >= horizon and d.date < today + make_interval(days => days_ahead + 1)
+        order by 1
+    loop
+        name := 'request_status_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('postmeter.' || name) is not null;
+        begin
+            -- attached rather than created as a partition: that would lock the parent against readers
+            execute format('create table postmeter.%I (like postmeter.request_status including defaults including generated including indexes)', name);
+            execute format('comment on table postmeter.%I is %L', name, 'Request statuses of ' || to_char(day, 'YYYY-MM-DD') || '.');
+            lock table postmeter.request_status_default in access exclusive mode;
+            perform set_config('postmeter.moves_statuses', 'on', true);
+            execute format('insert into postmeter.%I (%s) select %s from postmeter.request_status_default where date >= %L and date < %L',
+                           name, columns, columns, day, day + interval '1 day');
+            delete from postmeter.request_status_default d where d.date >= day and d.date < day + interval '1 day';
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            execute format('alter table postmeter.request_status attach partition postmeter.%I for values from (%L) to (%L)',
+                           name, day, day + interval '1 day');
+            execute format('create trigger append_only before update or delete or truncate on postmeter.%I for each statement execute function postmeter.forbid_change()', name);
+        exception when lock_not_available then
+            -- somebody reads: the next round tries again, and nobody queues behind us for long
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            continue;
+        end;
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) IS 'Makes the day partitions of request_status for so many days back and ahead, and for every day within the retention that has rows in the default partition, which it moves. Returns how many were made; those it could not lock at once are left for the next call.';
+
 CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     perform postmeter.return_cured(1000000);
+    perform postmeter.return_shadow(1000000);
     return null;
 end
 $$;
@@ -371,6 +582,7 @@ CREATE TABLE postmeter.delivery (
     attempt_id uuid,
     evidence_read bigint DEFAULT 0 NOT NULL,
     shown_quantity numeric,
+    shadow boolean DEFAULT false NOT NULL,
     opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     cut_at timestamp with time zone,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -385,6 +597,7 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
     CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
     CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
+    CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
     CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
     CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
@@ -447,6 +660,8 @@ COMMENT ON COLUMN postmeter.delivery.evidence_read IS 'Last late evidence that w
 
 COMMENT ON COLUMN postmeter.delivery.shown_quantity IS 'What the marketplace showed that it holds, if it did.';
 
+COMMENT ON COLUMN postmeter.delivery.shadow IS 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
+
 COMMENT ON COLUMN postmeter.delivery.opened_at IS 'When its hour was opened (again).';
 
 COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
@@ -458,50 +673,76 @@ CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT fa
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    unknown text;
+    chosen bigint[];
+    wholly text;
 begin
-    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
-    where k <> all (array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all'])
-    limit 1;
-    if found then
-        raise exception 'filter has no field %', quote_literal(unknown)
-            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
-                  hint = 'Fields: org, account, product, metric, destination, status, reason, from, until, delivery, or {"all": true}.';
+    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
+    perform postmeter.check_word(filter, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
+    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+    chosen := array(
+        select d.id
+        from (select s.delivery_id from postmeter.stuck s where not waiting
+              union all select q.delivery_id from postmeter.due q where waiting
+              union all select l.delivery_id from postmeter.later l where waiting) k
+        join postmeter.delivery d on d.id = k.delivery_id
+        join postmeter.destination t on t.id = d.destination_id
+        where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
+          and (filter ->> 'status' is null or d.status = filter ->> 'status')
+          and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
+          and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+          -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
+          and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
+          and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
+          and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
+          and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
+          and (filter ->> 'product' is null or d.product = filter ->> 'product')
+          and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric'));
+    if chosen = '{}' then
+        -- nothing left to do is success, a filter that names nothing is a mistake
+        if not exists (select from postmeter.filter_fits(filter)) then
+            perform postmeter.check_filter_known(filter, false);
+        end if;
+        return;
     end if;
-    filter := jsonb_strip_nulls(filter);  -- a null names nothing
-    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
-        raise exception 'a filter is needed: nothing is changed by accident'
-            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
-                  hint = 'Name org, product, destination, status …, or say {"all": true}.';
+    if not coalesce((filter ->> 'all')::boolean, false) and coalesce(filter ->> 'destination', filter ->> 'delivery', filter ->> 'org', filter ->> 'account') is null then
+        -- a filter that leaves nothing of a destination out is a scope, and is said so
+        select format('%s (%s)', min(t.name), count(*)) into wholly
+        from (select s.delivery_id, s.destination_id from postmeter.stuck s where not waiting
+              union all select q.delivery_id, q.destination_id from postmeter.due q where waiting
+              union all select l.delivery_id, l.destination_id from postmeter.later l where waiting) k
+        join postmeter.destination t on t.id = k.destination_id
+        left join unnest(chosen) c(id) on c.id = k.delivery_id
+        group by k.destination_id
+        having count(*) > 1 and count(*) = count(c.id)
+        order by count(*) desc limit 1;
+        if found then
+            raise exception 'this filter leaves nothing out: it names all there is at %', wholly
+                using errcode = 'PM031', column = 'filter', constraint = 'filter_needed',
+                      hint = 'If that is meant, name the destination too, or say {"all": true}.';
+        end if;
     end if;
-    return query
-    select d.*
-    from (select s.delivery_id from postmeter.stuck s where not waiting
-          union all select q.delivery_id from postmeter.due q where waiting
-          union all select l.delivery_id from postmeter.later l where waiting) k
-    join postmeter.delivery d on d.id = k.delivery_id
-    join postmeter.destination t on t.id = d.destination_id
-    where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
-      and (filter ->> 'status' is null or d.status = filter ->> 'status')
-      and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
-      and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
-      and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
-      and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
-      and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
-      and (filter ->> 'product' is null or d.product = filter ->> 'product')
-      and (filter ->> 'org' is null and filter ->> 'account' is null and filter ->> 'metric' is null or exists (
-            select from postmeter.allocation a
-            join postmeter.subscription s on s.id = a.subscription_id
-            join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-            where a.delivery_id = d.id
-              and (filter ->> 'org' is null or s.org = filter ->> 'org')
-              and (filter ->> 'account' is null or s.account = filter ->> 'account')
-              and (filter ->> 'metric' is null or mm.metric = filter ->> 'metric')))
-    order by d.id;
+    return query select d.* from postmeter.delivery d where d.id = any (chosen) order by d.id;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. Refuses an empty filter (PM031) and unknown fields (PM030).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
+
+CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select (delivery_counts.org is null and delivery_counts.account is null and delivery_counts.metric is null) or exists (
+        select from postmeter.allocation a
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where a.delivery_id = delivery_counts.delivery
+          and (delivery_counts.org is null or s.org = delivery_counts.org)
+          and (delivery_counts.account is null or s.account = delivery_counts.account)
+          and (delivery_counts.metric is null or mm.metric = delivery_counts.metric))
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric; null: of any.';
 
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -525,6 +766,40 @@ $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
 
+CREATE FUNCTION postmeter.drop_request_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '200ms'
+    AS $_$
+declare
+    horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    name    text;
+    day     timestamptz;
+    dropped integer := 0;
+begin
+    -- gather counts whole days while they are there
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    for name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = 'postmeter.request_status'::regclass and c.relname ~ '^request_status_[0-9]{8}$' order by 1 loop
+        day := to_timestamp(right(name, 8), 'YYYYMMDD');
+        exit when day >= horizon;
+        begin
+            execute format('drop table postmeter.%I', name);
+        exception when lock_not_available then
+            return dropped;
+        end;
+        delete from postmeter.request_news n where n.date >= day and n.date < day + interval '1 day';
+        delete from postmeter.request_status_count c where c.hour >= day and c.hour < day + interval '1 day';
+        delete from postmeter.request_message_count c where c.hour >= day and c.hour < day + interval '1 day';
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.drop_request_partitions() IS 'Drops the day partitions of request_status beyond setting.tracker_retention, with their counts. Returns how many; those it could not lock at once are left for the next call.';
+
 CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -540,6 +815,32 @@ $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
+CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select d.status, count(*)
+    from postmeter.delivery d
+    join postmeter.destination t on t.id = d.destination_id
+    where (filter ->> 'destination' is null or t.name = filter ->> 'destination')
+      and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
+      and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
+      and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
+      and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
+      and (filter ->> 'product' is null or d.product = filter ->> 'product')
+      and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric')
+      -- status and reason change: what counts is what they were when somebody decided
+      and (filter ->> 'status' is null and filter ->> 'reason' is null
+           or (filter ->> 'status' is null or d.status = filter ->> 'status') and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
+           or exists (select from postmeter.decision c
+                      where c.delivery_id = d.id
+                        and (filter ->> 'status' is null or c.status_before = filter ->> 'status')
+                        and (filter ->> 'reason' is null or c.detail ->> 'reason' = filter ->> 'reason')))
+    group by 1 order by 1
+$$;
+
+COMMENT ON FUNCTION postmeter.filter_fits(filter jsonb) IS 'Remittances that a filter of a correction names, whatever became of them, by status: what a correction that finds nothing left to do has met. Status and reason of the filter mean now, or when somebody decided.';
+
 CREATE FUNCTION postmeter.forbid_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -551,6 +852,209 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.forbid_change() IS 'Trigger of the append-only tables: refuses UPDATE, DELETE and TRUNCATE for everyone, the owner included (PM020).';
+
+CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    horizon   timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    forgotten integer;
+    further   integer;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    if exists (select from postmeter.request_news n where n.recorded_at < horizon) then
+        return 0;
+    end if;
+    -- what was dated before its day had a partition
+    perform set_config('postmeter.moves_statuses', 'on', true);
+    with old as (
+        select d.request_key, d.date, d.digest from postmeter.request_status_default d
+        where d.date < horizon and d.recorded_at < horizon limit most
+    ), gone as (
+        delete from postmeter.request_status_default d using old o
+        where d.request_key = o.request_key and d.date = o.date and d.digest = o.digest
+        returning d.kind, d.message, d.date, d.recorded_at
+    ), unsaid as (
+        update postmeter.request_message_count c set n = c.n - g.n
+        from (select x.message, x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3, 4) g
+        where c.message = g.message and c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    ), uncounted as (
+        update postmeter.request_status_count c set n = c.n - g.n
+        from (select x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3) g
+        where c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    )
+    select count(*) into further from gone;
+    perform set_config('postmeter.moves_statuses', 'off', true);
+    with old as (
+        select q.id from postmeter.request q
+        where q.last_date < horizon
+          and not exists (select from postmeter.request_status r where r.request_key = q.request_key and r.date <= q.last_date)
+        order by q.last_date limit most
+    ), gone as (
+        delete from postmeter.request q using old o where q.id = o.id returning q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
+    ), uncounted as (
+        update postmeter.request_count c set n = c.n - g.n
+        from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
+        where c.org = g.org and c.account = g.account and c.outcome = g.outcome and c.hour = g.hour
+    ), fewer as (
+        update postmeter.request_hour c set n = c.n - g.n
+        from (select x.outcome, x.hour, count(*) as n from gone x group by 1, 2) g
+        where c.outcome = g.outcome and c.hour = g.hour
+    )
+    select count(*) into forgotten from gone;
+    delete from postmeter.request_hour c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_status_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_message_count c where c.n = 0 and c.hour < horizon;
+    return forgotten + further;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_requests(most integer) IS 'Removes requests, and statuses dated before any partition, that setting.tracker_retention has passed, at most so many of each; returns how many.';
+
+CREATE FUNCTION postmeter.gather_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    settings postmeter.setting;
+    keys     text[];
+    dates    timestamptz[];
+    digests  uuid[];
+    kinds    bigint[];
+    messages bigint[];
+    moments  timestamptz[];
+    gathered integer;
+begin
+    -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
+    -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
+    -- What was committed before this statement is seen by it; if another gathers, wait until it has
+    if not exists (select from postmeter.request_news) then
+        return 0;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    select * into settings from postmeter.setting;
+    with gone as (
+        delete from postmeter.request_news n
+        where n.id <= (select max(f.id) from (select x.id from postmeter.request_news x order by x.id limit most) f)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
+           array_agg(g.recorded_at), count(*)
+    into keys, dates, digests, kinds, messages, moments, gathered from gone g;
+    if gathered = 0 then
+        return 0;
+    end if;
+
+    insert into postmeter.request_status_kind (kind, service, source, status, total)
+    select n.kind, r.service, r.source, r.status, 0
+    from (select distinct on (x.kind) x.* from unnest(keys, dates, digests, kinds) x(key, date, digest, kind)
+          where x.kind not in (select k.kind from postmeter.request_status_kind k) order by x.kind) n
+    cross join lateral (
+        select r.service, r.source, r.status from postmeter.request_status r
+        where r.request_key = n.key and r.date >= n.date and r.date <= n.date and r.digest = n.digest offset 0
+    ) r
+    order by n.kind
+    on conflict do nothing;
+    update postmeter.request_status_kind k set total = k.total + n.n
+    from (select x.kind, count(*) as n from unnest(kinds) x(kind) group by 1) n where k.kind = n.kind;
+    insert into postmeter.request_status_count as c (kind, hour, recorded_hour, n)
+    select n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(kinds, dates, moments) n(kind, date, recorded_at) group by 1, 2, 3
+    on conflict (kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+    insert into postmeter.request_message_count as c (message, kind, hour, recorded_hour, n)
+    select n.message, n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(messages, kinds, dates, moments) n(message, kind, date, recorded_at) group by 1, 2, 3, 4
+    on conflict (message, kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+
+    with touched as materialized (
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n,
+               (array_agg(n.date order by n.recorded_at, n.date, n.digest))[1] as created_at,
+               (array_agg(n.digest order by n.recorded_at, n.date, n.digest))[1] as created_by
+        from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at) group by 1
+    ), known as materialized (
+        select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
+               greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at, t.n, t.created_by,
+               coalesce(q.created_at, t.created_at) as created_at, q.request_id,
+               q.org as old_org, q.account as old_account, q.outcome as old_outcome,
+               q.inventory_id as old_inventory_id, q.system_id as old_system_id
+        from touched t
+        left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
+    ), said as materialized (
+        -- of a request with more messages than any real one has, the latest count
+        select k.key, k.old_account, k.old_org, k.old_inventory_id, k.old_system_id, s.*,
+               s.status = any (settings.tracker_success) as is_success, s.status = any (settings.tracker_failure) as is_failure
+        from known k
+        cross join lateral (
+            select r.date, r.digest, r.kind, r.service, r.status, r.status_msg, r.account, r.org, r.inventory_id, r.system_id
+            from postmeter.request_status r
+            where r.request_key = k.key and r.date between k.first_date and k.last_date
+            order by r.date desc, r.digest desc limit 1000
+        ) s
+    ), service as materialized (
+        select s.key, s.service, bool_or(s.is_success or s.is_failure) as has_finished, min(s.date) filter (where s.is_failure) as failed_at,
+               (array_agg(s.is_failure order by s.date desc, s.digest desc) filter (where s.is_success or s.is_failure))[1] as has_failed,
+               (array_agg(s.status_msg order by s.date desc, s.digest desc) filter (where s.is_failure))[1] as failure
+        from said s group by 1, 2
+    ), outcome as materialized (
+        select v.key, coalesce(array_agg(v.service order by v.service) filter (where not v.has_finished), '{}') as open_services,
+               (array_agg(v.service order by v.failed_at, v.service) filter (where v.has_failed))[1] as failed_service,
+               (array_agg(v.failure order by v.failed_at, v.service) filter (where v.has_failed))[1] as failure
+        from service v group by 1
+    ), said_last as materialized (
+        -- what only a dropped message said stays
+        select s.key, array_agg(distinct s.kind) as kinds,
+               coalesce((array_agg(s.account order by s.date desc, s.digest desc) filter (where s.account <> ''))[1], max(s.old_account), '') as account,
+               coalesce((array_agg(s.org order by s.date desc, s.digest desc) filter (where s.org <> ''))[1], max(s.old_org), '') as org,
+               coalesce((array_agg(s.inventory_id order by s.date desc, s.digest desc) filter (where s.inventory_id <> ''))[1], max(s.old_inventory_id), '') as inventory_id,
+               coalesce((array_agg(s.system_id order by s.date desc, s.digest desc) filter (where s.system_id <> ''))[1], max(s.old_system_id), '') as system_id
+        from said s group by 1
+    ), computed as materialized (
+        select k.*, l.kinds, l.account, l.org, l.inventory_id, l.system_id, o.open_services, o.failed_service, o.failure,
+               case when o.failed_service is not null then 'failed' when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome
+        from known k
+        join outcome o on o.key = k.key
+        join said_last l on l.key = k.key
+    ), written as (
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services)
+        select k.key, coalesce(k.request_id, r.request_id), k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
+               k.last_date, k.last_recorded_at, k.n, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services
+        from computed k
+        left join lateral (
+            select x.request_id from postmeter.request_status x
+            where k.request_id is null and x.request_key = k.key
+              and x.date >= k.created_at and x.date <= k.created_at and x.digest = k.created_by offset 0
+        ) r on true
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+            system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
+            last_recorded_at = excluded.last_recorded_at, statuses = w.statuses + excluded.statuses, kinds = excluded.kinds,
+            outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
+            open_services = excluded.open_services
+    ), moved as (
+        select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
+        union all
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+    ), counted as (
+        insert into postmeter.request_count as c (org, account, outcome, hour, n)
+        select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
+        on conflict (org, account, outcome, hour) do update set n = c.n + excluded.n
+    )
+    insert into postmeter.request_hour as c (outcome, hour, n)
+    select m.outcome, m.hour, sum(m.n) from moved m group by 1, 2 having sum(m.n) <> 0
+    on conflict (outcome, hour) do update set n = c.n + excluded.n;
+    return gathered;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request statuses that nobody has counted yet, at most so many, and computes their requests anew; returns how many. One at a time; a second caller waits.';
 
 CREATE TABLE postmeter.held (
     usage_id uuid NOT NULL,
@@ -595,36 +1099,42 @@ CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.he
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    unknown text;
 begin
-    select k into unknown from jsonb_object_keys(coalesce(filter, '{}')) k
-    where k <> all (array['org', 'account', 'product', 'metric', 'reason', 'from', 'until', 'usage', 'all']) limit 1;
-    if found then
-        raise exception 'filter has no field %', quote_literal(unknown)
-            using errcode = 'PM030', column = unknown, constraint = 'filter_field',
-                  hint = 'Fields: org, account, product, metric, reason, from, until, usage, or {"all": true}.';
-    end if;
-    filter := jsonb_strip_nulls(filter);  -- a null names nothing
-    if filter is null or filter = '{}' or (filter - 'all' = '{}' and not coalesce((filter ->> 'all')::boolean, false)) then
-        raise exception 'a filter is needed: nothing is changed by accident'
-            using errcode = 'PM031', column = 'filter', constraint = 'filter_needed';
-    end if;
+    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
+    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+        'too_late', 'month_closed', 'poison', 'by_operator']);
     return query
     select h.* from postmeter.held h
+    left join postmeter.destination t on t.id = h.destination_id
     where (filter ->> 'org' is null or h.org = filter ->> 'org')
       and (filter ->> 'account' is null or h.account = filter ->> 'account')
       and (filter ->> 'product' is null or h.product = filter ->> 'product')
       and (filter ->> 'metric' is null or h.metric = filter ->> 'metric')
+      and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
       and (filter ->> 'reason' is null or h.reason = filter ->> 'reason')
       and (filter ->> 'usage' is null or h.usage_id = (filter ->> 'usage')::uuid)
       and (filter ->> 'from' is null or h.hour >= (filter ->> 'from')::timestamptz)
       and (filter ->> 'until' is null or h.hour < (filter ->> 'until')::timestamptz)
     order by h.usage_id;
+    -- all that there is may be nothing; what was decided already is nothing left to do; else it is a mistake
+    if not found and not coalesce((filter ->> 'all')::boolean, false) and not exists (
+        select from postmeter.decision c
+        join postmeter.usage u on u.id = c.usage_id
+        where (filter ->> 'org' is null or u.org = filter ->> 'org')
+          and (filter ->> 'account' is null or u.account = filter ->> 'account')
+          and (filter ->> 'product' is null or u.product = filter ->> 'product')
+          and (filter ->> 'metric' is null or u.metric = filter ->> 'metric')
+          and (filter ->> 'destination' is null or c.detail ->> 'destination' = filter ->> 'destination')
+          and (filter ->> 'reason' is null or c.detail ->> 'reason' = filter ->> 'reason')
+          and (filter ->> 'usage' is null or u.id = (filter ->> 'usage')::uuid)
+          and (filter ->> 'from' is null or postmeter.hour_of(u.used_at) >= (filter ->> 'from')::timestamptz)
+          and (filter ->> 'until' is null or postmeter.hour_of(u.used_at) < (filter ->> 'until')::timestamptz)) then
+        perform postmeter.check_filter_known(filter, true);
+    end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names. Refuses an empty filter (PM031) and unknown fields (PM030).';
+COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names; none: somebody decided about it already. Refuses what cannot be meant, values that do not exist, and what fits nothing, as deliveries_by does.';
 
 CREATE FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -643,7 +1153,7 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := 'held'; quantity := d.quantity;
         note := case when d.deadline < now + interval '1 hour' then 'its deadline is less than an hour away: it goes on while this is held' end;
         if not dry_run then
-            delete from postmeter.due q where q.delivery_id = d.id;
+            delete from postmeter.due q where q.destination_id = d.destination_id and q.delivery_id = d.id;
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
@@ -673,6 +1183,45 @@ $$;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
 
+CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now timestamptz := postmeter.clock();
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until))
+      and not exists (select from postmeter.meter r
+                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                        and r.month = postmeter.month_of(now, t.zone))
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    perform 1 from postmeter.meter l
+    where l.id in (
+        select unnest(meters)
+        union
+        select r.id
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                              and r.month = postmeter.month_of(now, t.zone)
+        where m.id = any (meters) and t.late_policy = 'part')
+    order by l.id for update;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE sql
     AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
@@ -686,11 +1235,8 @@ CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETU
 declare
     t postmeter.destination;
 begin
+    perform postmeter.check_destination(destination);
     select x.* into t from postmeter.destination x where x.name = month_last_deadline.destination;
-    if not found then
-        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
-            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
-    end if;
     if month is null or extract(day from month) <> 1 then
         raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
             using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
@@ -706,6 +1252,24 @@ CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RET
     AS $$ select date_trunc('month', hour at time zone zone)::date $$;
 
 COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+
+CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- by letters and pairs of letters (Dice): what they share, twice, of what both have
+    select k.word
+    from unnest(known) k(word)
+    cross join lateral (
+        select 2.0 * count(*) filter (where strpos(' ' || lower(k.word) || ' ', g.some) > 0) / (count(*) + 2 * length(k.word) + 1) as likeness
+        from (select distinct substr(' ' || lower(nearest.word) || ' ', n, many) as some
+              from generate_series(1, 2) many, generate_series(3 - many, length(nearest.word) + 1) n) g) l
+    where l.likeness >= 0.5
+    order by l.likeness desc, k.word
+    limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
 
 CREATE FUNCTION postmeter.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -736,11 +1300,13 @@ begin
     if found then
         return null;
     end if;
-    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
-           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour)
-    from postmeter.meter m where m.id = open_hour_at.meter_id
+           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour), t.shadow_of is not null
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = open_hour_at.meter_id
     on conflict do nothing;
     select d.* into strict opened from postmeter.delivery d
     where d.meter_id = open_hour_at.meter_id and d.hour = open_hour_at.hour for update;
@@ -792,7 +1358,8 @@ declare
     now     timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
-    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    perform postmeter.lock_meters(array[open_target.meter_id]);
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
     target := postmeter.target_hour(late.id);
     if target is not null then
         return postmeter.open_hour_at(late.id, target, identity, product);
@@ -806,14 +1373,10 @@ begin
     if not found then
         return null;
     end if;
-    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
-    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
-    from postmeter.destination t where t.id = late.destination_id
-    on conflict do nothing;
     select m.id into strict running from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone) for update of m;
+      and m.month = postmeter.month_of(now, t.zone);
     running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
     if running is not null then
         -- released quantity brings no allocation: the cut must know that this meter counts here
@@ -906,16 +1469,41 @@ $$;
 
 COMMENT ON FUNCTION postmeter.outbox_arrived() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
 
-CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform postmeter.set_paused(destination, true, who, why);
+    return postmeter.set_paused(destination, true, who, why);
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself.';
+COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself. False: it was paused already.';
+
+CREATE FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t record;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.id, b.ramp, b.open_until, b.probing_until into t
+    from postmeter.destination x join postmeter.breaker b on b.destination_id = x.id
+    where x.name = probe.destination for update of b;
+    breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
+                    when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    changed := breaker = 'open';
+    if changed then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = t.id;
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
+        values (who, why, 'probe', t.id, 'open', 'half_open');
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
 
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
@@ -930,9 +1518,13 @@ declare
     began   timestamptz;
     ended   timestamptz;
     first   uuid := '00000000-0000-0000-0000-000000000000';
+    others  integer[];
 begin
     perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
     select x.* into t from postmeter.destination x where x.name = recalculate.destination;
+    -- usage is with one live destination, and with each shadow: these look at different allocations
+    others := array(select x.id from postmeter.destination x
+                    where case when t.shadow_of is null then x.shadow_of is not null else x.id <> t.id end);
     began := recalculate.month::timestamp at time zone t.zone;
     ended := (recalculate.month + interval '1 month')::timestamp at time zone t.zone;
     -- an id is as old as its recording, and no usage is recorded before it is used by more than the lead: older
@@ -956,22 +1548,36 @@ begin
         where s.destination_id = t.id
     ), open_now as materialized (
         select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
+    ), told_of as materialized (
+        -- when a shadow was told last of whom it shadows: what was recorded before may not have been given to it
+        select c.new_row ->> 'org' as org, c.new_row ->> 'product' as product, max(c.changed_at) as changed_at
+        from postmeter.catalogue_change c
+        where t.shadow_of is not null and c.entry = 'subscription' and c.new_row ->> 'destination_id' = t.id::text
+        group by 1, 2
     ), found as materialized (
         select u.org, u.product, u.metric, coalesce(u.account, '') as account,
                case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
                case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
-               case when num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1 then 'twice'
+               case when t.shadow_of is null and num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1
+                         or num_nonnulls(a.usage_id, v.usage_id) > 1 then 'twice'
                     when a.destination_id <> t.id then 'elsewhere'
                     when a.usage_id is not null then case when o.id is not null then 'open_hour' else 'counted' end
+                    when v.usage_id is not null then
+                        case when v.reason is null then 'waiting' when v.reason = 'exempt' then 'exempt' else 'held_usage' end
+                    when t.shadow_of is not null then
+                        case when x.usage_id is not null then 'exempt' when not w.returned then 'waiting'
+                             when u.recorded_at <= n.changed_at then 'not_given' else 'nowhere' end
                     when h.usage_id is not null then 'held_usage'
                     when w.id is not null then 'waiting'
                     when x.usage_id is not null then 'exempt'
                     when g.usage_id is not null then 'written_off_usage'
                     else 'nowhere' end as place,
-               h.reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
+               case when t.shadow_of is null then h.reason else nullif(v.reason, 'exempt') end as reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
                sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
         from postmeter.usage u
-        left join postmeter.allocation a on a.usage_id = u.id
+        left join postmeter.allocation a on a.usage_id = u.id and a.destination_id <> all (others)
+        left join postmeter.shadow_usage v on v.usage_id = u.id and v.destination_id = t.id
+        left join told_of n on n.org = u.org and n.product = u.product
         left join open_now o on o.id = a.delivery_id and o.round = a.round
         left join postmeter.held h on h.usage_id = u.id
         left join postmeter.outbox w on w.id = u.id
@@ -990,7 +1596,7 @@ begin
                d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
         from (select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                      array_agg(nullif(k.account, '') order by k.item) a, array_agg(k.since order by k.item) h from kind k) g,
-             postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r
+             postmeter.resolve(g.o, g.p, g.m, g.a, g.h, case when t.shadow_of is not null then t.id end) r
         join kind k on k.item = r.item
         left join postmeter.dimension d on d.id = r.dimension_id
     ), ledger as materialized (
@@ -1008,7 +1614,8 @@ begin
         join resolved r on r.org = f.org and r.product = f.product and r.metric = f.metric and r.account = f.account and r.since = f.since
         left join ledger l on l.id = f.meter_metric_id
         -- usage of another destination, wherever it is, is not ours to explain
-        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere')
+        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere'
+                                                                            and (t.shadow_of is null or f.place = 'held_usage'))
     ), told as materialized (
         -- per meter and metric, in its units: used and corrected are the usage; the other parts say where it is
         select p.buyer, p.dimension, p.product, p.metric, case when p.corrects then 'corrected' else 'used' end as part, null::text as reason, p.quantity
@@ -1126,7 +1733,7 @@ begin
         union all
         select k.buyer, k.dimension, k.part, k.reason, sum(k.quantity * u.units)
         from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
-        where k.part in ('waiting', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
+        where k.part in ('waiting', 'not_given', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
         group by 1, 2, 3, 4
         union all
         select k.buyer, k.dimension, 'catalogue_changed', 'another factor', sum(k.quantity * (u.units - u.old_units))
@@ -1171,22 +1778,24 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up.';
+COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
 
-CREATE FUNCTION postmeter.reconsider_stuck(most integer) RETURNS integer
+CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
+                                 where s.again_at <= postmeter.clock()
+                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                                 order by s.again_at limit most);
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
         after := d.status;
         if d.status = 'expired' then
@@ -1207,7 +1816,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
+COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1342,9 +1951,8 @@ begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate();
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b))
-    order by m.id for update;
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
@@ -1379,7 +1987,7 @@ begin
                 end if;
             end loop;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
-            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_build_object('filter', filter));
+            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
             note := 'its quantity goes to remittance ' || target;
         end if;
         return next;
@@ -1429,7 +2037,75 @@ $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
 
-CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+CREATE FUNCTION postmeter.request_key_of(request_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select case when request_id ~ '^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$'
+                then translate(request_id, 'ABCDEF-', 'abcdef') else request_id end
+$_$;
+
+COMMENT ON FUNCTION postmeter.request_key_of(request_id text) IS 'What makes two request ids the same request: a UUID in any form is its 32 digits in lower case; any other text is itself.';
+
+CREATE FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select encode(substring(sha256(convert_to(
+        length(service) || ':' || service || length(source) || ':' || source || length(status) || ':' || status
+        || length(status_msg) || ':' || status_msg || length(account) || ':' || account || length(org) || ':' || org
+        || length(inventory_id) || ':' || inventory_id || system_id, 'UTF8')) from 1 for 16), 'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'With request and date: what must be equal for two messages to be the same message.';
+
+CREATE FUNCTION postmeter.request_steps(key text) RETURNS TABLE(date timestamp with time zone, service text, source text, status text, status_msg text, org text, account text, delivery_id bigint, usage_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with used as materialized (
+        select u.* from postmeter.usage u where u.request_id is not null and postmeter.request_key_of(u.request_id) = key
+        order by u.id limit 1000
+    ), remitted as materialized (
+        select d.id, t.name as destination, d.status, d.reason, d.hour, d.quantity, d.cut_at, d.changed_at,
+               min(u.org) as org, min(u.account) as account
+        from used u
+        join postmeter.allocation a on a.usage_id = u.id
+        join postmeter.delivery d on d.id = a.delivery_id
+        join postmeter.destination t on t.id = a.destination_id
+        group by 1, 2, 3, 4, 5, 6, 7, 8
+    )
+    select u.recorded_at, 'postmeter', '', 'received', format('usage %s of %s: %s %s of %s', u.event_id, u.source, trim_scale(u.quantity), u.metric, u.product),
+           u.org, coalesce(u.account, ''), null::bigint, u.id
+    from used u
+    union all
+    select u.recorded_at, 'postmeter', '', 'success', format('usage %s of %s: exempt, %s', u.event_id, u.source, e.reason), u.org,
+           coalesce(u.account, ''), null, u.id
+    from used u join postmeter.exempted x on x.usage_id = u.id join postmeter.exemption e on e.id = x.exemption_id
+    union all
+    select h.held_at, 'postmeter', coalesce(t.name, ''), 'held', format('usage %s of %s: %s', u.event_id, u.source, h.reason), u.org,
+           coalesce(u.account, ''), null, u.id
+    from used u join postmeter.held h on h.usage_id = u.id left join postmeter.destination t on t.id = h.destination_id
+    union all
+    select r.cut_at, 'postmeter', r.destination, 'processing', format('remittance %s: hour cut, %s to send', r.id, r.quantity), r.org,
+           coalesce(r.account, ''), r.id, null
+    from remitted r where r.cut_at is not null and r.status <> 'open'
+    union all
+    select f.claimed_at, 'postmeter', r.destination, 'sent', format('remittance %s: attempt 1', r.id), r.org, coalesce(r.account, ''), r.id, null
+    from remitted r
+    cross join lateral (select a.claimed_at from postmeter.attempt a where a.delivery_id = r.id order by a.id limit 1) f
+    union all
+    select r.changed_at, 'postmeter', r.destination,
+           case r.status when 'accepted' then 'success' when 'nothing_due' then 'success' when 'dry_run' then 'success'
+                         when 'held' then 'held' when 'unknown' then 'unknown' else 'error' end,
+           concat_ws(', ', format('remittance %s: %s', r.id, replace(r.status, '_', ' ')), r.reason,
+                     (select nullif(concat_ws(': ', o.outcome, o.code), '') from postmeter.attempt a
+                      join postmeter.outcome o on o.attempt_id = a.id where a.delivery_id = r.id order by a.id desc limit 1)),
+           r.org, coalesce(r.account, ''), r.id, null
+    from remitted r where r.status not in ('open', 'due', 'in_flight')
+$$;
+
+COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
+
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
     AS $$
     with wanted as materialized (
@@ -1440,6 +2116,8 @@ CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], 
         join postmeter.subscription s on s.org = w.org and s.product = w.product
          and (w.account is null or s.account = w.account)
          and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
+         and case when resolve.shadow is null then s.destination_id not in (select x.id from postmeter.destination x where x.shadow_of is not null)
+                  else s.destination_id = resolve.shadow end
         group by w.item
     )
     select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
@@ -1469,9 +2147,9 @@ CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], 
     ) e on true
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does. The one home of that rule.';
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
-CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) RETURNS text
+CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1479,17 +2157,27 @@ declare
     d     postmeter.delivery;
     now   timestamptz := postmeter.clock();
     after text;
+    last  boolean;
 begin
     perform postmeter.check_decider(who, why);
     select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
+    changed := true;
     if d.status = 'conflict' and billed then
         after := 'accepted';
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
         after := case when billed then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
     else
+        -- said already, and nothing has become unknown since: the same again changes nothing more
+        select (c.detail ->> 'billed')::boolean into last from postmeter.decision c
+        where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1;
+        if last = billed then
+            status := d.status;
+            changed := false;
+            return;
+        end if;
         raise exception 'remittance % is % and has nothing to resolve', delivery, d.status
             using errcode = 'PM034', column = 'delivery', constraint = 'delivery_unresolved',
                   hint = 'Only what may have been billed, or a conflict that they hold as ours, is resolved by hand.';
@@ -1503,22 +2191,22 @@ begin
     end if;
     insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
     values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed));
-    return after;
+    status := after;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status.';
+COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
 
-CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform postmeter.set_paused(destination, false, who, why);
+    return postmeter.set_paused(destination, false, who, why);
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resume(destination text, who text, why text) IS 'Sends to a paused destination again.';
+COMMENT ON FUNCTION postmeter.resume(destination text, who text, why text) IS 'Sends to a paused destination again. False: it was not paused.';
 
 CREATE FUNCTION postmeter.retry(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1552,7 +2240,7 @@ begin
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -1574,8 +2262,8 @@ begin
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason)
-        from postmeter.held h where h.usage_id = any (chosen);
+        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason, 'destination', t.name)
+        from postmeter.held h left join postmeter.destination t on t.id = h.destination_id where h.usage_id = any (chosen);
         perform postmeter.return_held(chosen);
     end if;
 end
@@ -1638,6 +2326,48 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Sends held usage back to the outbox.';
 
+CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    of       integer;
+    changed  bigint;
+    returned bigint := 0;
+begin
+    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
+        with not_counted as materialized (
+            select g.* from postmeter.shadow_usage g
+            where g.destination_id = of
+              and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+            for update skip locked
+        ), kinds as materialized (
+            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+            from not_counted w group by 1, 2, 3, 4, 5, 6
+        ), given as (
+            select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+                   array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+            from kinds k
+        ), cured as (
+            select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
+            where r.reason is distinct from k.reason
+        )
+        update postmeter.shadow_usage u
+        set reason = null
+        from (select w.usage_id from not_counted w
+              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
+               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+              limit most) w
+        where u.destination_id = of and u.usage_id = w.usage_id;
+        get diagnostics changed = row_count;
+        returned := returned + changed;
+    end loop;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
+
 CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1653,7 +2383,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
-CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS void
+CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1661,18 +2391,57 @@ declare
     t postmeter.destination;
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
     select * into t from postmeter.destination x where x.name = set_paused.destination for update;
-    if not found then
-        raise exception 'there is no destination %', quote_literal(destination) using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
+    if t.paused = set_paused.paused then
+        return false;
     end if;
     update postmeter.destination x set paused = set_paused.paused where x.id = t.id;
     insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
     values (who, why, case when set_paused.paused then 'pause' else 'resume' end, t.id,
             case when t.paused then 'paused' else 'sending' end, case when set_paused.paused then 'paused' else 'sending' end);
+    return true;
 end
 $$;
 
 COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
+
+CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
+    -- before, usage is given to the shadow
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))
+    from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
+
+CREATE FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case
+        when request_id is null then 'request_id_missing'
+        when service is null then 'service_missing'
+        when status is null then 'status_missing'
+        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
+        when octet_length(service) not between 1 and 255 then 'service_length'
+        when octet_length(status) not between 1 and 255 then 'status_length'
+        when octet_length(source) > 255 then 'source_length'
+        when octet_length(account) > 255 then 'account_length'
+        when octet_length(org) > 255 then 'org_length'
+        when octet_length(inventory_id) > 255 then 'inventory_id_length'
+        when octet_length(system_id) > 255 then 'system_id_length'
+        when octet_length(status_msg) > 8192 then 'status_msg_length'
+        when not (date >= '0001-01-01Z'::timestamptz and date < '9999-12-30Z'::timestamptz) then 'date_range'
+    end
+$$;
+
+COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
 
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -1720,7 +2489,7 @@ begin
     update postmeter.delivery d
     set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
     from (select x.id from postmeter.delivery x
-          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and x.body is not null
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
     where d.id = o.id;
     -- nothing moves by itself: what is stuck here may have been moved already in that time
@@ -1733,6 +2502,130 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+
+CREATE FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone DEFAULT NULL::timestamp with time zone, source text DEFAULT NULL::text, status_msg text DEFAULT NULL::text, account text DEFAULT NULL::text, org text DEFAULT NULL::text, inventory_id text DEFAULT NULL::text, system_id text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    fault text := postmeter.status_fault(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id);
+    field text := regexp_replace(fault, '_(missing|length|range)$', '');
+begin
+    if fault is not null then
+        raise exception 'request status: % %', field, case
+            when fault like '%_missing' then 'is missing'
+            when fault = 'status_msg_length' then 'has more than 8 KiB'
+            when fault = 'date_range' then 'must lie in the years 1 to 9999'
+            when field in ('service', 'request_id', 'status') then 'must have 1 to 255 bytes'
+            else 'must have at most 255 bytes' end
+            using errcode = case when fault like '%_missing' then '23502' else 'PM001' end,
+                  schema = 'postmeter', table = 'request_status', column = field, constraint = fault;
+    end if;
+    with said as (
+        insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
+                                              account, org, inventory_id, system_id, recorded_at)
+        select postmeter.request_key_of(m.request_id), coalesce(m.date, m.now),
+               postmeter.request_status_digest(m.service, m.source, m.status, m.status_msg, m.account, m.org, m.inventory_id, m.system_id),
+               m.request_id, m.service, m.source, m.status, m.status_msg, m.account, m.org, m.inventory_id, m.system_id, m.now
+        from (select track.request_id, track.date, lower(track.service) as service, lower(coalesce(track.source, '')) as source,
+                     lower(track.status) as status, coalesce(track.status_msg, '') as status_msg,
+                     coalesce(track.account, '') as account, coalesce(track.org, '') as org,
+                     coalesce(track.inventory_id, '') as inventory_id, coalesce(track.system_id, '') as system_id,
+                     postmeter.clock() as now) m
+        on conflict do nothing
+        returning *
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select s.request_key, s.date, s.digest, s.kind, s.message, s.recorded_at from said s;
+    return found;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Records what a service says about a request, in the caller''s transaction. True: recorded; false: this very message was recorded before. Errors: 23502, PM001 (docs/tracking.md).';
+
+CREATE FUNCTION postmeter.track_batch(statuses jsonb) RETURNS TABLE(item integer, verdict text, error_code text, field text, message text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    now    timestamptz := postmeter.clock();
+    status jsonb;
+begin
+    if jsonb_typeof(statuses) is distinct from 'array' then
+        raise exception 'statuses must be a JSON array of objects' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_array';
+    end if;
+    begin
+        return query
+        with given as materialized (
+            select g.ordinality, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
+                   lower(g.service) as service, lower(coalesce(g.source, '')) as source, lower(g.status) as status,
+                   coalesce(g.status_msg, '') as status_msg, coalesce(g.account, '') as account, coalesce(g.org, '') as org,
+                   coalesce(g.inventory_id, '') as inventory_id, coalesce(g.system_id, '') as system_id
+            from rows from (jsonb_to_recordset(statuses) as (service text, request_id text, status text, date timestamptz,
+                    source text, status_msg text, account text, org text, inventory_id text, system_id text))
+                 with ordinality g(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id, ordinality)
+        ), hashed as materialized (
+            select g.*, postmeter.request_status_digest(g.service, g.source, g.status, g.status_msg, g.account, g.org,
+                                                        g.inventory_id, g.system_id) as digest
+            from given g
+            where not exists (select from given f where postmeter.status_fault(f.service, f.request_id, f.status, f.date,
+                f.source, f.status_msg, f.account, f.org, f.inventory_id, f.system_id) is not null)
+        ), said as (
+            -- sorted, so that two batches with the same messages wait for each other instead of deadlocking
+            insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
+                                                  account, org, inventory_id, system_id, recorded_at)
+            select h.key, h.date, h.digest, h.request_id, h.service, h.source, h.status, h.status_msg,
+                   h.account, h.org, h.inventory_id, h.system_id, now
+            from hashed h order by h.key, h.date, h.digest, h.ordinality
+            on conflict do nothing
+            returning *
+        ), news as (
+            insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+            select s.request_key, s.date, s.digest, s.kind, s.message, s.recorded_at from said s
+        )
+        -- one that stands twice here is new the first time
+        select h.ordinality::integer,
+               case when s.request_key is not null
+                     and row_number() over (partition by h.key, h.date, h.digest order by h.ordinality) = 1
+                    then 'recorded' else 'repeated' end, null::text, null::text, null::text
+        from hashed h
+        left join said s on s.request_key = h.key and s.date = h.date and s.digest = h.digest
+        order by h.ordinality;
+        if found or statuses = '[]' then
+            return;
+        end if;
+    exception when others then
+        -- bad data of some item: every item gets its own verdict below; anything else is the caller's business
+        if sqlstate !~ '^(22|23|PM)' then
+            raise;
+        end if;
+    end;
+    item := 0;
+    for status in select e from jsonb_array_elements(statuses) e loop
+        item := item + 1;
+        error_code := null; field := null; message := null;
+        begin
+            if jsonb_typeof(status) <> 'object' then
+                raise exception 'request status: must be an object' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_object';
+            end if;
+            verdict := case when postmeter.track(status ->> 'service', status ->> 'request_id', status ->> 'status',
+                (status ->> 'date')::timestamptz, status ->> 'source', status ->> 'status_msg', status ->> 'account',
+                status ->> 'org', status ->> 'inventory_id', status ->> 'system_id') then 'recorded' else 'repeated' end;
+        exception when others then
+            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            if error_code !~ '^(22|23|PM)' then
+                raise;
+            end if;
+            verdict := 'refused';
+            field := coalesce(nullif(field, ''), case when message like '%time%' then 'date' end);
+        end;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -1801,7 +2694,7 @@ begin
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -1823,11 +2716,11 @@ begin
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         with given_up as (
-            delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.quantity, h.reason
+            delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.destination_id, h.quantity, h.reason
         ), decided as (
             insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason)
-            from given_up g
+            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason, 'destination', t.name)
+            from given_up g left join postmeter.destination t on t.id = g.destination_id
             returning id, usage_id
         )
         insert into postmeter.usage_written_off (usage_id, decision_id) select d.usage_id, d.id from decided d;
@@ -1913,6 +2806,7 @@ CREATE TABLE postmeter.destination (
     retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
     tries_max integer,
     memory interval,
+    shadow_of integer,
     CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
     CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
     CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
@@ -1931,6 +2825,7 @@ CREATE TABLE postmeter.destination (
     CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
     CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
     CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
     CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
 );
 
@@ -1983,6 +2878,8 @@ COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
 COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
 
 COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
 
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
@@ -2108,7 +3005,8 @@ CREATE VIEW postmeter.remittance AS
     d.idempotency_key,
     d.opened_at,
     d.cut_at,
-    d.changed_at
+    d.changed_at,
+    d.shadow
    FROM (((postmeter.delivery d
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
      JOIN postmeter.meter m ON ((m.id = d.meter_id)))
@@ -2120,7 +3018,7 @@ CREATE VIEW postmeter.remittance AS
          LIMIT 1) p ON (true))
   WHERE (d.kind = 'usage'::text);
 
-COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero.';
+COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
 
 CREATE VIEW postmeter.at_risk AS
  SELECT r.delivery_id,
@@ -2136,9 +3034,9 @@ CREATE VIEW postmeter.at_risk AS
     (r.deadline - postmeter.clock()) AS time_left,
     r.tries
    FROM postmeter.remittance r
-  WHERE ((r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
+  WHERE ((NOT r.shadow) AND (r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
 
-COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens.';
+COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
 
 CREATE TABLE postmeter.attempt (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -2246,7 +3144,8 @@ CREATE VIEW postmeter.attempt_ledger AS
     o.duration,
     o.recorded_at,
     d.quantity,
-    d.status
+    d.status,
+    d.shadow
    FROM (((postmeter.attempt a
      JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      JOIN postmeter.destination t ON ((t.id = a.destination_id)))
@@ -2445,14 +3344,15 @@ CREATE VIEW postmeter.balance AS
     trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
     trim_scale(c.covered) AS covered,
     trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
-    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference
+    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM ((((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
      JOIN covered c ON ((c.meter_id = m.id)))
      LEFT JOIN recorded r ON ((r.meter_id = m.id)))
      LEFT JOIN by_status b ON ((b.meter_id = m.id)));
 
-COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
+COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -2675,7 +3575,7 @@ CREATE VIEW postmeter.dead_letter AS
                 END AS what_to_do
            FROM (((postmeter.stuck s
              CROSS JOIN ( SELECT postmeter.clock() AS now) c)
-             JOIN postmeter.remittance r ON ((r.delivery_id = s.delivery_id)))
+             JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
              LEFT JOIN LATERAL ( SELECT o.code
                    FROM (postmeter.attempt a
                      JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
@@ -2730,7 +3630,7 @@ CREATE VIEW postmeter.dead_letter AS
             'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?"
            FROM (postmeter.meter m
              JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-          WHERE ((m.billable > (0)::numeric) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+          WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
                    FROM postmeter.subscription b
                   WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                    FROM (postmeter.delivery d
@@ -2816,7 +3716,7 @@ CREATE VIEW postmeter.dead_letter AS
             stranded."?column?_4" AS "?column?"
            FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4")) l;
 
-COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 CREATE TABLE postmeter.decision (
     id bigint NOT NULL,
@@ -2833,7 +3733,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'close'::text, 'reopen'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -2848,7 +3748,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, close, reopen.';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen.';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -2921,7 +3821,7 @@ COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
 
 COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
 
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first.';
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
 
 CREATE TABLE postmeter.later (
     delivery_id bigint NOT NULL,
@@ -2945,7 +3845,8 @@ CREATE VIEW postmeter.queue AS
     COALESCE(l.later, (0)::bigint) AS later,
     COALESCE(o.open, (0)::bigint) AS open,
     q.earliest AS earliest_deadline,
-    l.next_at
+    l.next_at,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM (((postmeter.destination t
      LEFT JOIN ( SELECT due.destination_id,
             count(*) AS due,
@@ -3000,7 +3901,7 @@ COMMENT ON COLUMN postmeter.worker.lease_until IS 'After this its claims may be 
 
 COMMENT ON COLUMN postmeter.worker.unbroken_since IS 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
 
-COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
@@ -3038,7 +3939,8 @@ CREATE VIEW postmeter.destination_health AS
     b.updated_at AS changed_at,
     q.due,
     q.later,
-    q.earliest_deadline
+    q.earliest_deadline,
+    q.shadow
    FROM ((postmeter.destination t
      JOIN postmeter.queue q ON ((q.destination = t.name)))
      LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
@@ -3151,6 +4053,7 @@ CREATE VIEW postmeter.forecast_detail AS
            FROM ((postmeter.destination t
              JOIN postmeter.quota q ON ((q.id = t.quota_id)))
              LEFT JOIN recent r ON ((r.destination_id = t.id)))
+          WHERE (t.shadow_of IS NULL)
         ), waiting AS (
          SELECT q.delivery_id,
             q.destination_id,
@@ -3188,7 +4091,7 @@ CREATE VIEW postmeter.forecast_detail AS
    FROM ordered o,
     now n;
 
-COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused. Without shadows.';
 
 CREATE VIEW postmeter.forecast AS
  SELECT f.destination,
@@ -3306,9 +4209,10 @@ SELECT
     NULL::numeric AS quantity,
     NULL::text AS unit,
     NULL::numeric AS amount,
-    NULL::text AS currency;
+    NULL::text AS currency,
+    NULL::boolean AS shadow;
 
-COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC.';
+COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC. A shadow''s rows bear its name and the mark shadow; what it did not count is in shadow_usage.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -3512,6 +4416,277 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE postmeter.request (
+    id bigint NOT NULL,
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone NOT NULL,
+    first_date timestamp with time zone NOT NULL,
+    last_date timestamp with time zone NOT NULL,
+    last_recorded_at timestamp with time zone NOT NULL,
+    statuses bigint NOT NULL,
+    kinds bigint[] NOT NULL,
+    outcome text NOT NULL,
+    failed_service text COLLATE pg_catalog."C",
+    failure text,
+    open_services text[] NOT NULL,
+    CONSTRAINT request_outcome_check CHECK ((outcome = ANY (ARRAY['open'::text, 'succeeded'::text, 'failed'::text]))),
+    CONSTRAINT request_statuses_check CHECK ((statuses > 0))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE postmeter.request IS 'One row a request, computed by gather from its statuses.';
+
+COMMENT ON COLUMN postmeter.request.id IS 'Its number.';
+
+COMMENT ON COLUMN postmeter.request.request_key IS 'See request_status.request_key.';
+
+COMMENT ON COLUMN postmeter.request.request_id IS 'Its id in the form in which it was first recorded.';
+
+COMMENT ON COLUMN postmeter.request.account IS 'The latest account that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.org IS 'The latest org that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.inventory_id IS 'The latest inventory id that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.system_id IS 'The latest system id that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.created_at IS 'Date of the message that was recorded first; never changed afterwards.';
+
+COMMENT ON COLUMN postmeter.request.first_date IS 'Earliest date of its messages.';
+
+COMMENT ON COLUMN postmeter.request.last_date IS 'Latest date of its messages.';
+
+COMMENT ON COLUMN postmeter.request.last_recorded_at IS 'When the last of them was recorded.';
+
+COMMENT ON COLUMN postmeter.request.statuses IS 'How many messages there are.';
+
+COMMENT ON COLUMN postmeter.request.kinds IS 'Kinds of its messages (request_status_kind).';
+
+COMMENT ON COLUMN postmeter.request.outcome IS 'failed: some service failed last; else open: some service has not finished; else succeeded.';
+
+COMMENT ON COLUMN postmeter.request.failed_service IS 'The service that failed first.';
+
+COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
+
+COMMENT ON COLUMN postmeter.request.open_services IS 'Services that said something and have not finished.';
+
+CREATE TABLE postmeter.request_count (
+    org text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    outcome text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_count IS 'How many requests there are per org, account, outcome and hour of creation.';
+
+COMMENT ON COLUMN postmeter.request_count.org IS 'The org; empty: none known.';
+
+COMMENT ON COLUMN postmeter.request_count.account IS 'The account; empty: none known.';
+
+COMMENT ON COLUMN postmeter.request_count.outcome IS 'See request.outcome.';
+
+COMMENT ON COLUMN postmeter.request_count.hour IS 'Hour of created_at.';
+
+COMMENT ON COLUMN postmeter.request_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_hour (
+    outcome text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_hour IS 'How many requests there are per outcome and hour of creation.';
+
+COMMENT ON COLUMN postmeter.request_hour.outcome IS 'See request.outcome.';
+
+COMMENT ON COLUMN postmeter.request_hour.hour IS 'Hour of created_at.';
+
+COMMENT ON COLUMN postmeter.request_hour.n IS 'How many.';
+
+ALTER TABLE postmeter.request ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.request_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.request_message_count (
+    message bigint NOT NULL,
+    kind bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    recorded_hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_message_count IS 'The same, for one status_msg.';
+
+COMMENT ON COLUMN postmeter.request_message_count.message IS 'The message.';
+
+COMMENT ON COLUMN postmeter.request_message_count.kind IS 'The kind.';
+
+COMMENT ON COLUMN postmeter.request_message_count.hour IS 'Hour of their date.';
+
+COMMENT ON COLUMN postmeter.request_message_count.recorded_hour IS 'Hour of their recording.';
+
+COMMENT ON COLUMN postmeter.request_message_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_news (
+    id bigint NOT NULL,
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint NOT NULL,
+    message bigint NOT NULL,
+    recorded_at timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.request_news IS 'Request statuses that gather has not counted yet. Inserted with the status, deleted by gather, never updated: writers never wait for one another.';
+
+COMMENT ON COLUMN postmeter.request_news.id IS 'Order of arrival, about.';
+
+COMMENT ON COLUMN postmeter.request_news.request_key IS 'The request.';
+
+COMMENT ON COLUMN postmeter.request_news.date IS 'Date of the status.';
+
+COMMENT ON COLUMN postmeter.request_news.digest IS 'Which of that date.';
+
+COMMENT ON COLUMN postmeter.request_news.kind IS 'Its kind.';
+
+COMMENT ON COLUMN postmeter.request_news.message IS 'Its message.';
+
+COMMENT ON COLUMN postmeter.request_news.recorded_at IS 'When it was recorded.';
+
+ALTER TABLE postmeter.request_news ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.request_news_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.request_status (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint GENERATED ALWAYS AS (hashtextextended(status, hashtextextended(source, hashtextextended(service, (0)::bigint)))) STORED NOT NULL,
+    message bigint GENERATED ALWAYS AS (hashtextextended(status_msg, (0)::bigint)) STORED NOT NULL,
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    status_msg text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    recorded_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (date);
+
+COMMENT ON TABLE postmeter.request_status IS 'What a service said about a request: one row a message, for ever until its day is dropped. One partition a day.';
+
+COMMENT ON COLUMN postmeter.request_status.request_key IS 'The request, whatever form its id was given in (postmeter.request_key_of).';
+
+COMMENT ON COLUMN postmeter.request_status.date IS 'When it happened, as the service says; without that, when it was recorded.';
+
+COMMENT ON COLUMN postmeter.request_status.digest IS 'Hash of the message: the same message twice is one row.';
+
+COMMENT ON COLUMN postmeter.request_status.kind IS 'Hash of service, source and status: short enough for indexes, and the same for whoever names a status first.';
+
+COMMENT ON COLUMN postmeter.request_status.message IS 'Hash of status_msg, to count by.';
+
+COMMENT ON COLUMN postmeter.request_status.request_id IS 'The request''s id as it was given.';
+
+COMMENT ON COLUMN postmeter.request_status.service IS 'Who said it, in lower case.';
+
+COMMENT ON COLUMN postmeter.request_status.source IS 'Which part of the service, in lower case; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status.status IS 'What was said, in lower case.';
+
+COMMENT ON COLUMN postmeter.request_status.status_msg IS 'In more words; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status.account IS 'Account of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.org IS 'Org of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.inventory_id IS 'Inventory id of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.system_id IS 'System id of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+CREATE TABLE postmeter.request_status_count (
+    kind bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    recorded_hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_status_count IS 'How many statuses there are per kind, hour of their date and hour of their recording: what makes true counts cheap.';
+
+COMMENT ON COLUMN postmeter.request_status_count.kind IS 'The kind.';
+
+COMMENT ON COLUMN postmeter.request_status_count.hour IS 'Hour of their date.';
+
+COMMENT ON COLUMN postmeter.request_status_count.recorded_hour IS 'Hour of their recording.';
+
+COMMENT ON COLUMN postmeter.request_status_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_status_default (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint GENERATED ALWAYS AS (hashtextextended(status, hashtextextended(source, hashtextextended(service, (0)::bigint)))) STORED NOT NULL,
+    message bigint GENERATED ALWAYS AS (hashtextextended(status_msg, (0)::bigint)) STORED NOT NULL,
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    status_msg text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    recorded_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.request_status_default IS 'Request statuses of days that have no partition: no row is ever refused for want of one. Maintenance moves them once their day has one.';
+
+CREATE TABLE postmeter.request_status_kind (
+    kind bigint NOT NULL,
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    total bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_status_kind IS 'Which services, sources and statuses there are, and how often each was recorded in all.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.kind IS 'See request_status.kind.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.service IS 'The service.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.source IS 'The source; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.status IS 'The status.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.total IS 'How many were ever counted, dropped ones included.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -3520,9 +4695,15 @@ CREATE TABLE postmeter.setting (
     usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
     usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
     unresolved text DEFAULT 'hold'::text NOT NULL,
+    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
+    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
+    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
+    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
+    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
     CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
     CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
@@ -3543,6 +4724,257 @@ COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is r
 COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
 
 COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
+
+COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
+
+CREATE VIEW postmeter.shadow_difference AS
+ WITH pair AS (
+         SELECT s.id AS shadow_id,
+            s.name AS shadow,
+            l.id AS live_id,
+            l.name AS live,
+            ( SELECT min(c_1.changed_at) AS min
+                   FROM postmeter.catalogue_change c_1
+                  WHERE ((c_1.entry = 'subscription'::text) AND (c_1.old_row IS NULL) AND ((c_1.new_row ->> 'destination_id'::text) = (s.id)::text))) AS since
+           FROM (postmeter.destination s
+             JOIN postmeter.destination l ON ((l.id = s.shadow_of)))
+        ), side AS (
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            m.month,
+            m.buyer,
+            m.dimension,
+            d.hour,
+            m.destination_id,
+            d.product,
+            false AS shadows,
+            d.id AS delivery_id,
+            d.status,
+            d.quantity
+           FROM ((pair p
+             JOIN postmeter.meter m ON ((m.destination_id = p.live_id)))
+             JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+          WHERE ((d.status <> 'released'::text) AND (EXISTS ( SELECT
+                   FROM (postmeter.subscription a
+                     JOIN postmeter.subscription b ON (((b.org = a.org) AND (b.product = a.product) AND (b.destination_id = p.shadow_id))))
+                  WHERE ((a.destination_id = p.live_id) AND (a.buyer = m.buyer)))))
+        UNION ALL
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            m.month,
+            m.buyer,
+            m.dimension,
+            d.hour,
+            m.destination_id,
+            d.product,
+            true,
+            d.id,
+            d.status,
+            d.quantity
+           FROM ((pair p
+             JOIN postmeter.meter m ON ((m.destination_id = p.shadow_id)))
+             JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+          WHERE (d.status <> 'released'::text)
+        ), priced AS (
+         SELECT s.shadow,
+            s.live,
+            s.since,
+            s.month,
+            s.buyer,
+            s.dimension,
+            s.hour,
+            s.destination_id,
+            s.product,
+            s.shadows,
+            s.delivery_id,
+            s.status,
+            s.quantity,
+            (x.unit_price * s.quantity) AS amount,
+            x.currency
+           FROM (side s
+             LEFT JOIN LATERAL ( SELECT x_1.unit_price,
+                    x_1.currency
+                   FROM postmeter.dimension x_1
+                  WHERE ((x_1.destination_id = s.destination_id) AND (x_1.name = s.dimension) AND (x_1.product = s.product) AND (x_1.valid_from <= s.month))
+                  ORDER BY x_1.valid_from DESC, x_1.id
+                 LIMIT 1) x ON (true))
+        ), compared AS (
+         SELECT p.shadow,
+            p.live,
+            p.since,
+            p.month,
+            p.buyer,
+            p.dimension,
+            p.hour,
+            max(p.delivery_id) FILTER (WHERE (NOT p.shadows)) AS live_delivery_id,
+            max(p.delivery_id) FILTER (WHERE p.shadows) AS shadow_delivery_id,
+            max(p.status) FILTER (WHERE (NOT p.shadows)) AS live_status,
+            max(p.status) FILTER (WHERE p.shadows) AS shadow_status,
+            max(p.quantity) FILTER (WHERE (NOT p.shadows)) AS live_quantity,
+            max(p.quantity) FILTER (WHERE p.shadows) AS shadow_quantity,
+            max(p.amount) FILTER (WHERE (NOT p.shadows)) AS live_amount,
+            max(p.currency) FILTER (WHERE (NOT p.shadows)) AS live_currency,
+            max(p.amount) FILTER (WHERE p.shadows) AS shadow_amount,
+            max(p.currency) FILTER (WHERE p.shadows) AS shadow_currency
+           FROM priced p
+          GROUP BY p.shadow, p.live, p.since, p.month, p.buyer, p.dimension, p.hour
+        )
+ SELECT c.shadow,
+    c.live,
+    c.month,
+    c.buyer,
+    c.dimension,
+    c.hour,
+    c.live_delivery_id,
+    c.live_status,
+    trim_scale(c.live_quantity) AS live_quantity,
+    trim_scale(c.live_amount) AS live_amount,
+    c.live_currency,
+    c.shadow_delivery_id,
+    c.shadow_status,
+    trim_scale(c.shadow_quantity) AS shadow_quantity,
+    trim_scale(c.shadow_amount) AS shadow_amount,
+    c.shadow_currency,
+    trim_scale((COALESCE(c.shadow_quantity, (0)::numeric) - COALESCE(c.live_quantity, (0)::numeric))) AS difference,
+        CASE
+            WHEN (c.hour < c.since) THEN 'before_shadow'::text
+            WHEN ((c.live_status = 'open'::text) OR (c.shadow_status = 'open'::text)) THEN 'open'::text
+            WHEN (COALESCE(c.shadow_quantity, (0)::numeric) = COALESCE(c.live_quantity, (0)::numeric)) THEN 'equal'::text
+            WHEN (c.shadow_delivery_id IS NULL) THEN 'live_alone'::text
+            WHEN (c.live_delivery_id IS NULL) THEN 'shadow_alone'::text
+            ELSE 'quantity'::text
+        END AS verdict
+   FROM compared c;
+
+COMMENT ON VIEW postmeter.shadow_difference IS 'Per key and hour, what the live destination bills beside what its shadow would bill, in billing units, whatever became of either. verdict: equal, quantity, live_alone, shadow_alone, open (one of them is not cut yet), before_shadow (the hour began before the shadow was told of its first buyer). Live keys of orgs that the shadow knows nothing of are left out. Amounts have their currency; null: unpriced.';
+
+CREATE VIEW postmeter.shadow_meter_difference AS
+ SELECT d.shadow,
+    d.live,
+    d.month,
+    d.buyer,
+    d.dimension,
+    count(*) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS hours,
+    count(*) FILTER (WHERE (d.verdict <> ALL (ARRAY['equal'::text, 'before_shadow'::text]))) AS hours_differ,
+    COALESCE(sum(d.live_quantity) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS live_quantity,
+    COALESCE(sum(d.shadow_quantity) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS shadow_quantity,
+    COALESCE(sum(d.difference) FILTER (WHERE (d.verdict <> 'before_shadow'::text)), (0)::numeric) AS difference,
+    COALESCE(sum(d.live_quantity) FILTER (WHERE (d.verdict = 'before_shadow'::text)), (0)::numeric) AS live_before_shadow,
+    sum(d.live_amount) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS live_amount,
+    max(d.live_currency) AS live_currency,
+    sum(d.shadow_amount) FILTER (WHERE (d.verdict <> 'before_shadow'::text)) AS shadow_amount,
+    max(d.shadow_currency) AS shadow_currency
+   FROM postmeter.shadow_difference d
+  GROUP BY d.shadow, d.live, d.month, d.buyer, d.dimension;
+
+COMMENT ON VIEW postmeter.shadow_meter_difference IS 'shadow_difference summed per month and meter (a buyer''s dimension). Hours before the shadow began are left out and stand in live_before_shadow. A meter has one dimension, so one currency a side.';
+
+CREATE TABLE postmeter.shadow_usage (
+    destination_id integer NOT NULL,
+    usage_id uuid NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    account text,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    reason text,
+    given_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT shadow_usage_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'exempt'::text])))
+);
+
+COMMENT ON TABLE postmeter.shadow_usage IS 'Usage that was given to a shadow and that it has not counted: it waits, or there is a reason. Given by the fold of the live destination, once per usage; gone when it is allocated.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.destination_id IS 'The shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.org IS 'Its org.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.product IS 'Its product.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.metric IS 'Its metric.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.account IS 'Its account.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.quantity IS 'Its quantity.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.hour IS 'Its hour.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.reason IS 'Why the shadow does not count it (the reasons of held, and exempt); null: it waits to be counted.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.given_at IS 'Since when.';
+
+CREATE VIEW postmeter.shadow_usage_difference AS
+ WITH pair AS (
+         SELECT s_1.id AS shadow_id,
+            s_1.name AS shadow,
+            l.id AS live_id,
+            l.name AS live
+           FROM (postmeter.destination s_1
+             JOIN postmeter.destination l ON ((l.id = s_1.shadow_of)))
+        ), side AS (
+         SELECT p.shadow,
+            p.live,
+            m.month,
+            s_1.org,
+            mm.product,
+            mm.metric,
+            (a.destination_id = p.live_id) AS is_live,
+            NULL::text AS reason,
+            count(*) AS usages,
+            sum(a.quantity) AS quantity
+           FROM ((((pair p
+             JOIN postmeter.allocation a ON (((a.destination_id = p.live_id) OR (a.destination_id = p.shadow_id))))
+             JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+             JOIN postmeter.meter m ON ((m.id = mm.meter_id)))
+             JOIN postmeter.subscription s_1 ON ((s_1.id = a.subscription_id)))
+          WHERE (EXISTS ( SELECT
+                   FROM postmeter.subscription b
+                  WHERE ((b.org = s_1.org) AND (b.product = s_1.product) AND (b.destination_id = p.shadow_id))))
+          GROUP BY p.shadow, p.live, m.month, s_1.org, mm.product, mm.metric, (a.destination_id = p.live_id)
+        UNION ALL
+         SELECT p.shadow,
+            p.live,
+            postmeter.month_of(g.hour, t.zone) AS month_of,
+            g.org,
+            g.product,
+            g.metric,
+            false,
+            COALESCE(g.reason, 'waiting'::text) AS "coalesce",
+            count(*) AS count,
+            sum(g.quantity) AS sum
+           FROM ((pair p
+             JOIN postmeter.destination t ON ((t.id = p.shadow_id)))
+             JOIN postmeter.shadow_usage g ON ((g.destination_id = p.shadow_id)))
+          GROUP BY p.shadow, p.live, (postmeter.month_of(g.hour, t.zone)), g.org, g.product, g.metric, COALESCE(g.reason, 'waiting'::text)
+        )
+ SELECT s.shadow,
+    s.live,
+    s.month,
+    s.org,
+    s.product,
+    s.metric,
+    (COALESCE(sum(s.usages) FILTER (WHERE s.is_live), (0)::numeric))::bigint AS live_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE s.is_live), (0)::numeric)) AS live_quantity,
+    (COALESCE(sum(s.usages) FILTER (WHERE ((NOT s.is_live) AND (s.reason IS NULL))), (0)::numeric))::bigint AS shadow_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE ((NOT s.is_live) AND (s.reason IS NULL))), (0)::numeric)) AS shadow_quantity,
+    (COALESCE(sum(s.usages) FILTER (WHERE (s.reason IS NOT NULL)), (0)::numeric))::bigint AS uncounted_usages,
+    trim_scale(COALESCE(sum(s.quantity) FILTER (WHERE (s.reason IS NOT NULL)), (0)::numeric)) AS uncounted_quantity,
+    string_agg(DISTINCT s.reason, ', '::text ORDER BY s.reason) AS reasons,
+    trim_scale((COALESCE(sum(s.quantity) FILTER (WHERE (NOT s.is_live)), (0)::numeric) - COALESCE(sum(s.quantity) FILTER (WHERE s.is_live), (0)::numeric))) AS difference
+   FROM side s
+  GROUP BY s.shadow, s.live, s.month, s.org, s.product, s.metric;
+
+COMMENT ON VIEW postmeter.shadow_usage_difference IS 'Per month, org, product and metric, in units of the metric: usage that the live destination counted, that its shadow counted, and that the shadow was given and has not counted, with the reasons (waiting, or those of shadow_usage). Compares shadows of another marketplace too, whose keys are others. difference: given to the shadow less counted live; below zero for usage from before the shadow.';
 
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
@@ -3586,6 +5018,24 @@ ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW postmeter.unfinished_request AS
+ SELECT q.request_id,
+    q.org,
+    q.account,
+    q.inventory_id,
+    q.system_id,
+    q.open_services,
+    q.statuses,
+    q.created_at,
+    q.last_date,
+    q.last_recorded_at,
+    (postmeter.clock() - q.last_recorded_at) AS silent_for
+   FROM postmeter.request q
+  WHERE ((q.outcome = 'open'::text) AND (q.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
+           FROM postmeter.setting s)));
+
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
 
 CREATE VIEW postmeter.unremitted AS
  SELECT 'usage'::text AS kind,
@@ -3636,10 +5086,10 @@ UNION ALL
      JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
      JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
-  WHERE (r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text]))
+  WHERE ((r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT r.shadow))
   GROUP BY s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Quantities in units of the metric.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Without shadows. Quantities in units of the metric.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -3701,7 +5151,8 @@ CREATE VIEW postmeter.usage_balance AS
             mm.metric,
             count(*) AS usages,
             sum(a_1.quantity) AS quantity
-           FROM ((postmeter.allocation a_1
+           FROM (((postmeter.allocation a_1
+             JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
              JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
              JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
           GROUP BY s.org, mm.product, mm.metric
@@ -3725,7 +5176,7 @@ CREATE VIEW postmeter.usage_balance AS
      LEFT JOIN written_off o USING (org, product, metric))
      LEFT JOIN allocated a USING (org, product, metric));
 
-COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment.';
+COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
 CREATE TABLE postmeter.usage_default (
     id uuid NOT NULL,
@@ -3777,7 +5228,8 @@ CREATE VIEW postmeter.usage_explained AS
     d.status,
     a.round
    FROM (((((((postmeter.usage u
-     LEFT JOIN postmeter.allocation a ON ((a.usage_id = u.id)))
+     LEFT JOIN (postmeter.allocation a
+     JOIN postmeter.destination l ON (((l.id = a.destination_id) AND (l.shadow_of IS NULL)))) ON ((a.usage_id = u.id)))
      LEFT JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, ( SELECT h_1.destination_id
            FROM postmeter.held h_1
@@ -3787,7 +5239,7 @@ CREATE VIEW postmeter.usage_explained AS
      LEFT JOIN postmeter.exemption e ON ((e.id = x.exemption_id)))
      LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = u.id)));
 
-COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status.';
+COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. Without shadows: see shadow_usage_difference.';
 
 CREATE TABLE postmeter.usage_identity (
     identity uuid NOT NULL,
@@ -3808,6 +5260,8 @@ ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_defa
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.outcome ATTACH PARTITION postmeter.outcome_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.request_status ATTACH PARTITION postmeter.request_status_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.usage ATTACH PARTITION postmeter.usage_default DEFAULT;
 
@@ -3863,7 +5317,7 @@ ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.due
-    ADD CONSTRAINT due_pkey PRIMARY KEY (delivery_id);
+    ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
 ALTER TABLE ONLY postmeter.exempted
     ADD CONSTRAINT exempted_pkey PRIMARY KEY (usage_id);
@@ -3925,8 +5379,41 @@ ALTER TABLE ONLY postmeter.reconciliation
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
 
+ALTER TABLE ONLY postmeter.request_count
+    ADD CONSTRAINT request_count_pkey PRIMARY KEY (org, account, outcome, hour);
+
+ALTER TABLE ONLY postmeter.request_hour
+    ADD CONSTRAINT request_hour_pkey PRIMARY KEY (outcome, hour);
+
+ALTER TABLE ONLY postmeter.request_message_count
+    ADD CONSTRAINT request_message_count_pkey PRIMARY KEY (message, kind, hour, recorded_hour);
+
+ALTER TABLE ONLY postmeter.request_news
+    ADD CONSTRAINT request_news_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.request
+    ADD CONSTRAINT request_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.request
+    ADD CONSTRAINT request_request_key_key UNIQUE (request_key);
+
+ALTER TABLE ONLY postmeter.request_status_count
+    ADD CONSTRAINT request_status_count_pkey PRIMARY KEY (kind, hour, recorded_hour);
+
+ALTER TABLE ONLY postmeter.request_status
+    ADD CONSTRAINT request_status_pkey PRIMARY KEY (request_key, date, digest);
+
+ALTER TABLE ONLY postmeter.request_status_default
+    ADD CONSTRAINT request_status_default_pkey PRIMARY KEY (request_key, date, digest);
+
+ALTER TABLE ONLY postmeter.request_status_kind
+    ADD CONSTRAINT request_status_kind_pkey PRIMARY KEY (kind);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY postmeter.shadow_usage
+    ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
 
 ALTER TABLE ONLY postmeter.stuck
     ADD CONSTRAINT stuck_pkey PRIMARY KEY (delivery_id);
@@ -3993,6 +5480,52 @@ CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
 
+CREATE INDEX request_by_account ON postmeter.request USING btree (account, created_at, request_key);
+
+CREATE INDEX request_by_creation ON postmeter.request USING btree (created_at, request_key);
+
+CREATE INDEX request_by_end ON postmeter.request USING btree (last_date);
+
+CREATE INDEX request_by_inventory ON postmeter.request USING btree (inventory_id, created_at, request_key);
+
+CREATE INDEX request_by_org ON postmeter.request USING btree (org, created_at, request_key);
+
+CREATE INDEX request_by_org_and_account ON postmeter.request USING btree (org, account, created_at, request_key);
+
+CREATE INDEX request_by_outcome ON postmeter.request USING btree (outcome, created_at, request_key) WHERE (outcome <> 'succeeded'::text);
+
+CREATE INDEX request_by_system ON postmeter.request USING btree (system_id, created_at, request_key);
+
+CREATE INDEX request_count_by_account ON postmeter.request_count USING btree (account, hour);
+
+CREATE INDEX request_message_count_by_hour ON postmeter.request_message_count USING btree (hour);
+
+CREATE INDEX request_open ON postmeter.request USING btree (last_recorded_at) WHERE (outcome = 'open'::text);
+
+CREATE INDEX request_status_by_date ON ONLY postmeter.request_status USING btree (date);
+
+CREATE INDEX request_status_by_kind ON ONLY postmeter.request_status USING btree (kind, date);
+
+CREATE INDEX request_status_by_kind_and_message ON ONLY postmeter.request_status USING btree (kind, "left"(status_msg, 100), date);
+
+CREATE INDEX request_status_by_message ON ONLY postmeter.request_status USING btree ("left"(status_msg, 100), date);
+
+CREATE INDEX request_status_by_recording ON ONLY postmeter.request_status USING btree (recorded_at);
+
+CREATE INDEX request_status_count_by_hour ON postmeter.request_status_count USING btree (hour);
+
+CREATE INDEX request_status_default_date_idx ON postmeter.request_status_default USING btree (date);
+
+CREATE INDEX request_status_default_kind_date_idx ON postmeter.request_status_default USING btree (kind, date);
+
+CREATE INDEX request_status_default_kind_left_date_idx ON postmeter.request_status_default USING btree (kind, "left"(status_msg, 100), date);
+
+CREATE INDEX request_status_default_left_date_idx ON postmeter.request_status_default USING btree ("left"(status_msg, 100), date);
+
+CREATE INDEX request_status_default_recorded_at_idx ON postmeter.request_status_default USING btree (recorded_at);
+
+CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
+
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
@@ -4002,6 +5535,10 @@ CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, pro
 CREATE INDEX usage_corrections ON ONLY postmeter.usage USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
 
 CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
+
+CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -4015,9 +5552,23 @@ ALTER INDEX postmeter.attempt_by_worker ATTACH PARTITION postmeter.attempt_defau
 
 ALTER INDEX postmeter.outcome_pkey ATTACH PARTITION postmeter.outcome_default_pkey;
 
+ALTER INDEX postmeter.request_status_by_date ATTACH PARTITION postmeter.request_status_default_date_idx;
+
+ALTER INDEX postmeter.request_status_by_kind ATTACH PARTITION postmeter.request_status_default_kind_date_idx;
+
+ALTER INDEX postmeter.request_status_by_kind_and_message ATTACH PARTITION postmeter.request_status_default_kind_left_date_idx;
+
+ALTER INDEX postmeter.request_status_by_message ATTACH PARTITION postmeter.request_status_default_left_date_idx;
+
+ALTER INDEX postmeter.request_status_pkey ATTACH PARTITION postmeter.request_status_default_pkey;
+
+ALTER INDEX postmeter.request_status_by_recording ATTACH PARTITION postmeter.request_status_default_recorded_at_idx;
+
 ALTER INDEX postmeter.usage_corrections ATTACH PARTITION postmeter.usage_default_corrected_identity_idx;
 
 ALTER INDEX postmeter.usage_pkey ATTACH PARTITION postmeter.usage_default_pkey;
+
+ALTER INDEX postmeter.usage_request ATTACH PARTITION postmeter.usage_default_request_key_of_idx;
 
 CREATE OR REPLACE VIEW postmeter.month_close AS
  WITH item AS (
@@ -4166,7 +5717,8 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
     trim_scale(i.quantity) AS quantity,
     i.unit,
     trim_scale(round((((i.quantity * (i.numerator)::numeric) * p.unit_price) / (i.denominator)::numeric), 15)) AS amount,
-    p.currency
+    p.currency,
+    (t.shadow_of IS NOT NULL) AS shadow
    FROM (((item i
      LEFT JOIN postmeter.destination t ON ((t.id = i.destination_id)))
      LEFT JOIN postmeter.closed_month c ON (((c.destination_id = i.destination_id) AND (c.month = i.month))))
@@ -4201,6 +5753,10 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reco
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reported FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.request_status FOR EACH STATEMENT WHEN ((current_setting('postmeter.moves_statuses'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.request_status_default FOR EACH STATEMENT WHEN ((current_setting('postmeter.moves_statuses'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -4208,6 +5764,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usag
 CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_arrived();
 
 CREATE TRIGGER check_dimension BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.check_dimension();
+
+CREATE TRIGGER check_shadow BEFORE INSERT OR UPDATE OF shadow_of ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.check_shadow();
 
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.check_subscription();
 
@@ -4231,6 +5789,10 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
+
+CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
+
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
@@ -4243,6 +5805,9 @@ ALTER TABLE ONLY postmeter.cover
 
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id);
+
+ALTER TABLE ONLY postmeter.destination
+    ADD CONSTRAINT destination_shadow_of_fkey FOREIGN KEY (shadow_of) REFERENCES postmeter.destination(id);
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
@@ -4264,11 +5829,23 @@ REVOKE ALL ON FUNCTION postmeter.check_corrections(corrected uuid[]) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION postmeter.check_decider(who text, why text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.check_destination(destination text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.check_dimension() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.check_shadow() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_shadow_outcome() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
@@ -4286,6 +5863,9 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 
 REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
@@ -4305,11 +5885,27 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.drop_request_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
@@ -4333,6 +5929,9 @@ GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postme
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -4345,6 +5944,8 @@ REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone te
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
@@ -4364,13 +5965,16 @@ REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -4393,13 +5997,25 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[]) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.request_key_of(request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text) TO postmeter_operator;
+REVOKE ALL ON FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.request_steps(key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -4415,12 +6031,19 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
@@ -4430,6 +6053,14 @@ GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
@@ -4667,13 +6298,65 @@ GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_meter_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_usage TO postmeter_reader;
+GRANT SELECT,DELETE ON TABLE postmeter.shadow_usage TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.shadow_usage TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
@@ -4701,6 +6384,7 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 insert into postmeter.setting default values;
 select postmeter.create_partitions(1);
+select postmeter.create_request_partitions(7);
 insert into postmeter.migration (version, name) values
     (1, '0001_pre_foundation'),
     (2, '0002_pre_catalogue'),
@@ -4715,4 +6399,6 @@ insert into postmeter.migration (version, name) values
     (11, '0011_pre_month_close'),
     (12, '0012_pre_timeline'),
     (13, '0013_pre_reconcile'),
-    (14, '0014_pre_hold');
+    (14, '0014_pre_hold'),
+    (15, '0015_pre_shadow'),
+    (19, '0019_pre_tracker');

@@ -36,7 +36,9 @@ create table postmeter.destination (
     retry_first    interval not null default '2 seconds' check (retry_first > '0'),
     retry_max      interval not null default '5 minutes' check (retry_max >= '1 second'),
     tries_max      integer  check (tries_max >= 1),
-    memory         interval check (memory > '0')
+    memory         interval check (memory > '0'),
+    shadow_of      integer references postmeter.destination,
+    constraint destination_shadow_never_calls check (shadow_of is null or dry_run)
 );
 comment on table postmeter.destination is 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
 comment on column postmeter.destination.id is 'Number of the destination.';
@@ -63,6 +65,28 @@ comment on column postmeter.destination.retry_first is 'Delay after the first tr
 comment on column postmeter.destination.retry_max is 'No delay is longer.';
 comment on column postmeter.destination.tries_max is 'Tries before a person is asked; null: until the deadline.';
 comment on column postmeter.destination.memory is 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+comment on column postmeter.destination.shadow_of is 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+create function postmeter.check_shadow() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'UPDATE' and new.shadow_of is distinct from old.shadow_of then
+        raise exception 'destination % cannot become a shadow, cease to be one, or become that of another', old.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_for_good',
+                  hint = 'Make a new destination: what a shadow counted was never sent, and must not look as if it had been.';
+    end if;
+    perform 1 from postmeter.destination t where t.id = new.shadow_of and (t.shadow_of is not null or t.id = new.id);
+    if found then
+        raise exception 'destination % would be the shadow of a shadow', new.name
+            using errcode = 'PM014', schema = 'postmeter', table = 'destination', column = 'shadow_of', constraint = 'destination_shadow_of_live';
+    end if;
+    return new;
+end
+$$;
+comment on function postmeter.check_shadow() is 'Trigger: a shadow belongs to a live destination, and stays one for good (PM014).';
+create trigger check_shadow before insert or update of shadow_of on postmeter.destination
+    for each row execute function postmeter.check_shadow();
 
 create table postmeter.subscription (
     id             bigint generated always as identity primary key,

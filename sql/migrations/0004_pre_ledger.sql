@@ -84,6 +84,7 @@ create table postmeter.delivery (
     attempt_id      uuid,
     evidence_read   bigint  not null default 0,
     shown_quantity  numeric,
+    shadow          boolean not null default false,
     opened_at       timestamptz not null default postmeter.clock(),
     cut_at          timestamptz,
     changed_at      timestamptz not null default postmeter.clock(),
@@ -97,7 +98,9 @@ create table postmeter.delivery (
     constraint delivery_held check ((status = 'held') = (reason is not null)),
     constraint delivery_maybe check (maybe_billed = (maybe_since is not null)),
     constraint delivery_evidence check (not maybe_billed or status in ('due', 'in_flight', 'unknown', 'held')),
-    constraint delivery_unknown check (status <> 'unknown' or maybe_billed)
+    constraint delivery_unknown check (status <> 'unknown' or maybe_billed),
+    constraint delivery_shadow check (not shadow or (not maybe_billed and confirmed is null and shown_quantity is null
+        and status in ('open', 'nothing_due', 'due', 'in_flight', 'dry_run', 'expired', 'held', 'released', 'written_off')))
 ) with (fillfactor = 34, autovacuum_vacuum_scale_factor = 0.05); -- cut, claim and settle each leave a version: all three
 -- fit into the row's page (HOT) even while somebody's snapshot keeps the old ones, and no index is written again
 create index delivery_suspects on postmeter.delivery (id) where deaths > 0;
@@ -129,6 +132,7 @@ comment on column postmeter.delivery.deaths is 'Workers that died while it was i
 comment on column postmeter.delivery.attempt_id is 'The open attempt.';
 comment on column postmeter.delivery.evidence_read is 'Last late evidence that was considered.';
 comment on column postmeter.delivery.shown_quantity is 'What the marketplace showed that it holds, if it did.';
+comment on column postmeter.delivery.shadow is 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
 comment on column postmeter.delivery.opened_at is 'When its hour was opened (again).';
 comment on column postmeter.delivery.cut_at is 'When its hour was cut last.';
 comment on column postmeter.delivery.changed_at is 'When its status last changed.';
@@ -203,15 +207,16 @@ comment on column postmeter.open_hour.destination_id is 'Its destination.';
 comment on column postmeter.open_hour.hour is 'Its hour.';
 
 create table postmeter.due (
-    delivery_id    bigint not null primary key,
+    delivery_id    bigint not null,
     destination_id integer not null,
-    deadline       timestamptz not null
+    deadline       timestamptz not null,
+    primary key (destination_id, delivery_id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 create index due_by_deadline on postmeter.due (destination_id, deadline, delivery_id);
 comment on table postmeter.due is 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
 comment on column postmeter.due.delivery_id is 'The delivery.';
 comment on column postmeter.due.destination_id is 'Its destination.';
-comment on column postmeter.due.deadline is 'Its deadline; the earliest goes first.';
+comment on column postmeter.due.deadline is 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
 
 create table postmeter.later (
     delivery_id    bigint not null primary key,
@@ -248,7 +253,7 @@ comment on column postmeter.worker.heartbeat_at is 'Last heartbeat.';
 comment on column postmeter.worker.lease is 'How long a heartbeat is good for.';
 comment on column postmeter.worker.lease_until is 'After this its claims may be taken over.';
 comment on column postmeter.worker.unbroken_since is 'Since when its heartbeats came in time: only a worker that has itself been well for a lease takes over others'' claims, so that after an outage of the database all get a chance.';
-comment on column postmeter.worker.oldest_attempt is 'Oldest attempt still open in its hands at the last heartbeat; where the reaper starts to look.';
+comment on column postmeter.worker.oldest_attempt is 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 comment on column postmeter.worker.sleeping is 'It waits for a notification: inserts into due send one.';
 comment on column postmeter.worker.folding is 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
 comment on column postmeter.worker.stopped_at is 'It stopped by itself.';
@@ -352,7 +357,7 @@ create table postmeter.decision (
     decided_at  timestamptz not null default postmeter.clock(),
     who         text    not null check (who <> ''),
     why         text    not null check (why <> ''),
-    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'close', 'reopen')),
+    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'probe', 'close', 'reopen')),
     role_name   text    not null default session_user,
     delivery_id bigint,
     usage_id    uuid,
@@ -369,7 +374,7 @@ comment on column postmeter.decision.id is 'Order of the decisions.';
 comment on column postmeter.decision.decided_at is 'When.';
 comment on column postmeter.decision.who is 'The person.';
 comment on column postmeter.decision.why is 'The reason, in a sentence.';
-comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, close, reopen.';
+comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen.';
 comment on column postmeter.decision.role_name is 'Database role that carried it out.';
 comment on column postmeter.decision.delivery_id is 'The delivery.';
 comment on column postmeter.decision.usage_id is 'The held usage.';

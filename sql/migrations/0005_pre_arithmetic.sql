@@ -5,7 +5,7 @@ language sql stable parallel safe
 as $$ select buyer || '/' || dimension || '/' || to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
 comment on function postmeter.remittance_key(text, text, timestamptz) is 'Canonical key of a remittance; the program builds the same text.';
 
-create function postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamptz[])
+create function postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamptz[], shadow integer default null)
 returns table (item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb,
                dimension_id bigint, exemption_id bigint, reason text)
 language sql stable
@@ -18,6 +18,8 @@ as $$
         join postmeter.subscription s on s.org = w.org and s.product = w.product
          and (w.account is null or s.account = w.account)
          and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
+         and case when resolve.shadow is null then s.destination_id not in (select x.id from postmeter.destination x where x.shadow_of is not null)
+                  else s.destination_id = resolve.shadow end
         group by w.item
     )
     select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
@@ -46,8 +48,8 @@ as $$
         order by e.id limit 1
     ) e on true
 $$;
-comment on function postmeter.resolve(text[], text[], text[], text[], timestamptz[]) is
-    'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does. The one home of that rule.';
+comment on function postmeter.resolve(text[], text[], text[], text[], timestamptz[], integer) is
+    'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
 create function postmeter.check_resolved(usage_ids uuid[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -146,11 +148,13 @@ begin
     if found then
         return null;
     end if;
-    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
-           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour)
-    from postmeter.meter m where m.id = open_hour_at.meter_id
+           postmeter.deadline_of(m.destination_id, m.buyer, open_hour_at.hour), t.shadow_of is not null
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = open_hour_at.meter_id
     on conflict do nothing;
     select d.* into strict opened from postmeter.delivery d
     where d.meter_id = open_hour_at.meter_id and d.hour = open_hour_at.hour for update;
@@ -179,6 +183,44 @@ comment on table postmeter.part is 'Earlier months'' meters that a remittance al
 comment on column postmeter.part.delivery_id is 'The remittance.';
 comment on column postmeter.part.meter_id is 'The meter of an earlier month.';
 
+create function postmeter.lock_meters(meters bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    now timestamptz := postmeter.clock();
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id
+    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
+      and exists (select from postmeter.subscription s
+                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                    and (s.valid_until is null or now < s.valid_until))
+      and not exists (select from postmeter.meter r
+                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                        and r.month = postmeter.month_of(now, t.zone))
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    perform 1 from postmeter.meter l
+    where l.id in (
+        select unnest(meters)
+        union
+        select r.id
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+                              and r.month = postmeter.month_of(now, t.zone)
+        where m.id = any (meters) and t.late_policy = 'part')
+    order by l.id for update;
+end
+$$;
+comment on function postmeter.lock_meters(bigint[]) is
+    'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+
 create function postmeter.open_target(meter_id bigint, identity jsonb, product text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -189,7 +231,8 @@ declare
     now     timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
-    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id for update;
+    perform postmeter.lock_meters(array[open_target.meter_id]);
+    select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
     target := postmeter.target_hour(late.id);
     if target is not null then
         return postmeter.open_hour_at(late.id, target, identity, product);
@@ -203,14 +246,10 @@ begin
     if not found then
         return null;
     end if;
-    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
-    select late.destination_id, late.buyer, late.dimension, postmeter.month_of(now, t.zone), late.rounding, late.decimals, late.month_end
-    from postmeter.destination t where t.id = late.destination_id
-    on conflict do nothing;
     select m.id into strict running from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone) for update of m;
+      and m.month = postmeter.month_of(now, t.zone);
     running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
     if running is not null then
         -- released quantity brings no allocation: the cut must know that this meter counts here

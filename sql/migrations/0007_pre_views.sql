@@ -4,7 +4,7 @@ create view postmeter.remittance as
 select d.id as delivery_id, t.name as destination, d.key, d.hour, d.product, m.dimension, m.month, m.buyer,
        d.status, d.reason, d.maybe_billed, d.confirmed, d.quantity, d.shown_quantity,
        p.unit_price * d.quantity as amount, p.currency, d.deadline, d.tries, d.attempts, d.idempotency_key,
-       d.opened_at, d.cut_at, d.changed_at
+       d.opened_at, d.cut_at, d.changed_at, d.shadow
 from postmeter.delivery d
 join postmeter.destination t on t.id = d.destination_id
 join postmeter.meter m on m.id = d.meter_id
@@ -14,12 +14,12 @@ left join lateral (
     order by x.valid_from desc, x.id limit 1
 ) p on true
 where d.kind = 'usage';
-comment on view postmeter.remittance is 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero.';
+comment on view postmeter.remittance is 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
 
 create view postmeter.attempt_ledger as
 select a.id as attempt_id, a.delivery_id, d.key, t.name as destination, a.number, a.call_id, a.claimed_at, a.worker_id,
        coalesce(o.outcome, 'open') as outcome, o.code, o.is_try, o.shown_quantity, o.receipt, o.http_status,
-       o.their_request_id, o.excerpt, o.duration, o.recorded_at, d.quantity, d.status
+       o.their_request_id, o.excerpt, o.duration, o.recorded_at, d.quantity, d.status, d.shadow
 from postmeter.attempt a
 join postmeter.delivery d on d.id = a.delivery_id
 join postmeter.destination t on t.id = a.destination_id
@@ -34,14 +34,14 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
        coalesce(h.reason, e.reason) as reason, t.name as destination, d.id as delivery_id, d.key, d.hour as remitted_hour,
        d.status, a.round
 from postmeter.usage u
-left join postmeter.allocation a on a.usage_id = u.id
+left join (postmeter.allocation a join postmeter.destination l on l.id = a.destination_id and l.shadow_of is null) on a.usage_id = u.id
 left join postmeter.delivery d on d.id = a.delivery_id
 left join postmeter.destination t on t.id = coalesce(a.destination_id, (select h.destination_id from postmeter.held h where h.usage_id = u.id))
 left join postmeter.held h on h.usage_id = u.id
 left join postmeter.exempted x on x.usage_id = u.id
 left join postmeter.exemption e on e.id = x.exemption_id
 left join postmeter.usage_written_off w on w.usage_id = u.id;
-comment on view postmeter.usage_explained is 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status.';
+comment on view postmeter.usage_explained is 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. Without shadows: see shadow_usage_difference.';
 
 create view postmeter.unremitted as
 select 'usage' as kind, h.org, h.product, h.metric, h.hour, h.quantity, 'held' as status, h.reason, h.deadline, h.held_at as since,
@@ -57,16 +57,16 @@ from postmeter.remittance r
 join postmeter.allocation a on a.delivery_id = r.delivery_id
 join postmeter.subscription s on s.id = a.subscription_id
 join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-where r.status not in ('accepted', 'nothing_due', 'released')
+where r.status not in ('accepted', 'nothing_due', 'released') and not r.shadow
 group by s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
-comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Quantities in units of the metric.';
+comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Without shadows. Quantities in units of the metric.';
 
 create view postmeter.at_risk as
 select r.delivery_id, r.destination, r.key, r.hour, r.status, r.reason, r.quantity, r.amount, r.currency, r.deadline,
        r.deadline - postmeter.clock() as time_left, r.tries
 from postmeter.remittance r
-where r.status in ('open', 'due', 'in_flight', 'held', 'unknown') and r.deadline < postmeter.clock() + interval '1 hour';
-comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens.';
+where not r.shadow and r.status in ('open', 'due', 'in_flight', 'held', 'unknown') and r.deadline < postmeter.clock() + interval '1 hour';
+comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
 
 create view postmeter.decision_log as
 select c.id, c.decided_at, c.who, c.why, c.verb, c.role_name, c.delivery_id, d.key, c.usage_id, t.name as destination,
@@ -92,6 +92,7 @@ with recorded as (
 ), allocated as (
     select s.org, mm.product, mm.metric, count(*) as usages, sum(a.quantity) as quantity
     from postmeter.allocation a
+    join postmeter.destination t on t.id = a.destination_id and t.shadow_of is null
     join postmeter.subscription s on s.id = a.subscription_id
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
     group by 1, 2, 3
@@ -111,7 +112,7 @@ left join exempt x using (org, product, metric)
 left join written_off o using (org, product, metric)
 left join allocated a using (org, product, metric);
 comment on view postmeter.usage_balance is
-    'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment.';
+    'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
 create view postmeter.balance as
 with factor as (
@@ -162,18 +163,19 @@ select t.name as destination, m.buyer, m.dimension, m.month, m.id as meter_id, c
        trim_scale(c.covered) as covered, trim_scale(m.carried * (c.denominator / m.denominator)) as carried,
        trim_scale(coalesce(r.recorded, 0) - coalesce(r.open, 0) - c.covered - m.carried * (c.denominator / m.denominator)
            - (coalesce(b.due, 0) + coalesce(b.unknown, 0) + coalesce(b.accepted, 0) + coalesce(b.held, 0) + coalesce(b.rejected, 0)
-              + coalesce(b.expired, 0) + coalesce(b.conflict, 0) + coalesce(b.written_off, 0) + coalesce(b.dry_run, 0)) * c.denominator) as difference
+              + coalesce(b.expired, 0) + coalesce(b.conflict, 0) + coalesce(b.written_off, 0) + coalesce(b.dry_run, 0)) * c.denominator) as difference,
+       t.shadow_of is not null as shadow
 from postmeter.meter m
 join postmeter.destination t on t.id = m.destination_id
 join covered c on c.meter_id = m.id
 left join recorded r on r.meter_id = m.id
 left join by_status b on b.meter_id = m.id;
 comment on view postmeter.balance is
-    'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance.';
+    'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
 create view postmeter.queue as
 select t.name as destination, t.paused, t.dry_run, coalesce(q.due, 0) as due, coalesce(l.later, 0) as later, coalesce(o.open, 0) as open,
-       q.earliest as earliest_deadline, l.next_at
+       q.earliest as earliest_deadline, l.next_at, t.shadow_of is not null as shadow
 from postmeter.destination t
 left join (select destination_id, count(*) as due, min(deadline) as earliest from postmeter.due group by 1) q on q.destination_id = t.id
 left join (select destination_id, count(*) as later, min(due_at) as next_at from postmeter.later group by 1) l on l.destination_id = t.id

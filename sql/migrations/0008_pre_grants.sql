@@ -16,8 +16,8 @@ grant execute on function postmeter.clock(), postmeter.hour_of(timestamptz), pos
     postmeter.id_at(timestamptz), postmeter.deadline_of(integer, text, timestamptz), postmeter.target_hour(bigint),
     postmeter.remittance_key(text, text, timestamptz), postmeter.usage_identity_of(text, text),
     postmeter.round_units(numeric, numeric, text, integer), postmeter.lcm_of(bigint),
-    postmeter.resolve(text[], text[], text[], text[], timestamptz[]),
-    postmeter.deliveries_by(jsonb, boolean), postmeter.held_usage_by(jsonb)
+    postmeter.resolve(text[], text[], text[], text[], timestamptz[], integer),
+    postmeter.deliveries_by(jsonb, boolean), postmeter.held_usage_by(jsonb), postmeter.filter_fits(jsonb)
     to postmeter_reader, postmeter_operator, postmeter_worker;
 
 grant execute on function
@@ -39,7 +39,7 @@ grant update (returned) on postmeter.outbox to postmeter_worker;
 grant update (deadline) on postmeter.due to postmeter_worker;
 grant update (due_at) on postmeter.later to postmeter_worker;
 grant execute on function postmeter.new_id(), postmeter.open_late(bigint, timestamptz, jsonb, text),
-    postmeter.open_target(bigint, jsonb, text), postmeter.open_hour_at(bigint, timestamptz, jsonb, text),
+    postmeter.lock_meters(bigint[]), postmeter.open_target(bigint, jsonb, text), postmeter.open_hour_at(bigint, timestamptz, jsonb, text),
     postmeter.return_cured(integer), postmeter.create_partitions(integer),
     postmeter.record_usage(text, text, text, text, text, numeric, timestamptz, text, text, text, text, jsonb),
     postmeter.record_usage_batch(jsonb)

@@ -35,11 +35,37 @@ select t.name as destination, t.paused,
        b.opened_at as since, case when b.ramp is null then b.open_until end as next_probe_at,
        case when b.probing_until > clock_timestamp() then (select w.name from postmeter.worker w where w.id = b.probing_by) end as probing,
        b.ramp, b.faults, b.outcome as last_outcome, b.code as last_code, b.http_status as last_http_status, b.updated_at as changed_at,
-       q.due, q.later, q.earliest_deadline
+       q.due, q.later, q.earliest_deadline, q.shadow
 from postmeter.destination t
 join postmeter.queue q on q.destination = t.name
 left join postmeter.breaker b on b.destination_id = t.id;
 comment on view postmeter.destination_health is 'Per destination: whether a person paused it, whether its breaker is closed, open, half open or recovering, since when and why, and how much waits. Times of the breaker are real times.';
+
+create function postmeter.probe(destination text, who text, why text, out breaker text, out changed boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    t record;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.id, b.ramp, b.open_until, b.probing_until into t
+    from postmeter.destination x join postmeter.breaker b on b.destination_id = x.id
+    where x.name = probe.destination for update of b;
+    breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
+                    when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    changed := breaker = 'open';
+    if changed then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = t.id;
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
+        values (who, why, 'probe', t.id, 'open', 'half_open');
+    end if;
+end
+$$;
+comment on function postmeter.probe(text, text, text) is
+    'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
+revoke execute on function postmeter.probe(text, text, text) from public;
+grant execute on function postmeter.probe(text, text, text) to postmeter_operator;
 
 grant select on postmeter.breaker, postmeter.destination_health to postmeter_reader, postmeter_operator, postmeter_worker;
 grant insert, update, delete on postmeter.breaker to postmeter_worker;

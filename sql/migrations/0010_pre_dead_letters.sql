@@ -39,19 +39,21 @@ create trigger stuck after update on postmeter.delivery for each row
           and (old.status in ('rejected', 'expired', 'conflict', 'unknown', 'held') or new.status in ('rejected', 'expired', 'conflict', 'unknown', 'held')))
     execute function postmeter.delivery_stuck();
 
-create function postmeter.reconsider_stuck(most integer) returns integer
+create function postmeter.reconsider_stuck(most integer, shadows boolean default false) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s where s.again_at <= postmeter.clock() order by s.again_at limit most);
+    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
+                                 where s.again_at <= postmeter.clock()
+                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                                 order by s.again_at limit most);
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
     -- meters first, then remittances, each in order: the same order as the cut
-    perform 1 from postmeter.meter m
-    where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)) order by m.id for update;
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
         after := d.status;
         if d.status = 'expired' then
@@ -71,8 +73,8 @@ begin
     return changed;
 end
 $$;
-comment on function postmeter.reconsider_stuck(integer) is
-    'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed.';
+comment on function postmeter.reconsider_stuck(integer, boolean) is
+    'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 create view postmeter.dead_letter as
 with remittances as (
@@ -86,7 +88,7 @@ with remittances as (
                 else 'mend the cause, then retry' end as what_to_do
     from postmeter.stuck s
     cross join (select postmeter.clock() as now) c
-    join postmeter.remittance r on r.delivery_id = s.delivery_id
+    join postmeter.remittance r on r.delivery_id = s.delivery_id and not r.shadow
     left join lateral (
         select o.code from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
         where a.delivery_id = s.delivery_id order by a.number desc limit 1) x on true
@@ -105,7 +107,7 @@ with remittances as (
            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    where m.billable > 0 and postmeter.target_hour(m.id) is null
+    where m.billable > 0 and t.shadow_of is null and postmeter.target_hour(m.id) is null
       and (t.late_policy <> 'part' or not exists (
             select from postmeter.subscription b
             where b.destination_id = m.destination_id and b.buyer = m.buyer and b.valid_from <= postmeter.clock()
@@ -115,7 +117,7 @@ with remittances as (
 select row_number() over (order by l.amount desc nulls last, l.quantity desc nulls last, l.since) as rank, l.*
 from (select * from remittances union all select * from usages union all select * from stranded) l;
 comment on view postmeter.dead_letter is
-    'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies.';
+    'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 create view postmeter.forecast_detail as
 with now as materialized (
@@ -132,6 +134,7 @@ with now as materialized (
     from postmeter.destination t
     join postmeter.quota q on q.id = t.quota_id
     left join recent r on r.destination_id = t.id
+    where t.shadow_of is null
 ), waiting as (
     select q.delivery_id, q.destination_id, q.deadline, null::timestamptz as due_at from postmeter.due q
     union all
@@ -147,7 +150,7 @@ select o.delivery_id, o.destination, o.deadline, o.place,
        o.paused or greatest(n.now + o.place / o.records_a_second * interval '1 second', o.due_at) > o.deadline as misses
 from ordered o, now n;
 comment on view postmeter.forecast_detail is
-    'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused.';
+    'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused. Without shadows.';
 
 create view postmeter.forecast as
 select f.destination, count(*) as waiting, max(f.sent_by) as all_sent_by, count(*) filter (where f.misses) as misses,
@@ -159,7 +162,7 @@ comment on view postmeter.forecast is 'Per destination: how many remittances wai
 
 grant select on postmeter.stuck, postmeter.dead_letter, postmeter.forecast, postmeter.forecast_detail
     to postmeter_reader, postmeter_operator, postmeter_worker;
-grant execute on function postmeter.reconsider_stuck(integer) to postmeter_worker;
-revoke execute on function postmeter.reconsider_stuck(integer), postmeter.delivery_stuck() from public;
+grant execute on function postmeter.reconsider_stuck(integer, boolean) to postmeter_worker;
+revoke execute on function postmeter.reconsider_stuck(integer, boolean), postmeter.delivery_stuck() from public;
 
 insert into postmeter.migration (version, name) values (10, '0010_pre_dead_letters');

@@ -57,7 +57,8 @@ with item as (
 )
 select t.name as destination, i.month, c.closed_at is not null as closed, c.closed_at, i.class, i.reason, i.meter_id, i.buyer,
        i.org, i.product, i.metric, i.dimension, i.items, trim_scale(i.quantity) as quantity, i.unit,
-       trim_scale(round(i.quantity * i.numerator * p.unit_price / i.denominator, 15)) as amount, p.currency
+       trim_scale(round(i.quantity * i.numerator * p.unit_price / i.denominator, 15)) as amount, p.currency,
+       t.shadow_of is not null as shadow
 from item i
 left join postmeter.destination t on t.id = i.destination_id
 left join postmeter.closed_month c on c.destination_id = i.destination_id and c.month = i.month
@@ -67,7 +68,7 @@ left join lateral (
     order by x.valid_from desc, x.id limit 1
 ) p on true;
 comment on view postmeter.month_close is
-    'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC.';
+    'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC. A shadow''s rows bear its name and the mark shadow; what it did not count is in shadow_usage.';
 
 create function postmeter.month_last_deadline(destination text, month date) returns timestamptz
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -75,11 +76,8 @@ as $$
 declare
     t postmeter.destination;
 begin
+    perform postmeter.check_destination(destination);
     select x.* into t from postmeter.destination x where x.name = month_last_deadline.destination;
-    if not found then
-        raise exception 'there is no destination %', coalesce(quote_literal(destination), 'without a name')
-            using errcode = 'PM033', column = 'destination', constraint = 'destination_exists';
-    end if;
     if month is null or extract(day from month) <> 1 then
         raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
             using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
@@ -204,9 +202,13 @@ declare
     began   timestamptz;
     ended   timestamptz;
     first   uuid := '00000000-0000-0000-0000-000000000000';
+    others  integer[];
 begin
     perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
     select x.* into t from postmeter.destination x where x.name = recalculate.destination;
+    -- usage is with one live destination, and with each shadow: these look at different allocations
+    others := array(select x.id from postmeter.destination x
+                    where case when t.shadow_of is null then x.shadow_of is not null else x.id <> t.id end);
     began := recalculate.month::timestamp at time zone t.zone;
     ended := (recalculate.month + interval '1 month')::timestamp at time zone t.zone;
     -- an id is as old as its recording, and no usage is recorded before it is used by more than the lead: older
@@ -230,22 +232,36 @@ begin
         where s.destination_id = t.id
     ), open_now as materialized (
         select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
+    ), told_of as materialized (
+        -- when a shadow was told last of whom it shadows: what was recorded before may not have been given to it
+        select c.new_row ->> 'org' as org, c.new_row ->> 'product' as product, max(c.changed_at) as changed_at
+        from postmeter.catalogue_change c
+        where t.shadow_of is not null and c.entry = 'subscription' and c.new_row ->> 'destination_id' = t.id::text
+        group by 1, 2
     ), found as materialized (
         select u.org, u.product, u.metric, coalesce(u.account, '') as account,
                case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
                case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
-               case when num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1 then 'twice'
+               case when t.shadow_of is null and num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1
+                         or num_nonnulls(a.usage_id, v.usage_id) > 1 then 'twice'
                     when a.destination_id <> t.id then 'elsewhere'
                     when a.usage_id is not null then case when o.id is not null then 'open_hour' else 'counted' end
+                    when v.usage_id is not null then
+                        case when v.reason is null then 'waiting' when v.reason = 'exempt' then 'exempt' else 'held_usage' end
+                    when t.shadow_of is not null then
+                        case when x.usage_id is not null then 'exempt' when not w.returned then 'waiting'
+                             when u.recorded_at <= n.changed_at then 'not_given' else 'nowhere' end
                     when h.usage_id is not null then 'held_usage'
                     when w.id is not null then 'waiting'
                     when x.usage_id is not null then 'exempt'
                     when g.usage_id is not null then 'written_off_usage'
                     else 'nowhere' end as place,
-               h.reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
+               case when t.shadow_of is null then h.reason else nullif(v.reason, 'exempt') end as reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
                sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
         from postmeter.usage u
-        left join postmeter.allocation a on a.usage_id = u.id
+        left join postmeter.allocation a on a.usage_id = u.id and a.destination_id <> all (others)
+        left join postmeter.shadow_usage v on v.usage_id = u.id and v.destination_id = t.id
+        left join told_of n on n.org = u.org and n.product = u.product
         left join open_now o on o.id = a.delivery_id and o.round = a.round
         left join postmeter.held h on h.usage_id = u.id
         left join postmeter.outbox w on w.id = u.id
@@ -264,7 +280,7 @@ begin
                d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
         from (select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                      array_agg(nullif(k.account, '') order by k.item) a, array_agg(k.since order by k.item) h from kind k) g,
-             postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r
+             postmeter.resolve(g.o, g.p, g.m, g.a, g.h, case when t.shadow_of is not null then t.id end) r
         join kind k on k.item = r.item
         left join postmeter.dimension d on d.id = r.dimension_id
     ), ledger as materialized (
@@ -282,7 +298,8 @@ begin
         join resolved r on r.org = f.org and r.product = f.product and r.metric = f.metric and r.account = f.account and r.since = f.since
         left join ledger l on l.id = f.meter_metric_id
         -- usage of another destination, wherever it is, is not ours to explain
-        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere')
+        where r.destination_id = t.id or f.meter_metric_id is not null or (r.destination_id is null and f.place <> 'elsewhere'
+                                                                            and (t.shadow_of is null or f.place = 'held_usage'))
     ), told as materialized (
         -- per meter and metric, in its units: used and corrected are the usage; the other parts say where it is
         select p.buyer, p.dimension, p.product, p.metric, case when p.corrects then 'corrected' else 'used' end as part, null::text as reason, p.quantity
@@ -400,7 +417,7 @@ begin
         union all
         select k.buyer, k.dimension, k.part, k.reason, sum(k.quantity * u.units)
         from metric_rows k join unit u on u.buyer = k.buyer and u.dimension = k.dimension and u.product = k.product and u.metric = k.metric
-        where k.part in ('waiting', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
+        where k.part in ('waiting', 'not_given', 'open_hour', 'held_usage', 'written_off_usage', 'exempt', 'catalogue_changed')
         group by 1, 2, 3, 4
         union all
         select k.buyer, k.dimension, 'catalogue_changed', 'another factor', sum(k.quantity * (u.units - u.old_units))
@@ -445,7 +462,7 @@ begin
 end
 $$;
 comment on function postmeter.recalculate(text, date) is
-    'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up.';
+    'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
 
 revoke execute on all functions in schema postmeter from public;
 grant select on postmeter.month_close to postmeter_reader, postmeter_operator, postmeter_worker;

@@ -34,7 +34,7 @@ begin
     update postmeter.delivery d
     set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
     from (select x.id from postmeter.delivery x
-          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and x.body is not null
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
     where d.id = o.id;
     -- nothing moves by itself: what is stuck here may have been moved already in that time

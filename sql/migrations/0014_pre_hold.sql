@@ -17,7 +17,7 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := 'held'; quantity := d.quantity;
         note := case when d.deadline < now + interval '1 hour' then 'its deadline is less than an hour away: it goes on while this is held' end;
         if not dry_run then
-            delete from postmeter.due q where q.delivery_id = d.id;
+            delete from postmeter.due q where q.destination_id = d.destination_id and q.delivery_id = d.id;
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)

@@ -233,7 +233,7 @@ as $$
     end
 $$;
 comment on function postmeter.status_fault(text, text, text, timestamptz, text, text, text, text, text, text) is
-    'Name of the first rule that a request status breaks, or null. docs/integrate.md lists them.';
+    'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
 
 create function postmeter.track(
     service text, request_id text, status text, date timestamptz default null, source text default null,
@@ -276,7 +276,7 @@ begin
 end
 $$;
 comment on function postmeter.track(text, text, text, timestamptz, text, text, text, text, text, text) is
-    'Records what a service says about a request, in the caller''s transaction. True: recorded; false: this very message was recorded before. Errors: 23502, PM001 (docs/integrate.md).';
+    'Records what a service says about a request, in the caller''s transaction. True: recorded; false: this very message was recorded before. Errors: 23502, PM001 (docs/tracking.md).';
 
 create function postmeter.track_batch(statuses jsonb)
 returns table (item integer, verdict text, error_code text, field text, message text)

@@ -26,6 +26,7 @@ with asked as (
     select distinct s.destination_id, s.buyer, s.product
     from postmeter.subscription s
     where s.org = :'org' and s.buyer is not null
+      and s.destination_id not in (select t.id from postmeter.destination t where t.shadow_of is not null)
 ), listed as (
     select case when u.kind = 'remittance' then 'remittance' else u.status || ' usage' end as what,
            u.product, u.metric, u.hour, u.quantity, case u.status

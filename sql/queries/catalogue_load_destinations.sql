@@ -2,7 +2,7 @@
 -- Relies on the unique indexes of meter and delivery, which begin with the destination.
 select t.id::bigint as id,
        jsonb_build_object(
-           'name', t.name, 'kind', t.kind, 'quota', q.name, 'settings', t.settings, 'zone', t.zone,
+           'name', t.name, 'kind', t.kind, 'shadow_of', l.name, 'quota', q.name, 'settings', t.settings, 'zone', t.zone,
            'age_limit', extract(epoch from t.age_limit)::bigint || 's',
            'month_cutoff', extract(epoch from t.month_cutoff)::bigint || 's',
            'closing_window', extract(epoch from t.closing_window)::bigint || 's',
@@ -21,4 +21,5 @@ select t.id::bigint as id,
        null::text as buyer, null::text as account, null::text as form, null::text as invalid
 from postmeter.destination t
 join postmeter.quota q on q.id = t.quota_id
+left join postmeter.destination l on l.id = t.shadow_of
 order by t.name

@@ -13,7 +13,7 @@ with here as materialized (
     limit 1
     for update of q, d skip locked
 ), gone as (
-    delete from postmeter.due q using picked p where q.delivery_id = p.delivery_id
+    delete from postmeter.due q using picked p where q.destination_id = $1 and q.delivery_id = p.delivery_id
 ), intents as (
     insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
     select d.id, $1, postmeter.new_id(), $2, d.attempts + 1

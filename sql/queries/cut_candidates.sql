@@ -19,6 +19,12 @@ with clock as materialized (
           where o.used_at < postmeter.hour_of(c.now)) w
     join postmeter.subscription s on s.org = w.org and s.product = w.product
     where exists (select from ready)
+    union all
+    select s.destination_id, s.buyer, g.hour
+    from postmeter.shadow_usage g
+    join postmeter.subscription s on s.org = g.org and s.product = g.product and s.destination_id = g.destination_id
+    where g.destination_id = any ($2) and g.reason is null and exists (select from ready)
+    group by 1, 2, 3
 )
 select distinct on (r.meter_id) r.id, r.meter_id, r.urgent and w.buyer is not null as forced
 from ready r

@@ -4,8 +4,8 @@ with cut as (
     update postmeter.delivery d
     set status = g.status, reason = g.reason, quantity = g.quantity::numeric, body = g.body, batch_group = g.batch_group,
         idempotency_key = g.idempotency_key, round = d.round + 1,
-        maybe_billed = g.status = 'due' and coalesce(d.hour + interval '1 hour' <= b.noticed_at, false),
-        maybe_since = case when g.status = 'due' and d.hour + interval '1 hour' <= b.noticed_at then d.hour + interval '1 hour' end,
+        maybe_billed = g.status = 'due' and not d.shadow and coalesce(d.hour + interval '1 hour' <= b.noticed_at, false),
+        maybe_since = case when g.status = 'due' and not d.shadow and d.hour + interval '1 hour' <= b.noticed_at then d.hour + interval '1 hour' end,
         cut_at = (select postmeter.clock()), changed_at = (select postmeter.clock())
     from unnest($1, $2, $3, $4, $5, $6, $7) g(id, status, reason, quantity, body, batch_group, idempotency_key),
          -- an hour that was over when commits were lost may have been cut and sent before, under this very key

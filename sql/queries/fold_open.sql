@@ -2,7 +2,7 @@
 -- $1 subscriptions, $2 dimensions, $3 hours. Relies on delivery_meter_id_hour_key.
 with wanted as (
     select distinct on (m.id, g.hour)
-           m.destination_id, m.id as meter_id, g.hour, s.identity, d.product,
+           t.shadow_of is not null as shadow, m.destination_id, m.id as meter_id, g.hour, s.identity, d.product,
            postmeter.remittance_key(m.buyer, m.dimension, g.hour) as key,
            postmeter.deadline_of(m.destination_id, m.buyer, g.hour) as deadline
     from unnest($1, $2, $3) g(subscription_id, dimension_id, hour)
@@ -14,8 +14,8 @@ with wanted as (
     where not exists (select from postmeter.delivery o where o.meter_id = m.id and o.hour = g.hour)
     order by m.id, g.hour, g.subscription_id
 ), opened as (
-    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline)
-    select w.destination_id, w.key, w.meter_id, w.hour, w.identity, w.product, w.deadline
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
+    select w.destination_id, w.key, w.meter_id, w.hour, w.identity, w.product, w.deadline, w.shadow
     from wanted w
     where w.deadline >= (select postmeter.clock())
     order by w.meter_id, w.hour

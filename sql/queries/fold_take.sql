@@ -17,4 +17,4 @@ with picked as materialized (
 delete from postmeter.outbox o
 using picked p
 where o.shard = p.shard and o.id = p.id
-returning o.id, o.shard, o.org, o.product, o.metric, o.account, postmeter.hour_of(o.used_at) as hour, o.quantity
+returning o.id, o.shard, o.org, o.product, o.metric, o.account, postmeter.hour_of(o.used_at) as hour, o.quantity, o.returned

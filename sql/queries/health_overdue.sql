@@ -3,5 +3,5 @@ select jsonb_build_object('destination', t.name, 'count', d.count)
 from postmeter.destination t
 cross join lateral (select count(*) as count from postmeter.due d
                     where d.destination_id = t.id and d.deadline < postmeter.clock()) d
-where d.count > 0
+where d.count > 0 and t.shadow_of is null
 order by t.name

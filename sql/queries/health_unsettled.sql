@@ -3,6 +3,6 @@ select jsonb_build_object('destination', t.name, 'status', d.status, 'count', co
     'maybe_billed', count(*) filter (where d.maybe_billed))
 from postmeter.delivery d
 join postmeter.destination t on t.id = d.destination_id
-where d.status in ('unknown', 'conflict', 'held', 'rejected', 'expired')
+where not d.shadow and d.status in ('unknown', 'conflict', 'held', 'rejected', 'expired')
 group by t.name, d.status
 order by t.name, d.status

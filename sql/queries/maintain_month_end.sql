@@ -1,6 +1,6 @@
 -- maintain_month_end: meters with a remainder whose last hour has begun, the month's or that of a subscription that ends in
 -- it; that hour is cut even without usage.
--- $1 at most so many. Relies on meter_month, subscription_by_buyer.
+-- $1 at most so many, $2 of shadows or of live destinations. Relies on meter_month, subscription_by_buyer.
 select m.id, h.hour, d.identity, d.product
 from (
     select t.id as destination_id, null as buyer, c.month,
@@ -26,5 +26,6 @@ where h.hour <= postmeter.clock()
   and not exists (select from postmeter.delivery l where l.meter_id = m.id and l.hour = h.hour)
   and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= postmeter.clock()
   and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
+  and (m.destination_id in (select x.id from postmeter.destination x where x.shadow_of is not null)) = $2
 order by m.id
 limit $1

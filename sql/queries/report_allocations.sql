@@ -1,4 +1,4 @@
--- report_allocations: which remittance counted a usage, by which subscription and dimension.
+-- report_allocations: which remittance counted a usage, by which subscription and dimension; without shadows.
 -- $1 usage. Relies on allocation_pkey.
 select a.delivery_id, t.name as destination, d.hour, a.hour as own_hour, a.round, d.round as cuts,
        a.subscription_id, s.account, s.valid_from, s.valid_until, m.dimension, m.month, m.buyer,
@@ -9,5 +9,5 @@ join postmeter.delivery d on d.id = a.delivery_id
 join postmeter.subscription s on s.id = a.subscription_id
 join postmeter.meter_metric mm on mm.id = a.meter_metric_id
 join postmeter.meter m on m.id = mm.meter_id
-where a.usage_id = $1
+where a.usage_id = $1 and t.shadow_of is null
 order by a.destination_id

@@ -4,7 +4,8 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
        trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour,
        u.corrects, u.request_id, u.attributes, u.recorded_at,
        -- exactly one holds at every moment: 'lost' is a defect, and the balance would show it too
-       case when exists (select from postmeter.allocation a where a.usage_id = u.id) then 'allocated'
+       case when exists (select from postmeter.allocation a join postmeter.destination l on l.id = a.destination_id
+                         where a.usage_id = u.id and l.shadow_of is null) then 'allocated'
             when x.usage_id is not null then 'exempt'
             when h.usage_id is not null then 'held'
             when w.usage_id is not null then 'written_off'
@@ -12,15 +13,18 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
                          where o.shard = (hashtextextended(u.org, 0) & 1023)::smallint and o.id = u.id) then 'waiting'
             else 'lost' end as whereabouts,
        h.reason as held_reason, h.held_at, h.deadline as held_until, t.name as held_for, e.reason as exempt_reason,
-       c.reason as catalogue_reason, postmeter.clock() as now
+       c.reason as catalogue_reason, n.name as destination, n.paused as is_paused,
+       postmeter.deadline_of(c.destination_id, c.buyer, postmeter.hour_of(u.used_at)) as own_deadline,
+       postmeter.clock() as now
 from postmeter.usage u
 left join postmeter.held h on h.usage_id = u.id
 left join postmeter.destination t on t.id = h.destination_id
 left join postmeter.exempted x on x.usage_id = u.id
-left join postmeter.exemption e on e.id = x.exemption_id
 left join postmeter.usage_written_off w on w.usage_id = u.id
 -- what the catalogue says today, for what waits or is held
 left join lateral postmeter.resolve(array[u.org], array[u.product], array[u.metric], array[u.account],
                                     array[postmeter.hour_of(u.used_at)]) c on true
+left join postmeter.exemption e on e.id = coalesce(x.exemption_id, c.exemption_id)
+left join postmeter.destination n on n.id = c.destination_id
 where u.id = coalesce($3, (select i.usage_id from postmeter.usage_identity i
                            where i.identity = postmeter.usage_identity_of($1, $2)))

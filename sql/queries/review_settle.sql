@@ -22,8 +22,8 @@ with read as materialized (
         shown_quantity = coalesce(r.shown, d.shown_quantity), changed_at = (select postmeter.clock())
     from read r
     where d.id = r.delivery_id and d.status <> 'in_flight'
-    returning d.id, d.status
+    returning d.id, d.destination_id, d.status
 ), unqueued as (
-    delete from postmeter.due q using moved m where q.delivery_id = m.id and m.status <> 'due'
+    delete from postmeter.due q using moved m where q.destination_id = m.destination_id and q.delivery_id = m.id and m.status <> 'due'
 )
 delete from postmeter.later l using moved m where l.delivery_id = m.id and m.status <> 'due'

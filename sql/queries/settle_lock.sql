@@ -1,6 +1,6 @@
 -- settle_lock: locks the deliveries of a settlement in order of their numbers and reads where each stands.
 -- $1 deliveries.
-select d.id, d.attempt_id, d.maybe_billed, d.maybe_since, d.tries, d.deaths, d.deadline, d.destination_id,
+select d.id, d.attempt_id, d.maybe_billed, d.maybe_since, d.tries, d.deaths, d.deadline, d.destination_id, d.shadow,
        (select postmeter.clock()) as now
 from postmeter.delivery d
 where d.id = any ($1)

@@ -53,15 +53,15 @@ fn at_once(calls: &[Call]) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d9_an_outage_is_probed_by_one_call_of_one_record_in_the_whole_fleet_and_burns_no_try() {
     let stage = down(60).await;
-    let fleet = [Running::start(&stage).await, Running::start(&stage).await];
+    let first = Running::start(&stage).await;
     until(&stage, "select (count(*) = 1)::text from postmeter.breaker").await;
     hold(&stage).await;
+    // one that had looked before the breaker opened could still claim after it: this one looks first
+    let fleet = [first, Running::start(&stage).await];
     let (before, first) = (stage.aws.calls().len(), faults(&stage).await);
-    let workers = "select count(distinct worker_id)::text from postmeter.attempt";
-    let workers: u64 = stage.value(workers).await.parse().unwrap();
-    // of each worker that claimed, eight calls in flight and two that were answered before the third fault; sixteen were
-    // claimed, and the rest is handed back
-    assert!((before as u64) < 10 * workers + first, "{before} calls of {workers} workers, {first} faults");
+    // eight calls in flight and two that were answered before the third fault; sixteen were claimed, and the rest is
+    // handed back
+    assert!((before as u64) < 10 + first, "{before} calls, {first} faults");
     for round in 1..=5 {
         end_pause(&stage).await;
         until(&stage, &format!("select (faults >= {})::text from postmeter.breaker", first + round)).await;

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use outbox::claim::{CallLimits, Floor, claim};
+use outbox::claim::{CallLimits, Floor, claim, claim_oldest};
 use tests::Stage;
 use uuid::Uuid;
+
+use crate::fleet::{ALL_ACCEPTED, Running, orgs, until};
 
 const LIMITS: CallLimits = CallLimits { records: 25, bytes: 900_000 };
 
@@ -81,15 +83,18 @@ async fn a_claim_reads_at_most_300_buffers_of_a_million_rows_whatever_the_statis
         [("0", "select"), ("1", statistics_of_one), ("a million", "analyze postmeter.due; analyze postmeter.delivery")]
     {
         stage.sql(set).await;
-        let buffers = buffers_of_a_claim(&stage, "1970-01-01Z").await;
+        let buffers = buffers_of_a_claim(&stage, "1970-01-01Z", "null::bigint").await;
         assert!(buffers <= 300, "a claim of 10 read {buffers} buffers with statistics of {statistics} rows");
+        let buffers = buffers_of_a_claim(&stage, "1970-01-01Z", "0").await;
+        assert!(buffers <= 300, "by age a claim of 10 read {buffers} buffers with statistics of {statistics} rows");
     }
 }
 
 /// Buffers that one claim of 10 touches, its writes included, as EXPLAIN counts them, with the settings that a claim runs under.
-async fn buffers_of_a_claim(stage: &Stage, floor: &str) -> i64 {
+async fn buffers_of_a_claim(stage: &Stage, floor: &str, oldest_above: &str) -> i64 {
     let sql = include_str!("../../sql/queries/claim.sql");
     let sql = sql
+        .replace("$10", oldest_above)
         .replace("$1", "1")
         .replace("$2", "gen_random_uuid()")
         .replace("$3", "10")
@@ -123,8 +128,77 @@ async fn f7_dead_rows_kept_by_a_snapshot_cost_a_claim_nothing() {
              delete from postmeter.due where delivery_id < 0",
         )
         .await;
-    assert!(buffers_of_a_claim(&stage, "1970-01-01Z").await > 300, "from the beginning the dead rows are walked over");
-    let buffers = buffers_of_a_claim(&stage, "2024-09-18 12:00:01Z").await;
+    assert!(
+        buffers_of_a_claim(&stage, "1970-01-01Z", "null::bigint").await > 300,
+        "from the beginning the dead rows are walked over"
+    );
+    let buffers = buffers_of_a_claim(&stage, "2024-09-18 12:00:01Z", "null::bigint").await;
     assert!(buffers <= 300, "from the floor a claim of 10 read {buffers} buffers");
+    let buffers = buffers_of_a_claim(&stage, "1970-01-01Z", "-60000").await;
+    assert!(buffers > 300, "by age, from the beginning a claim of 10 read {buffers} buffers");
+    let buffers = buffers_of_a_claim(&stage, "1970-01-01Z", "0").await;
+    assert!(buffers <= 300, "by age a claim of 10 above the floor read {buffers} buffers");
     holder.batch_execute("rollback").await.unwrap();
+}
+
+/// One remittance with the latest deadline and the lowest number, and so many that are more urgent, over whose claims a
+/// worker's loops go one call at a time; returns how many attempts came before its own.
+async fn attempts_before_the_patient(urgent: usize) -> i64 {
+    let stage = orgs(urgent + 1).await;
+    stage.configure("records_max = 1, in_flight_max = 1").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage
+        .sql(
+            "update postmeter.delivery set deadline = deadline + interval '1 hour' where id = (select min(id) from postmeter.delivery);
+             update postmeter.due q set deadline = d.deadline from postmeter.delivery d where d.id = q.delivery_id",
+        )
+        .await;
+    let running = Running::start(&stage).await;
+    until(&stage, ALL_ACCEPTED).await;
+    assert!(running.stop().await);
+    let before = "select count(*) from postmeter.attempt where id < (select a.id from postmeter.attempt a order by a.delivery_id limit 1)";
+    let before = stage.db.client.query_one(before, &[]).await.unwrap().get(0);
+    stage.close().await;
+    before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_urgent_goes_within_sixteen_full_claims_however_much_urgent_work_waits() {
+    // a claim is of two at most: one on the wire and one ahead
+    let before = attempts_before_the_patient(300).await;
+    assert!(before <= 15 * 2, "{before} of 300 more urgent ones went before it");
+    assert!(before >= 15, "{before}: the earliest deadline goes first but for the share");
+}
+
+#[tokio::test]
+async fn a_claim_by_age_does_not_walk_over_deliveries_that_are_done() {
+    let stage = Stage::bare().await;
+    queue(&stage, 40_000).await;
+    let oldest_left =
+        "delete from postmeter.due where delivery_id <= (select max(delivery_id) - 200 from postmeter.due)";
+    stage.sql(oldest_left).await;
+    stage.sql("vacuum postmeter.due").await;
+    let of_yesterday = "update pg_class set reltuples = 1e6, relpages = 1 where oid = 'postmeter.due'::regclass;
+                        update pg_class set reltuples = 1, relpages = 1 where oid = 'postmeter.delivery'::regclass";
+    for statistics in ["select", "analyze postmeter.due; analyze postmeter.delivery", of_yesterday] {
+        stage.sql(statistics).await;
+        let buffers = buffers_of_a_claim(&stage, "1970-01-01Z", "0").await;
+        assert!(buffers <= 300, "by age a claim of 10 read {buffers} buffers after {statistics}");
+    }
+}
+
+#[tokio::test]
+async fn the_reserved_share_is_claimed_by_age_and_goes_on_where_it_was() {
+    let stage = Stage::bare().await;
+    queue(&stage, 500).await;
+    let mut above = 0;
+    let mut order: Vec<i64> = Vec::new();
+    for _ in 0..5 {
+        let claims = claim_oldest(&stage.db.database, 1, Uuid::new_v4(), 50, LIMITS, &mut above, None).await.unwrap();
+        let mut ids: Vec<i64> = claims.iter().map(|claim| claim.delivery).collect();
+        ids.sort_unstable();
+        order.extend(ids);
+    }
+    let all = "select array_agg(id order by id) from (select id from postmeter.delivery order by id limit 250) d";
+    assert_eq!(order, stage.db.client.query_one(all, &[]).await.unwrap().get::<_, Vec<i64>>(0));
 }

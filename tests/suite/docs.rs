@@ -2,6 +2,7 @@
 
 mod charts;
 mod marketplaces;
+mod operating;
 mod schema;
 
 use std::collections::BTreeSet;

@@ -4,10 +4,14 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
-use postmeter::embedded::{Cluster, Options};
+use futures_util::future::BoxFuture;
+use postmeter::embedded::{Cluster, Options as EmbeddedOptions};
+use remittance::Answer;
 use simulator::IdenticalResend;
-use tests::{Dimension, Stage, TestDatabase};
+use tests::{Dimension, Stage, TestDatabase, Wrapped};
+use tokio::sync::Semaphore;
 use worker::Worker;
 
 fn copy(from: &Path, to: &Path) {
@@ -35,7 +39,7 @@ const PAUSED: &str =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e13_a_settlement_lost_by_a_restore_is_made_again_with_the_same_key_after_a_person_has_looked() {
-    let mut cluster = Cluster::start(Options::default()).unwrap();
+    let mut cluster = Cluster::start(EmbeddedOptions::default()).unwrap();
     let (data, kept) = (cluster.directory().join("data"), cluster.directory().join("kept"));
     let mut stage = Stage::on(TestDatabase::alone_on(&cluster).await).await;
     let mut settings = stage.aws.settings();
@@ -78,6 +82,99 @@ async fn e13_a_settlement_lost_by_a_restore_is_made_again_with_the_same_key_afte
     assert_eq!(stage.remittances().await, ["18T10 accepted 1"; 3], "their duplicates are ours");
     assert_eq!(stage.aws.record().iter().map(|accepted| accepted.identical_resends).sum::<u64>(), 3);
     stage.close().await;
+}
+
+/// Lets the copied data come up as a standby does that was promoted: on a timeline of its own.
+fn promoted(data: &Path) {
+    use std::io::Write;
+    std::fs::write(data.join("recovery.signal"), "").unwrap();
+    let mut settings = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.auto.conf")).unwrap();
+    settings.write_all(b"restore_command = 'false'\n").unwrap();
+}
+
+async fn until_promoted(stage: &Stage) -> tokio_postgres::Client {
+    let client = stage.db.connect().await;
+    while client.query_one("select pg_is_in_recovery()", &[]).await.unwrap().get(0) {
+        tokio::task::yield_now().await;
+    }
+    client
+}
+
+/// What the test lets through, and when: the answers of calls.
+static GATE: Semaphore = Semaphore::const_new(0);
+
+fn at_the_gate(answers: Vec<Answer>) -> BoxFuture<'static, Vec<Answer>> {
+    Box::pin(async move {
+        GATE.acquire().await.unwrap().forget();
+        answers
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e13_a_promotion_that_keeps_a_claim_and_loses_its_settlement_is_noticed() {
+    let mut cluster = Cluster::start(EmbeddedOptions::default()).unwrap();
+    let (data, kept) = (cluster.directory().join("data"), cluster.directory().join("kept"));
+    let mut stage = Stage::on(TestDatabase::alone_on(&cluster).await).await;
+    due(&stage).await;
+    let lease = Duration::from_secs(600);
+    let options = worker::Options { lease, open: |_, settings| Wrapped::aws(settings, at_the_gate), ..tests::quick() };
+    let worker = started(&stage, &options).await;
+    assert!(worker.beat().await.unwrap());
+    let sending = tokio::spawn({
+        let worker = Arc::clone(&worker);
+        async move { worker.send().await.unwrap() }
+    });
+    // the call has been answered, and the answer is on its way: the standby has the claim and not the settlement
+    while stage.aws.record().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    cluster.stop().unwrap();
+    copy(&data, &kept);
+    cluster.restart().unwrap();
+    stage.db.client = stage.db.connect().await;
+    GATE.add_permits(100);
+    assert_eq!(sending.await.unwrap(), 3);
+    assert_eq!(stage.remittances().await, ["18T10 accepted 1"; 3]);
+
+    cluster.stop().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&kept, &data);
+    promoted(&data);
+    cluster.restart().unwrap();
+    stage.db.client = until_promoted(&stage).await;
+    assert_eq!(stage.value("select substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)").await, "00000002");
+    assert_eq!(stage.remittances().await, ["18T10 in_flight 1"; 3], "the settlement is gone, the claim is not");
+    assert!(worker.beat().await.unwrap());
+    assert_eq!(stage.value(PAUSED).await, "t 1");
+    // what it remembers of the lost time accuses nobody twice
+    assert!(worker.beat().await.unwrap());
+    assert_eq!(stage.value(PAUSED).await, "t 1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e13_a_worker_that_never_claimed_notices_a_promotion_that_lost_commits_by_its_heartbeat() {
+    let mut cluster = Cluster::start(EmbeddedOptions::default()).unwrap();
+    let (data, kept) = (cluster.directory().join("data"), cluster.directory().join("kept"));
+    let mut stage = Stage::on(TestDatabase::alone_on(&cluster).await).await;
+    let options = worker::Options { lease: Duration::from_secs(600), ..tests::quick() };
+    let worker = started(&stage, &options).await;
+    for (loses_a_heartbeat, told) in [(false, "f 0"), (true, "t 1")] {
+        assert!(worker.beat().await.unwrap());
+        cluster.stop().unwrap();
+        copy(&data, &kept);
+        if loses_a_heartbeat {
+            cluster.restart().unwrap();
+            assert!(worker.beat().await.unwrap());
+            cluster.stop().unwrap();
+        }
+        std::fs::remove_dir_all(&data).unwrap();
+        std::fs::rename(&kept, &data).unwrap();
+        promoted(&data);
+        cluster.restart().unwrap();
+        stage.db.client = until_promoted(&stage).await;
+        assert!(worker.beat().await.unwrap());
+        assert_eq!(stage.value(PAUSED).await, told, "lost: {loses_a_heartbeat}");
+    }
 }
 
 #[tokio::test]

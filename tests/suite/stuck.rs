@@ -232,8 +232,10 @@ async fn e10_a_sweep_of_more_rows_than_a_page_meets_others_that_change_them() {
             correct(&database, verb, &filter, me, false).await.expect("a correction")
         })
     };
-    let mut others =
-        vec![sweep(Verb::Retry, json!({ "all": true })), sweep(Verb::Retry, json!({ "status": "rejected" }))];
+    let mut others = vec![
+        sweep(Verb::Retry, json!({ "all": true })),
+        sweep(Verb::Retry, json!({ "destination": "aws", "status": "rejected" })),
+    ];
     for n in (0..MANY).step_by(3) {
         others.push(sweep(Verb::WriteOff, json!({ "org": format!("org{n}") })));
     }
@@ -275,5 +277,45 @@ async fn e6_a_destination_that_is_down_for_a_year_loses_nothing_and_says_what_it
     stage.at("2025-09-18T11:10:00Z").await;
     stage.work_anew().await;
     assert_eq!(stage.value("select status from postmeter.remittance where quantity = 3").await, "accepted");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d11_whoever_moves_quantity_into_the_running_month_locks_both_meters_in_the_order_of_the_cut() {
+    let stage = Stage::new().await;
+    stage.configure("expired_policy = 'roll_forward', late_policy = 'part'").await;
+    refuse_all(&stage, true);
+    stage.at("2024-09-30T23:30:00Z").await;
+    stage.use_cores("september", "3", "2024-09-30T23:10:00Z").await;
+    stage.cut_at("2024-10-01T00:10:00Z").await;
+    stage.at("2024-10-01T10:30:00Z").await;
+    // the running month's meter has the smaller number, as when September's first usage comes late
+    stage
+        .sql(
+            "delete from postmeter.meter where month = '2024-10-01';
+             insert into postmeter.meter (id, destination_id, buyer, dimension, month, rounding, decimals, month_end) overriding system value
+             select 0, destination_id, buyer, dimension, '2024-10-01', rounding, decimals, month_end from postmeter.meter;
+             update postmeter.delivery set status = 'expired', changed_at = postmeter.clock()",
+        )
+        .await;
+    for moves in [
+        "select postmeter.reconsider_stuck(10)",
+        "select * from postmeter.release('{\"org\": \"acme\"}', 'ada', 'moved', false)",
+        "select postmeter.open_target(max(m.id), d.identity, d.product) from postmeter.meter m, postmeter.delivery d group by d.id",
+    ] {
+        let (mut cut, mover) = (stage.db.connect().await, stage.db.connect().await);
+        let cut = cut.transaction().await.unwrap();
+        cut.query("select from postmeter.meter where id = 0 for update", &[]).await.unwrap();
+        let moving = tokio::spawn(async move { mover.batch_execute(&format!("begin; {moves}; rollback")).await });
+        stage.until_waiting(1).await;
+        let second = cut.query("select from postmeter.meter where id > 0 for update nowait", &[]).await;
+        assert!(second.is_ok(), "{moves}: it holds a meter and waits for one before it: {second:?}");
+        cut.rollback().await.unwrap();
+        moving.await.unwrap().unwrap();
+    }
+    refuse_all(&stage, false);
+    stage.work_at("2024-10-01T10:31:00Z").await;
+    stage.cut_at("2024-10-01T11:10:00Z").await;
+    assert_eq!(stage.accepted(), ["01T10 3"]);
     stage.close().await;
 }

@@ -1,5 +1,6 @@
 //! H: tracking a request, from what a service records to what a reader is told.
 
+mod commands;
 mod days;
 mod intake;
 mod lists;

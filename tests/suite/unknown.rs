@@ -96,7 +96,8 @@ async fn e12_a_refusal_after_a_lost_answer_leaves_it_maybe_billed() {
         .await
         .parse()
         .unwrap();
-    assert_eq!(corrections::resolve(&stage.db.database, id, true, ME).await.unwrap(), "accepted");
+    let resolved = corrections::resolve(&stage.db.database, id, true, ME).await.unwrap();
+    assert_eq!((resolved.now.as_str(), resolved.changed), ("accepted", true));
     assert_eq!(
         stage.value("select who || ': ' || why from postmeter.decision_log where verb = 'resolve'").await,
         "ada: checked the seller report"
@@ -113,11 +114,15 @@ async fn e12_not_billed_by_hand_is_sent_again_in_time_and_expires_after() {
     stage.work_at("2024-09-18T11:11:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 unknown 1"]);
     let id: i64 = stage.value("select delivery_id::text from postmeter.remittance").await.parse().unwrap();
-    assert_eq!(corrections::resolve(&stage.db.database, id, false, ME).await.unwrap(), "due");
+    let resolved = corrections::resolve(&stage.db.database, id, false, ME).await.unwrap();
+    assert_eq!((resolved.now.as_str(), resolved.changed), ("due", true));
     stage.work().await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 1"]);
-    let twice = corrections::resolve(&stage.db.database, id, false, ME).await;
-    assert!(matches!(twice, Err(outbox::Error::Refused(refused)) if refused.code == "PM034"));
+    let twice = corrections::resolve(&stage.db.database, id, false, ME).await.unwrap();
+    assert_eq!((twice.now.as_str(), twice.changed), ("accepted", false), "e8: twice changes nothing more");
+    let otherwise = corrections::resolve(&stage.db.database, id, true, ME).await;
+    assert!(matches!(otherwise, Err(outbox::Error::Refused(refused)) if refused.code == "PM034"));
+    assert_eq!(stage.value("select count(*)::text from postmeter.decision where verb = 'resolve'").await, "1");
     stage.close().await;
 }
 

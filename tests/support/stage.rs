@@ -379,7 +379,10 @@ impl Stage {
             .column("select format('%s %s: %s', org, metric, difference) from postmeter.usage_balance where difference <> 0 or difference_usages <> 0
                      union all select format('%s %s %s: %s', buyer, dimension, month, difference) from postmeter.balance where difference <> 0
                      union all select format('recalculated %s: %s', m.month, r) from (select distinct month from postmeter.meter) m,
-                               postmeter.recalculate('aws', m.month) r where r.part = 'unexplained'")
+                               (select name from postmeter.destination where name = 'aws' or shadow_of is not null) t,
+                               postmeter.recalculate(t.name, m.month) r where r.part = 'unexplained'
+                     union all select format('a shadow''s attempt %s: %s', l.attempt_id, l.outcome) from postmeter.attempt_ledger l
+                     where l.shadow and l.outcome not in ('open', 'dry_run', 'too_old', 'handed_back')")
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
         let astray = self

@@ -9,6 +9,7 @@ mod evidence;
 #[cfg(test)]
 mod example;
 pub mod google;
+mod muted;
 mod registry;
 mod settings;
 mod transport;
@@ -23,6 +24,7 @@ use remittance::{Answer, Outcome, Quantity, Reason};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use muted::Muted;
 pub use registry::{SettingsError, capabilities, kinds, open};
 
 /// A boxed future, so that marketplaces can be held behind one pointer.

@@ -19,6 +19,7 @@ const UNREAD: Query = query!("catalogue_unread", []);
 const READ: Query = query!("catalogue_read", [INT8, TEXT, TEXT, TEXT, TEXT]);
 const SETTING: Query = query!("setting", []);
 const LOCK: Query = query!("catalogue_lock", []);
+const SHADOW_GATE: Query = query!("catalogue_shadow_gate", [BOOL]);
 const CLOCK: Query = query!("clock", []);
 const METERED: Query = query!("catalogue_metered", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
 const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
@@ -84,6 +85,8 @@ pub struct Destination {
     pub is_limited: bool,
     /// Do everything but the call.
     pub dry_run: bool,
+    /// Counts beside a live destination, and never calls.
+    pub shadow: bool,
     /// A person stopped sending.
     pub paused: bool,
     /// Calls at the same time, per worker.
@@ -134,6 +137,7 @@ fn read_destination(row: &Row) -> Result<Destination, Error> {
         quota: row.try_get("quota_id")?,
         is_limited: row.try_get("is_limited")?,
         dry_run: row.try_get("dry_run")?,
+        shadow: row.try_get("shadow")?,
         paused: row.try_get("paused")?,
         in_flight_max: usize::try_from(row.try_get::<_, i32>("in_flight_max")?).unwrap_or(1),
         records_max: row.try_get("records_max")?,

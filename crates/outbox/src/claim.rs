@@ -9,7 +9,7 @@ use crate::query::{Query, Tx, query};
 use crate::timeline::Position;
 use crate::{Database, Error};
 
-const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT]);
+const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT, INT8]);
 const SUSPECT: Query = query!("claim_suspect", [INT4, UUID, TEXT, TEXT]);
 
 /// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
@@ -74,6 +74,47 @@ pub async fn claim(
     floor: &mut Floor,
     seen: Option<&Position>,
 ) -> Result<Vec<Claim>, Error> {
+    let rows = take(database, destination, worker, most, limits, (*floor, None), seen).await?;
+    let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if let Some(last) = rows
+        .iter()
+        .filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? }))
+        .max()
+    {
+        *floor = last;
+    }
+    Ok(claims)
+}
+
+/// Claims by the reserved share: at most `most` deliveries, the oldest first, whatever their deadlines, and moves `above`
+/// on. For the rest as [`claim`].
+///
+/// # Errors
+/// As Postgres says; nothing is claimed then.
+pub async fn claim_oldest(
+    database: &Database,
+    destination: i32,
+    worker: Uuid,
+    most: i64,
+    limits: CallLimits,
+    above: &mut i64,
+    seen: Option<&Position>,
+) -> Result<Vec<Claim>, Error> {
+    let rows = take(database, destination, worker, most, limits, (Floor::START, Some(*above)), seen).await?;
+    let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    *above = claims.iter().map(|claim| claim.delivery).max().unwrap_or(*above);
+    Ok(claims)
+}
+
+async fn take(
+    database: &Database,
+    destination: i32,
+    worker: Uuid,
+    most: i64,
+    limits: CallLimits,
+    (floor, oldest_above): (Floor, Option<i64>),
+    seen: Option<&Position>,
+) -> Result<Vec<Row>, Error> {
     let (timeline, flushed) = parts(seen);
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
@@ -90,19 +131,12 @@ pub async fn claim(
                 &limits.bytes,
                 &timeline,
                 &flushed,
+                &oldest_above,
             ],
         )
         .await?;
-    let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     tx.commit().await?;
-    if let Some(last) = rows
-        .iter()
-        .filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? }))
-        .max()
-    {
-        *floor = last;
-    }
-    Ok(claims)
+    Ok(rows)
 }
 
 /// Destinations with due deliveries that were in the hands of a dying worker.

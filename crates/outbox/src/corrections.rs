@@ -1,7 +1,7 @@
 //! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
 
 use serde_json::Value;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::{Database, Error};
@@ -56,11 +56,13 @@ pub struct Change {
     pub note: Option<String>,
 }
 
-/// Corrects the dead letters (to hold: what waits to be sent) that `filter` names (a JSON object: org, account, product, metric, destination, status,
-/// reason, from, until, delivery, or all). With `dry_run` nothing changes.
+/// Corrects the dead letters (to hold: what waits to be sent) that `filter` names (a JSON object: org, account, product,
+/// metric, destination, status, reason, from, until, delivery, or all). With `dry_run` nothing changes. No change at all:
+/// nothing is left to do for what the filter fits ([`fits`]).
 ///
 /// # Errors
-/// [`Error::Refused`]: no filter (PM031), an unknown field (PM030), no name or reason (PM032).
+/// [`Error::Refused`]: an unknown field (PM030), no filter or one that leaves nothing out (PM031), no name or reason
+/// (PM032), a value that cannot be meant (PM037) or does not exist (PM038), a filter that fits nothing (PM039).
 pub async fn correct(
     database: &Database,
     verb: Verb,
@@ -93,6 +95,18 @@ pub async fn correct(
         .collect()
 }
 
+/// Remittances that a filter fits, whatever became of them: how many by status.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn fits(database: &Database, filter: &Value) -> Result<Vec<(String, i64)>, Error> {
+    let client = database.client().await?;
+    let rows = client
+        .query_typed("select status, remittances from postmeter.filter_fits($1)", &[(filter, Type::JSONB)])
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
 /// Held usage that a correction concerns: its id, the reason it was held for, its quantity.
 pub type HeldUsage = (Uuid, String, String);
 
@@ -119,19 +133,40 @@ pub async fn correct_held(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
-/// A person says whether an unknown remittance was billed; returns the status.
+/// What a decision about one thing came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Where it stands: a status, or the state of a breaker.
+    pub now: String,
+    /// False: it was decided so before, and nothing more was changed.
+    pub changed: bool,
+}
+
+async fn decide(
+    database: &Database,
+    sql: &str,
+    subject: (&(dyn ToSql + Sync), Type),
+    billed: Option<bool>,
+    decider: Decider<'_>,
+) -> Result<Decided, Error> {
+    let client = database.client().await?;
+    let mut parameters = vec![subject];
+    if let Some(billed) = &billed {
+        parameters.push((billed, Type::BOOL));
+    }
+    parameters.extend([(&decider.who as &(dyn ToSql + Sync), Type::TEXT), (&decider.why, Type::TEXT)]);
+    let rows = client.query_typed(sql, &parameters).await?;
+    let row = rows.first().expect("a function returns one row");
+    Ok(Decided { now: row.try_get(0)?, changed: row.try_get(1)? })
+}
+
+/// A person says whether an unknown remittance was billed.
 ///
 /// # Errors
 /// [`Error::Refused`]: there is nothing to resolve (PM034) or no such remittance (PM033).
-pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: Decider<'_>) -> Result<String, Error> {
-    let client = database.client().await?;
-    let rows = client
-        .query_typed(
-            "select postmeter.resolve_unknown($1, $2, $3, $4)",
-            &[(&delivery, Type::INT8), (&billed, Type::BOOL), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)],
-        )
-        .await?;
-    Ok(rows.first().expect("a function returns one row").try_get(0)?)
+pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: Decider<'_>) -> Result<Decided, Error> {
+    let sql = "select status, changed from postmeter.resolve_unknown($1, $2, $3, $4)";
+    decide(database, sql, (&delivery, Type::INT8), Some(billed), decider).await
 }
 
 /// Stops sending to a destination, or goes on.
@@ -143,11 +178,20 @@ pub async fn set_paused(
     destination: &str,
     paused: bool,
     decider: Decider<'_>,
-) -> Result<(), Error> {
-    let client = database.client().await?;
-    let sql = if paused { "select postmeter.pause($1, $2, $3)" } else { "select postmeter.resume($1, $2, $3)" };
-    client
-        .query_typed(sql, &[(&destination, Type::TEXT), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)])
-        .await?;
-    Ok(())
+) -> Result<Decided, Error> {
+    let sql = if paused {
+        "select 'paused', postmeter.pause($1, $2, $3)"
+    } else {
+        "select 'sending', postmeter.resume($1, $2, $3)"
+    };
+    decide(database, sql, (&destination, Type::TEXT), None, decider).await
+}
+
+/// Ends the pause of a destination's breaker, so that a worker probes it now. Returns where the breaker stood.
+///
+/// # Errors
+/// [`Error::Refused`]: no such destination (PM033).
+pub async fn probe(database: &Database, destination: &str, decider: Decider<'_>) -> Result<Decided, Error> {
+    let sql = "select breaker, changed from postmeter.probe($1, $2, $3)";
+    decide(database, sql, (&destination, Type::TEXT), None, decider).await
 }

@@ -4,6 +4,7 @@
 //! one transaction: an entry is in the outbox, or it is held, exempt or allocated; never neither, never both.
 
 mod plan;
+mod shadow;
 mod turns;
 
 use remittance::Reason;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 use plan::{Entry, Plan, Target};
+pub use shadow::{fold_shadow, return_cured_shadow};
 pub use turns::Turns;
 
 const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
@@ -26,6 +28,7 @@ const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ
 const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
 const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
 const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
 const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
@@ -49,6 +52,19 @@ const HOLD: Query = query!(
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
 const RETURN: Query = query!("fold_return", [UUID_ARRAY]);
+/// Gives usage to the shadows; runs only where the catalogue has one.
+const SHADOW_GIVE: Query = query!(
+    "fold_shadow",
+    [UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
+);
+const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8]);
+const SHADOW_RESOLVE: Query =
+    query!("shadow_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY, INT4]);
+const SHADOW_KEEP: Query = query!(
+    "shadow_keep",
+    [INT4, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, TEXT_ARRAY]
+);
+const SHADOW_CURED: Query = query!("shadow_cured", [INT4]);
 
 /// Joins of thousands of rows without statistics: nested loops made a fold seventeen times slower (design §5).
 const BULK: &str = "set local enable_nestloop = off";
@@ -161,6 +177,7 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         account: row.try_get("account")?,
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
+        returned: row.try_get("returned")?,
     })
 }
 
@@ -178,6 +195,11 @@ async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
             ],
         )
         .await?;
+    plan.has_shadow = rows.first().map(|row| row.try_get("has_shadow")).transpose()?.unwrap_or(false);
+    read_resolved(&rows, plan)
+}
+
+fn read_resolved(rows: &[Row], plan: &mut Plan) -> Result<(), Error> {
     for (row, kind) in rows.iter().zip(&mut plan.kinds) {
         kind.destination = row.try_get("destination_id")?;
         kind.target = if let Some(exemption) = row.try_get("exemption_id")? {
@@ -220,9 +242,21 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds another hour for what came too late for its own; locks meters, so it goes in their order.
+/// Finds another hour for what came too late for its own, after locking the meters in order.
 async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
-    for kind in plan.late_in_order() {
+    let kinds = plan.late_in_order();
+    let meters: Vec<i64> = kinds
+        .iter()
+        .filter_map(|kind| match plan.kinds[*kind].target {
+            Target::Late { meter, .. } => Some(meter),
+            _ => None,
+        })
+        .collect();
+    if meters.is_empty() {
+        return Ok(());
+    }
+    tx.run(&LATE_LOCK, &[&meters]).await?;
+    for kind in kinds {
         let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
         let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
         let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
@@ -279,6 +313,9 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
     }
     if !rows.returned.is_empty() {
         tx.run(&RETURN, &[&rows.returned]).await?;
+    }
+    if plan.has_shadow {
+        shadow::give(tx, plan).await?;
     }
     Ok(folded)
 }

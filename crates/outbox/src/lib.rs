@@ -15,6 +15,7 @@ pub mod fold;
 pub mod health;
 pub mod maintain;
 pub mod migrate;
+pub mod month;
 mod query;
 pub mod recalculate;
 pub mod reconcile;

@@ -7,8 +7,8 @@ use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
 const PROMOTE: Query = query!("promote", [INT8]);
-const CARRY: Query = query!("maintain_carry", [INT8]);
-const MONTH_END: Query = query!("maintain_month_end", [INT8]);
+const CARRY: Query = query!("maintain_carry", [INT8, BOOL]);
+const MONTH_END: Query = query!("maintain_month_end", [INT8, BOOL]);
 const OPEN: Query = query!("maintain_open", [INT8, TIMESTAMPTZ, JSONB, TEXT]);
 const REVIEW: Query = query!("review_evidence", [INT8]);
 const REVIEW_SETTLE: Query = query!("review_settle", [INT8_ARRAY]);
@@ -37,14 +37,15 @@ pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
     Ok(promoted)
 }
 
-/// Opens hours for quantity that has none: released or deferred quantity, and remainders at the month's end.
+/// Opens hours for quantity that has none: released or deferred quantity, and remainders at the month's end; of
+/// live destinations, or of shadows: one never waits for the other.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn carry(database: &Database, most: i64) -> Result<usize, Error> {
+pub async fn carry(database: &Database, most: i64, shadows: bool) -> Result<usize, Error> {
     let mut opened = 0;
     for (query, has_hour) in [(&CARRY, false), (&MONTH_END, true)] {
-        for row in database.one(query, &[&most]).await? {
+        for row in database.one(query, &[&most, &shadows]).await? {
             let (meter, identity, product): (i64, Value, &str) =
                 (row.try_get("id")?, row.try_get("identity")?, row.try_get("product")?);
             let hour: Option<Timestamp> = if has_hour { Some(row.try_get("hour")?) } else { None };
@@ -85,9 +86,9 @@ pub async fn return_cured(database: &Database, most: i32) -> Result<i64, Error> 
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn reconsider_stuck(database: &Database, most: i32) -> Result<i32, Error> {
-    const STUCK: Query = query!("maintain_stuck", [INT4]);
-    Ok(database.one(&STUCK, &[&most]).await?.first().expect("one row").try_get(0)?)
+pub async fn reconsider_stuck(database: &Database, most: i32, shadows: bool) -> Result<i32, Error> {
+    const STUCK: Query = query!("maintain_stuck", [INT4, BOOL]);
+    Ok(database.one(&STUCK, &[&most, &shadows]).await?.first().expect("one row").try_get(0)?)
 }
 
 /// Makes the partitions of the coming months.

@@ -43,6 +43,7 @@ migrations! {
     12 "0012_pre_timeline",
     13 "0013_pre_reconcile",
     14 "0014_pre_hold",
+    15 "0015_pre_shadow",
     19 "0019_pre_tracker",
 }
 

@@ -6,6 +6,7 @@
 mod attempts;
 mod overview;
 mod remittance;
+mod shadow;
 mod usage;
 mod verdict;
 
@@ -14,6 +15,7 @@ pub use overview::{
     AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Overview, Standing, overview,
 };
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
+pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
 pub use verdict::{Verdict, accepted, verdict};
 
@@ -34,6 +36,9 @@ const HEALTH: Query = query!("report_health", []);
 const HELD: Query = query!("report_held", []);
 const MEMBERS: Query = query!("report_members", [INT8, INT8]);
 const REMITTANCE: Query = query!("report_remittance", [INT8]);
+const SHADOW_HOURS: Query = query!("report_shadow_hours", [TEXT, DATE, INT8]);
+const SHADOW_METERS: Query = query!("report_shadow_meters", [TEXT, DATE]);
+const SHADOW_USAGE: Query = query!("report_shadow_usage", [TEXT, DATE]);
 const STANDING: Query = query!("report_standing", []);
 const USAGE: Query = query!("report_usage", [TEXT, TEXT, UUID]);
 const WORKERS: Query = query!("report_workers", []);
@@ -44,5 +49,5 @@ macro_rules! fields {
         $name { $($field: $row.try_get(stringify!($field))?),* }
     };
 }
-use fields;
+pub(crate) use fields;
 const VERDICT: Query = query!("report_verdict", []);

@@ -1,10 +1,11 @@
 //! Settle: writes outcomes and moves statuses, in one transaction, fenced by the attempt.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use remittance::{Answer, Next, Policy, Reason, Standing, decide};
+use remittance::{Answer, Next, Outcome, Policy, Reason, Standing, decide};
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
@@ -93,6 +94,7 @@ pub async fn settle(
             destination: row.try_get("destination_id")?,
             deaths: row.try_get("deaths")?,
             now: row.try_get("now")?,
+            shadow: row.try_get("shadow")?,
             standing: Standing {
                 maybe_billed: row.try_get("maybe_billed")?,
                 maybe_since: row.try_get("maybe_since")?,
@@ -104,8 +106,10 @@ pub async fn settle(
         };
         standings.insert(id, standing);
     }
+    let answers: Vec<Cow<'_, Settlement>> =
+        answers.iter().map(|answer| of_shadow(answer, standings.get(&answer.delivery))).collect();
     let mut columns = Columns::default();
-    for answer in answers {
+    for answer in &answers {
         columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, policy)));
     }
     let settled = columns.write(&tx, worker).await?;
@@ -119,7 +123,20 @@ struct Held {
     destination: i32,
     deaths: i32,
     now: Timestamp,
+    shadow: bool,
     standing: Standing,
+}
+
+/// What an answer means for a delivery of a shadow. No call was made, so with a worker that died nothing can have arrived,
+/// and nobody who lost the claim has evidence. Any other answer that tells of a call is left for the schema to refuse:
+/// were it handed back, the call would be repeated.
+fn of_shadow<'a>(answer: &'a Settlement, held: Option<&Held>) -> Cow<'a, Settlement> {
+    match held {
+        Some(held) if held.shadow && (answer.is_death || held.attempt != Some(answer.attempt)) => {
+            Cow::Owned(Settlement { answer: Answer::bare(Outcome::HandedBack), is_death: false, ..answer.clone() })
+        }
+        _ => Cow::Borrowed(answer),
+    }
 }
 
 impl Held {
@@ -170,7 +187,7 @@ impl<'a> Columns<'a> {
     fn push(&mut self, settlement: &'a Settlement, next: Option<(Next, i32)>) {
         let answer = &settlement.answer;
         let retry_after = match &answer.outcome {
-            remittance::Outcome::Throttled { after } => *after,
+            Outcome::Throttled { after } => *after,
             _ => None,
         };
         self.attempt.push(settlement.attempt);

@@ -9,7 +9,7 @@ use crate::query::{Query, query};
 use crate::{Database, Error};
 
 const BREAK: Query = query!("timeline_break", [TEXT, TEXT]);
-const KNOWS: Query = query!("timeline_knows", [UUID]);
+const KNOWS: Query = query!("timeline_knows", [UUID, UUID, UUID, TIMESTAMPTZ]);
 
 /// Where a server's history stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +50,48 @@ impl Position {
     }
 }
 
-/// Whether an attempt that was committed is still there.
+/// The last commits of a process, of each kind. Commits are lost in order: if the last are there, all are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The newest attempt that it claimed.
+    pub claimed: Option<Uuid>,
+    /// An attempt of its last settlement.
+    pub settled: Option<Uuid>,
+    /// The worker and the time of its last heartbeat.
+    pub beat: Option<(Uuid, Timestamp)>,
+}
+
+/// What a heartbeat brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Where the server stands.
+    pub position: Position,
+    /// Its time, as it was written.
+    pub at: Timestamp,
+    /// That of the heartbeat before it, as the server had it.
+    pub before: Timestamp,
+}
+
+impl Beat {
+    pub(crate) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self { position: Position::read(row)?, at: row.try_get("at")?, before: row.try_get("before")? })
+    }
+
+    /// The server lacks the last heartbeat of this worker: it no longer shows once the next is written over it.
+    #[must_use]
+    pub fn lacks(&self, worker: Uuid, last: &Remembered) -> bool {
+        last.beat.is_some_and(|(by, at)| by == worker && self.before < at)
+    }
+}
+
+/// Whether what was committed is still there: the claim, the settlement, the heartbeat.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn knows(database: &Database, attempt: Uuid) -> Result<bool, Error> {
-    Ok(database.one(&KNOWS, &[&attempt]).await?.first().expect("one row").try_get(0)?)
+pub async fn knows(database: &Database, last: &Remembered) -> Result<bool, Error> {
+    let (by, at) = last.beat.unzip();
+    let rows = database.one(&KNOWS, &[&last.claimed, &last.settled, &by, &at]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
 }
 
 /// Says that commits were lost: pauses every destination. `false`: somebody has said so already.

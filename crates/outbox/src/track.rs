@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
@@ -49,6 +50,61 @@ impl NewStatus {
             status: status.to_owned(),
             ..Self::default()
         }
+    }
+}
+
+/// Why a message is no request status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The field that is wrong; `None`: the whole.
+    pub field: Option<&'static str>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.field.unwrap_or("the message"), self.reason)
+    }
+}
+
+impl NewStatus {
+    /// Reads a message as services send it: fields nobody knows are ignored, numbers count as text, `org_id` is `org`,
+    /// and the date may lack its `T` and its zone.
+    ///
+    /// # Errors
+    /// It is no object, lacks a required field, or has one that cannot be read.
+    pub fn from_message(message: &Value) -> Result<Self, Malformed> {
+        let Value::Object(fields) = message else {
+            return Err(Malformed { field: None, reason: "must be a JSON object".to_owned() });
+        };
+        let text = |field: &'static str| match fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => Err(Malformed { field: Some(field), reason: "must be text".to_owned() }),
+        };
+        let required = |field: &'static str| {
+            text(field)?.ok_or_else(|| Malformed { field: Some(field), reason: "is missing".to_owned() })
+        };
+        let date = text("date")?.map(|text| {
+            remittance::request::date(&text).ok_or_else(|| Malformed {
+                field: Some("date"),
+                reason: format!("{text:?} is no time such as 2026-03-10T09:00:00Z"),
+            })
+        });
+        Ok(Self {
+            service: required("service")?,
+            request_id: required("request_id")?,
+            status: required("status")?,
+            date: date.transpose()?,
+            source: text("source")?,
+            status_msg: text("status_msg")?,
+            account: text("account")?,
+            org: text("org")?.map_or_else(|| text("org_id"), |org| Ok(Some(org)))?,
+            inventory_id: text("inventory_id")?,
+            system_id: text("system_id")?,
+        })
     }
 }
 
@@ -117,4 +173,32 @@ pub async fn track_batch(transaction: &Transaction<'_>, statuses: &[NewStatus]) 
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn h2_a_message_lacks_a_field_by_name() {
+        let whole = json!({"service": "a", "request_id": 7, "status": "s", "date": "2026-03-10 09:00:00", "org_id": "acme",
+            "source": "", "status_msg": null, "unknown": []});
+        let status = NewStatus::from_message(&whole).unwrap();
+        assert_eq!((status.request_id.as_str(), status.org.as_deref()), ("7", Some("acme")));
+        assert_eq!((status.source, status.status_msg), (None, None));
+        assert_eq!(status.date, "2026-03-10T09:00:00Z".parse().ok());
+        for (field, value, sentence) in [
+            ("service", Value::Null, "service is missing"),
+            ("request_id", json!(""), "request_id is missing"),
+            ("status", json!({}), "status must be text"),
+            ("date", json!("soon"), "date \"soon\" is no time such as 2026-03-10T09:00:00Z"),
+        ] {
+            let mut message = whole.clone();
+            message[field] = value;
+            assert_eq!(NewStatus::from_message(&message).unwrap_err().to_string(), sentence);
+        }
+        assert_eq!(NewStatus::from_message(&json!([])).unwrap_err().to_string(), "the message must be a JSON object");
+    }
 }

@@ -7,14 +7,18 @@ use uuid::Uuid;
 
 use crate::query::{Query, query};
 use crate::settle::{Settlement, settle};
-use crate::timeline::Position;
+use crate::timeline::Beat;
 use crate::{Database, Error};
 
 const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8]);
 const HEARTBEAT: Query = query!("heartbeat", [UUID, UUID, BOOL]);
 const STOP: Query = query!("worker_stop", [UUID]);
 const REAP_WORKERS: Query = query!("reap_workers", [UUID]);
+const REAP_OWN: Query = query!("reap_own", [UUID, UUID]);
 const REAP_ATTEMPTS: Query = query!("reap_attempts", [UUID, UUID]);
+
+/// Attempts that are read at once (`reap_attempts`, `reap_own`).
+const PAGE: usize = 1000;
 
 /// Registers a worker under a new id.
 ///
@@ -34,8 +38,8 @@ pub async fn heartbeat(
     id: Uuid,
     oldest_attempt: Option<Uuid>,
     sleeping: bool,
-) -> Result<Option<Position>, Error> {
-    database.one(&HEARTBEAT, &[&id, &oldest_attempt, &sleeping]).await?.first().map(Position::read).transpose()
+) -> Result<Option<Beat>, Error> {
+    database.one(&HEARTBEAT, &[&id, &oldest_attempt, &sleeping]).await?.first().map(Beat::read).transpose()
 }
 
 /// Says that the worker has stopped with nothing in its hands.
@@ -92,7 +96,9 @@ pub async fn reap(
     let mut reaped = Vec::new();
     for row in database.one(&REAP_WORKERS, &[&reaper]).await? {
         let id: Uuid = row.try_get("id")?;
-        let attempts = take_over(database, reaper, id, policy).await?;
+        // who said goodbye did not die of what it had lost sight of
+        let is_death = !row.try_get::<_, bool>("stopped")?;
+        let attempts = take_over(database, reaper, id, is_death, policy).await?;
         let folding: Option<serde_json::Value> = row.try_get("folding")?;
         let alone = folding.as_ref().and_then(|folding| folding.get("usage")?.as_str()?.parse().ok());
         if let Some(usage) = alone {
@@ -116,7 +122,7 @@ pub async fn take_over_rest(
     const REST: Query = query!("reap_rest", []);
     let mut attempts = 0;
     for row in database.one(&REST, &[]).await? {
-        attempts += take_over(database, reaper, row.try_get("id")?, policy).await?;
+        attempts += take_over(database, reaper, row.try_get("id")?, row.try_get("died")?, policy).await?;
     }
     Ok(attempts)
 }
@@ -125,6 +131,7 @@ async fn take_over(
     database: &Database,
     reaper: Uuid,
     dead: Uuid,
+    is_death: bool,
     policy: &(dyn Fn(i32) -> Policy + Sync),
 ) -> Result<usize, Error> {
     let (mut from, mut attempts) = (Uuid::nil(), 0);
@@ -132,20 +139,50 @@ async fn take_over(
         let rows = database.one(&REAP_ATTEMPTS, &[&dead, &from]).await?;
         let lost = rows
             .iter()
-            .map(|row| {
-                Ok(Settlement {
-                    attempt: row.try_get("id")?,
-                    delivery: row.try_get("delivery_id")?,
-                    batch: 1,
-                    answer: Answer::bare(Outcome::Unknown { code: "worker_lost".to_owned() }),
-                    took: Duration::ZERO,
-                    is_death: true,
-                })
-            })
+            .map(|row| Ok(lost_attempt(row.try_get("id")?, row.try_get("delivery_id")?, is_death)))
             .collect::<Result<Vec<_>, Error>>()?;
         let Some(last) = lost.last() else { return Ok(attempts) };
         from = last.attempt;
         attempts += lost.len();
         settle(database, reaper, &lost, policy).await?;
     }
+}
+
+/// Nobody knows what became of its call.
+fn lost_attempt(attempt: Uuid, delivery: i64, is_death: bool) -> Settlement {
+    let answer = Answer::bare(Outcome::Unknown { code: "worker_lost".to_owned() });
+    Settlement { delivery, attempt, batch: 1, answer, took: Duration::ZERO, is_death }
+}
+
+/// What [`find_own`] found.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Open attempts, oldest first, a page at most.
+    pub open: Vec<Settlement>,
+    /// All attempts before this one were looked at; the next page begins with it.
+    pub bound: Uuid,
+    /// There is no next page.
+    pub is_last: bool,
+}
+
+/// Finds open attempts of this worker from `from` on that are older than any claim or call of it can be, whether they
+/// are in its hands or not. What is not was lost from sight: the connection broke while its claim was committed, or the
+/// call's task failed. Nobody died of it; settled as given, it counts as unknown.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn find_own(database: &Database, worker: Uuid, from: Uuid) -> Result<Own, Error> {
+    let mut own = Own { open: Vec::new(), bound: from, is_last: true };
+    for row in database.one(&REAP_OWN, &[&worker, &from]).await? {
+        own.bound = row.try_get("bound")?;
+        if let Some(attempt) = row.try_get("id")? {
+            own.open.push(lost_attempt(attempt, row.try_get("delivery_id")?, false));
+        }
+    }
+    if own.open.len() == PAGE
+        && let Some(last) = own.open.last()
+    {
+        (own.bound, own.is_last) = (last.attempt, false);
+    }
+    Ok(own)
 }

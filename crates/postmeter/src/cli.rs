@@ -9,9 +9,12 @@ mod doctor;
 mod explain;
 mod import;
 mod migrate;
+mod month;
 mod output;
 mod recalculate;
 mod reconcile;
+mod request;
+mod shadow;
 mod simulator;
 mod status;
 mod worker;
@@ -32,7 +35,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -57,6 +60,8 @@ enum Command {
     Attempts(attempts::Args),
     /// Why a usage is billed or not: its whole way, and the arithmetic.
     Explain(explain::Args),
+    /// One request's way: what services said, and what became of its usage.
+    Request(request::Args),
     /// Send dead letters again, with the same bytes and key.
     Retry(correct::Args),
     /// Give the quantity of dead letters back to their meters.
@@ -71,13 +76,19 @@ enum Command {
     Pause(correct::PauseArgs),
     /// Send to a destination again.
     Resume(correct::PauseArgs),
+    /// End the pause of a destination's breaker: it is probed now instead of later.
+    Probe(correct::ProbeArgs),
+    /// Close a billing month at a destination, reopen it, or list what is open in it.
+    Month(month::Args),
     /// Ask a marketplace what it holds of a day, and compare.
     Reconcile(reconcile::Args),
     /// A month from its usage, against what was billed: every difference by name.
     Recalculate(recalculate::Args),
+    /// What a shadow would have billed, beside its live destination.
+    Shadow(shadow::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
-    /// Run the simulated marketplaces.
+    /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),
     /// A virtual day from usage to accepted remittances, on an embedded Postgres; ends by itself.
     Demo(demo::Args),
@@ -104,6 +115,7 @@ pub async fn main() -> ExitCode {
             Command::Status(args) => status::run(&context, args).await,
             Command::Attempts(args) => attempts::run(&context, args).await,
             Command::Explain(args) => explain::run(&context, args).await,
+            Command::Request(args) => request::run(&context, args).await,
             Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
             Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
             Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,
@@ -111,8 +123,11 @@ pub async fn main() -> ExitCode {
             Command::Resolve(args) => correct::resolve(&context, args).await,
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,
+            Command::Probe(args) => correct::probe(&context, args).await,
+            Command::Month(args) => month::run(&context, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
+            Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,

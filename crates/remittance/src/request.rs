@@ -49,6 +49,38 @@ impl Durations {
     }
 }
 
+/// Where a request is: indexes into its messages, which are in order of their dates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The latest message.
+    pub last: Option<usize>,
+    /// The latest before it of another service or source.
+    pub previous: Option<usize>,
+    /// The latest of a service that has begun and not finished.
+    pub current: Option<usize>,
+}
+
+impl Place {
+    /// Of these messages, in order; `open` are the services that have not finished.
+    #[must_use]
+    pub fn of(said: &[Said<'_>], open: &[String]) -> Self {
+        let last = said.len().checked_sub(1);
+        let other = |one: &Said<'_>, two: &Said<'_>| (one.service, one.source) != (two.service, two.source);
+        Self {
+            last,
+            previous: last.and_then(|last| said[..last].iter().rposition(|before| other(before, &said[last]))),
+            current: said.iter().rposition(|said| open.iter().any(|service| service == said.service)),
+        }
+    }
+}
+
+/// Reads a date as services write it: RFC 3339, the `T` may be white space, and without a zone it is UTC.
+#[must_use]
+pub fn date(text: &str) -> Option<Timestamp> {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join("T");
+    joined.parse().or_else(|_| format!("{joined}Z").parse()).ok()
+}
+
 /// `00:00:09.970000`: hours may exceed 24; six decimals.
 #[must_use]
 pub fn hours_minutes_seconds(duration: SignedDuration) -> String {
@@ -91,6 +123,38 @@ mod tests {
         );
         assert_eq!(hours_minutes_seconds(durations.in_services), "00:00:16.196000");
         assert_eq!(hours_minutes_seconds(durations.total), "00:00:13.604000");
+    }
+
+    #[test]
+    fn h1_the_current_the_last_and_the_previous_message() {
+        let way = [
+            said("ingress", "", "45:00"),
+            said("puptoo", "", "45:01"),
+            said("ingress", "", "45:02"),
+            said("ingress", "", "45:03"),
+        ];
+        let place = Place::of(&way, &["puptoo".to_owned()]);
+        assert_eq!(place, Place { last: Some(3), previous: Some(1), current: Some(1) });
+        assert_eq!(Place::of(&way[..1], &[]), Place { last: Some(0), previous: None, current: None });
+        assert_eq!(Place::of(&[], &[]), Place::default());
+    }
+
+    #[test]
+    fn h2_dates_are_read_as_services_write_them() {
+        let expected = "2026-03-10T09:00:00.25Z".parse().ok();
+        for text in [
+            "2026-03-10T09:00:00.25Z",
+            "2026-03-10 09:00:00.25",
+            "2026-03-10T09:00:00.250",
+            " 2026-03-10  09:00:00.25Z ",
+            "2026-03-10T10:00:00.25+01:00",
+            "2026-03-10 10:00:00.25+01:00",
+        ] {
+            assert_eq!(date(text), expected, "{text}");
+        }
+        for text in ["", "soon", "2026-03-10", "2026-13-10T00:00:00Z"] {
+            assert_eq!(date(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use marketplaces::{Marketplace, Record};
+use marketplaces::{Marketplace, Muted, Record};
 use outbox::catalogue::{Canonical, Destination, Reading};
 use outbox::cut::{Bytes, Sum};
 use remittance::{Policy, Reason, RetrySchedule};
@@ -70,12 +70,26 @@ impl Directory {
                 "the database is marked test or demo, so {host} is not called: set an endpoint on 127.0.0.1"
             ));
         }
-        Ok(opened)
+        // a shadow has the marketplace's code, and no way to it
+        Ok(if destination.shadow { Arc::new(Muted(opened)) } else { opened })
     }
 
-    /// Destinations whose hours this worker can cut.
+    /// Live destinations whose hours this worker can cut.
     pub fn servable(&self) -> Vec<i32> {
-        self.all().values().filter(|served| served.marketplace.is_ok()).map(|served| served.destination.id).collect()
+        self.cuttable(false)
+    }
+
+    /// Shadows that this worker can serve.
+    pub fn shadows(&self) -> Vec<i32> {
+        self.cuttable(true)
+    }
+
+    fn cuttable(&self, shadow: bool) -> Vec<i32> {
+        let all = self.all();
+        let served = all.values().filter(|served| served.marketplace.is_ok() && served.destination.shadow == shadow);
+        let mut ids: Vec<i32> = served.map(|served| served.destination.id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// The policy of a destination; the default for one that has gone.

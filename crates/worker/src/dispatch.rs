@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::Worker;
 use crate::breaker::{Passage, Passing};
 use crate::directory::Served;
+use crate::hands::Grip;
 use crate::settler::Answers;
 
 /// A lease shorter than this starts no call: the answer could not be written down as ours.
@@ -22,6 +23,18 @@ const LEASE_NEEDED: Duration = Duration::from_millis(1500);
 
 /// How often the queue is looked at from its beginning: rows enter it below the floor too.
 const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
+
+/// Of so many full claims one takes the oldest deliveries, whatever their deadlines: what is not urgent does not starve
+/// behind what is (`docs/decisions/0019-reserved-share.md`).
+const RESERVED_EVERY: u32 = 16;
+
+/// A call that was claimed, on its way to the wire.
+struct Call {
+    claims: Vec<Claim>,
+    grip: Grip,
+    /// When its slot begins, if the quota gives slots.
+    start_at: Option<Instant>,
+}
 
 /// Where a destination's loop stands.
 pub struct Dispatch {
@@ -35,6 +48,10 @@ pub struct Dispatch {
     in_hand_max: usize,
     floor: Floor,
     floor_since: Instant,
+    /// Full claims by deadline since the last by age. A claim that is not full leaves nothing waiting.
+    full_claims: u32,
+    /// Where claims by age go on looking.
+    oldest_above: i64,
     /// What a probe would begin with is too late to be sent: it is swept away in large claims.
     sweeps: bool,
     calls: TaskTracker,
@@ -53,6 +70,8 @@ impl Dispatch {
             in_hand_max: in_flight_max + ahead,
             floor: Floor::START,
             floor_since: Instant::now(),
+            full_claims: 0,
+            oldest_above: 0,
             sweeps: false,
             calls: TaskTracker::new(),
         }
@@ -115,39 +134,73 @@ impl Worker {
         }
         // what was handed back when it broke is in the queue again, below the floor
         if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
-            (state.floor, state.floor_since) = (Floor::START, Instant::now());
+            (state.floor, state.oldest_above, state.floor_since) = (Floor::START, 0, Instant::now());
         }
         let most = state.most(passage, room.len(), destination.records_max);
-        let seen = self.options.history.position();
-        let limits = destination.limits();
-        let (database, floor) = (&self.database, &mut state.floor);
-        let claims =
-            outbox::claim::claim(database, destination.id, self.id, most, limits, floor, seen.as_ref()).await?;
+        let claiming = self.hands.claiming(self.lease.now());
+        let claims = self.claim(destination, passage, most, state).await?;
         if claims.is_empty() {
             state.floor = Floor::START;
             return Ok(0);
         }
         let count = claims.len();
-        self.hands.take(claims.iter().map(|claim| claim.attempt));
-        self.options.history.committed(claims.iter().map(|claim| claim.attempt).max());
+        let grip = self.grip(&claims);
+        drop(claiming);
         self.crash.point("after_claim");
         let calls = match passage {
             Passage::Probe { .. } => probe_of(claims, state, answers).await,
             _ => by_call(claims),
         };
+        let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
+        grip.answered();
         let slots = self.slots(served, calls.len()).await;
-        for (index, call) in calls.into_iter().enumerate() {
+        for (index, (grip, claims)) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
             let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
+            let call = Call { claims, grip, start_at };
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, &permits, start_at, &stop, &answers).await;
+                worker.call(&served, call, &permits, &stop, &answers).await;
                 drop(room);
             });
         }
         Ok(count)
+    }
+
+    /// By deadline; at every turn of the reserved share by age.
+    async fn claim(
+        &self,
+        destination: &Destination,
+        passage: Passage,
+        most: i64,
+        state: &mut Dispatch,
+    ) -> Result<Vec<Claim>, outbox::Error> {
+        let seen = self.options.history.position();
+        let (database, id, limits) = (&self.database, destination.id, destination.limits());
+        if state.full_claims + 1 >= RESERVED_EVERY && !matches!(passage, Passage::Probe { .. }) {
+            state.full_claims = 0;
+            let above = &mut state.oldest_above;
+            let claims = outbox::claim::claim_oldest(database, id, self.id, most, limits, above, seen.as_ref()).await?;
+            if !claims.is_empty() {
+                return Ok(claims);
+            }
+            // what is there now came in below
+            state.oldest_above = 0;
+        }
+        let floor = &mut state.floor;
+        let claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        state.full_claims += u32::from(i64::try_from(claims.len()).is_ok_and(|count| count == most));
+        Ok(claims)
+    }
+
+    /// Takes into hand what a claim has brought.
+    pub(crate) fn grip(&self, claims: &[Claim]) -> Grip {
+        let attempts: Vec<_> = claims.iter().map(|claim| claim.attempt).collect();
+        self.hands.take(attempts.iter().copied());
+        self.options.history.committed(attempts.iter().copied().max());
+        Grip::new(&self.hands, attempts)
     }
 
     /// Waits until something may be claimed, and for how many calls; `None`: nothing now. To probe, the fleet must give
@@ -194,14 +247,14 @@ impl Worker {
     async fn call(
         &self,
         served: &Served,
-        claims: Vec<Claim>,
+        call: Call,
         permits: &Semaphore,
-        start_at: Option<Instant>,
         stop: &CancellationToken,
         answers: &Answers,
     ) {
         let shared = self.alone.read().await;
         let permit = permits.acquire().await;
+        let Call { claims, grip, start_at } = call;
         if let Some(start_at) = start_at {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
@@ -215,15 +268,21 @@ impl Worker {
         };
         drop(permit);
         drop(shared);
+        if served.destination.shadow {
+            // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
+            self.settle_surely(&settlements).await;
+            grip.answered();
         // the receiver lives until every call has ended
-        let _ = answers.send(settlements).await;
+        } else if answers.send(settlements).await.is_ok() {
+            grip.answered();
+        }
         if let Err(error) = self.report(served).await {
             tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
         }
     }
 
     /// One call: no transaction, no connection held.
-    async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
+    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
         let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
         let mut settlements = too_late(&late);
         if timely.is_empty() {
@@ -234,7 +293,7 @@ impl Worker {
         let started = Instant::now();
         let made = match &served.marketplace {
             _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
-            _ if served.destination.dry_run => same_for(&timely, &Outcome::DryRun),
+            _ if served.destination.dry_run || served.destination.shadow => same_for(&timely, &Outcome::DryRun),
             Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
             Ok(marketplace) => {
                 // the call ends before the lease does, so that its answer is still ours to record
@@ -262,39 +321,6 @@ impl Worker {
         let answers = marketplace.submit(&parcels, timeout).await;
         self.crash.point("after_call");
         answers
-    }
-
-    /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub(crate) async fn dispatch_suspect(&self, served: &Served) -> Result<bool, outbox::Error> {
-        let may_begin = async || {
-            let passage = served.passage();
-            Ok::<bool, outbox::Error>(!served.destination.paused && self.may_begin(served, passage).await?)
-        };
-        if !may_begin().await? {
-            return Ok(false);
-        }
-        let _alone = self.alone.write().await;
-        // waiting may have taken long
-        if !may_begin().await? {
-            return Ok(false);
-        }
-        let (id, seen) = (served.destination.id, self.options.history.position());
-        let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
-            return Ok(false);
-        };
-        self.hands.take([claim.attempt]);
-        self.options.history.committed(Some(claim.attempt));
-        self.crash.point("after_claim");
-        let settlements = match served.pass(&CancellationToken::new()).await {
-            Some(passing) => self.submit(served, vec![claim], &passing).await,
-            None => hand_back(vec![claim]),
-        };
-        self.settle_surely(&settlements).await;
-        self.report(served).await?;
-        Ok(true)
     }
 }
 
@@ -338,6 +364,6 @@ fn too_late(claims: &[Claim]) -> Vec<Settlement> {
     claims.iter().map(|claim| settlement(claim, 1, Answer::bare(outcome(claim)), Duration::ZERO)).collect()
 }
 
-fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
+pub fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
     claims.iter().map(|claim| settlement(claim, 1, Answer::bare(Outcome::HandedBack), Duration::ZERO)).collect()
 }

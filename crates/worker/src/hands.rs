@@ -1,41 +1,121 @@
-//! What this worker has in its hands: attempts without a recorded outcome.
+//! What this worker has in its hands: attempts without a recorded outcome, and claims whose answer is awaited.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 /// Open attempts, oldest first (their ids are ordered by time).
 #[derive(Debug, Default)]
 pub struct Hands {
-    open: Mutex<BTreeSet<Uuid>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: BTreeSet<Uuid>,
+    /// When each claim under way began, on the boot-time clock.
+    claiming: BTreeMap<u64, Duration>,
+    claims: u64,
+    /// Of our attempts before this one, those without an outcome are in our hands.
+    known: Uuid,
+}
+
+/// A claim under way. Dropped when its attempts are in hand, or when it failed.
+#[derive(Debug)]
+pub struct Claiming<'a> {
+    hands: &'a Hands,
+    number: u64,
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        self.hands.state().claiming.remove(&self.number);
+    }
+}
+
+/// Attempts of one call. If its task ends without an answer, even by a panic, they leave our hands: maintenance finds
+/// them.
+#[derive(Debug)]
+pub struct Grip {
+    hands: Arc<Hands>,
+    attempts: Vec<Uuid>,
+}
+
+impl Grip {
+    /// So many attempts are in hand until they are settled.
+    pub fn new(hands: &Arc<Hands>, attempts: Vec<Uuid>) -> Self {
+        Self { hands: Arc::clone(hands), attempts }
+    }
+
+    /// They have an answer: whoever settles it lets go.
+    pub fn answered(mut self) {
+        self.attempts.clear();
+    }
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        self.hands.put(self.attempts.drain(..));
+    }
 }
 
 impl Hands {
-    fn open(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
-        self.open.lock().expect("no holder of this lock can panic")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A claim begins.
+    pub fn claiming(&self, now: Duration) -> Claiming<'_> {
+        let mut state = self.state();
+        state.claims += 1;
+        let number = state.claims;
+        state.claiming.insert(number, now);
+        drop(state);
+        Claiming { hands: self, number }
     }
 
     /// Attempts were claimed.
     pub fn take(&self, attempts: impl IntoIterator<Item = Uuid>) {
-        self.open().extend(attempts);
+        self.state().open.extend(attempts);
     }
 
-    /// Their outcomes are recorded.
+    /// Their outcomes are recorded, or will be found by maintenance.
     pub fn put(&self, attempts: impl IntoIterator<Item = Uuid>) {
-        let mut open = self.open();
+        let mut state = self.state();
         for attempt in attempts {
-            open.remove(&attempt);
+            state.open.remove(&attempt);
         }
     }
 
-    /// The oldest, for the heartbeat.
+    /// What is in hand, and when the oldest claim under way began.
+    pub fn now(&self) -> (BTreeSet<Uuid>, Option<Duration>) {
+        let state = self.state();
+        (state.open.clone(), state.claiming.values().min().copied())
+    }
+
+    /// For the heartbeat: none of our attempts before this one is open, in hand or not. `None`: nobody has looked yet.
     pub fn oldest(&self) -> Option<Uuid> {
-        self.open().first().copied()
+        let state = self.state();
+        let known = Some(state.known).filter(|known| !known.is_nil())?;
+        Some(state.open.first().map_or(known, |oldest| known.min(*oldest)))
+    }
+
+    /// Where to begin to look for attempts that are open and not in hand.
+    pub fn known(&self) -> Uuid {
+        self.state().known
+    }
+
+    /// Of all attempts before `bound` those without an outcome are in hand.
+    pub fn know(&self, bound: Uuid) {
+        let mut state = self.state();
+        // what is in hand now may still be lost
+        state.known = state.open.first().map_or(bound, |oldest| bound.min(*oldest));
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.open().len()
+        self.state().open.len()
     }
 }

@@ -3,31 +3,44 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use outbox::timeline::Position;
+use outbox::timeline::{Beat, Position, Remembered};
 use uuid::Uuid;
 
 use crate::Worker;
 
-/// The last position, and the last attempt that we know was committed.
+/// The last position, and the last commits of each kind that we know of.
 #[derive(Debug, Default)]
 pub struct History {
-    seen: Mutex<(Option<Position>, Option<Uuid>)>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    position: Option<Position>,
+    commits: Remembered,
 }
 
 impl History {
-    fn lock(&self) -> MutexGuard<'_, (Option<Position>, Option<Uuid>)> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the server stood when it was last seen.
     pub fn position(&self) -> Option<Position> {
-        self.lock().0.clone()
+        self.lock().position.clone()
     }
 
     /// An attempt was committed.
     pub fn committed(&self, attempt: Option<Uuid>) {
-        let last = &mut self.lock().1;
+        let last = &mut self.lock().commits.claimed;
         *last = attempt.max(*last);
+    }
+
+    /// The outcomes of a settlement were committed.
+    pub fn settled(&self, attempt: Option<Uuid>) {
+        let last = &mut self.lock().commits.settled;
+        // in order of settling: an old attempt may be the last to be settled
+        *last = attempt.or(*last);
     }
 }
 
@@ -37,21 +50,20 @@ impl Worker {
     ///
     /// # Errors
     /// As Postgres says; the position seen last stays, so that nothing is claimed until this has succeeded.
-    pub(crate) async fn look_back(&self, now: Position) -> Result<(), outbox::Error> {
-        let (seen, attempt) = self.options.history.lock().clone();
-        if let Some(seen) = seen {
-            let gone = match attempt {
-                _ if now.is_before(&seen) => true,
-                Some(attempt) if now.is_another_server(&seen) => {
-                    !outbox::timeline::knows(&self.database, attempt).await?
-                }
-                _ => false,
-            };
-            if gone {
-                self.went_back(&seen, &now).await?;
+    pub(crate) async fn look_back(&self, beat: Beat) -> Result<(), outbox::Error> {
+        let Seen { position, commits } = self.options.history.lock().clone();
+        if let Some(seen) = position {
+            let now = &beat.position;
+            let is_gone = now.is_before(&seen)
+                || now.is_another_server(&seen)
+                    && (beat.lacks(self.id, &commits) || !outbox::timeline::knows(&self.database, &commits).await?);
+            if is_gone {
+                self.went_back(&seen, now).await?;
             }
         }
-        self.options.history.lock().0 = Some(now);
+        let mut seen = self.options.history.lock();
+        seen.commits.beat = Some((self.id, beat.at));
+        seen.position = Some(beat.position);
         Ok(())
     }
 
@@ -62,8 +74,8 @@ impl Worker {
         );
         tracing::error!(why, "all sending is paused: compare with the marketplaces, then resume");
         outbox::timeline::went_back(&self.database, &self.options.name, &why).await?;
-        // what an attempt of the lost time was named means nothing any more
-        self.options.history.lock().1 = None;
+        // what the commits of the lost time were named means nothing any more
+        self.options.history.lock().commits = Remembered::default();
         self.reload().await
     }
 }

@@ -13,7 +13,9 @@ mod history;
 mod lease;
 mod run;
 mod settler;
+mod shadow;
 mod steps;
+mod suspect;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,11 +88,14 @@ pub struct Worker {
     database: Database,
     directory: Directory,
     lease: Lease,
-    hands: Hands,
+    hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
-    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side.
+    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side, as far
+    /// as patience goes.
     alone: RwLock<()>,
+    /// Of those deliveries one is sent at a time.
+    suspect: Mutex<()>,
     /// Something may be due.
     wake: Notify,
 }
@@ -108,10 +113,11 @@ impl Worker {
             id: Uuid::new_v4(),
             lease: Lease::new(options.lease),
             directory: Directory::new(purpose != "production", options.open),
-            hands: Hands::default(),
+            hands: Arc::default(),
             crash,
             turns: Mutex::default(),
             alone: RwLock::new(()),
+            suspect: Mutex::default(),
             wake: Notify::new(),
             database,
             options,

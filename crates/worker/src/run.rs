@@ -22,13 +22,13 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let position = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
-        let Some(position) = position else {
+        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let Some(beat) = beat else {
             self.lease.lost();
             return Ok(false);
         };
         self.lease.renewed(sent_at);
-        self.look_back(position).await?;
+        self.look_back(beat).await?;
         Ok(true)
     }
 
@@ -50,6 +50,7 @@ impl Worker {
         let loops = [
             tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).shadow_loop(work.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
             tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone())),
@@ -137,6 +138,31 @@ impl Worker {
         }
     }
 
+    /// Beside the others, so that no shadow is ever why a live hour waits.
+    async fn shadow_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        let (mut seldom, mut rarely) = (Instant::now(), Instant::now());
+        while !stop.is_cancelled() {
+            let round = async {
+                if seldom.elapsed() > self.options.poll * SELDOM {
+                    seldom = Instant::now();
+                    let is_rare = rarely.elapsed() > self.options.poll * 50;
+                    rarely = if is_rare { seldom } else { rarely };
+                    self.maintain_shadows(is_rare).await?;
+                }
+                self.shadow().await
+            };
+            let wait = match round.await {
+                Ok(0) => backoff.idle(),
+                Ok(_) => backoff.reset(),
+                Err(error) => backoff.failed("shadow", &error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
     async fn promote_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.options.poll);
         loop {
@@ -170,11 +196,12 @@ impl Worker {
             let round = async {
                 self.reap().await?;
                 outbox::maintain::review(&self.database, 1000).await?;
-                outbox::maintain::carry(&self.database, 1000).await?;
+                outbox::maintain::carry(&self.database, 1000, false).await?;
                 self.reload().await?;
                 if rarely.elapsed() > self.options.poll * 50 {
                     rarely = Instant::now();
-                    outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
+                    self.settle_lost().await?;
+                    outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;

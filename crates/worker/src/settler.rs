@@ -22,6 +22,10 @@ impl Worker {
         self.crash.point("before_settle");
         let policy = |destination| self.directory.policy(destination);
         let settled = outbox::settle::settle(&self.database, self.id, answers, &policy).await?;
+        if settled.late == 0 {
+            // every outcome of it is there; a late one's attempt may be of a time that a restore took away
+            self.options.history.settled(answers.last().map(|answer| answer.attempt));
+        }
         self.hands.put(answers.iter().map(|answer| answer.attempt));
         self.crash.point("after_settle");
         if settled.late > 0 {

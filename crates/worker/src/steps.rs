@@ -1,6 +1,7 @@
 //! The steps of a worker, one at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use outbox::cut::Cut;
 use outbox::fold::Folded;
@@ -20,6 +21,8 @@ pub struct Worked {
     pub cut: usize,
     /// Deliveries claimed.
     pub claimed: usize,
+    /// Usages that shadows counted, and hours of theirs that were cut.
+    pub shadow: usize,
 }
 
 impl Worker {
@@ -143,9 +146,9 @@ impl Worker {
     pub async fn maintain(&self) -> Result<(), outbox::Error> {
         self.promote().await?;
         while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
-        outbox::maintain::reconsider_stuck(&self.database, 1000).await?;
-        outbox::maintain::carry(&self.database, 1000).await?;
-        Ok(())
+        outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
+        outbox::maintain::carry(&self.database, 1000, false).await?;
+        self.maintain_shadows(true).await
     }
 
     /// Takes over from dead workers.
@@ -169,6 +172,41 @@ impl Worker {
         Ok(reaped.len())
     }
 
+    /// Settles own attempts that were lost from sight: committed by a claim whose connection broke before it was heard of,
+    /// or in the hands of a call that failed. Each may have arrived, and nobody died of it; returns how many.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn settle_lost(&self) -> Result<usize, outbox::Error> {
+        let (before, _) = self.hands.now();
+        let (mut from, mut found) = (self.hands.known(), 0);
+        loop {
+            let own = outbox::workers::find_own(&self.database, self.id, from).await?;
+            // of a claim that is still awaited nobody can say which of these are its own; they are a lease old at least
+            let is_old = |since: Duration| self.lease.now().saturating_sub(since) > self.options.lease / 2;
+            let (after, awaited) = self.hands.now();
+            if awaited.is_some_and(is_old) {
+                return Ok(found);
+            }
+            let lost: Vec<_> = own
+                .open
+                .into_iter()
+                .filter(|open| !before.contains(&open.attempt) && !after.contains(&open.attempt))
+                .collect();
+            if !lost.is_empty() {
+                tracing::warn!(attempts = lost.len(), "own attempts were lost from sight: unknown, and sent again");
+                let policy = |destination| self.directory.policy(destination);
+                outbox::settle::settle(&self.database, self.id, &lost, &policy).await?;
+                found += lost.len();
+            }
+            if own.is_last {
+                self.hands.know(own.bound);
+                return Ok(found);
+            }
+            from = own.bound;
+        }
+    }
+
     /// Everything there is to do at this moment of the clock, until nothing is left: for tests and tools.
     ///
     /// # Errors
@@ -182,6 +220,7 @@ impl Worker {
             let folded = self.fold().await?;
             worked.folded += folded.taken - folded.returned;
             worked.cut += self.cut().await?.cut;
+            worked.shadow += self.shadow().await?;
             worked.claimed += self.send().await?;
             if worked == before && folded.returned == 0 {
                 return Ok(worked);

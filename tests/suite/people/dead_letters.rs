@@ -24,7 +24,8 @@ async fn e8_a_dry_run_comes_first_and_shows_count_and_quantity() {
     let stage = rejected().await;
     let before = state(&stage).await;
     for verb in VERBS {
-        let changes = correct(&stage.db.database, verb, &json!({"status": "rejected"}), ADA, true).await.unwrap();
+        let filter = json!({"destination": "aws", "status": "rejected"});
+        let changes = correct(&stage.db.database, verb, &filter, ADA, true).await.unwrap();
         let mut quantities: Vec<_> = changes.iter().map(|change| change.quantity.clone().unwrap()).collect();
         quantities.sort();
         assert_eq!(quantities, ["3", "4"], "{verb:?}");
@@ -58,7 +59,7 @@ async fn e8_retry_leaves_a_decision_with_who_and_why_and_twice_changes_nothing_m
 async fn e8_accepted_ones_are_never_touched_even_by_everything() {
     let stage = rejected().await;
     for verb in VERBS {
-        assert!(decide(&stage, verb, json!({"status": "accepted"})).await.is_empty(), "{verb:?}");
+        assert_eq!(refusal(&stage, verb, json!({"status": "accepted"})).await, "PM038 status", "{verb:?}");
         assert!(decide(&stage, verb, json!({"org": "initech"})).await.is_empty(), "{verb:?}");
     }
     assert_eq!(decide(&stage, Verb::WriteOff, json!({"all": true})).await.len(), 2);
@@ -74,26 +75,144 @@ async fn e8_every_filter_names_what_it_says_and_nothing_else() {
     for (filter, expected) in [
         (json!({"org": "acme"}), vec!["3"]),
         (json!({"account": "main"}), vec!["4"]),
-        (json!({"org": "acme", "account": "main"}), vec![]),
-        (json!({"product": "db"}), vec!["3", "4"]),
-        (json!({"product": "cache"}), vec![]),
+        (json!({"product": "db", "destination": "aws"}), vec!["3", "4"]),
         (json!({"metric": "cores", "org": "globex"}), vec!["4"]),
-        (json!({"metric": "gb"}), vec![]),
         (json!({"destination": "aws"}), vec!["3", "4"]),
-        (json!({"destination": "azure"}), vec![]),
-        (json!({"status": "expired"}), vec![]),
-        (json!({"reason": "poison"}), vec![]),
-        (json!({"from": "2024-09-18T10:00:00Z", "until": "2024-09-18T11:00:00Z"}), vec!["3", "4"]),
-        (json!({"from": "2024-09-18T11:00:00Z"}), vec![]),
-        (json!({"until": "2024-09-18T10:00:00Z"}), vec![]),
+        (json!({"from": "2024-09-18T10:00:00Z", "until": "2024-09-18T11:00:00Z", "all": true}), vec!["3", "4"]),
         (json!({"delivery": id}), vec!["4"]),
+        (json!({"delivery": id.parse::<i64>().unwrap()}), vec!["4"]),
         (json!({"all": true}), vec!["3", "4"]),
+        (json!({"org": "initech"}), vec![]),
     ] {
         let changes = correct(&stage.db.database, Verb::Retry, &filter, ADA, true).await.unwrap();
         let mut quantities: Vec<_> = changes.iter().map(|change| change.quantity.clone().unwrap()).collect();
         quantities.sort();
         assert_eq!(quantities, expected, "{filter}");
     }
+    stage.close().await;
+}
+
+/// How a correction is refused, as `code field`.
+async fn refusal(stage: &Stage, verb: Verb, filter: Value) -> String {
+    match correct(&stage.db.database, verb, &filter, ADA, false).await {
+        Err(outbox::Error::Refused(refused)) => format!("{} {}", refused.code, refused.field.unwrap_or_default()),
+        other => panic!("{verb:?} {filter}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn e8_a_filter_that_fits_nothing_is_refused_and_names_what_does_not_exist() {
+    let stage = rejected().await;
+    stage.sql("update postmeter.subscription set account = 'main' where org = 'globex'").await;
+    let before = state(&stage).await;
+    for (filter, expected) in [
+        (json!({"org": "acmee"}), "PM038 org"),
+        (json!({"org": "acme", "product": "cache"}), "PM038 product"),
+        (json!({"metric": "gb"}), "PM038 metric"),
+        (json!({"destination": "azure"}), "PM038 destination"),
+        (json!({"account": "mian"}), "PM038 account"),
+        (json!({"delivery": 4711}), "PM038 delivery"),
+        (json!({"status": "rejectd", "all": true}), "PM038 status"),
+        (json!({"reason": "poisoned"}), "PM038 reason"),
+        (json!({"org": "%"}), "PM038 org"),
+        (json!({"org": "ACME"}), "PM038 org"),
+        (json!({"org": "acme", "account": "main"}), "PM039 filter"),
+        (json!({"status": "expired"}), "PM039 filter"),
+        (json!({"reason": "poison"}), "PM039 filter"),
+        (json!({"from": "2024-09-18T11:00:00Z"}), "PM039 filter"),
+        (json!({"until": "2024-09-18T09:00:00Z"}), "PM039 filter"),
+    ] {
+        for verb in VERBS {
+            assert_eq!(refusal(&stage, verb, filter.clone()).await, expected, "{verb:?} {filter}");
+        }
+    }
+    assert_eq!(refusal(&stage, Verb::Hold, json!({"status": "rejected", "all": true})).await, "PM038 status");
+    assert_eq!(refusal(&stage, Verb::Hold, json!({"org": "nobody"})).await, "PM038 org");
+    for (filter, hint) in [
+        (json!({"org": "acmee"}), "Did you mean 'acme'?"),
+        (
+            json!({"org": "acme*"}),
+            "A value is matched whole: there are no patterns. For everything say {\"all\": true}.",
+        ),
+        (json!({"metric": "gb"}), "Neither the catalogue nor held usage knows it."),
+    ] {
+        let error = correct(&stage.db.database, Verb::Retry, &filter, ADA, true).await.unwrap_err();
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+    assert_eq!(state(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_a_filter_that_cannot_be_meant_or_leaves_nothing_out_is_refused() {
+    let stage = rejected().await;
+    let before = state(&stage).await;
+    for (filter, expected) in [
+        (json!({"org": ""}), "PM037 org"),
+        (json!({"org": "acme", "product": " \t\n"}), "PM037 product"),
+        (json!({"org": ["acme"]}), "PM037 org"),
+        (json!({"all": "true"}), "PM037 all"),
+        (json!({"delivery": "1 or 2"}), "PM037 delivery"),
+        (json!({"from": "yesterday morning"}), "PM037 from"),
+        (json!({"from": "2024-09-18T11:00:00Z", "until": "2024-09-18T10:00:00Z", "all": true}), "PM037 until"),
+        (json!({"from": "2024-09-18T11:00:00Z", "until": "2024-09-18T11:00:00Z"}), "PM037 until"),
+        // by accident everything there is
+        (json!({"status": "rejected"}), "PM031 filter"),
+        (json!({"product": "db"}), "PM031 filter"),
+        (json!({"metric": "cores", "from": "2000-01-01T00:00:00Z"}), "PM031 filter"),
+        (json!({"until": "2999-01-01T00:00:00Z"}), "PM031 filter"),
+    ] {
+        for verb in VERBS {
+            assert_eq!(refusal(&stage, verb, filter.clone()).await, expected, "{verb:?} {filter}");
+        }
+    }
+    assert_eq!(state(&stage).await, before);
+    // one of several is left out: the filter says something
+    decide(&stage, Verb::WriteOff, json!({"org": "globex"})).await;
+    assert_eq!(
+        decide(&stage, Verb::Retry, json!({"status": "rejected"})).await.len(),
+        1,
+        "a single one needs no scope"
+    );
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_the_second_run_of_a_correction_finds_nothing_left_to_do_and_says_what_became_of_it() {
+    let stage = rejected().await;
+    let filters = [
+        json!({"org": "acme"}),
+        json!({"destination": "aws", "status": "rejected"}),
+        json!({"status": "rejected", "from": "2024-09-18T10:00:00Z"}),
+        json!({"all": true}),
+    ];
+    decide(&stage, Verb::WriteOff, json!({"all": true})).await;
+    let before = state(&stage).await;
+    for filter in &filters {
+        for verb in VERBS {
+            assert!(decide(&stage, verb, filter.clone()).await.is_empty(), "{verb:?} {filter}");
+        }
+    }
+    assert_eq!(state(&stage).await, before);
+    let fits = outbox::corrections::fits(&stage.db.database, &json!({"all": true})).await.unwrap();
+    assert_eq!(fits, [("accepted".to_owned(), 1), ("written_off".to_owned(), 2)]);
+    let fits = outbox::corrections::fits(&stage.db.database, &filters[1]).await.unwrap();
+    assert_eq!(fits, [("written_off".to_owned(), 2)], "the accepted one was never rejected");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_the_reason_that_somebody_decided_about_is_remembered() {
+    let stage = Stage::new().await;
+    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    decide(&stage, Verb::Hold, json!({"org": "acme"})).await;
+    assert!(decide(&stage, Verb::Hold, json!({"org": "acme"})).await.is_empty(), "twice");
+    decide(&stage, Verb::Retry, json!({"reason": "by_operator"})).await;
+    assert!(decide(&stage, Verb::Retry, json!({"reason": "by_operator"})).await.is_empty(), "twice");
+    assert_eq!(refusal(&stage, Verb::Retry, json!({"reason": "poison"})).await, "PM039 filter");
+    stage.work().await;
+    assert_eq!(stage.accepted(), ["18T10 3"]);
     stage.close().await;
 }
 

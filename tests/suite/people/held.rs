@@ -74,11 +74,7 @@ async fn e8_every_filter_of_held_usage_names_what_it_says() {
     for (filter, expected) in [
         (json!({"org": "nobody"}), vec!["2.5"]),
         (json!({"product": "db"}), vec!["2.5", "4"]),
-        (json!({"metric": "gb"}), vec![]),
-        (json!({"account": "main"}), vec![]),
-        (json!({"reason": "too_late"}), vec![]),
         (json!({"usage": usage}), vec!["4"]),
-        (json!({"from": "2024-09-18T11:00:00Z"}), vec![]),
         (json!({"until": "2024-09-18T11:00:00Z"}), vec!["2.5", "4"]),
         (json!({"all": true}), vec!["2.5", "4"]),
     ] {
@@ -90,6 +86,33 @@ async fn e8_every_filter_of_held_usage_names_what_it_says() {
             .collect();
         shown.sort();
         assert_eq!(shown, expected, "{filter}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn e8_a_filter_of_held_usage_that_fits_nothing_is_refused() {
+    let stage = two_held().await;
+    for (filter, expected) in [
+        (json!({"org": "nobodi"}), "PM038 org"),
+        (json!({"metric": "gb"}), "PM038 metric"),
+        (json!({"account": "main"}), "PM038 account"),
+        (json!({"destination": "azure"}), "PM038 destination"),
+        (json!({"reason": "quantity_out_of_range"}), "PM038 reason"),
+        (json!({"usage": "01a1fc6f-9dd4-75e1-bbdd-28efeb6826f3"}), "PM038 usage"),
+        (json!({"usage": "n2"}), "PM037 usage"),
+        (json!({"reason": "too_late"}), "PM039 filter"),
+        (json!({"destination": "aws"}), "PM039 filter"),
+        (json!({"from": "2024-09-18T11:00:00Z"}), "PM039 filter"),
+    ] {
+        for verb in [Verb::Retry, Verb::WriteOff] {
+            match correct_held(&stage.db.database, verb, &filter, ADA, false).await {
+                Err(outbox::Error::Refused(refused)) => {
+                    assert_eq!(format!("{} {}", refused.code, refused.field.unwrap_or_default()), expected, "{filter}");
+                }
+                other => panic!("{verb:?} {filter}: {other:?}"),
+            }
+        }
     }
     stage.close().await;
 }

@@ -9,7 +9,7 @@ use super::{decide, decisions, refuse_all, rejected};
 #[tokio::test]
 async fn e9_released_quantity_is_billed_with_another_hour_once() {
     let stage = rejected().await;
-    let changes = decide(&stage, Verb::Release, json!({"status": "rejected"})).await;
+    let changes = decide(&stage, Verb::Release, json!({"destination": "aws", "status": "rejected"})).await;
     assert_eq!(changes.len(), 2);
     assert!(decide(&stage, Verb::Release, json!({"all": true})).await.is_empty(), "twice changes nothing more");
     assert_eq!(decisions(&stage).await.len(), 2);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, ZONES};
+use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, ZONES};
 use crate::connect::Session;
 use crate::query::{Query, Tx};
 use crate::{Database, Error};
@@ -162,6 +162,9 @@ impl Edit<'_> {
     /// # Errors
     /// [`Error::Refused`] by a rule of the schema; the edit is over then.
     pub async fn write(&self, changes: &Changes) -> Result<(), Error> {
+        // before any lock on a delivery, which a fold may wait for while it keeps the gate shut
+        let adds_shadow = changes.add.iter().any(|(_, fields)| is_shadow(fields));
+        self.tx.rows(&SHADOW_GATE, &[&adds_shadow]).await?;
         for kind in Kind::ALL.into_iter().rev() {
             let ids: Vec<i64> = changes.remove.iter().filter(|(of, _)| *of == kind).map(|(_, id)| *id).collect();
             if !ids.is_empty() {
@@ -176,7 +179,11 @@ impl Edit<'_> {
                 changes.add.iter().filter(|(of, _)| *of == kind).map(|(_, fields)| Value::Object(fields.clone()));
             let added: Vec<Value> = added.collect();
             self.run(&kind.change(), &changed).await?;
-            self.run(&kind.add(), &added).await?;
+            // a shadow names a live destination, which may be as new as itself
+            let (shadows, live): (Vec<Value>, Vec<Value>) =
+                added.iter().cloned().partition(|entry| entry.as_object().is_some_and(is_shadow));
+            self.run(&kind.add(), &live).await?;
+            self.run(&kind.add(), &shadows).await?;
             if kind == Kind::Subscription {
                 self.run(&COVERS, &[changed, added].concat()).await?;
             }
@@ -199,6 +206,10 @@ impl Edit<'_> {
     pub async fn commit(self) -> Result<(), Error> {
         self.tx.commit().await
     }
+}
+
+fn is_shadow(fields: &Map<String, Value>) -> bool {
+    fields.get("shadow_of").is_some_and(Value::is_string)
 }
 
 fn read(kind: Kind, row: &Row) -> Result<Stored, Error> {

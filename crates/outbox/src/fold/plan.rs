@@ -18,6 +18,19 @@ pub(super) struct Entry {
     pub account: Option<String>,
     pub hour: Timestamp,
     pub quantity: Decimal,
+    /// It was folded before, or put aside.
+    pub returned: bool,
+}
+
+/// An entry as the plan keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    pub usage: Uuid,
+    pub quantity: Decimal,
+    /// Index of its kind.
+    pub kind: usize,
+    /// No fold has taken it before.
+    pub is_first: bool,
 }
 
 /// Where entries of a kind go.
@@ -62,9 +75,10 @@ pub(super) struct Resolved {
 
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Usage, quantity, and index of its kind.
-    pub entries: Vec<(Uuid, Decimal, usize)>,
+    pub entries: Vec<Planned>,
     pub kinds: Vec<Kind>,
+    /// The catalogue has a shadow, which is to be given what is new.
+    pub has_shadow: bool,
 }
 
 /// Columns of allocations to insert.
@@ -107,9 +121,9 @@ impl Plan {
     /// Groups entries by what the catalogue and the calendar see of them.
     pub fn of(taken: Vec<Entry>) -> Self {
         let mut index: HashMap<(String, String, String, Option<String>, Timestamp), usize> = HashMap::new();
-        let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new() };
+        let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false };
         for entry in taken {
-            let Entry { usage, org, product, metric, account, hour, quantity, .. } = entry;
+            let Entry { usage, org, product, metric, account, hour, quantity, returned, .. } = entry;
             let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
                 let (org, product, metric, account, hour) = key.clone();
                 plan.kinds.push(Kind {
@@ -123,7 +137,7 @@ impl Plan {
                 });
                 plan.kinds.len() - 1
             });
-            plan.entries.push((usage, quantity, kind));
+            plan.entries.push(Planned { usage, quantity, kind, is_first: !returned });
         }
         plan
     }
@@ -188,7 +202,7 @@ impl Plan {
     /// Everything to write.
     pub fn rows(&self) -> Rows<'_> {
         let mut rows = Rows::default();
-        for (usage, quantity, kind) in &self.entries {
+        for Planned { usage, quantity, kind, .. } in &self.entries {
             let kind = &self.kinds[*kind];
             match kind.target {
                 Target::Open { delivery, meter_metric, subscription, round } => {

@@ -74,6 +74,8 @@ pub struct DestinationState {
     pub paused: bool,
     /// No call is made.
     pub dry_run: bool,
+    /// It counts beside a live destination, and never calls.
+    pub shadow: bool,
     /// When the next of its later tries is.
     pub next_try_at: Option<Timestamp>,
 }
@@ -185,7 +187,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         })
         .await?,
         destinations: all(database, &DESTINATIONS, |row| {
-            Ok(fields!(row => DestinationState { destination, paused, dry_run, next_try_at }))
+            Ok(fields!(row => DestinationState { destination, paused, dry_run, shadow, next_try_at }))
         })
         .await?,
         health: all(database, &HEALTH, |row| {

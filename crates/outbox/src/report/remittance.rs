@@ -85,6 +85,20 @@ pub struct Remittance {
     pub changed_at: Timestamp,
     /// Not before this.
     pub next_try_at: Option<Timestamp>,
+    /// When maintenance moves it by itself, though it is a dead letter.
+    pub again_at: Option<Timestamp>,
+    /// hold or `roll_forward`.
+    pub expired_policy: String,
+    /// closed, open, `half_open` or recovering.
+    pub breaker: String,
+    /// When a destination that is down is probed next, in seconds of real time.
+    pub probe_seconds: Option<f64>,
+    /// What the breaker met, in words; empty while it is closed.
+    pub breaker_met: String,
+    /// Commits were lost when its hour was over already: noticed then.
+    pub lost_at: Option<Timestamp>,
+    /// Its month is closed at the destination.
+    pub is_month_closed: bool,
     /// Its destination is paused.
     pub paused: bool,
     /// Its destination makes no calls.
@@ -277,7 +291,8 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
     Ok(fields!(row => Remittance {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
-        body, opened_at, cut_at, changed_at, next_try_at, paused, dry_run, cut_from, now
+        body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
+        lost_at, is_month_closed, paused, dry_run, cut_from, now
     }))
 }
 

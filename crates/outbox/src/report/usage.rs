@@ -88,6 +88,12 @@ pub struct Usage {
     pub exempt_reason: Option<String>,
     /// Why the catalogue does not resolve it today.
     pub catalogue_reason: Option<String>,
+    /// Where it goes by the catalogue of today.
+    pub destination: Option<String>,
+    /// That destination is paused.
+    pub is_paused: Option<bool>,
+    /// Last moment at which its own hour can be sent there.
+    pub own_deadline: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
 }
@@ -191,7 +197,7 @@ fn read_usage(row: &Row) -> Result<Usage, Error> {
     Ok(fields!(row => Usage {
         usage_id, source, event_id, org, account, product, metric, quantity, used_at, hour, corrects, request_id,
         attributes, recorded_at, whereabouts, held_reason, held_at, held_until, held_for, exempt_reason,
-        catalogue_reason, now
+        catalogue_reason, destination, is_paused, own_deadline, now
     }))
 }
 

@@ -55,13 +55,14 @@ enum Source {
     Focus {
         /// The export.
         file: PathBuf,
-        /// What the destination is called.
-        #[arg(long, default_value = "aws")]
-        destination: String,
-        /// Which marketplace it is.
+        /// What the destination is called; if not said, as the kind.
+        #[arg(long)]
+        destination: Option<String>,
+        /// Which marketplace it is: aws, azure or google.
         #[arg(long, default_value = "aws")]
         kind: String,
-        /// A setting of the destination, such as region=eu-west-1 (the default is us-east-1).
+        /// A setting of the destination, such as region=eu-west-1 (aws: the default is us-east-1) or
+        /// `service_name=x.endpoints.y.cloud.goog` (google: must be given).
         #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
         settings: Vec<(String, String)>,
     },
@@ -85,8 +86,12 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
             if kind == "aws" && !settings.contains_key("region") {
                 settings.insert("region".to_owned(), Value::from("us-east-1"));
             }
+            if kind == "azure" && !settings.contains_key("credentials") && !settings.contains_key("profile") {
+                settings.insert("profile".to_owned(), Value::from("main"));
+            }
             // an export names no marketplace: what is given here must be usable, or the catalogue would not be
             marketplaces::open(&kind, &Value::Object(settings.clone())).map_err(|error| Wrong(error.to_string()))?;
+            let destination = destination.unwrap_or_else(|| kind.clone());
             output::raw(&derive::focus(&file, derive::Target { destination, kind, settings })?)?;
             Ok(ExitCode::SUCCESS)
         }

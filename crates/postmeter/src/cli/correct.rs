@@ -1,4 +1,4 @@
-//! The corrections of people: retry, release, write off, hold, resolve, pause, resume.
+//! The corrections of people: retry, release, write off, hold, resolve, pause, resume, probe.
 //!
 //! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person
 //! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
@@ -7,7 +7,7 @@ mod filter;
 
 use std::process::ExitCode;
 
-use outbox::corrections::{self, Change, Decider, HeldUsage, Verb};
+use outbox::corrections::{self, Change, Decided, Decider, HeldUsage, Verb};
 use remittance::Quantity;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 /// Who decides, and why: kept with the decision for ever.
 #[derive(Debug, clap::Args)]
-struct Signed {
+pub(super) struct Signed {
     /// Who decides.
     #[arg(long, env = "USER", hide_env_values = true)]
     who: String,
@@ -46,7 +46,7 @@ struct Signed {
 }
 
 impl Signed {
-    fn decider(&self) -> Decider<'_> {
+    pub fn decider(&self) -> Decider<'_> {
         Decider { who: &self.who, why: &self.why }
     }
 }
@@ -73,6 +73,14 @@ pub(super) struct PauseArgs {
     signed: Signed,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct ProbeArgs {
+    /// The destination, by its name.
+    destination: String,
+    #[command(flatten)]
+    signed: Signed,
+}
+
 pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Result<ExitCode> {
     if args.held_usage && matches!(verb, Verb::Release | Verb::Hold) {
         let sentence = match verb {
@@ -88,7 +96,8 @@ pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Re
         return show_held(context, verb, &usages, args.filter.metric(), args.apply);
     }
     let changes = corrections::correct(&database, verb, &filter, decider, !args.apply).await?;
-    show(context, verb, &changes, args.apply)
+    let fits = if changes.is_empty() { corrections::fits(&database, &filter).await? } else { Vec::new() };
+    show(context, verb, &changes, &fits, args.apply)
 }
 
 /// The verb as people say it: `retry`, `retried`.
@@ -110,7 +119,13 @@ fn sum<'a>(quantities: impl Iterator<Item = &'a str>) -> Option<Sum> {
     Some(sum)
 }
 
-fn show(context: &Context, verb: Verb, changes: &[Change], applied: bool) -> anyhow::Result<ExitCode> {
+fn show(
+    context: &Context,
+    verb: Verb,
+    changes: &[Change],
+    fits: &[(String, i64)],
+    applied: bool,
+) -> anyhow::Result<ExitCode> {
     let moved: Vec<&Change> = changes.iter().filter(|change| change.after != change.before).collect();
     let units = sum(moved.iter().filter_map(|change| change.quantity.as_deref()));
     if context.json {
@@ -122,8 +137,7 @@ fn show(context: &Context, verb: Verb, changes: &[Change], applied: bool) -> any
             "changes": changes,
         }))?;
     } else if changes.is_empty() {
-        let what = if verb == Verb::Hold { "nothing that waits to be sent" } else { "no dead letter" };
-        output::say(format!("{what} fits this filter; what is accepted, open or under way is never touched"));
+        output::say(nothing_left(fits));
     } else {
         output::say(table(changes).to_string());
         more(changes.len());
@@ -132,6 +146,13 @@ fn show(context: &Context, verb: Verb, changes: &[Change], applied: bool) -> any
     }
     let is_whole = moved.len() == changes.len();
     Ok(if applied && !is_whole { ExitCode::from(NEEDS_A_PERSON) } else { ExitCode::SUCCESS })
+}
+
+/// Why a filter that fits something changes nothing.
+fn nothing_left(fits: &[(String, i64)]) -> String {
+    let fits: Vec<String> = fits.iter().map(|(status, n)| format!("{n} {}", status.replace('_', " "))).collect();
+    let fits = if fits.is_empty() { "nothing is there".to_owned() } else { format!("it is {} now", fits.join(", ")) };
+    format!("nothing is left to do for what this filter fits: {fits}. NOTHING WAS CHANGED.")
 }
 
 fn table(changes: &[Change]) -> Table {
@@ -164,7 +185,7 @@ fn show_held(
             .collect();
         output::json(&json!({ "applied": applied, "found": rows.len(), "changed": rows.len(), "held_usage": rows }))?;
     } else if usages.is_empty() {
-        output::say("no held usage fits this filter");
+        output::say("nothing is left to do: no held usage is left of what this filter fits. NOTHING WAS CHANGED.");
     } else {
         let mut table = Table::new(&["usage", "held as", "quantity"], &[2]);
         for (usage, reason, quantity) in usages.iter().take(SHOWN) {
@@ -199,32 +220,74 @@ fn sentence(verb: Verb, applied: bool, moved: usize, found: usize, what: &str, s
 
 pub(super) async fn resolve(context: &Context, args: ResolveArgs) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
-    let status = corrections::resolve(&database, args.delivery, args.billed, args.signed.decider()).await?;
+    let Decided { now, changed } =
+        corrections::resolve(&database, args.delivery, args.billed, args.signed.decider()).await?;
     if context.json {
-        output::json(&json!({ "delivery": args.delivery, "billed": args.billed, "status": status }))?;
+        output::json(&json!({ "delivery": args.delivery, "billed": args.billed, "status": now, "changed": changed }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let consequence = match status.as_str() {
+    if !changed {
+        let now = now.replace('_', " ");
+        output::say(format!(
+            "remittance {} was resolved so before and is {now} now: nothing was changed",
+            args.delivery
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let consequence = match now.as_str() {
         "accepted" => "it counts as billed; its quantity is marked as not confirmed",
         "due" => "it is sent again with the same bytes and key",
         _ => "its deadline has passed, so it is not sent again: release it or write it off",
     };
-    output::say(format!("remittance {} is now {}: {consequence}", args.delivery, status.replace('_', " ")));
+    output::say(format!("remittance {} is now {}: {consequence}", args.delivery, now.replace('_', " ")));
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
-    corrections::set_paused(&database, &args.destination, paused, args.signed.decider()).await?;
+    let name = &args.destination;
+    let changed = corrections::set_paused(&database, name, paused, args.signed.decider()).await?.changed;
     if context.json {
-        output::json(&json!({ "destination": args.destination, "paused": paused }))?;
-    } else if paused {
-        output::say(format!(
-            "{} is paused: what is in flight ends by itself, nothing more is sent, deadlines go on",
-            args.destination
-        ));
-    } else {
-        output::say(format!("{} is sent to again", args.destination));
+        output::json(&json!({ "destination": name, "paused": paused, "changed": changed }))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    output::say(match (paused, changed) {
+        (true, true) => {
+            format!("{name} is paused: what is in flight ends by itself, nothing more is sent, deadlines go on")
+        }
+        (true, false) => format!("{name} was paused already: nothing was changed"),
+        (false, true) => format!("{name} is sent to again"),
+        (false, false) => format!("{name} was not paused: nothing was changed"),
+    });
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn probe(context: &Context, args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    let name = &args.destination;
+    let Decided { now, changed } = corrections::probe(&database, name, args.signed.decider()).await?;
+    if context.json {
+        output::json(&json!({ "destination": name, "breaker": now, "changed": changed }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::say(match now.as_str() {
+        "open" => {
+            format!("{name}: the breaker's pause is over; a worker probes it with the next remittance that is due")
+        }
+        "half_open" => format!("{name} is being probed already, or has nothing due to probe with: nothing was changed"),
+        "recovering" => format!("{name} answers again and recovers by itself: nothing was changed"),
+        _ => format!("{name} has no fault, its breaker is closed: nothing was changed"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e8_nothing_left_to_do_says_what_became_of_it() {
+        let fits = [("accepted".to_owned(), 2), ("written_off".to_owned(), 1)];
+        assert!(nothing_left(&fits).contains("it is 2 accepted, 1 written off now. NOTHING WAS CHANGED"));
+    }
 }

@@ -1,8 +1,10 @@
 //! `postmeter explain`: why a usage is billed or not, in plain words.
 
 mod arithmetic;
+mod next;
 mod remittance;
 mod usage;
+mod verdict;
 mod words;
 
 use std::process::ExitCode;
@@ -47,7 +49,9 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
             Wanted::Id(id) => format!("usage {id}"),
             Wanted::Event { source, event_id } => format!("usage {event_id:?} of source {source:?}"),
         };
-        return Err(Wrong(format!("{name} was never recorded here, or its transaction was rolled back")).into());
+        let sentence = "was never recorded here, or its transaction was rolled back: nothing is known of it, so \
+                        nothing of it waits or is billed";
+        return Err(Wrong(format!("{name} {sentence}")).into());
     };
     show(context, &usage::story(&report), &report)
 }

@@ -22,7 +22,8 @@ pub(super) struct Args {
     month: Date,
 }
 
-fn month(text: &str) -> Result<Date, String> {
+/// Reads a month such as 2024-09 as its first day.
+pub(super) fn month(text: &str) -> Result<Date, String> {
     format!("{text}-01").parse().map_err(|_| "expected a year and a month, such as 2024-09".to_owned())
 }
 
@@ -116,7 +117,7 @@ impl Report {
     fn show(&mut self) {
         let lines = std::mem::take(&mut self.bill);
         self.meters += usize::from(lines.iter().any(|line| line.part == "should"));
-        let plain = ["should", "accepted", "below_one_unit", "used", "corrected", "counted", "exempt"];
+        let plain = ["should", "accepted", "below_one_unit", "used", "corrected", "counted", "exempt", "not_given"];
         if lines.iter().all(|line| plain.contains(&line.part.as_str())) {
             self.plain += 1;
             return;

@@ -36,6 +36,10 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         ))
         .into());
     };
+    if destination.shadow {
+        let sentence = format!("{} is a shadow: nothing was ever sent from it", destination.name);
+        return Err(output::Wrong(sentence).into());
+    }
     let marketplace = marketplaces::open(&destination.kind, &destination.settings)?;
     if !marketplace.capabilities().can_be_asked {
         let sentence = format!("{} cannot be asked what it holds: compare with its own reports", destination.kind);

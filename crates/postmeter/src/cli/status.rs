@@ -190,7 +190,11 @@ fn destinations(overview: &Overview) -> String {
     let mut table = Table::new(&["destination", "status", "remittances", "units", "amount", "first deadline"], &[2]);
     for destination in &overview.destinations {
         let mut name = destination.destination.clone();
-        for (is_so, mark) in [(destination.paused, " (PAUSED)"), (destination.dry_run, " (dry run)")] {
+        for (is_so, mark) in [
+            (destination.paused, " (PAUSED)"),
+            (destination.shadow, " (shadow)"),
+            (destination.dry_run && !destination.shadow, " (dry run)"),
+        ] {
             name.push_str(if is_so { mark } else { "" });
         }
         let of_it: Vec<&Standing> =

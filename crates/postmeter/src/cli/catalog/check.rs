@@ -3,7 +3,7 @@
 mod dimensions;
 mod subscriptions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marketplaces::{Marketplace, SettingsError};
@@ -42,6 +42,7 @@ pub(super) fn check(plan: &Plan) -> Findings {
     let open = open(&destinations, &mut findings);
     for destination in destinations.iter().filter(|standing| standing.in_file) {
         findings.problems.extend(destination_problems(destination, &quotas));
+        findings.problems.extend(shadow_problem(destination, &destinations));
     }
     let names: Vec<&str> = destinations.iter().map(|standing| standing.entry.text("name")).collect();
     for standing in plan.standing.iter().filter(|standing| standing.entry.fields.contains_key("destination")) {
@@ -56,7 +57,11 @@ pub(super) fn check(plan: &Plan) -> Findings {
         }
     }
     dimensions::check(&of(Kind::Dimension), &open, &mut findings);
-    subscriptions::check(&of(Kind::Subscription), &of(Kind::Dimension), &of(Kind::Exempt), &open, &mut findings);
+    let shadows = destinations.iter().filter(|standing| !standing.entry.text("shadow_of").is_empty());
+    let shadows: BTreeSet<&str> = shadows.map(|standing| standing.entry.text("name")).collect();
+    let subscriptions = of(Kind::Subscription);
+    subscriptions::overlapping(&subscriptions, &shadows, &mut findings);
+    subscriptions::check(&subscriptions, &of(Kind::Dimension), &of(Kind::Exempt), &open, &mut findings);
     for exempt in of(Kind::Exempt).into_iter().filter(|standing| standing.in_file) {
         findings.problems.extend(ends_before_it_begins(&exempt.entry));
     }
@@ -134,6 +139,30 @@ fn destination_problems(Standing { entry, old, .. }: &Standing, quotas: &[&Stand
         }
     }
     problems
+}
+
+/// A shadow stands beside a live destination, never calls, and stays a shadow.
+fn shadow_problem(Standing { entry, old, .. }: &Standing, destinations: &[&Standing]) -> Option<Problem> {
+    let live = entry.text("shadow_of");
+    if let Some(old) = old
+        && old.fields.get("shadow_of").and_then(Value::as_str).unwrap_or_default() != live
+    {
+        let problem = "cannot change: what a shadow counted was never sent. Make a new destination";
+        return Some(entry.problem("shadow_of", problem));
+    }
+    if live.is_empty() {
+        return None;
+    }
+    let names = destinations.iter().map(|standing| standing.entry.text("name"));
+    let Some(beside) = destinations.iter().find(|standing| standing.entry.text("name") == live) else {
+        let hint = nearest(live, names).map_or_else(String::new, |hint| format!("; did you mean {hint:?}?"));
+        return Some(entry.problem("shadow_of", format!("names no destination: {live:?}{hint}")));
+    };
+    if beside.entry.text("name") == entry.text("name") || !beside.entry.text("shadow_of").is_empty() {
+        return Some(entry.problem("shadow_of", format!("must name a live destination, which {live:?} is not")));
+    }
+    let calls = entry.fields.get("dry_run") == Some(&Value::from(false));
+    calls.then(|| entry.problem("dry_run", "cannot be false: a shadow never calls"))
 }
 
 /// A span of validity that is none.

@@ -37,8 +37,10 @@ struct Seen {
 
 /// A catalogue for the orgs, products and metrics of a FOCUS export, as TOML.
 pub(super) fn focus(path: &Path, target: Target) -> anyhow::Result<String> {
-    if target.kind != "aws" {
-        return Err(Wrong(format!("identities can be made up for kind aws only, not for {:?}", target.kind)).into());
+    if !["aws", "azure", "google"].contains(&target.kind.as_str()) {
+        let known = "made up for kinds aws, azure and google";
+        let sentence = format!("identities are {known}, not for {:?}: write that catalogue by hand", target.kind);
+        return Err(Wrong(sentence).into());
     }
     let wrong = |problem: String| Wrong(format!("{}: {problem}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
@@ -91,14 +93,15 @@ fn entries(seen: &Seen, target: Target, begin: &str) -> Vec<Entry> {
     for (product, metric) in &seen.metrics {
         entries.push(entry(
             Kind::Dimension,
-            json!({ "destination": name, "product": product, "metric": metric, "name": metric, "decimals": 6,
+            json!({ "destination": name, "product": product, "metric": metric,
+                    "name": dimension(&target.kind, product, metric), "decimals": 6,
                     "rounding": "down", "month_end": "drop", "valid_from": begin }),
         ));
     }
     let accounts = accounts(&seen.buyers);
     for (org, product) in &seen.buyers {
-        let identity =
-            json!({ "product_code": product_code(product), "customer_aws_account_id": accounts.get(org.as_str()) });
+        let account = accounts.get(org.as_str()).map(String::as_str).unwrap_or_default();
+        let identity = identity(&target.kind, org, product, account);
         entries.push(entry(
             Kind::Subscription,
             json!({ "org": org, "product": product, "destination": name, "identity": identity,
@@ -120,6 +123,24 @@ fn entry(kind: Kind, fields: Value) -> Entry {
         }
     }
     Entry { kind, fields, lines: BTreeMap::new() }
+}
+
+/// Their name of a metric. A Google service has one list of metrics for all products; elsewhere the product is part of
+/// the buyer, so that equal metrics of two products stay apart by themselves.
+fn dimension(kind: &str, product: &str, metric: &str) -> String {
+    if kind == "google" { format!("{product}-{metric}") } else { metric.to_owned() }
+}
+
+/// A placeholder of the form that the marketplace's own rules accept.
+fn identity(kind: &str, org: &str, product: &str, account: &str) -> Value {
+    match kind {
+        "azure" => {
+            let resource = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{org}/{product}").as_bytes());
+            json!({ "resource_id": resource, "plan_id": "placeholder" })
+        }
+        "google" => json!({ "consumer_id": format!("project_number:{account}") }),
+        _ => json!({ "product_code": product_code(product), "customer_aws_account_id": account }),
+    }
 }
 
 /// Twelve digits for each org: its own digits where it has no more, else drawn from its name. Always the same for the

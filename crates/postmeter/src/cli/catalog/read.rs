@@ -168,7 +168,7 @@ pub(super) fn absent(field: &Field, given: &Map<String, Value>) -> Option<Value>
         Absent::None => Some(Value::Null),
         Absent::Text(text) => values::canonical(field.shape, &Value::from(text)).ok(),
         Absent::Number(number) => Some(Value::from(number)),
-        Absent::False => Some(Value::from(false)),
+        Absent::IsShadow => Some(Value::from(given.get("shadow_of").is_some_and(Value::is_string))),
         Absent::Empty => Some(Value::Object(Map::new())),
         Absent::OwnName => Some(given.get("name").cloned().unwrap_or_default()),
         // of an unknown kind nothing is known; that it is unknown is complained about elsewhere

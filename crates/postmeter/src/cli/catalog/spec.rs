@@ -52,8 +52,8 @@ pub(super) enum Absent {
     Text(&'static str),
     /// This number.
     Number(i64),
-    /// `false`.
-    False,
+    /// `true` for a shadow, which never calls, else `false`.
+    IsShadow,
     /// No field.
     Empty,
     /// What the marketplace demands: its capabilities.
@@ -76,6 +76,7 @@ const QUOTA: &[Field] =
 const DESTINATION: &[Field] = &[
     field("name", Shape::Name, Absent::Required),
     field("kind", Shape::Text, Absent::Required),
+    field("shadow_of", Shape::Text, Absent::None),
     field("settings", Shape::Object, Absent::Empty),
     field("quota", Shape::Text, Absent::OwnName),
     field("zone", Shape::Text, Absent::OfKind),
@@ -87,7 +88,7 @@ const DESTINATION: &[Field] = &[
     field("grace", Shape::Span(0, YEAR), Absent::Text("5m")),
     field("late_policy", Shape::Word(&["expire", "part", "hold"]), Absent::Text("expire")),
     field("expired_policy", Shape::Word(&["hold", "roll_forward"]), Absent::Text("hold")),
-    field("dry_run", Shape::Flag, Absent::False),
+    field("dry_run", Shape::Flag, Absent::IsShadow),
     field("records_max", Shape::Whole(1, 10_000), Absent::OfKind),
     field("bytes_max", Shape::Whole(1024, 100_000_000), Absent::OfKind),
     field("in_flight_max", Shape::Whole(1, 1024), Absent::Number(8)),

@@ -311,3 +311,55 @@ fn changes_carry_whole_entries_and_how_identities_read() {
         (Some(&Value::from("acme")), "aws/us-east-1/p/111122223333")
     );
 }
+
+const SHADOW: &str = r#"
+[[destination]]
+name = "trial"
+kind = "aws"
+shadow_of = "aws"
+settings = { region = "us-east-1" }
+[[dimension]]
+destination = "trial"
+product = "storage"
+metric = "gb"
+name = "units"
+factor = "1/2"
+[[subscription]]
+org = "acme"
+product = "storage"
+destination = "trial"
+identity = { product_code = "p", customer_aws_account_id = "111122223333" }
+valid_from = 2024-09-01T00:00:00Z
+"#;
+
+#[test]
+fn a_shadow_counts_beside_the_live_subscription_and_stays_a_shadow_that_never_calls() {
+    let both = format!("{FILE}{SHADOW}");
+    assert_eq!(refused(&both, vec![]), Vec::<String>::new(), "no overlap with the live subscription");
+    assert!(planned(&both, stored(&both, true), false).0.changes.is_empty(), "and applied once");
+    let (plan, _) = planned(&both, vec![], false);
+    let shadow = plan
+        .changes
+        .iter()
+        .find(|change| change.entry.text("name") == "trial" && change.entry.kind == Kind::Destination);
+    assert_eq!(shadow.unwrap().entry.fields["dry_run"], true);
+    let twice = both.replace("factor = \"1/2\"", "factor = \"1/2\"\n[[subscription]]\norg = \"acme\"\nproduct = \"storage\"\ndestination = \"trial\"\nidentity = { product_code = \"q\", customer_aws_account_id = \"111122223333\" }\nvalid_from = 2024-10-01T00:00:00Z");
+    let wrong = |text: &str, old: Vec<Stored>, with: &str| {
+        let problems = refused(text, old);
+        assert!(matches!(problems.as_slice(), [one] if one.contains(with)), "{with}: {problems:?}");
+    };
+    wrong(&twice, vec![], "valid_from overlaps subscription acme");
+    wrong(
+        &both.replace("shadow_of = \"aws\"", "shadow_of = \"aw\""),
+        vec![],
+        "shadow_of names no destination: \"aw\"; did you mean \"aws\"?",
+    );
+    wrong(&both.replace("shadow_of = \"aws\"", "shadow_of = \"trial\""), vec![], "must name a live destination");
+    wrong(&both.replace("shadow_of = \"aws\"", "shadow_of = \"aws\"\ndry_run = false"), vec![], "a shadow never calls");
+    let third = format!(
+        "{both}[[destination]]\nname = \"third\"\nkind = \"aws\"\nshadow_of = \"trial\"\nsettings = {{ region = \"us-east-1\" }}"
+    );
+    wrong(&third, vec![], "must name a live destination");
+    let live = both.replace("shadow_of = \"aws\"\n", "");
+    assert!(refused(&live, stored(&both, false)).iter().any(|one| one.contains("shadow_of cannot change")));
+}

@@ -101,6 +101,8 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
                 format!("{name} is paused"),
                 format!("`postmeter resume {name}`, when the reason is gone"),
             );
+        } else if destination.shadow {
+            round.ok("destinations", format!("{name} is a shadow: it counts and never calls"));
         } else if destination.dry_run {
             round.warning(
                 "destinations",

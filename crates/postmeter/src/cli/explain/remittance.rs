@@ -1,15 +1,16 @@
 //! A remittance in plain words: where the money is, how it was counted, what was tried.
 
-use outbox::report::{Cut, Member, Remittance, RemittanceReport};
+use outbox::report::{Member, Remittance, RemittanceReport};
 
-use super::words::{held, outcome, units};
-use super::{Story, arithmetic};
+use super::verdict::verdict;
+use super::words::{held, outcome};
+use super::{Story, arithmetic, next};
 use crate::cli::attempts::table;
-use crate::cli::status::text::{amount, count, from_now, minute, moment, shortened};
+use crate::cli::status::text::{count, from_now, minute, moment, shortened};
 
 /// The whole story of a remittance.
 pub(super) fn story(report: &RemittanceReport) -> Story {
-    let mut story = Story::new(verdict(report));
+    let mut story = Story::new(verdict(report, None));
     tell(&mut story, report, true);
     story
 }
@@ -18,93 +19,20 @@ pub(super) fn story(report: &RemittanceReport) -> Story {
 pub(super) fn tell(story: &mut Story, report: &RemittanceReport, with_members: bool) {
     let remittance = &report.remittance;
     let title = format!("Remittance {} at {}", remittance.delivery_id, remittance.destination);
-    story.tell(title, standing(remittance));
+    story.tell(title, standing(report));
     if with_members {
         story.tell("What it counts", report.members.iter().map(|member| counted(member, remittance)).collect());
     }
     story.tell("How it was counted", report.cuts.iter().flat_map(|cut| arithmetic::lines(cut, remittance)).collect());
     story.tell("What was tried", tried(report));
     story.tell("What people decided", decisions(&report.decisions));
-    story.tell("What can be done", advice(remittance));
-}
-
-/// Where the money is, in a sentence.
-pub(super) fn verdict(report: &RemittanceReport) -> String {
-    let r = &report.remittance;
-    let units = r.quantity.as_deref().map(units).unwrap_or_default();
-    let worth = match (&r.amount, &r.currency) {
-        (Some(sum), Some(_)) if r.quantity.as_deref() != Some("0") => {
-            format!(" ({})", amount(Some(sum), r.currency.as_deref()))
-        }
-        _ => String::new(),
-    };
-    let what = format!("{units}{worth} for the hour {}", minute(r.hour));
-    match r.status.as_str() {
-        "open" if r.now < r.cut_from => {
-            format!("NOT BILLED YET: the hour {} is open and still collects usage.", minute(r.hour))
-        }
-        "open" => format!("NOT BILLED YET: the hour {} is over and waits for its cut.", minute(r.hour)),
-        "nothing_due" => nothing_due(report.cuts.iter().rfind(|cut| cut.is_own)),
-        "due" | "in_flight" if r.maybe_billed => {
-            format!("MAYBE BILLED: {what} may have arrived; sent again with the same key, so that it is billed once.")
-        }
-        "due" => format!("NOT BILLED YET: {what}, frozen and waiting to be sent."),
-        "in_flight" => format!("NOT BILLED YET: {what}, being sent now."),
-        "accepted" => format!("BILLED: {} holds {what}.", r.destination),
-        "rejected" => format!("NOT BILLED: {} refused {what} for good. A person decides.", r.destination),
-        "expired" => format!("NOT BILLED: {what} came too late for {}.", r.destination),
-        "conflict" => match &r.shown_quantity {
-            Some(shown) => {
-                format!("BILLED OTHERWISE: {} holds {shown} under the key of {what}. A person decides.", r.destination)
-            }
-            None => format!(
-                "BILLED OTHERWISE: {} holds something else under the key of {what}. A person decides.",
-                r.destination
-            ),
-        },
-        "unknown" => format!("MAYBE BILLED: nobody knows whether {} took {what}. A person decides.", r.destination),
-        "held" if r.maybe_billed => format!("MAYBE BILLED: {what}, held. A person decides."),
-        "held" => format!("NOT BILLED: {what}, held. A person decides."),
-        "dry_run" => format!("NOT BILLED: {} is a dry run; {what} would have been sent.", r.destination),
-        "written_off" => format!("NOT BILLED: {what}, given up by a person."),
-        "released" => format!("NOT BILLED HERE: {what}, given back to the month to count with another hour."),
-        other => format!("Remittance {} has status {other}.", r.delivery_id),
-    }
-}
-
-/// Why a cut had nothing to send.
-fn nothing_due(cut: Option<&Cut>) -> String {
-    match cut {
-        Some(cut) if cut.deferred => {
-            "NOT BILLED HERE: the hour could no longer be sent; all of it counts with another hour of its month."
-                .to_owned()
-        }
-        Some(cut) if !cut.metrics.is_empty() && cut.metrics.iter().all(|metric| metric.counted == "0") => {
-            let covered = cut.metrics.iter().any(|metric| metric.covered != "0");
-            if covered {
-                "NOT BILLED, AND RIGHTLY SO: contracts cover all of it."
-            } else {
-                "NOTHING TO BILL: nothing was used."
-            }
-            .to_owned()
-        }
-        Some(cut) if cut.carried.starts_with('-') || cut.carried == "0" => {
-            "BILLED ALREADY: what was billed before in this month pays for it.".to_owned()
-        }
-        Some(cut) => match (cut.billed_next_by, cut.billed_next_hour) {
-            (Some(by), Some(hour)) => format!(
-                "CARRIED ON: less than one more unit came together, so it counted with later hours of its month; \
-                 the next that billed was {} (remittance {by}).",
-                minute(hour)
-            ),
-            _ => "NOT BILLED YET: less than one more unit came together; it is carried on in its month.".to_owned(),
-        },
-        None => "NOTHING TO BILL: the hour was cut and nothing was due.".to_owned(),
-    }
+    story.tell("What happens by itself", next::by_itself(report));
+    story.tell("What a person can do", next::by_people(remittance));
 }
 
 /// The facts of a remittance.
-fn standing(r: &Remittance) -> Vec<String> {
+fn standing(report: &RemittanceReport) -> Vec<String> {
+    let r = &report.remittance;
     let mut lines = vec![
         format!(
             "status {}{}, since {}",
@@ -139,16 +67,15 @@ fn standing(r: &Remittance) -> Vec<String> {
         _ => {}
     }
     if let Some(since) = r.maybe_since {
-        lines.push(format!("an attempt of {} may have arrived; only evidence or a person moves it", moment(since)));
-    }
-    if let Some(at) = r.next_try_at {
-        lines.push(format!("next try {} ({})", moment(at), from_now(r.now, at)));
+        let what = if report.attempts.is_empty() {
+            "the database lost commits after that (a failover or a restore), so it may have been sent and forgotten"
+        } else {
+            "an attempt of then may have arrived, and no answer told"
+        };
+        lines.push(format!("maybe billed since {}: {what}; only evidence or a person ends that", moment(since)));
     }
     if matches!(r.status.as_str(), "open" | "due" | "in_flight" | "unknown" | "held" | "rejected" | "conflict") {
         lines.push(format!("it can be sent until {} ({})", minute(r.deadline), from_now(r.now, r.deadline)));
-    }
-    if r.paused {
-        lines.push("the destination is PAUSED: nothing is sent until somebody resumes it".to_owned());
     }
     if let Some(key) = r.idempotency_key {
         lines.push(format!("idempotency key {key}"));
@@ -231,30 +158,4 @@ pub(super) fn decisions(decisions: &[outbox::report::Decision]) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// What a person can do about it.
-fn advice(r: &Remittance) -> Vec<String> {
-    let id = r.delivery_id;
-    let resolve = format!(
-        "find out at the marketplace whether it was billed, then: postmeter resolve {id} --billed --why ... \
-         (or --not-billed)"
-    );
-    let give_up = format!("give it up: postmeter write-off --delivery {id} --why ... --apply");
-    let retry = format!(
-        "send the same bytes again, once the cause is mended: postmeter retry --delivery {id} --why ... --apply"
-    );
-    let release = format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply");
-    match r.status.as_str() {
-        "unknown" => vec![resolve],
-        "held" if r.maybe_billed => vec![resolve],
-        "conflict" => vec![
-            format!("if what they hold is ours after all: postmeter resolve {id} --billed --why ..."),
-            format!("if not, correct it with the marketplace's support and {give_up}"),
-        ],
-        "rejected" | "held" if r.deadline >= r.now => vec![retry, release, give_up],
-        "rejected" | "held" | "expired" => vec![release, give_up],
-        "due" if r.paused => vec![format!("send again: postmeter resume {} --why ...", r.destination)],
-        _ => Vec::new(),
-    }
 }

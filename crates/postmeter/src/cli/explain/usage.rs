@@ -1,7 +1,9 @@
 //! A usage in plain words: its whole way.
 
+use jiff::Timestamp;
 use outbox::report::{Allocation, Usage, UsageReport};
 
+use super::verdict::verdict as verdict_of;
 use super::words::held;
 use super::{Story, remittance};
 use crate::cli::status::text::{from_now, minute, moment};
@@ -14,6 +16,11 @@ pub(super) fn story(report: &UsageReport) -> Story {
     for remittance in &report.remittances {
         remittance::tell(&mut story, remittance, true);
     }
+    let is_counted = report.usage.whereabouts == "allocated";
+    if !is_counted {
+        story.tell("What happens by itself", by_itself(&report.usage));
+        story.tell("What a person can do", by_people(&report.usage));
+    }
     story.tell("What people decided about the usage", remittance::decisions(&report.decisions));
     story
 }
@@ -21,26 +28,34 @@ pub(super) fn story(report: &UsageReport) -> Story {
 /// Where the money is, in a sentence.
 fn verdict(report: &UsageReport) -> String {
     let usage = &report.usage;
-    match usage.whereabouts.as_str() {
-        "waiting" => "NOT BILLED YET: it waits in the outbox until a worker counts it.".to_owned(),
+    let what = format!("{} {} of {}", usage.quantity, usage.metric, usage.product);
+    let told = match usage.whereabouts.as_str() {
+        "waiting" => format!("NOT BILLED YET: {what} waits in the outbox until a worker counts it."),
         "held" => {
-            format!("NOT BILLED: it is held, because {}.", held(usage.held_reason.as_deref().unwrap_or_default()).0)
+            format!("NOT BILLED: {what} is held, because {}.", held(usage.held_reason.as_deref().unwrap_or_default()).0)
         }
         "exempt" => format!(
-            "NOT BILLED, ON PURPOSE: org {} is exempt ({}).",
+            "NOT BILLED, ON PURPOSE: {what}; org {} is exempt ({}).",
             usage.org,
             usage.exempt_reason.as_deref().unwrap_or("no reason was given")
         ),
-        "written_off" => "NOT BILLED: a person gave it up.".to_owned(),
+        "written_off" => match report.decisions.iter().rfind(|decision| decision.verb == "write_off") {
+            Some(decision) => format!("NOT BILLED: {what}, given up by {} ({}).", decision.who, decision.why),
+            None => format!("NOT BILLED: {what}, given up by a person."),
+        },
         "allocated" => match report.remittances.last() {
-            Some(last) => remittance::verdict(last),
+            Some(last) => verdict_of(last, report.allocations.last().map(|allocation| allocation.month)),
             None => "It is allocated, and its remittance cannot be read.".to_owned(),
         },
         _ => {
             "LOST: it is neither waiting nor held nor counted. That is a defect: run `postmeter doctor` and report it."
                 .to_owned()
         }
+    };
+    if usage.corrects.is_some() && usage.whereabouts == "allocated" {
+        return format!("A CORRECTION of {what}, counted with its hour; nothing below zero is ever sent. {told}");
     }
+    told
 }
 
 fn facts(report: &UsageReport) -> Vec<String> {
@@ -69,50 +84,94 @@ fn whereabouts(report: &UsageReport) -> Vec<String> {
     match usage.whereabouts.as_str() {
         "waiting" => waiting(usage),
         "held" => held_lines(usage),
-        "exempt" => vec!["it is accounted for and will never be sent".to_owned()],
         "allocated" => report.allocations.iter().flat_map(|allocation| allocated(allocation, report)).collect(),
         _ => Vec::new(),
     }
 }
 
 fn waiting(usage: &Usage) -> Vec<String> {
-    let mut lines = vec![format!(
-        "it belongs to the hour {}; if that was cut already, it goes to another hour of its month",
-        minute(usage.hour)
-    )];
-    match (&usage.catalogue_reason, &usage.exempt_reason) {
-        (Some(reason), _) => lines.push(format!("as the catalogue is now it will be held: {}", held(reason).0)),
-        (None, Some(reason)) => lines.push(format!("as the catalogue is now it is exempt: {reason}")),
-        (None, None) => lines
-            .push("the catalogue knows where it goes; if it stays, no worker is alive (`postmeter status`)".to_owned()),
+    let mut lines = vec![format!("it belongs to the hour {}", minute(usage.hour))];
+    if let (Some(destination), Some(until)) = (&usage.destination, usage.own_deadline) {
+        let paused = if usage.is_paused == Some(true) { ", which is PAUSED" } else { "" };
+        lines.push(format!("by the catalogue it goes to {destination}{paused}; {}", sendable(usage, until)));
     }
     lines
 }
 
+/// Until when its own hour can be sent.
+fn sendable(usage: &Usage, until: Timestamp) -> String {
+    let at = format!("{} ({})", minute(until), from_now(usage.now, until));
+    if until >= usage.now {
+        format!("its own hour can be sent until {at}")
+    } else {
+        format!("its own hour could be sent until {at}, so it is late")
+    }
+}
+
 fn held_lines(usage: &Usage) -> Vec<String> {
     let reason = usage.held_reason.as_deref().unwrap_or_default();
-    let (why, cure) = held(reason);
-    let mut lines = vec![format!("held as {reason}: {why}")];
+    let mut lines = vec![format!("held as {reason}: {}", held(reason).0)];
     if let Some(at) = usage.held_at {
         lines.push(format!("since {} ({})", moment(at), from_now(usage.now, at)));
     }
     if let Some(destination) = &usage.held_for {
         lines.push(format!("it would go to {destination}"));
     }
-    lines.push(format!("cure: {cure}"));
-    lines.push(match usage.held_until {
-        Some(until) if until >= usage.now => {
-            format!("its own hour can be sent until {} ({})", minute(until), from_now(usage.now, until))
+    lines.push(usage.held_until.map_or_else(
+        || "until when its hour can be sent is not known while no destination is".to_owned(),
+        |until| sendable(usage, until),
+    ));
+    lines
+}
+
+/// Usage that a change of the catalogue, or of a month, returns by itself.
+fn is_curable(reason: &str) -> bool {
+    !matches!(reason, "too_late" | "poison" | "by_operator")
+}
+
+/// What happens without anybody's hand to usage that no remittance counts.
+fn by_itself(usage: &Usage) -> Vec<String> {
+    match usage.whereabouts.as_str() {
+        "waiting" => vec![match (&usage.catalogue_reason, &usage.exempt_reason) {
+            (Some(reason), _) => {
+                format!("the next fold holds it, as the catalogue is now: {} ({reason})", held(reason).0)
+            }
+            (None, Some(reason)) => format!("the next fold sets it aside as exempt: {reason}"),
+            (None, None) => "the next fold counts it with its hour, or, where that was cut or is too late, with another \
+                             hour of its month or by the destination's late_policy; if it stays here, no worker is alive \
+                             (`postmeter status`)"
+                .to_owned(),
+        }],
+        "held" => {
+            let reason = usage.held_reason.as_deref().unwrap_or_default();
+            vec![if !is_curable(reason) {
+                "nothing: it waits for a person".to_owned()
+            } else if usage.catalogue_reason.is_none() {
+                "its cause is gone: maintenance returns it to the outbox within a minute".to_owned()
+            } else {
+                "nothing while its cause stands; once that is gone it goes back to the outbox by itself, and what is too \
+                 late for its own hour goes to another hour of its month"
+                    .to_owned()
+            }]
         }
-        Some(until) => format!(
-            "its own hour could be sent until {}; cured now, it goes to another hour of its month",
-            minute(until)
-        ),
-        None => "until when its hour can be sent is not known while no destination is".to_owned(),
-    });
-    if usage.catalogue_reason.is_none() && reason != "too_late" && reason != "poison" && reason != "by_operator" {
-        lines.push("the catalogue knows it by now: maintenance returns it to the outbox within a minute".to_owned());
+        "exempt" => vec!["nothing: it is accounted for and will never be sent".to_owned()],
+        "written_off" => vec!["nothing: it is final".to_owned()],
+        _ => Vec::new(),
     }
+}
+
+/// What a person can do about usage that no remittance counts.
+fn by_people(usage: &Usage) -> Vec<String> {
+    if usage.whereabouts != "held" {
+        return Vec::new();
+    }
+    let reason = usage.held_reason.as_deref().unwrap_or_default();
+    let mut lines = vec![held(reason).1.to_owned()];
+    if !is_curable(reason) {
+        let id = usage.usage_id;
+        lines.push(format!("return it to the outbox: postmeter retry --held-usage --usage {id} --why ... --apply"));
+    }
+    lines.push(format!("give it up: postmeter write-off --held-usage --usage {} --why ... --apply", usage.usage_id));
     lines
 }
 

@@ -51,7 +51,7 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         ),
         "month_closed" => (
             "a person closed its month at that destination before it could be counted",
-            "write it off, or reopen the month: the usage is then counted without anybody's hand",
+            "write it off, or reopen the month (`postmeter month reopen`): it is then counted without anybody's hand",
         ),
         "quantity_out_of_range" => (
             "the quantity does not fit the marketplace's type or digits",

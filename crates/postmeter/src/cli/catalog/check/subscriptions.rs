@@ -1,6 +1,6 @@
 //! Subscriptions: identities that the marketplace understands, one subscription and one identity form at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marketplaces::Buyer;
 use outbox::catalogue::Canonical;
@@ -35,7 +35,6 @@ pub(super) fn check(
             covers(&standing.entry, &metrics, findings);
         }
     }
-    overlapping(subscriptions, findings);
     forms(&known, findings);
     exempted(subscriptions, exempt, findings);
 }
@@ -115,11 +114,13 @@ fn covers(entry: &Entry, metrics: &BTreeMap<(&str, &str), Vec<&str>>, findings: 
 }
 
 /// One subscription of an org's product and account at a time. At another destination too: usage that names no account
-/// could not tell which is meant, and all of it would be held as ambiguous.
-fn overlapping(subscriptions: &[&Standing], findings: &mut Findings) {
-    let mut groups: BTreeMap<(&str, &str, &str), Vec<&Entry>> = BTreeMap::new();
+/// could not tell which is meant, and all of it would be held as ambiguous. Each shadow counts by itself.
+pub(super) fn overlapping(subscriptions: &[&Standing], shadows: &BTreeSet<&str>, findings: &mut Findings) {
+    let mut groups: BTreeMap<(&str, &str, &str, &str), Vec<&Entry>> = BTreeMap::new();
     for Standing { entry, .. } in subscriptions {
-        groups.entry((entry.text("org"), entry.text("product"), entry.text("account"))).or_default().push(entry);
+        let shadow = shadows.get(entry.text("destination")).copied().unwrap_or_default();
+        let group = (shadow, entry.text("org"), entry.text("product"), entry.text("account"));
+        groups.entry(group).or_default().push(entry);
     }
     for mut group in groups.into_values() {
         group.sort_by_key(|entry| entry.text("valid_from"));

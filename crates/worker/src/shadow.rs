@@ -1,0 +1,44 @@
+//! Shadows: they count what live destinations count, by a catalogue of their own, and never call.
+
+use crate::Worker;
+
+impl Worker {
+    /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub(crate) async fn maintain_shadows(&self, rarely: bool) -> Result<(), outbox::Error> {
+        if self.directory.shadows().is_empty() {
+            return Ok(());
+        }
+        outbox::maintain::carry(&self.database, 1000, true).await?;
+        if rarely {
+            outbox::maintain::reconsider_stuck(&self.database, 1000, true).await?;
+            outbox::fold::return_cured_shadow(&self.database, 100_000).await?;
+        }
+        Ok(())
+    }
+
+    /// Folds and cuts for the shadows, in transactions of their own; returns how many usages and hours. Without a shadow
+    /// it does nothing at all.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn shadow(&self) -> Result<usize, outbox::Error> {
+        let shadows = self.directory.shadows();
+        if shadows.is_empty() {
+            return Ok(0);
+        }
+        let mut done = 0;
+        for shadow in &shadows {
+            let folded = outbox::fold::fold_shadow(&self.database, *shadow, self.options.fold_max).await?;
+            done += folded.taken - folded.returned;
+        }
+        let freeze = |sum: &outbox::cut::Sum| self.directory.freeze(sum);
+        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &shadows, &freeze).await?;
+        if cut.due > 0 {
+            self.wake.notify_waiters();
+        }
+        Ok(done + cut.cut)
+    }
+}
