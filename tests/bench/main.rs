@@ -19,12 +19,13 @@ mod report;
 mod seed;
 mod serving;
 mod snapshot;
+mod tracker;
 
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 9] =
-    ["recording", "console", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage"];
+const ALL: [&str; 10] =
+    ["recording", "console", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage", "tracker"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -36,6 +37,9 @@ async fn main() {
         ["child-simulate"] => marketplace::serve().await,
         ["child-console", url] => serving::child(url).await,
         ["child-work", url] => latency::child(url).await,
+        ["child-gather", url] => tracker::child(url).await,
+        // lists of a database that is there: to look at plans
+        ["lists", url] => tracker::lists(&mut Report::default(), url).await,
         ["child-recalculate", url] => recalculating::child(url).await,
         wanted => measure(wanted).await,
     }
@@ -56,6 +60,7 @@ async fn measure(wanted: &[&str]) {
             "latency" => latency::run(&mut report).await,
             "recalculate" => recalculating::run(&mut report).await,
             "snapshot" => snapshot::run(&mut report).await,
+            "tracker" => tracker::run(&mut report).await,
             "quota" => quota::run(&mut report).await,
             _ => outage::run(&mut report).await,
         }

@@ -33,4 +33,5 @@ mod schema;
 mod sending;
 mod shadow;
 mod stuck;
+mod tracker;
 mod unknown;

@@ -20,10 +20,10 @@ fn files(directory: &str, ending: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Everything that makes a schema, one line each; monthly partitions are left out, they depend on the date.
+/// Everything that makes a schema, one line each; monthly and daily partitions are left out, they depend on the date.
 const FINGERPRINT: &str = "
     with tables as (
-        select c.* from pg_class c where c.relnamespace = 'postmeter'::regnamespace and c.relname !~ '_[0-9]{6}(_|$)'
+        select c.* from pg_class c where c.relnamespace = 'postmeter'::regnamespace and c.relname !~ '_([0-9]{6}|[0-9]{8})(_|$)'
     ), lines as (
         select 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
                || ' ' || a.attidentity::text || a.attgenerated::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' '
@@ -71,6 +71,7 @@ fn dumped(url: &str) -> Option<String> {
             "--schema=postmeter",
             "--no-owner",
             "--exclude-table=postmeter.*_20[0-9][0-9][01][0-9]",
+            "--exclude-table=postmeter.*_20[0-9][0-9][01][0-9][0-3][0-9]",
             url,
         ])
         .output()
@@ -95,7 +96,7 @@ fn dumped(url: &str) -> Option<String> {
         }
         blank = line.is_empty();
     }
-    kept.push_str("insert into postmeter.setting default values;\nselect postmeter.create_partitions(1);\ninsert into postmeter.migration (version, name) values\n");
+    kept.push_str("insert into postmeter.setting default values;\nselect postmeter.create_partitions(1);\nselect postmeter.create_request_partitions(7);\ninsert into postmeter.migration (version, name) values\n");
     let names: Vec<_> =
         outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
     kept.push_str(&names.join(",\n"));

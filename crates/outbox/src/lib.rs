@@ -23,9 +23,11 @@ pub mod recalculate;
 pub mod reconcile;
 mod record;
 pub mod report;
+pub mod requests;
 pub mod settle;
 pub mod timeline;
 pub mod tokens;
+pub mod track;
 pub mod workers;
 
 pub use connect::{Access, Database, Tls};

@@ -45,7 +45,8 @@ migrations! {
     14 "0014_pre_hold",
     15 "0015_pre_shadow",
     16 "0016_pre_console",
-    18 "0018_pre_reading",
+    17 "0017_pre_reading",
+    18 "0018_pre_tracker",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -89,6 +89,17 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Runs a statement that was put together, and returns its rows. There are few different ones: each is prepared.
+    pub(crate) async fn prepared(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
+        if self.prepares {
+            let statement = self.inner.prepare_typed_cached(sql, types).await?;
+            Ok(self.inner.query(&statement, params).await?)
+        } else {
+            let typed: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
+            Ok(self.inner.query_typed(sql, &typed).await?)
+        }
+    }
+
     /// Runs commands without parameters.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
         Ok(self.inner.batch_execute(sql).await?)

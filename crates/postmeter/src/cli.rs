@@ -14,6 +14,7 @@ mod month;
 mod output;
 mod recalculate;
 mod reconcile;
+mod request;
 mod shadow;
 mod simulator;
 mod status;
@@ -66,6 +67,8 @@ enum Command {
     Attempts(attempts::Args),
     /// Why a usage is billed or not: its whole way, and the arithmetic.
     Explain(explain::Args),
+    /// One request's way: what services said, and what became of its usage.
+    Request(request::Args),
     /// Send dead letters again, with the same bytes and key.
     Retry(correct::Args),
     /// Give the quantity of dead letters back to their meters.
@@ -92,7 +95,7 @@ enum Command {
     Shadow(shadow::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
-    /// Run the simulated marketplaces.
+    /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),
     /// A virtual day from usage to accepted remittances, on an embedded Postgres; ends by itself.
     Demo(demo::Args),
@@ -121,6 +124,7 @@ pub async fn main() -> ExitCode {
             Command::Status(args) => status::run(&context, args).await,
             Command::Attempts(args) => attempts::run(&context, args).await,
             Command::Explain(args) => explain::run(&context, args).await,
+            Command::Request(args) => request::run(&context, args).await,
             Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
             Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
             Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,

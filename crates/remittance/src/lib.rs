@@ -7,6 +7,7 @@ mod decide;
 mod key;
 mod outcome;
 mod quantity;
+pub mod request;
 mod retry;
 mod status;
 

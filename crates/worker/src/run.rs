@@ -52,6 +52,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
             tokio::spawn(Arc::clone(self).shadow_loop(work.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
@@ -116,6 +117,20 @@ impl Worker {
                 Ok(cut) if cut.cut > 0 => backoff.reset(),
                 Ok(_) => backoff.idle(),
                 Err(error) => backoff.failed("cut", &error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    async fn gather_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        while !stop.is_cancelled() {
+            let wait = match outbox::requests::gather(&self.database).await {
+                Ok(0) => backoff.idle(),
+                Ok(_) => backoff.reset(),
+                Err(error) => backoff.failed("gather", &error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
@@ -190,6 +205,7 @@ impl Worker {
                     outbox::maintain::return_cured(&self.database, 100_000).await?;
                     outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
                     outbox::maintain::create_partitions(&self.database, 2).await?;
+                    outbox::requests::tend(&self.database).await?;
                 }
                 Ok::<(), outbox::Error>(())
             };

@@ -80,8 +80,17 @@ async fn the_example_of_the_balance_is_what_the_views_say() {
 fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
     let page = read("docs/own-the-schema.md");
     let told = first_cells(page.split_once("## Statements").expect("statements").1);
-    let verbs =
-        ["breaker.rs", "claim.rs", "cut.rs", "fold.rs", "maintain.rs", "settle.rs", "timeline.rs", "workers.rs"];
+    let verbs = [
+        "breaker.rs",
+        "claim.rs",
+        "cut.rs",
+        "fold.rs",
+        "maintain.rs",
+        "requests.rs",
+        "settle.rs",
+        "timeline.rs",
+        "workers.rs",
+    ];
     let sources = files("crates/outbox/src").into_iter().filter(|path| verbs.iter().any(|verb| path.ends_with(verb)));
     let mut used: BTreeSet<String> =
         ["catalogue_destinations", "catalogue_unread", "setting"].map(str::to_owned).into();

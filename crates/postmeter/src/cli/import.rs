@@ -5,6 +5,7 @@
 
 mod bounded;
 mod list;
+mod requests;
 mod row;
 mod run;
 mod tally;
@@ -42,6 +43,21 @@ enum Format {
     /// the row. Rows without ConsumedQuantity are not usage; negative rows and corrections do not say what they
     /// correct: both are listed and not recorded. Run it again after a stop: what was recorded is not recorded twice.
     Focus(FocusArgs),
+    /// What services said about requests, one JSON object a line.
+    ///
+    /// Each has service, request_id and status, and may have date, source, status_msg, account, org, inventory_id and
+    /// system_id. Lines that are no such message are listed and not recorded. Run it again after a stop: a message with
+    /// a date is not recorded twice; one without is dated now, each time.
+    Requests(RequestsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RequestsArgs {
+    /// The file; - is standard input.
+    file: PathBuf,
+    /// Write the full list of lines that were not recorded to this file (CSV) instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,7 +94,10 @@ fn shift(text: &str) -> Result<SignedDuration, String> {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
-    let Format::Focus(args) = args.format;
+    let args = match args.format {
+        Format::Focus(args) => args,
+        Format::Requests(args) => return requests::run(context, &args).await,
+    };
     if let (Some(from), Some(until)) = (args.from, args.until)
         && from >= until
     {

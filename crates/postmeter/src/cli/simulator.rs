@@ -1,5 +1,7 @@
 //! `postmeter simulator`.
 
+mod requests;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +14,10 @@ use super::output::{self, Wrong};
 use super::{Context, worker};
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
@@ -21,7 +26,16 @@ pub(super) struct Args {
     settings: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Record what services say about made-up requests, eleven messages each.
+    Requests(requests::Args),
+}
+
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(What::Requests(args)) = &args.what {
+        return requests::run(context, args).await;
+    }
     let settings = args.settings.as_deref().map(read).transpose()?.unwrap_or_default();
     let stop = worker::stop_at_signal()?;
     let listener = TcpListener::bind(args.listen)

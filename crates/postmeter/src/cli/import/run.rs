@@ -19,10 +19,10 @@ use crate::focus;
 const BATCH: usize = 500;
 
 /// How often a batch is tried when it meets another transaction or the database goes away.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// How long each time the database is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an import did.
 #[derive(Debug)]

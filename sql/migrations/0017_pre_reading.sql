@@ -1,4 +1,4 @@
--- 0018_pre_reading: what the HTTP door lists and no view showed yet, and the decision that a catalogue was applied.
+-- 0017_pre_reading: what the HTTP door lists and no view showed yet, and the decision that a catalogue was applied.
 
 create view postmeter.meter_list as
 select m.id as meter_id, t.name as destination, m.buyer, m.dimension, m.month, m.rounding, m.decimals, m.month_end,
@@ -35,4 +35,4 @@ revoke execute on function postmeter.sign_catalogue(text, text, jsonb) from publ
 grant execute on function postmeter.sign_catalogue(text, text, jsonb) to postmeter_operator;
 grant select on postmeter.meter_list, postmeter.held_list to postmeter_reader, postmeter_operator, postmeter_worker;
 
-insert into postmeter.migration (version, name) values (18, '0018_pre_reading');
+insert into postmeter.migration (version, name) values (17, '0017_pre_reading');

@@ -1,0 +1,183 @@
+//! Requests and what services said about them: gather, lists, one request's way.
+//!
+//! Writers only add rows ([`crate::track`]); [`gather`] counts them and computes their requests. A reader gathers first,
+//! so that what was committed before it asks is in its answer.
+
+mod compose;
+mod counts;
+mod listing;
+mod one;
+mod statuses;
+
+use jiff::Timestamp;
+
+use crate::query::{Query, query};
+use crate::{Database, Error};
+
+pub use listing::{RequestFilter, RequestSort, requests};
+pub use one::{Request, Said, Step, Way, way};
+pub use statuses::{Status, StatusFilter, StatusSort, statuses};
+
+const GATHER: Query = query!("gather", [INT4]);
+const PARTITIONS: Query = query!("request_partitions", [INT4, INT4]);
+const RETENTION: Query = query!("request_retention", []);
+const FORGET: Query = query!("request_forget", [INT4]);
+const ONE: Query = query!("request_one", [TEXT]);
+const SAID: Query = query!("request_said", [TEXT, INT8]);
+const STEPS: Query = query!("request_steps", [TEXT]);
+const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
+
+/// Statuses of one gather: large enough that planning it costs little, small enough that nobody waits long.
+const GATHER_MAX: i32 = 10_000;
+
+/// What a reader gathers at most before it answers; a worker gathers the rest.
+const BEFORE_READING: i64 = 50_000;
+
+/// A half-open range of time; `None`: without that end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// From here on.
+    pub from: Option<Timestamp>,
+    /// Before this.
+    pub until: Option<Timestamp>,
+}
+
+impl Span {
+    /// Only what is later than this, or as late where `inclusive`. Postgres keeps microseconds.
+    pub fn after(&mut self, at: Timestamp, inclusive: bool) {
+        let from = bound(at, inclusive);
+        self.from = Some(self.from.map_or(from, |known| known.max(from)));
+    }
+
+    /// Only what is earlier than this, or as early where `inclusive`.
+    pub fn before(&mut self, at: Timestamp, inclusive: bool) {
+        let until = bound(at, !inclusive);
+        self.until = Some(self.until.map_or(until, |known| known.min(until)));
+    }
+}
+
+/// No status is dated before.
+const FIRST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+/// Nor from then on.
+const LAST: Timestamp = Timestamp::constant(253_402_128_000, 0);
+
+/// The first microsecond that is not before `at`; or, where it is not to be `included`, that is after it.
+fn bound(at: Timestamp, included: bool) -> Timestamp {
+    let at = at.clamp(FIRST, LAST);
+    let nanos = at.as_nanosecond();
+    let micros = if included {
+        nanos.div_euclid(1000) + i128::from(nanos.rem_euclid(1000) > 0)
+    } else {
+        nanos.div_euclid(1000) + 1
+    };
+    Timestamp::from_nanosecond(micros * 1000).unwrap_or(LAST)
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page<S> {
+    /// By what it is sorted.
+    pub sort: S,
+    /// The largest first.
+    pub descending: bool,
+    /// Rows before it.
+    pub offset: i64,
+    /// Its rows at most.
+    pub limit: i64,
+}
+
+/// A page, and how many rows there are in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// How many match, on all pages.
+    pub count: i64,
+    /// Those of the page.
+    pub rows: Vec<T>,
+}
+
+/// Counts what nobody has counted yet, and computes its requests; returns how many statuses it took.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn gather(database: &Database) -> Result<i64, Error> {
+    let rows = database.one(&GATHER, &[&GATHER_MAX]).await?;
+    Ok(i64::from(rows.first().expect("one row").try_get::<_, i32>(0)?))
+}
+
+/// Gathers until nothing is left, or more came in than a reader can wait for.
+async fn gather_first(database: &Database) -> Result<(), Error> {
+    let mut taken = 0;
+    loop {
+        let some = match gather(database).await {
+            // who may only read leaves it to the workers, which gather once a poll
+            Err(Error::Unexpected { code, .. }) if code == "42501" => return Ok(()),
+            other => other?,
+        };
+        taken += some;
+        if some < i64::from(GATHER_MAX) || taken >= BEFORE_READING {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes the partitions of the coming days, and of days that have statuses without one; drops what the retention has
+/// passed. May run on any worker, at any time, twice.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn tend(database: &Database) -> Result<(), Error> {
+    create_partitions(database, 1).await?;
+    database.one(&RETENTION, &[]).await?;
+    while database.one(&FORGET, &[&10_000_i32]).await?.first().expect("one row").try_get::<_, i32>(0)? >= 10_000 {}
+    Ok(())
+}
+
+/// Makes the day partitions of so many days back, and of the coming week.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn create_partitions(database: &Database, days_back: i32) -> Result<i32, Error> {
+    const DAYS_AHEAD: i32 = 7;
+    Ok(database.one(&PARTITIONS, &[&DAYS_AHEAD, &days_back]).await?.first().expect("one row").try_get(0)?)
+}
+
+/// Start of the hour, as `postmeter.hour_of` has it.
+fn hour_of(at: Timestamp) -> Timestamp {
+    let hour = at.as_second().div_euclid(3600) * 3600;
+    Timestamp::new(hour, 0).expect("an hour of a time is a time")
+}
+
+/// The first full hour from here on.
+fn next_hour(at: Timestamp) -> Timestamp {
+    let hour = hour_of(at);
+    if hour == at { at } else { hour + jiff::SignedDuration::from_hours(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn h3_bounds_are_half_open_and_exact_to_the_microsecond() {
+        let mut span = Span::default();
+        span.after(t("2026-01-01T00:00:00.0000005Z"), true);
+        assert_eq!(span.from.unwrap(), t("2026-01-01T00:00:00.000001Z"));
+        span.after(t("2026-01-01T00:00:00.000001Z"), false);
+        assert_eq!(span.from.unwrap(), t("2026-01-01T00:00:00.000002Z"));
+        span.before(t("2026-01-01T00:00:00.000005Z"), true);
+        assert_eq!(span.until.unwrap(), t("2026-01-01T00:00:00.000006Z"));
+        span.before(t("2026-01-01T00:00:00.000005Z"), false);
+        assert_eq!(span.until.unwrap(), t("2026-01-01T00:00:00.000005Z"));
+    }
+
+    #[test]
+    fn h3_hours_are_those_of_the_database() {
+        assert_eq!(hour_of(t("1969-12-31T23:59:59.5Z")), t("1969-12-31T23:00:00Z"));
+        assert_eq!(next_hour(t("2026-01-01T10:00:00Z")), t("2026-01-01T10:00:00Z"));
+        assert_eq!(next_hour(t("2026-01-01T10:00:00.000001Z")), t("2026-01-01T11:00:00Z"));
+    }
+}

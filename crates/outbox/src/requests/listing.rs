@@ -1,0 +1,201 @@
+//! The list of requests.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::Type;
+
+use super::compose::{Statement, order, reading};
+use super::counts::{FEW, both, hours_of_page};
+use super::one::{Request, read_request};
+use super::{Listed, Page, Span, hour_of, next_hour};
+use crate::query::Tx;
+use crate::{Database, Error};
+
+/// Which requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestFilter {
+    /// Of this account.
+    pub account: Option<String>,
+    /// Of this org.
+    pub org: Option<String>,
+    /// With this inventory id.
+    pub inventory_id: Option<String>,
+    /// With this system id.
+    pub system_id: Option<String>,
+    /// With this outcome: open, succeeded or failed.
+    pub outcome: Option<String>,
+    /// Created then.
+    pub created: Span,
+}
+
+/// By what requests are sorted; ties are in order of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestSort {
+    /// By account.
+    Account,
+    /// By org.
+    Org,
+    /// By inventory id.
+    InventoryId,
+    /// By system id.
+    SystemId,
+    /// By request id.
+    RequestId,
+    /// By date of the message that was recorded first.
+    CreatedAt,
+}
+
+impl RequestSort {
+    const fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Account => &["account", "created_at", "request_key"],
+            Self::Org => &["org", "created_at", "request_key"],
+            Self::InventoryId => &["inventory_id", "created_at", "request_key"],
+            Self::SystemId => &["system_id", "created_at", "request_key"],
+            Self::RequestId => &["request_key"],
+            Self::CreatedAt => &["created_at", "request_key"],
+        }
+    }
+}
+
+/// Lists requests.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn requests(
+    database: &Database,
+    filter: &RequestFilter,
+    page: &Page<RequestSort>,
+) -> Result<Listed<Request>, Error> {
+    super::gather_first(database).await?;
+    let mut session = database.session().await?;
+    let tx = reading(&mut session).await?;
+    let listed = list(&tx, filter, page).await?;
+    tx.commit().await?;
+    Ok(listed)
+}
+
+async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> Result<Listed<Request>, Error> {
+    let is_counted = filter.inventory_id.is_none() && filter.system_id.is_none();
+    let (mut filter, mut offset) = (filter.clone(), page.offset);
+    let count = if is_counted {
+        let counts = by_hour(tx, &filter).await?;
+        if page.sort == RequestSort::CreatedAt {
+            let Some((hours, rest)) = hours_of_page(&counts, page.descending, page.offset, page.limit) else {
+                return Ok(Listed { count: counts.values().sum(), rows: Vec::new() });
+            };
+            (filter.created, offset) = (both(&filter.created, &hours), rest);
+        }
+        counts.values().sum()
+    } else {
+        rows(tx, &filter, &filter.created).await?.values().sum()
+    };
+    if page.offset >= count {
+        return Ok(Listed { count, rows: Vec::new() });
+    }
+    Ok(Listed { count, rows: fetch(tx, &filter, page, offset, count <= FEW).await? })
+}
+
+/// How many there are per hour of creation, in seconds: whole hours from the counters, the rests from the rows.
+async fn by_hour(tx: &Tx<'_>, filter: &RequestFilter) -> Result<BTreeMap<i64, i64>, Error> {
+    let whole = Span { from: filter.created.from.map(next_hour), until: filter.created.until.map(hour_of) };
+    if whole.from.is_some() && whole.until.is_some() && whole.from >= whole.until {
+        return rows(tx, filter, &filter.created).await;
+    }
+    let mut statement = Statement::default();
+    statement.equal("c.org", filter.org.as_ref());
+    statement.equal("c.account", filter.account.as_ref());
+    statement.equal("c.outcome", filter.outcome.as_ref());
+    let counters = if filter.org.is_some() || filter.account.is_some() { "request_count" } else { "request_hour" };
+    statement.within("c.hour", &whole);
+    let sql = format!(
+        "-- request_hours: how many requests were created, by the hour.\n\
+         select extract(epoch from c.hour)::bigint as bucket, sum(c.n)::bigint as n from postmeter.{counters} c\n\
+         where {} group by 1 having sum(c.n) <> 0",
+        statement.conditions()
+    );
+    let mut counts = BTreeMap::new();
+    for row in statement.run(tx, &sql).await? {
+        counts.insert(row.try_get("bucket")?, row.try_get("n")?);
+    }
+    let rests = [
+        (whole.from != filter.created.from).then_some(Span { from: filter.created.from, until: whole.from }),
+        (whole.until != filter.created.until).then_some(Span { from: whole.until, until: filter.created.until }),
+    ];
+    for rest in rests.into_iter().flatten() {
+        for (hour, n) in rows(tx, filter, &rest).await? {
+            *counts.entry(hour).or_insert(0) += n;
+        }
+    }
+    Ok(counts)
+}
+
+fn wanted<'a>(statement: &mut Statement<'a>, filter: &'a RequestFilter, created: &'a Span) {
+    statement.equal("r.org", filter.org.as_ref());
+    statement.equal("r.account", filter.account.as_ref());
+    statement.equal("r.inventory_id", filter.inventory_id.as_ref());
+    statement.equal("r.system_id", filter.system_id.as_ref());
+    statement.equal("r.outcome", filter.outcome.as_ref());
+    statement.within("r.created_at", created);
+}
+
+async fn rows(tx: &Tx<'_>, filter: &RequestFilter, created: &Span) -> Result<BTreeMap<i64, i64>, Error> {
+    let mut statement = Statement::default();
+    wanted(&mut statement, filter, created);
+    let sql = format!(
+        "-- request_hour_rows: how many requests there are, counted one by one.\n\
+         select extract(epoch from postmeter.hour_of(r.created_at))::bigint as bucket, count(*) as n\n\
+         from postmeter.request r where {} group by 1",
+        statement.conditions()
+    );
+    let rows = statement.run(tx, &sql).await?;
+    rows.iter().map(|row| Ok((row.try_get("bucket")?, row.try_get("n")?))).collect()
+}
+
+async fn fetch(
+    tx: &Tx<'_>,
+    filter: &RequestFilter,
+    page: &Page<RequestSort>,
+    offset: i64,
+    is_few: bool,
+) -> Result<Vec<Request>, Error> {
+    let columns = page.sort.columns();
+    let reach = offset.saturating_add(page.limit);
+    let mut statement = Statement::default();
+    wanted(&mut statement, filter, &filter.created);
+    let conditions = statement.conditions();
+    let source = match (&filter.account, &filter.org) {
+        // an account belongs to few orgs: each is read in its order, instead of all orgs until the account's are met
+        (Some(account), None) if page.sort == RequestSort::Org => {
+            let (account, reach) = (statement.param(account, Type::TEXT), statement.param(&reach, Type::INT8));
+            format!(
+                "(select distinct c.org as name from postmeter.request_count c where c.account = {account}) o\n\
+                 cross join lateral (select r.* from postmeter.request r where r.org = o.name and {conditions}\n\
+                 order by {} limit {reach}) s",
+                order(&columns[1..], page.descending)
+            )
+        }
+        // the fence keeps the planner from walking along the order until it has met the few
+        _ if is_few => format!("(select r.* from postmeter.request r where {conditions} offset 0) s"),
+        _ => format!("(select r.* from postmeter.request r where {conditions}) s"),
+    };
+    let (offset, limit) = (statement.param(&offset, Type::INT8), statement.param(&page.limit, Type::INT8));
+    let sql = format!(
+        "-- request_list: a page of requests.\n\
+         select s.* from {source} order by {} offset {offset} limit {limit}",
+        order(&columns.iter().map(|c| qualified(c)).collect::<Vec<_>>(), page.descending)
+    );
+    statement.run(tx, &sql).await?.iter().map(read_request).collect()
+}
+
+/// A column of the order, of the rows that are read.
+fn qualified(column: &str) -> &'static str {
+    match column {
+        "account" => "s.account",
+        "org" => "s.org",
+        "inventory_id" => "s.inventory_id",
+        "system_id" => "s.system_id",
+        "request_key" => "s.request_key",
+        _ => "s.created_at",
+    }
+}

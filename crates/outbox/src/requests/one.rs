@@ -1,0 +1,152 @@
+//! One request's way: what services said, and what Postmeter did with its usage.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{ONE, SAID, STEPS};
+use crate::{Database, Error};
+
+/// Messages that are read of one request at most, the latest.
+const SAID_MAX: i64 = 10_000;
+
+/// A request, as computed from its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// Its number.
+    pub id: i64,
+    /// Its id in the form in which it was first recorded.
+    pub request_id: String,
+    /// The latest account that a message gave; empty: none did.
+    pub account: String,
+    /// The latest org.
+    pub org: String,
+    /// The latest inventory id.
+    pub inventory_id: String,
+    /// The latest system id.
+    pub system_id: String,
+    /// Date of the message that was recorded first.
+    pub created_at: Timestamp,
+    /// Earliest date.
+    pub first_date: Timestamp,
+    /// Latest date.
+    pub last_date: Timestamp,
+    /// When the last message was recorded.
+    pub last_recorded_at: Timestamp,
+    /// How many messages there are.
+    pub statuses: i64,
+    /// open, succeeded or failed.
+    pub outcome: String,
+    /// The service that failed first.
+    pub failed_service: Option<String>,
+    /// What it said.
+    pub failure: Option<String>,
+    /// Services that have begun and not finished.
+    pub open_services: Vec<String>,
+}
+
+/// One message of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// The request's id as it was given.
+    pub request_id: String,
+    /// The service.
+    pub service: String,
+    /// The source; empty: none.
+    pub source: String,
+    /// What was said.
+    pub status: String,
+    /// In more words.
+    pub status_msg: String,
+    /// Account, where the message says it.
+    pub account: String,
+    /// Org, where the message says it.
+    pub org: String,
+    /// Inventory id, where the message says it.
+    pub inventory_id: String,
+    /// System id, where the message says it.
+    pub system_id: String,
+    /// When.
+    pub date: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// One step of Postmeter itself, from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// `postmeter`.
+    pub service: String,
+    /// The destination, once one is known.
+    pub source: String,
+    /// received, held, processing, sent, success, error, unknown.
+    pub status: String,
+    /// In more words.
+    pub status_msg: String,
+    /// The usage's org.
+    pub org: String,
+    /// The usage's account.
+    pub account: String,
+    /// When.
+    pub date: Timestamp,
+    /// The remittance.
+    pub delivery_id: Option<i64>,
+    /// The usage.
+    pub usage_id: Option<Uuid>,
+}
+
+/// A request's whole way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Way {
+    /// The request; `None`: no service said anything, only usage names it.
+    pub request: Option<Request>,
+    /// What services said, in order.
+    pub said: Vec<Said>,
+    /// What Postmeter did, in order.
+    pub steps: Vec<Step>,
+}
+
+macro_rules! fields {
+    ($row:expr => $name:ident { $($field:ident),* $(,)? }) => {
+        $name { $($field: $row.try_get(stringify!($field))?),* }
+    };
+}
+
+pub(super) fn read_request(row: &tokio_postgres::Row) -> Result<Request, Error> {
+    Ok(fields!(row => Request {
+        id, request_id, account, org, inventory_id, system_id, created_at, first_date, last_date, last_recorded_at,
+        statuses, outcome, failed_service, failure, open_services
+    }))
+}
+
+/// The way of the request with this id, in any form; `None`: nobody knows it.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn way(database: &Database, id: &str) -> Result<Option<Way>, Error> {
+    super::gather_first(database).await?;
+    let mut session = database.session().await?;
+    let tx = super::compose::reading(&mut session).await?;
+    let request = tx.rows(&ONE, &[&id]).await?.first().map(read_request).transpose()?;
+    let said = tx.rows(&SAID, &[&id, &SAID_MAX]).await?;
+    let steps = tx.rows(&STEPS, &[&id]).await?;
+    tx.commit().await?;
+    if request.is_none() && said.is_empty() && steps.is_empty() {
+        return Ok(None);
+    }
+    let said = said
+        .iter()
+        .map(|row| {
+            Ok(fields!(row => Said {
+                request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at
+            }))
+        })
+        .collect::<Result<_, Error>>()?;
+    let steps = steps
+        .iter()
+        .map(|row| {
+            Ok(fields!(row => Step { service, source, status, status_msg, org, account, date, delivery_id, usage_id }))
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Some(Way { request, said, steps }))
+}

@@ -1,0 +1,124 @@
+//! `postmeter request`: one request's way, in plain words.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use outbox::requests::{Request, Way};
+use remittance::request::{Durations, Place, Said, hours_minutes_seconds};
+use serde_json::json;
+
+use super::Context;
+use super::output::{self, Table, Wrong};
+use super::status::text::span;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The request's id; a UUID in any form.
+    id: String,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    let Some(way) = outbox::requests::way(&database, &args.id).await? else {
+        return Err(Wrong(format!(
+            "nobody ever said anything about request {:?}, or it is longer ago than that is kept",
+            args.id
+        ))
+        .into());
+    };
+    let now = outbox::maintain::clock(&database).await?;
+    let said: Vec<Said<'_>> =
+        way.said.iter().map(|said| Said { service: &said.service, source: &said.source, date: said.date }).collect();
+    let durations = Durations::of(said.iter().copied());
+    let open = way.request.as_ref().map(|request| request.open_services.as_slice()).unwrap_or_default();
+    let place = Place::of(&said, open);
+    let in_short = in_short(&args.id, &way, &durations, now);
+    if context.json {
+        let lengths: serde_json::Map<_, _> = durations
+            .per_service
+            .iter()
+            .map(|(name, length)| (name.clone(), json!(hours_minutes_seconds(*length))))
+            .collect();
+        output::json(&json!({
+            "in_short": in_short,
+            "way": way,
+            "durations": { "per_service": lengths, "in_services": hours_minutes_seconds(durations.in_services),
+                           "total": hours_minutes_seconds(durations.total) },
+            "current": place.current.map(|index| &way.said[index]),
+            "last": place.last.map(|index| &way.said[index]),
+            "previous": place.previous.map(|index| &way.said[index]),
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::say(in_short);
+    tell("What services said", &said_table(&way));
+    tell("What Postmeter did with its usage", &steps_table(&way));
+    let mut lengths = Table::new(&["service:source", "time"], &[1]);
+    for (name, length) in &durations.per_service {
+        lengths.row([name.clone(), hours_minutes_seconds(*length)]);
+    }
+    if !lengths.is_empty() {
+        lengths.row(["all services".to_owned(), hours_minutes_seconds(durations.in_services)]);
+        lengths.row(["first to last".to_owned(), hours_minutes_seconds(durations.total)]);
+    }
+    tell("Where its time went", &lengths);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(title: &str, table: &Table) {
+    if !table.is_empty() {
+        output::say(format!("\n{title}"));
+        for line in table.to_string().lines() {
+            output::say(format!("  {line}"));
+        }
+    }
+}
+
+fn in_short(id: &str, way: &Way, durations: &Durations, now: Timestamp) -> String {
+    let Some(request) = &way.request else {
+        return if way.said.is_empty() {
+            format!("Request {id}: no service said anything about it; usage names it.")
+        } else {
+            format!("Request {id}: {} messages; a worker will say soon what they come to.", way.said.len())
+        };
+    };
+    let Request { request_id, org, outcome, failed_service, failure, open_services, .. } = request;
+    let of = if org.is_empty() { String::new() } else { format!(" of {org}") };
+    let took = hours_minutes_seconds(durations.total);
+    let silent = span((now.as_second() - request.last_recorded_at.as_second()).max(0));
+    let what = match outcome.as_str() {
+        "failed" => format!(
+            "failed in {}{}",
+            failed_service.as_deref().unwrap_or("a service"),
+            failure.as_deref().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
+        ),
+        "open" => format!("is open: {} has not finished; nothing was said for {silent}", open_services.join(", ")),
+        _ => "succeeded".to_owned(),
+    };
+    format!("Request {request_id}{of} {what}. From first to last message: {took}.")
+}
+
+/// To the millisecond: services are faster than a second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
+}
+
+fn name(service: &str, source: &str) -> String {
+    if source.is_empty() { service.to_owned() } else { format!("{service}:{source}") }
+}
+
+fn said_table(way: &Way) -> Table {
+    let mut table = Table::new(&["date", "service", "status", "message"], &[]);
+    for said in &way.said {
+        table.row([moment(said.date), name(&said.service, &said.source), said.status.clone(), said.status_msg.clone()]);
+    }
+    table
+}
+
+fn steps_table(way: &Way) -> Table {
+    let mut table = Table::new(&["date", "destination", "status", "what"], &[]);
+    for step in &way.steps {
+        table.row([moment(step.date), step.source.clone(), step.status.clone(), step.status_msg.clone()]);
+    }
+    table
+}

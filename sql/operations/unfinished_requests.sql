@@ -1,0 +1,15 @@
+-- What was received and never finished?
+--
+-- Requests of which some service has begun and not finished, and nobody said anything for
+-- setting.tracker_unfinished_after; the longest silence first.
+--
+-- Parameters: none.
+--   psql -f sql/operations/unfinished_requests.sql
+--
+--  request_id | org  |       open_services        | statuses |       last_date        | silent_for
+-- ------------+------+----------------------------+----------+------------------------+------------
+--  req-4711   | acme | {insights-advisor-service} |        7 | 2024-09-18 09:00:10+00 | 02:10:00
+select request_id, org, open_services, statuses, last_date, silent_for
+from postmeter.unfinished_request
+order by silent_for desc, request_id
+limit 1000;
