@@ -280,11 +280,11 @@ impl Fetch<'_> {
         let (offset, limit) = (statement.param(offset, Type::INT8), statement.param(&limit, Type::INT8));
         let sql = format!(
             "-- request_statuses: a page of statuses, with their requests.\n\
-             select q.id, coalesce(q.request_id, p.request_id) as request_id, p.service, p.source, p.status, p.status_msg,\n\
-             p.date, p.recorded_at\n\
+             select q.id, coalesce(q.request_id, p.request_id) as request_id, p.service, p.source, p.status,\n\
+             p.status_msg, p.date, p.recorded_at\n\
              from (select s.* from {source} order by {outer} offset {offset} limit {limit}) p\n\
-             left join lateral (select x.id, x.request_id from postmeter.request x where x.request_key = p.request_key offset 0) q\n\
-             on true\n\
+             left join lateral (select x.id, x.request_id from postmeter.request x\n\
+             where x.request_key = p.request_key offset 0) q on true\n\
              order by {}",
             order(&columns.iter().map(|c| qualified(c)).collect::<Vec<_>>(), page.descending)
         );
