@@ -26,6 +26,7 @@ const ONE: Query = query!("request_one", [TEXT]);
 const SAID: Query = query!("request_said", [TEXT, INT8]);
 const STEPS: Query = query!("request_steps", [TEXT]);
 const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
+const KINDS_NEW: Query = query!("request_kinds_new", [TEXT, TEXT, TEXT]);
 
 /// Statuses of one gather: large enough that planning it costs little, small enough that nobody waits long.
 const GATHER_MAX: i32 = 10_000;

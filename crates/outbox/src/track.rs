@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn h2_a_message_lacks_a_field_by_name() {
-        let whole = json!({"service": "a", "request_id": 7, "status": "s", "date": "2026-03-10 09:00:00", "org_id": "acme",
+        let whole = json!({"service": "a", "request_id": 7, "status": "s", "date": "2026-03-10 09:00:00",
+            "org_id": "acme",
             "source": "", "status_msg": null, "unknown": []});
         let status = NewStatus::from_message(&whole).unwrap();
         assert_eq!((status.request_id.as_str(), status.org.as_deref()), ("7", Some("acme")));

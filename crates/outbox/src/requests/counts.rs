@@ -57,23 +57,66 @@ impl Bucket {
     }
 }
 
-/// How many statuses there are, per bucket; none is zero.
-pub(super) async fn count_by(tx: &Tx<'_>, bucket: Bucket, wanted: &Wanted<'_>) -> Result<BTreeMap<i64, i64>, Error> {
-    let mut counts = BTreeMap::new();
+/// How many statuses there are in a bucket, and the hours of their dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// How many; never zero.
+    pub n: i64,
+    /// First hour, in seconds.
+    pub first: i64,
+    /// Last hour, in seconds.
+    pub last: i64,
+}
+
+impl Tally {
+    /// Of two together.
+    pub fn and(self, other: Self) -> Self {
+        Self { n: self.n + other.n, first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
+    /// From the start of the first hour to the end of the last.
+    pub fn span(self) -> Span {
+        hours(self.first, self.last)
+    }
+}
+
+fn hours(first: i64, last: i64) -> Span {
+    Span { from: Timestamp::from_second(first).ok(), until: Timestamp::from_second(last + 3600).ok() }
+}
+
+/// Counts per bucket.
+pub(super) type Counts = BTreeMap<i64, Tally>;
+
+/// How many there are in all.
+pub(super) fn total(counts: &Counts) -> i64 {
+    counts.values().map(|tally| tally.n).sum()
+}
+
+/// How many statuses there are, per bucket.
+pub(super) async fn count_by(tx: &Tx<'_>, bucket: Bucket, wanted: &Wanted<'_>) -> Result<Counts, Error> {
+    let mut counts = Counts::new();
     let (dates, date_rests) = split(&wanted.date);
     let (recordings, recorded_rests) = split(&wanted.recorded);
-    if let (Some(date), Some(recorded)) = (dates, recordings) {
-        whole_hours(tx, bucket, &Wanted { date, recorded, ..wanted.clone() }, &mut counts).await?;
+    if let Some(date) = dates {
+        let whole = Wanted { date, recorded: widened(&wanted.recorded), ..wanted.clone() };
+        let known = whole_hours(tx, bucket, &whole, recordings.as_ref(), &mut counts).await?;
+        // in hours of recording that count in part, the dates are known to the hour: few partitions are read
+        if let Some(known) = known {
+            for recorded in recorded_rests {
+                rows(tx, bucket, &Wanted { date: both(&date, &known), recorded, ..wanted.clone() }, &mut counts)
+                    .await?;
+            }
+        }
     }
     for date in date_rests {
         rows(tx, bucket, &Wanted { date, ..wanted.clone() }, &mut counts).await?;
     }
-    if let Some(date) = dates {
-        for recorded in recorded_rests {
-            rows(tx, bucket, &Wanted { date, recorded, ..wanted.clone() }, &mut counts).await?;
-        }
-    }
     Ok(counts)
+}
+
+/// All hours that a span touches.
+fn widened(span: &Span) -> Span {
+    Span { from: span.from.map(hour_of), until: span.until.map(next_hour) }
 }
 
 /// The whole hours of a span, and what is left of it at its ends.
@@ -95,13 +138,17 @@ fn split(span: &Span) -> (Option<Span>, Vec<Span>) {
     (Some(Span { from, until }), rests)
 }
 
+/// Adds what the counters and the queue have within whole hours of date and hours of recording, and returns between
+/// which dates that is, hours of recording included that are not to be `counted`.
 async fn whole_hours(
     tx: &Tx<'_>,
     bucket: Bucket,
     wanted: &Wanted<'_>,
-    counts: &mut BTreeMap<i64, i64>,
-) -> Result<(), Error> {
+    counted: Option<&Span>,
+    counts: &mut Counts,
+) -> Result<Option<Span>, Error> {
     let mut statement = Statement::default();
+    let counted_hour = is_counted(&mut statement, "c.recorded_hour", counted);
     statement.any("c.kind", wanted.kinds.as_ref());
     statement.within("c.hour", &wanted.date);
     statement.within("c.recorded_hour", &wanted.recorded);
@@ -111,7 +158,8 @@ async fn whole_hours(
     } else {
         "request_status_count"
     };
-    let counted = statement.conditions();
+    let in_counters = statement.conditions();
+    let counted_row = is_counted(&mut statement, "r.recorded_at", counted);
     statement.any("r.kind", wanted.kinds.as_ref());
     statement.within("r.date", &wanted.date);
     statement.within("r.recorded_at", &wanted.recorded);
@@ -120,28 +168,37 @@ async fn whole_hours(
     }
     let sql = format!(
         "-- request_counts: how many statuses there are in whole hours, gathered or not.\n\
-         select b.bucket, sum(b.n)::bigint as n from (\n\
-         select {} as bucket, c.n from postmeter.{counters} c where {counted}\n\
+         select b.bucket, coalesce(sum(b.n) filter (where b.is_counted), 0)::bigint as n,\n\
+         extract(epoch from min(b.hour))::bigint as first, extract(epoch from max(b.hour))::bigint as last from (\n\
+         select {} as bucket, c.n, c.hour, {counted_hour} as is_counted from postmeter.{counters} c\n\
+         where {in_counters} and c.n <> 0\n\
          union all\n\
-         select {}, 1 from postmeter.request_news r where {}\n\
+         select {}, 1, postmeter.hour_of(r.date), {counted_row} from postmeter.request_news r where {}\n\
          ) b group by 1",
         bucket.of_counter(),
         bucket.of_row(),
         statement.conditions()
     );
-    add(&statement.run(tx, &sql).await?, counts)
+    let rows = statement.run(tx, &sql).await?;
+    let tallies = rows.iter().map(tally).collect::<Result<Vec<_>, _>>()?;
+    let known = tallies.iter().map(|(_, tally)| *tally).reduce(Tally::and).map(Tally::span);
+    add(tallies, counts);
+    Ok(known)
 }
 
-async fn rows(tx: &Tx<'_>, bucket: Bucket, wanted: &Wanted<'_>, counts: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
+async fn rows(tx: &Tx<'_>, bucket: Bucket, wanted: &Wanted<'_>, counts: &mut Counts) -> Result<(), Error> {
     let mut statement = Statement::default();
     rows_wanted(&mut statement, wanted);
     let sql = format!(
         "-- request_count_rows: how many statuses there are in part of an hour.\n\
-         select {} as bucket, count(*) as n from postmeter.request_status r where {} group by 1",
+         select {} as bucket, count(*) as n, extract(epoch from postmeter.hour_of(min(r.date)))::bigint as first,\n\
+         extract(epoch from postmeter.hour_of(max(r.date)))::bigint as last\n\
+         from postmeter.request_status r where {} group by 1",
         bucket.of_row(),
         statement.conditions()
     );
-    add(&statement.run(tx, &sql).await?, counts)
+    add(statement.run(tx, &sql).await?.iter().map(tally).collect::<Result<_, _>>()?, counts);
+    Ok(())
 }
 
 /// The same condition on the rows themselves.
@@ -161,14 +218,26 @@ pub(super) fn rows_wanted_of_any_kind<'a>(statement: &mut Statement<'a>, wanted:
     statement.within("r.recorded_at", &wanted.recorded);
 }
 
-fn add(rows: &[tokio_postgres::Row], counts: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
-    for row in rows {
-        let n: i64 = row.try_get("n")?;
-        if n != 0 {
-            *counts.entry(row.try_get("bucket")?).or_insert(0) += n;
-        }
+/// Whether a row's `column` lies within what is counted, as an expression.
+fn is_counted<'a>(statement: &mut Statement<'a>, column: &'static str, counted: Option<&'a Span>) -> String {
+    counted.map_or_else(
+        || "false".to_owned(),
+        |span| {
+            statement.within(column, span);
+            statement.conditions()
+        },
+    )
+}
+
+fn tally(row: &tokio_postgres::Row) -> Result<(i64, Tally), Error> {
+    let tally = Tally { n: row.try_get("n")?, first: row.try_get("first")?, last: row.try_get("last")? };
+    Ok((row.try_get("bucket")?, tally))
+}
+
+fn add(tallies: Vec<(i64, Tally)>, counts: &mut Counts) {
+    for (bucket, tally) in tallies.into_iter().filter(|(_, tally)| tally.n != 0) {
+        counts.entry(bucket).and_modify(|known| *known = known.and(tally)).or_insert(tally);
     }
-    Ok(())
 }
 
 /// Where a page lies among buckets in order: from which to which, and how many of its rows lie before the page.
@@ -201,19 +270,15 @@ pub(super) fn window(counts: impl IntoIterator<Item = i64>, offset: i64, limit: 
 
 /// The span of hours in which a page lies, and how many of its rows lie before the page.
 pub(super) fn hours_of_page(
-    counts: &BTreeMap<i64, i64>,
+    counts: impl DoubleEndedIterator<Item = (i64, i64)>,
     descending: bool,
     offset: i64,
     limit: i64,
 ) -> Option<(Span, i64)> {
-    let mut hours: Vec<(i64, i64)> = counts.iter().map(|(hour, n)| (*hour, *n)).collect();
-    if descending {
-        hours.reverse();
-    }
-    let window = window(hours.iter().map(|(_, n)| *n), offset, limit)?;
-    let (one, other) = (hours[window.first].0, hours[window.last].0);
-    let at = |seconds: i64| Timestamp::from_second(seconds).ok();
-    Some((Span { from: at(one.min(other)), until: at(one.max(other) + 3600) }, window.offset))
+    let in_order: Vec<(i64, i64)> = if descending { counts.rev().collect() } else { counts.collect() };
+    let window = window(in_order.iter().map(|(_, n)| *n), offset, limit)?;
+    let (one, other) = (in_order[window.first].0, in_order[window.last].0);
+    Some((hours(one.min(other), one.max(other)), window.offset))
 }
 
 /// What lies in both.

@@ -81,7 +81,9 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
     let count = if is_counted {
         let counts = by_hour(tx, &filter).await?;
         if page.sort == RequestSort::CreatedAt {
-            let Some((hours, rest)) = hours_of_page(&counts, page.descending, page.offset, page.limit) else {
+            let Some((hours, rest)) =
+                hours_of_page(counts.iter().map(|(hour, n)| (*hour, *n)), page.descending, page.offset, page.limit)
+            else {
                 return Ok(Listed { count: counts.values().sum(), rows: Vec::new() });
             };
             (filter.created, offset) = (both(&filter.created, &hours), rest);

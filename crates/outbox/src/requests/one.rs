@@ -138,7 +138,8 @@ pub async fn way(database: &Database, id: &str) -> Result<Option<Way>, Error> {
         .iter()
         .map(|row| {
             Ok(fields!(row => Said {
-                request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at
+                request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date,
+                recorded_at
             }))
         })
         .collect::<Result<_, Error>>()?;

@@ -9,10 +9,16 @@ use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::compose::{Statement, order, reading};
-use super::counts::{Bucket, FEW, Wanted, both, count_by, hours_of_page, rows_wanted, rows_wanted_of_any_kind, window};
-use super::{KINDS, Listed, Page, Span};
-use crate::query::Tx;
+use super::counts::{
+    Bucket, Counts, FEW, Tally, Wanted, both, count_by, hours_of_page, rows_wanted, rows_wanted_of_any_kind, total,
+    window,
+};
+use super::{KINDS, KINDS_NEW, Listed, Page, Span};
+use crate::query::{Params, Tx};
 use crate::{Database, Error};
+
+/// A page that begins so near is walked to.
+const NEAR: i64 = 500;
 
 /// So many kinds are read one beside the other.
 const KINDS_MAX: usize = 64;
@@ -124,7 +130,13 @@ async fn list(tx: &Tx<'_>, filter: &StatusFilter, page: &Page<StatusSort>) -> Re
 
 /// Service, source and status of each kind that the filter lets through.
 async fn kinds(tx: &Tx<'_>, filter: &StatusFilter) -> Result<HashMap<i64, [String; 3]>, Error> {
-    let rows = tx.rows(&KINDS, &[&filter.service, &filter.source, &filter.status]).await?;
+    let names: Params<'_> = &[&filter.service, &filter.source, &filter.status];
+    let mut rows = tx.rows(&KINDS, names).await?;
+    let known = rows.len();
+    rows.retain(|row| !matches!(row.try_get::<_, Option<&str>>("service"), Ok(None)));
+    if rows.len() < known {
+        rows.extend(tx.rows(&KINDS_NEW, names).await?);
+    }
     rows.iter()
         .map(|row| {
             Ok((row.try_get("kind")?, [row.try_get("service")?, row.try_get("source")?, row.try_get("status")?]))
@@ -132,15 +144,16 @@ async fn kinds(tx: &Tx<'_>, filter: &StatusFilter) -> Result<HashMap<i64, [Strin
         .collect()
 }
 
-fn total(counts: &BTreeMap<i64, i64>) -> i64 {
-    counts.values().sum()
+/// Buckets and their sizes, in order.
+fn sizes(counts: &Counts) -> impl DoubleEndedIterator<Item = (i64, i64)> {
+    counts.iter().map(|(bucket, tally)| (*bucket, tally.n))
 }
 
 /// The counters say in which hours the page lies.
 async fn by_hour(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
     let counts = count_by(tx, Bucket::Hour, &wanted).await?;
     let count = total(&counts);
-    let Some((hours, offset)) = hours_of_page(&counts, page.descending, page.offset, page.limit) else {
+    let Some((hours, offset)) = hours_of_page(sizes(&counts), page.descending, page.offset, page.limit) else {
         return Ok(Listed { count, rows: Vec::new() });
     };
     wanted.date = both(&wanted.date, &hours);
@@ -151,10 +164,15 @@ async fn by_hour(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -
 async fn by_recording(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
     let counts = count_by(tx, Bucket::RecordedHour, &wanted).await?;
     let count = total(&counts);
-    let Some((hours, offset)) = hours_of_page(&counts, page.descending, page.offset, page.limit) else {
+    let Some((hours, offset)) = hours_of_page(sizes(&counts), page.descending, page.offset, page.limit) else {
         return Ok(Listed { count, rows: Vec::new() });
     };
     wanted.recorded = both(&wanted.recorded, &hours);
+    // the counters know the dates of these recordings: few partitions are read
+    let ends = [hours.from, hours.until].map(|end| end.map_or(0, Timestamp::as_second));
+    if let Some(all) = counts.range(ends[0]..ends[1]).map(|(_, tally)| *tally).reduce(Tally::and) {
+        wanted.date = both(&wanted.date, &all.span());
+    }
     let order = vec!["recorded_at", "date", "request_key", "digest"];
     let rows = Fetch { wanted: &wanted, order, offset, page }.run(tx, count <= FEW).await?;
     Ok(Listed { count, rows })
@@ -162,13 +180,13 @@ async fn by_recording(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSor
 
 /// By message or request id: along the index, or all of it if that is little. The counters say between which hours.
 async fn walk(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
-    let counts = count_by(tx, Bucket::Hour, &wanted).await?;
+    let counts = count_by(tx, Bucket::Kind, &wanted).await?;
     let count = total(&counts);
     if page.offset >= count {
         return Ok(Listed { count, rows: Vec::new() });
     }
-    if let Some((hours, _)) = hours_of_page(&counts, false, 0, count) {
-        wanted.date = both(&wanted.date, &hours);
+    if let Some(all) = counts.values().copied().reduce(Tally::and) {
+        wanted.date = both(&wanted.date, &all.span());
     }
     let order = match page.sort {
         StatusSort::RequestId => vec!["request_key", "date", "digest"],
@@ -187,25 +205,29 @@ async fn by_name<'n>(
 ) -> Result<Listed<Status>, Error> {
     let counts = count_by(tx, Bucket::Kind, &wanted).await?;
     let count = total(&counts);
-    let mut names: BTreeMap<&str, (i64, Vec<i64>)> = BTreeMap::new();
-    for (kind, n) in &counts {
-        let (sum, kinds) = names.entry(name_of(kind)).or_default();
-        *sum += n;
+    let mut names: BTreeMap<&str, (Tally, Vec<i64>)> = BTreeMap::new();
+    for (kind, tally) in &counts {
+        let (known, kinds) = names.entry(name_of(kind)).or_insert_with(|| (Tally { n: 0, ..*tally }, Vec::new()));
+        *known = known.and(*tally);
         kinds.push(*kind);
     }
-    let mut groups: Vec<(i64, Vec<i64>)> = names.into_values().collect();
+    let mut groups: Vec<(Tally, Vec<i64>)> = names.into_values().collect();
     if page.descending {
         groups.reverse();
     }
-    let Some(found) = window(groups.iter().map(|(n, _)| *n), page.offset, page.limit) else {
+    let Some(found) = window(groups.iter().map(|(tally, _)| tally.n), page.offset, page.limit) else {
         return Ok(Listed { count, rows: Vec::new() });
     };
-    wanted.kinds = Some(groups[found.first..=found.last].iter().flat_map(|(_, kinds)| kinds).copied().collect());
+    let groups = &groups[found.first..=found.last];
+    wanted.kinds = Some(groups.iter().flat_map(|(_, kinds)| kinds).copied().collect());
+    if let Some(all) = groups.iter().map(|(tally, _)| *tally).reduce(Tally::and) {
+        wanted.date = both(&wanted.date, &all.span());
+    }
     let mut offset = found.offset;
-    if found.first == found.last {
-        // of one name: the hour is known too
+    if groups.len() == 1 && offset > NEAR {
+        // far down among one name: the counters say in which hour
         let hours = count_by(tx, Bucket::Hour, &wanted).await?;
-        if let Some((span, rest)) = hours_of_page(&hours, page.descending, offset, page.limit) {
+        if let Some((span, rest)) = hours_of_page(sizes(&hours), page.descending, offset, page.limit) {
             (wanted.date, offset) = (both(&wanted.date, &span), rest);
         }
     }
@@ -258,11 +280,11 @@ impl Fetch<'_> {
         let (offset, limit) = (statement.param(offset, Type::INT8), statement.param(&limit, Type::INT8));
         let sql = format!(
             "-- request_statuses: a page of statuses, with their requests.\n\
-             select q.id, coalesce(q.request_id, p.request_id) as request_id, p.service, p.source, p.status, p.status_msg,\n\
-             p.date, p.recorded_at\n\
+             select q.id, coalesce(q.request_id, p.request_id) as request_id, p.service, p.source, p.status,\n\
+             p.status_msg, p.date, p.recorded_at\n\
              from (select s.* from {source} order by {outer} offset {offset} limit {limit}) p\n\
-             left join lateral (select x.id, x.request_id from postmeter.request x where x.request_key = p.request_key offset 0) q\n\
-             on true\n\
+             left join lateral (select x.id, x.request_id from postmeter.request x\n\
+             where x.request_key = p.request_key offset 0) q on true\n\
              order by {}",
             order(&columns.iter().map(|c| qualified(c)).collect::<Vec<_>>(), page.descending)
         );
