@@ -6,3 +6,4 @@ mod intake;
 mod lists;
 mod openapi;
 mod tokens;
+mod tracker;

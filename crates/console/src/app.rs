@@ -18,7 +18,7 @@ use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{decide, health, lists, openapi, telemetry, usage};
+use crate::{decide, health, lists, openapi, telemetry, tracker, usage};
 
 /// What handlers share.
 pub(crate) struct App {
@@ -65,6 +65,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (router, _) = documented().split_for_parts();
     router
+        .merge(tracker::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(app.options.body_bytes_max))

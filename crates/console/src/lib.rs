@@ -18,9 +18,11 @@ pub mod problem;
 mod refusals;
 mod serve;
 mod telemetry;
+mod tracker;
 mod usage;
 
 pub use auth::new_token;
 pub use openapi::document;
 pub use options::Options;
 pub use serve::serve;
+pub use tracker::Access;

@@ -20,6 +20,7 @@ const PEERS_MAX: usize = 10_000;
 /// The limits of one console. Several consoles do not share them.
 pub(crate) struct Limits {
     callers: DefaultKeyedRateLimiter<i64>,
+    visitors: DefaultKeyedRateLimiter<IpAddr>,
     peers: Mutex<HashMap<IpAddr, (Instant, u32)>>,
     guesses_per_minute: u32,
     clock: DefaultClock,
@@ -30,8 +31,10 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(options: &Options) -> Self {
         let each = NonZeroU32::new(options.requests_per_minute).unwrap_or(NonZeroU32::MIN);
+        let visits = NonZeroU32::new(options.tracker_requests_per_minute).unwrap_or(NonZeroU32::MIN);
         Self {
             callers: RateLimiter::keyed(Quota::per_minute(each)),
+            visitors: RateLimiter::keyed(Quota::per_minute(visits)),
             peers: Mutex::default(),
             guesses_per_minute: options.guesses_per_minute,
             clock: DefaultClock::default(),
@@ -46,6 +49,19 @@ impl Limits {
             let wait = not_until.wait_time_from(self.clock.now()).as_secs_f64().ceil();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a minute at most")]
             Problem::too_many(wait as u32, "this token asks more often than it may; send many usages in one request")
+        })
+    }
+
+    /// Lets an address read the tracker, or says when to come again.
+    pub(crate) fn visit(&self, client: IpAddr) -> Result<(), Problem> {
+        // addresses are whoever comes: those that have been quiet for a minute are forgotten
+        if self.visitors.len() > PEERS_MAX {
+            self.visitors.retain_recent();
+        }
+        self.visitors.check_key(&client).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now()).as_secs_f64().ceil();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a minute at most")]
+            Problem::too_many(wait as u32, "this address asks more often than it may")
         })
     }
 

@@ -1,5 +1,9 @@
 //! What a console is started with; `docs/configuration.md` is for people.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::tracker::Access;
+
 /// Options of a console.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -15,6 +19,18 @@ pub struct Options {
     pub requests_per_minute: u32,
     /// Requests a minute with an unknown token from one address at most.
     pub guesses_per_minute: u32,
+    /// Who may read the tracker's old paths.
+    pub tracker_access: Access,
+    /// Proxies that are believed, by their addresses.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Requests a minute of one address at the tracker's old paths at most.
+    pub tracker_requests_per_minute: u32,
+    /// Address of an archived payload; `{request_id}` stands in it.
+    pub archive_url: Option<String>,
+    /// The role that a person needs for that.
+    pub archive_role: String,
+    /// Address of a search in Kibana; `{query}` stands in it.
+    pub kibana_url: Option<String>,
 }
 
 impl Default for Options {
@@ -26,6 +42,12 @@ impl Default for Options {
             streams_at_once_max: 4,
             requests_per_minute: 6000,
             guesses_per_minute: 60,
+            tracker_access: Access::default(),
+            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            tracker_requests_per_minute: 3000,
+            archive_url: None,
+            archive_role: "platform-archive-download".to_owned(),
+            kibana_url: None,
         }
     }
 }

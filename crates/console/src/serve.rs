@@ -12,11 +12,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::app::{App, router};
 use crate::catalogue::Catalogue;
 use crate::options::Options;
+use crate::tracker;
 
 /// Serves until `stop` is ready, then finishes what it has begun.
 ///
 /// # Errors
-/// The listener fails.
+/// The listener fails, or the tracker would be open to others than this machine.
 pub async fn serve(
     listener: TcpListener,
     database: Database,
@@ -24,6 +25,7 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    tracker::check(&options, listener.local_addr()?)?;
     let app = Arc::new(App::new(database, catalogue, options));
     let _forgetting = forget_answers(app.database.clone());
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();

@@ -6,4 +6,5 @@ mod row;
 mod standing;
 
 pub(crate) use record::{__path_record, record};
+pub(crate) use standing::escape;
 pub(crate) use standing::{__path_find, find};

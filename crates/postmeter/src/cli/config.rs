@@ -177,7 +177,37 @@ fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
         requests_per_minute: layers
             .number("console", "requests_per_minute", 1, 10_000_000)?
             .unwrap_or(defaults.requests_per_minute),
+        tracker_access: layers.word::<TrackerAccess>("console", "tracker_access")?.unwrap_or_default().into(),
+        tracker_requests_per_minute: layers
+            .number("console", "tracker_requests_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.tracker_requests_per_minute),
+        trusted_proxies: layers.addresses("console", "trusted_proxies")?.unwrap_or(defaults.trusted_proxies),
+        archive_url: layers.template("console", "archive_url", "{request_id}")?,
+        archive_role: layers.text("console", "archive_role").unwrap_or(defaults.archive_role),
+        kibana_url: layers.template("console", "kibana_url", "{query}")?,
     })
+}
+
+/// Who may read the tracker's old paths.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum TrackerAccess {
+    /// Who has a token with the scope read.
+    #[default]
+    Token,
+    /// Whoever a trusted proxy lets through.
+    TrustedProxy,
+    /// Anybody who can connect, on loopback only.
+    Open,
+}
+
+impl From<TrackerAccess> for console::Access {
+    fn from(access: TrackerAccess) -> Self {
+        match access {
+            TrackerAccess::Token => Self::Token,
+            TrackerAccess::TrustedProxy => Self::TrustedProxy,
+            TrackerAccess::Open => Self::Open,
+        }
+    }
 }
 
 /// What the environment says to us. A value that is no text is refused by its name alone.
