@@ -458,7 +458,6 @@ CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     AS $$
 begin
     perform postmeter.return_cured(1000000);
-    perform postmeter.return_shadow(1000000);
     return null;
 end
 $$;
@@ -1497,14 +1496,17 @@ CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT
     AS $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
-                                 where s.again_at <= postmeter.clock()
-                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                                 order by s.again_at limit most);
+    candidates bigint[];
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
+    -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
+    perform postmeter.month_gate();
+    candidates := array(select s.delivery_id from postmeter.stuck s
+                        where s.again_at <= postmeter.clock()
+                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
     perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
@@ -1978,30 +1980,34 @@ declare
     changed  bigint;
     returned bigint := 0;
 begin
-    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
-        with not_counted as materialized (
-            select g.* from postmeter.shadow_usage g
+    for of in select t.id from postmeter.destination t where t.shadow_of is not null loop
+        with kinds as materialized (
+            select g.org, g.product, g.metric, g.account, g.hour, g.reason, row_number() over () as item
+            from postmeter.shadow_usage g
             where g.destination_id = of
               and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-            for update skip locked
-        ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-            from not_counted w group by 1, 2, 3, 4, 5, 6
+            group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                    array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
             from kinds k
-        ), cured as (
+        ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
             where r.reason is distinct from k.reason
+        ), chosen as materialized (
+            -- nothing is locked but what changes
+            select g.usage_id
+            from postmeter.shadow_usage g
+            join cured k on k.org = g.org and k.product = g.product and k.metric = g.metric
+             and k.account is not distinct from g.account and k.hour = g.hour and k.reason = g.reason
+            where g.destination_id = of and g.reason is not null
+            limit most
+            for update of g skip locked
         )
         update postmeter.shadow_usage u
         set reason = null
-        from (select w.usage_id from not_counted w
-              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
-              limit most) w
-        where u.destination_id = of and u.usage_id = w.usage_id;
+        from chosen c
+        where u.destination_id = of and u.usage_id = c.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
     end loop;
@@ -2009,7 +2015,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
+COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. Maintenance calls it, beside the live work: an edit of the catalogue does not wait for it.';
 
 CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4641,6 +4647,8 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
+CREATE INDEX shadow_usage_uncounted ON postmeter.shadow_usage USING btree (destination_id, org, product) WHERE (reason IS NOT NULL);
 
 CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
 
