@@ -98,6 +98,26 @@ pub async fn close(
     rows.iter().map(read_item).collect()
 }
 
+/// Until when hours of a month can still be sent: before that it is closed only by force. `None`: that time is over.
+///
+/// # Errors
+/// [`Error::Refused`]: no such destination (PM033).
+pub async fn sendable_until(
+    database: &Database,
+    destination: &str,
+    month: Date,
+) -> Result<Option<jiff::Timestamp>, Error> {
+    let client = database.client().await?;
+    let rows = client
+        .query_typed(
+            "select case when l.until >= postmeter.clock() then l.until end
+             from postmeter.month_last_deadline($1, $2) l(until)",
+            &[(&destination, Type::TEXT), (&month, Type::DATE)],
+        )
+        .await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
+}
+
 /// Usage that comes back when a month is reopened.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Returned {
