@@ -691,6 +691,27 @@ $$;
 
 COMMENT ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric; null: of any.';
 
+CREATE FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive counted as (
+        select delivery_counts_others.delivery as id
+        union
+        -- quantity that a release gave to it
+        select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+    )
+    select coalesce(filter ->> 'org', filter ->> 'account', filter ->> 'metric') is not null and filter ->> 'delivery' is null and exists (
+        select from counted x
+        join postmeter.allocation a on a.delivery_id = x.id
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where s.org <> filter ->> 'org' or filter ->> 'account' is not null and s.account is distinct from filter ->> 'account'
+           or mm.metric <> filter ->> 'metric')
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) IS 'Whether a remittance counts usage, or released quantity, beside that of the org, account and metric that a filter names; false if the filter names the delivery: then all of it is meant.';
+
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1673,6 +1694,8 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to release all of it';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
                       where c.delivery_id = d.id) then
@@ -2188,6 +2211,8 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
         if d.maybe_billed then
             note := 'may have been billed: resolve it first';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to write all of it off';
         else
             status_after := 'written_off';
         end if;
@@ -4626,6 +4651,8 @@ CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
 CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
+CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
+
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
@@ -4987,6 +5014,8 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
