@@ -195,6 +195,31 @@ async fn e2_what_is_settled_meanwhile_or_young_or_another_workers_is_not_lost() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_a_claim_whose_commit_hangs_for_longer_than_a_lease_is_found_when_it_shows() {
+    let stage = due().await;
+    let worker = impatient(&stage).await;
+    let mut hanging = stage.db.connect().await;
+    let claim = hanging.transaction().await.unwrap();
+    claim
+        .batch_execute(&format!(
+            "insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
+             select min(id), min(destination_id), gen_random_uuid(), '{}', 1 from postmeter.delivery;
+             update postmeter.delivery d set status = 'in_flight', attempt_id = a.id, attempts = 1 from postmeter.attempt a where a.delivery_id = d.id;
+             delete from postmeter.due where delivery_id in (select delivery_id from postmeter.attempt)",
+            worker.id()
+        ))
+        .await
+        .unwrap();
+    let hangs = "select (min(xact_start) < clock_timestamp() - interval '1.5 seconds')::text
+                 from pg_stat_activity where state = 'idle in transaction'";
+    until(&stage, hangs).await;
+    assert_eq!(worker.settle_lost().await.unwrap(), 0, "nobody sees it");
+    claim.commit().await.unwrap();
+    assert_eq!(worker.settle_lost().await.unwrap(), 1);
+    assert_eq!(stage.value("select code from postmeter.outcome").await, "worker_lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e2_what_is_in_hand_is_not_lost_however_long_it_takes() {
     static GATE: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(0);
     fn at_the_gate(answers: Vec<Answer>) -> BoxFuture<'static, Vec<Answer>> {

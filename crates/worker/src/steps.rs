@@ -207,6 +207,7 @@ impl Worker {
     pub async fn settle_lost(&self) -> Result<usize, outbox::Error> {
         let (before, _) = self.hands.now();
         let (mut from, mut found) = (self.hands.known(), 0);
+        let mut oldest_ours = None;
         loop {
             let own = outbox::workers::find_own(&self.database, self.id, from).await?;
             // of a claim that is still awaited nobody can say which of these are its own; they are a lease old at least
@@ -216,6 +217,8 @@ impl Worker {
                 return Ok(found);
             }
             let is_ours = |attempt: &Uuid| before.contains(attempt) || after.contains(attempt);
+            // it may be put down without an outcome, even while this is read: it is looked at again
+            oldest_ours = oldest_ours.or(own.open.iter().map(|open| open.attempt).find(is_ours));
             let mut lost: Vec<_> = own.open.into_iter().filter(|open| !is_ours(&open.attempt)).collect();
             for lost in &mut lost {
                 // a call that fails burns all its records, again and again, unless the one that does it is found
@@ -229,7 +232,7 @@ impl Worker {
                 found += lost.len();
             }
             if own.is_last {
-                self.hands.know(own.bound);
+                self.hands.know(oldest_ours.map_or(own.bound, |oldest| own.bound.min(oldest)));
                 return Ok(found);
             }
             from = own.bound;
