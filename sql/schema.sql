@@ -484,7 +484,6 @@ CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     AS $$
 begin
     perform postmeter.return_cured(1000000);
-    perform postmeter.return_shadow(1000000);
     return null;
 end
 $$;
@@ -717,6 +716,27 @@ CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account tex
 $$;
 
 COMMENT ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric; null: of any.';
+
+CREATE FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive counted as (
+        select delivery_counts_others.delivery as id
+        union
+        -- quantity that a release gave to it
+        select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+    )
+    select coalesce(filter ->> 'org', filter ->> 'account', filter ->> 'metric') is not null and filter ->> 'delivery' is null and exists (
+        select from counted x
+        join postmeter.allocation a on a.delivery_id = x.id
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where s.org <> filter ->> 'org' or filter ->> 'account' is not null and s.account is distinct from filter ->> 'account'
+           or mm.metric <> filter ->> 'metric')
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) IS 'Whether a remittance counts usage, or released quantity, beside that of the org, account and metric that a filter names; false if the filter names the delivery: then all of it is meant.';
 
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1557,14 +1577,17 @@ CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT
     AS $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
-                                 where s.again_at <= postmeter.clock()
-                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                                 order by s.again_at limit most);
+    candidates bigint[];
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
+    -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
+    perform postmeter.month_gate();
+    candidates := array(select s.delivery_id from postmeter.stuck s
+                        where s.again_at <= postmeter.clock()
+                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
     perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
@@ -1731,6 +1754,8 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to release all of it';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
                       where c.delivery_id = d.id) then
@@ -2038,30 +2063,34 @@ declare
     changed  bigint;
     returned bigint := 0;
 begin
-    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
-        with not_counted as materialized (
-            select g.* from postmeter.shadow_usage g
+    for of in select t.id from postmeter.destination t where t.shadow_of is not null loop
+        with kinds as materialized (
+            select g.org, g.product, g.metric, g.account, g.hour, g.reason, row_number() over () as item
+            from postmeter.shadow_usage g
             where g.destination_id = of
               and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-            for update skip locked
-        ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-            from not_counted w group by 1, 2, 3, 4, 5, 6
+            group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                    array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
             from kinds k
-        ), cured as (
+        ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
             where r.reason is distinct from k.reason
+        ), chosen as materialized (
+            -- nothing is locked but what changes
+            select g.usage_id
+            from postmeter.shadow_usage g
+            join cured k on k.org = g.org and k.product = g.product and k.metric = g.metric
+             and k.account is not distinct from g.account and k.hour = g.hour and k.reason = g.reason
+            where g.destination_id = of and g.reason is not null
+            limit most
+            for update of g skip locked
         )
         update postmeter.shadow_usage u
         set reason = null
-        from (select w.usage_id from not_counted w
-              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
-              limit most) w
-        where u.destination_id = of and u.usage_id = w.usage_id;
+        from chosen c
+        where u.destination_id = of and u.usage_id = c.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
     end loop;
@@ -2069,7 +2098,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
+COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. Maintenance calls it, beside the live work: an edit of the catalogue does not wait for it.';
 
 CREATE FUNCTION postmeter.revoke_token(name text, who text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2275,6 +2304,8 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
         if d.maybe_billed then
             note := 'may have been billed: resolve it first';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to write all of it off';
         else
             status_after := 'written_off';
         end if;
@@ -4880,6 +4911,8 @@ CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
 CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
+CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
+
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
@@ -4903,6 +4936,8 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
+CREATE INDEX shadow_usage_uncounted ON postmeter.shadow_usage USING btree (destination_id, org, product) WHERE (reason IS NOT NULL);
 
 CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
 
@@ -5245,6 +5280,8 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 

@@ -369,6 +369,7 @@ create table postmeter.decision (
     detail      jsonb   not null default '{}'
 );
 create index decision_by_delivery on postmeter.decision (delivery_id) where delivery_id is not null;
+create index decision_by_target on postmeter.decision (target_delivery_id) where target_delivery_id is not null;
 comment on table postmeter.decision is 'What people decided: who, why, and what it changed. Append-only.';
 comment on column postmeter.decision.id is 'Order of the decisions.';
 comment on column postmeter.decision.decided_at is 'When.';

@@ -44,14 +44,17 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
-                                 where s.again_at <= postmeter.clock()
-                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                                 order by s.again_at limit most);
+    candidates bigint[];
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
+    -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
+    perform postmeter.month_gate();
+    candidates := array(select s.delivery_id from postmeter.stuck s
+                        where s.again_at <= postmeter.clock()
+                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
     perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop

@@ -129,6 +129,15 @@ pub async fn close(
     rows.iter().map(Item::read).collect()
 }
 
+/// Until when hours of a month can still be sent: before that it is closed only by force. `None`: that time is over.
+///
+/// # Errors
+/// [`Error::Refused`]: no such destination (PM033).
+pub async fn sendable_until(database: &Database, destination: &str, month: Date) -> Result<Option<Timestamp>, Error> {
+    let rows = database.one(&LAST_DEADLINE, &[&destination, &month]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
+}
+
 /// Opens a closed month again and returns what goes back to the outbox.
 ///
 /// # Errors

@@ -165,7 +165,13 @@ impl Edit<'_> {
     pub async fn write(&self, changes: &Changes) -> Result<(), Error> {
         // before any lock on a delivery, which a fold may wait for while it keeps the gate shut
         let adds_shadow = changes.add.iter().any(|(_, fields)| is_shadow(fields));
-        self.tx.rows(&SHADOW_GATE, &[&adds_shadow]).await?;
+        let written = changes.add.iter().map(|(kind, fields)| (kind, fields));
+        let written = written.chain(changes.change.iter().map(|(kind, _, fields)| (kind, fields)));
+        let told: Vec<&str> = written
+            .filter(|(kind, _)| **kind == Kind::Subscription)
+            .filter_map(|(_, fields)| fields.get("destination").and_then(Value::as_str))
+            .collect();
+        self.tx.rows(&SHADOW_GATE, &[&adds_shadow, &told]).await?;
         for kind in Kind::ALL.into_iter().rev() {
             let ids: Vec<i64> = changes.remove.iter().filter(|(of, _)| *of == kind).map(|(_, id)| *id).collect();
             if !ids.is_empty() {
