@@ -209,6 +209,23 @@ async fn h2_gatherers_side_by_side_count_each_status_once() {
 }
 
 #[tokio::test]
+async fn h2_a_request_that_two_gatherers_meet_is_counted_once() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &[said("ingress r-1 received"), said("puptoo r-1 received")]).await;
+    let mut client = db.connect().await;
+    let first = client.transaction().await.unwrap();
+    first.execute("select postmeter.gather_requests(1)", &[]).await.unwrap();
+    let other = db.another();
+    let second = tokio::spawn(async move { outbox::requests::gather(&other).await.unwrap() });
+    until_waiting(&db, 1).await;
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap(), 1);
+    let counted = "select format('%s %s %s', (select statuses from postmeter.request),
+        (select sum(n) from postmeter.request_hour), (select sum(n) from postmeter.request_count))";
+    assert_eq!(value(&db, counted).await, "2 1 1");
+}
+
+#[tokio::test]
 async fn i3_a_producer_can_track_and_nothing_else_and_nobody_changes_what_was_said() {
     let db = tracker("2026-03-10T10:00:00Z").await;
     db.client.batch_execute("set role postmeter_producer").await.unwrap();
