@@ -452,6 +452,58 @@ $$;
 
 COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
+CREATE FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer DEFAULT 1) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    columns text := 'request_key, date, digest, request_id, service, source, status, status_msg, account, org, inventory_id, system_id, recorded_at';
+    today   timestamptz := date_trunc('day', postmeter.clock(), 'UTC');
+    horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    day     timestamptz;
+    name    text;
+    made    integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_request_partitions', 0)) then
+        return 0;
+    end if;
+    for day in
+        select g from generate_series(today - make_interval(days => days_back), today + make_interval(days => days_ahead), '1 day') g where g >= horizon
+        union
+        select date_trunc('day', d.date, 'UTC') from postmeter.request_status_default d
+        where d.date >= horizon and d.date < today + make_interval(days => days_ahead + 1)
+        order by 1
+    loop
+        name := 'request_status_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('postmeter.' || name) is not null;
+        begin
+            -- attached rather than created as a partition: that would lock the parent against readers
+            execute format('create table postmeter.%I (like postmeter.request_status including defaults including generated including indexes)', name);
+            execute format('comment on table postmeter.%I is %L', name, 'Request statuses of ' || to_char(day, 'YYYY-MM-DD') || '.');
+            lock table postmeter.request_status_default in access exclusive mode;
+            perform set_config('postmeter.moves_statuses', 'on', true);
+            execute format('insert into postmeter.%I (%s) select %s from postmeter.request_status_default where date >= %L and date < %L',
+                           name, columns, columns, day, day + interval '1 day');
+            delete from postmeter.request_status_default d where d.date >= day and d.date < day + interval '1 day';
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            execute format('alter table postmeter.request_status attach partition postmeter.%I for values from (%L) to (%L)',
+                           name, day, day + interval '1 day');
+            execute format('create trigger append_only before update or delete or truncate on postmeter.%I for each statement execute function postmeter.forbid_change()', name);
+        exception when lock_not_available then
+            -- somebody reads: the next round tries again, and nobody queues behind us for long
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            continue;
+        end;
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) IS 'Makes the day partitions of request_status for so many days back and ahead, and for every day within the retention that has rows in the default partition, which it moves. Returns how many were made; those it could not lock at once are left for the next call.';
+
 CREATE FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -740,6 +792,40 @@ $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
 
+CREATE FUNCTION postmeter.drop_request_partitions() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '200ms'
+    AS $_$
+declare
+    horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    name    text;
+    day     timestamptz;
+    dropped integer := 0;
+begin
+    -- gather counts whole days while they are there
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    for name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = 'postmeter.request_status'::regclass and c.relname ~ '^request_status_[0-9]{8}$' order by 1 loop
+        day := to_timestamp(right(name, 8), 'YYYYMMDD');
+        exit when day >= horizon;
+        begin
+            execute format('drop table postmeter.%I', name);
+        exception when lock_not_available then
+            return dropped;
+        end;
+        delete from postmeter.request_news n where n.date >= day and n.date < day + interval '1 day';
+        delete from postmeter.request_status_count c where c.hour >= day and c.hour < day + interval '1 day';
+        delete from postmeter.request_message_count c where c.hour >= day and c.hour < day + interval '1 day';
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.drop_request_partitions() IS 'Drops the day partitions of request_status beyond setting.tracker_retention, with their counts. Returns how many; those it could not lock at once are left for the next call.';
+
 CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -809,6 +895,209 @@ CREATE FUNCTION postmeter.forget_answers() RETURNS bigint
 $$;
 
 COMMENT ON FUNCTION postmeter.forget_answers() IS 'Deletes answers to idempotency keys that are older than a day, some at a time. The identity of usage remembers longer.';
+
+CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    horizon   timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    forgotten integer;
+    further   integer;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    if exists (select from postmeter.request_news n where n.recorded_at < horizon) then
+        return 0;
+    end if;
+    -- what was dated before its day had a partition
+    perform set_config('postmeter.moves_statuses', 'on', true);
+    with old as (
+        select d.request_key, d.date, d.digest from postmeter.request_status_default d
+        where d.date < horizon and d.recorded_at < horizon limit most
+    ), gone as (
+        delete from postmeter.request_status_default d using old o
+        where d.request_key = o.request_key and d.date = o.date and d.digest = o.digest
+        returning d.kind, d.message, d.date, d.recorded_at
+    ), unsaid as (
+        update postmeter.request_message_count c set n = c.n - g.n
+        from (select x.message, x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3, 4) g
+        where c.message = g.message and c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    ), uncounted as (
+        update postmeter.request_status_count c set n = c.n - g.n
+        from (select x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3) g
+        where c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    )
+    select count(*) into further from gone;
+    perform set_config('postmeter.moves_statuses', 'off', true);
+    with old as (
+        select q.id from postmeter.request q
+        where q.last_date < horizon
+          and not exists (select from postmeter.request_status r where r.request_key = q.request_key and r.date <= q.last_date)
+        order by q.last_date limit most
+    ), gone as (
+        delete from postmeter.request q using old o where q.id = o.id returning q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
+    ), uncounted as (
+        update postmeter.request_count c set n = c.n - g.n
+        from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
+        where c.org = g.org and c.account = g.account and c.outcome = g.outcome and c.hour = g.hour
+    ), fewer as (
+        update postmeter.request_hour c set n = c.n - g.n
+        from (select x.outcome, x.hour, count(*) as n from gone x group by 1, 2) g
+        where c.outcome = g.outcome and c.hour = g.hour
+    )
+    select count(*) into forgotten from gone;
+    delete from postmeter.request_hour c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_status_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_message_count c where c.n = 0 and c.hour < horizon;
+    return forgotten + further;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_requests(most integer) IS 'Removes requests, and statuses dated before any partition, that setting.tracker_retention has passed, at most so many of each; returns how many.';
+
+CREATE FUNCTION postmeter.gather_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    settings postmeter.setting;
+    keys     text[];
+    dates    timestamptz[];
+    digests  uuid[];
+    kinds    bigint[];
+    messages bigint[];
+    moments  timestamptz[];
+    gathered integer;
+begin
+    -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
+    -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
+    -- What was committed before this statement is seen by it; if another gathers, wait until it has
+    if not exists (select from postmeter.request_news) then
+        return 0;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    select * into settings from postmeter.setting;
+    with gone as (
+        delete from postmeter.request_news n
+        where n.id <= (select max(f.id) from (select x.id from postmeter.request_news x order by x.id limit most) f)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
+           array_agg(g.recorded_at), count(*)
+    into keys, dates, digests, kinds, messages, moments, gathered from gone g;
+    if gathered = 0 then
+        return 0;
+    end if;
+
+    insert into postmeter.request_status_kind (kind, service, source, status, total)
+    select n.kind, r.service, r.source, r.status, 0
+    from (select distinct on (x.kind) x.* from unnest(keys, dates, digests, kinds) x(key, date, digest, kind)
+          where x.kind not in (select k.kind from postmeter.request_status_kind k) order by x.kind) n
+    cross join lateral (
+        select r.service, r.source, r.status from postmeter.request_status r
+        where r.request_key = n.key and r.date >= n.date and r.date <= n.date and r.digest = n.digest offset 0
+    ) r
+    order by n.kind
+    on conflict do nothing;
+    update postmeter.request_status_kind k set total = k.total + n.n
+    from (select x.kind, count(*) as n from unnest(kinds) x(kind) group by 1) n where k.kind = n.kind;
+    insert into postmeter.request_status_count as c (kind, hour, recorded_hour, n)
+    select n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(kinds, dates, moments) n(kind, date, recorded_at) group by 1, 2, 3
+    on conflict (kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+    insert into postmeter.request_message_count as c (message, kind, hour, recorded_hour, n)
+    select n.message, n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(messages, kinds, dates, moments) n(message, kind, date, recorded_at) group by 1, 2, 3, 4
+    on conflict (message, kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+
+    with touched as materialized (
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n,
+               (array_agg(n.date order by n.recorded_at, n.date, n.digest))[1] as created_at,
+               (array_agg(n.digest order by n.recorded_at, n.date, n.digest))[1] as created_by
+        from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at) group by 1
+    ), known as materialized (
+        select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
+               greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at, t.n, t.created_by,
+               coalesce(q.created_at, t.created_at) as created_at, q.request_id,
+               q.org as old_org, q.account as old_account, q.outcome as old_outcome,
+               q.inventory_id as old_inventory_id, q.system_id as old_system_id
+        from touched t
+        left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
+    ), said as materialized (
+        -- of a request with more messages than any real one has, the latest count
+        select k.key, k.old_account, k.old_org, k.old_inventory_id, k.old_system_id, s.*,
+               s.status = any (settings.tracker_success) as is_success, s.status = any (settings.tracker_failure) as is_failure
+        from known k
+        cross join lateral (
+            select r.date, r.digest, r.kind, r.service, r.status, r.status_msg, r.account, r.org, r.inventory_id, r.system_id
+            from postmeter.request_status r
+            where r.request_key = k.key and r.date between k.first_date and k.last_date
+            order by r.date desc, r.digest desc limit 1000
+        ) s
+    ), service as materialized (
+        select s.key, s.service, bool_or(s.is_success or s.is_failure) as has_finished, min(s.date) filter (where s.is_failure) as failed_at,
+               (array_agg(s.is_failure order by s.date desc, s.digest desc) filter (where s.is_success or s.is_failure))[1] as has_failed,
+               (array_agg(s.status_msg order by s.date desc, s.digest desc) filter (where s.is_failure))[1] as failure
+        from said s group by 1, 2
+    ), outcome as materialized (
+        select v.key, coalesce(array_agg(v.service order by v.service) filter (where not v.has_finished), '{}') as open_services,
+               (array_agg(v.service order by v.failed_at, v.service) filter (where v.has_failed))[1] as failed_service,
+               (array_agg(v.failure order by v.failed_at, v.service) filter (where v.has_failed))[1] as failure
+        from service v group by 1
+    ), said_last as materialized (
+        -- what only a dropped message said stays
+        select s.key, array_agg(distinct s.kind) as kinds,
+               coalesce((array_agg(s.account order by s.date desc, s.digest desc) filter (where s.account <> ''))[1], max(s.old_account), '') as account,
+               coalesce((array_agg(s.org order by s.date desc, s.digest desc) filter (where s.org <> ''))[1], max(s.old_org), '') as org,
+               coalesce((array_agg(s.inventory_id order by s.date desc, s.digest desc) filter (where s.inventory_id <> ''))[1], max(s.old_inventory_id), '') as inventory_id,
+               coalesce((array_agg(s.system_id order by s.date desc, s.digest desc) filter (where s.system_id <> ''))[1], max(s.old_system_id), '') as system_id
+        from said s group by 1
+    ), computed as materialized (
+        select k.*, l.kinds, l.account, l.org, l.inventory_id, l.system_id, o.open_services, o.failed_service, o.failure,
+               case when o.failed_service is not null then 'failed' when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome
+        from known k
+        join outcome o on o.key = k.key
+        join said_last l on l.key = k.key
+    ), written as (
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services)
+        select k.key, coalesce(k.request_id, r.request_id), k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
+               k.last_date, k.last_recorded_at, k.n, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services
+        from computed k
+        left join lateral (
+            select x.request_id from postmeter.request_status x
+            where k.request_id is null and x.request_key = k.key
+              and x.date >= k.created_at and x.date <= k.created_at and x.digest = k.created_by offset 0
+        ) r on true
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+            system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
+            last_recorded_at = excluded.last_recorded_at, statuses = w.statuses + excluded.statuses, kinds = excluded.kinds,
+            outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
+            open_services = excluded.open_services
+    ), moved as (
+        select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
+        union all
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+    ), counted as (
+        insert into postmeter.request_count as c (org, account, outcome, hour, n)
+        select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
+        on conflict (org, account, outcome, hour) do update set n = c.n + excluded.n
+    )
+    insert into postmeter.request_hour as c (outcome, hour, n)
+    select m.outcome, m.hour, sum(m.n) from moved m group by 1, 2 having sum(m.n) <> 0
+    on conflict (outcome, hour) do update set n = c.n + excluded.n;
+    return gathered;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request statuses that nobody has counted yet, at most so many, and computes their requests anew; returns how many. One at a time; a second caller waits.';
 
 CREATE TABLE postmeter.held (
     usage_id uuid NOT NULL,
@@ -1808,6 +2097,74 @@ $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
 
+CREATE FUNCTION postmeter.request_key_of(request_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select case when request_id ~ '^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$'
+                then translate(request_id, 'ABCDEF-', 'abcdef') else request_id end
+$_$;
+
+COMMENT ON FUNCTION postmeter.request_key_of(request_id text) IS 'What makes two request ids the same request: a UUID in any form is its 32 digits in lower case; any other text is itself.';
+
+CREATE FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select encode(substring(sha256(convert_to(
+        length(service) || ':' || service || length(source) || ':' || source || length(status) || ':' || status
+        || length(status_msg) || ':' || status_msg || length(account) || ':' || account || length(org) || ':' || org
+        || length(inventory_id) || ':' || inventory_id || system_id, 'UTF8')) from 1 for 16), 'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'With request and date: what must be equal for two messages to be the same message.';
+
+CREATE FUNCTION postmeter.request_steps(key text) RETURNS TABLE(date timestamp with time zone, service text, source text, status text, status_msg text, org text, account text, delivery_id bigint, usage_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with used as materialized (
+        select u.* from postmeter.usage u where u.request_id is not null and postmeter.request_key_of(u.request_id) = key
+        order by u.id limit 1000
+    ), remitted as materialized (
+        select d.id, t.name as destination, d.status, d.reason, d.hour, d.quantity, d.cut_at, d.changed_at,
+               min(u.org) as org, min(u.account) as account
+        from used u
+        join postmeter.allocation a on a.usage_id = u.id
+        join postmeter.delivery d on d.id = a.delivery_id
+        join postmeter.destination t on t.id = a.destination_id
+        group by 1, 2, 3, 4, 5, 6, 7, 8
+    )
+    select u.recorded_at, 'postmeter', '', 'received', format('usage %s of %s: %s %s of %s', u.event_id, u.source, trim_scale(u.quantity), u.metric, u.product),
+           u.org, coalesce(u.account, ''), null::bigint, u.id
+    from used u
+    union all
+    select u.recorded_at, 'postmeter', '', 'success', format('usage %s of %s: exempt, %s', u.event_id, u.source, e.reason), u.org,
+           coalesce(u.account, ''), null, u.id
+    from used u join postmeter.exempted x on x.usage_id = u.id join postmeter.exemption e on e.id = x.exemption_id
+    union all
+    select h.held_at, 'postmeter', coalesce(t.name, ''), 'held', format('usage %s of %s: %s', u.event_id, u.source, h.reason), u.org,
+           coalesce(u.account, ''), null, u.id
+    from used u join postmeter.held h on h.usage_id = u.id left join postmeter.destination t on t.id = h.destination_id
+    union all
+    select r.cut_at, 'postmeter', r.destination, 'processing', format('remittance %s: hour cut, %s to send', r.id, r.quantity), r.org,
+           coalesce(r.account, ''), r.id, null
+    from remitted r where r.cut_at is not null and r.status <> 'open'
+    union all
+    select f.claimed_at, 'postmeter', r.destination, 'sent', format('remittance %s: attempt 1', r.id), r.org, coalesce(r.account, ''), r.id, null
+    from remitted r
+    cross join lateral (select a.claimed_at from postmeter.attempt a where a.delivery_id = r.id order by a.id limit 1) f
+    union all
+    select r.changed_at, 'postmeter', r.destination,
+           case r.status when 'accepted' then 'success' when 'nothing_due' then 'success' when 'dry_run' then 'success'
+                         when 'held' then 'held' when 'unknown' then 'unknown' else 'error' end,
+           concat_ws(', ', format('remittance %s: %s', r.id, replace(r.status, '_', ' ')), r.reason,
+                     (select nullif(concat_ws(': ', o.outcome, o.code), '') from postmeter.attempt a
+                      join postmeter.outcome o on o.attempt_id = a.id where a.delivery_id = r.id order by a.id desc limit 1)),
+           r.org, coalesce(r.account, ''), r.id, null
+    from remitted r where r.status not in ('open', 'due', 'in_flight')
+$$;
+
+COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
+
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
     AS $$
@@ -2157,6 +2514,28 @@ $$;
 
 COMMENT ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) IS 'Writes down who applied a catalogue and why, in the transaction that applies it. What it changed is in postmeter.catalogue_change.';
 
+CREATE FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case
+        when request_id is null then 'request_id_missing'
+        when service is null then 'service_missing'
+        when status is null then 'status_missing'
+        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
+        when octet_length(service) not between 1 and 255 then 'service_length'
+        when octet_length(status) not between 1 and 255 then 'status_length'
+        when octet_length(source) > 255 then 'source_length'
+        when octet_length(account) > 255 then 'account_length'
+        when octet_length(org) > 255 then 'org_length'
+        when octet_length(inventory_id) > 255 then 'inventory_id_length'
+        when octet_length(system_id) > 255 then 'system_id_length'
+        when octet_length(status_msg) > 8192 then 'status_msg_length'
+        when not (date >= '0001-01-01Z'::timestamptz and date < '9999-12-30Z'::timestamptz) then 'date_range'
+    end
+$$;
+
+COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
+
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     AS $$
@@ -2216,6 +2595,130 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+
+CREATE FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone DEFAULT NULL::timestamp with time zone, source text DEFAULT NULL::text, status_msg text DEFAULT NULL::text, account text DEFAULT NULL::text, org text DEFAULT NULL::text, inventory_id text DEFAULT NULL::text, system_id text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    fault text := postmeter.status_fault(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id);
+    field text := regexp_replace(fault, '_(missing|length|range)$', '');
+begin
+    if fault is not null then
+        raise exception 'request status: % %', field, case
+            when fault like '%_missing' then 'is missing'
+            when fault = 'status_msg_length' then 'has more than 8 KiB'
+            when fault = 'date_range' then 'must lie in the years 1 to 9999'
+            when field in ('service', 'request_id', 'status') then 'must have 1 to 255 bytes'
+            else 'must have at most 255 bytes' end
+            using errcode = case when fault like '%_missing' then '23502' else 'PM001' end,
+                  schema = 'postmeter', table = 'request_status', column = field, constraint = fault;
+    end if;
+    with said as (
+        insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
+                                              account, org, inventory_id, system_id, recorded_at)
+        select postmeter.request_key_of(m.request_id), coalesce(m.date, m.now),
+               postmeter.request_status_digest(m.service, m.source, m.status, m.status_msg, m.account, m.org, m.inventory_id, m.system_id),
+               m.request_id, m.service, m.source, m.status, m.status_msg, m.account, m.org, m.inventory_id, m.system_id, m.now
+        from (select track.request_id, track.date, lower(track.service) as service, lower(coalesce(track.source, '')) as source,
+                     lower(track.status) as status, coalesce(track.status_msg, '') as status_msg,
+                     coalesce(track.account, '') as account, coalesce(track.org, '') as org,
+                     coalesce(track.inventory_id, '') as inventory_id, coalesce(track.system_id, '') as system_id,
+                     postmeter.clock() as now) m
+        on conflict do nothing
+        returning *
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select s.request_key, s.date, s.digest, s.kind, s.message, s.recorded_at from said s;
+    return found;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Records what a service says about a request, in the caller''s transaction. True: recorded; false: this very message was recorded before. Errors: 23502, PM001 (docs/tracking.md).';
+
+CREATE FUNCTION postmeter.track_batch(statuses jsonb) RETURNS TABLE(item integer, verdict text, error_code text, field text, message text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    now    timestamptz := postmeter.clock();
+    status jsonb;
+begin
+    if jsonb_typeof(statuses) is distinct from 'array' then
+        raise exception 'statuses must be a JSON array of objects' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_array';
+    end if;
+    begin
+        return query
+        with given as materialized (
+            select g.ordinality, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
+                   lower(g.service) as service, lower(coalesce(g.source, '')) as source, lower(g.status) as status,
+                   coalesce(g.status_msg, '') as status_msg, coalesce(g.account, '') as account, coalesce(g.org, '') as org,
+                   coalesce(g.inventory_id, '') as inventory_id, coalesce(g.system_id, '') as system_id
+            from rows from (jsonb_to_recordset(statuses) as (service text, request_id text, status text, date timestamptz,
+                    source text, status_msg text, account text, org text, inventory_id text, system_id text))
+                 with ordinality g(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id, ordinality)
+        ), hashed as materialized (
+            select g.*, postmeter.request_status_digest(g.service, g.source, g.status, g.status_msg, g.account, g.org,
+                                                        g.inventory_id, g.system_id) as digest
+            from given g
+            where not exists (select from given f where postmeter.status_fault(f.service, f.request_id, f.status, f.date,
+                f.source, f.status_msg, f.account, f.org, f.inventory_id, f.system_id) is not null)
+        ), said as (
+            -- sorted, so that two batches with the same messages wait for each other instead of deadlocking
+            insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
+                                                  account, org, inventory_id, system_id, recorded_at)
+            select h.key, h.date, h.digest, h.request_id, h.service, h.source, h.status, h.status_msg,
+                   h.account, h.org, h.inventory_id, h.system_id, now
+            from hashed h order by h.key, h.date, h.digest, h.ordinality
+            on conflict do nothing
+            returning *
+        ), news as (
+            insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+            select s.request_key, s.date, s.digest, s.kind, s.message, s.recorded_at from said s
+        )
+        -- one that stands twice here is new the first time
+        select h.ordinality::integer,
+               case when s.request_key is not null
+                     and row_number() over (partition by h.key, h.date, h.digest order by h.ordinality) = 1
+                    then 'recorded' else 'repeated' end, null::text, null::text, null::text
+        from hashed h
+        left join said s on s.request_key = h.key and s.date = h.date and s.digest = h.digest
+        order by h.ordinality;
+        if found or statuses = '[]' then
+            return;
+        end if;
+    exception when others then
+        -- bad data of some item: every item gets its own verdict below; anything else is the caller's business
+        if sqlstate !~ '^(22|23|PM)' then
+            raise;
+        end if;
+    end;
+    item := 0;
+    for status in select e from jsonb_array_elements(statuses) e loop
+        item := item + 1;
+        error_code := null; field := null; message := null;
+        begin
+            if jsonb_typeof(status) <> 'object' then
+                raise exception 'request status: must be an object' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_object';
+            end if;
+            verdict := case when postmeter.track(status ->> 'service', status ->> 'request_id', status ->> 'status',
+                (status ->> 'date')::timestamptz, status ->> 'source', status ->> 'status_msg', status ->> 'account',
+                status ->> 'org', status ->> 'inventory_id', status ->> 'system_id') then 'recorded' else 'repeated' end;
+        exception when others then
+            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            if error_code !~ '^(22|23|PM)' then
+                raise;
+            end if;
+            verdict := 'refused';
+            field := coalesce(nullif(field, ''), case when message like '%time%' then 'date' end);
+        end;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -4097,6 +4600,277 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE postmeter.request (
+    id bigint NOT NULL,
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone NOT NULL,
+    first_date timestamp with time zone NOT NULL,
+    last_date timestamp with time zone NOT NULL,
+    last_recorded_at timestamp with time zone NOT NULL,
+    statuses bigint NOT NULL,
+    kinds bigint[] NOT NULL,
+    outcome text NOT NULL,
+    failed_service text COLLATE pg_catalog."C",
+    failure text,
+    open_services text[] NOT NULL,
+    CONSTRAINT request_outcome_check CHECK ((outcome = ANY (ARRAY['open'::text, 'succeeded'::text, 'failed'::text]))),
+    CONSTRAINT request_statuses_check CHECK ((statuses > 0))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE postmeter.request IS 'One row a request, computed by gather from its statuses.';
+
+COMMENT ON COLUMN postmeter.request.id IS 'Its number.';
+
+COMMENT ON COLUMN postmeter.request.request_key IS 'See request_status.request_key.';
+
+COMMENT ON COLUMN postmeter.request.request_id IS 'Its id in the form in which it was first recorded.';
+
+COMMENT ON COLUMN postmeter.request.account IS 'The latest account that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.org IS 'The latest org that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.inventory_id IS 'The latest inventory id that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.system_id IS 'The latest system id that a message gave; empty: none did.';
+
+COMMENT ON COLUMN postmeter.request.created_at IS 'Date of the message that was recorded first; never changed afterwards.';
+
+COMMENT ON COLUMN postmeter.request.first_date IS 'Earliest date of its messages.';
+
+COMMENT ON COLUMN postmeter.request.last_date IS 'Latest date of its messages.';
+
+COMMENT ON COLUMN postmeter.request.last_recorded_at IS 'When the last of them was recorded.';
+
+COMMENT ON COLUMN postmeter.request.statuses IS 'How many messages there are.';
+
+COMMENT ON COLUMN postmeter.request.kinds IS 'Kinds of its messages (request_status_kind).';
+
+COMMENT ON COLUMN postmeter.request.outcome IS 'failed: some service failed last; else open: some service has not finished; else succeeded.';
+
+COMMENT ON COLUMN postmeter.request.failed_service IS 'The service that failed first.';
+
+COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
+
+COMMENT ON COLUMN postmeter.request.open_services IS 'Services that said something and have not finished.';
+
+CREATE TABLE postmeter.request_count (
+    org text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    outcome text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_count IS 'How many requests there are per org, account, outcome and hour of creation.';
+
+COMMENT ON COLUMN postmeter.request_count.org IS 'The org; empty: none known.';
+
+COMMENT ON COLUMN postmeter.request_count.account IS 'The account; empty: none known.';
+
+COMMENT ON COLUMN postmeter.request_count.outcome IS 'See request.outcome.';
+
+COMMENT ON COLUMN postmeter.request_count.hour IS 'Hour of created_at.';
+
+COMMENT ON COLUMN postmeter.request_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_hour (
+    outcome text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_hour IS 'How many requests there are per outcome and hour of creation.';
+
+COMMENT ON COLUMN postmeter.request_hour.outcome IS 'See request.outcome.';
+
+COMMENT ON COLUMN postmeter.request_hour.hour IS 'Hour of created_at.';
+
+COMMENT ON COLUMN postmeter.request_hour.n IS 'How many.';
+
+ALTER TABLE postmeter.request ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.request_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.request_message_count (
+    message bigint NOT NULL,
+    kind bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    recorded_hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_message_count IS 'The same, for one status_msg.';
+
+COMMENT ON COLUMN postmeter.request_message_count.message IS 'The message.';
+
+COMMENT ON COLUMN postmeter.request_message_count.kind IS 'The kind.';
+
+COMMENT ON COLUMN postmeter.request_message_count.hour IS 'Hour of their date.';
+
+COMMENT ON COLUMN postmeter.request_message_count.recorded_hour IS 'Hour of their recording.';
+
+COMMENT ON COLUMN postmeter.request_message_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_news (
+    id bigint NOT NULL,
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint NOT NULL,
+    message bigint NOT NULL,
+    recorded_at timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.request_news IS 'Request statuses that gather has not counted yet. Inserted with the status, deleted by gather, never updated: writers never wait for one another.';
+
+COMMENT ON COLUMN postmeter.request_news.id IS 'Order of arrival, about.';
+
+COMMENT ON COLUMN postmeter.request_news.request_key IS 'The request.';
+
+COMMENT ON COLUMN postmeter.request_news.date IS 'Date of the status.';
+
+COMMENT ON COLUMN postmeter.request_news.digest IS 'Which of that date.';
+
+COMMENT ON COLUMN postmeter.request_news.kind IS 'Its kind.';
+
+COMMENT ON COLUMN postmeter.request_news.message IS 'Its message.';
+
+COMMENT ON COLUMN postmeter.request_news.recorded_at IS 'When it was recorded.';
+
+ALTER TABLE postmeter.request_news ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.request_news_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.request_status (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint GENERATED ALWAYS AS (hashtextextended(status, hashtextextended(source, hashtextextended(service, (0)::bigint)))) STORED NOT NULL,
+    message bigint GENERATED ALWAYS AS (hashtextextended(status_msg, (0)::bigint)) STORED NOT NULL,
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    status_msg text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    recorded_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (date);
+
+COMMENT ON TABLE postmeter.request_status IS 'What a service said about a request: one row a message, for ever until its day is dropped. One partition a day.';
+
+COMMENT ON COLUMN postmeter.request_status.request_key IS 'The request, whatever form its id was given in (postmeter.request_key_of).';
+
+COMMENT ON COLUMN postmeter.request_status.date IS 'When it happened, as the service says; without that, when it was recorded.';
+
+COMMENT ON COLUMN postmeter.request_status.digest IS 'Hash of the message: the same message twice is one row.';
+
+COMMENT ON COLUMN postmeter.request_status.kind IS 'Hash of service, source and status: short enough for indexes, and the same for whoever names a status first.';
+
+COMMENT ON COLUMN postmeter.request_status.message IS 'Hash of status_msg, to count by.';
+
+COMMENT ON COLUMN postmeter.request_status.request_id IS 'The request''s id as it was given.';
+
+COMMENT ON COLUMN postmeter.request_status.service IS 'Who said it, in lower case.';
+
+COMMENT ON COLUMN postmeter.request_status.source IS 'Which part of the service, in lower case; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status.status IS 'What was said, in lower case.';
+
+COMMENT ON COLUMN postmeter.request_status.status_msg IS 'In more words; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status.account IS 'Account of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.org IS 'Org of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.inventory_id IS 'Inventory id of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.system_id IS 'System id of the request, where this message says it.';
+
+COMMENT ON COLUMN postmeter.request_status.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+CREATE TABLE postmeter.request_status_count (
+    kind bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    recorded_hour timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_status_count IS 'How many statuses there are per kind, hour of their date and hour of their recording: what makes true counts cheap.';
+
+COMMENT ON COLUMN postmeter.request_status_count.kind IS 'The kind.';
+
+COMMENT ON COLUMN postmeter.request_status_count.hour IS 'Hour of their date.';
+
+COMMENT ON COLUMN postmeter.request_status_count.recorded_hour IS 'Hour of their recording.';
+
+COMMENT ON COLUMN postmeter.request_status_count.n IS 'How many.';
+
+CREATE TABLE postmeter.request_status_default (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    date timestamp with time zone NOT NULL,
+    digest uuid NOT NULL,
+    kind bigint GENERATED ALWAYS AS (hashtextextended(status, hashtextextended(source, hashtextextended(service, (0)::bigint)))) STORED NOT NULL,
+    message bigint GENERATED ALWAYS AS (hashtextextended(status_msg, (0)::bigint)) STORED NOT NULL,
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    status_msg text NOT NULL COLLATE pg_catalog."C",
+    account text NOT NULL COLLATE pg_catalog."C",
+    org text NOT NULL COLLATE pg_catalog."C",
+    inventory_id text NOT NULL COLLATE pg_catalog."C",
+    system_id text NOT NULL COLLATE pg_catalog."C",
+    recorded_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.request_status_default IS 'Request statuses of days that have no partition: no row is ever refused for want of one. Maintenance moves them once their day has one.';
+
+CREATE TABLE postmeter.request_status_kind (
+    kind bigint NOT NULL,
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    total bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_status_kind IS 'Which services, sources and statuses there are, and how often each was recorded in all.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.kind IS 'See request_status.kind.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.service IS 'The service.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.source IS 'The source; empty: none.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.status IS 'The status.';
+
+COMMENT ON COLUMN postmeter.request_status_kind.total IS 'How many were ever counted, dropped ones included.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -4105,9 +4879,15 @@ CREATE TABLE postmeter.setting (
     usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
     usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
     unresolved text DEFAULT 'hold'::text NOT NULL,
+    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
+    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
+    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
+    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
+    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
     CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
     CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
@@ -4128,6 +4908,14 @@ COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is r
 COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
 
 COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
+
+COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
 
 CREATE VIEW postmeter.shadow_difference AS
  WITH pair AS (
@@ -4476,6 +5264,24 @@ CREATE VIEW postmeter.token_list AS
 
 COMMENT ON VIEW postmeter.token_list IS 'Every token ever made, without its hash.';
 
+CREATE VIEW postmeter.unfinished_request AS
+ SELECT q.request_id,
+    q.org,
+    q.account,
+    q.inventory_id,
+    q.system_id,
+    q.open_services,
+    q.statuses,
+    q.created_at,
+    q.last_date,
+    q.last_recorded_at,
+    (postmeter.clock() - q.last_recorded_at) AS silent_for
+   FROM postmeter.request q
+  WHERE ((q.outcome = 'open'::text) AND (q.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
+           FROM postmeter.setting s)));
+
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
+
 CREATE VIEW postmeter.unremitted AS
  SELECT 'usage'::text AS kind,
     h.org,
@@ -4703,6 +5509,8 @@ ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DE
 
 ALTER TABLE ONLY postmeter.outcome ATTACH PARTITION postmeter.outcome_default DEFAULT;
 
+ALTER TABLE ONLY postmeter.request_status ATTACH PARTITION postmeter.request_status_default DEFAULT;
+
 ALTER TABLE ONLY postmeter.usage ATTACH PARTITION postmeter.usage_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.allocation
@@ -4822,6 +5630,36 @@ ALTER TABLE ONLY postmeter.reconciliation
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
 
+ALTER TABLE ONLY postmeter.request_count
+    ADD CONSTRAINT request_count_pkey PRIMARY KEY (org, account, outcome, hour);
+
+ALTER TABLE ONLY postmeter.request_hour
+    ADD CONSTRAINT request_hour_pkey PRIMARY KEY (outcome, hour);
+
+ALTER TABLE ONLY postmeter.request_message_count
+    ADD CONSTRAINT request_message_count_pkey PRIMARY KEY (message, kind, hour, recorded_hour);
+
+ALTER TABLE ONLY postmeter.request_news
+    ADD CONSTRAINT request_news_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.request
+    ADD CONSTRAINT request_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.request
+    ADD CONSTRAINT request_request_key_key UNIQUE (request_key);
+
+ALTER TABLE ONLY postmeter.request_status_count
+    ADD CONSTRAINT request_status_count_pkey PRIMARY KEY (kind, hour, recorded_hour);
+
+ALTER TABLE ONLY postmeter.request_status
+    ADD CONSTRAINT request_status_pkey PRIMARY KEY (request_key, date, digest);
+
+ALTER TABLE ONLY postmeter.request_status_default
+    ADD CONSTRAINT request_status_default_pkey PRIMARY KEY (request_key, date, digest);
+
+ALTER TABLE ONLY postmeter.request_status_kind
+    ADD CONSTRAINT request_status_kind_pkey PRIMARY KEY (kind);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
@@ -4904,6 +5742,50 @@ CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
 
+CREATE INDEX request_by_account ON postmeter.request USING btree (account, created_at, request_key);
+
+CREATE INDEX request_by_creation ON postmeter.request USING btree (created_at, request_key);
+
+CREATE INDEX request_by_end ON postmeter.request USING btree (last_date);
+
+CREATE INDEX request_by_inventory ON postmeter.request USING btree (inventory_id, created_at, request_key);
+
+CREATE INDEX request_by_org ON postmeter.request USING btree (org, created_at, request_key);
+
+CREATE INDEX request_by_org_and_account ON postmeter.request USING btree (org, account, created_at, request_key);
+
+CREATE INDEX request_by_outcome ON postmeter.request USING btree (outcome, created_at, request_key) WHERE (outcome <> 'succeeded'::text);
+
+CREATE INDEX request_by_system ON postmeter.request USING btree (system_id, created_at, request_key);
+
+CREATE INDEX request_count_by_account ON postmeter.request_count USING btree (account, hour);
+
+CREATE INDEX request_message_count_by_hour ON postmeter.request_message_count USING btree (hour);
+
+CREATE INDEX request_open ON postmeter.request USING btree (last_recorded_at) WHERE (outcome = 'open'::text);
+
+CREATE INDEX request_status_by_date ON ONLY postmeter.request_status USING btree (date);
+
+CREATE INDEX request_status_by_kind ON ONLY postmeter.request_status USING btree (kind, date);
+
+CREATE INDEX request_status_by_kind_and_message ON ONLY postmeter.request_status USING btree (kind, "left"(status_msg, 100), date);
+
+CREATE INDEX request_status_by_message ON ONLY postmeter.request_status USING btree ("left"(status_msg, 100), date);
+
+CREATE INDEX request_status_by_recording ON ONLY postmeter.request_status USING btree (recorded_at);
+
+CREATE INDEX request_status_count_by_hour ON postmeter.request_status_count USING btree (hour);
+
+CREATE INDEX request_status_default_date_idx ON postmeter.request_status_default USING btree (date);
+
+CREATE INDEX request_status_default_kind_date_idx ON postmeter.request_status_default USING btree (kind, date);
+
+CREATE INDEX request_status_default_kind_left_date_idx ON postmeter.request_status_default USING btree (kind, "left"(status_msg, 100), date);
+
+CREATE INDEX request_status_default_left_date_idx ON postmeter.request_status_default USING btree ("left"(status_msg, 100), date);
+
+CREATE INDEX request_status_default_recorded_at_idx ON postmeter.request_status_default USING btree (recorded_at);
+
 CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
 
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
@@ -4915,6 +5797,10 @@ CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, pro
 CREATE INDEX usage_corrections ON ONLY postmeter.usage USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
 
 CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
+
+CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -4928,9 +5814,23 @@ ALTER INDEX postmeter.attempt_by_worker ATTACH PARTITION postmeter.attempt_defau
 
 ALTER INDEX postmeter.outcome_pkey ATTACH PARTITION postmeter.outcome_default_pkey;
 
+ALTER INDEX postmeter.request_status_by_date ATTACH PARTITION postmeter.request_status_default_date_idx;
+
+ALTER INDEX postmeter.request_status_by_kind ATTACH PARTITION postmeter.request_status_default_kind_date_idx;
+
+ALTER INDEX postmeter.request_status_by_kind_and_message ATTACH PARTITION postmeter.request_status_default_kind_left_date_idx;
+
+ALTER INDEX postmeter.request_status_by_message ATTACH PARTITION postmeter.request_status_default_left_date_idx;
+
+ALTER INDEX postmeter.request_status_pkey ATTACH PARTITION postmeter.request_status_default_pkey;
+
+ALTER INDEX postmeter.request_status_by_recording ATTACH PARTITION postmeter.request_status_default_recorded_at_idx;
+
 ALTER INDEX postmeter.usage_corrections ATTACH PARTITION postmeter.usage_default_corrected_identity_idx;
 
 ALTER INDEX postmeter.usage_pkey ATTACH PARTITION postmeter.usage_default_pkey;
+
+ALTER INDEX postmeter.usage_request ATTACH PARTITION postmeter.usage_default_request_key_of_idx;
 
 CREATE OR REPLACE VIEW postmeter.month_close AS
  WITH item AS (
@@ -5115,6 +6015,10 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reco
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reported FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.request_status FOR EACH STATEMENT WHEN ((current_setting('postmeter.moves_statuses'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.request_status_default FOR EACH STATEMENT WHEN ((current_setting('postmeter.moves_statuses'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -5223,6 +6127,9 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) TO postmeter_operator;
 
@@ -5248,6 +6155,9 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, acco
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.drop_request_partitions() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
@@ -5260,6 +6170,13 @@ REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.forget_answers() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
@@ -5356,6 +6273,18 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.request_key_of(request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.request_steps(key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
@@ -5396,6 +6325,8 @@ REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
@@ -5404,6 +6335,14 @@ GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
@@ -5651,6 +6590,38 @@ GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_message_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_news TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
@@ -5681,6 +6652,10 @@ GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_console;
 
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
@@ -5707,6 +6682,7 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 insert into postmeter.setting default values;
 select postmeter.create_partitions(1);
+select postmeter.create_request_partitions(7);
 insert into postmeter.migration (version, name) values
     (1, '0001_pre_foundation'),
     (2, '0002_pre_catalogue'),
@@ -5724,4 +6700,5 @@ insert into postmeter.migration (version, name) values
     (14, '0014_pre_hold'),
     (15, '0015_pre_shadow'),
     (16, '0016_pre_console'),
-    (18, '0018_pre_reading');
+    (17, '0017_pre_reading'),
+    (18, '0018_pre_tracker');

@@ -5,4 +5,5 @@ mod fuzz;
 mod intake;
 mod lists;
 mod openapi;
+mod requests;
 mod tokens;

@@ -149,7 +149,7 @@ pub(super) fn href(source: &str, event_id: &str) -> String {
 }
 
 /// A segment of a path (RFC 3986).
-fn escape(segment: &str) -> String {
+pub(crate) fn escape(segment: &str) -> String {
     use std::fmt::Write as _;
     segment.bytes().fold(String::new(), |mut text, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
