@@ -717,7 +717,7 @@ grant execute on function postmeter.track(text, text, text, timestamptz, text, t
 grant execute on function postmeter.gather_requests(integer), postmeter.create_request_partitions(integer, integer),
     postmeter.drop_request_partitions(), postmeter.forget_requests(integer)
     to postmeter_worker;
--- who reads over HTTP sees what was committed before: its console gathers first
+-- a reader at the HTTP door is told what was committed before it asked
 grant execute on function postmeter.gather_requests(integer) to postmeter_console;
 grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text)
     to postmeter_reader, postmeter_operator, postmeter_worker;

@@ -5,5 +5,6 @@ mod fuzz;
 mod intake;
 mod lists;
 mod openapi;
+mod requests;
 mod tokens;
 mod tracker;

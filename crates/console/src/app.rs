@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::Database;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{decide, health, lists, openapi, telemetry, tracker, usage};
+use crate::{decide, health, lists, openapi, requests, telemetry, tracker, usage};
 
 /// What handlers share.
 pub(crate) struct App {
@@ -28,12 +29,21 @@ pub(crate) struct App {
     pub tokens: Tokens,
     pub limits: Limits,
     pub telemetry: PrometheusHandle,
+    pub stopping: CancellationToken,
 }
 
 impl App {
     pub(crate) fn new(database: Database, catalogue: Arc<dyn Catalogue>, options: Options) -> Self {
         let limits = Limits::new(&options);
-        Self { database, limits, options, catalogue, tokens: Tokens::default(), telemetry: telemetry::handle() }
+        Self {
+            database,
+            limits,
+            options,
+            catalogue,
+            tokens: Tokens::default(),
+            telemetry: telemetry::handle(),
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -43,6 +53,10 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(lists::remittance))
         .routes(routes!(usage::record))
         .routes(routes!(usage::find))
+        .routes(routes!(requests::record))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::find))
+        .routes(routes!(requests::events))
         .routes(routes!(decide::retry))
         .routes(routes!(decide::release))
         .routes(routes!(decide::write_off))

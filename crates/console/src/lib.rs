@@ -16,6 +16,7 @@ mod openapi;
 mod options;
 pub mod problem;
 mod refusals;
+mod requests;
 mod serve;
 mod telemetry;
 mod tracker;

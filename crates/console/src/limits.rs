@@ -26,6 +26,7 @@ pub(crate) struct Limits {
     clock: DefaultClock,
     intake: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    events: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -40,6 +41,7 @@ impl Limits {
             clock: DefaultClock::default(),
             intake: Arc::new(Semaphore::new(options.intake_at_once_max)),
             streams: Arc::new(Semaphore::new(options.streams_at_once_max)),
+            events: Arc::new(Semaphore::new(options.events_at_once_max)),
         }
     }
 
@@ -99,6 +101,16 @@ impl Limits {
             Problem::too_many(
                 10,
                 "as many exports are under way as the database should bear; come again, or read pages",
+            )
+        })
+    }
+
+    /// A place to watch a request from.
+    pub(crate) fn events(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.events.clone().try_acquire_owned().map_err(|_| {
+            Problem::too_many(
+                10,
+                "as many requests are being watched as the database should bear; come again, or read them",
             )
         })
     }

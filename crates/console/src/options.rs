@@ -15,6 +15,8 @@ pub struct Options {
     pub intake_at_once_max: usize,
     /// Exports (lists as CSV or NDJSON) at the same time at most: each holds a connection and a snapshot.
     pub streams_at_once_max: usize,
+    /// Streams of events at the same time at most: each asks the database once a second.
+    pub events_at_once_max: usize,
     /// Requests a minute of one caller at most.
     pub requests_per_minute: u32,
     /// Requests a minute with an unknown token from one address at most.
@@ -40,6 +42,7 @@ impl Default for Options {
             rows_max: 5000,
             intake_at_once_max: 16,
             streams_at_once_max: 4,
+            events_at_once_max: 64,
             requests_per_minute: 6000,
             guesses_per_minute: 60,
             tracker_access: Access::default(),

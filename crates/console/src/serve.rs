@@ -28,6 +28,12 @@ pub async fn serve(
     tracker::check(&options, listener.local_addr()?)?;
     let app = Arc::new(App::new(database, catalogue, options));
     let _forgetting = forget_answers(app.database.clone());
+    let stopping = app.stopping.clone();
+    // streams without an end of their own must see that the console stops
+    let stop = async move {
+        stop.await;
+        stopping.cancel();
+    };
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stop).await
 }

@@ -6,5 +6,4 @@ mod row;
 mod standing;
 
 pub(crate) use record::{__path_record, record};
-pub(crate) use standing::escape;
-pub(crate) use standing::{__path_find, find};
+pub(crate) use standing::{__path_find, escape, find};

@@ -39,6 +39,7 @@ fn every_setting_of_the_console_has_the_default_that_the_page_says() {
         ("rows_max", defaults.rows_max),
         ("intake_at_once_max", defaults.intake_at_once_max),
         ("streams_at_once_max", defaults.streams_at_once_max),
+        ("events_at_once_max", defaults.events_at_once_max),
         ("requests_per_minute", defaults.requests_per_minute as usize),
         ("guesses_per_minute", defaults.guesses_per_minute as usize),
     ] {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::access::Visitor;
 use super::asked::Asked;
 use super::refusal::Refusal;
-use super::words::{Moment, durations, put};
+use super::words::{durations, put};
 use crate::app::App;
 use crate::extract::InPath;
 
@@ -61,8 +61,7 @@ pub(super) async fn find(
         return Err(unknown());
     }
     let mut rows = rows(&way);
-    let duration =
-        durations(rows.iter().map(|row| Moment { service: row.service, source: row.source, date: row.date }));
+    let duration = durations(&way);
     arrange(&mut rows, sort, descending);
     let verbosity = asked.get("verbosity").unwrap_or_default();
     let data: Vec<Value> = rows.iter().map(|row| told(row, &way, &request_id, verbosity)).collect();

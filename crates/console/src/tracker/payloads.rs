@@ -30,8 +30,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, visitor: Visitor, asked: A
         org: asked.text("org_id"),
         inventory_id: asked.text("inventory_id"),
         system_id: asked.text("system_id"),
-        outcome: None,
         created: asked.span("created_at")?,
+        ..RequestFilter::default()
     };
     if let Some(org) = visitor.org {
         if filter.org.as_ref().is_some_and(|asked| *asked != org) {

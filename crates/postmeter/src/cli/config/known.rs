@@ -12,6 +12,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "rows_max",
             "intake_at_once_max",
             "streams_at_once_max",
+            "events_at_once_max",
             "requests_per_minute",
             "guesses_per_minute",
             "tracker_access",
