@@ -19,7 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{decide, health, lists, openapi, requests, telemetry, tracker, usage};
+use crate::{decide, health, lists, openapi, page, requests, telemetry, tracker, usage};
 
 /// What handlers share.
 pub(crate) struct App {
@@ -30,6 +30,7 @@ pub(crate) struct App {
     pub limits: Limits,
     pub telemetry: PrometheusHandle,
     pub stopping: CancellationToken,
+    pub requests: requests::Counted,
 }
 
 impl App {
@@ -43,6 +44,7 @@ impl App {
             tokens: Tokens::default(),
             telemetry: telemetry::handle(),
             stopping: CancellationToken::new(),
+            requests: requests::Counted::default(),
         }
     }
 }
@@ -78,7 +80,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
 /// The whole service.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (router, _) = documented().split_for_parts();
-    router
+    page::add(router, app.options.static_dir.as_deref())
         .merge(tracker::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)

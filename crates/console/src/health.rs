@@ -27,8 +27,10 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, P
     Ok("OK")
 }
 
-/// Metrics in Prometheus' text format.
+/// Metrics in Prometheus' text format. While the database is away they say so by `postmeter_database_up 0`.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Prometheus' text format", body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ([(http::HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.telemetry.render())
+    let mut text = app.telemetry.render();
+    text.push_str(&app.requests.lines(&app.database).await);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

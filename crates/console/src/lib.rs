@@ -14,6 +14,7 @@ mod limits;
 mod lists;
 mod openapi;
 mod options;
+mod page;
 pub mod problem;
 mod refusals;
 mod requests;

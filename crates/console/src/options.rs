@@ -1,6 +1,7 @@
 //! What a console is started with; `docs/configuration.md` is for people.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use crate::tracker::Access;
 
@@ -17,6 +18,8 @@ pub struct Options {
     pub streams_at_once_max: usize,
     /// Streams of events at the same time at most: each asks the database once a second.
     pub events_at_once_max: usize,
+    /// Static files under `/app/payload-tracker/`, if there are any.
+    pub static_dir: Option<PathBuf>,
     /// Requests a minute of one caller at most.
     pub requests_per_minute: u32,
     /// Requests a minute with an unknown token from one address at most.
@@ -43,6 +46,7 @@ impl Default for Options {
             intake_at_once_max: 16,
             streams_at_once_max: 4,
             events_at_once_max: 64,
+            static_dir: None,
             requests_per_minute: 6000,
             guesses_per_minute: 60,
             tracker_access: Access::default(),

@@ -241,3 +241,110 @@ async fn h1_a_request_is_watched_as_it_goes_until_the_console_stops() {
     let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
     tokio::time::timeout(Duration::from_secs(30), rest).await.expect("the stream ends when the console stops");
 }
+
+#[tokio::test]
+async fn h1_metrics_are_what_was_committed_whoever_recorded_it() {
+    let db = TestDatabase::fresh().await;
+    db.client.execute("update postmeter.setting set tracker_unfinished_after = '0'", &[]).await.unwrap();
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake"]).await;
+    story(&console, &token, "r-1", "acme").await;
+    // in SQL, past this console; and one that is rolled back
+    let track = "select postmeter.track(service => 'puptoo', request_id => 'r-2', status => 'received', source => 'x')";
+    db.client.batch_execute(track).await.unwrap();
+    db.client.batch_execute(&format!("begin; {track}; rollback")).await.unwrap();
+    let text = scraped(&console).await;
+    for line in [
+        "postmeter_database_up 1",
+        "postmeter_requests_unfinished 1",
+        "postmeter_request_statuses_total{service=\"ingress\",status=\"success\",source=\"\"} 1",
+        "postmeter_request_statuses_total{service=\"puptoo\",status=\"received\",source=\"x\"} 1",
+        "postmeter_request_statuses_total{service=\"other\",status=\"\",source=\"\"} 0",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+    // more names than a scraper should bear
+    let many: Vec<_> = (0..2100).map(|n| said("a", "r-1", &format!("s{n}"), "2026-03-10T10:00:00Z")).collect();
+    assert_eq!(told(&console, &token, &json!(many)).await.status, 202);
+    let another = Console::start(&db).await;
+    let text = scraped(&another).await;
+    let series: Vec<_> = text.lines().filter(|line| line.starts_with("postmeter_request_statuses_total{")).collect();
+    assert_eq!(series.len(), 2001);
+    let sum: u64 = series.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, 2106, "nothing is left out");
+}
+
+#[tokio::test]
+async fn h4_while_the_database_is_away_a_scrape_says_so_and_nothing_looks_empty() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start_at("postgres://nobody@127.0.0.1:1/none", db.another(), Options::default()).await;
+    let text = scraped(&console).await;
+    assert!(text.lines().any(|line| line == "postmeter_database_up 0"), "{text}");
+    assert!(!text.contains("postmeter_requests_unfinished"), "no old or empty count: {text}");
+
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    let one = said("a", "r", "s", "2026-03-10T10:00:00Z");
+    assert_eq!(told(&console, &token, &one).await.status, 202);
+    db.client.batch_execute("alter table postmeter.request rename to request_away").await.unwrap();
+    for path in ["/v1/requests", "/v1/requests?org=acme", "/v1/requests/r", "/v1/requests/r/events"] {
+        let reply = console.get(&token, path).await;
+        assert_eq!(
+            (reply.status / 100, reply.kind.as_str()),
+            (5, "application/problem+json"),
+            "{path}: {}",
+            reply.text
+        );
+    }
+    let text = scraped(&console).await;
+    assert!(text.lines().any(|line| line == "postmeter_database_up 0"), "{text}");
+    db.client.batch_execute("alter table postmeter.request_status rename to request_status_away").await.unwrap();
+    assert!(told(&console, &token, &one).await.status >= 500);
+}
+
+/// Sends a path as it is: clients mend `..` before they send it.
+async fn raw(console: &Console, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = console.url.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn h1_a_page_is_served_without_covering_the_api_or_leaving_its_directory() {
+    let db = TestDatabase::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("page");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    std::fs::write(directory.join("index.html"), "the page").unwrap();
+    std::fs::write(directory.join("app.js"), "the code").unwrap();
+    let console = Console::start_with(&db, Options { static_dir: Some(directory), ..Options::default() }).await;
+    let answer = raw(&console, "/app/payload-tracker").await;
+    assert!(answer.starts_with("HTTP/1.1 308") && answer.contains("location: /app/payload-tracker/\r\n"), "{answer}");
+    for (path, body) in [
+        ("/app/payload-tracker/", "the page"),
+        ("/app/payload-tracker/index.html", "the page"),
+        ("/app/payload-tracker/payloads/r-1?x=1", "the page"),
+        ("/app/payload-tracker/app.js", "the code"),
+    ] {
+        let answer = raw(&console, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(body), "{path}: {answer}");
+    }
+    for path in ["/app/payload-tracker/api", "/app/payload-tracker/api/v1/nothing", "/app", "/payloads"] {
+        let answer = raw(&console, path).await;
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("problem+json"), "{path}: {answer}");
+    }
+    for path in
+        ["../secret", "%2e%2e/secret", "..%2fsecret", "x/../../secret", "%2e%2e%2fsecret", "..%5csecret", "//secret"]
+    {
+        let answer = raw(&console, &format!("/app/payload-tracker/{path}")).await;
+        assert!(!answer.ends_with("secret"), "{path}: {answer}");
+    }
+    let without = Console::start(&db).await;
+    assert!(raw(&without, "/app/payload-tracker/").await.starts_with("HTTP/1.1 404"));
+}

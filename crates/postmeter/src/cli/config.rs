@@ -172,6 +172,7 @@ fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
         intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
         streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
         events_at_once_max: number("events_at_once_max", defaults.events_at_once_max, 1, 10_000)?,
+        static_dir: layers.text("console", "static_dir").map(Into::into),
         guesses_per_minute: layers
             .number("console", "guesses_per_minute", 1, 10_000_000)?
             .unwrap_or(defaults.guesses_per_minute),

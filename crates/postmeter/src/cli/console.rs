@@ -24,6 +24,11 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         output::raw(&::console::document())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(directory) = &context.config.console.static_dir
+        && !directory.is_dir()
+    {
+        return Err(Wrong(format!("console.static_dir: {} is no directory", directory.display())).into());
+    }
     let listen = args.listen.as_ref().unwrap_or(&context.config.listen);
     let database = context.config.database()?;
     let stop = stop_at_signal()?;

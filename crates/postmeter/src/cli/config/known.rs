@@ -13,6 +13,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "intake_at_once_max",
             "streams_at_once_max",
             "events_at_once_max",
+            "static_dir",
             "requests_per_minute",
             "guesses_per_minute",
             "tracker_access",
