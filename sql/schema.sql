@@ -940,18 +940,15 @@ begin
     -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
     -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
     -- What was committed before this statement is seen by it; if another gathers, wait until it has.
-    if not exists (select from postmeter.request_news n, postmeter.request_floor f where (n.xid, n.id) >= (f.xid, f.id)) then
+    floor := postmeter.request_floor_now();
+    if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
     select * into settings from postmeter.setting;
-    select * into floor from postmeter.request_floor;
+    floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
     ended := pg_snapshot_xmin(pg_current_snapshot());
-    if floor.xid > ended then
-        -- loaded into another cluster, where transactions count anew
-        floor.xid := '0'; floor.id := 0;
-    end if;
     with gone as (
         delete from postmeter.request_news n
         where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
@@ -2052,6 +2049,34 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
+
+CREATE TABLE postmeter.request_floor (
+    only_row boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    id bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT request_floor_only_row_check CHECK (only_row)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_floor IS 'Below this nothing is left in request_news and nothing can come: a scan that begins here walks over no dead rows.';
+
+COMMENT ON COLUMN postmeter.request_floor.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.request_floor.xid IS 'Transactions before this one have ended and were gathered.';
+
+COMMENT ON COLUMN postmeter.request_floor.id IS 'Of this transaction, what is below.';
+
+CREATE FUNCTION postmeter.request_floor_now() RETURNS postmeter.request_floor
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- a database that was loaded into another cluster, where transactions count anew, begins from the start
+    select true, case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.xid else '0' end,
+           case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.id else 0 end
+    from postmeter.request_floor f
+$$;
+
+COMMENT ON FUNCTION postmeter.request_floor_now() IS 'The floor, or zero if it is not of this cluster.';
 
 CREATE FUNCTION postmeter.request_key_of(request_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4512,22 +4537,6 @@ COMMENT ON COLUMN postmeter.request_count.hour IS 'Hour of created_at.';
 
 COMMENT ON COLUMN postmeter.request_count.n IS 'How many.';
 
-CREATE TABLE postmeter.request_floor (
-    only_row boolean DEFAULT true NOT NULL,
-    xid xid8 DEFAULT '0'::xid8 NOT NULL,
-    id bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT request_floor_only_row_check CHECK (only_row)
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE postmeter.request_floor IS 'Below this nothing is left in request_news and nothing can come: a scan that begins here walks over no dead rows.';
-
-COMMENT ON COLUMN postmeter.request_floor.only_row IS 'Always true: there is one row.';
-
-COMMENT ON COLUMN postmeter.request_floor.xid IS 'Transactions before this one have ended and were gathered.';
-
-COMMENT ON COLUMN postmeter.request_floor.id IS 'Of this transaction, what is below.';
-
 CREATE TABLE postmeter.request_hour (
     outcome text NOT NULL COLLATE pg_catalog."C",
     hour timestamp with time zone NOT NULL,
@@ -6035,6 +6044,15 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.request_floor_now() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.request_key_of(request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_operator;
@@ -6343,10 +6361,6 @@ GRANT SELECT ON TABLE postmeter.request TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_operator;

@@ -106,6 +106,16 @@ comment on column postmeter.request_floor.only_row is 'Always true: there is one
 comment on column postmeter.request_floor.xid is 'Transactions before this one have ended and were gathered.';
 comment on column postmeter.request_floor.id is 'Of this transaction, what is below.';
 
+create function postmeter.request_floor_now() returns postmeter.request_floor
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- a database that was loaded into another cluster, where transactions count anew, begins from the start
+    select true, case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.xid else '0' end,
+           case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.id else 0 end
+    from postmeter.request_floor f
+$$;
+comment on function postmeter.request_floor_now() is 'The floor, or zero if it is not of this cluster.';
+
 create table postmeter.request (
     id            bigint generated always as identity primary key,
     request_key   text collate "C" not null unique,
@@ -397,18 +407,15 @@ begin
     -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
     -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
     -- What was committed before this statement is seen by it; if another gathers, wait until it has.
-    if not exists (select from postmeter.request_news n, postmeter.request_floor f where (n.xid, n.id) >= (f.xid, f.id)) then
+    floor := postmeter.request_floor_now();
+    if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
     select * into settings from postmeter.setting;
-    select * into floor from postmeter.request_floor;
+    floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
     ended := pg_snapshot_xmin(pg_current_snapshot());
-    if floor.xid > ended then
-        -- loaded into another cluster, where transactions count anew
-        floor.xid := '0'; floor.id := 0;
-    end if;
     with gone as (
         delete from postmeter.request_news n
         where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
@@ -735,7 +742,7 @@ where q.outcome = 'open'
   and q.last_recorded_at < (select postmeter.clock() - s.tracker_unfinished_after from postmeter.setting s);
 comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
 
-revoke execute on function postmeter.request_key_of(text),
+revoke execute on function postmeter.request_key_of(text), postmeter.request_floor_now(),
     postmeter.request_status_digest(text, text, text, text, text, text, text, text),
     postmeter.status_fault(text, text, text, timestamptz, text, text, text, text, text, text),
     postmeter.track(text, text, text, timestamptz, text, text, text, text, text, text), postmeter.track_batch(jsonb),
@@ -747,7 +754,7 @@ grant execute on function postmeter.track(text, text, text, timestamptz, text, t
 grant execute on function postmeter.gather_requests(integer), postmeter.create_request_partitions(integer, integer),
     postmeter.drop_request_partitions(), postmeter.forget_requests(integer)
     to postmeter_worker;
-grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text)
+grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text), postmeter.request_floor_now()
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant select on postmeter.request_status, postmeter.request_news, postmeter.request, postmeter.request_status_kind,
     postmeter.request_status_count, postmeter.request_message_count, postmeter.request_count, postmeter.request_hour,
