@@ -995,23 +995,36 @@ declare
     messages bigint[];
     moments  timestamptz[];
     gathered integer;
+    floor    postmeter.request_floor;
+    ended    xid8;
+    last_xid xid8;
+    last_id  bigint;
 begin
     -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
     -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
-    -- What was committed before this statement is seen by it; if another gathers, wait until it has
-    if not exists (select from postmeter.request_news) then
+    -- What was committed before this statement is seen by it; if another gathers, wait until it has.
+    floor := postmeter.request_floor_now();
+    if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
     select * into settings from postmeter.setting;
+    floor := postmeter.request_floor_now();
+    -- transactions before this one have ended, so the next statement sees all that they recorded
+    ended := pg_snapshot_xmin(pg_current_snapshot());
     with gone as (
         delete from postmeter.request_news n
-        where n.id <= (select max(f.id) from (select x.id from postmeter.request_news x order by x.id limit most) f)
-        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit most)
+        returning n.xid, n.id, n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
     )
     select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
-           array_agg(g.recorded_at), count(*)
-    into keys, dates, digests, kinds, messages, moments, gathered from gone g;
+           array_agg(g.recorded_at), count(*), (array_agg(g.xid order by g.xid desc, g.id desc))[1], (array_agg(g.id order by g.xid desc, g.id desc))[1]
+    into keys, dates, digests, kinds, messages, moments, gathered, last_xid, last_id from gone g;
+    if gathered < most or last_xid >= ended then
+        last_xid := ended; last_id := -1;
+    end if;
+    update postmeter.request_floor f set xid = last_xid, id = last_id + 1;
     if gathered = 0 then
         return 0;
     end if;
@@ -2121,6 +2134,34 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
+
+CREATE TABLE postmeter.request_floor (
+    only_row boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    id bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT request_floor_only_row_check CHECK (only_row)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_floor IS 'Below this nothing is left in request_news and nothing can come: a scan that begins here walks over no dead rows.';
+
+COMMENT ON COLUMN postmeter.request_floor.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.request_floor.xid IS 'Transactions before this one have ended and were gathered.';
+
+COMMENT ON COLUMN postmeter.request_floor.id IS 'Of this transaction, what is below.';
+
+CREATE FUNCTION postmeter.request_floor_now() RETURNS postmeter.request_floor
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- a database that was loaded into another cluster, where transactions count anew, begins from the start
+    select true, case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.xid else '0' end,
+           case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.id else 0 end
+    from postmeter.request_floor f
+$$;
+
+COMMENT ON FUNCTION postmeter.request_floor_now() IS 'The floor, or zero if it is not of this cluster.';
 
 CREATE FUNCTION postmeter.request_key_of(request_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -4757,6 +4798,7 @@ COMMENT ON COLUMN postmeter.request_message_count.recorded_hour IS 'Hour of thei
 COMMENT ON COLUMN postmeter.request_message_count.n IS 'How many.';
 
 CREATE TABLE postmeter.request_news (
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     id bigint NOT NULL,
     request_key text NOT NULL COLLATE pg_catalog."C",
     date timestamp with time zone NOT NULL,
@@ -4769,7 +4811,9 @@ WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000',
 
 COMMENT ON TABLE postmeter.request_news IS 'Request statuses that gather has not counted yet. Inserted with the status, deleted by gather, never updated: writers never wait for one another.';
 
-COMMENT ON COLUMN postmeter.request_news.id IS 'Order of arrival, about.';
+COMMENT ON COLUMN postmeter.request_news.xid IS 'The transaction that recorded it: gather knows below which none can add any more.';
+
+COMMENT ON COLUMN postmeter.request_news.id IS 'Order within the transaction.';
 
 COMMENT ON COLUMN postmeter.request_news.request_key IS 'The request.';
 
@@ -5664,6 +5708,9 @@ ALTER TABLE ONLY postmeter.reported
 ALTER TABLE ONLY postmeter.request_count
     ADD CONSTRAINT request_count_pkey PRIMARY KEY (org, account, outcome, hour);
 
+ALTER TABLE ONLY postmeter.request_floor
+    ADD CONSTRAINT request_floor_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY postmeter.request_hour
     ADD CONSTRAINT request_hour_pkey PRIMARY KEY (outcome, hour);
 
@@ -5671,7 +5718,7 @@ ALTER TABLE ONLY postmeter.request_message_count
     ADD CONSTRAINT request_message_count_pkey PRIMARY KEY (message, kind, hour, recorded_hour);
 
 ALTER TABLE ONLY postmeter.request_news
-    ADD CONSTRAINT request_news_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT request_news_pkey PRIMARY KEY (xid, id);
 
 ALTER TABLE ONLY postmeter.request
     ADD CONSTRAINT request_pkey PRIMARY KEY (id);
@@ -6310,6 +6357,15 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.request_floor_now() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.request_floor_now() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.request_key_of(request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_key_of(request_id text) TO postmeter_operator;
@@ -6718,6 +6774,7 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 insert into postmeter.setting default values;
+insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
 select postmeter.create_request_partitions(7);
 insert into postmeter.migration (version, name) values

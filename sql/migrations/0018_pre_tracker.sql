@@ -75,22 +75,46 @@ comment on column postmeter.request_status.system_id is 'System id of the reques
 comment on column postmeter.request_status.recorded_at is 'When it was recorded, on postmeter.clock().';
 
 create table postmeter.request_news (
-    id          bigint generated always as identity primary key,
+    xid         xid8   not null default pg_current_xact_id(),
+    id          bigint generated always as identity,
     request_key text collate "C" not null,
     date        timestamptz not null,
     digest      uuid not null,
     kind        bigint not null,
     message     bigint not null,
-    recorded_at timestamptz not null
+    recorded_at timestamptz not null,
+    primary key (xid, id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 comment on table postmeter.request_news is 'Request statuses that gather has not counted yet. Inserted with the status, deleted by gather, never updated: writers never wait for one another.';
-comment on column postmeter.request_news.id is 'Order of arrival, about.';
+comment on column postmeter.request_news.xid is 'The transaction that recorded it: gather knows below which none can add any more.';
+comment on column postmeter.request_news.id is 'Order within the transaction.';
 comment on column postmeter.request_news.request_key is 'The request.';
 comment on column postmeter.request_news.date is 'Date of the status.';
 comment on column postmeter.request_news.digest is 'Which of that date.';
 comment on column postmeter.request_news.kind is 'Its kind.';
 comment on column postmeter.request_news.message is 'Its message.';
 comment on column postmeter.request_news.recorded_at is 'When it was recorded.';
+
+create table postmeter.request_floor (
+    only_row boolean not null default true primary key check (only_row),
+    xid      xid8   not null default '0',
+    id       bigint not null default 0
+) with (fillfactor = 50);
+insert into postmeter.request_floor default values;
+comment on table postmeter.request_floor is 'Below this nothing is left in request_news and nothing can come: a scan that begins here walks over no dead rows.';
+comment on column postmeter.request_floor.only_row is 'Always true: there is one row.';
+comment on column postmeter.request_floor.xid is 'Transactions before this one have ended and were gathered.';
+comment on column postmeter.request_floor.id is 'Of this transaction, what is below.';
+
+create function postmeter.request_floor_now() returns postmeter.request_floor
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- a database that was loaded into another cluster, where transactions count anew, begins from the start
+    select true, case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.xid else '0' end,
+           case when f.xid <= pg_snapshot_xmin(pg_current_snapshot()) then f.id else 0 end
+    from postmeter.request_floor f
+$$;
+comment on function postmeter.request_floor_now() is 'The floor, or zero if it is not of this cluster.';
 
 create table postmeter.request (
     id            bigint generated always as identity primary key,
@@ -375,23 +399,36 @@ declare
     messages bigint[];
     moments  timestamptz[];
     gathered integer;
+    floor    postmeter.request_floor;
+    ended    xid8;
+    last_xid xid8;
+    last_id  bigint;
 begin
     -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
     -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
-    -- What was committed before this statement is seen by it; if another gathers, wait until it has
-    if not exists (select from postmeter.request_news) then
+    -- What was committed before this statement is seen by it; if another gathers, wait until it has.
+    floor := postmeter.request_floor_now();
+    if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
     select * into settings from postmeter.setting;
+    floor := postmeter.request_floor_now();
+    -- transactions before this one have ended, so the next statement sees all that they recorded
+    ended := pg_snapshot_xmin(pg_current_snapshot());
     with gone as (
         delete from postmeter.request_news n
-        where n.id <= (select max(f.id) from (select x.id from postmeter.request_news x order by x.id limit most) f)
-        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit most)
+        returning n.xid, n.id, n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
     )
     select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
-           array_agg(g.recorded_at), count(*)
-    into keys, dates, digests, kinds, messages, moments, gathered from gone g;
+           array_agg(g.recorded_at), count(*), (array_agg(g.xid order by g.xid desc, g.id desc))[1], (array_agg(g.id order by g.xid desc, g.id desc))[1]
+    into keys, dates, digests, kinds, messages, moments, gathered, last_xid, last_id from gone g;
+    if gathered < most or last_xid >= ended then
+        last_xid := ended; last_id := -1;
+    end if;
+    update postmeter.request_floor f set xid = last_xid, id = last_id + 1;
     if gathered = 0 then
         return 0;
     end if;
@@ -705,7 +742,7 @@ where q.outcome = 'open'
   and q.last_recorded_at < (select postmeter.clock() - s.tracker_unfinished_after from postmeter.setting s);
 comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
 
-revoke execute on function postmeter.request_key_of(text),
+revoke execute on function postmeter.request_key_of(text), postmeter.request_floor_now(),
     postmeter.request_status_digest(text, text, text, text, text, text, text, text),
     postmeter.status_fault(text, text, text, timestamptz, text, text, text, text, text, text),
     postmeter.track(text, text, text, timestamptz, text, text, text, text, text, text), postmeter.track_batch(jsonb),
@@ -717,13 +754,17 @@ grant execute on function postmeter.track(text, text, text, timestamptz, text, t
 grant execute on function postmeter.gather_requests(integer), postmeter.create_request_partitions(integer, integer),
     postmeter.drop_request_partitions(), postmeter.forget_requests(integer)
     to postmeter_worker;
+<<<<<<< HEAD:sql/migrations/0018_pre_tracker.sql
 -- a reader at the HTTP door is told what was committed before it asked
 grant execute on function postmeter.gather_requests(integer) to postmeter_console;
 grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text)
+=======
+grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text), postmeter.request_floor_now()
+>>>>>>> tracker:sql/migrations/0019_pre_tracker.sql
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant select on postmeter.request_status, postmeter.request_news, postmeter.request, postmeter.request_status_kind,
     postmeter.request_status_count, postmeter.request_message_count, postmeter.request_count, postmeter.request_hour,
-    postmeter.unfinished_request
+    postmeter.request_floor, postmeter.unfinished_request
     to postmeter_reader, postmeter_operator, postmeter_worker;
 
 select postmeter.create_request_partitions(7);

@@ -109,7 +109,7 @@ async fn claimed_both(stage: &Stage, worker: uuid::Uuid) {
     assert_eq!(stage.claim_as(worker).await.len(), 1);
     let shadow = stage.db.client.query_one("select id from postmeter.destination where name = 'trial'", &[]).await;
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
-    let mut floor = outbox::claim::Floor::START.clone();
+    let mut floor = outbox::claim::Floor::START;
     let (database, shadow) = (&stage.db.database, shadow.unwrap().get(0));
     let claims = outbox::claim::claim(database, shadow, worker, 10, limits, &mut floor, None).await.unwrap();
     assert_eq!(claims.len(), 1);

@@ -226,6 +226,28 @@ async fn h2_a_request_that_two_gatherers_meet_is_counted_once() {
 }
 
 #[tokio::test]
+async fn h2_gather_begins_where_nothing_is_left_and_misses_nothing_that_commits_late() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let mut client = db.connect().await;
+    let late = client.transaction().await.unwrap();
+    track(&late, &said("late r-1 received")).await.unwrap();
+    let number: String = late.query_one("select pg_current_xact_id()::text", &[]).await.unwrap().get(0);
+    for turn in 0..3 {
+        record(&db, &[said(&format!("early r-{turn} received"))]).await;
+        assert_eq!(outbox::requests::gather(&db.database).await.unwrap(), 1);
+    }
+    let behind = format!("select (xid <= '{number}')::text from postmeter.request_floor");
+    assert_eq!(value(&db, &behind).await, "true", "it does not pass a transaction that has not ended");
+    late.commit().await.unwrap();
+    assert_eq!(outbox::requests::gather(&db.database).await.unwrap(), 1, "recorded before, committed after");
+    // a database that was loaded elsewhere has numbers of transactions that are not those of its new cluster
+    db.client.batch_execute("update postmeter.request_floor set xid = '9000000000000'").await.unwrap();
+    record(&db, &[said("elsewhere r-1 received")]).await;
+    assert_eq!(outbox::requests::gather(&db.database).await.unwrap(), 1);
+    assert_eq!(value(&db, "select sum(statuses)::text from postmeter.request").await, "5");
+}
+
+#[tokio::test]
 async fn i3_a_producer_can_track_and_nothing_else_and_nobody_changes_what_was_said() {
     let db = tracker("2026-03-10T10:00:00Z").await;
     db.client.batch_execute("set role postmeter_producer").await.unwrap();

@@ -173,7 +173,8 @@ async fn whole_hours(
          select {} as bucket, c.n, c.hour, {counted_hour} as is_counted from postmeter.{counters} c\n\
          where {in_counters} and c.n <> 0\n\
          union all\n\
-         select {}, 1, postmeter.hour_of(r.date), {counted_row} from postmeter.request_news r where {}\n\
+         select {}, 1, postmeter.hour_of(r.date), {counted_row} from postmeter.request_news r\n\
+         where (r.xid, r.id) >= (select f.xid, f.id from postmeter.request_floor_now() f) and {}\n\
          ) b group by 1",
         bucket.of_counter(),
         bucket.of_row(),
