@@ -754,13 +754,9 @@ grant execute on function postmeter.track(text, text, text, timestamptz, text, t
 grant execute on function postmeter.gather_requests(integer), postmeter.create_request_partitions(integer, integer),
     postmeter.drop_request_partitions(), postmeter.forget_requests(integer)
     to postmeter_worker;
-<<<<<<< HEAD:sql/migrations/0018_pre_tracker.sql
 -- a reader at the HTTP door is told what was committed before it asked
 grant execute on function postmeter.gather_requests(integer) to postmeter_console;
-grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text)
-=======
 grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text), postmeter.request_floor_now()
->>>>>>> tracker:sql/migrations/0019_pre_tracker.sql
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant select on postmeter.request_status, postmeter.request_news, postmeter.request, postmeter.request_status_kind,
     postmeter.request_status_count, postmeter.request_message_count, postmeter.request_count, postmeter.request_hour,
