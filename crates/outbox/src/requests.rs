@@ -148,8 +148,10 @@ pub async fn create_partitions(database: &Database, days_back: i32) -> Result<i3
 
 /// Start of the hour, as `postmeter.hour_of` has it.
 fn hour_of(at: Timestamp) -> Timestamp {
-    let hour = at.as_second().div_euclid(3600) * 3600;
-    Timestamp::new(hour, 0).expect("an hour of a time is a time")
+    // of nanoseconds: whole seconds are rounded towards 1970, from before it into the next hour
+    const HOUR: i128 = 3_600_000_000_000;
+    let hour = at.as_nanosecond().div_euclid(HOUR) * HOUR;
+    Timestamp::from_nanosecond(hour).unwrap_or(Timestamp::MIN)
 }
 
 /// The first full hour from here on.
