@@ -504,13 +504,38 @@ $$;
 
 COMMENT ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) IS 'Makes the day partitions of request_status for so many days back and ahead, and for every day within the retention that has rows in the default partition, which it moves. Returns how many were made; those it could not lock at once are left for the next call.';
 
+CREATE FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made bigint;
+begin
+    if scopes is null or not scopes <@ array['intake', 'read', 'operate'] or cardinality(scopes) = 0 then
+        raise exception 'scopes must be one or more of intake, read, operate'
+            using errcode = 'PM001', column = 'scopes', constraint = 'token_scopes';
+    elsif org is not null and 'operate' = any (scopes) then
+        raise exception 'a token with the scope operate cannot be limited to one org: what operators do touches all'
+            using errcode = 'PM001', column = 'org', constraint = 'operate_is_for_all_orgs';
+    elsif exists (select from postmeter.token t where t.name = create_token.name) then
+        raise exception 'there is a token % already; a name is never given twice, so that decisions stay signed', quote_literal(name)
+            using errcode = 'PM001', column = 'name', constraint = 'token_name';
+    end if;
+    insert into postmeter.token (name, hash, scopes, org, created_by)
+    values (create_token.name, create_token.hash, create_token.scopes, create_token.org, who)
+    returning id into made;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) IS 'Keeps a new token by its hash. Refuses unknown scopes, a second token of the same name, and an operator''s token for one org (PM001).';
+
 CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     perform postmeter.return_cured(1000000);
-    perform postmeter.return_shadow(1000000);
     return null;
 end
 $$;
@@ -744,6 +769,27 @@ $$;
 
 COMMENT ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric; null: of any.';
 
+CREATE FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive counted as (
+        select delivery_counts_others.delivery as id
+        union
+        -- quantity that a release gave to it
+        select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+    )
+    select coalesce(filter ->> 'org', filter ->> 'account', filter ->> 'metric') is not null and filter ->> 'delivery' is null and exists (
+        select from counted x
+        join postmeter.allocation a on a.delivery_id = x.id
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where s.org <> filter ->> 'org' or filter ->> 'account' is not null and s.account is distinct from filter ->> 'account'
+           or mm.metric <> filter ->> 'metric')
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) IS 'Whether a remittance counts usage, or released quantity, beside that of the org, account and metric that a filter names; false if the filter names the delivery: then all of it is meant.';
+
 CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -852,6 +898,23 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.forbid_change() IS 'Trigger of the append-only tables: refuses UPDATE, DELETE and TRUNCATE for everyone, the owner included (PM020).';
+
+CREATE FUNCTION postmeter.forget_answers() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with old as (
+        select i.caller, i.key from postmeter.idempotency i
+        where i.answered_at < postmeter.clock() - interval '1 day'
+        limit 10000
+        for update skip locked
+    ), forgotten as (
+        delete from postmeter.idempotency i using old where i.caller = old.caller and i.key = old.key returning 1
+    )
+    select count(*) from forgotten
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_answers() IS 'Deletes answers to idempotency keys that are older than a day, some at a time. The identity of usage remembers longer.';
 
 CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1195,6 +1258,23 @@ CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
 $$;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
+
+CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive way (delivery_id, steps) as (
+        select delivery, 0
+        union all
+        select (select c.target_delivery_id from postmeter.decision c
+                where c.delivery_id = w.delivery_id and c.verb = 'release' order by c.id desc limit 1), w.steps + 1
+        from way w join postmeter.delivery d on d.id = w.delivery_id
+        where d.status = 'released' and w.steps < 100
+    )
+    select w.delivery_id from way w where w.delivery_id is not null order by w.steps desc limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.last_remittance(delivery bigint) IS 'Where the quantity of a remittance is now: releases are followed to the remittance that it came to.';
 
 CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1799,14 +1879,17 @@ CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT
     AS $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
-                                 where s.again_at <= postmeter.clock()
-                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                                 order by s.again_at limit most);
+    candidates bigint[];
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
+    -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
+    perform postmeter.month_gate();
+    candidates := array(select s.delivery_id from postmeter.stuck s
+                        where s.again_at <= postmeter.clock()
+                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
     perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
@@ -1973,6 +2056,8 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to release all of it';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
                       where c.delivery_id = d.id) then
@@ -2376,30 +2461,34 @@ declare
     changed  bigint;
     returned bigint := 0;
 begin
-    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
-        with not_counted as materialized (
-            select g.* from postmeter.shadow_usage g
+    for of in select t.id from postmeter.destination t where t.shadow_of is not null loop
+        with kinds as materialized (
+            select g.org, g.product, g.metric, g.account, g.hour, g.reason, row_number() over () as item
+            from postmeter.shadow_usage g
             where g.destination_id = of
               and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-            for update skip locked
-        ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-            from not_counted w group by 1, 2, 3, 4, 5, 6
+            group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                    array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
             from kinds k
-        ), cured as (
+        ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
             where r.reason is distinct from k.reason
+        ), chosen as materialized (
+            -- nothing is locked but what changes
+            select g.usage_id
+            from postmeter.shadow_usage g
+            join cured k on k.org = g.org and k.product = g.product and k.metric = g.metric
+             and k.account is not distinct from g.account and k.hour = g.hour and k.reason = g.reason
+            where g.destination_id = of and g.reason is not null
+            limit most
+            for update of g skip locked
         )
         update postmeter.shadow_usage u
         set reason = null
-        from (select w.usage_id from not_counted w
-              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
-              limit most) w
-        where u.destination_id = of and u.usage_id = w.usage_id;
+        from chosen c
+        where u.destination_id = of and u.usage_id = c.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
     end loop;
@@ -2407,7 +2496,25 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
+COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. Maintenance calls it, beside the live work: an edit of the catalogue does not wait for it.';
+
+CREATE FUNCTION postmeter.revoke_token(name text, who text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    found_token postmeter.token;
+begin
+    select * into found_token from postmeter.token t where t.name = revoke_token.name for update;
+    if not found then
+        raise exception 'there is no token %', quote_literal(name) using errcode = 'PM033', column = 'name', constraint = 'token_exists';
+    end if;
+    update postmeter.token t set revoked_at = postmeter.clock(), revoked_by = who where t.id = found_token.id and t.revoked_at is null;
+    return found_token.revoked_at is null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.revoke_token(name text, who text) IS 'Revokes a token, for ever; false if it was revoked before.';
 
 CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2461,6 +2568,21 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
+
+CREATE FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    made bigint;
+begin
+    perform postmeter.check_decider(who, why);
+    insert into postmeter.decision (who, why, verb, detail) values (who, why, 'apply', coalesce(detail, '{}')) returning id into made;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) IS 'Writes down who applied a catalogue and why, in the transaction that applies it. What it changed is in postmeter.catalogue_change.';
 
 CREATE FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2726,6 +2848,8 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
         if d.maybe_billed then
             note := 'may have been billed: resolve it first';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to write all of it off';
         else
             status_after := 'written_off';
         end if;
@@ -3023,6 +3147,55 @@ COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the fact
 
 COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
 
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text,
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
+    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
+
 CREATE VIEW postmeter.remittance AS
  SELECT d.id AS delivery_id,
     t.name AS destination,
@@ -3047,8 +3220,9 @@ CREATE VIEW postmeter.remittance AS
     d.opened_at,
     d.cut_at,
     d.changed_at,
-    d.shadow
-   FROM (((postmeter.delivery d
+    d.shadow,
+    o.orgs
+   FROM ((((postmeter.delivery d
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
      JOIN postmeter.meter m ON ((m.id = d.meter_id)))
      LEFT JOIN LATERAL ( SELECT x.unit_price,
@@ -3057,6 +3231,11 @@ CREATE VIEW postmeter.remittance AS
           WHERE ((x.destination_id = m.destination_id) AND (x.name = m.dimension) AND (x.product = d.product) AND (x.valid_from <= m.month))
           ORDER BY x.valid_from DESC, x.id
          LIMIT 1) p ON (true))
+     CROSS JOIN LATERAL ( SELECT ARRAY( SELECT DISTINCT s.org
+                   FROM (postmeter.allocation a
+                     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+                  WHERE (a.delivery_id = d.id)
+                  ORDER BY s.org) AS orgs) o)
   WHERE (d.kind = 'usage'::text);
 
 COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
@@ -3073,7 +3252,8 @@ CREATE VIEW postmeter.at_risk AS
     r.currency,
     r.deadline,
     (r.deadline - postmeter.clock()) AS time_left,
-    r.tries
+    r.tries,
+    r.orgs
    FROM postmeter.remittance r
   WHERE ((NOT r.shadow) AND (r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
 
@@ -3539,55 +3719,6 @@ COMMENT ON COLUMN postmeter.stuck.since IS 'Since when.';
 
 COMMENT ON COLUMN postmeter.stuck.again_at IS 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text,
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
-
 CREATE VIEW postmeter.dead_letter AS
  WITH remittances AS (
          SELECT r.delivery_id,
@@ -3613,7 +3744,9 @@ CREATE VIEW postmeter.dead_letter AS
                     WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
                     WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
                     ELSE 'mend the cause, then retry'::text
-                END AS what_to_do
+                END AS what_to_do,
+            r.orgs,
+            ('remittance '::text || r.delivery_id) AS item
            FROM (((postmeter.stuck s
              CROSS JOIN ( SELECT postmeter.clock() AS now) c)
              JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
@@ -3646,7 +3779,9 @@ CREATE VIEW postmeter.dead_letter AS
                     WHEN 'poison'::text THEN 'report it, then retry'::text
                     WHEN 'by_operator'::text THEN 'retry when that is over'::text
                     ELSE 'mend the catalogue: it then goes on by itself'::text
-                END AS "case"
+                END AS "case",
+            ARRAY[h.org] AS "array",
+            ('usage '::text || h.usage_id) AS "?column?"
            FROM (postmeter.held h
              LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
           WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
@@ -3668,7 +3803,9 @@ CREATE VIEW postmeter.dead_letter AS
             NULL::timestamp with time zone AS timestamptz,
             NULL::timestamp with time zone AS timestamptz,
             false AS "?column?",
-            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?"
+            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?",
+            '{}'::text[] AS text,
+            ('meter '::text || m.id) AS "?column?"
            FROM (postmeter.meter m
              JOIN postmeter.destination t ON ((t.id = m.destination_id)))
           WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
@@ -3696,7 +3833,9 @@ CREATE VIEW postmeter.dead_letter AS
     l.since,
     l.deadline,
     l.maybe_billed,
-    l.what_to_do
+    l.what_to_do,
+    l.orgs,
+    l.item
    FROM ( SELECT remittances.delivery_id,
             remittances.usage_id,
             remittances.destination,
@@ -3714,7 +3853,9 @@ CREATE VIEW postmeter.dead_letter AS
             remittances.since,
             remittances.deadline,
             remittances.maybe_billed,
-            remittances.what_to_do
+            remittances.what_to_do,
+            remittances.orgs,
+            remittances.item
            FROM remittances
         UNION ALL
          SELECT usages.int8,
@@ -3734,8 +3875,10 @@ CREATE VIEW postmeter.dead_letter AS
             usages.held_at,
             usages.deadline,
             usages."?column?_1" AS "?column?",
-            usages."case"
-           FROM usages usages(int8, usage_id, name, "?column?", reason, org, product, metric, text, hour, text_1, quantity, "numeric", text_2, held_at, deadline, "?column?_1", "case")
+            usages."case",
+            usages."array",
+            usages."?column?_2" AS "?column?"
+           FROM usages usages(int8, usage_id, name, "?column?", reason, org, product, metric, text, hour, text_1, quantity, "numeric", text_2, held_at, deadline, "?column?_1", "case", "array", "?column?_2")
         UNION ALL
          SELECT stranded.int8,
             stranded.uuid,
@@ -3754,8 +3897,10 @@ CREATE VIEW postmeter.dead_letter AS
             stranded.timestamptz_1 AS timestamptz,
             stranded.timestamptz_2 AS timestamptz,
             stranded."?column?_3" AS "?column?",
-            stranded."?column?_4" AS "?column?"
-           FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4")) l;
+            stranded."?column?_4" AS "?column?",
+            stranded.text_4 AS text,
+            stranded."?column?_5" AS "?column?"
+           FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4", text_4, "?column?_5")) l;
 
 COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
@@ -3774,7 +3919,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -3789,7 +3934,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen.';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue).';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -3981,7 +4126,11 @@ CREATE VIEW postmeter.destination_health AS
     q.due,
     q.later,
     q.earliest_deadline,
-    q.shadow
+    q.shadow,
+    t.kind,
+    t.zone,
+    t.dry_run,
+    q.open
    FROM ((postmeter.destination t
      JOIN postmeter.queue q ON ((q.destination = t.name)))
      LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
@@ -4147,6 +4296,51 @@ CREATE VIEW postmeter.forecast AS
 
 COMMENT ON VIEW postmeter.forecast IS 'Per destination: how many remittances wait, when the last of them will be sent at the present rate, and how many miss their deadline by then (quantity in billing units, over all dimensions: a measure of size, not of money).';
 
+CREATE VIEW postmeter.held_list AS
+ SELECT h.usage_id,
+    u.source,
+    u.event_id,
+    t.name AS destination,
+    h.reason,
+    h.org,
+    h.account,
+    h.product,
+    h.metric,
+    h.quantity,
+    u.used_at,
+    h.hour,
+    h.deadline,
+    h.held_at
+   FROM ((postmeter.held h
+     JOIN postmeter.usage u ON ((u.id = h.usage_id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)));
+
+COMMENT ON VIEW postmeter.held_list IS 'Usage that cannot be allocated yet, with the reason and the identity that its service knows it by.';
+
+CREATE TABLE postmeter.idempotency (
+    caller text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status integer NOT NULL,
+    answer text NOT NULL,
+    answered_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT idempotency_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 255)))
+);
+
+COMMENT ON TABLE postmeter.idempotency IS 'Answers given to requests that carried an Idempotency-Key, written in the transaction that did the work: the same key and body is answered the same again. Kept for a day.';
+
+COMMENT ON COLUMN postmeter.idempotency.caller IS 'Name of the token: keys of different callers never meet.';
+
+COMMENT ON COLUMN postmeter.idempotency.key IS 'The key that the caller chose.';
+
+COMMENT ON COLUMN postmeter.idempotency.fingerprint IS 'SHA-256 of method, path, content type and body.';
+
+COMMENT ON COLUMN postmeter.idempotency.status IS 'HTTP status that was answered.';
+
+COMMENT ON COLUMN postmeter.idempotency.answer IS 'Body that was answered.';
+
+COMMENT ON COLUMN postmeter.idempotency.answered_at IS 'When.';
+
 CREATE TABLE postmeter.late_evidence (
     id bigint NOT NULL,
     attempt_id uuid NOT NULL,
@@ -4205,6 +4399,27 @@ ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW postmeter.meter_list AS
+ SELECT m.id AS meter_id,
+    t.name AS destination,
+    m.buyer,
+    m.dimension,
+    m.month,
+    m.rounding,
+    m.decimals,
+    m.month_end,
+    trim_scale(m.billed) AS billed,
+    trim_scale(m.carried) AS carried,
+    trim_scale(m.billable) AS billable,
+    m.denominator,
+    m.cuts,
+    c.closed_at
+   FROM ((postmeter.meter m
+     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = m.destination_id) AND (c.month = m.month))));
+
+COMMENT ON VIEW postmeter.meter_list IS 'Every meter as it was last cut: how it rounds, what is billed, and what is carried (billing units x denominator).';
 
 ALTER TABLE postmeter.meter_metric ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_metric_id_seq
@@ -5063,6 +5278,67 @@ ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     CACHE 1
 );
 
+CREATE TABLE postmeter.token (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    scopes text[] NOT NULL,
+    org text,
+    created_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    created_by text NOT NULL,
+    revoked_at timestamp with time zone,
+    revoked_by text,
+    CONSTRAINT operate_is_for_all_orgs CHECK (((org IS NULL) OR (NOT ('operate'::text = ANY (scopes))))),
+    CONSTRAINT token_check CHECK (((revoked_at IS NULL) = (revoked_by IS NULL))),
+    CONSTRAINT token_created_by_check CHECK ((created_by <> ''::text)),
+    CONSTRAINT token_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT token_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 100))),
+    CONSTRAINT token_org_check CHECK (((octet_length(org) >= 1) AND (octet_length(org) <= 255))),
+    CONSTRAINT token_scopes_check CHECK (((scopes <@ ARRAY['intake'::text, 'read'::text, 'operate'::text]) AND (cardinality(scopes) > 0)))
+);
+
+COMMENT ON TABLE postmeter.token IS 'Who may come in over HTTP. A token itself is shown once, when it is made; only its hash is kept.';
+
+COMMENT ON COLUMN postmeter.token.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.token.name IS 'Name of the caller: what decisions are signed with.';
+
+COMMENT ON COLUMN postmeter.token.hash IS 'SHA-256 of the token. A token is 256 random bits: no salt is needed, nor a slow hash.';
+
+COMMENT ON COLUMN postmeter.token.scopes IS 'What it may do: intake (record usage and request statuses), read, operate (decide, and read).';
+
+COMMENT ON COLUMN postmeter.token.org IS 'If set: it records and reads this org only.';
+
+COMMENT ON COLUMN postmeter.token.created_at IS 'When it was made.';
+
+COMMENT ON COLUMN postmeter.token.created_by IS 'Who made it.';
+
+COMMENT ON COLUMN postmeter.token.revoked_at IS 'When it was revoked; a console forgets it within seconds.';
+
+COMMENT ON COLUMN postmeter.token.revoked_by IS 'Who revoked it.';
+
+ALTER TABLE postmeter.token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.token_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW postmeter.token_list AS
+ SELECT t.id,
+    t.name,
+    t.scopes,
+    t.org,
+    t.created_at,
+    t.created_by,
+    t.revoked_at,
+    t.revoked_by
+   FROM postmeter.token t;
+
+COMMENT ON VIEW postmeter.token_list IS 'Every token ever made, without its hash.';
+
 CREATE VIEW postmeter.unfinished_request AS
  SELECT q.request_id,
     q.org,
@@ -5094,7 +5370,8 @@ CREATE VIEW postmeter.unremitted AS
     h.held_at AS since,
     t.name AS destination,
     NULL::bigint AS delivery_id,
-    h.usage_id
+    h.usage_id,
+    (h.usage_id)::text AS item
    FROM (postmeter.held h
      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
 UNION ALL
@@ -5110,7 +5387,8 @@ UNION ALL
     NULL::timestamp with time zone AS since,
     NULL::text AS destination,
     NULL::bigint AS delivery_id,
-    o.id AS usage_id
+    o.id AS usage_id,
+    (o.id)::text AS item
    FROM postmeter.outbox o
 UNION ALL
  SELECT 'remittance'::text AS kind,
@@ -5125,7 +5403,8 @@ UNION ALL
     r.changed_at AS since,
     r.destination,
     r.delivery_id,
-    NULL::uuid AS usage_id
+    NULL::uuid AS usage_id,
+    (jsonb_build_array(r.delivery_id, s.org, r.product, mm.metric))::text AS item
    FROM (((postmeter.remittance r
      JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
      JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
@@ -5372,6 +5651,9 @@ ALTER TABLE ONLY postmeter.exemption
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
+ALTER TABLE ONLY postmeter.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
+
 ALTER TABLE ONLY postmeter.late_evidence
     ADD CONSTRAINT late_evidence_pkey PRIMARY KEY (id);
 
@@ -5474,6 +5756,15 @@ ALTER TABLE ONLY postmeter.timeline_break
 ALTER TABLE ONLY postmeter.timeline_break
     ADD CONSTRAINT timeline_break_timeline_server_started_at_key UNIQUE (timeline, server_started_at);
 
+ALTER TABLE ONLY postmeter.token
+    ADD CONSTRAINT token_hash_key UNIQUE (hash);
+
+ALTER TABLE ONLY postmeter.token
+    ADD CONSTRAINT token_name_key UNIQUE (name);
+
+ALTER TABLE ONLY postmeter.token
+    ADD CONSTRAINT token_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
 
@@ -5505,6 +5796,8 @@ CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
 CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
+CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
+
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
@@ -5512,6 +5805,8 @@ CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadl
 CREATE INDEX exemption_by_org ON postmeter.exemption USING btree (org);
 
 CREATE INDEX held_by_org ON postmeter.held USING btree (org, product);
+
+CREATE INDEX idempotency_by_age ON postmeter.idempotency USING btree (answered_at);
 
 CREATE INDEX late_evidence_by_delivery ON postmeter.late_evidence USING btree (delivery_id, id);
 
@@ -5570,6 +5865,8 @@ CREATE INDEX request_status_default_kind_left_date_idx ON postmeter.request_stat
 CREATE INDEX request_status_default_left_date_idx ON postmeter.request_status_default USING btree ("left"(status_msg, 100), date);
 
 CREATE INDEX request_status_default_recorded_at_idx ON postmeter.request_status_default USING btree (recorded_at);
+
+CREATE INDEX shadow_usage_uncounted ON postmeter.shadow_usage USING btree (destination_id, org, product) WHERE (reason IS NOT NULL);
 
 CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
 
@@ -5869,6 +6166,7 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_producer;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
+GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
 
@@ -5914,6 +6212,9 @@ GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postm
 REVOKE ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
@@ -5934,6 +6235,8 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 
 REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.drop_request_partitions() FROM PUBLIC;
@@ -5948,11 +6251,16 @@ GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.forget_answers() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
@@ -5975,6 +6283,11 @@ REVOKE ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) FROM PUB
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
@@ -6090,6 +6403,9 @@ REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.revoke_token(name text, who text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.revoke_token(name text, who text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
@@ -6098,6 +6414,9 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
@@ -6157,6 +6476,18 @@ GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
 GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_operator;
@@ -6222,18 +6553,6 @@ GRANT SELECT ON TABLE postmeter.stuck TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.stuck TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.stuck TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
@@ -6292,9 +6611,19 @@ GRANT SELECT ON TABLE postmeter.forecast TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.forecast TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.forecast TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.held_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.held_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.held_list TO postmeter_worker;
+
+GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
+
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_operator;
@@ -6410,6 +6739,12 @@ GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.token TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.token_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.token_list TO postmeter_console;
+
 GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_worker;
@@ -6458,4 +6793,6 @@ insert into postmeter.migration (version, name) values
     (13, '0013_pre_reconcile'),
     (14, '0014_pre_hold'),
     (15, '0015_pre_shadow'),
-    (19, '0019_pre_tracker');
+    (16, '0016_pre_console'),
+    (17, '0017_pre_reading'),
+    (18, '0018_pre_tracker');

@@ -357,7 +357,7 @@ create table postmeter.decision (
     decided_at  timestamptz not null default postmeter.clock(),
     who         text    not null check (who <> ''),
     why         text    not null check (why <> ''),
-    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'probe', 'close', 'reopen')),
+    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'probe', 'close', 'reopen', 'apply')),
     role_name   text    not null default session_user,
     delivery_id bigint,
     usage_id    uuid,
@@ -369,12 +369,13 @@ create table postmeter.decision (
     detail      jsonb   not null default '{}'
 );
 create index decision_by_delivery on postmeter.decision (delivery_id) where delivery_id is not null;
+create index decision_by_target on postmeter.decision (target_delivery_id) where target_delivery_id is not null;
 comment on table postmeter.decision is 'What people decided: who, why, and what it changed. Append-only.';
 comment on column postmeter.decision.id is 'Order of the decisions.';
 comment on column postmeter.decision.decided_at is 'When.';
 comment on column postmeter.decision.who is 'The person.';
 comment on column postmeter.decision.why is 'The reason, in a sentence.';
-comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen.';
+comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue).';
 comment on column postmeter.decision.role_name is 'Database role that carried it out.';
 comment on column postmeter.decision.delivery_id is 'The delivery.';
 comment on column postmeter.decision.usage_id is 'The held usage.';

@@ -128,6 +128,26 @@ as $$
 $$;
 comment on function postmeter.delivery_counts(bigint, text, text, text) is 'Whether a remittance counts usage of this org, account and metric; null: of any.';
 
+create function postmeter.delivery_counts_others(delivery bigint, filter jsonb) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with recursive counted as (
+        select delivery_counts_others.delivery as id
+        union
+        -- quantity that a release gave to it
+        select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+    )
+    select coalesce(filter ->> 'org', filter ->> 'account', filter ->> 'metric') is not null and filter ->> 'delivery' is null and exists (
+        select from counted x
+        join postmeter.allocation a on a.delivery_id = x.id
+        join postmeter.subscription s on s.id = a.subscription_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+        where s.org <> filter ->> 'org' or filter ->> 'account' is not null and s.account is distinct from filter ->> 'account'
+           or mm.metric <> filter ->> 'metric')
+$$;
+comment on function postmeter.delivery_counts_others(bigint, jsonb) is
+    'Whether a remittance counts usage, or released quantity, beside that of the org, account and metric that a filter names; false if the filter names the delivery: then all of it is meant.';
+
 create function postmeter.filter_fits(filter jsonb) returns table (status text, remittances bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -288,6 +308,8 @@ begin
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to release all of it';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
                       where c.delivery_id = d.id) then
@@ -340,6 +362,8 @@ begin
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
         if d.maybe_billed then
             note := 'may have been billed: resolve it first';
+        elsif postmeter.delivery_counts_others(d.id, filter) then
+            note := 'also counts usage outside the filter: name the delivery to write all of it off';
         else
             status_after := 'written_off';
         end if;

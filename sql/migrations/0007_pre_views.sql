@@ -4,7 +4,7 @@ create view postmeter.remittance as
 select d.id as delivery_id, t.name as destination, d.key, d.hour, d.product, m.dimension, m.month, m.buyer,
        d.status, d.reason, d.maybe_billed, d.confirmed, d.quantity, d.shown_quantity,
        p.unit_price * d.quantity as amount, p.currency, d.deadline, d.tries, d.attempts, d.idempotency_key,
-       d.opened_at, d.cut_at, d.changed_at, d.shadow
+       d.opened_at, d.cut_at, d.changed_at, d.shadow, o.orgs
 from postmeter.delivery d
 join postmeter.destination t on t.id = d.destination_id
 join postmeter.meter m on m.id = d.meter_id
@@ -13,6 +13,10 @@ left join lateral (
     where x.destination_id = m.destination_id and x.name = m.dimension and x.product = d.product and x.valid_from <= m.month
     order by x.valid_from desc, x.id limit 1
 ) p on true
+cross join lateral (
+    select array(select distinct s.org from postmeter.allocation a join postmeter.subscription s on s.id = a.subscription_id
+                 where a.delivery_id = d.id order by s.org) as orgs
+) o
 where d.kind = 'usage';
 comment on view postmeter.remittance is 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
 
@@ -45,14 +49,14 @@ comment on view postmeter.usage_explained is 'Where every usage is: waiting in t
 
 create view postmeter.unremitted as
 select 'usage' as kind, h.org, h.product, h.metric, h.hour, h.quantity, 'held' as status, h.reason, h.deadline, h.held_at as since,
-       t.name as destination, null::bigint as delivery_id, h.usage_id
+       t.name as destination, null::bigint as delivery_id, h.usage_id, h.usage_id::text as item
 from postmeter.held h left join postmeter.destination t on t.id = h.destination_id
 union all
-select 'usage', o.org, o.product, o.metric, postmeter.hour_of(o.used_at), o.quantity, 'waiting', null, null, null, null, null, o.id
+select 'usage', o.org, o.product, o.metric, postmeter.hour_of(o.used_at), o.quantity, 'waiting', null, null, null, null, null, o.id, o.id::text
 from postmeter.outbox o
 union all
 select 'remittance', s.org, r.product, mm.metric, r.hour, sum(a.quantity), r.status, r.reason, r.deadline, r.changed_at,
-       r.destination, r.delivery_id, null
+       r.destination, r.delivery_id, null, jsonb_build_array(r.delivery_id, s.org, r.product, mm.metric)::text
 from postmeter.remittance r
 join postmeter.allocation a on a.delivery_id = r.delivery_id
 join postmeter.subscription s on s.id = a.subscription_id
@@ -63,7 +67,7 @@ comment on view postmeter.unremitted is 'What was not sent or not accepted, and 
 
 create view postmeter.at_risk as
 select r.delivery_id, r.destination, r.key, r.hour, r.status, r.reason, r.quantity, r.amount, r.currency, r.deadline,
-       r.deadline - postmeter.clock() as time_left, r.tries
+       r.deadline - postmeter.clock() as time_left, r.tries, r.orgs
 from postmeter.remittance r
 where not r.shadow and r.status in ('open', 'due', 'in_flight', 'held', 'unknown') and r.deadline < postmeter.clock() + interval '1 hour';
 comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';

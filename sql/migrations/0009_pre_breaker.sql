@@ -35,7 +35,7 @@ select t.name as destination, t.paused,
        b.opened_at as since, case when b.ramp is null then b.open_until end as next_probe_at,
        case when b.probing_until > clock_timestamp() then (select w.name from postmeter.worker w where w.id = b.probing_by) end as probing,
        b.ramp, b.faults, b.outcome as last_outcome, b.code as last_code, b.http_status as last_http_status, b.updated_at as changed_at,
-       q.due, q.later, q.earliest_deadline, q.shadow
+       q.due, q.later, q.earliest_deadline, q.shadow, t.kind, t.zone, t.dry_run, q.open
 from postmeter.destination t
 join postmeter.queue q on q.destination = t.name
 left join postmeter.breaker b on b.destination_id = t.id;

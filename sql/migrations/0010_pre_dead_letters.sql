@@ -44,14 +44,17 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     d          postmeter.delivery;
-    candidates bigint[] := array(select s.delivery_id from postmeter.stuck s
-                                 where s.again_at <= postmeter.clock()
-                                   and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                                 order by s.again_at limit most);
+    candidates bigint[];
     now        timestamptz := postmeter.clock();
     changed    integer := 0;
     after      text;
 begin
+    -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
+    perform postmeter.month_gate();
+    candidates := array(select s.delivery_id from postmeter.stuck s
+                        where s.again_at <= postmeter.clock()
+                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
     perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
     for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
@@ -85,7 +88,8 @@ with remittances as (
                 when r.status = 'conflict' then 'compare with what they hold: resolve as billed, or write off'
                 when r.status = 'held' and r.reason = 'invalid_subscription' then 'asked again by itself until its deadline; mend the subscription'
                 when r.deadline < c.now then 'release to another hour of its month, or write off'
-                else 'mend the cause, then retry' end as what_to_do
+                else 'mend the cause, then retry' end as what_to_do,
+           r.orgs, 'remittance ' || r.delivery_id as item
     from postmeter.stuck s
     cross join (select postmeter.clock() as now) c
     join postmeter.remittance r on r.delivery_id = s.delivery_id and not r.shadow
@@ -97,14 +101,16 @@ with remittances as (
            h.quantity, null::numeric, null::text, h.held_at, h.deadline, false,
            case h.reason when 'too_late' then 'write off, or set late_policy to part and retry'
                          when 'poison' then 'report it, then retry' when 'by_operator' then 'retry when that is over'
-                         else 'mend the catalogue: it then goes on by itself' end
+                         else 'mend the catalogue: it then goes on by itself' end,
+           array[h.org], 'usage ' || h.usage_id
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
     where h.reason in ('too_late', 'poison') or coalesce(h.deadline, h.held_at + interval '1 day') < postmeter.clock()
 ), stranded as (
     select null::bigint, null::uuid, t.name, 'stranded', 'no_hour_left', null::text, null::text, null::text, m.dimension, null::timestamptz,
            m.buyer || '/' || m.dimension, m.billable, null::numeric, null::text, null::timestamptz, null::timestamptz, false,
-           'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'
+           'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost',
+           '{}'::text[], 'meter ' || m.id
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.billable > 0 and t.shadow_of is null and postmeter.target_hour(m.id) is null

@@ -15,6 +15,7 @@ create table postmeter.shadow_usage (
     primary key (destination_id, usage_id)
 );
 create index shadow_usage_waiting on postmeter.shadow_usage (destination_id, usage_id) where reason is null;
+create index shadow_usage_uncounted on postmeter.shadow_usage (destination_id, org, product) where reason is not null;
 comment on table postmeter.shadow_usage is 'Usage that was given to a shadow and that it has not counted: it waits, or there is a reason. Given by the fold of the live destination, once per usage; gone when it is allocated.';
 comment on column postmeter.shadow_usage.destination_id is 'The shadow.';
 comment on column postmeter.shadow_usage.usage_id is 'The usage.';
@@ -69,47 +70,41 @@ declare
     changed  bigint;
     returned bigint := 0;
 begin
-    for of in select distinct g.destination_id from postmeter.shadow_usage g where g.reason is not null loop
-        with not_counted as materialized (
-            select g.* from postmeter.shadow_usage g
+    for of in select t.id from postmeter.destination t where t.shadow_of is not null loop
+        with kinds as materialized (
+            select g.org, g.product, g.metric, g.account, g.hour, g.reason, row_number() over () as item
+            from postmeter.shadow_usage g
             where g.destination_id = of
               and g.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-            for update skip locked
-        ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-            from not_counted w group by 1, 2, 3, 4, 5, 6
+            group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                    array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
             from kinds k
-        ), cured as (
+        ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, of) r join kinds k on k.item = r.item
             where r.reason is distinct from k.reason
+        ), chosen as materialized (
+            -- nothing is locked but what changes
+            select g.usage_id
+            from postmeter.shadow_usage g
+            join cured k on k.org = g.org and k.product = g.product and k.metric = g.metric
+             and k.account is not distinct from g.account and k.hour = g.hour and k.reason = g.reason
+            where g.destination_id = of and g.reason is not null
+            limit most
+            for update of g skip locked
         )
         update postmeter.shadow_usage u
         set reason = null
-        from (select w.usage_id from not_counted w
-              join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-               and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
-              limit most) w
-        where u.destination_id = of and u.usage_id = w.usage_id;
+        from chosen c
+        where u.destination_id = of and u.usage_id = c.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
     end loop;
     return returned;
 end
 $$;
-comment on function postmeter.return_shadow(integer) is 'Lets shadows count usage whose reason no longer holds. A catalogue change calls it, and maintenance.';
-
-create or replace function postmeter.cure_held() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform postmeter.return_cured(1000000);
-    perform postmeter.return_shadow(1000000);
-    return null;
-end
-$$;
+comment on function postmeter.return_shadow(integer) is 'Lets shadows count usage whose reason no longer holds. Maintenance calls it, beside the live work: an edit of the catalogue does not wait for it.';
 
 create view postmeter.shadow_difference as
 with pair as (

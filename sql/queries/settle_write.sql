@@ -2,7 +2,7 @@
 -- One array per column, an element per attempt: $1 attempts, $2 deliveries, $3 outcomes, $4 codes, $5 is_try, $6 shown
 -- quantities as text, $7 retry after (ms), $8 receipts, $9 HTTP statuses, $10 their request ids, $11 excerpts,
 -- $12 durations (ms), $13 next statuses (null: no claim of ours any more), $14 reasons, $15 maybe billed, $16 delays (ms;
--- null: at once), $17 batch limits, $18 deaths; $19 worker. Relies on outcome_pkey (the fence) and delivery_pkey.
+-- null: at once), $17 batch limits, $18 deaths; $19 worker. Also tells where the server's history stands. Relies on outcome_pkey (the fence) and delivery_pkey.
 with given as materialized (
     select g.*, (select postmeter.clock()) as now
     from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
@@ -47,4 +47,6 @@ with given as materialized (
     select m.id, m.destination_id, m.now + m.delay_ms * interval '1 millisecond'
     from moved m where m.status = 'due' and m.delay_ms is not null order by m.id
 )
-select (select count(*) from moved) as moved, (select count(*) from given) as given
+select (select count(*) from moved) as moved, (select count(*) from given) as given,
+       substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline, pg_current_wal_flush_lsn()::text as flushed,
+       pg_postmaster_start_time() as server_started_at

@@ -17,14 +17,15 @@ mod recalculating;
 mod recording;
 mod report;
 mod seed;
+mod serving;
 mod snapshot;
 mod tracker;
 
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 9] =
-    ["recording", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage", "tracker"];
+const ALL: [&str; 10] =
+    ["recording", "console", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage", "tracker"];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -34,6 +35,7 @@ async fn main() {
         ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
         ["child-fold", url] => folding::child(url).await,
         ["child-simulate"] => marketplace::serve().await,
+        ["child-console", url] => serving::child(url).await,
         ["child-work", url] => latency::child(url).await,
         ["child-gather", url] => tracker::child(url).await,
         // lists of a database that is there: to look at plans
@@ -52,6 +54,7 @@ async fn measure(wanted: &[&str]) {
     for name in ALL.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
         match *name {
             "recording" => recording::run(&mut report).await,
+            "console" => serving::run(&mut report).await,
             "fold" => folding::run(&mut report).await,
             "dispatch" => dispatch::run(&mut report).await,
             "latency" => latency::run(&mut report).await,

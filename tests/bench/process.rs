@@ -68,7 +68,12 @@ pub fn cpu_seconds(process: &str) -> f64 {
 
 /// Peak resident memory of this process, in MiB.
 pub fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    peak_mib_of("self")
+}
+
+/// The same of another process.
+pub fn peak_mib_of(process: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("/proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use marketplaces::Parcel;
 use outbox::{Access, Database};
 use remittance::{Answer, Outcome};
 use tests::{Cutter, Stage, Wrapped, quick};
@@ -27,15 +28,15 @@ async fn due() -> Stage {
 }
 
 /// Runs a worker until its lost attempts are settled and sent again, and looks at what the ledger says.
-async fn found_and_billed_once(stage: Stage, worker: Arc<Worker>) -> Stage {
+async fn found_and_billed_once(stage: Stage, worker: Arc<Worker>, deaths: u32) -> Stage {
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let (worker, stop) = (Arc::clone(&worker), stop.clone());
         async move { worker.run(stop).await.unwrap() }
     });
     until(&stage, "select (count(*) = 3)::text from postmeter.outcome where code = 'worker_lost'").await;
-    let suspects = "select count(*)::text from postmeter.delivery where deaths > 0 or not maybe_billed";
-    assert_eq!(stage.value(suspects).await, "0", "nobody died; they may have arrived");
+    let suspects = "select distinct deaths || ' ' || maybe_billed from postmeter.delivery";
+    assert_eq!(stage.column(suspects).await, [format!("{deaths} true")], "they may have arrived");
     stage.at("2024-09-18T11:20:00Z").await;
     until(&stage, ALL_ACCEPTED).await;
     stop.cancel();
@@ -53,7 +54,7 @@ async fn e2_a_claim_whose_connection_broke_at_its_commit_is_settled_by_its_own_w
     let cutter = Cutter::before(&stage.db.tcp_url(), "-- claim: takes due").await;
     let database = Database::open(&Access::new(&cutter.url)).unwrap();
     let worker = Worker::start(database, short_lease()).await.unwrap();
-    let stage = found_and_billed_once(stage, worker).await;
+    let stage = found_and_billed_once(stage, worker, 0).await;
     assert!(cutter.has_cut());
     let resends = stage.aws.record().iter().map(|accepted| accepted.identical_resends).sum::<u64>();
     assert_eq!(resends, 0, "the first call was never made");
@@ -72,26 +73,90 @@ async fn e2_a_call_whose_task_fails_after_the_answer_is_settled_by_its_own_worke
     let stage = due().await;
     let options = Options { open: |_, settings| Wrapped::aws(settings, fails_once), ..short_lease() };
     let worker = Worker::start(stage.db.another(), options).await.unwrap();
-    let stage = found_and_billed_once(stage, worker).await;
+    let stage = found_and_billed_once(stage, worker, 1).await;
     let resends = stage.aws.record().iter().map(|accepted| accepted.identical_resends).sum::<u64>();
     assert_eq!(resends, 3, "the same key, the same quantity");
     stage.close().await;
 }
 
 /// A worker with the shortest lease there is, so that what it claims is soon older than any call of it.
-async fn impatient(stage: &Stage) -> Arc<Worker> {
+pub async fn impatient(stage: &Stage) -> Arc<Worker> {
     stage.configure("call_timeout = '1 millisecond'").await;
     let options = Options { lease: Duration::from_secs(1), ..quick() };
     Worker::start(stage.db.another(), options).await.unwrap()
 }
 
 /// Waits until every attempt is older than a lease and a call.
-async fn until_old(stage: &Stage) {
-    until(
-        stage,
-        "select bool_and(id < postmeter.id_at(clock_timestamp() - interval '1.1 seconds'))::text from postmeter.attempt",
-    )
-    .await;
+pub async fn until_old(stage: &Stage) {
+    let old = "select bool_and(a.id < postmeter.id_at(clock_timestamp() - interval '0.1 seconds' - w.lease - t.call_timeout))::text
+               from postmeter.attempt a join postmeter.worker w on w.id = a.worker_id
+               cross join (select max(call_timeout) as call_timeout from postmeter.destination) t";
+    until(stage, old).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e11_a_record_whose_call_fails_every_time_is_quarantined_by_a_living_worker_and_its_neighbours_go_through() {
+    fn one_of_them_fails(parcels: &[Parcel]) {
+        assert!(parcels.iter().all(|parcel| parcel.quantity != 7.into()), "this test's own failure of a call");
+    }
+    let stage = orgs(3).await;
+    stage.record("poison", "org1", "cores", "6", "2024-09-18T10:20:00Z").await;
+    stage.configure("call_timeout = '1 second'").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    let options = Options {
+        lease: Duration::from_secs(2),
+        open: |_, settings| Wrapped::aws_after(settings, one_of_them_fails),
+        ..quick()
+    };
+    let worker = Worker::start(stage.db.another(), options).await.unwrap();
+    for round in 1..=6 {
+        assert!(worker.beat().await.unwrap());
+        let sending = Arc::clone(&worker);
+        // alone the poison takes the loop of its destination along: the worker begins it anew
+        let _ = tokio::spawn(async move { sending.send().await.unwrap() }).await;
+        until_old(&stage).await;
+        worker.settle_lost().await.unwrap();
+        stage.at(&format!("2024-09-18T{}:20:00Z", 10 + round)).await;
+        worker.maintain().await.unwrap();
+    }
+    let standing = "select concat_ws(' ', status, reason, trim_scale(quantity), deaths, maybe_billed) from postmeter.delivery order by quantity";
+    assert_eq!(stage.column(standing).await, ["accepted 1 0 f", "accepted 1 0 f", "held poison 7 3 t"]);
+    assert_eq!(stage.accepted(), ["18T10 1"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e11_what_is_handed_back_or_lost_from_sight_is_a_suspect_still() {
+    let stage = due().await;
+    let worker = impatient(&stage).await;
+    let suspect = stage.value("select min(delivery_id)::text from postmeter.due").await;
+    stage.sql(&format!("update postmeter.delivery set deaths = 2 where id = {suspect}")).await;
+    let deaths = format!("select deaths::text from postmeter.delivery where id = {suspect}");
+    let claims = stage.claim_suspect_as(worker.id(), &suspect).await;
+    stage.settle_as(worker.id(), &claims, Outcome::HandedBack).await;
+    assert_eq!(stage.value(&deaths).await, "2", "nothing was tried");
+    assert_eq!(stage.claim_suspect_as(worker.id(), &suspect).await.len(), 1);
+    until_old(&stage).await;
+    assert_eq!(worker.settle_lost().await.unwrap(), 1);
+    assert_eq!(stage.value(&deaths).await, "2", "nobody knows what became of it");
+    stage.at("2024-09-18T11:20:00Z").await;
+    stage.worker.maintain().await.unwrap();
+    let claims = stage.claim_suspect_as(worker.id(), &suspect).await;
+    stage.settle_as(worker.id(), &claims, Outcome::Throttled { after: None }).await;
+    assert_eq!(stage.value(&deaths).await, "0", "it has had an answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_of_maintenance_that_fails_keeps_no_other_from_its_turn() {
+    let stage = due().await;
+    stage.claim_as(stage.worker.id()).await;
+    assert!(stage.worker.maintain_all(true).await.is_empty());
+    for function in ["reconsider_stuck(integer, boolean)", "create_partitions(integer)", "return_cured(integer)"] {
+        stage
+            .sql(&format!("create schema if not exists away; alter function postmeter.{function} set schema away"))
+            .await;
+    }
+    let failed: Vec<_> = stage.worker.maintain_all(true).await.into_iter().map(|(step, _)| step).collect();
+    assert_eq!(failed, ["reconsider_stuck", "return_cured", "create_partitions"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,6 +192,31 @@ async fn e2_what_is_settled_meanwhile_or_young_or_another_workers_is_not_lost() 
         "unknown 1"
     );
     assert_eq!(worker.settle_lost().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_a_claim_whose_commit_hangs_for_longer_than_a_lease_is_found_when_it_shows() {
+    let stage = due().await;
+    let worker = impatient(&stage).await;
+    let mut hanging = stage.db.connect().await;
+    let claim = hanging.transaction().await.unwrap();
+    claim
+        .batch_execute(&format!(
+            "insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
+             select min(id), min(destination_id), gen_random_uuid(), '{}', 1 from postmeter.delivery;
+             update postmeter.delivery d set status = 'in_flight', attempt_id = a.id, attempts = 1 from postmeter.attempt a where a.delivery_id = d.id;
+             delete from postmeter.due where delivery_id in (select delivery_id from postmeter.attempt)",
+            worker.id()
+        ))
+        .await
+        .unwrap();
+    let hangs = "select (min(xact_start) < clock_timestamp() - interval '1.5 seconds')::text
+                 from pg_stat_activity where state = 'idle in transaction'";
+    until(&stage, hangs).await;
+    assert_eq!(worker.settle_lost().await.unwrap(), 0, "nobody sees it");
+    claim.commit().await.unwrap();
+    assert_eq!(worker.settle_lost().await.unwrap(), 1);
+    assert_eq!(stage.value("select code from postmeter.outcome").await, "worker_lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

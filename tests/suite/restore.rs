@@ -100,6 +100,54 @@ async fn until_promoted(stage: &Stage) -> tokio_postgres::Client {
     client
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e13_a_lost_settlement_is_noticed_though_another_came_through_before_the_heartbeat() {
+    static EACH: Semaphore = Semaphore::const_new(0);
+    fn one_by_one(answers: Vec<Answer>) -> BoxFuture<'static, Vec<Answer>> {
+        Box::pin(async move {
+            EACH.acquire().await.unwrap().forget();
+            answers
+        })
+    }
+    let mut cluster = Cluster::start(EmbeddedOptions::default()).unwrap();
+    let (data, kept) = (cluster.directory().join("data"), cluster.directory().join("kept"));
+    let mut stage = Stage::on(TestDatabase::alone_on(&cluster).await).await;
+    due(&stage).await;
+    stage.configure("records_max = 1").await;
+    let lease = Duration::from_secs(600);
+    let options = worker::Options { lease, open: |_, settings| Wrapped::aws(settings, one_by_one), ..tests::quick() };
+    let worker = started(&stage, &options).await;
+    assert!(worker.beat().await.unwrap());
+    let sending = tokio::spawn({
+        let worker = Arc::clone(&worker);
+        async move { worker.send().await.unwrap() }
+    });
+    while stage.aws.record().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    // three calls were answered; the standby has their claims, and not the settlement of the first two
+    cluster.stop().unwrap();
+    copy(&data, &kept);
+    cluster.restart().unwrap();
+    stage.db.client = stage.db.connect().await;
+    EACH.add_permits(2);
+    let accepted = "select count(*)::text from postmeter.delivery where status = 'accepted'";
+    while stage.value(accepted).await != "2" {
+        tokio::task::yield_now().await;
+    }
+    cluster.stop().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&kept, &data);
+    promoted(&data);
+    cluster.restart().unwrap();
+    stage.db.client = until_promoted(&stage).await;
+    EACH.add_permits(10);
+    assert_eq!(sending.await.unwrap(), 3);
+    assert_eq!(stage.value(accepted).await, "1", "the third came through");
+    assert!(worker.beat().await.unwrap());
+    assert_eq!(stage.value(PAUSED).await, "t 1");
+}
+
 /// What the test lets through, and when: the answers of calls.
 static GATE: Semaphore = Semaphore::const_new(0);
 
@@ -172,6 +220,12 @@ async fn e13_a_worker_that_never_claimed_notices_a_promotion_that_lost_commits_b
         promoted(&data);
         cluster.restart().unwrap();
         stage.db.client = until_promoted(&stage).await;
+        if loses_a_heartbeat {
+            // this one covers the trace of the lost one, and then it cannot tell
+            stage.sql("alter function postmeter.timeline_went_back(text, text) rename to away").await;
+            assert!(worker.beat().await.is_err());
+            stage.sql("alter function postmeter.away(text, text) rename to timeline_went_back").await;
+        }
         assert!(worker.beat().await.unwrap());
         assert_eq!(stage.value(PAUSED).await, told, "lost: {loses_a_heartbeat}");
     }

@@ -281,6 +281,26 @@ async fn e6_a_destination_that_is_down_for_a_year_loses_nothing_and_says_what_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d11_who_reconsiders_waits_for_the_gate_of_an_edit_before_taking_any_lock() {
+    let stage = expired("roll_forward").await;
+    stage
+        .sql("update postmeter.delivery set status = 'expired', changed_at = postmeter.clock() - interval '1 hour'")
+        .await;
+    let (mut editor, mover) = (stage.db.connect().await, stage.db.connect().await);
+    let edit = editor.transaction().await.unwrap();
+    edit.query("select pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))", &[]).await.unwrap();
+    let moving = tokio::spawn(async move { mover.batch_execute("select postmeter.reconsider_stuck(10)").await });
+    stage.until_waiting(1).await;
+    // as deadlines that follow a subscription do
+    let locked = edit.query("select from postmeter.meter for update nowait", &[]).await;
+    assert!(locked.is_ok(), "it holds a meter and waits for the gate: {locked:?}");
+    edit.rollback().await.unwrap();
+    moving.await.unwrap().unwrap();
+    assert_eq!(stage.value("select verb from postmeter.decision").await, "release");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d11_whoever_moves_quantity_into_the_running_month_locks_both_meters_in_the_order_of_the_cut() {
     let stage = Stage::new().await;
     stage.configure("expired_policy = 'roll_forward', late_policy = 'part'").await;

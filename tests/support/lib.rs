@@ -1,6 +1,7 @@
 //! What the suite stands on: a fresh database per test on a real Postgres, a simulated marketplace over real HTTP, and
 //! a stage that puts a worker between them on one movable clock.
 
+mod console;
 mod cutter;
 mod database;
 mod google;
@@ -8,6 +9,7 @@ mod program;
 mod stage;
 mod wrapped;
 
+pub use console::{Console, Reply};
 pub use cutter::Cutter;
 pub use database::TestDatabase;
 pub use google::{GOOGLE_SERVICE, GoogleStage};

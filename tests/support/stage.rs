@@ -271,6 +271,7 @@ impl Stage {
                 batch: u32::try_from(claims.len()).expect("few"),
                 answer: Answer::bare(outcome.clone()),
                 took: Duration::ZERO,
+                is_lost: false,
                 is_death: false,
             })
             .collect();

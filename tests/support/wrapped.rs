@@ -11,9 +11,13 @@ use serde_json::Value;
 /// What happens to answers on their way to the worker.
 pub type OnTheWay = fn(Vec<Answer>) -> BoxFuture<'static, Vec<Answer>>;
 
+/// What happens to records before their call.
+pub type Before = fn(&[Parcel]);
+
 /// A marketplace whose answers come by way of a function.
 pub struct Wrapped {
     inner: Arc<dyn Marketplace>,
+    before: Before,
     on_the_way: OnTheWay,
 }
 
@@ -23,7 +27,16 @@ impl Wrapped {
     /// # Errors
     /// As [`marketplaces::open`].
     pub fn aws(settings: &Value, on_the_way: OnTheWay) -> Result<Arc<dyn Marketplace>, marketplaces::SettingsError> {
-        Ok(Arc::new(Self { inner: crate::aws_with_test_keys("aws", settings)?, on_the_way }))
+        Ok(Arc::new(Self { inner: crate::aws_with_test_keys("aws", settings)?, before: |_| (), on_the_way }))
+    }
+
+    /// Around the AWS of a stage; the function sees every call's records first.
+    ///
+    /// # Errors
+    /// As [`marketplaces::open`].
+    pub fn aws_after(settings: &Value, before: Before) -> Result<Arc<dyn Marketplace>, marketplaces::SettingsError> {
+        let on_the_way: OnTheWay = |answers| Box::pin(async move { answers });
+        Ok(Arc::new(Self { inner: crate::aws_with_test_keys("aws", settings)?, before, on_the_way }))
     }
 }
 
@@ -45,6 +58,7 @@ impl Marketplace for Wrapped {
     }
 
     fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+        (self.before)(parcels);
         Box::pin(async move { (self.on_the_way)(self.inner.submit(parcels, timeout).await).await })
     }
 }

@@ -19,10 +19,11 @@ const UNREAD: Query = query!("catalogue_unread", []);
 const READ: Query = query!("catalogue_read", [INT8, TEXT, TEXT, TEXT, TEXT]);
 const SETTING: Query = query!("setting", []);
 const LOCK: Query = query!("catalogue_lock", []);
-const SHADOW_GATE: Query = query!("catalogue_shadow_gate", [BOOL]);
+const SHADOW_GATE: Query = query!("catalogue_shadow_gate", [BOOL, TEXT_ARRAY]);
 const CLOCK: Query = query!("clock", []);
 const METERED: Query = query!("catalogue_metered", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
 const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
+const SIGN: Query = query!("catalogue_sign", [TEXT, TEXT, JSONB]);
 const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
 const READINGS: Query = query!("catalogue_write_readings", [JSONB]);
 

@@ -59,6 +59,27 @@ pub struct Database {
 pub(crate) struct Session {
     pub(crate) client: Object,
     pub(crate) prepares: bool,
+    tls: MakeRustlsConnect,
+}
+
+impl Session {
+    /// What ends this session's statement from outside.
+    pub(crate) fn cancel(&self) -> Cancel {
+        Cancel { token: self.client.cancel_token(), tls: self.tls.clone() }
+    }
+}
+
+/// Ends a statement that nobody waits for any more.
+pub(crate) struct Cancel {
+    token: tokio_postgres::CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+impl Cancel {
+    /// Asks the server to; if it cannot be reached, the statement has other ways to end.
+    pub(crate) async fn cancel(self) {
+        let _ = self.token.cancel_query(self.tls).await;
+    }
 }
 
 impl Database {
@@ -101,7 +122,7 @@ impl Database {
 
     /// Takes a connection.
     pub(crate) async fn session(&self) -> Result<Session, Error> {
-        Ok(Session { client: self.pool.get().await?, prepares: !self.pooled })
+        Ok(Session { client: self.pool.get().await?, prepares: !self.pooled, tls: self.tls.clone() })
     }
 
     /// A connection for the caller's own statements (imports, tests, tools).

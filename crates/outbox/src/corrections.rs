@@ -1,5 +1,6 @@
 //! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -70,29 +71,43 @@ pub async fn correct(
     decider: Decider<'_>,
     dry_run: bool,
 ) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    correct_each(database, verb, filter, decider, dry_run, |change| changes.push(change)).await?;
+    Ok(changes)
+}
+
+/// As [`correct`], and hands each change to `take`: however many there are, they need not fit into memory. What was
+/// taken counts only if this ends well.
+///
+/// # Errors
+/// As [`correct`].
+pub async fn correct_each(
+    database: &Database,
+    verb: Verb,
+    filter: &Value,
+    decider: Decider<'_>,
+    dry_run: bool,
+    mut take: impl FnMut(Change) + Send,
+) -> Result<(), Error> {
     let client = database.client().await?;
     let sql = format!(
         "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
         verb.function()
     );
-    let rows = client
-        .query_typed(
-            &sql,
-            &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Change {
-                delivery: row.try_get(0)?,
-                key: row.try_get(1)?,
-                before: row.try_get(2)?,
-                after: row.try_get(3)?,
-                quantity: row.try_get(4)?,
-                note: row.try_get(5)?,
-            })
-        })
-        .collect()
+    let params: [(&(dyn ToSql + Sync), Type); 4] =
+        [(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
+    let mut rows = std::pin::pin!(client.query_typed_raw(&sql, params).await?);
+    while let Some(row) = rows.try_next().await? {
+        take(Change {
+            delivery: row.try_get(0)?,
+            key: row.try_get(1)?,
+            before: row.try_get(2)?,
+            after: row.try_get(3)?,
+            quantity: row.try_get(4)?,
+            note: row.try_get(5)?,
+        });
+    }
+    Ok(())
 }
 
 /// Remittances that a filter fits, whatever became of them: how many by status.

@@ -13,6 +13,8 @@ pub mod cut;
 mod error;
 pub mod fold;
 pub mod health;
+pub mod intake;
+pub mod listing;
 pub mod maintain;
 pub mod migrate;
 pub mod month;
@@ -24,6 +26,7 @@ pub mod report;
 pub mod requests;
 pub mod settle;
 pub mod timeline;
+pub mod tokens;
 pub mod track;
 pub mod workers;
 

@@ -44,7 +44,9 @@ migrations! {
     13 "0013_pre_reconcile",
     14 "0014_pre_hold",
     15 "0015_pre_shadow",
-    19 "0019_pre_tracker",
+    16 "0016_pre_console",
+    17 "0017_pre_reading",
+    18 "0018_pre_tracker",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -1,63 +1,107 @@
-//! A billing month at a destination: what is open in it, closing and reopening it.
+//! Closing a billing month at a destination, opening it again, and what it leaves open. The rules are functions of the
+//! schema (`0011_pre_month_close`); `docs/operate/month-close.md` explains them.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio_postgres::types::Type;
+use serde::Serialize;
+use tokio_postgres::Row;
 
 use crate::corrections::Decider;
-use crate::report::fields;
+use crate::query::{Query, query};
 use crate::{Database, Error};
 
-/// An open item of a month.
-#[derive(Debug, Clone, serde::Serialize)]
+const REPORT: Query = query!("month_report", [TEXT, DATE]);
+const LAST_DEADLINE: Query = query!("month_last_deadline", [TEXT, DATE]);
+const CLOSE: Query = query!("month_close", [TEXT, DATE, TEXT, TEXT, BOOL, BOOL]);
+const REOPEN: Query = query!("month_reopen", [TEXT, DATE, TEXT, TEXT, BOOL]);
+const CLOSED_AT: Query = query!("month_closed_at", [TEXT, DATE]);
+
+/// Something that a month leaves open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// Where it is: a status, or `held_usage`, `waiting`, `released`, `remainder`, `over_billed`.
+    /// A status of remittances, or `held_usage`, `waiting`, `released`, `remainder`, `over_billed`.
     pub class: String,
     /// Why it is held.
     pub reason: Option<String>,
-    /// The buyer, where a meter counts it.
+    /// The meter.
+    pub meter_id: Option<i64>,
+    /// Its buyer.
     pub buyer: Option<String>,
-    /// The customer, where none does.
+    /// The org, of usage.
     pub org: Option<String>,
-    /// Our product.
+    /// The product.
     pub product: Option<String>,
-    /// Our metric, where the quantity is in its unit.
+    /// The metric, of usage.
     pub metric: Option<String>,
-    /// Their dimension.
+    /// The dimension.
     pub dimension: Option<String>,
     /// How many.
     pub items: i64,
     /// How much.
     pub quantity: String,
-    /// billing or metric: the quantity's unit.
+    /// `billing` or `metric`: what the quantity counts.
     pub unit: String,
-    /// Units times price; none: unpriced.
+    /// Quantity times unit price; `None`: unpriced.
     pub amount: Option<String>,
-    /// Currency of the amount.
+    /// Its currency.
     pub currency: Option<String>,
-    /// What a person can do about it.
+    /// What to do about it.
     pub to_do: Option<String>,
 }
 
-const ITEMS: &str =
-    "select class, reason, buyer, org, product, metric, dimension, items, quantity::text as quantity, unit,
-                     amount::text as amount, currency, to_do";
+impl Item {
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            class: row.try_get("class")?,
+            reason: row.try_get("reason")?,
+            meter_id: row.try_get("meter_id")?,
+            buyer: row.try_get("buyer")?,
+            org: row.try_get("org")?,
+            product: row.try_get("product")?,
+            metric: row.try_get("metric")?,
+            dimension: row.try_get("dimension")?,
+            items: row.try_get("items")?,
+            quantity: row.try_get("quantity")?,
+            unit: row.try_get("unit")?,
+            amount: row.try_get("amount")?,
+            currency: row.try_get("currency")?,
+            to_do: row.try_get("to_do")?,
+        })
+    }
+}
 
-/// Open items of a month.
+/// Usage that was held because its month was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Returned {
+    /// How many usages.
+    pub usages: i64,
+    /// Their org.
+    pub org: String,
+    /// Their product.
+    pub product: String,
+    /// Their metric.
+    pub metric: String,
+    /// How much, in units of the metric.
+    pub quantity: String,
+}
+
+/// What a month (named by its first day) leaves open at a destination, closed or not.
 ///
 /// # Errors
-/// [`Error::Refused`]: no such destination (PM033).
+/// [`Error::Refused`]: no such destination (PM033), or a day that begins no month (PM036).
 pub async fn report(database: &Database, destination: &str, month: Date) -> Result<Vec<Item>, Error> {
-    let client = database.client().await?;
-    // the report itself knows no error: a destination that does not exist has no items either
-    client
-        .query_typed(
-            "select postmeter.month_last_deadline($1, $2)",
-            &[(&destination, Type::TEXT), (&month, Type::DATE)],
-        )
-        .await?;
-    let sql = format!("{ITEMS} from postmeter.close_report($1, $2)");
-    let rows = client.query_typed(&sql, &[(&destination, Type::TEXT), (&month, Type::DATE)]).await?;
-    rows.iter().map(read_item).collect()
+    // the report itself knows no error: a destination that does not exist leaves nothing open
+    database.one(&LAST_DEADLINE, &[&destination, &month]).await?;
+    database.one(&REPORT, &[&destination, &month]).await?.iter().map(Item::read).collect()
+}
+
+/// Since when a month is closed; `None`: it is not.
+///
+/// # Errors
+/// As for any statement.
+pub async fn closed_at(database: &Database, destination: &str, month: Date) -> Result<Option<Timestamp>, Error> {
+    let rows = database.one(&CLOSED_AT, &[&destination, &month]).await?;
+    rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
 }
 
 /// How a month is closed.
@@ -69,10 +113,10 @@ pub struct How {
     pub forced: bool,
 }
 
-/// Closes a month and returns its open items.
+/// Closes a month and returns what it leaves open.
 ///
 /// # Errors
-/// [`Error::Refused`]: no such destination (PM033), hours of it can still be sent (PM035), no name or reason (PM032).
+/// As [`report`]; also no name or reason (PM032), and hours can still be sent (PM035).
 pub async fn close(
     database: &Database,
     destination: &str,
@@ -80,43 +124,24 @@ pub async fn close(
     decider: Decider<'_>,
     how: How,
 ) -> Result<Vec<Item>, Error> {
-    let client = database.client().await?;
-    let sql = format!("{ITEMS} from postmeter.close_month($1, $2, $3, $4, $5, $6)");
-    let rows = client
-        .query_typed(
-            &sql,
-            &[
-                (&destination, Type::TEXT),
-                (&month, Type::DATE),
-                (&decider.who, Type::TEXT),
-                (&decider.why, Type::TEXT),
-                (&how.dry_run, Type::BOOL),
-                (&how.forced, Type::BOOL),
-            ],
-        )
-        .await?;
-    rows.iter().map(read_item).collect()
+    let rows =
+        database.one(&CLOSE, &[&destination, &month, &decider.who, &decider.why, &how.dry_run, &how.forced]).await?;
+    rows.iter().map(Item::read).collect()
 }
 
-/// Usage that comes back when a month is reopened.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Returned {
-    /// How many.
-    pub usages: i64,
-    /// The customer.
-    pub org: String,
-    /// Our product.
-    pub product: String,
-    /// Our metric.
-    pub metric: String,
-    /// Units of the metric.
-    pub quantity: String,
-}
-
-/// Opens a closed month again: what was held because of it goes back to the outbox.
+/// Until when hours of a month can still be sent: before that it is closed only by force. `None`: that time is over.
 ///
 /// # Errors
-/// As [`close`].
+/// [`Error::Refused`]: no such destination (PM033).
+pub async fn sendable_until(database: &Database, destination: &str, month: Date) -> Result<Option<Timestamp>, Error> {
+    let rows = database.one(&LAST_DEADLINE, &[&destination, &month]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
+}
+
+/// Opens a closed month again and returns what goes back to the outbox.
+///
+/// # Errors
+/// As [`report`]; also no name or reason (PM032).
 pub async fn reopen(
     database: &Database,
     destination: &str,
@@ -124,41 +149,16 @@ pub async fn reopen(
     decider: Decider<'_>,
     dry_run: bool,
 ) -> Result<Vec<Returned>, Error> {
-    let client = database.client().await?;
-    let rows = client
-        .query_typed(
-            "select usages, org, product, metric, quantity::text as quantity
-             from postmeter.reopen_month($1, $2, $3, $4, $5)",
-            &[
-                (&destination, Type::TEXT),
-                (&month, Type::DATE),
-                (&decider.who, Type::TEXT),
-                (&decider.why, Type::TEXT),
-                (&dry_run, Type::BOOL),
-            ],
-        )
-        .await?;
-    rows.iter().map(|row| Ok(fields!(row => Returned { usages, org, product, metric, quantity }))).collect()
-}
-
-/// Whether a month is closed, and since when.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn closed_at(database: &Database, destination: &str, month: Date) -> Result<Option<jiff::Timestamp>, Error> {
-    let client = database.client().await?;
-    let rows = client
-        .query_typed(
-            "select c.closed_at from postmeter.closed_month c join postmeter.destination t on t.id = c.destination_id
-             where t.name = $1 and c.month = $2",
-            &[(&destination, Type::TEXT), (&month, Type::DATE)],
-        )
-        .await?;
-    rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
-}
-
-fn read_item(row: &tokio_postgres::Row) -> Result<Item, Error> {
-    Ok(fields!(row => Item {
-        class, reason, buyer, org, product, metric, dimension, items, quantity, unit, amount, currency, to_do
-    }))
+    let rows = database.one(&REOPEN, &[&destination, &month, &decider.who, &decider.why, &dry_run]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Returned {
+                usages: row.try_get("usages")?,
+                org: row.try_get("org")?,
+                product: row.try_get("product")?,
+                metric: row.try_get("metric")?,
+                quantity: row.try_get("quantity")?,
+            })
+        })
+        .collect()
 }

@@ -65,6 +65,20 @@ impl<'a> Tx<'a> {
         Ok(self.inner.query_typed_raw(query.sql, typed(query, params)).await?)
     }
 
+    /// Runs a statement that was composed (`listing.rs`), unprepared.
+    pub(crate) async fn composed(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, Error> {
+        Ok(self.inner.query_typed(sql, params).await?)
+    }
+
+    /// The same, row by row.
+    pub(crate) async fn composed_stream(
+        &self,
+        sql: &str,
+        params: Vec<(&(dyn ToSql + Sync), Type)>,
+    ) -> Result<tokio_postgres::RowStream, Error> {
+        Ok(self.inner.query_typed_raw(sql, params).await?)
+    }
+
     /// Runs a statement for what it does; returns how many rows it wrote.
     pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
         if self.prepares {
@@ -76,7 +90,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs a statement that was put together, and returns its rows. There are few different ones: each is prepared.
-    pub(crate) async fn composed(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn prepared(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
         if self.prepares {
             let statement = self.inner.prepare_typed_cached(sql, types).await?;
             Ok(self.inner.query(&statement, params).await?)

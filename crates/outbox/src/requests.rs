@@ -8,6 +8,7 @@ mod counts;
 mod listing;
 mod one;
 mod statuses;
+mod totals;
 
 use jiff::Timestamp;
 
@@ -17,6 +18,7 @@ use crate::{Database, Error};
 pub use listing::{RequestFilter, RequestSort, requests};
 pub use one::{Request, Said, Step, Way, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
+pub use totals::{Kind, Totals, totals};
 
 const GATHER: Query = query!("gather", [INT4]);
 const PARTITIONS: Query = query!("request_partitions", [INT4, INT4]);
@@ -25,6 +27,8 @@ const FORGET: Query = query!("request_forget", [INT4]);
 const ONE: Query = query!("request_one", [TEXT]);
 const SAID: Query = query!("request_said", [TEXT, INT8]);
 const STEPS: Query = query!("request_steps", [TEXT]);
+const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);
+const UNFINISHED: Query = query!("request_unfinished", []);
 const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
 const KINDS_NEW: Query = query!("request_kinds_new", [TEXT, TEXT, TEXT]);
 

@@ -9,6 +9,7 @@ use remittance::{Answer, Next, Outcome, Policy, Reason, Standing, decide};
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
+use crate::timeline::Position;
 use crate::{Database, Error};
 
 const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);
@@ -41,7 +42,7 @@ const WRITE: Query = query!(
 const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                        set local enable_mergejoin = off";
 
-/// A delivery that was in the hands of so many dying workers is poison: once with others, then alone.
+/// A delivery that was in the hands of so many dying workers or failing calls is poison: once with others, then alone.
 pub const DEATHS_MAX: i32 = 3;
 
 /// An answer to one attempt, on its way into the ledger.
@@ -57,17 +58,21 @@ pub struct Settlement {
     pub answer: Answer,
     /// How long the call took.
     pub took: Duration,
-    /// The worker died with it in hand.
+    /// Nobody knows what became of its call: it is no answer of the marketplace, but said of an attempt without one.
+    pub is_lost: bool,
+    /// The worker died with it in hand, or the call failed in its hands.
     pub is_death: bool,
 }
 
 /// What a settlement did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Deliveries whose status moved.
     pub moved: i64,
     /// Outcomes kept as late evidence: the claim was no longer ours.
     pub late: i64,
+    /// Where the server stood; none if there was nothing to settle.
+    pub position: Option<Position>,
 }
 
 /// Settles answers; `policy` tells the policy of a destination.
@@ -127,12 +132,12 @@ struct Held {
     standing: Standing,
 }
 
-/// What an answer means for a delivery of a shadow. No call was made, so with a worker that died nothing can have arrived,
-/// and nobody who lost the claim has evidence. Any other answer that tells of a call is left for the schema to refuse:
+/// What an answer means for a delivery of a shadow. No call was made, so of what was lost nothing can have arrived, and
+/// nobody who lost the claim has evidence. Any other answer that tells of a call is left for the schema to refuse:
 /// were it handed back, the call would be repeated.
 fn of_shadow<'a>(answer: &'a Settlement, held: Option<&Held>) -> Cow<'a, Settlement> {
     match held {
-        Some(held) if held.shadow && (answer.is_death || held.attempt != Some(answer.attempt)) => {
+        Some(held) if held.shadow && (answer.is_lost || held.attempt != Some(answer.attempt)) => {
             Cow::Owned(Settlement { answer: Answer::bare(Outcome::HandedBack), is_death: false, ..answer.clone() })
         }
         _ => Cow::Borrowed(answer),
@@ -148,7 +153,9 @@ impl Held {
         let standing = Standing { batch: settlement.batch, ..self.standing };
         let next = decide(&standing, &settlement.answer.outcome, &policy(self.destination), self.now);
         if !settlement.is_death {
-            return Some((next, 0));
+            // only an answer proves that it kills nobody
+            let is_answer = !settlement.is_lost && settlement.answer.outcome != Outcome::HandedBack;
+            return Some((next, if is_answer { 0 } else { self.deaths }));
         }
         // whoever killed the worker, the others in its hands have burned no try
         let next = Next { is_try: false, ..next };
@@ -239,6 +246,6 @@ impl<'a> Columns<'a> {
             .await?;
         let row = rows.first().expect("counts are one row");
         let (moved, given): (i64, i64) = (row.try_get("moved")?, row.try_get("given")?);
-        Ok(Settled { moved, late: given - moved })
+        Ok(Settled { moved, late: given - moved, position: Some(Position::read(row)?) })
     }
 }

@@ -9,7 +9,7 @@ use crate::query::{Query, query};
 use crate::{Database, Error};
 
 const BREAK: Query = query!("timeline_break", [TEXT, TEXT]);
-const KNOWS: Query = query!("timeline_knows", [UUID, UUID, UUID, TIMESTAMPTZ]);
+const KNOWS: Query = query!("timeline_knows", [UUID, UUID_ARRAY, UUID, TIMESTAMPTZ]);
 
 /// Where a server's history stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +51,12 @@ impl Position {
 }
 
 /// The last commits of a process, of each kind. Commits are lost in order: if the last are there, all are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
     /// The newest attempt that it claimed.
     pub claimed: Option<Uuid>,
-    /// An attempt of its last settlement.
-    pub settled: Option<Uuid>,
+    /// An attempt of its last settlement on each server since one was last looked at, and where that stood.
+    pub settled: Vec<(Uuid, Position)>,
     /// The worker and the time of its last heartbeat.
     pub beat: Option<(Uuid, Timestamp)>,
 }
@@ -90,7 +90,8 @@ impl Beat {
 /// As Postgres says.
 pub async fn knows(database: &Database, last: &Remembered) -> Result<bool, Error> {
     let (by, at) = last.beat.unzip();
-    let rows = database.one(&KNOWS, &[&last.claimed, &last.settled, &by, &at]).await?;
+    let settled: Vec<Uuid> = last.settled.iter().map(|(attempt, _)| *attempt).collect();
+    let rows = database.one(&KNOWS, &[&last.claimed, &settled, &by, &at]).await?;
     Ok(rows.first().expect("one row").try_get(0)?)
 }
 

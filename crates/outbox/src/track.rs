@@ -1,12 +1,18 @@
 //! Recording what a service says about a request, in the caller's own transaction.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
 
-use crate::{Error, Refused};
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error, Refused};
+
+const BATCH: Query = query!("track_batch", [JSONB]);
+const OTHERS: Query = query!("request_others", [TEXT_ARRAY, TEXT]);
 
 /// A request status to record. The fields are those of `postmeter.track`; `docs/integrate.md` explains them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -158,21 +164,63 @@ pub async fn track_batch(transaction: &Transaction<'_>, statuses: &[NewStatus]) 
             &[(&body, Type::JSONB)],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(match row.try_get::<_, &str>("verdict")? {
-                "recorded" => Tracked::Recorded,
-                "repeated" => Tracked::Repeated,
-                _ => Tracked::Refused(Refused {
-                    code: row.try_get("error_code")?,
-                    field: row.try_get("field")?,
+    rows.iter().map(verdict).collect()
+}
+
+fn verdict(row: &Row) -> Result<Tracked, Error> {
+    Ok(match row.try_get::<_, &str>("verdict")? {
+        "recorded" => Tracked::Recorded,
+        "repeated" => Tracked::Repeated,
+        _ => Tracked::Refused(Refused {
+            code: row.try_get("error_code")?,
+            field: row.try_get("field")?,
+            constraint: None,
+            message: row.try_get("message")?,
+            hint: None,
+        }),
+    })
+}
+
+/// Records many statuses in a transaction of their own, for a door of ours. With `org`, a request that another org was
+/// named for is refused: whoever speaks for one org cannot make another's request its own.
+///
+/// # Errors
+/// [`Error::Away`] and [`Error::Again`]: nothing was acknowledged; the same again leaves one row a message.
+pub async fn record(database: &Database, statuses: &[NewStatus], org: Option<&str>) -> Result<Vec<Tracked>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, "").await?;
+    let others = match org {
+        Some(org) => others(&tx, statuses, org).await?,
+        None => HashSet::new(),
+    };
+    let ours: Vec<&NewStatus> = statuses.iter().filter(|status| !others.contains(&status.request_id)).collect();
+    let body = serde_json::to_value(&ours).expect("statuses are plain data");
+    let rows = tx.rows(&BATCH, &[&body]).await?;
+    let mut verdicts = rows.iter().map(verdict).collect::<Result<Vec<_>, _>>()?.into_iter();
+    tx.commit().await?;
+    Ok(statuses
+        .iter()
+        .map(|status| {
+            if others.contains(&status.request_id) {
+                return Tracked::Refused(Refused {
+                    code: "other_org".to_owned(),
+                    field: Some("request_id".to_owned()),
                     constraint: None,
-                    message: row.try_get("message")?,
+                    message: "this request is another org's".to_owned(),
                     hint: None,
-                }),
-            })
+                });
+            }
+            verdicts.next().expect("a verdict per status")
         })
-        .collect()
+        .collect())
+}
+
+/// Ids of requests that another org was named for.
+async fn others(tx: &Tx<'_>, statuses: &[NewStatus], org: &str) -> Result<HashSet<String>, Error> {
+    let ids: HashSet<&str> = statuses.iter().map(|status| status.request_id.as_str()).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let rows = tx.rows(&OTHERS, &[&ids, &org]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ async fn take_over(
 /// Nobody knows what became of its call.
 fn lost_attempt(attempt: Uuid, delivery: i64, is_death: bool) -> Settlement {
     let answer = Answer::bare(Outcome::Unknown { code: "worker_lost".to_owned() });
-    Settlement { delivery, attempt, batch: 1, answer, took: Duration::ZERO, is_death }
+    Settlement { delivery, attempt, batch: 1, answer, took: Duration::ZERO, is_lost: true, is_death }
 }
 
 /// What [`find_own`] found.
@@ -167,7 +167,7 @@ pub struct Own {
 
 /// Finds open attempts of this worker from `from` on that are older than any claim or call of it can be, whether they
 /// are in its hands or not. What is not was lost from sight: the connection broke while its claim was committed, or the
-/// call's task failed. Nobody died of it; settled as given, it counts as unknown.
+/// call's task failed. Settled as given, it counts as unknown, and nobody died of it.
 ///
 /// # Errors
 /// As Postgres says.

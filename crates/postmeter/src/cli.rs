@@ -3,6 +3,7 @@
 mod attempts;
 mod catalog;
 mod config;
+mod console;
 mod correct;
 mod demo;
 mod doctor;
@@ -17,12 +18,14 @@ mod request;
 mod shadow;
 mod simulator;
 mod status;
+mod token;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use catalog::Catalogue;
 use config::{Config, GlobalArgs};
 
 /// Reports metered usage to cloud marketplaces, with Postgres alone.
@@ -54,6 +57,10 @@ enum Command {
     Import(import::Args),
     /// Run a worker until SIGTERM.
     Worker(worker::Args),
+    /// Serve HTTP until SIGTERM: intake, reading, operating.
+    Console(console::Args),
+    /// Make, list and revoke the tokens that callers of the console need.
+    Token(token::Args),
     /// What is where: backlog, oldest, by destination and status, at risk.
     Status(status::Args),
     /// Every attempt, with what was answered.
@@ -112,6 +119,8 @@ pub async fn main() -> ExitCode {
             Command::Catalog(args) => catalog::run(&context, args).await,
             Command::Import(args) => import::run(&context, args).await,
             Command::Worker(args) => worker::run(&context, args).await,
+            Command::Console(args) => console::run(&context, args).await,
+            Command::Token(args) => token::run(&context, args).await,
             Command::Status(args) => status::run(&context, args).await,
             Command::Attempts(args) => attempts::run(&context, args).await,
             Command::Explain(args) => explain::run(&context, args).await,

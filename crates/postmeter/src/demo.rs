@@ -5,6 +5,7 @@
 mod children;
 mod day;
 mod market;
+mod requests;
 mod verdict;
 
 use std::path::Path;
@@ -59,6 +60,10 @@ pub async fn run(keep: bool, say: Say<'_>) -> anyhow::Result<bool> {
     children.stop().await?;
     for line in closing.table(began.elapsed()) {
         say(&line);
+    }
+    say("");
+    for line in children.command(&["request", requests::SHOWN]).await?.lines() {
+        say(line);
     }
     if keep {
         stay(&ground, &market, &mut children, folder, say).await?;
@@ -142,6 +147,10 @@ async fn play_hour(
     children
         .command(&["import", "focus", &path(usage), "--from", &start.to_string(), "--until", &end.to_string()])
         .await?;
+    if hour == requests::HOUR {
+        requests::play(&ground.database).await?;
+        say(&format!("  {hour:02}:00  {} requests came in, whose services say where they are", requests::COUNT));
+    }
     until(ground, children, |v| v.waiting == 0).await?;
     ground.clock(market, end + SignedDuration::from_mins(6)).await?;
     until(ground, children, |v| v.open == 0).await?;

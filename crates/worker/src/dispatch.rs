@@ -19,7 +19,7 @@ use crate::hands::Grip;
 use crate::settler::Answers;
 
 /// A lease shorter than this starts no call: the answer could not be written down as ours.
-const LEASE_NEEDED: Duration = Duration::from_millis(1500);
+pub const LEASE_NEEDED: Duration = Duration::from_millis(1500);
 
 /// How often the queue is looked at from its beginning: rows enter it below the floor too.
 const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
@@ -351,7 +351,15 @@ fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {
 }
 
 fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> Settlement {
-    Settlement { delivery: claim.delivery, attempt: claim.attempt, batch, answer, took, is_death: false }
+    Settlement {
+        delivery: claim.delivery,
+        attempt: claim.attempt,
+        batch,
+        answer,
+        took,
+        is_lost: false,
+        is_death: false,
+    }
 }
 
 fn same_for(claims: &[Claim], outcome: &Outcome) -> Vec<Answer> {

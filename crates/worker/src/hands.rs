@@ -18,6 +18,8 @@ struct State {
     /// When each claim under way began, on the boot-time clock.
     claiming: BTreeMap<u64, Duration>,
     claims: u64,
+    /// Open attempts whose call failed in our hands.
+    failed: BTreeSet<Uuid>,
     /// Of our attempts before this one, those without an outcome are in our hands.
     known: Uuid,
 }
@@ -35,8 +37,8 @@ impl Drop for Claiming<'_> {
     }
 }
 
-/// Attempts of one call. If its task ends without an answer, even by a panic, they leave our hands: maintenance finds
-/// them.
+/// Attempts of one call. If its task ends without an answer, they leave our hands: maintenance finds them. If it ends by a
+/// panic, one of them may be why: each is remembered as failed.
 #[derive(Debug)]
 pub struct Grip {
     hands: Arc<Hands>,
@@ -57,7 +59,14 @@ impl Grip {
 
 impl Drop for Grip {
     fn drop(&mut self) {
-        self.hands.put(self.attempts.drain(..));
+        let is_failure = std::thread::panicking();
+        let mut state = self.hands.state();
+        for attempt in self.attempts.drain(..) {
+            state.open.remove(&attempt);
+            if is_failure {
+                state.failed.insert(attempt);
+            }
+        }
     }
 }
 
@@ -86,7 +95,13 @@ impl Hands {
         let mut state = self.state();
         for attempt in attempts {
             state.open.remove(&attempt);
+            state.failed.remove(&attempt);
         }
+    }
+
+    /// Whether its call failed in our hands.
+    pub fn has_failed(&self, attempt: Uuid) -> bool {
+        self.state().failed.contains(&attempt)
     }
 
     /// What is in hand, and when the oldest claim under way began.

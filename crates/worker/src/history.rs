@@ -18,6 +18,8 @@ pub struct History {
 struct Seen {
     position: Option<Position>,
     commits: Remembered,
+    /// Commits are gone, and not everybody has been told yet: what follows covers the traces.
+    gone: Option<String>,
 }
 
 impl History {
@@ -36,11 +38,21 @@ impl History {
         *last = attempt.max(*last);
     }
 
-    /// The outcomes of a settlement were committed.
-    pub fn settled(&self, attempt: Option<Uuid>) {
-        let last = &mut self.lock().commits.settled;
-        // in order of settling: an old attempt may be the last to be settled
-        *last = attempt.or(*last);
+    /// The outcomes of a settlement were committed, by a server that stood there.
+    pub fn settled(&self, attempt: Uuid, at: Position) {
+        let settled = &mut self.lock().commits.settled;
+        match settled.last_mut() {
+            // in order of settling: an old attempt may be the last to be settled
+            Some((last, stood)) if !at.is_another_server(stood) => (*last, *stood) = (attempt, at),
+            // this server may lack what the one before it had: the next heartbeat must find both
+            _ => settled.push((attempt, at)),
+        }
+    }
+
+    /// What the commits of a lost time were named means nothing any more.
+    fn forget(&self) {
+        let mut seen = self.lock();
+        (seen.commits, seen.gone) = (Remembered::default(), None);
     }
 }
 
@@ -51,31 +63,37 @@ impl Worker {
     /// # Errors
     /// As Postgres says; the position seen last stays, so that nothing is claimed until this has succeeded.
     pub(crate) async fn look_back(&self, beat: Beat) -> Result<(), outbox::Error> {
-        let Seen { position, commits } = self.options.history.lock().clone();
-        if let Some(seen) = position {
+        let Seen { position, commits, gone } = self.options.history.lock().clone();
+        if let Some(why) = gone {
+            self.went_back(&why).await?;
+        } else if let Some(seen) = position {
             let now = &beat.position;
             let is_gone = now.is_before(&seen)
                 || now.is_another_server(&seen)
                     && (beat.lacks(self.id, &commits) || !outbox::timeline::knows(&self.database, &commits).await?);
             if is_gone {
-                self.went_back(&seen, now).await?;
+                let why = format!(
+                    "the database lacks commits that it had: it stood at {} of timeline {}, now at {} of {}",
+                    seen.flushed, seen.timeline, now.flushed, now.timeline
+                );
+                // this heartbeat is written over the one that was lost: if telling fails, nothing else would show it
+                self.options.history.lock().gone = Some(why.clone());
+                self.went_back(&why).await?;
             }
         }
         let mut seen = self.options.history.lock();
+        // what was found need not be found again, but for the last
+        let found = commits.settled.len().saturating_sub(1).min(seen.commits.settled.len());
+        seen.commits.settled.drain(..found);
         seen.commits.beat = Some((self.id, beat.at));
         seen.position = Some(beat.position);
         Ok(())
     }
 
-    async fn went_back(&self, seen: &Position, now: &Position) -> Result<(), outbox::Error> {
-        let why = format!(
-            "the database lacks commits that it had: it stood at {} of timeline {}, now at {} of {}",
-            seen.flushed, seen.timeline, now.flushed, now.timeline
-        );
+    async fn went_back(&self, why: &str) -> Result<(), outbox::Error> {
         tracing::error!(why, "all sending is paused: compare with the marketplaces, then resume");
-        outbox::timeline::went_back(&self.database, &self.options.name, &why).await?;
-        // what the commits of the lost time were named means nothing any more
-        self.options.history.lock().commits = Remembered::default();
+        outbox::timeline::went_back(&self.database, &self.options.name, why).await?;
+        self.options.history.forget();
         self.reload().await
     }
 }

@@ -43,8 +43,12 @@ impl Worker {
         let beating = CancellationToken::new();
         let (answers, receiver) = mpsc::channel(256);
         let settler = tokio::spawn({
-            let worker = Arc::clone(self);
-            async move { worker.settle_all(receiver).await }
+            let (worker, work) = (Arc::clone(self), work.clone());
+            async move {
+                // a worker whose answers nobody writes down must end; in order, it ends after everything else
+                let _ended = work.drop_guard();
+                worker.settle_all(receiver).await;
+            }
         });
         let heartbeat = tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()));
         let loops = [
@@ -144,13 +148,15 @@ impl Worker {
         let (mut seldom, mut rarely) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             let round = async {
+                let mut maintained = Ok(());
                 if seldom.elapsed() > self.options.poll * SELDOM {
                     seldom = Instant::now();
                     let is_rare = rarely.elapsed() > self.options.poll * 50;
                     rarely = if is_rare { seldom } else { rarely };
-                    self.maintain_shadows(is_rare).await?;
+                    maintained = self.maintain_shadows(is_rare).await;
                 }
-                self.shadow().await
+                let counted = self.shadow().await;
+                maintained.and(counted)
             };
             let wait = match round.await {
                 Ok(0) => backoff.idle(),
@@ -193,25 +199,12 @@ impl Worker {
         let mut backoff = Backoff::new(self.options.poll);
         let mut rarely = Instant::now();
         loop {
-            let round = async {
-                self.reap().await?;
-                outbox::maintain::review(&self.database, 1000).await?;
-                outbox::maintain::carry(&self.database, 1000, false).await?;
-                self.reload().await?;
-                if rarely.elapsed() > self.options.poll * 50 {
-                    rarely = Instant::now();
-                    self.settle_lost().await?;
-                    outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
-                    outbox::maintain::return_cured(&self.database, 100_000).await?;
-                    outbox::workers::take_over_rest(&self.database, self.id, &|id| self.directory.policy(id)).await?;
-                    outbox::maintain::create_partitions(&self.database, 2).await?;
-                    outbox::requests::tend(&self.database).await?;
-                }
-                Ok::<(), outbox::Error>(())
-            };
-            let wait = match round.await {
-                Ok(()) => backoff.idle() * SELDOM,
-                Err(error) => backoff.failed("maintain", &error),
+            let is_rare = rarely.elapsed() > self.options.poll * 50;
+            rarely = if is_rare { Instant::now() } else { rarely };
+            let failed = self.maintain_all(is_rare).await;
+            let wait = match failed.last() {
+                None => backoff.idle() * SELDOM,
+                Some((step, error)) => backoff.failed(step, error),
             };
             if !pause(wait, &stop).await {
                 return;
@@ -267,12 +260,13 @@ impl Worker {
             let sent = async {
                 let claimed = self.dispatch(&served, &mut state, &answers, &stop).await?;
                 if suspects_at.elapsed() > self.options.poll * SELDOM {
-                    suspects_at = Instant::now();
                     if outbox::claim::suspects(&self.database).await?.contains(&id)
                         && self.dispatch_suspect(&served).await?
                     {
                         return Ok(claimed + 1);
                     }
+                    // while there is another, it need not wait
+                    suspects_at = Instant::now();
                 }
                 Ok(claimed)
             };

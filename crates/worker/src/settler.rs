@@ -24,7 +24,9 @@ impl Worker {
         let settled = outbox::settle::settle(&self.database, self.id, answers, &policy).await?;
         if settled.late == 0 {
             // every outcome of it is there; a late one's attempt may be of a time that a restore took away
-            self.options.history.settled(answers.last().map(|answer| answer.attempt));
+            if let (Some(last), Some(position)) = (answers.last(), settled.position.clone()) {
+                self.options.history.settled(last.attempt, position);
+            }
         }
         self.hands.put(answers.iter().map(|answer| answer.attempt));
         self.crash.point("after_settle");

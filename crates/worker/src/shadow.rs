@@ -3,7 +3,8 @@
 use crate::Worker;
 
 impl Worker {
-    /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured.
+    /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured. A step
+    /// that fails keeps no other from its turn.
     ///
     /// # Errors
     /// As Postgres says.
@@ -11,12 +12,12 @@ impl Worker {
         if self.directory.shadows().is_empty() {
             return Ok(());
         }
-        outbox::maintain::carry(&self.database, 1000, true).await?;
+        let mut done = outbox::maintain::carry(&self.database, 1000, true).await.map(drop);
         if rarely {
-            outbox::maintain::reconsider_stuck(&self.database, 1000, true).await?;
-            outbox::fold::return_cured_shadow(&self.database, 100_000).await?;
+            done = done.and(outbox::maintain::reconsider_stuck(&self.database, 1000, true).await.map(drop));
+            done = done.and(outbox::fold::return_cured_shadow(&self.database, 100_000).await.map(drop));
         }
-        Ok(())
+        done
     }
 
     /// Folds and cuts for the shadows, in transactions of their own; returns how many usages and hours. Without a shadow

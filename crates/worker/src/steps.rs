@@ -8,6 +8,7 @@ use outbox::fold::Folded;
 use outbox::workers::Folding;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::dispatch::Dispatch;
 use crate::{Worker, WorkerError};
@@ -151,6 +152,33 @@ impl Worker {
         self.maintain_shadows(true).await
     }
 
+    /// All maintenance of live destinations, and what is seldom needed. A step that fails keeps no other from its turn;
+    /// returns which have failed.
+    pub async fn maintain_all(&self, rarely: bool) -> Vec<(&'static str, outbox::Error)> {
+        let database = &self.database;
+        let mut failed = Vec::new();
+        let mut done = |step, result: Result<(), outbox::Error>| {
+            if let Err(error) = result {
+                tracing::warn!(step, %error, "a step of maintenance failed");
+                failed.push((step, error));
+            }
+        };
+        done("reap", self.reap().await.map(drop));
+        done("review", outbox::maintain::review(database, 1000).await.map(drop));
+        done("carry", outbox::maintain::carry(database, 1000, false).await.map(drop));
+        done("reload", self.reload().await);
+        if rarely {
+            let policy = |destination| self.directory.policy(destination);
+            done("settle_lost", self.settle_lost().await.map(drop));
+            done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, 1000, false).await.map(drop));
+            done("return_cured", outbox::maintain::return_cured(database, 100_000).await.map(drop));
+            done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
+            done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
+            done("tend", outbox::requests::tend(database).await);
+        }
+        failed
+    }
+
     /// Takes over from dead workers.
     ///
     /// # Errors
@@ -173,13 +201,14 @@ impl Worker {
     }
 
     /// Settles own attempts that were lost from sight: committed by a claim whose connection broke before it was heard of,
-    /// or in the hands of a call that failed. Each may have arrived, and nobody died of it; returns how many.
+    /// or in the hands of a call that failed. Each may have arrived; a call that failed counts as a death. Returns how many.
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn settle_lost(&self) -> Result<usize, outbox::Error> {
         let (before, _) = self.hands.now();
         let (mut from, mut found) = (self.hands.known(), 0);
+        let mut oldest_ours = None;
         loop {
             let own = outbox::workers::find_own(&self.database, self.id, from).await?;
             // of a claim that is still awaited nobody can say which of these are its own; they are a lease old at least
@@ -188,19 +217,23 @@ impl Worker {
             if awaited.is_some_and(is_old) {
                 return Ok(found);
             }
-            let lost: Vec<_> = own
-                .open
-                .into_iter()
-                .filter(|open| !before.contains(&open.attempt) && !after.contains(&open.attempt))
-                .collect();
+            let is_ours = |attempt: &Uuid| before.contains(attempt) || after.contains(attempt);
+            // it may be put down without an outcome, even while this is read: it is looked at again
+            oldest_ours = oldest_ours.or(own.open.iter().map(|open| open.attempt).find(is_ours));
+            let mut lost: Vec<_> = own.open.into_iter().filter(|open| !is_ours(&open.attempt)).collect();
+            for lost in &mut lost {
+                // a call that fails burns all its records, again and again, unless the one that does it is found
+                lost.is_death = self.hands.has_failed(lost.attempt);
+            }
             if !lost.is_empty() {
                 tracing::warn!(attempts = lost.len(), "own attempts were lost from sight: unknown, and sent again");
                 let policy = |destination| self.directory.policy(destination);
                 outbox::settle::settle(&self.database, self.id, &lost, &policy).await?;
+                self.hands.put(lost.iter().map(|lost| lost.attempt));
                 found += lost.len();
             }
             if own.is_last {
-                self.hands.know(own.bound);
+                self.hands.know(oldest_ours.map_or(own.bound, |oldest| own.bound.min(oldest)));
                 return Ok(found);
             }
             from = own.bound;

@@ -1,16 +1,17 @@
 //! Deliveries that were in the hands of a dying worker are sent alone, so that a row that kills workers is found.
 
+use remittance::Outcome;
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
 use crate::directory::Served;
-use crate::dispatch::hand_back;
+use crate::dispatch::{LEASE_NEEDED, hand_back};
 
 impl Worker {
     /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours, as far as patience goes: a
     /// slow call at one destination must not stop the others, so calls are held back for half a poll before it and half
     /// a poll during it. What is on the wire beside it then may become a suspect once, and is never beside one again:
-    /// suspects go one at a time.
+    /// suspects go one at a time. Returns whether one was sent.
     ///
     /// # Errors
     /// As Postgres says.
@@ -19,7 +20,7 @@ impl Worker {
             let passage = served.passage();
             Ok::<bool, outbox::Error>(!served.destination.paused && self.may_begin(served, passage).await?)
         };
-        if !may_begin().await? {
+        if self.lease.remaining() < LEASE_NEEDED || !may_begin().await? {
             return Ok(false);
         }
         let _one_at_a_time = self.suspect.lock().await;
@@ -54,6 +55,7 @@ impl Worker {
         self.settle_surely(&settlements).await;
         grip.answered();
         self.report(served).await?;
-        Ok(true)
+        // what was handed back is a suspect still
+        Ok(settlements.iter().any(|settlement| settlement.answer.outcome != Outcome::HandedBack))
     }
 }

@@ -21,6 +21,11 @@ async fn c8_a_month_is_closed_reported_and_reopened_from_the_command_line() {
     let closed = "select count(*)::text from postmeter.closed_month";
     let (code, _, error) = run(&stage, &apply(&close));
     assert!(code == 2 && error.contains("can still be sent"), "{error}");
+    let (code, text, _) = run(&stage, &close);
+    let refused = text.contains("2024-09 of aws would be refused") && text.contains("can still be sent until");
+    assert!(code == 0 && refused && !text.contains("would close"), "the dry run says so too: {text}");
+    let (_, text, _) = run(&stage, &[&close[..], &["--forced"]].concat());
+    assert!(text.contains("would close 2024-09 of aws"), "{text}");
     stage.at("2024-10-01T12:00:00Z").await;
     let (code, text, _) = run(&stage, &close);
     assert!(code == 0 && text.contains("would close 2024-09 of aws, nothing is open. NOTHING WAS CHANGED"), "{text}");

@@ -56,6 +56,39 @@ async fn e8_retry_leaves_a_decision_with_who_and_why_and_twice_changes_nothing_m
 }
 
 #[tokio::test]
+async fn e8_what_also_counts_usage_outside_the_filter_is_given_up_by_name_only() {
+    let stage = Stage::new().await;
+    // one buyer, two orgs
+    stage.subscribe("beta", "111122223333").await;
+    super::refuse_all(&stage, true);
+    stage.use_cores("ours", "3", "2024-09-18T10:10:00Z").await;
+    stage.record("theirs", "beta", "cores", "4", "2024-09-18T10:10:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 rejected 7"]);
+    let before = state(&stage).await;
+    for verb in [Verb::Release, Verb::WriteOff] {
+        for filter in [json!({"org": "acme"}), json!({"org": "beta", "metric": "cores"})] {
+            let changes = decide(&stage, verb, filter).await;
+            assert_eq!((changes.len(), changes[0].after.as_str()), (1, "rejected"), "{verb:?}");
+            assert!(changes[0].note.as_ref().unwrap().contains("outside the filter"), "{changes:?}");
+        }
+    }
+    assert_eq!(state(&stage).await, before, "nothing changed");
+    // its quantity in another hour is theirs still, though no usage of theirs was counted there
+    let delivery = stage.value("select delivery_id::text from postmeter.remittance").await;
+    let released = decide(&stage, Verb::Release, json!({"delivery": delivery})).await;
+    assert_eq!(released[0].after, "released");
+    stage.use_cores("more", "1", "2024-09-18T09:20:00Z").await;
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    let changes = decide(&stage, Verb::WriteOff, json!({"org": "acme"})).await;
+    let kept = changes.iter().filter(|change| change.after == "rejected").count();
+    assert_eq!(kept, 1, "{changes:?}");
+    let all = decide(&stage, Verb::WriteOff, json!({"metric": "cores"})).await;
+    assert!(!all.is_empty() && all.iter().all(|change| change.after == "written_off"), "all of it is meant: {all:?}");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn e8_accepted_ones_are_never_touched_even_by_everything() {
     let stage = rejected().await;
     for verb in VERBS {

@@ -94,9 +94,13 @@ async fn i3_a_producer_records_by_function_and_insert_and_can_do_nothing_else() 
 #[tokio::test]
 async fn i3_a_reader_reads_and_can_change_nothing() {
     let stage = rejected().await;
-    let views = "select table_name::text from information_schema.tables where table_schema = 'postmeter'";
+    // people read through the parents: a partition inherits no grant
+    let views = "select relname::text from pg_class where relnamespace = 'postmeter'::regnamespace
+                 and relkind in ('r', 'p', 'v') and not relispartition";
     for table in stage.column(views).await {
-        assert_eq!(told(&stage, "postmeter_reader", &format!("select from postmeter.{table}")).await, "ok", "{table}");
+        // who may come in and what they were answered is the console's; token_list shows the rest
+        let read = if ["token", "idempotency"].contains(&table.as_str()) { DENIED } else { "ok" };
+        assert_eq!(told(&stage, "postmeter_reader", &format!("select from postmeter.{table}")).await, read, "{table}");
         let delete = told(&stage, "postmeter_reader", &format!("delete from postmeter.{table}")).await;
         assert!([DENIED, "55000"].contains(&delete.as_str()), "{table}: {delete}");
     }

@@ -88,7 +88,7 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
         .unwrap()
         .get(0);
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
-    let mut floor = outbox::claim::Floor::START.clone();
+    let mut floor = outbox::claim::Floor::START;
     let database = &stage.db.database;
     let claims = outbox::claim::claim(database, shadow, dying.id(), 10, limits, &mut floor, None).await.unwrap();
     assert_eq!(claims.len(), 1);
@@ -102,6 +102,54 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
     assert_eq!(stage.column(outcomes).await, ["handed_back", "dry_run"]);
     assert!(theirs.calls().is_empty());
     stage.close().await;
+}
+
+/// A live delivery and one of the shadow, claimed by one worker.
+async fn claimed_both(stage: &Stage, worker: uuid::Uuid) {
+    assert_eq!(stage.claim_as(worker).await.len(), 1);
+    let shadow = stage.db.client.query_one("select id from postmeter.destination where name = 'trial'", &[]).await;
+    let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
+    let mut floor = outbox::claim::Floor::START;
+    let (database, shadow) = (&stage.db.database, shadow.unwrap().get(0));
+    let claims = outbox::claim::claim(database, shadow, worker, 10, limits, &mut floor, None).await.unwrap();
+    assert_eq!(claims.len(), 1);
+}
+
+/// What is known of a lost live attempt and of a shadow's: in order, so that both were in one settlement.
+async fn assert_recovered(stage: &Stage) {
+    let outcomes = "select concat_ws(' ', l.destination, outcome, code, d.status) from postmeter.attempt_ledger l
+                    join postmeter.delivery d on d.id = delivery_id order by l.destination";
+    assert_eq!(stage.column(outcomes).await, ["aws unknown worker_lost due", "trial handed_back due"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadows_lost_attempt_keeps_no_live_one_from_being_recovered() {
+    let (stage, theirs) = stage_with_shadow("1/1").await;
+    stage.at("2024-09-18T10:10:00Z").await;
+    stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
+    let worker = crate::lost::impatient(&stage).await;
+    stage.sql("update postmeter.destination set call_timeout = '1 millisecond'").await;
+    claimed_both(&stage, worker.id()).await;
+    crate::lost::until_old(&stage).await;
+    assert_eq!(worker.settle_lost().await.unwrap(), 2);
+    assert_recovered(&stage).await;
+    assert!(theirs.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_stopped_with_a_shadow_in_hand_is_taken_over_from() {
+    let (stage, theirs) = stage_with_shadow("1/1").await;
+    stage.at("2024-09-18T10:10:00Z").await;
+    stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
+    cut_both(&stage, "2024-09-18T11:10:00Z").await;
+    let gone = stage.another_worker().await;
+    claimed_both(&stage, gone.id()).await;
+    outbox::workers::stop(&stage.db.database, gone.id()).await.unwrap();
+    stage.end_lease_of(gone.id()).await;
+    assert_eq!(stage.worker.reap().await.unwrap(), 1);
+    assert_recovered(&stage).await;
+    assert!(theirs.calls().is_empty());
 }
 
 #[tokio::test]
@@ -118,7 +166,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence()
         .unwrap()
         .get(0);
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
-    let mut floor = outbox::claim::Floor::START.clone();
+    let mut floor = outbox::claim::Floor::START;
     let claims = outbox::claim::claim(&stage.db.database, shadow, stage.worker.id(), 10, limits, &mut floor, None)
         .await
         .unwrap();
@@ -128,6 +176,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence()
         batch: 1,
         answer: Answer::bare(outcome),
         took: std::time::Duration::ZERO,
+        is_lost: false,
         is_death: false,
     };
     let policy = |_| Policy { retry: RetrySchedule::default(), memory: None };

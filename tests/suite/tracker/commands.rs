@@ -24,7 +24,7 @@ async fn h2_an_import_that_is_killed_is_resumed_and_records_nothing_twice() {
         match n {
             7 => text.push_str("{\"service\": \"a\", \"status\": \"received\"}\n"),
             8 => text.push_str("{\"service\n"),
-            9 => text.push_str("\n"),
+            9 => text.push('\n'),
             10 => text.push_str("{\"service\":\"a\",\"request_id\":\"r\",\"status\":\"s\",\"date\":\"soon\"}\n"),
             _ => {
                 let _ = writeln!(

@@ -242,10 +242,8 @@ async fn h3_a_count_is_true_while_others_record_and_nobody_has_gathered() {
     );
 }
 
-#[tokio::test]
-async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
-    use RequestSort::{Account, CreatedAt, InventoryId, Org, RequestId, SystemId};
-    let mut random = StdRng::seed_from_u64(7);
+/// Six hundred messages about 150 requests, drawn at random.
+async fn drawn_requests(random: &mut StdRng) -> TestDatabase {
     let db = tracker("2026-03-10T10:00:00Z").await;
     for round in 0..6 {
         let messages: Vec<NewStatus> = (0..100)
@@ -268,6 +266,14 @@ async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
         record(&db, &messages).await;
         outbox::requests::gather(&db.database).await.unwrap();
     }
+    db
+}
+
+#[tokio::test]
+async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
+    use RequestSort::{Account, CreatedAt, InventoryId, Org, RequestId, SystemId};
+    let mut random = StdRng::seed_from_u64(7);
+    let db = drawn_requests(&mut random).await;
     let rows = db
         .client
         .query(

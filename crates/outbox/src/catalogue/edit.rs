@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, ZONES};
+use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, SIGN, ZONES};
 use crate::connect::Session;
+use crate::corrections::Decider;
 use crate::query::{Query, Tx};
 use crate::{Database, Error};
 
@@ -164,7 +165,13 @@ impl Edit<'_> {
     pub async fn write(&self, changes: &Changes) -> Result<(), Error> {
         // before any lock on a delivery, which a fold may wait for while it keeps the gate shut
         let adds_shadow = changes.add.iter().any(|(_, fields)| is_shadow(fields));
-        self.tx.rows(&SHADOW_GATE, &[&adds_shadow]).await?;
+        let written = changes.add.iter().map(|(kind, fields)| (kind, fields));
+        let written = written.chain(changes.change.iter().map(|(kind, _, fields)| (kind, fields)));
+        let told: Vec<&str> = written
+            .filter(|(kind, _)| **kind == Kind::Subscription)
+            .filter_map(|(_, fields)| fields.get("destination").and_then(Value::as_str))
+            .collect();
+        self.tx.rows(&SHADOW_GATE, &[&adds_shadow, &told]).await?;
         for kind in Kind::ALL.into_iter().rev() {
             let ids: Vec<i64> = changes.remove.iter().filter(|(of, _)| *of == kind).map(|(_, id)| *id).collect();
             if !ids.is_empty() {
@@ -197,6 +204,14 @@ impl Edit<'_> {
             self.tx.run(query, &[&Value::Array(entries.to_vec())]).await?;
         }
         Ok(())
+    }
+
+    /// Writes down who makes this edit, and why; `detail` says what it changes.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: no name or reason (PM032).
+    pub async fn sign(&self, decider: Decider<'_>, detail: &Value) -> Result<(), Error> {
+        self.tx.rows(&SIGN, &[&decider.who, &decider.why, detail]).await.map(drop)
     }
 
     /// Ends the edit and keeps it.

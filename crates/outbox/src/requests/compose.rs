@@ -78,7 +78,7 @@ impl<'a> Statement<'a> {
 
     /// Runs it.
     pub async fn run(self, tx: &Tx<'_>, sql: &str) -> Result<Vec<Row>, Error> {
-        tx.composed(sql, &self.types, &self.params).await
+        tx.prepared(sql, &self.types, &self.params).await
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::compose::{Statement, order, reading};
 use super::counts::{FEW, both, hours_of_page};
 use super::one::{Request, read_request};
-use super::{Listed, Page, Span, hour_of, next_hour};
+use super::{KINDS, Listed, Page, Span, hour_of, next_hour};
 use crate::query::Tx;
 use crate::{Database, Error};
 
@@ -22,6 +22,12 @@ pub struct RequestFilter {
     pub inventory_id: Option<String>,
     /// With this system id.
     pub system_id: Option<String>,
+    /// With a message of this service; that message also has the source and status that are asked for.
+    pub service: Option<String>,
+    /// With a message of this source; empty: of none.
+    pub source: Option<String>,
+    /// With a message of this status.
+    pub status: Option<String>,
     /// With this outcome: open, succeeded or failed.
     pub outcome: Option<String>,
     /// Created then.
@@ -75,9 +81,34 @@ pub async fn requests(
     Ok(listed)
 }
 
+/// The kinds of messages that a request must have one of; `None`: any.
+async fn kinds(tx: &Tx<'_>, filter: &RequestFilter) -> Result<Option<Vec<i64>>, Error> {
+    if filter.service.is_none() && filter.source.is_none() && filter.status.is_none() {
+        return Ok(None);
+    }
+    let rows = tx.rows(&KINDS, &[&filter.service, &filter.source, &filter.status]).await?;
+    Ok(Some(rows.iter().map(|row| row.try_get("kind")).collect::<Result<_, _>>()?))
+}
+
+/// A filter, and the kinds that it comes to.
+#[derive(Clone)]
+struct Asked {
+    filter: RequestFilter,
+    kinds: Option<Vec<i64>>,
+}
+
+impl std::ops::Deref for Asked {
+    type Target = RequestFilter;
+
+    fn deref(&self) -> &RequestFilter {
+        &self.filter
+    }
+}
+
 async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> Result<Listed<Request>, Error> {
-    let is_counted = filter.inventory_id.is_none() && filter.system_id.is_none();
-    let (mut filter, mut offset) = (filter.clone(), page.offset);
+    let mut filter = Asked { filter: filter.clone(), kinds: kinds(tx, filter).await? };
+    let is_counted = filter.inventory_id.is_none() && filter.system_id.is_none() && filter.kinds.is_none();
+    let mut offset = page.offset;
     let count = if is_counted {
         let counts = by_hour(tx, &filter).await?;
         if page.sort == RequestSort::CreatedAt {
@@ -86,7 +117,7 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
             else {
                 return Ok(Listed { count: counts.values().sum(), rows: Vec::new() });
             };
-            (filter.created, offset) = (both(&filter.created, &hours), rest);
+            (filter.filter.created, offset) = (both(&filter.created, &hours), rest);
         }
         counts.values().sum()
     } else {
@@ -121,7 +152,7 @@ fn unnamed(filter: &RequestFilter, page: &Page<RequestSort>) -> Option<RequestFi
 }
 
 /// How many there are per hour of creation, in seconds: whole hours from the counters, the rests from the rows.
-async fn by_hour(tx: &Tx<'_>, filter: &RequestFilter) -> Result<BTreeMap<i64, i64>, Error> {
+async fn by_hour(tx: &Tx<'_>, filter: &Asked) -> Result<BTreeMap<i64, i64>, Error> {
     let whole = Span { from: filter.created.from.map(next_hour), until: filter.created.until.map(hour_of) };
     if whole.from.is_some() && whole.until.is_some() && whole.from >= whole.until {
         return rows(tx, filter, &filter.created).await;
@@ -154,16 +185,19 @@ async fn by_hour(tx: &Tx<'_>, filter: &RequestFilter) -> Result<BTreeMap<i64, i6
     Ok(counts)
 }
 
-fn wanted<'a>(statement: &mut Statement<'a>, filter: &'a RequestFilter, created: &'a Span) {
+fn wanted<'a>(statement: &mut Statement<'a>, filter: &'a Asked, created: &'a Span) {
     statement.equal("r.org", filter.org.as_ref());
     statement.equal("r.account", filter.account.as_ref());
     statement.equal("r.inventory_id", filter.inventory_id.as_ref());
     statement.equal("r.system_id", filter.system_id.as_ref());
     statement.equal("r.outcome", filter.outcome.as_ref());
+    if let Some(kinds) = &filter.kinds {
+        statement.condition("r.kinds && ?", kinds, Type::INT8_ARRAY);
+    }
     statement.within("r.created_at", created);
 }
 
-async fn rows(tx: &Tx<'_>, filter: &RequestFilter, created: &Span) -> Result<BTreeMap<i64, i64>, Error> {
+async fn rows(tx: &Tx<'_>, filter: &Asked, created: &Span) -> Result<BTreeMap<i64, i64>, Error> {
     let mut statement = Statement::default();
     wanted(&mut statement, filter, created);
     let sql = format!(
@@ -178,7 +212,7 @@ async fn rows(tx: &Tx<'_>, filter: &RequestFilter, created: &Span) -> Result<BTr
 
 async fn fetch(
     tx: &Tx<'_>,
-    filter: &RequestFilter,
+    filter: &Asked,
     page: &Page<RequestSort>,
     offset: i64,
     is_few: bool,

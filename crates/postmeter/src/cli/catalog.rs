@@ -6,10 +6,13 @@ mod derive;
 mod plan;
 mod read;
 mod render;
+mod served;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod values;
+
+pub use served::Catalogue;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

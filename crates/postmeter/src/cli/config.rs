@@ -64,6 +64,10 @@ pub(super) struct Config {
     connections_max: usize,
     /// What a worker is started with.
     pub worker: worker::Options,
+    /// Where a console listens.
+    pub listen: String,
+    /// What a console is started with.
+    pub console: console::Options,
     /// What is logged.
     log: logging::Log,
 }
@@ -110,6 +114,8 @@ impl Config {
                 open: defaults.open,
                 history: defaults.history,
             },
+            listen: layers.text("console", "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
+            console: console_options(layers)?,
             log: logging::Log {
                 level: layers.word("log", "level")?.unwrap_or_default(),
                 format: layers.word("log", "format")?.unwrap_or_default(),
@@ -152,6 +158,57 @@ impl Config {
             return Err(Wrong("the database URL is empty".to_owned()).into());
         }
         Ok(url)
+    }
+}
+
+fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
+    let defaults = console::Options::default();
+    let number = |key, default, from, to| -> Result<usize, Wrong> {
+        Ok(layers.number("console", key, from, to)?.unwrap_or(default))
+    };
+    Ok(console::Options {
+        body_bytes_max: number("body_bytes_max", defaults.body_bytes_max, 1024, 1 << 30)?,
+        rows_max: number("rows_max", defaults.rows_max, 1, 100_000)?,
+        intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
+        streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
+        events_at_once_max: number("events_at_once_max", defaults.events_at_once_max, 1, 10_000)?,
+        static_dir: layers.text("console", "static_dir").map(Into::into),
+        guesses_per_minute: layers
+            .number("console", "guesses_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.guesses_per_minute),
+        requests_per_minute: layers
+            .number("console", "requests_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.requests_per_minute),
+        tracker_access: layers.word::<TrackerAccess>("console", "tracker_access")?.unwrap_or_default().into(),
+        tracker_requests_per_minute: layers
+            .number("console", "tracker_requests_per_minute", 1, 10_000_000)?
+            .unwrap_or(defaults.tracker_requests_per_minute),
+        trusted_proxies: layers.addresses("console", "trusted_proxies")?.unwrap_or(defaults.trusted_proxies),
+        archive_url: layers.template("console", "archive_url", "{request_id}")?,
+        archive_role: layers.text("console", "archive_role").unwrap_or(defaults.archive_role),
+        kibana_url: layers.template("console", "kibana_url", "{query}")?,
+    })
+}
+
+/// Who may read the tracker's old paths.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum TrackerAccess {
+    /// Who has a token with the scope read.
+    #[default]
+    Token,
+    /// Whoever a trusted proxy lets through.
+    TrustedProxy,
+    /// Anybody who can connect, on loopback only.
+    Open,
+}
+
+impl From<TrackerAccess> for console::Access {
+    fn from(access: TrackerAccess) -> Self {
+        match access {
+            TrackerAccess::Token => Self::Token,
+            TrackerAccess::TrustedProxy => Self::TrustedProxy,
+            TrackerAccess::Open => Self::Open,
+        }
     }
 }
 

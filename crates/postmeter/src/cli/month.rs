@@ -100,16 +100,28 @@ async fn close(context: &Context, which: &Which, signed: &Signed, how: How) -> a
     let was = month::closed_at(&database, &which.destination, which.month).await?;
     let items = month::close(&database, &which.destination, which.month, signed.decider(), how).await?;
     let applied = !how.dry_run;
+    let refused = match (was, how) {
+        (None, How { dry_run: true, forced: false }) => {
+            month::sendable_until(&database, &which.destination, which.month).await?
+        }
+        _ => None,
+    };
     if context.json {
-        output::json(&json!({ "applied": applied, "changed": applied && was.is_none(), "items": items }))?;
+        let changed = applied && was.is_none();
+        output::json(&json!({ "applied": applied, "changed": changed, "refused_until": refused, "items": items }))?;
         return Ok(ExitCode::SUCCESS);
     }
     show(&items);
     let (name, open) = (which.name(), count_items(&items));
-    output::say(match (was, applied) {
-        (Some(at), _) => format!("{name} was closed {} already, {open}. NOTHING WAS CHANGED.", moment(at)),
-        (None, true) => format!("{name} is closed, {open}."),
-        (None, false) => {
+    output::say(match (was, applied, refused) {
+        (None, false, Some(until)) => format!(
+            "{name} would be refused, {open}: hours of it can still be sent until {}. NOTHING WAS CHANGED: close it after \
+             that, or say --forced.",
+            moment(until)
+        ),
+        (Some(at), ..) => format!("{name} was closed {} already, {open}. NOTHING WAS CHANGED.", moment(at)),
+        (None, true, _) => format!("{name} is closed, {open}."),
+        (None, false, None) => {
             format!("would close {name}, {open}. NOTHING WAS CHANGED: say --apply to carry it out.")
         }
     });

@@ -63,7 +63,7 @@ async fn work(database: &Database, options: &Options, stop: &CancellationToken) 
     }
 }
 
-async fn wait(database: &Database) -> Result<(), outbox::Error> {
+pub(super) async fn wait(database: &Database) -> Result<(), outbox::Error> {
     if database.wait(Duration::ZERO).await.is_ok() {
         return Ok(());
     }

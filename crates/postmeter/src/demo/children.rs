@@ -39,7 +39,7 @@ impl Children {
     }
 
     /// Runs one of our own commands to its end.
-    pub async fn command(&self, args: &[&str]) -> anyhow::Result<()> {
+    pub async fn command(&self, args: &[&str]) -> anyhow::Result<String> {
         let mut command = self.base();
         command.args(args).stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
@@ -47,7 +47,7 @@ impl Children {
             let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             bail!("`postmeter {}` failed:\n{said}{complained}", args.join(" "));
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Starts a worker.

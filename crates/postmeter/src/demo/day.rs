@@ -36,7 +36,8 @@ pub fn write(folder: &Path, endpoint: &str) -> std::io::Result<Files> {
     Ok(files)
 }
 
-fn org(customer: u64) -> String {
+/// Name of a customer.
+pub fn org(customer: u64) -> String {
     format!("customer-{customer:02}")
 }
 

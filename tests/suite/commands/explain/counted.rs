@@ -140,7 +140,7 @@ async fn i2_what_is_on_its_way_or_waits_for_its_next_try_is_explained() {
     let stage = due().await;
     let claims = stage.claim_as(stage.worker.id()).await;
     let told = Told {
-        answer: "NOT BILLED YET: 3 units (1.5 USD) for the hour 2024-09-18 10:00 UTC, being sent now.",
+        answer: "BEING SENT: 3 units (1.5 USD) for the hour 2024-09-18 10:00 UTC may be billed; the answer tells.",
         says: &["open: the call may be under way"],
         by_itself: "should its worker die, another takes over",
         by_people: None,

@@ -56,12 +56,12 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How) -> anyhow:
 }
 
 /// Compares and checks; all problems there are come together.
-async fn look(
+pub(super) async fn look(
     edit: &Edit<'_>,
     entries: Vec<Entry>,
     unread: Vec<Problem>,
     prune: bool,
-) -> anyhow::Result<(Plan, check::Findings)> {
+) -> Result<(Plan, check::Findings), outbox::Error> {
     let (plan, refused) = plan(entries, edit.load().await?, prune, edit.clock().await?);
     let mut findings = check::check(&plan);
     // of a field that could not be read, nothing more can be said

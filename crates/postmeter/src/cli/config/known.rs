@@ -4,6 +4,26 @@
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("database", &["url", "url_file", "tls_authority", "pooled", "connections_max"]),
     ("worker", &["name", "lease_seconds", "poll_ms", "fold_max", "cut_max", "stop_within_seconds"]),
+    (
+        "console",
+        &[
+            "listen",
+            "body_bytes_max",
+            "rows_max",
+            "intake_at_once_max",
+            "streams_at_once_max",
+            "events_at_once_max",
+            "static_dir",
+            "requests_per_minute",
+            "guesses_per_minute",
+            "tracker_access",
+            "tracker_requests_per_minute",
+            "trusted_proxies",
+            "archive_url",
+            "archive_role",
+            "kibana_url",
+        ],
+    ),
     ("log", &["level", "format"]),
 ];
 

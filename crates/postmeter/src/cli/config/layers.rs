@@ -1,6 +1,7 @@
 //! What the file and the environment say, each value with where it was said.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -84,6 +85,20 @@ impl Layers {
         let expected =
             || format!("one of {}", words().map(|word| word.get_name().to_owned()).collect::<Vec<_>>().join(", "));
         self.parsed(section, key, |value| T::from_str(value, false).ok(), expected)
+    }
+
+    /// Addresses, with commas between them.
+    pub fn addresses(&self, section: &str, key: &str) -> Result<Option<Vec<IpAddr>>, Wrong> {
+        let read = |value: &str| value.split(',').map(|address| address.trim().parse().ok()).collect();
+        self.parsed(section, key, read, || "IP addresses with commas between them".to_owned())
+    }
+
+    /// An address of the web with a place in it that is filled in.
+    pub fn template(&self, section: &str, key: &str, place: &str) -> Result<Option<String>, Wrong> {
+        let is_template =
+            |value: &str| (value.starts_with("https://") || value.starts_with("http://")) && value.contains(place);
+        let read = |value: &str| is_template(value).then(|| value.to_owned());
+        self.parsed(section, key, read, || format!("an address (https://…) that contains {place}"))
     }
 
     fn parsed<T>(

@@ -25,7 +25,7 @@ pub(super) fn verdict(report: &RemittanceReport, month: Option<Date>) -> String 
             )
         }
         "due" => format!("NOT BILLED YET: {what}, {}.", waiting(r)),
-        "in_flight" => format!("NOT BILLED YET: {what}, being sent now."),
+        "in_flight" => format!("BEING SENT: {what} may be billed; the answer tells."),
         "accepted" if r.confirmed == Some(false) => {
             format!("BILLED: {} holds the key of {what}; quantity not confirmed.", r.destination)
         }

@@ -1,4 +1,4 @@
--- 0019_pre_tracker: what services say about a request on its way, and the requests made of it.
+-- 0018_pre_tracker: what services say about a request on its way, and the requests made of it.
 
 alter table postmeter.setting
     add column tracker_retention interval not null default '30 days' check (tracker_retention >= '1 day'),
@@ -754,6 +754,8 @@ grant execute on function postmeter.track(text, text, text, timestamptz, text, t
 grant execute on function postmeter.gather_requests(integer), postmeter.create_request_partitions(integer, integer),
     postmeter.drop_request_partitions(), postmeter.forget_requests(integer)
     to postmeter_worker;
+-- a reader at the HTTP door is told what was committed before it asked
+grant execute on function postmeter.gather_requests(integer) to postmeter_console;
 grant execute on function postmeter.request_key_of(text), postmeter.request_steps(text), postmeter.request_floor_now()
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant select on postmeter.request_status, postmeter.request_news, postmeter.request, postmeter.request_status_kind,
@@ -763,4 +765,4 @@ grant select on postmeter.request_status, postmeter.request_news, postmeter.requ
 
 select postmeter.create_request_partitions(7);
 
-insert into postmeter.migration (version, name) values (19, '0019_pre_tracker');
+insert into postmeter.migration (version, name) values (18, '0018_pre_tracker');

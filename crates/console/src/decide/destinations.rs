@@ -1,0 +1,111 @@
+//! Pause, resume, and a probe before its time.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use outbox::corrections::{self, Decider};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::who;
+use crate::app::App;
+use crate::auth::{Caller, Operate};
+use crate::extract::{Body, InPath};
+use crate::problem::Problem;
+use crate::refusals::Deciding;
+
+/// Why something is done.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reason {
+    /// Why, in a sentence.
+    #[schema(min_length = 1)]
+    reason: String,
+    /// The person it is done for.
+    #[schema(min_length = 1, max_length = 200)]
+    on_behalf_of: Option<String>,
+}
+
+/// Whether a destination is paused.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Paused {
+    /// The destination.
+    destination: String,
+    /// A person stopped sending.
+    paused: bool,
+    /// False: it was so before, and no second decision is left.
+    changed: bool,
+}
+
+/// Where a destination's breaker stands.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Probed {
+    /// The destination.
+    destination: String,
+    /// The breaker's state before: only an open one has a pause to end.
+    breaker: String,
+    /// False: there was no pause to end.
+    changed: bool,
+}
+
+/// Ends the pause of a destination's breaker: a worker probes it now.
+#[utoipa::path(
+    post, path = "/v1/destinations/{destination}/probe", tag = "decisions", security(("token" = ["operate"])),
+    params(("destination" = String, Path, description = "Its name")),
+    request_body = Reason, responses((status = 200, description = "It is probed, or had no pause", body = Probed), Deciding)
+)]
+pub(crate) async fn probe(
+    State(app): State<Arc<App>>,
+    caller: Caller<Operate>,
+    InPath(destination): InPath<String>,
+    Body(asked): Body<Reason>,
+) -> Result<Json<Probed>, Problem> {
+    let who = who(&caller, asked.on_behalf_of.as_deref())?;
+    let decider = Decider { who: &who, why: &asked.reason };
+    let decided = corrections::probe(&app.database, &destination, decider).await?;
+    Ok(Json(Probed { destination, breaker: decided.now, changed: decided.changed }))
+}
+
+/// Stops sending to a destination; what is in flight ends by itself.
+#[utoipa::path(
+    post, path = "/v1/destinations/{destination}/pause", tag = "decisions", security(("token" = ["operate"])),
+    params(("destination" = String, Path, description = "Its name")),
+    request_body = Reason, responses((status = 200, description = "It is paused", body = Paused), Deciding)
+)]
+pub(crate) async fn pause(
+    State(app): State<Arc<App>>,
+    caller: Caller<Operate>,
+    InPath(destination): InPath<String>,
+    Body(asked): Body<Reason>,
+) -> Result<Json<Paused>, Problem> {
+    set(&app, &caller, destination, true, asked).await
+}
+
+/// Sends to a destination again.
+#[utoipa::path(
+    post, path = "/v1/destinations/{destination}/resume", tag = "decisions", security(("token" = ["operate"])),
+    params(("destination" = String, Path, description = "Its name")),
+    request_body = Reason, responses((status = 200, description = "It is not paused", body = Paused), Deciding)
+)]
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    caller: Caller<Operate>,
+    InPath(destination): InPath<String>,
+    Body(asked): Body<Reason>,
+) -> Result<Json<Paused>, Problem> {
+    set(&app, &caller, destination, false, asked).await
+}
+
+async fn set(
+    app: &App,
+    caller: &Caller<Operate>,
+    destination: String,
+    paused: bool,
+    asked: Reason,
+) -> Result<Json<Paused>, Problem> {
+    let who = who(caller, asked.on_behalf_of.as_deref())?;
+    let decider = Decider { who: &who, why: &asked.reason };
+    let decided = corrections::set_paused(&app.database, &destination, paused, decider).await?;
+    Ok(Json(Paused { destination, paused, changed: decided.changed }))
+}

@@ -1,0 +1,85 @@
+//! What handlers take from a request; what is wrong with it is answered as a problem document.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// Parameters of the query string.
+pub(crate) struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(params) = Query::from_request_parts(parts, state).await.map_err(|rejection| {
+            Problem::malformed(format!("the query string cannot be read: {}", rejection.body_text()))
+        })?;
+        Ok(Self(params))
+    }
+}
+
+/// Parts of the path.
+pub(crate) struct InPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(path) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::not_found(format!("the path cannot be read: {}", rejection.body_text())))?;
+        Ok(Self(path))
+    }
+}
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        content_type(request.headers(), &["application/json"])?;
+        let bytes = whole_body(request, state).await?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::malformed(format!("the body cannot be read: {error}")))
+    }
+}
+
+/// Refuses a body of another type.
+pub(crate) fn content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim();
+    if wanted.iter().any(|wanted| given.eq_ignore_ascii_case(wanted)) {
+        return Ok(());
+    }
+    let detail = format!("send the body as {}, and say so in the header Content-Type", wanted.join(" or "));
+    Err(Problem::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
+}
+
+/// The whole body, within the limit.
+pub(crate) struct Whole(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        whole_body(request, state).await.map(Self)
+    }
+}
+
+async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail = "the body is larger than this console takes; send fewer usages in one request";
+            Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+        } else {
+            Problem::malformed(format!("the body cannot be read: {}", rejection.body_text()))
+        }
+    })
+}

@@ -1,0 +1,13 @@
+//! The request tracker: services say what they do with a request, people and programs ask where it is.
+
+mod events;
+mod list;
+mod metrics;
+mod record;
+mod way;
+
+pub(crate) use events::{__path_events, events};
+pub(crate) use list::{__path_list, list};
+pub(crate) use metrics::Counted;
+pub(crate) use record::{__path_record, record};
+pub(crate) use way::{__path_find, find};

@@ -1,0 +1,220 @@
+//! `GET /v1/requests`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use outbox::requests::{Page, Request, RequestFilter, RequestSort, Span, requests};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::auth::{Caller, Read};
+use crate::extract::Params;
+use crate::problem::Problem;
+use crate::refusals::Listing;
+
+/// Rows of a page unless somebody asks.
+const LIMIT: i64 = 50;
+/// Rows of a page at most.
+const LIMIT_MAX: i64 = 1000;
+
+/// Which requests, in which order.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Asked {
+    /// Of this account.
+    account: Option<String>,
+    /// Of this org.
+    org: Option<String>,
+    /// With this inventory id.
+    inventory_id: Option<String>,
+    /// With this system id.
+    system_id: Option<String>,
+    /// With a message of this service. Service, source and status together: with one message that has them all.
+    service: Option<String>,
+    /// With a message of this source; empty: of none.
+    source: Option<String>,
+    /// With a message of this status.
+    status: Option<String>,
+    /// open, succeeded or failed.
+    outcome: Option<String>,
+    /// Created at this time or later.
+    #[param(value_type = Option<Timestamp>)]
+    created_from: Option<String>,
+    /// Created before this time.
+    #[param(value_type = Option<Timestamp>)]
+    created_until: Option<String>,
+    /// `created_at`, account, org, `inventory_id`, `system_id` or `request_id`; with `-` before it for descending. The
+    /// newest first unless told otherwise.
+    #[param(example = "-created_at")]
+    sort: Option<String>,
+    /// Rows at most.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<String>,
+    /// Rows before the page.
+    #[param(value_type = Option<i64>, minimum = 0, default = 0)]
+    offset: Option<String>,
+}
+
+/// A page of requests.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Requests {
+    /// How many match, on all pages.
+    count: i64,
+    /// Those of the page.
+    items: Vec<Summary>,
+}
+
+/// A request, as its messages make it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Summary {
+    /// Its id in the form in which it was first recorded.
+    request_id: String,
+    /// open, succeeded or failed.
+    outcome: String,
+    /// The service that failed first.
+    failed_service: Option<String>,
+    /// What it said.
+    failure: Option<String>,
+    /// Services that have begun and not finished.
+    open_services: Vec<String>,
+    /// How many messages there are.
+    statuses: i64,
+    /// The latest account that a message gave; empty: none did.
+    account: String,
+    /// The latest org.
+    org: String,
+    /// The latest inventory id.
+    inventory_id: String,
+    /// The latest system id.
+    system_id: String,
+    /// Date of the message that was recorded first.
+    created_at: Timestamp,
+    /// Earliest date.
+    first_date: Timestamp,
+    /// Latest date.
+    last_date: Timestamp,
+    /// When the last message was recorded.
+    last_recorded_at: Timestamp,
+}
+
+impl From<Request> for Summary {
+    fn from(request: Request) -> Self {
+        Self {
+            request_id: request.request_id,
+            outcome: request.outcome,
+            failed_service: request.failed_service,
+            failure: request.failure,
+            open_services: request.open_services,
+            statuses: request.statuses,
+            account: request.account,
+            org: request.org,
+            inventory_id: request.inventory_id,
+            system_id: request.system_id,
+            created_at: request.created_at,
+            first_date: request.first_date,
+            last_date: request.last_date,
+            last_recorded_at: request.last_recorded_at,
+        }
+    }
+}
+
+/// Requests, with how many there are in all.
+///
+/// A request belongs to the latest org that a message gave. What was committed before the question is in the answer.
+#[utoipa::path(
+    get, path = "/v1/requests", tag = "requests", operation_id = "requests", security(("token" = ["read"])),
+    params(Asked),
+    responses((status = 200, description = "A page", body = Requests), Listing)
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller<Read>,
+    Params(asked): Params<Asked>,
+) -> Result<Json<Requests>, Problem> {
+    let page = page(&asked)?;
+    let filter = filter(asked)?;
+    let filter = match caller.org() {
+        // another org's requests are not there for this caller
+        Some(org) if filter.org.as_deref().is_some_and(|asked| asked != org) => {
+            return Ok(Json(Requests { count: 0, items: Vec::new() }));
+        }
+        Some(org) => RequestFilter { org: Some(org.to_owned()), ..filter },
+        None => filter,
+    };
+    let listed = requests(&app.database, &filter, &page).await?;
+    Ok(Json(Requests { count: listed.count, items: listed.rows.into_iter().map(Summary::from).collect() }))
+}
+
+fn filter(asked: Asked) -> Result<RequestFilter, Problem> {
+    let text = |name: &str, text: Option<String>| match text {
+        Some(text) if text.contains('\0') => {
+            Err(Problem::parameter(name, format!("{name} must not contain the character U+0000")))
+        }
+        text => Ok(text),
+    };
+    let lower = |name: &str, given| text(name, given).map(|text| text.map(|text| text.to_lowercase()));
+    let outcome = match asked.outcome {
+        Some(word) if !["open", "succeeded", "failed"].contains(&word.as_str()) => {
+            return Err(Problem::parameter("outcome", "outcome must be open, succeeded or failed"));
+        }
+        outcome => outcome,
+    };
+    let mut created = Span::default();
+    if let Some(from) = moment("created_from", asked.created_from.as_deref())? {
+        created.after(from, true);
+    }
+    if let Some(until) = moment("created_until", asked.created_until.as_deref())? {
+        created.before(until, false);
+    }
+    Ok(RequestFilter {
+        account: text("account", asked.account)?,
+        org: text("org", asked.org)?,
+        inventory_id: text("inventory_id", asked.inventory_id)?,
+        system_id: text("system_id", asked.system_id)?,
+        service: lower("service", asked.service)?,
+        source: lower("source", asked.source)?,
+        status: lower("status", asked.status)?,
+        outcome,
+        created,
+    })
+}
+
+fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let wrong = || Problem::parameter(name, format!("{name} must be a time with its zone: 2026-03-10T09:00:00Z"));
+    text.map(|text| text.parse().map_err(|_| wrong())).transpose()
+}
+
+fn page(asked: &Asked) -> Result<Page<RequestSort>, Problem> {
+    let number = |name: &str, text: &Option<String>, default: i64, from: i64, to: i64| match text {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| (from..=to).contains(number))
+            .ok_or_else(|| Problem::parameter(name, format!("{name} must be a whole number from {from} to {to}"))),
+    };
+    let text = asked.sort.as_deref().unwrap_or("-created_at");
+    let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
+    let sort = match name {
+        "created_at" => RequestSort::CreatedAt,
+        "account" => RequestSort::Account,
+        "org" => RequestSort::Org,
+        "inventory_id" => RequestSort::InventoryId,
+        "system_id" => RequestSort::SystemId,
+        "request_id" => RequestSort::RequestId,
+        _ => {
+            let sorts = "created_at, account, org, inventory_id, system_id or request_id";
+            return Err(Problem::parameter("sort", format!("sort must be {sorts}; with - before it for descending")));
+        }
+    };
+    Ok(Page {
+        sort,
+        descending,
+        offset: number("offset", &asked.offset, 0, 0, i64::MAX)?,
+        limit: number("limit", &asked.limit, LIMIT, 1, LIMIT_MAX)?,
+    })
+}

@@ -1,0 +1,229 @@
+//! `POST /v1/request-statuses`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use outbox::track::{self, NewStatus, Tracked};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::auth::{Caller, Intake};
+use crate::extract::{Whole, content_type};
+use crate::problem::Problem;
+use crate::refusals::Recording;
+
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+/// What a service says about a request. Numbers count as text; fields nobody knows are ignored.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document's shape; bodies are read field by field")]
+pub(crate) struct NewRequestStatus {
+    /// Who says it; lower-cased.
+    #[schema(min_length = 1, max_length = 255)]
+    service: String,
+    /// About which request: any text; a UUID with or without dashes, in capitals or not, is the same request.
+    #[schema(min_length = 1, max_length = 255)]
+    request_id: String,
+    /// What is said, such as received, processing, success, error; lower-cased.
+    #[schema(min_length = 1, max_length = 255)]
+    status: String,
+    /// When it happened: RFC 3339, where the `T` may be white space and a missing zone is UTC. Without it, now: a date
+    /// of your own makes repeating harmless.
+    #[schema(example = "2026-03-10T09:00:00.25Z")]
+    date: Option<String>,
+    /// Which part of the service; lower-cased.
+    source: Option<String>,
+    /// In more words.
+    status_msg: Option<String>,
+    /// The request's account.
+    account: Option<String>,
+    /// The request's org; `org_id` is the same.
+    org: Option<String>,
+    /// The request's inventory id.
+    inventory_id: Option<String>,
+    /// The request's system id.
+    system_id: Option<String>,
+}
+
+/// What became of one request status.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusItem {
+    /// `recorded`, now or before: the answers to a repetition are equal. Or `refused`.
+    verdict: &'static str,
+    /// Where to ask for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    href: Option<String>,
+    /// Why it was refused: a stable code, the SQLSTATE where a rule of the schema refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The field that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// What became of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusItems {
+    /// How many are recorded, now or before.
+    recorded: usize,
+    /// How many were refused: they are not recorded, and the same again will not be.
+    refused: usize,
+    /// One for each request status, in the request's order.
+    items: Vec<StatusItem>,
+}
+
+/// What became of one, or of many.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum StatusAnswer {
+    /// Of one.
+    One(StatusItem),
+    /// Of many.
+    Many(StatusItems),
+}
+
+/// Records what services say about requests.
+///
+/// One request status (a JSON object) is answered 202, or refused with a problem. Many (an array, or NDJSON: one object
+/// a line) are answered 202 if all are recorded, else 207, with a verdict each: what is refused does not stop the rest.
+/// The same message (request, date and content) twice is one row.
+#[utoipa::path(
+    post, path = "/v1/request-statuses", tag = "requests", operation_id = "track", security(("token" = ["intake"])),
+    request_body(content((NewRequestStatus = "application/json"), (String = "application/x-ndjson"))),
+    responses(
+        (status = 202, description = "Recorded", body = StatusAnswer),
+        (status = 207, description = "Some were refused", body = StatusItems),
+        Recording,
+    )
+)]
+pub(crate) async fn record(
+    State(app): State<Arc<App>>,
+    caller: Caller<Intake>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let _place = app.limits.record()?;
+    content_type(&headers, &[JSON, NDJSON])?;
+    let text = std::str::from_utf8(&body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    let is_lines = content_type(&headers, &[NDJSON]).is_ok();
+    let is_many = is_lines || text.trim_start().starts_with('[');
+    let rows = read(text, is_lines, is_many, app.options.rows_max)?;
+    let rows: Vec<_> = rows.into_iter().map(|row| for_org(row?, caller.org())).collect();
+    let statuses: Vec<NewStatus> = rows.iter().flatten().cloned().collect();
+    let verdicts =
+        if statuses.is_empty() { Vec::new() } else { track::record(&app.database, &statuses, caller.org()).await? };
+    let mut verdicts = verdicts.into_iter();
+    let items: Vec<StatusItem> = rows
+        .into_iter()
+        .map(|row| match row {
+            Err(fault) => fault.item(),
+            Ok(status) => item(&status, verdicts.next().expect("a verdict per status")),
+        })
+        .collect();
+    answer(items, is_many)
+}
+
+/// Why one request status is not recorded.
+struct Fault {
+    code: String,
+    field: Option<String>,
+    message: String,
+}
+
+impl Fault {
+    fn malformed(field: Option<&str>, message: impl Into<String>) -> Self {
+        Self { code: "malformed".to_owned(), field: field.map(str::to_owned), message: message.into() }
+    }
+
+    fn item(self) -> StatusItem {
+        let Self { code, field, message } = self;
+        StatusItem { verdict: "refused", href: None, code: Some(code), field, message: Some(message) }
+    }
+}
+
+fn read(text: &str, is_lines: bool, is_many: bool, rows_max: usize) -> Result<Vec<Result<NewStatus, Fault>>, Problem> {
+    let unreadable = |error: serde_json::Error| Problem::malformed(format!("the body is no JSON: {error}"));
+    let elements: Vec<&str> = if is_lines {
+        text.lines().filter(|line| !line.trim().is_empty()).collect()
+    } else if is_many {
+        serde_json::from_str::<Vec<&RawValue>>(text).map_err(unreadable)?.into_iter().map(RawValue::get).collect()
+    } else {
+        vec![serde_json::from_str::<&RawValue>(text).map_err(unreadable)?.get()]
+    };
+    if elements.len() > rows_max {
+        let detail = format!("{} request statuses in one request; at most {rows_max}", elements.len());
+        return Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
+    Ok(elements.into_iter().map(one).collect())
+}
+
+fn one(element: &str) -> Result<NewStatus, Fault> {
+    let message: Value =
+        serde_json::from_str(element).map_err(|error| Fault::malformed(None, format!("is no JSON: {error}")))?;
+    let status = NewStatus::from_message(&message).map_err(|wrong| Fault::malformed(wrong.field, wrong.reason))?;
+    for (field, text) in [
+        ("service", Some(&status.service)),
+        ("request_id", Some(&status.request_id)),
+        ("status", Some(&status.status)),
+        ("source", status.source.as_ref()),
+        ("status_msg", status.status_msg.as_ref()),
+        ("account", status.account.as_ref()),
+        ("org", status.org.as_ref()),
+        ("inventory_id", status.inventory_id.as_ref()),
+        ("system_id", status.system_id.as_ref()),
+    ] {
+        if text.is_some_and(|text| text.contains('\0')) {
+            return Err(Fault::malformed(Some(field), "must not contain the character U+0000"));
+        }
+    }
+    Ok(status)
+}
+
+/// A token for one org records that org's; what names none is that org's.
+fn for_org(mut status: NewStatus, org: Option<&str>) -> Result<NewStatus, Fault> {
+    let Some(org) = org else { return Ok(status) };
+    if *status.org.get_or_insert_with(|| org.to_owned()) == org {
+        return Ok(status);
+    }
+    Err(Fault {
+        code: "other_org".to_owned(),
+        field: Some("org".to_owned()),
+        message: format!("this token records request statuses of {org:?} only"),
+    })
+}
+
+fn item(status: &NewStatus, verdict: Tracked) -> StatusItem {
+    match verdict {
+        Tracked::Refused(fault) => Fault { code: fault.code, field: fault.field, message: fault.message }.item(),
+        Tracked::Recorded | Tracked::Repeated => {
+            let href = format!("/v1/requests/{}", crate::usage::escape(&status.request_id));
+            StatusItem { verdict: "recorded", href: Some(href), code: None, field: None, message: None }
+        }
+    }
+}
+
+fn answer(items: Vec<StatusItem>, is_many: bool) -> Result<Response, Problem> {
+    if is_many {
+        let refused = items.iter().filter(|item| item.verdict == "refused").count();
+        let status = if refused == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
+        return Ok((status, Json(StatusAnswer::Many(StatusItems { recorded: items.len() - refused, refused, items })))
+            .into_response());
+    }
+    let item = items.into_iter().next().expect("one request status");
+    if item.verdict == "recorded" {
+        return Ok((StatusCode::ACCEPTED, Json(StatusAnswer::One(item))).into_response());
+    }
+    let message = item.message.unwrap_or_default();
+    let detail = item.field.as_ref().map_or_else(|| message.clone(), |field| format!("{field}: {message}"));
+    Err(Problem::invalid(item.field, &item.code.unwrap_or_default(), detail))
+}

@@ -1,0 +1,46 @@
+//! `postmeter console`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::Context;
+use super::output::{self, Wrong};
+use super::worker::{stop_at_signal, wait};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address and port; the default is 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Write the OpenAPI document to standard output and end.
+    #[arg(long)]
+    openapi: bool,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    if args.openapi {
+        output::raw(&::console::document())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(directory) = &context.config.console.static_dir
+        && !directory.is_dir()
+    {
+        return Err(Wrong(format!("console.static_dir: {} is no directory", directory.display())).into());
+    }
+    let listen = args.listen.as_ref().unwrap_or(&context.config.listen);
+    let database = context.config.database()?;
+    let stop = stop_at_signal()?;
+    let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
+    waited?;
+    outbox::migrate::check(&database).await?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| Wrong(format!("cannot listen at {listen}: {error}; name another with --listen")))?;
+    output::say(format!("listening at http://{}", listener.local_addr()?));
+    let stopped = async move { stop.cancelled().await };
+    let catalogue = Arc::new(super::catalog::Catalogue);
+    ::console::serve(listener, database, catalogue, context.config.console.clone(), stopped).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,10 @@
+//! The HTTP door, over real sockets and with the rights of its role.
+
+mod decide;
+mod fuzz;
+mod intake;
+mod lists;
+mod openapi;
+mod requests;
+mod tokens;
+mod tracker;
