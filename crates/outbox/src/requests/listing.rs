@@ -137,11 +137,11 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
 
 /// Many requests have no inventory id, or no system id. They come first, so a page may well consist of them, and among
 /// them the index has the dates in order.
-fn unnamed(filter: &RequestFilter, page: &Page<RequestSort>) -> Option<RequestFilter> {
-    let mut unnamed = filter.clone();
+fn unnamed(asked: &Asked, page: &Page<RequestSort>) -> Option<Asked> {
+    let mut unnamed = asked.clone();
     let place = match page.sort {
-        RequestSort::InventoryId => &mut unnamed.inventory_id,
-        RequestSort::SystemId => &mut unnamed.system_id,
+        RequestSort::InventoryId => &mut unnamed.filter.inventory_id,
+        RequestSort::SystemId => &mut unnamed.filter.system_id,
         _ => return None,
     };
     if page.descending || place.is_some() {
