@@ -65,11 +65,28 @@ pub async fn record(
 ) -> Result<Answered, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
+    match answered(&tx, usages, key, answer).await {
+        Ok(answered) => {
+            tx.commit().await?;
+            Ok(answered)
+        }
+        Err(error) => {
+            // at once: the caller sends the same again, and the key must be free by then
+            let _ = tx.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+async fn answered(
+    tx: &Tx<'_>,
+    usages: &RawValue,
+    key: Option<IdempotencyKey<'_>>,
+    answer: impl FnOnce(Vec<Verdict>) -> Answer + Send,
+) -> Result<Answered, Error> {
     if let Some(key) = key
-        && let Some(earlier) = earlier(&tx, key).await?
+        && let Some(earlier) = earlier(tx, key).await?
     {
-        // ended here and now: a transaction that is only dropped ends later, and its lock with it
-        tx.commit().await?;
         return Ok(earlier);
     }
     let rows = tx.rows(&RECORD, &[&Json(usages)]).await?;
@@ -79,7 +96,6 @@ pub async fn record(
         let status = i32::from(answer.status);
         tx.run(&WRITE, &[&key.caller, &key.key, &key.fingerprint.as_slice(), &status, &answer.body]).await?;
     }
-    tx.commit().await?;
     Ok(Answered::Now(answer))
 }
 

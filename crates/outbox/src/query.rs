@@ -105,6 +105,11 @@ impl<'a> Tx<'a> {
         Ok(self.inner.batch_execute(sql).await?)
     }
 
+    /// Rolls back, and waits until that is done: a transaction that is only dropped ends later, and its locks with it.
+    pub(crate) async fn roll_back(self) -> Result<(), Error> {
+        Ok(self.inner.rollback().await?)
+    }
+
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), Error> {
         Ok(self.inner.commit().await?)

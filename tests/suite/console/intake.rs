@@ -3,6 +3,8 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Console, Reply, Stage, TestDatabase};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 fn usage(event_id: &str, quantity: &str) -> Value {
     json!({"source": "billing", "event_id": event_id, "org": "acme", "product": "db", "metric": "cores",
@@ -183,4 +185,28 @@ async fn f4_a_caller_that_asks_too_often_is_told_when_to_come_again() {
     let reply = console.get(&token, "/v1/usage/s/e").await;
     assert_eq!((reply.status, reply.retry_after.is_some()), (429, true));
     assert_eq!(console.get(&other, "/v1/usage/s/e").await.status, 404, "each caller for itself");
+}
+
+#[tokio::test]
+async fn a6_an_answer_that_is_lost_after_the_commit_is_given_again_and_leaves_one_row() {
+    let stage = Stage::new().await;
+    let console = Console::start(&stage.db).await;
+    let token = console.token(&["intake"]).await;
+    let body = usage("e", "1").to_string();
+    let mut socket = TcpStream::connect(console.url.trim_start_matches("http://")).await.unwrap();
+    let request = format!(
+        "POST /v1/usage HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    // committed, and nobody reads the answer
+    while count(&stage.db, "usage").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(socket);
+    let again = console.post(&token, "/v1/usage", &usage("e", "1")).await;
+    let once_more = console.post(&token, "/v1/usage", &usage("e", "1")).await;
+    assert_eq!((again.status, &again), (202, &once_more));
+    assert_eq!((count(&stage.db, "usage").await, count(&stage.db, "outbox").await), (1, 1));
 }

@@ -1,6 +1,9 @@
 //! Who may come in.
 
-use tests::{Console, TestDatabase};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use tests::{Console, TestDatabase, postmeter};
 
 #[tokio::test]
 async fn i3_nothing_but_health_and_the_document_answers_without_a_token() {
@@ -71,4 +74,22 @@ async fn a2_a_console_forgets_answers_that_are_older_than_a_day() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_worker_serves_http_too_if_told_and_both_end_with_a_signal() {
+    let db = TestDatabase::fresh().await;
+    let http = Console::start(&db).await.http;
+    let mut child = postmeter(&db.url())
+        .args(["worker", "--console"])
+        .env("POSTMETER_CONSOLE_LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let url = said.strip_prefix("listening at ").expect("an address");
+    assert_eq!(http.get(format!("{url}/ready")).send().await.unwrap().status(), 200);
+    let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(told.success() && child.wait().unwrap().success());
 }

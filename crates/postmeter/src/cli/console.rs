@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::output::{self, Wrong};
@@ -24,16 +25,23 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         output::raw(&::console::document())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let database = context.config.database()?;
+    let stop = stop_at_signal()?;
+    let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
+    waited?;
+    serve(context, args.listen.as_deref(), stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until `stop`, with connections of its own.
+pub(super) async fn serve(context: &Context, listen: Option<&str>, stop: CancellationToken) -> anyhow::Result<()> {
     if let Some(directory) = &context.config.console.static_dir
         && !directory.is_dir()
     {
         return Err(Wrong(format!("console.static_dir: {} is no directory", directory.display())).into());
     }
-    let listen = args.listen.as_ref().unwrap_or(&context.config.listen);
+    let listen = listen.unwrap_or(&context.config.listen);
     let database = context.config.database()?;
-    let stop = stop_at_signal()?;
-    let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
-    waited?;
     outbox::migrate::check(&database).await?;
     let listener = TcpListener::bind(listen)
         .await
@@ -42,5 +50,5 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let stopped = async move { stop.cancelled().await };
     let catalogue = Arc::new(super::catalog::Catalogue);
     ::console::serve(listener, database, catalogue, context.config.console.clone(), stopped).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// Its name, for people; the default is host and process.
     #[arg(long)]
     name: Option<String>,
+    /// Serve HTTP too, as `postmeter console` does; its database user then needs both roles.
+    #[arg(long)]
+    console: bool,
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
@@ -30,7 +33,13 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
     tracing::info!(name = options.name, version = env!("CARGO_PKG_VERSION"), "the worker starts");
-    work(&database, &options, &stop).await?;
+    let serving =
+        async { if args.console { super::console::serve(context, None, stop.clone()).await } else { Ok(()) } };
+    // neither goes on alone: whoever supervises the process sees that it ended
+    let serving = async { serving.await.inspect_err(|_| stop.cancel()) };
+    let working = async { work(&database, &options, &stop).await.inspect_err(|_| stop.cancel()) };
+    let (worked, served) = tokio::join!(working, serving);
+    worked.and(served)?;
     tracing::info!(name = options.name, "the worker has stopped");
     Ok(ExitCode::SUCCESS)
 }
