@@ -39,13 +39,19 @@ pub async fn run(report: &mut Report) {
     lists(report, &url).await;
 }
 
-/// Gathers until its parent ends it.
+/// Gathers until its parent is done.
 pub async fn child(url: &str) {
     let database = open(url);
-    loop {
-        if gather(&database).await.expect("gathered") == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let gathering = async {
+        loop {
+            if gather(&database).await.expect("gathered") == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
+    };
+    tokio::select! {
+        () = crate::process::until_parent_is_done() => {}
+        () = gathering => {}
     }
 }
 
@@ -91,15 +97,16 @@ fn batch_of(client: usize, batch: usize) -> Vec<NewStatus> {
         ("puptoo", "processing"),
         ("puptoo", "success"),
     ];
+    let ids: Vec<String> = (0..BATCH / says.len()).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
     (0..BATCH)
         .map(|n| {
-            let (service, status) = says[n % 5];
-            let mut new = NewStatus::new(service, &uuid::Uuid::new_v4().simple().to_string(), status);
+            let (service, status) = says[n % says.len()];
+            let mut new = NewStatus::new(service, &ids[n / says.len()], status);
             new.status_msg = Some(format!("{status} by {service}"));
             new.source = (n % 5 == 4).then(|| "inventory".to_owned());
             new.org = Some(format!("org-{}", n % 1000));
             new.account = Some(format!("account-{client}-{}", batch % 1000));
-            new.inventory_id = Some(format!("{client}-{batch}-{n}"));
+            new.inventory_id = Some(format!("{client}-{batch}-{}", n / says.len()));
             new
         })
         .collect()

@@ -126,7 +126,29 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
     if page.offset >= count {
         return Ok(Listed { count, rows: Vec::new() });
     }
+    if let Some(unnamed) = unnamed(&filter, page).filter(|_| count > FEW) {
+        let rows = fetch(tx, &unnamed, page, offset, false).await?;
+        if rows.len() as i64 == page.limit {
+            return Ok(Listed { count, rows });
+        }
+    }
     Ok(Listed { count, rows: fetch(tx, &filter, page, offset, count <= FEW).await? })
+}
+
+/// Many requests have no inventory id, or no system id. They come first, so a page may well consist of them, and among
+/// them the index has the dates in order.
+fn unnamed(asked: &Asked, page: &Page<RequestSort>) -> Option<Asked> {
+    let mut unnamed = asked.clone();
+    let place = match page.sort {
+        RequestSort::InventoryId => &mut unnamed.filter.inventory_id,
+        RequestSort::SystemId => &mut unnamed.filter.system_id,
+        _ => return None,
+    };
+    if page.descending || place.is_some() {
+        return None;
+    }
+    *place = Some(String::new());
+    Some(unnamed)
 }
 
 /// How many there are per hour of creation, in seconds: whole hours from the counters, the rests from the rows.
