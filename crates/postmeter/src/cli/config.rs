@@ -168,6 +168,7 @@ fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
     };
     Ok(console::Options {
         body_bytes_max: number("body_bytes_max", defaults.body_bytes_max, 1024, 1 << 30)?,
+        body_within: defaults.body_within,
         rows_max: number("rows_max", defaults.rows_max, 1, 100_000)?,
         intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
         streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
