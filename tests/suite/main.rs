@@ -26,6 +26,7 @@ mod lost;
 mod moto;
 mod outage;
 mod people;
+mod prometheus;
 mod random;
 mod replay;
 mod restore;

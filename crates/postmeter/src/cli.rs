@@ -53,7 +53,7 @@ enum Command {
     Migrate(migrate::Args),
     /// Load, show or derive the catalogue: who buys what where, and how it is counted.
     Catalog(catalog::Args),
-    /// Record usage from files.
+    /// Record usage from files or from Prometheus.
     Import(import::Args),
     /// Run a worker until SIGTERM.
     Worker(worker::Args),

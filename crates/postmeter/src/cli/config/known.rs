@@ -29,7 +29,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 /// Variables of tests, the demo, the command line itself, and of credentials whose profile a destination names.
 const OTHERS: &[&str] = &["POSTMETER_CONFIG", "POSTMETER_CRASH", "POSTMETER_PG_BIN", "POSTMETER_SKIPS"];
-const OTHER_FAMILIES: &[&str] = &["POSTMETER_AZURE_", "POSTMETER_DEMO_", "POSTMETER_TEST_", "POSTMETER_CRASH_"];
+const OTHER_FAMILIES: &[&str] =
+    &["POSTMETER_AZURE_", "POSTMETER_DEMO_", "POSTMETER_TEST_", "POSTMETER_CRASH_", "POSTMETER_PROMETHEUS_"];
 
 /// The environment's name of a setting.
 pub(super) fn variable(section: &str, key: &str) -> String {
