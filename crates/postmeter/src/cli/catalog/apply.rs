@@ -151,7 +151,7 @@ fn show(plan: &Plan, notes: &[String], how: How<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn changes(plan: &Plan, readings: Vec<(serde_json::Map<String, Value>, Canonical)>) -> Changes {
+pub(super) fn changes(plan: &Plan, readings: Vec<(serde_json::Map<String, Value>, Canonical)>) -> Changes {
     let mut changes = Changes { readings, ..Changes::default() };
     for change in &plan.changes {
         let (kind, fields) = (change.entry.kind, change.entry.fields.clone());
