@@ -1,5 +1,6 @@
 """Renders deploy/helm/postmeter as a person would install it, lints it and checks every object against Kubernetes'
-own schemas. Prints {name of the values: [objects]} as JSON; what is wrong goes to standard error and ends with 1."""
+own schemas. Prints {"chart": {name of the values: [objects]}, "compose": the compose file} as JSON, for the suite; what
+is wrong goes to standard error and ends with 1."""
 
 import json
 import pathlib
@@ -9,7 +10,8 @@ import helm_python
 import kubernetes_validate
 import yaml
 
-CHART = pathlib.Path(__file__).parent.parent.parent / "deploy/helm/postmeter"
+DEPLOY = pathlib.Path(__file__).parent.parent.parent / "deploy"
+CHART = DEPLOY / "helm/postmeter"
 VERSIONS = ["1.27", "1.37"]  # the oldest that Chart.yaml allows, the newest known here
 # Objects of the Prometheus operator: no schema of Kubernetes' own.
 OPERATOR = {"PodMonitor", "PrometheusRule"}
@@ -92,7 +94,8 @@ def main():
         except helm_python.HelmValuesError as error:
             if word not in str(error):
                 problems.append(f"values.schema.json refuses {values} for another reason: {error}")
-    json.dump(rendered, sys.stdout)
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    json.dump({"chart": rendered, "compose": compose}, sys.stdout)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
