@@ -12,6 +12,7 @@ mod closing;
 mod commands;
 mod console;
 mod crash;
+mod deploy;
 mod docs;
 mod embedded;
 mod fleet;
