@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use postmeter::embedded::{Cluster, Listen, Options};
 use tests::TestDatabase;
@@ -50,9 +50,9 @@ fn stand_ins(place: &Path, cluster: &Cluster) {
 }
 
 /// The page's script, with its paths below `place`.
-fn script(place: &Path, cluster: &Cluster, program: &Path) -> String {
+fn script(blocks: &[String], place: &Path, cluster: &Cluster, program: &Path) -> String {
     let mut script = "set -euxo pipefail\n".to_owned();
-    for block in commands() {
+    for block in blocks {
         writeln!(script, "{block}").unwrap();
     }
     // settings that are documented before the program knows them
@@ -60,7 +60,8 @@ fn script(place: &Path, cluster: &Cluster, program: &Path) -> String {
         script = script.replace(&format!("echo {name}="), "echo \\#");
     }
     let below = |path: &str| format!("{}{path}", place.display());
-    for path in ["/etc/postgresql-common", "/etc/postgresql", "/etc/postmeter", "/etc/prometheus", "/etc/systemd", "/usr/local"]
+    for path in
+        ["/etc/postgresql-common", "/etc/postgresql", "/etc/postmeter", "/etc/prometheus", "/etc/systemd", "/usr/local"]
     {
         script = script.replace(path, &below(path));
     }
@@ -96,67 +97,69 @@ async fn every_command_of_the_install_page_runs_in_order() {
     let place = tempfile::tempdir().unwrap();
     stand_ins(place.path(), &cluster);
     let program = tests::postmeter("").get_program().to_owned();
-    let path = [
-        place.path().join("stand-ins"),
-        place.path().join("usr/local/bin"),
-        cluster.binaries().directory().to_owned(),
-    ];
+    let path =
+        [place.path().join("stand-ins"), place.path().join("usr/local/bin"), cluster.binaries().directory().to_owned()];
     let path: Vec<String> = path.iter().map(|path| path.display().to_string()).collect();
-    let mut shell = Command::new("bash");
-    shell.args(["-c", &script(place.path(), &cluster, Path::new(&program))]).current_dir(root());
-    shell.env("PATH", format!("{}:{}", path.join(":"), std::env::var("PATH").unwrap_or_default()));
-    shell.env("PGHOST", cluster.directory()).env("PGPORT", cluster.port().to_string()).env("PGUSER", "postgres");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("POSTMETER_") {
-            shell.env_remove(name);
+    let shell = |blocks: &[String]| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script(blocks, place.path(), &cluster, Path::new(&program))]).current_dir(root());
+        shell.env("PATH", format!("{}:{}", path.join(":"), std::env::var("PATH").unwrap_or_default()));
+        shell.env("PGHOST", cluster.directory()).env("PGPORT", cluster.port().to_string()).env("PGUSER", "postgres");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("POSTMETER_") {
+                shell.env_remove(name);
+            }
         }
-    }
-    let output = shell.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    for (sentence, why) in [
-        ("migrations applied; purpose production", "the schema"),
-        ("log.format", "the configuration is shown"),
-        ("(in ", "and the database is named by a file"),
-        ("settings", "doctor looked at the server's"),
-    ] {
-        assert!(said.contains(sentence) || why.starts_with("and"), "{why}: {said}");
-    }
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let blocks = commands();
+    let starting = blocks.iter().position(|block| block.contains("systemctl enable")).expect("what starts workers");
+    let (before, after) = blocks.split_at(starting + 1);
+    let said = shell(before);
+    assert!(said.contains("migrations applied; purpose production") && said.contains("log.format"), "{said}");
     let told = std::fs::read_to_string(place.path().join("systemctl")).unwrap();
     assert!(told.contains("enable --now postmeter-worker@1 postmeter-worker@2 postmeter-console"), "{told}");
-    runs_what_was_installed(place.path(), &cluster).await;
+    let client = TestDatabase::client_of(&cluster.url("billing")).await;
+    let workers = start_workers(place.path());
+    until(&client, "select count(*) = 2 from postmeter.worker where name ~ '^host/[12]$' and stopped_at is null").await;
+    let said = shell(after);
+    assert!(said.contains("2 workers") || said.contains("settings"), "doctor looked: {said}");
+    until(
+        &client,
+        "select (select count(*) = 0 from postmeter.outbox) and (select count(*) = 1 from postmeter.allocation)",
+    )
+    .await;
+    for mut worker in workers {
+        Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().unwrap();
+        assert!(worker.wait().unwrap().success());
+    }
 }
 
-/// Starts both workers and the console as their installed units say, with the files that the page wrote; the workers
-/// fold what the page recorded.
-async fn runs_what_was_installed(place: &Path, cluster: &Cluster) {
+async fn until(client: &tokio_postgres::Client, sql: &str) {
+    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Starts both workers as their installed unit says, with the files that the page wrote.
+fn start_workers(place: &Path) -> Vec<Child> {
     use super::systemd::{credentials, exec_start, unit};
     let (etc, units) = (place.join("etc/postmeter"), place.join("etc/systemd/system"));
-    let mut children = Vec::new();
-    let handed: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    for (number, handed) in (1..).zip(&handed) {
-        let unit = unit(&units.join("postmeter-worker@.service"));
-        credentials(&unit, &etc, handed.path());
-        let mut command = exec_start(&unit, handed.path(), number);
+    let unit = unit(&units.join("postmeter-worker@.service"));
+    let start = |number: u32| {
+        let handed = place.join(format!("handed-{number}"));
+        std::fs::create_dir(&handed).unwrap();
+        credentials(&unit, &etc, &handed);
+        let mut command = exec_start(&unit, &handed, number);
         for line in std::fs::read_to_string(etc.join(format!("worker-{number}.env"))).unwrap().lines() {
             if let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
                 command.env(name, value);
             }
         }
-        children.push(command.spawn().unwrap());
-    }
-    let url = cluster.url("billing");
-    let client = TestDatabase::client_of(&url).await;
-    let done = "select (select count(*) = 2 from postmeter.worker where name ~ '^host/[12]$' and stopped_at is null)
-                   and (select count(*) = 0 from postmeter.outbox) and (select count(*) = 1 from postmeter.allocation)";
-    while !client.query_one(done, &[]).await.unwrap().get::<_, bool>(0) {
-        for child in &mut children {
-            assert!(child.try_wait().unwrap().is_none(), "a worker has ended");
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    for mut child in children {
-        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        assert!(child.wait().unwrap().success());
-    }
+        command.spawn().unwrap()
+    };
+    [1, 2].map(start).into()
 }

@@ -107,7 +107,12 @@ const HINTS: &[Hint] = &[
         "a crash of the server forgets usage whose commit was answered; workers set it for themselves, services do not",
         "on",
     ),
-    ("data_checksums", |value| value == "off", "a page that rots on disk is billed from, unnoticed", "on (pg_checksums)"),
+    (
+        "data_checksums",
+        |value| value == "off",
+        "a page that rots on disk is billed from, unnoticed",
+        "on (pg_checksums)",
+    ),
     (
         "idle_in_transaction_session_timeout",
         |value| value == "0",
@@ -117,7 +122,12 @@ const HINTS: &[Hint] = &[
     ("autovacuum_naptime", |value| is_above(value, 60), "the queues' dead rows wait for too long", "10s"),
     ("track_activities", |value| value == "off", "nobody can see which session holds a snapshot", "on"),
     // in MB
-    ("max_wal_size", |value| is_below(value, 1024), "checkpoints come one after the other, each writes whole pages", "4GB"),
+    (
+        "max_wal_size",
+        |value| is_below(value, 1024),
+        "checkpoints come one after the other, each writes whole pages",
+        "4GB",
+    ),
     // in pages of 8 kB: less than Postgres comes with
     ("shared_buffers", |value| is_below(value, 16_384), "the queues do not stay in memory", "a quarter of the memory"),
 ];
