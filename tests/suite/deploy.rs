@@ -2,6 +2,7 @@
 //! (`.ci/lint-deploy`).
 
 mod image;
+mod install;
 mod processes;
 mod systemd;
 mod users;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{root, skip};
 
 /// Settings that are deployed before the program knows them; empty this as soon as it does.
-const NOT_YET: &[&str] = &["POSTMETER_WORKER_LISTEN"];
+pub(super) const NOT_YET: &[&str] = &["POSTMETER_WORKER_LISTEN"];
 
 /// A process of ours.
 #[derive(Debug)]

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tests::TestDatabase;
 
-use super::read;
+use super::root;
 
 /// Settings of a unit; one that stands there several times has several values.
-fn unit(path: &str) -> BTreeMap<String, Vec<String>> {
+pub(super) fn unit(path: &Path) -> BTreeMap<String, Vec<String>> {
     let mut settings = BTreeMap::<_, Vec<String>>::new();
-    for line in read(path).lines().filter(|line| !line.starts_with(['#', '['])) {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for line in text.lines().filter(|line| !line.starts_with(['#', '['])) {
         if let Some((name, value)) = line.split_once('=') {
             settings.entry(name.to_owned()).or_default().push(value.to_owned());
         }
@@ -21,7 +22,7 @@ fn unit(path: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The directory of credentials that systemd would make, from files below `etc`.
-fn credentials(unit: &BTreeMap<String, Vec<String>>, etc: &Path, into: &Path) {
+pub(super) fn credentials(unit: &BTreeMap<String, Vec<String>>, etc: &Path, into: &Path) {
     for credential in &unit["LoadCredential"] {
         let (name, path) = credential.split_once(':').expect("name and path");
         let file = path.strip_prefix("/etc/postmeter/").expect("below /etc/postmeter");
@@ -29,9 +30,9 @@ fn credentials(unit: &BTreeMap<String, Vec<String>>, etc: &Path, into: &Path) {
     }
 }
 
-/// What `ExecStart=` starts, as instance 1.
-fn exec_start(unit: &BTreeMap<String, Vec<String>>, credentials: &Path) -> Command {
-    let line = unit["ExecStart"][0].replace("%H", "host").replace("%i", "1");
+/// What `ExecStart=` starts, as an instance.
+pub(super) fn exec_start(unit: &BTreeMap<String, Vec<String>>, credentials: &Path, instance: u32) -> Command {
+    let line = unit["ExecStart"][0].replace("%H", "host").replace("%i", &instance.to_string());
     let mut words = line.split_whitespace();
     assert_eq!(words.next(), Some("/usr/local/bin/postmeter"));
     let mut command = tests::postmeter("");
@@ -42,13 +43,13 @@ fn exec_start(unit: &BTreeMap<String, Vec<String>>, credentials: &Path) -> Comma
 
 #[tokio::test]
 async fn f5_a_workers_unit_starts_it_with_its_credentials_and_stops_it_in_time() {
-    let unit = unit("deploy/systemd/postmeter-worker@.service");
+    let unit = unit(&root().join("deploy/systemd/postmeter-worker@.service"));
     let db = TestDatabase::fresh().await;
     let (etc, handed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(etc.path().join("worker-url"), format!("{}\n", db.url())).unwrap();
     std::fs::write(etc.path().join("postmeter.toml"), "[worker]\npoll_ms = 20\nstop_within_seconds = 7\n").unwrap();
     credentials(&unit, etc.path(), handed.path());
-    let mut worker = exec_start(&unit, handed.path()).spawn().expect("the command");
+    let mut worker = exec_start(&unit, handed.path(), 1).spawn().expect("the command");
     let is_there = "select exists (select from postmeter.worker where name = 'host/1')";
     while !db.client.query_one(is_there, &[]).await.unwrap().get::<_, bool>(0) {
         assert!(worker.try_wait().unwrap().is_none(), "the worker has ended");
@@ -65,13 +66,13 @@ async fn f5_a_workers_unit_starts_it_with_its_credentials_and_stops_it_in_time()
 #[tokio::test]
 async fn a_consoles_unit_starts_it_with_its_credentials() {
     use std::io::BufRead;
-    let unit = unit("deploy/systemd/postmeter-console.service");
+    let unit = unit(&root().join("deploy/systemd/postmeter-console.service"));
     let db = TestDatabase::fresh().await;
     let (etc, handed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(etc.path().join("console-url"), db.url()).unwrap();
     std::fs::write(etc.path().join("postmeter.toml"), "[console]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     credentials(&unit, etc.path(), handed.path());
-    let mut console = exec_start(&unit, handed.path()).spawn().expect("the command");
+    let mut console = exec_start(&unit, handed.path(), 1).spawn().expect("the command");
     let mut said = String::new();
     std::io::BufReader::new(console.stdout.take().unwrap()).read_line(&mut said).unwrap();
     let url = said.trim().strip_prefix("listening at ").unwrap_or_else(|| panic!("{said}")).to_owned();
