@@ -2,6 +2,8 @@
 
 mod examples;
 
+pub use examples::skip;
+
 use std::path::PathBuf;
 
 use tests::TestDatabase;

@@ -33,7 +33,7 @@ async fn service(db: &TestDatabase, name: &str) -> String {
     format!("postgresql://{name}:shop@{place}")
 }
 
-fn skip(test: &str, variable: &str) {
+pub fn skip(test: &str, variable: &str) {
     let line = format!("{test}: {variable} is not set");
     eprintln!("SKIPPED {line}");
     if let Ok(file) = std::env::var("POSTMETER_SKIPS") {
