@@ -169,6 +169,7 @@ async fn a1_a_rust_service_with_the_plain_driver_records_in_its_own_transaction(
         .batch_execute("create table job (id text primary key, org text not null, flaw text)")
         .await
         .expect("a table");
+    #[expect(clippy::disallowed_methods, reason = "a service knows by its own clock when it was used")]
     let used_at = std::time::SystemTime::now();
     let job = plain::Usage {
         event_id: "plain-1",
