@@ -54,8 +54,8 @@ ci: ## what a change must pass: lint and test
 
 tools: setup-build setup-postgres setup-python setup-node ## install what the other targets need, and nothing else
 
-schema: build ## write sql/schema.sql from the migrations and docs/openapi.json from the handlers
-	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed_document
+schema: build ## write sql/schema.sql, docs/openapi.json and the table of metrics from the code
+	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed_document the_table_of_metrics
 
 clean: ## remove what was built or installed below this directory
 	$(CARGO) clean

@@ -33,5 +33,6 @@ mod schema;
 mod sending;
 mod shadow;
 mod stuck;
+mod telling;
 mod tracker;
 mod unknown;

@@ -1,5 +1,7 @@
 //! Claim: takes due deliveries, earliest deadline first, and writes the intent to send each before anything is sent.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use remittance::Quantity;
 use tokio_postgres::Row;
@@ -33,6 +35,8 @@ pub struct Claim {
     pub quantity: Quantity,
     /// The idempotency key.
     pub idempotency_key: Uuid,
+    /// When it was cut, as this process's clock has it, if this is its first call.
+    pub cut_at: Option<Instant>,
     /// Why no call is to be made: `deadline` has passed, or it may have arrived longer ago than their `memory` lasts.
     pub too_late: Option<String>,
 }
@@ -173,6 +177,7 @@ fn parts(seen: Option<&Position>) -> (Option<&str>, Option<&str>) {
 
 fn read(row: &Row) -> Result<Claim, Error> {
     let quantity: &str = row.try_get("quantity")?;
+    let waited: Option<f64> = row.try_get("waited_ms")?;
     Ok(Claim {
         delivery: row.try_get("id")?,
         attempt: row.try_get("attempt_id")?,
@@ -181,6 +186,9 @@ fn read(row: &Row) -> Result<Claim, Error> {
         batch_group: row.try_get("batch_group")?,
         quantity: quantity.parse().map_err(|error: remittance::QuantityError| Error::Schema(error.to_string()))?,
         idempotency_key: row.try_get("idempotency_key")?,
+        cut_at: waited
+            .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
+            .and_then(|waited| Instant::now().checked_sub(waited)),
         too_late: row.try_get("too_late")?,
     })
 }

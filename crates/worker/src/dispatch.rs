@@ -8,6 +8,7 @@ use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome};
+use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,10 +80,11 @@ impl Dispatch {
 
     /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; while
     /// a destination recovers, until fewer calls are in hand than its ramp allows.
-    async fn room(&self, passage: Passage) -> Vec<OwnedSemaphorePermit> {
+    async fn room(&self, passage: Passage, pulse: &Pulse, name: &str) -> Vec<OwnedSemaphorePermit> {
         let kept_free = self.in_hand_max.saturating_sub(passage.calls_max());
         let least = if passage == Passage::Free { self.ahead.max(1) } else { kept_free + 1 };
         let mut room = Vec::new();
+        let _rest = pulse.rest(name);
         while room.len() < least
             && let Ok(one) = Arc::clone(&self.room).acquire_owned().await
         {
@@ -144,11 +146,12 @@ impl Worker {
             return Ok(0);
         }
         let count = claims.len();
+        names::DELIVERIES_CLAIMED.add([&destination.name], u64::try_from(count).unwrap_or_default());
         let grip = self.grip(&claims);
         drop(claiming);
         self.crash.point("after_claim");
         let calls = match passage {
-            Passage::Probe { .. } => probe_of(claims, state, answers).await,
+            Passage::Probe { .. } => probe_of(served, claims, state, answers).await,
             _ => by_call(claims),
         };
         let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
@@ -215,7 +218,7 @@ impl Worker {
             if before == Passage::Shut {
                 return Ok(None);
             }
-            let room = state.room(before).await;
+            let room = state.room(before, &self.options.pulse, &served.destination.name).await;
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
@@ -238,7 +241,7 @@ impl Worker {
                 (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
             }),
             Err(error) => {
-                tracing::warn!(%error, "could not take slots of the quota");
+                self.failures.failed("slots", &error);
                 None
             }
         }
@@ -268,6 +271,7 @@ impl Worker {
         };
         drop(permit);
         drop(shared);
+        served.count(&settlements);
         if served.destination.shadow {
             // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
             self.settle_surely(&settlements).await;
@@ -277,7 +281,7 @@ impl Worker {
             grip.answered();
         }
         if let Err(error) = self.report(served).await {
-            tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
+            self.failures.failed("report", &error);
         }
     }
 
@@ -303,6 +307,12 @@ impl Worker {
         };
         served.breaker.heard(passing, &made, served.destination.in_flight_max);
         let took = started.elapsed();
+        if made.iter().any(|answer| is_of_a_call(&answer.outcome)) {
+            let destination = [served.destination.name.as_str()];
+            names::CALL_DURATION.observe(destination, took);
+            let cuts = timely.iter().filter_map(|claim| claim.cut_at);
+            cuts.for_each(|cut_at| names::QUEUE_WAIT.observe(destination, started.saturating_duration_since(cut_at)));
+        }
         settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
         settlements
     }
@@ -324,14 +334,41 @@ impl Worker {
     }
 }
 
+/// Whether such an outcome tells of a call that was made.
+const fn is_of_a_call(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::HandedBack
+            | Outcome::DryRun
+            | Outcome::Unmapped { .. }
+            | Outcome::NoCredentials { .. }
+            | Outcome::NotSent { .. }
+    )
+}
+
+impl Served {
+    /// Counts attempts that ended.
+    pub(crate) fn count(&self, settlements: &[Settlement]) {
+        for settlement in settlements {
+            let outcome = &settlement.answer.outcome;
+            let code = self.codes.label(outcome.code());
+            names::ATTEMPTS.add([&self.destination.name, outcome.as_str(), code], 1);
+            if *outcome == Outcome::HandedBack {
+                names::HANDED_BACK.add([], 1);
+            }
+        }
+    }
+}
+
 /// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which
 /// nobody knows whether it arrived.
-async fn probe_of(claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
+async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
     let (late, mut timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
     state.sweeps = timely.is_empty();
     let others = timely.split_off(timely.len().min(1));
     let mut settlements = too_late(&late);
     settlements.extend(hand_back(others));
+    served.count(&settlements);
     if !settlements.is_empty() {
         // the receiver lives until every call has ended
         let _ = answers.send(settlements).await;

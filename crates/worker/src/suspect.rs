@@ -52,6 +52,7 @@ impl Worker {
                 sending.await
             }
         };
+        served.count(&settlements);
         self.settle_surely(&settlements).await;
         grip.answered();
         self.report(served).await?;

@@ -64,6 +64,8 @@ pub(super) struct Config {
     connections_max: usize,
     /// What a worker is started with.
     pub worker: worker::Options,
+    /// Where a worker says how it is; none: at the first free one of its usual ports.
+    pub worker_listen: Option<String>,
     /// Where a console listens.
     pub listen: String,
     /// What a console is started with.
@@ -113,7 +115,9 @@ impl Config {
                 stop_within: seconds("stop_within_seconds", defaults.stop_within, 0, 3600)?,
                 open: defaults.open,
                 history: defaults.history,
+                pulse: defaults.pulse,
             },
+            worker_listen: layers.text("worker", "listen"),
             listen: layers.text("console", "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
             console: console_options(layers)?,
             log: logging::Log {
@@ -125,10 +129,15 @@ impl Config {
 
     /// The database, not connected yet.
     pub fn database(&self) -> anyhow::Result<outbox::Database> {
+        self.database_with(self.connections_max)
+    }
+
+    /// The same, with so many connections at most.
+    pub fn database_with(&self, connections_max: usize) -> anyhow::Result<outbox::Database> {
         let mut access = outbox::Access::new("");
         access.url = self.url()?;
         access.pooled = self.pooled;
-        access.connections_max = self.connections_max;
+        access.connections_max = connections_max;
         if let Some(authority) = &self.tls_authority {
             access.tls = outbox::Tls::Authority(authority.clone());
         }

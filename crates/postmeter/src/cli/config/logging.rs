@@ -47,7 +47,8 @@ impl Log {
         };
         // other people's crates tell too much below a warning, some of it headers of requests
         let theirs = if self.level == Level::Error { "error" } else { "warn" };
-        let crates = ["postmeter", "worker", "outbox", "marketplaces", "remittance", "simulator"];
+        let crates =
+            ["postmeter", "worker", "console", "outbox", "marketplaces", "remittance", "simulator", "telemetry"];
         let ours = crates.map(|name| format!(",{name}={ours}")).concat();
         let builder = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(format!("{theirs}{ours}")))
