@@ -1,8 +1,10 @@
 //! What processes tell about themselves: metrics, probes, logs.
 
+mod features;
 mod outage;
 mod scraped;
 mod table;
+mod traces;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};

@@ -171,6 +171,31 @@ pub async fn claim_suspect(
     Ok(claim)
 }
 
+/// Under which traces usage was recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Each of them once, as `traceparent` has it.
+    pub traceparents: Vec<String>,
+    /// Some usage was recorded under none.
+    pub others: bool,
+}
+
+/// Under which traces the usages of deliveries were recorded; only a few of each are looked at.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn traces(database: &Database, deliveries: &[i64]) -> Result<Recorded, Error> {
+    const TRACES: Query = query!("claim_traces", [INT8_ARRAY]);
+    let mut recorded = Recorded::default();
+    for row in database.one(&TRACES, &[&deliveries]).await? {
+        match row.try_get::<_, Option<String>>(0)? {
+            Some(traceparent) => recorded.traceparents.push(traceparent),
+            None => recorded.others = true,
+        }
+    }
+    Ok(recorded)
+}
+
 fn parts(seen: Option<&Position>) -> (Option<&str>, Option<&str>) {
     (seen.map(|seen| seen.timeline.as_str()), seen.map(|seen| seen.flushed.as_str()))
 }

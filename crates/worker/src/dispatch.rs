@@ -12,6 +12,7 @@ use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::Worker;
 use crate::breaker::{Passage, Passing};
@@ -165,7 +166,8 @@ impl Worker {
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, &permits, &stop, &answers).await;
+                let span = call_span(&worker, &served, &call.claims);
+                worker.call(&served, call, &permits, &stop, &answers).instrument(span).await;
                 drop(room);
             });
         }
@@ -271,7 +273,7 @@ impl Worker {
         };
         drop(permit);
         drop(shared);
-        served.count(&settlements);
+        self.tell(served, &settlements);
         if served.destination.shadow {
             // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
             self.settle_surely(&settlements).await;
@@ -293,6 +295,8 @@ impl Worker {
             return settlements;
         }
         let batch = u32::try_from(timely.len()).unwrap_or(u32::MAX);
+        // before the lease is looked at: what this takes must not be missing at the call's end
+        let carried = self.traceparent(&Span::current(), &timely).await;
         let remaining = self.lease.remaining();
         let started = Instant::now();
         let made = match &served.marketplace {
@@ -302,17 +306,12 @@ impl Worker {
             Ok(marketplace) => {
                 // the call ends before the lease does, so that its answer is still ours to record
                 let timeout = served.destination.call_timeout.min(remaining - LEASE_NEEDED / 2);
-                self.make_call(marketplace.as_ref(), &timely, timeout).await
+                marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
             }
         };
         served.breaker.heard(passing, &made, served.destination.in_flight_max);
         let took = started.elapsed();
-        if made.iter().any(|answer| is_of_a_call(&answer.outcome)) {
-            let destination = [served.destination.name.as_str()];
-            names::CALL_DURATION.observe(destination, took);
-            let cuts = timely.iter().filter_map(|claim| claim.cut_at);
-            cuts.for_each(|cut_at| names::QUEUE_WAIT.observe(destination, started.saturating_duration_since(cut_at)));
-        }
+        served.observe(&timely, &made, started, took);
         settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
         settlements
     }
@@ -334,30 +333,12 @@ impl Worker {
     }
 }
 
-/// Whether such an outcome tells of a call that was made.
-const fn is_of_a_call(outcome: &Outcome) -> bool {
-    !matches!(
-        outcome,
-        Outcome::HandedBack
-            | Outcome::DryRun
-            | Outcome::Unmapped { .. }
-            | Outcome::NoCredentials { .. }
-            | Outcome::NotSent { .. }
-    )
-}
-
-impl Served {
-    /// Counts attempts that ended.
-    pub(crate) fn count(&self, settlements: &[Settlement]) {
-        for settlement in settlements {
-            let outcome = &settlement.answer.outcome;
-            let code = self.codes.label(outcome.code());
-            names::ATTEMPTS.add([&self.destination.name, outcome.as_str(), code], 1);
-            if *outcome == Outcome::HandedBack {
-                names::HANDED_BACK.add([], 1);
-            }
-        }
-    }
+/// What lines and spans of a call say about it. Its level is that of errors so that an error's line has these fields
+/// whatever is logged.
+pub fn call_span(worker: &Worker, served: &Served, claims: &[Claim]) -> Span {
+    let (worker, destination) = (worker.id, served.destination.name.as_str());
+    let call = claims.first().map(|claim| tracing::field::display(claim.call));
+    tracing::error_span!(parent: None, "call", %worker, destination, call, records = claims.len())
 }
 
 /// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which

@@ -73,6 +73,15 @@ impl Failures {
         }
     }
 
+    /// Something happened that is worth a line, but not each time: with how many there were since the last line.
+    pub fn is_to_be_said(&self, key: &str) -> Option<u64> {
+        match self.note(key, Instant::now()) {
+            Say::First => Some(0),
+            Say::Still { failures, .. } => Some(failures - 1),
+            Say::Again { .. } | Say::Nothing => None,
+        }
+    }
+
     fn note(&self, key: &str, now: Instant) -> Say {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = failing.get_mut(key) else {
@@ -139,6 +148,16 @@ mod tests {
         assert_eq!(failures.note(AWAY, at(64)), Say::Nothing);
         assert_eq!(failures.end(AWAY, at(65)), Say::Nothing);
         assert_eq!(failures.note(AWAY, at(300)), Say::First, "another outage");
+    }
+
+    #[test]
+    fn e7_ten_thousand_of_a_kind_are_a_line_and_a_number() {
+        let failures = Failures { said_every: Duration::ZERO, ..Failures::default() };
+        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0));
+        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0), "a minute later");
+        let failures = Failures::default();
+        let said = (0..10_000).filter_map(|_| failures.is_to_be_said("aws rejected")).count();
+        assert_eq!((said, failures.is_to_be_said("aws conflict")), (1, Some(0)));
     }
 
     #[test]

@@ -12,11 +12,14 @@ mod hands;
 mod health;
 mod history;
 mod lease;
+mod rhythm;
 mod run;
 mod settler;
 mod shadow;
 mod steps;
 mod suspect;
+mod told;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,7 @@ use failures::Failures;
 use hands::Hands;
 pub use history::History;
 use lease::Lease;
+pub use traces::{PassOn, Traces};
 
 /// Opens a marketplace from a destination's kind and settings.
 pub type Opener =
@@ -58,6 +62,8 @@ pub struct Options {
     pub history: Arc<History>,
     /// Whether its loops turn and its lease holds; clones share it.
     pub pulse: Arc<Pulse>,
+    /// Where traces go; none: nobody asks under which trace usage was recorded.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl Default for Options {
@@ -72,6 +78,7 @@ impl Default for Options {
             open: marketplaces::open,
             history: Arc::default(),
             pulse: Arc::default(),
+            traces: None,
         }
     }
 }

@@ -8,15 +8,13 @@ use telemetry::names;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::dispatch::Dispatch;
+use crate::rhythm::{Backoff, RARELY, SELDOM};
 use crate::settler::Answers;
 use crate::{Worker, WorkerError};
 
-/// What is not urgent happens once in so many polls.
-const SELDOM: u32 = 6;
-/// And what costs much, once in so many.
-const RARELY: u32 = 50;
 /// Each half of the balance is given up after this: its snapshot keeps dead rows from being removed meanwhile.
 const BALANCE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -57,19 +55,23 @@ impl Worker {
                 let _ended = work.drop_guard();
                 worker.settle_all(receiver).await;
             }
+            .instrument(tracing::error_span!("worker", worker = %self.id))
         });
-        let heartbeat = tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()));
+        // whatever a loop says bears the worker's id
+        let span = tracing::error_span!("worker", worker = %self.id);
+        let heartbeat =
+            tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()).instrument(span.clone()));
         let loops = [
-            tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).shadow_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).health_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).balance_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers)),
+            tokio::spawn(Arc::clone(self).fold_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).cut_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).shadow_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).promote_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).gather_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).health_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).balance_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers).instrument(span.clone())),
         ];
         work.cancelled().await;
         let drained = async {
@@ -274,7 +276,11 @@ impl Worker {
                 if loops.get(id).is_none_or(JoinHandle::is_finished) {
                     loops.insert(
                         *id,
-                        tokio::spawn(Arc::clone(&self).destination_loop(*id, stop.clone(), answers.clone())),
+                        tokio::spawn(
+                            Arc::clone(&self)
+                                .destination_loop(*id, stop.clone(), answers.clone())
+                                .instrument(tracing::Span::current()),
+                        ),
                     );
                 }
             }
@@ -332,75 +338,5 @@ async fn pause(length: Duration, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(length) => true,
         () = stop.cancelled() => false,
-    }
-}
-
-/// The rhythm of a loop: at once while there is work, slower while there is none, slower still while the database is away.
-struct Backoff<'a> {
-    worker: &'a Worker,
-    step: &'static str,
-    /// How its turns are known: the step, or the destination.
-    name: String,
-    failures: u32,
-}
-
-impl<'a> Backoff<'a> {
-    fn new(worker: &'a Worker, step: &'static str) -> Self {
-        names::STEP_FAILURES.add([step], 0);
-        worker.options.pulse.turn(step);
-        Self { worker, step, name: step.to_owned(), failures: 0 }
-    }
-
-    fn of_destination(worker: &'a Worker, destination: &str) -> Self {
-        names::STEP_FAILURES.add(["dispatch"], 0);
-        worker.options.pulse.turn(destination);
-        Self { worker, step: "dispatch", name: destination.to_owned(), failures: 0 }
-    }
-
-    /// It went well, and pauses.
-    fn turned(&mut self, pause: Duration) -> Duration {
-        self.worker.options.pulse.turn_before(&self.name, pause);
-        if std::mem::take(&mut self.failures) > 0 {
-            self.worker.failures.went_well(self.step);
-        }
-        pause
-    }
-
-    fn reset(&mut self) -> Duration {
-        self.turned(Duration::ZERO)
-    }
-
-    fn idle(&mut self) -> Duration {
-        self.turned(self.worker.options.poll)
-    }
-
-    fn seldom(&mut self) -> Duration {
-        self.turned(self.worker.options.poll * SELDOM)
-    }
-
-    fn rarely(&mut self) -> Duration {
-        self.turned(self.worker.options.poll * RARELY)
-    }
-
-    fn failed(&mut self, error: &outbox::Error) -> Duration {
-        self.worker.failures.failed(self.step, error);
-        self.wait_after_failure()
-    }
-
-    fn wait_after_failure(&mut self) -> Duration {
-        self.worker.options.pulse.turn(&self.name);
-        self.failures += 1;
-        // jitter by what differs between workers anyway, so that they do not come back together
-        let jitter = Duration::from_millis(u64::from(std::process::id()) % 97);
-        (Duration::from_millis(50) * (1 << self.failures.min(6))).min(Duration::from_secs(3)) + jitter
-    }
-}
-
-impl Drop for Backoff<'_> {
-    /// A loop that has ended cannot stall. One that panicked has not ended: it stands still from now on.
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.worker.options.pulse.end(&self.name);
-        }
     }
 }

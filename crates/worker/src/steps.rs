@@ -9,6 +9,8 @@ use outbox::workers::Folding;
 use telemetry::names;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::dispatch::Dispatch;
@@ -60,11 +62,15 @@ impl Worker {
         let folding = if most > 1 { Folding::Many(most) } else { Folding::One(first) };
         outbox::workers::set_folding(&self.database, self.id, Some(folding)).await?;
         let mut turns = self.turns.lock().await;
+        turns.trace(self.options.traces.is_some());
+        let span = tracing::error_span!(parent: None, "fold", worker = %self.id, entries = Empty);
         let began = Instant::now();
         let pause = async || self.crash.point("in_fold");
         let folded = match folding {
-            Folding::Many(most) => outbox::fold::fold_with(&self.database, &mut turns, most, pause).await,
-            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).await,
+            Folding::Many(most) => {
+                outbox::fold::fold_with(&self.database, &mut turns, most, pause).instrument(span.clone()).await
+            }
+            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).instrument(span.clone()).await,
         };
         // an error is no death: the next fold says anew what it is about to do
         outbox::workers::set_folding(&self.database, self.id, None).await?;
@@ -73,6 +79,10 @@ impl Worker {
             turns.forget_floors();
         }
         if folded.taken > 0 {
+            span.record("entries", folded.taken);
+            if let Some(traces) = &self.options.traces {
+                traces.link(&span, turns.traced());
+            }
             names::FOLD_DURATION.observe([], began.elapsed());
             names::ENTRIES_FOLDED.add([], u64::try_from(folded.taken - folded.returned).unwrap_or_default());
             self.crash.point("after_fold");

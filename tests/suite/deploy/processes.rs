@@ -136,7 +136,12 @@ fn every_deployed_setting_is_one_and_may_have_its_value() {
         std::fs::write(&file, &process.configuration).expect("a file");
         let output = tests::postmeter("")
             .env_remove("POSTMETER_DATABASE_URL")
-            .envs(process.environment.iter().filter(|(name, _)| name.starts_with("POSTMETER_") && *name != "POSTMETER_CONFIG"))
+            .envs(
+                process
+                    .environment
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("POSTMETER_") && *name != "POSTMETER_CONFIG"),
+            )
             .arg("--config")
             .arg(&file)
             .arg("config")

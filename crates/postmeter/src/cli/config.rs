@@ -9,6 +9,7 @@ mod logging;
 mod secret;
 mod settings;
 mod show;
+mod sinks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +77,10 @@ pub(super) struct Config {
     pub console: console::Options,
     /// What is logged.
     log: logging::Log,
+    /// What is told to others than the log.
+    telling: sinks::Telling,
+    /// Who is told; flushed when this is dropped.
+    sinks: sinks::Sinks,
     /// Every setting as it counts, and where it was said.
     effective: Vec<Effective>,
 }
@@ -101,7 +106,8 @@ impl Config {
             config.log.level = level;
             config.said_by_flag("log", "level", level.word());
         }
-        config.log.start();
+        config.sinks = config.log.start(&config.telling)?;
+        config.worker.traces = config.sinks.traces(&config.telling);
         Ok(config)
     }
 
@@ -128,11 +134,18 @@ impl Config {
                 open: defaults.open,
                 history: defaults.history,
                 pulse: defaults.pulse,
+                traces: None,
             },
             worker_listen: layers.maybe("worker", "listen"),
             listen: layers.get("console", "listen"),
             console: console_options(layers),
             log: logging::Log { level: layers.word("log", "level"), format: layers.word("log", "format") },
+            telling: sinks::Telling {
+                traces: layers.get("telemetry", "traces"),
+                otlp_url: layers.maybe("telemetry", "otlp_url"),
+                sentry_dsn: layers.secret("telemetry", "sentry_dsn"),
+            },
+            sinks: sinks::Sinks::default(),
             effective: layers.effective(),
         }
     }

@@ -159,6 +159,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("console", "archive_url", Template("{request_id}"), "", "where a payload's archive is"),
     setting("console", "archive_role", Text, "platform-archive-download", "role that a person needs for that link"),
     setting("console", "kibana_url", Template("{query}"), "", "a search in Kibana"),
+    setting("telemetry", "traces", Flag, "false",
+        "calls carry the `traceparent` under which their usage was recorded, if all of it was under one"),
+    setting("telemetry", "otlp_url", Text, "",
+        "where spans are sent, such as `http://collector:4318/v1/traces`; needs a program built with the feature otlp"),
+    setting("telemetry", "sentry_dsn", Secret, "", "where errors are sent; needs a program built with the feature sentry"),
     setting("log", "level", Word(words::<Level>), "info", "what is logged; flag `--log`"),
     setting("log", "format", Word(words::<Format>), "text", "for people, or an object a line"),
 ];
