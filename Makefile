@@ -14,7 +14,7 @@ SEEDS ?= 100
 FILE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay ci tools schema clean setup-build setup-postgres setup-python setup-node setup-java
+.PHONY: help demo play test lint bench crash random replay features ci tools schema clean setup-build setup-postgres setup-python setup-node setup-java
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -49,13 +49,18 @@ random: build ## the soak: SEEDS random runs over all marketplaces at once, each
 	POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_random
 
+features: setup-build setup-postgres ## a program with otlp and sentry, which the usual build leaves out: clippy and their tests
+	$(CARGO) clippy --locked -p postmeter --all-targets --features otlp,sentry -- -D warnings
+	$(CARGO) build --locked -p postmeter --features otlp,sentry --target-dir target/features
+	POSTMETER_BIN=$(abspath target/features/debug/postmeter) $(CARGO) test --locked -p tests --test suite -- --ignored features_
+
 ci: ## what a change must pass: lint and test
 	@.ci/run
 
 tools: setup-build setup-postgres setup-python setup-node setup-java ## install what the other targets need, and nothing else
 
-schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the settings' table
-	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed
+schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the tables of settings and metrics
+	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed the_table_of_metrics
 
 clean: ## remove what was built or installed below this directory
 	$(CARGO) clean

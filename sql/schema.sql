@@ -3420,7 +3420,8 @@ CREATE TABLE postmeter.meter_metric (
     factor_numerator bigint NOT NULL,
     factor_denominator bigint NOT NULL,
     used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
 );
 
 COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
@@ -3440,6 +3441,8 @@ COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units pe
 COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
 
 COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
 
 CREATE TABLE postmeter.usage (
     id uuid NOT NULL,
@@ -3574,6 +3577,32 @@ CREATE VIEW postmeter.balance AS
      LEFT JOIN by_status b ON ((b.meter_id = m.id)));
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
+
+CREATE TABLE postmeter.balance_check (
+    one boolean DEFAULT true NOT NULL,
+    next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone,
+    open bigint,
+    example text,
+    seconds double precision,
+    CONSTRAINT balance_check_one_check CHECK (one),
+    CONSTRAINT balance_check_open_check CHECK ((open >= 0)),
+    CONSTRAINT balance_check_whole CHECK (((checked_at IS NULL) = (open IS NULL)))
+);
+
+COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the whole balance found. One row; one worker of the fleet checks at a time, because a check reads the whole ledger.';
+
+COMMENT ON COLUMN postmeter.balance_check.one IS 'There is one row.';
+
+COMMENT ON COLUMN postmeter.balance_check.next_at IS 'No check before this, in real time.';
+
+COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'When the last check that came to its end did, in real time; null: none has.';
+
+COMMENT ON COLUMN postmeter.balance_check.open IS 'Meters, and orgs'' metrics, whose difference was not zero.';
+
+COMMENT ON COLUMN postmeter.balance_check.example IS 'One of them.';
+
+COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -5600,6 +5629,9 @@ ALTER TABLE ONLY postmeter.attempt
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.balance_check
+    ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY postmeter.breaker
     ADD CONSTRAINT breaker_pkey PRIMARY KEY (destination_id);
 
@@ -6529,6 +6561,20 @@ GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_worker;
+
+GRANT UPDATE(next_at) ON TABLE postmeter.balance_check TO postmeter_worker;
+
+GRANT UPDATE(checked_at) ON TABLE postmeter.balance_check TO postmeter_worker;
+
+GRANT UPDATE(open) ON TABLE postmeter.balance_check TO postmeter_worker;
+
+GRANT UPDATE(example) ON TABLE postmeter.balance_check TO postmeter_worker;
+
+GRANT UPDATE(seconds) ON TABLE postmeter.balance_check TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
@@ -6795,4 +6841,5 @@ insert into postmeter.migration (version, name) values
     (15, '0015_pre_shadow'),
     (16, '0016_pre_console'),
     (17, '0017_pre_reading'),
-    (18, '0018_pre_tracker');
+    (18, '0018_pre_tracker'),
+    (21, '0021_pre_metrics');

@@ -10,7 +10,7 @@ with clock as materialized (
     -- a server that lacks commits we have seen gives nothing to send
     select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
 ), earliest as materialized (
-    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
+    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
     where $10 is null and (select h.holds from here h) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
@@ -20,7 +20,7 @@ with clock as materialized (
     limit $3
     for update of q, d skip locked
 ), oldest as materialized (
-    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, coalesce(d.batch_limit, $6) as batch_limit
+    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
     -- the sum keeps the planner from walking over all deliveries in the order of their numbers
     join postmeter.delivery d on d.id = q.delivery_id + 0
@@ -45,7 +45,7 @@ with clock as materialized (
     window w as (partition by p.batch_group, p.batch_limit order by p.deadline, p.delivery_id)
 ), grouped as materialized (
     -- a call bears the id that its first record drew: a join with the calls would compare each with each
-    select n.delivery_id, n.attempts, n.attempt_id,
+    select n.delivery_id, n.attempts, n.attempt_id, n.cut_at,
            first_value(n.call_id) over (partition by n.batch_group, n.batch_limit, n.by_records, n.by_bytes) as call_id
     from numbered n
 ), intents as (
@@ -58,9 +58,12 @@ with clock as materialized (
     from grouped g
     -- by its key, not by its place: what we locked may be a newer version than this statement's snapshot shows
     where d.id = g.delivery_id
-    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since
+    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since,
+              -- before its first call, since its cut
+              case when g.attempts = 0 then extract(epoch from d.changed_at - g.cut_at)::double precision * 1000 end as waited_ms
 )
 select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
+       h.waited_ms,
        -- what may have arrived is not repeated once they no longer recognise its key, however it came to wait so long
        case when h.deadline < (select c.now from clock c) then 'deadline'
             when h.maybe_since + (select t.memory from postmeter.destination t where t.id = $1) <= (select c.now from clock c) then 'memory'

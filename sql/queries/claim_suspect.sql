@@ -25,7 +25,7 @@ with here as materialized (
     from intents i where d.id = i.delivery_id
     returning d.id, d.attempt_id, i.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since
 )
-select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
+select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline, null::double precision as waited_ms,
        case when h.deadline < postmeter.clock() then 'deadline'
             when h.maybe_since + (select t.memory from postmeter.destination t where t.id = $1) <= postmeter.clock() then 'memory'
        end as too_late

@@ -6,7 +6,7 @@ with given as materialized (
     from unnest($1, $2) g(delivery_id, deferred)
     join postmeter.delivery d on d.id = g.delivery_id
 ), here as materialized (
-    select g.delivery_id, a.meter_metric_id, mm.meter_id, sum(a.quantity) as used
+    select g.delivery_id, a.meter_metric_id, mm.meter_id, sum(a.quantity) as used, count(*) as usages
     from given g
     join postmeter.allocation a on a.delivery_id = g.delivery_id and a.round = g.round
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
@@ -19,7 +19,7 @@ with given as materialized (
     select g.delivery_id, p.meter_id from given g join postmeter.part p on p.delivery_id = g.delivery_id
 ), metric as materialized (
     select g.delivery_id, g.hour, g.round, g.deferred, mm.meter_id, mm.id, mm.metric, mm.product, mm.used as used_before,
-           coalesce(h.used, 0) as used_here, mm.used + coalesce(h.used, 0) as used_after, mm.covered as covered_before,
+           coalesce(h.used, 0) as used_here, coalesce(h.usages, 0) as usages_here, mm.used + coalesce(h.used, 0) as used_after, mm.covered as covered_before,
            mm.factor_numerator, mm.factor_denominator,
            (select coalesce(sum(c.quantity), 0)
             from postmeter.subscription s
@@ -41,7 +41,7 @@ with given as materialized (
            coalesce(d.denominator, 1) as denominator,
            coalesce(sum((c.used_after - c.covered_after) * c.factor_numerator * (d.denominator / c.factor_denominator)), 0) as units,
            coalesce(jsonb_agg(jsonb_build_object('product', c.product, 'metric', c.metric, 'used_before', c.used_before::text,
-               'used_here', c.used_here::text, 'cover', c.cover::text, 'covered', c.covered_after::text,
+               'used_here', c.used_here::text, 'usages_here', c.usages_here, 'cover', c.cover::text, 'covered', c.covered_after::text,
                'factor', c.factor_numerator || '/' || c.factor_denominator) order by c.product, c.metric)
                filter (where c.id is not null), '[]') as metrics,
            -- the meter's last hour, or any cut after its month or its buyer's subscriptions are over
@@ -80,7 +80,7 @@ with given as materialized (
     from decided d where m.id = d.meter_id
 ), metrics as (
     update postmeter.meter_metric mm
-    set used = trim_scale(c.used_after), covered = trim_scale(c.covered_after)
+    set used = trim_scale(c.used_after), covered = trim_scale(c.covered_after), usages = mm.usages + c.usages_here
     from covered c where mm.id = c.id
 )
 select d.id, t.name as destination, d.key, d.hour, d.identity, d.product, m.dimension, m.decimals, d.releases,

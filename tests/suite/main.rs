@@ -35,5 +35,6 @@ mod schema;
 mod sending;
 mod shadow;
 mod stuck;
+mod telling;
 mod tracker;
 mod unknown;

@@ -7,8 +7,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::Database;
+use telemetry::{Keeping, Vital};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{decide, health, lists, openapi, page, requests, telemetry, tracker, usage};
+use crate::{counting, decide, health, lists, openapi, page, requests, tracker, usage};
 
 /// What handlers share.
 pub(crate) struct App {
@@ -28,23 +28,23 @@ pub(crate) struct App {
     pub catalogue: Arc<dyn Catalogue>,
     pub tokens: Tokens,
     pub limits: Limits,
-    pub telemetry: PrometheusHandle,
+    pub vital: Vital,
     pub stopping: CancellationToken,
-    pub requests: requests::Counted,
+    _counting: Keeping,
 }
 
 impl App {
     pub(crate) fn new(database: Database, catalogue: Arc<dyn Catalogue>, options: Options) -> Self {
         let limits = Limits::new(&options);
         Self {
+            vital: Vital::of_console(database.clone()),
+            _counting: telemetry::start(env!("CARGO_PKG_VERSION")),
             database,
             limits,
             options,
             catalogue,
             tokens: Tokens::default(),
-            telemetry: telemetry::handle(),
             stopping: CancellationToken::new(),
-            requests: requests::Counted::default(),
         }
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(app.options.body_bytes_max))
         .layer(CatchPanicLayer::custom(panicked))
-        .route_layer(middleware::from_fn(telemetry::count))
+        .route_layer(middleware::from_fn(counting::count))
         .with_state(app)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::header;
+use telemetry::Unready;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -20,8 +21,8 @@ pub(crate) async fn live() -> &'static str {
     (status = 503, description = "The database cannot be reached", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
-    outbox::migrate::check(&app.database).await.map_err(|error| match error {
-        error if error.is_passing() => Problem::from(error),
+    app.vital.ready().await.map_err(|unready| match unready {
+        Unready::Database(error) if error.is_passing() => Problem::from(error),
         other => Problem::away(30, other.to_string()),
     })?;
     Ok("OK")
@@ -30,7 +31,5 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, P
 /// Metrics in Prometheus' text format. While the database is away they say so by `postmeter_database_up 0`.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Prometheus' text format", body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ([(http::HeaderName, &'static str); 1], String) {
-    let mut text = app.telemetry.render();
-    text.push_str(&app.requests.lines(&app.database).await);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.vital.metrics().await)
 }

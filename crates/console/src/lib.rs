@@ -7,6 +7,7 @@
 mod app;
 mod auth;
 pub mod catalogue;
+mod counting;
 mod decide;
 mod extract;
 mod health;
@@ -19,7 +20,7 @@ pub mod problem;
 mod refusals;
 mod requests;
 mod serve;
-mod telemetry;
+
 mod tracker;
 mod usage;
 

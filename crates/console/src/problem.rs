@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use telemetry::names::DATABASE_ERRORS;
 use utoipa::ToSchema;
 
 use crate::catalogue::Wrong;
@@ -171,6 +172,7 @@ impl Problem {
 /// Every error of the database has its answer here, so that none of them can look like an empty result (H4).
 impl From<outbox::Error> for Problem {
     fn from(error: outbox::Error) -> Self {
+        DATABASE_ERRORS.add([error.kind()], 1);
         match error {
             outbox::Error::Refused(refused) if refused.code == "PM033" => Self {
                 field: refused.field.map(String::into_boxed_str),

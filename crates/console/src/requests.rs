@@ -2,12 +2,10 @@
 
 mod events;
 mod list;
-mod metrics;
 mod record;
 mod way;
 
 pub(crate) use events::{__path_events, events};
 pub(crate) use list::{__path_list, list};
-pub(crate) use metrics::Counted;
 pub(crate) use record::{__path_record, record};
 pub(crate) use way::{__path_find, find};

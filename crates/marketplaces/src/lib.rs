@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 pub use muted::Muted;
 pub use registry::{SettingsError, capabilities, kinds, open};
+pub use transport::carrying;
 
 /// A boxed future, so that marketplaces can be held behind one pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

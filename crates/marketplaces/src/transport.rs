@@ -12,12 +12,13 @@
 //!   certificate store works.
 
 use std::error::Error as _;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 use jiff::fmt::rfc2822;
 use remittance::Outcome;
 use tokio::time::{Instant, timeout_at};
@@ -30,6 +31,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait a server may impose: beyond it, asking again is cheaper than missing a deadline.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+tokio::task_local! {
+    static TRACEPARENT: Option<HeaderValue>;
+}
+
+/// Makes a call whose requests carry a `traceparent`, if there is one. Each request of the call carries it, that for a
+/// token too: it is what the call waits for.
+pub async fn carrying<T>(traceparent: Option<String>, call: impl Future<Output = T>) -> T {
+    let value = traceparent.and_then(|text| HeaderValue::try_from(text).ok());
+    TRACEPARENT.scope(value, call).await
+}
 
 /// Why a body is not there although the answer's head is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +137,11 @@ impl Transport {
         deadline: Instant,
         bytes_max: usize,
     ) -> Result<Reply, Outcome> {
-        let request = reqwest::Request::try_from(request).map_err(|_| not_sent("request"))?;
+        let mut request = reqwest::Request::try_from(request).map_err(|_| not_sent("request"))?;
+        // beside what was signed: no marketplace's signature covers it
+        if let Ok(Some(traceparent)) = TRACEPARENT.try_with(Clone::clone) {
+            request.headers_mut().insert("traceparent", traceparent);
+        }
         if Instant::now() >= deadline {
             return Err(not_sent("timeout"));
         }
@@ -205,8 +221,6 @@ fn unknown(code: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn reply(headers: &[(&'static str, &'static str)]) -> Reply {

@@ -1,5 +1,7 @@
 //! Claim: takes due deliveries, earliest deadline first, and writes the intent to send each before anything is sent.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use remittance::Quantity;
 use tokio_postgres::Row;
@@ -33,6 +35,8 @@ pub struct Claim {
     pub quantity: Quantity,
     /// The idempotency key.
     pub idempotency_key: Uuid,
+    /// When it was cut, as this process's clock has it, if this is its first call.
+    pub cut_at: Option<Instant>,
     /// Why no call is to be made: `deadline` has passed, or it may have arrived longer ago than their `memory` lasts.
     pub too_late: Option<String>,
 }
@@ -167,12 +171,38 @@ pub async fn claim_suspect(
     Ok(claim)
 }
 
+/// Under which traces usage was recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Each of them once, as `traceparent` has it.
+    pub traceparents: Vec<String>,
+    /// Some usage was recorded under none.
+    pub others: bool,
+}
+
+/// Under which traces the usages of deliveries were recorded; only a few of each are looked at.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn traces(database: &Database, deliveries: &[i64]) -> Result<Recorded, Error> {
+    const TRACES: Query = query!("claim_traces", [INT8_ARRAY]);
+    let mut recorded = Recorded::default();
+    for row in database.one(&TRACES, &[&deliveries]).await? {
+        match row.try_get::<_, Option<String>>(0)? {
+            Some(traceparent) => recorded.traceparents.push(traceparent),
+            None => recorded.others = true,
+        }
+    }
+    Ok(recorded)
+}
+
 fn parts(seen: Option<&Position>) -> (Option<&str>, Option<&str>) {
     (seen.map(|seen| seen.timeline.as_str()), seen.map(|seen| seen.flushed.as_str()))
 }
 
 fn read(row: &Row) -> Result<Claim, Error> {
     let quantity: &str = row.try_get("quantity")?;
+    let waited: Option<f64> = row.try_get("waited_ms")?;
     Ok(Claim {
         delivery: row.try_get("id")?,
         attempt: row.try_get("attempt_id")?,
@@ -181,6 +211,9 @@ fn read(row: &Row) -> Result<Claim, Error> {
         batch_group: row.try_get("batch_group")?,
         quantity: quantity.parse().map_err(|error: remittance::QuantityError| Error::Schema(error.to_string()))?,
         idempotency_key: row.try_get("idempotency_key")?,
+        cut_at: waited
+            .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
+            .and_then(|waited| Instant::now().checked_sub(waited)),
         too_late: row.try_get("too_late")?,
     })
 }

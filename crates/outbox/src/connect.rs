@@ -55,6 +55,17 @@ pub struct Database {
     tls: MakeRustlsConnect,
 }
 
+/// How a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Taken for some work.
+    pub in_use: usize,
+    /// Open and free.
+    pub idle: usize,
+    /// Pieces of work that wait for one.
+    pub waiting: usize,
+}
+
 /// One connection, taken for one piece of work.
 pub(crate) struct Session {
     pub(crate) client: Object,
@@ -123,6 +134,17 @@ impl Database {
     /// Takes a connection.
     pub(crate) async fn session(&self) -> Result<Session, Error> {
         Ok(Session { client: self.pool.get().await?, prepares: !self.pooled, tls: self.tls.clone() })
+    }
+
+    /// How its pool is: connections in use, idle, and how many wait for one.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let status = self.pool.status();
+        Connections {
+            in_use: status.size.saturating_sub(status.available),
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// A connection for the caller's own statements (imports, tests, tools).

@@ -55,6 +55,18 @@ impl std::fmt::Display for Refused {
 }
 
 impl Error {
+    /// What kind of error, in a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Again { .. } => "again",
+            Self::Away(_) => "away",
+            Self::Schema(_) => "schema",
+            Self::Unexpected { .. } => "unexpected",
+        }
+    }
+
     /// True when waiting and doing the same again may help.
     #[must_use]
     pub const fn is_passing(&self) -> bool {

@@ -19,6 +19,7 @@ pub use turns::Turns;
 
 const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
+const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
 const WAITING: Query = query!("fold_waiting", []);
 const DEATHS: Query = query!("fold_deaths", []);
 /// Keeps months from being closed under a fold; resolve then says which are.
@@ -112,9 +113,15 @@ pub async fn fold_with(
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
     drop(taken);
     let took = turns::Took::of(&entries);
+    let traced: Vec<Uuid> = entries.iter().take(turns.traced_max()).map(|entry| entry.usage).collect();
     let folded = fold_entries(tx, entries, pause).await?;
     // only now: what a failed fold took is where it was
     turns.took(took, share, most);
+    if !traced.is_empty() {
+        drop(session);
+        let rows = database.one(&TRACES, &[&traced]).await.unwrap_or_default();
+        turns.found(rows.iter().filter_map(|row| row.try_get(0).ok()).collect());
+    }
     Ok(folded)
 }
 

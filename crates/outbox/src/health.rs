@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -36,7 +35,7 @@ pub async fn set_purpose(database: &Database, purpose: &str) -> Result<(), Error
     database.one(&PURPOSE, &[&purpose]).await.map(drop)
 }
 
-mod sealed {
+pub(crate) mod sealed {
     /// Which question an answer answers; rows of one JSON object each.
     pub trait Asked {
         const QUESTION: &'static str;
@@ -74,16 +73,17 @@ macro_rules! answers {
         $answer:ident from $question:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }
     )+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
         pub struct $answer {
             $($(#[$field_doc])* pub $field: $type,)+
         }
 
-        impl sealed::Asked for $answer {
-            const QUESTION: &'static str = query!($question, []).sql;
+        impl $crate::health::sealed::Asked for $answer {
+            const QUESTION: &'static str = $crate::query::query!($question, []).sql;
         }
     )+};
 }
+pub(crate) use answers;
 
 answers! {
     /// The server and its settings; one row.

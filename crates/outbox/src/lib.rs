@@ -16,6 +16,7 @@ pub mod health;
 pub mod intake;
 pub mod listing;
 pub mod maintain;
+pub mod measure;
 pub mod migrate;
 pub mod month;
 mod query;
@@ -30,6 +31,6 @@ pub mod tokens;
 pub mod track;
 pub mod workers;
 
-pub use connect::{Access, Database, Tls};
+pub use connect::{Access, Connections, Database, Tls};
 pub use error::{Error, Refused};
 pub use record::{NewUsage, Verdict, record_usage, record_usages};

@@ -8,6 +8,7 @@ use outbox::catalogue::{Canonical, Destination, Reading};
 use outbox::cut::{Bytes, Sum};
 use remittance::{Policy, Reason, RetrySchedule};
 use serde_json::Value;
+use telemetry::{Codes, names};
 
 use crate::breaker::Breaker;
 
@@ -19,6 +20,8 @@ pub struct Served {
     pub marketplace: Result<Arc<dyn Marketplace>, String>,
     /// Its breaker.
     pub breaker: Arc<Breaker>,
+    /// Codes of its answers that have a series of their own.
+    pub codes: Arc<Codes>,
 }
 
 /// All of them, as last read.
@@ -53,8 +56,18 @@ impl Directory {
                     Some(Ok(marketplace)) => Ok(Arc::clone(marketplace)),
                     _ => self.open(&destination),
                 };
+                if let Err(problem) = &marketplace
+                    && old.is_none_or(|old| old.marketplace.as_ref().err() != Some(problem))
+                {
+                    tracing::error!(destination = destination.name, "cannot be served: {problem}");
+                }
                 let breaker = old.map_or_else(Arc::default, |old| Arc::clone(&old.breaker));
-                (destination.id, Arc::new(Served { destination, marketplace, breaker }))
+                let codes = old.map_or_else(Arc::default, |old| Arc::clone(&old.codes));
+                if old.is_none() {
+                    names::DELIVERIES_CLAIMED.add([&destination.name], 0);
+                    names::BREAKER_OPENED.add([&destination.name], 0);
+                }
+                (destination.id, Arc::new(Served { destination, marketplace, breaker, codes }))
             })
             .collect();
         *self.served.write().expect("no holder of this lock can panic") = Arc::new(after);
@@ -116,7 +129,8 @@ impl Directory {
         match marketplace.freeze(&record) {
             Ok(frozen) => Ok(Bytes { body: frozen.body, batch_group: frozen.batch_group }),
             Err(refusal) => {
-                tracing::warn!(reason = %refusal.reason, dimension = sum.dimension, hour = %sum.hour, "held a remittance: {refusal}");
+                // a line each would be thousands, if a dimension is set up wrongly
+                tracing::debug!(reason = %refusal.reason, dimension = sum.dimension, hour = %sum.hour, "held a remittance: {refusal}");
                 Err(refusal.reason)
             }
         }

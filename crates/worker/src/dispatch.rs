@@ -8,9 +8,11 @@ use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome};
+use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::Worker;
 use crate::breaker::{Passage, Passing};
@@ -79,10 +81,11 @@ impl Dispatch {
 
     /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; while
     /// a destination recovers, until fewer calls are in hand than its ramp allows.
-    async fn room(&self, passage: Passage) -> Vec<OwnedSemaphorePermit> {
+    async fn room(&self, passage: Passage, pulse: &Pulse, name: &str) -> Vec<OwnedSemaphorePermit> {
         let kept_free = self.in_hand_max.saturating_sub(passage.calls_max());
         let least = if passage == Passage::Free { self.ahead.max(1) } else { kept_free + 1 };
         let mut room = Vec::new();
+        let _rest = pulse.rest(name);
         while room.len() < least
             && let Ok(one) = Arc::clone(&self.room).acquire_owned().await
         {
@@ -144,11 +147,12 @@ impl Worker {
             return Ok(0);
         }
         let count = claims.len();
+        names::DELIVERIES_CLAIMED.add([&destination.name], u64::try_from(count).unwrap_or_default());
         let grip = self.grip(&claims);
         drop(claiming);
         self.crash.point("after_claim");
         let calls = match passage {
-            Passage::Probe { .. } => probe_of(claims, state, answers).await,
+            Passage::Probe { .. } => probe_of(served, claims, state, answers).await,
             _ => by_call(claims),
         };
         let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
@@ -162,7 +166,8 @@ impl Worker {
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
-                worker.call(&served, call, &permits, &stop, &answers).await;
+                let span = call_span(&worker, &served, &call.claims);
+                worker.call(&served, call, &permits, &stop, &answers).instrument(span).await;
                 drop(room);
             });
         }
@@ -215,7 +220,7 @@ impl Worker {
             if before == Passage::Shut {
                 return Ok(None);
             }
-            let room = state.room(before).await;
+            let room = state.room(before, &self.options.pulse, &served.destination.name).await;
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
@@ -238,7 +243,7 @@ impl Worker {
                 (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
             }),
             Err(error) => {
-                tracing::warn!(%error, "could not take slots of the quota");
+                self.failures.failed("slots", &error);
                 None
             }
         }
@@ -268,6 +273,7 @@ impl Worker {
         };
         drop(permit);
         drop(shared);
+        self.tell(served, &settlements);
         if served.destination.shadow {
             // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
             self.settle_surely(&settlements).await;
@@ -277,7 +283,7 @@ impl Worker {
             grip.answered();
         }
         if let Err(error) = self.report(served).await {
-            tracing::warn!(%error, "could not tell the fleet how the destination is; it is tried again");
+            self.failures.failed("report", &error);
         }
     }
 
@@ -289,6 +295,8 @@ impl Worker {
             return settlements;
         }
         let batch = u32::try_from(timely.len()).unwrap_or(u32::MAX);
+        // before the lease is looked at: what this takes must not be missing at the call's end
+        let carried = self.traceparent(&Span::current(), &timely).await;
         let remaining = self.lease.remaining();
         let started = Instant::now();
         let made = match &served.marketplace {
@@ -298,11 +306,12 @@ impl Worker {
             Ok(marketplace) => {
                 // the call ends before the lease does, so that its answer is still ours to record
                 let timeout = served.destination.call_timeout.min(remaining - LEASE_NEEDED / 2);
-                self.make_call(marketplace.as_ref(), &timely, timeout).await
+                marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
             }
         };
         served.breaker.heard(passing, &made, served.destination.in_flight_max);
         let took = started.elapsed();
+        served.observe(&timely, &made, started, took);
         settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
         settlements
     }
@@ -324,14 +333,23 @@ impl Worker {
     }
 }
 
+/// What lines and spans of a call say about it. Its level is that of errors so that an error's line has these fields
+/// whatever is logged.
+pub fn call_span(worker: &Worker, served: &Served, claims: &[Claim]) -> Span {
+    let (worker, destination) = (worker.id, served.destination.name.as_str());
+    let call = claims.first().map(|claim| tracing::field::display(claim.call));
+    tracing::error_span!(parent: None, "call", %worker, destination, call, records = claims.len())
+}
+
 /// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which
 /// nobody knows whether it arrived.
-async fn probe_of(claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
+async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
     let (late, mut timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
     state.sweeps = timely.is_empty();
     let others = timely.split_off(timely.len().min(1));
     let mut settlements = too_late(&late);
     settlements.extend(hand_back(others));
+    served.count(&settlements);
     if !settlements.is_empty() {
         // the receiver lives until every call has ended
         let _ = answers.send(settlements).await;

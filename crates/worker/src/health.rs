@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use outbox::breaker::{LONGEST_PAUSE, Shared, Standing};
-
+use telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
@@ -61,6 +61,7 @@ impl Worker {
             match &report {
                 Report::Fault(answer) => {
                     pause = outbox::breaker::fault(&self.database, destination.id, self.id, answer).await?;
+                    names::BREAKER_OPENED.add([&destination.name], 1);
                     tracing::warn!(
                         destination = destination.name,
                         outcome = answer.outcome.as_str(),

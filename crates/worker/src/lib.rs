@@ -7,28 +7,35 @@ mod breaker;
 mod crash;
 mod directory;
 mod dispatch;
+mod failures;
 mod hands;
 mod health;
 mod history;
 mod lease;
+mod rhythm;
 mod run;
 mod settler;
 mod shadow;
 mod steps;
 mod suspect;
+mod told;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use outbox::Database;
+use telemetry::{Pulse, names};
 use tokio::sync::{Mutex, Notify, RwLock};
 use uuid::Uuid;
 
 use crash::Crash;
 use directory::Directory;
+use failures::Failures;
 use hands::Hands;
 pub use history::History;
 use lease::Lease;
+pub use traces::{PassOn, Traces};
 
 /// Opens a marketplace from a destination's kind and settings.
 pub type Opener =
@@ -53,6 +60,10 @@ pub struct Options {
     pub open: Opener,
     /// What this process has seen of the server's history; clones share it.
     pub history: Arc<History>,
+    /// Whether its loops turn and its lease holds; clones share it.
+    pub pulse: Arc<Pulse>,
+    /// Where traces go; none: nobody asks under which trace usage was recorded.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl Default for Options {
@@ -66,6 +77,8 @@ impl Default for Options {
             stop_within: Duration::from_secs(25),
             open: marketplaces::open,
             history: Arc::default(),
+            pulse: Arc::default(),
+            traces: None,
         }
     }
 }
@@ -98,6 +111,7 @@ pub struct Worker {
     suspect: Mutex<()>,
     /// Something may be due.
     wake: Notify,
+    failures: Failures,
 }
 
 impl Worker {
@@ -119,6 +133,7 @@ impl Worker {
             alone: RwLock::new(()),
             suspect: Mutex::default(),
             wake: Notify::new(),
+            failures: Failures::default(),
             database,
             options,
         };
@@ -132,10 +147,30 @@ impl Worker {
         )
         .await?;
         worker.lease.renewed(sent_at);
+        worker.options.pulse.beat(worker.lease.remaining());
         worker.reload().await?;
         // before its first claim: what the fleet knows to be broken is broken for a new worker too
         worker.read_health().await?;
+        worker.show_counters();
         Ok(Arc::new(worker))
+    }
+
+    /// Counters that begin at nothing: their first event must be seen to be one.
+    fn show_counters(&self) {
+        let counters = [
+            &names::ENTRIES_FOLDED,
+            &names::HOURS_CUT,
+            &names::HOURS_FORCED,
+            &names::LATE_EVIDENCE,
+            &names::HANDED_BACK,
+            &names::ATTEMPTS_LOST,
+            &names::LEASES_LOST,
+        ];
+        counters.iter().for_each(|counter| counter.add([], 0));
+        for kind in ["away", "again", "refused", "schema", "unexpected"] {
+            names::DATABASE_ERRORS.add([kind], 0);
+        }
+        names::ATTEMPTS_IN_HAND.set([], 0.0);
     }
 
     /// Its id in `worker` and `attempt`.

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use telemetry::names;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::dispatch::Dispatch;
+use crate::rhythm::{Backoff, RARELY, SELDOM};
 use crate::settler::Answers;
 use crate::{Worker, WorkerError};
 
-/// What is not urgent happens once in so many polls.
-const SELDOM: u32 = 6;
+/// Each half of the balance is given up after this: its snapshot keeps dead rows from being removed meanwhile.
+const BALANCE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Worker {
     /// Renews the lease once.
@@ -25,9 +28,12 @@ impl Worker {
         let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
         let Some(beat) = beat else {
             self.lease.lost();
+            self.options.pulse.beat(Duration::ZERO);
+            names::LEASES_LOST.add([], 1);
             return Ok(false);
         };
         self.lease.renewed(sent_at);
+        self.options.pulse.beat(self.lease.remaining());
         self.look_back(beat).await?;
         Ok(true)
     }
@@ -49,18 +55,23 @@ impl Worker {
                 let _ended = work.drop_guard();
                 worker.settle_all(receiver).await;
             }
+            .instrument(tracing::error_span!("worker", worker = %self.id))
         });
-        let heartbeat = tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()));
+        // whatever a loop says bears the worker's id
+        let span = tracing::error_span!("worker", worker = %self.id);
+        let heartbeat =
+            tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()).instrument(span.clone()));
         let loops = [
-            tokio::spawn(Arc::clone(self).fold_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).cut_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).shadow_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).promote_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).health_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
-            tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers)),
+            tokio::spawn(Arc::clone(self).fold_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).cut_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).shadow_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).promote_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).gather_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).health_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).balance_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers).instrument(span.clone())),
         ];
         work.cancelled().await;
         let drained = async {
@@ -86,27 +97,32 @@ impl Worker {
 
     async fn heartbeat_loop(self: Arc<Self>, until: CancellationToken, work: CancellationToken) {
         let every = self.options.lease / 4;
-        while pause(every, &until).await {
+        loop {
+            self.options.pulse.turn_before("heartbeat", every);
+            if !pause(every, &until).await {
+                break;
+            }
             match tokio::time::timeout(every, self.beat()).await {
-                Ok(Ok(true)) => {}
+                Ok(Ok(true)) => self.failures.went_well("heartbeat"),
                 Ok(Ok(false)) => {
                     tracing::error!("was taken for dead: its claims are another's now");
                     work.cancel();
-                    return;
+                    break;
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "could not renew the lease"),
-                Err(_) => tracing::warn!("renewing the lease took too long"),
+                Ok(Err(error)) => self.failures.failed("heartbeat", &error),
+                Err(_) => self.failures.failed("heartbeat", &outbox::Error::Away("no answer in time".to_owned())),
             }
         }
+        self.options.pulse.end("heartbeat");
     }
 
     async fn fold_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "fold");
         while !stop.is_cancelled() {
             let wait = match self.fold().await {
                 Ok(folded) if folded.taken > folded.returned => backoff.reset(),
                 Ok(_) => backoff.idle(),
-                Err(error) => backoff.failed("fold", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
@@ -115,12 +131,12 @@ impl Worker {
     }
 
     async fn cut_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "cut");
         while !stop.is_cancelled() {
             let wait = match self.cut().await {
                 Ok(cut) if cut.cut > 0 => backoff.reset(),
                 Ok(_) => backoff.idle(),
-                Err(error) => backoff.failed("cut", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
@@ -129,12 +145,12 @@ impl Worker {
     }
 
     async fn gather_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "gather");
         while !stop.is_cancelled() {
             let wait = match outbox::requests::gather(&self.database).await {
                 Ok(0) => backoff.idle(),
                 Ok(_) => backoff.reset(),
-                Err(error) => backoff.failed("gather", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
@@ -144,14 +160,14 @@ impl Worker {
 
     /// Beside the others, so that no shadow is ever why a live hour waits.
     async fn shadow_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "shadow");
         let (mut seldom, mut rarely) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             let round = async {
                 let mut maintained = Ok(());
                 if seldom.elapsed() > self.options.poll * SELDOM {
                     seldom = Instant::now();
-                    let is_rare = rarely.elapsed() > self.options.poll * 50;
+                    let is_rare = rarely.elapsed() > self.options.poll * RARELY;
                     rarely = if is_rare { seldom } else { rarely };
                     maintained = self.maintain_shadows(is_rare).await;
                 }
@@ -161,7 +177,7 @@ impl Worker {
             let wait = match round.await {
                 Ok(0) => backoff.idle(),
                 Ok(_) => backoff.reset(),
-                Err(error) => backoff.failed("shadow", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
@@ -170,11 +186,11 @@ impl Worker {
     }
 
     async fn promote_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "promote");
         loop {
             let wait = match self.promote().await {
                 Ok(_) => backoff.idle(),
-                Err(error) => backoff.failed("promote", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !pause(wait, &stop).await {
                 return;
@@ -183,11 +199,11 @@ impl Worker {
     }
 
     async fn health_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "health");
         loop {
             let wait = match self.read_health().await {
                 Ok(()) => backoff.idle(),
-                Err(error) => backoff.failed("health", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !pause(wait, &stop).await {
                 return;
@@ -196,31 +212,56 @@ impl Worker {
     }
 
     async fn maintain_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        let mut backoff = Backoff::new(&self, "maintain");
         let mut rarely = Instant::now();
         loop {
-            let is_rare = rarely.elapsed() > self.options.poll * 50;
+            let is_rare = rarely.elapsed() > self.options.poll * RARELY;
             rarely = if is_rare { Instant::now() } else { rarely };
             let failed = self.maintain_all(is_rare).await;
-            let wait = match failed.last() {
-                None => backoff.idle() * SELDOM,
-                Some((step, error)) => backoff.failed(step, error),
-            };
+            for (step, error) in &failed {
+                self.failures.failed(step, error);
+            }
+            let wait = if failed.is_empty() { backoff.seldom() } else { backoff.wait_after_failure() };
             if !pause(wait, &stop).await {
                 return;
             }
         }
     }
 
+    /// Checks the whole balance when no other worker of the fleet has lately.
+    async fn balance_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "balance");
+        let mut wait = backoff.rarely();
+        while pause(wait, &stop).await {
+            let checking = outbox::measure::check_balance(&self.database, BALANCE_WITHIN);
+            wait = match stop.run_until_cancelled(checking).await {
+                None => return,
+                Some(Ok(open)) => {
+                    if let Some(open @ 1..) = open {
+                        tracing::error!(
+                            open,
+                            "the balance does not close: a defect (views postmeter.balance and usage_balance)"
+                        );
+                    }
+                    backoff.rarely()
+                }
+                Some(Err(error)) => backoff.failed(&error),
+            };
+        }
+    }
+
     /// A notification is a shortcut: whatever happens to it, the loops poll.
     async fn listen_loop(self: Arc<Self>, stop: CancellationToken) {
-        let mut backoff = Backoff::new(self.options.poll);
+        // where notifications cannot be had (a pooler in transaction mode) this fails for good, and nothing is lost
+        let mut backoff = Backoff::new(&self, "listen");
         loop {
+            let rest = self.options.pulse.rest("listen");
             let listening = self.database.listen("postmeter_due", || self.wake.notify_waiters());
             tokio::select! {
-                ended = listening => if let Err(error) = ended { backoff.failed("listen", &error); },
+                ended = listening => if let Err(error) = ended { backoff.failed(&error); },
                 () = stop.cancelled() => return,
             }
+            drop(rest);
             if !pause(self.options.poll * 2, &stop).await {
                 return;
             }
@@ -235,24 +276,29 @@ impl Worker {
                 if loops.get(id).is_none_or(JoinHandle::is_finished) {
                     loops.insert(
                         *id,
-                        tokio::spawn(Arc::clone(&self).destination_loop(*id, stop.clone(), answers.clone())),
+                        tokio::spawn(
+                            Arc::clone(&self)
+                                .destination_loop(*id, stop.clone(), answers.clone())
+                                .instrument(tracing::Span::current()),
+                        ),
                     );
                 }
             }
+            self.options.pulse.turn_before("destinations", self.options.poll);
             if !pause(self.options.poll, &stop).await {
                 break;
             }
         }
+        self.options.pulse.end("destinations");
         for handle in loops.into_values() {
             let _ = handle.await;
         }
     }
 
     async fn destination_loop(self: Arc<Self>, id: i32, stop: CancellationToken, answers: Answers) {
-        let Some(mut state) = self.directory.all().get(&id).map(|served| Dispatch::new(&served.destination)) else {
-            return;
-        };
-        let mut backoff = Backoff::new(self.options.poll);
+        let Some(served) = self.directory.all().get(&id).cloned() else { return };
+        let (mut state, name) = (Dispatch::new(&served.destination), served.destination.name.clone());
+        let mut backoff = Backoff::of_destination(&self, &name);
         let mut suspects_at = Instant::now();
         while !stop.is_cancelled() {
             let Some(served) = self.directory.all().get(&id).cloned() else { break };
@@ -273,7 +319,7 @@ impl Worker {
             let wait = match sent.await {
                 Ok(0) => backoff.idle(),
                 Ok(_) => backoff.reset(),
-                Err(error) => backoff.failed("dispatch", &error),
+                Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() {
                 tokio::select! {
@@ -292,39 +338,5 @@ async fn pause(length: Duration, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(length) => true,
         () = stop.cancelled() => false,
-    }
-}
-
-/// The rhythm of a loop: at once while there is work, slower while there is none, slower still while the database is away.
-struct Backoff {
-    poll: Duration,
-    failures: u32,
-}
-
-impl Backoff {
-    const fn new(poll: Duration) -> Self {
-        Self { poll, failures: 0 }
-    }
-
-    const fn reset(&mut self) -> Duration {
-        self.failures = 0;
-        Duration::ZERO
-    }
-
-    const fn idle(&mut self) -> Duration {
-        self.failures = 0;
-        self.poll
-    }
-
-    fn failed(&mut self, step: &str, error: &outbox::Error) -> Duration {
-        self.failures += 1;
-        if error.is_passing() {
-            tracing::warn!(step, %error, failures = self.failures, "will be tried again");
-        } else {
-            tracing::error!(step, %error, failures = self.failures, "failed; will be tried again");
-        }
-        // jitter by what differs between workers anyway, so that they do not come back together
-        let jitter = Duration::from_millis(u64::from(std::process::id()) % 97);
-        (Duration::from_millis(50) * (1 << self.failures.min(6))).min(Duration::from_secs(3)) + jitter
     }
 }

@@ -1,8 +1,9 @@
 //! Settling: answers in hand are written down, many in one transaction, and kept while the database is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outbox::settle::{Settled, Settlement};
+use telemetry::names;
 use tokio::sync::mpsc;
 
 use crate::Worker;
@@ -21,7 +22,10 @@ impl Worker {
     pub(crate) async fn settle(&self, answers: &[Settlement]) -> Result<Settled, outbox::Error> {
         self.crash.point("before_settle");
         let policy = |destination| self.directory.policy(destination);
+        let began = Instant::now();
         let settled = outbox::settle::settle(&self.database, self.id, answers, &policy).await?;
+        names::SETTLE_DURATION.observe([], began.elapsed());
+        names::LATE_EVIDENCE.add([], u64::try_from(settled.late).unwrap_or_default());
         if settled.late == 0 {
             // every outcome of it is there; a late one's attempt may be of a time that a restore took away
             if let (Some(last), Some(position)) = (answers.last(), settled.position.clone()) {
@@ -29,6 +33,7 @@ impl Worker {
             }
         }
         self.hands.put(answers.iter().map(|answer| answer.attempt));
+        names::ATTEMPTS_IN_HAND.set([], u32::try_from(self.hands.count()).unwrap_or(u32::MAX).into());
         self.crash.point("after_settle");
         if settled.late > 0 {
             tracing::warn!(late = settled.late, "kept outcomes as late evidence: the claims were no longer ours");
@@ -40,17 +45,27 @@ impl Worker {
     pub(crate) async fn settle_surely(&self, answers: &[Settlement]) {
         let mut pause = Duration::from_millis(20);
         while let Err(error) = self.settle(answers).await {
-            tracing::error!(%error, outcomes = answers.len(), "could not record outcomes; they stay in hand and are tried again");
+            // the outcomes stay in hand
+            self.failures.failed("settle", &error);
+            self.options.pulse.turn("settle");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+        self.failures.went_well("settle");
+    }
+
+    /// Waits for answers, for as long as there are none.
+    async fn next_answers(&self, answers: &mut mpsc::Receiver<Vec<Settlement>>) -> Option<Vec<Settlement>> {
+        let _rest = self.options.pulse.rest("settle");
+        answers.recv().await
     }
 
     /// Settles whatever calls bring, until all senders are gone. An answer is never dropped: while the database is away
     /// it is tried again, with growing pauses.
     pub(crate) async fn settle_all(&self, mut answers: mpsc::Receiver<Vec<Settlement>>) {
         let mut batch = Vec::new();
-        while let Some(first) = answers.recv().await {
+        while let Some(first) = self.next_answers(&mut answers).await {
+            self.options.pulse.turn("settle");
             batch.extend(first);
             while batch.len() < BATCH {
                 let Ok(more) = answers.try_recv() else { break };

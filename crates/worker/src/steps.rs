@@ -1,13 +1,16 @@
 //! The steps of a worker, one at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outbox::cut::Cut;
 use outbox::fold::Folded;
 use outbox::workers::Folding;
+use telemetry::names;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::dispatch::Dispatch;
@@ -33,11 +36,6 @@ impl Worker {
     /// As Postgres says.
     pub async fn reload(&self) -> Result<(), outbox::Error> {
         self.directory.replace(outbox::catalogue::destinations(&self.database).await?);
-        for served in self.directory.all().values() {
-            if let Err(problem) = &served.marketplace {
-                tracing::error!(destination = served.destination.name, "cannot be served: {problem}");
-            }
-        }
         let mut cured = false;
         for unread in outbox::catalogue::unread(&self.database).await? {
             if let Some(reading) = self.directory.read_identity(unread.destination, &unread.identity) {
@@ -64,10 +62,15 @@ impl Worker {
         let folding = if most > 1 { Folding::Many(most) } else { Folding::One(first) };
         outbox::workers::set_folding(&self.database, self.id, Some(folding)).await?;
         let mut turns = self.turns.lock().await;
+        turns.trace(self.options.traces.is_some());
+        let span = tracing::error_span!(parent: None, "fold", worker = %self.id, entries = Empty);
+        let began = Instant::now();
         let pause = async || self.crash.point("in_fold");
         let folded = match folding {
-            Folding::Many(most) => outbox::fold::fold_with(&self.database, &mut turns, most, pause).await,
-            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).await,
+            Folding::Many(most) => {
+                outbox::fold::fold_with(&self.database, &mut turns, most, pause).instrument(span.clone()).await
+            }
+            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).instrument(span.clone()).await,
         };
         // an error is no death: the next fold says anew what it is about to do
         outbox::workers::set_folding(&self.database, self.id, None).await?;
@@ -76,6 +79,12 @@ impl Worker {
             turns.forget_floors();
         }
         if folded.taken > 0 {
+            span.record("entries", folded.taken);
+            if let Some(traces) = &self.options.traces {
+                traces.link(&span, turns.traced());
+            }
+            names::FOLD_DURATION.observe([], began.elapsed());
+            names::ENTRIES_FOLDED.add([], u64::try_from(folded.taken - folded.returned).unwrap_or_default());
             self.crash.point("after_fold");
         }
         Ok(folded)
@@ -91,10 +100,18 @@ impl Worker {
             self.directory.freeze(sum)
         };
         let cut = outbox::cut::cut(&self.database, self.options.cut_max, &self.directory.servable(), &freeze).await?;
+        names::HOURS_CUT.add([], u64::try_from(cut.cut).unwrap_or_default());
         if cut.forced > 0 {
+            names::HOURS_FORCED.add([], u64::try_from(cut.forced).unwrap_or_default());
             tracing::warn!(
                 hours = cut.forced,
                 "cut hours while their usage was still arriving: their deadline is near"
+            );
+        }
+        if cut.held > 0 {
+            tracing::warn!(
+                hours = cut.held,
+                "held remittances: their marketplace's code refuses them (view postmeter.dead_letter)"
             );
         }
         if cut.due > 0 {
@@ -159,7 +176,6 @@ impl Worker {
         let mut failed = Vec::new();
         let mut done = |step, result: Result<(), outbox::Error>| {
             if let Err(error) = result {
-                tracing::warn!(step, %error, "a step of maintenance failed");
                 failed.push((step, error));
             }
         };
@@ -186,6 +202,7 @@ impl Worker {
     pub async fn reap(&self) -> Result<usize, outbox::Error> {
         let policy = |destination| self.directory.policy(destination);
         let reaped = outbox::workers::reap(&self.database, self.id, &policy).await?;
+        names::ATTEMPTS_LOST.add([], reaped.iter().map(|dead| u64::try_from(dead.attempts).unwrap_or_default()).sum());
         for dead in reaped.iter().filter(|dead| dead.attempts > 0) {
             tracing::warn!(
                 worker = dead.name,
@@ -230,6 +247,7 @@ impl Worker {
                 let policy = |destination| self.directory.policy(destination);
                 outbox::settle::settle(&self.database, self.id, &lost, &policy).await?;
                 self.hands.put(lost.iter().map(|lost| lost.attempt));
+                names::ATTEMPTS_LOST.add([], u64::try_from(lost.len()).unwrap_or_default());
                 found += lost.len();
             }
             if own.is_last {

@@ -2,10 +2,11 @@
 
 use remittance::Outcome;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::Worker;
 use crate::directory::Served;
-use crate::dispatch::{LEASE_NEEDED, hand_back};
+use crate::dispatch::{LEASE_NEEDED, call_span, hand_back};
 
 impl Worker {
     /// Sends one delivery that was in the hands of a dying worker, with nothing else in ours, as far as patience goes: a
@@ -38,13 +39,14 @@ impl Worker {
         let grip = self.grip(std::slice::from_ref(&claim));
         drop(claiming);
         self.crash.point("after_claim");
+        let span = call_span(self, served, std::slice::from_ref(&claim));
         let sending = async {
             match served.pass(&CancellationToken::new()).await {
                 Some(passing) => self.submit(served, vec![claim], &passing).await,
                 None => hand_back(vec![claim]),
             }
         };
-        let mut sending = std::pin::pin!(sending);
+        let mut sending = std::pin::pin!(sending.instrument(span));
         let settlements = match tokio::time::timeout(patience, &mut sending).await {
             Ok(settlements) => settlements,
             Err(_) => {
@@ -52,6 +54,7 @@ impl Worker {
                 sending.await
             }
         };
+        self.tell(served, &settlements);
         self.settle_surely(&settlements).await;
         grip.answered();
         self.report(served).await?;

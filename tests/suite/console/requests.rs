@@ -297,7 +297,8 @@ async fn h4_while_the_database_is_away_a_scrape_says_so_and_nothing_looks_empty(
         );
     }
     let text = scraped(&console).await;
-    assert!(text.lines().any(|line| line == "postmeter_database_up 0"), "{text}");
+    assert!(text.contains("postmeter_reading_missing{question=\"request_statuses\"} 1\n"), "{text}");
+    assert!(!text.contains("postmeter_requests_unfinished"), "no old or empty count: {text}");
     db.client.batch_execute("alter table postmeter.request_status rename to request_status_away").await.unwrap();
     assert!(told(&console, &token, &one).await.status >= 500);
 }

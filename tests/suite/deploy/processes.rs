@@ -8,9 +8,6 @@ use serde_json::Value;
 
 use super::{root, skip};
 
-/// Settings that are deployed before the program knows them; empty this as soon as it does.
-pub(super) const NOT_YET: &[&str] = &["POSTMETER_WORKER_LISTEN"];
-
 /// A process of ours.
 #[derive(Debug)]
 struct Process {
@@ -137,20 +134,20 @@ fn every_deployed_setting_is_one_and_may_have_its_value() {
     let file = place.path().join("postmeter.toml");
     for process in &processes {
         std::fs::write(&file, &process.configuration).expect("a file");
-        let known = process.environment.iter().filter(|(name, _)| !NOT_YET.contains(&name.as_str()));
         let output = tests::postmeter("")
             .env_remove("POSTMETER_DATABASE_URL")
-            .envs(known.filter(|(name, _)| name.starts_with("POSTMETER_") && *name != "POSTMETER_CONFIG"))
+            .envs(
+                process
+                    .environment
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("POSTMETER_") && *name != "POSTMETER_CONFIG"),
+            )
             .arg("--config")
             .arg(&file)
             .arg("config")
             .output()
             .expect("the command");
         assert!(output.status.success(), "{}: {}", process.place, String::from_utf8_lossy(&output.stderr));
-    }
-    for name in NOT_YET {
-        let is_known = postmeter::cli::settings_reference().contains(&format!("| {name} |"));
-        assert!(!is_known, "{name} is a setting now: take it out of NOT_YET");
     }
 }
 

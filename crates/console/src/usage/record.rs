@@ -10,6 +10,7 @@ use outbox::intake::{Answer, Answered, IdempotencyKey};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use telemetry::names::INTAKE_USAGES;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -229,7 +230,6 @@ fn for_org(row: Row, org: Option<&str>) -> Result<Row, Fault> {
 }
 
 fn item(row: &Row, verdict: Verdict) -> Item {
-    let counted = |verdict| metrics::counter!("postmeter_intake_usages_total", "verdict" => verdict).increment(1);
     let (usage_id, word) = match verdict {
         Verdict::Recorded(id) => (id, "recorded"),
         Verdict::Repeated(id) => (id, "repeated"),
@@ -237,13 +237,13 @@ fn item(row: &Row, verdict: Verdict) -> Item {
             return refused(Fault { code: fault.code, field: fault.field, message: fault.message });
         }
     };
-    counted(word);
+    INTAKE_USAGES.add([word], 1);
     let href = super::standing::href(&row.source, &row.event_id);
     Item { verdict: "recorded", usage_id: Some(usage_id), href: Some(href), code: None, field: None, message: None }
 }
 
 fn refused(fault: Fault) -> Item {
-    metrics::counter!("postmeter_intake_usages_total", "verdict" => "refused").increment(1);
+    INTAKE_USAGES.add(["refused"], 1);
     let Fault { code, field, message } = fault;
     Item { verdict: "refused", usage_id: None, href: None, code: Some(code), field, message: Some(message) }
 }

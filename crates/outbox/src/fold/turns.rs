@@ -22,6 +22,8 @@ pub struct Turns {
     full: usize,
     floors: HashMap<i16, Uuid>,
     forgotten_at: Instant,
+    /// Under which traces the last fold's usages were recorded; none: nobody wants to know.
+    traced: Option<Vec<String>>,
 }
 
 /// What a fold took, by shard: how many entries, and the last.
@@ -45,11 +47,33 @@ impl Took {
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { first: 0, full: 1, floors: HashMap::new(), forgotten_at: Instant::now() }
+        Self { first: 0, full: 1, floors: HashMap::new(), forgotten_at: Instant::now(), traced: None }
     }
 }
 
+/// Usages of a fold whose traces are looked up at most.
+const TRACED_MAX: usize = 64;
+
 impl Turns {
+    /// Whether the next folds look up under which traces their usages were recorded.
+    pub fn trace(&mut self, wanted: bool) {
+        self.traced = wanted.then(Vec::new);
+    }
+
+    /// Traces of the last fold, of its first usages only.
+    #[must_use]
+    pub fn traced(&self) -> &[String] {
+        self.traced.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn traced_max(&self) -> usize {
+        if self.traced.is_some() { TRACED_MAX } else { 0 }
+    }
+
+    pub(super) fn found(&mut self, traces: Vec<String>) {
+        self.traced = Some(traces);
+    }
+
     /// Shards in the order of their turns.
     pub(super) fn shards(&self) -> Vec<i16> {
         (0..SHARDS).map(|n| (self.first + n) % SHARDS).collect()

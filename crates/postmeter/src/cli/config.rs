@@ -9,6 +9,7 @@ mod logging;
 mod secret;
 mod settings;
 mod show;
+mod sinks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,12 +69,18 @@ pub(super) struct Config {
     connections_max: usize,
     /// What a worker is started with.
     pub worker: worker::Options,
+    /// Where a worker says how it is; none: at the first free one of its usual ports.
+    pub worker_listen: Option<String>,
     /// Where a console listens.
     pub listen: String,
     /// What a console is started with.
     pub console: console::Options,
     /// What is logged.
     log: logging::Log,
+    /// What is told to others than the log.
+    telling: sinks::Telling,
+    /// Who is told; flushed when this is dropped.
+    sinks: sinks::Sinks,
     /// Every setting as it counts, and where it was said.
     effective: Vec<Effective>,
 }
@@ -99,7 +106,8 @@ impl Config {
             config.log.level = level;
             config.said_by_flag("log", "level", level.word());
         }
-        config.log.start();
+        config.sinks = config.log.start(&config.telling)?;
+        config.worker.traces = config.sinks.traces(&config.telling);
         Ok(config)
     }
 
@@ -125,20 +133,34 @@ impl Config {
                 stop_within: Duration::from_secs(layers.get("worker", "stop_within_seconds")),
                 open: defaults.open,
                 history: defaults.history,
+                pulse: defaults.pulse,
+                traces: None,
             },
+            worker_listen: layers.maybe("worker", "listen"),
             listen: layers.get("console", "listen"),
             console: console_options(layers),
             log: logging::Log { level: layers.word("log", "level"), format: layers.word("log", "format") },
+            telling: sinks::Telling {
+                traces: layers.get("telemetry", "traces"),
+                otlp_url: layers.maybe("telemetry", "otlp_url"),
+                sentry_dsn: layers.secret("telemetry", "sentry_dsn"),
+            },
+            sinks: sinks::Sinks::default(),
             effective: layers.effective(),
         }
     }
 
     /// The database, not connected yet.
     pub fn database(&self) -> anyhow::Result<outbox::Database> {
+        self.database_with(self.connections_max)
+    }
+
+    /// The same, with so many connections at most.
+    pub fn database_with(&self, connections_max: usize) -> anyhow::Result<outbox::Database> {
         let mut access = outbox::Access::new("");
         access.url = self.url()?;
         access.pooled = self.pooled;
-        access.connections_max = self.connections_max;
+        access.connections_max = connections_max;
         if let Some(authority) = &self.tls_authority {
             access.tls = outbox::Tls::Authority(authority.clone());
         }

@@ -1,15 +1,21 @@
 //! `postmeter worker`.
 
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use outbox::Database;
+use telemetry::Vital;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use worker::{Options, Worker, WorkerError};
 
 use super::Context;
+use super::output::Wrong;
 
 /// How long a worker waits for its database at the start before it gives up and lets its supervisor decide.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -29,6 +35,9 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     options.name = args.name.unwrap_or(options.name);
     let database = context.config.database()?;
     let stop = stop_at_signal()?;
+    let _counting = telemetry::start(env!("CARGO_PKG_VERSION"));
+    // before it waits for the database: that it waits is what can be asked then
+    let _telling = tell(context, listen(context).await?, &database, &options)?;
     // told to stop while it still waits, it has nothing in hand
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
@@ -42,6 +51,56 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     worked.and(served)?;
     tracing::info!(name = options.name, "the worker has stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ports of a machine's first workers. Not 9187, which is the usual one of the exporter that stands beside a Postgres.
+const PORTS: std::ops::RangeInclusive<u16> = 9470..=9485;
+
+/// Listens where the configuration says; else at the first free port, so that two workers of one machine do not clash. A
+/// worker without a free port works all the same: it is seen in the database.
+async fn listen(context: &Context) -> anyhow::Result<Option<TcpListener>> {
+    match context.config.worker_listen.as_deref() {
+        Some("off") => Ok(None),
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            let wrong = |error| Wrong(format!("cannot listen at {address}: {error}; set listen in section [worker]"));
+            Ok(Some(bound.map_err(wrong)?))
+        }
+        None => {
+            for port in PORTS {
+                if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                    return Ok(Some(listener));
+                }
+            }
+            tracing::warn!(
+                "no port from {} to {} is free: nobody can ask this worker how it is",
+                PORTS.start(),
+                PORTS.end()
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Connections with which it is asked how a worker is.
+const ASKING: usize = 2;
+
+/// Serves `/live`, `/ready` and `/metrics` until what it returns is dropped: also while the worker stops.
+fn tell(
+    context: &Context,
+    listener: Option<TcpListener>,
+    database: &Database,
+    options: &Options,
+) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
+    let Some(listener) = listener else { return Ok(None) };
+    tracing::info!(at = %listener.local_addr()?, "serving /live, /ready and /metrics");
+    let asked = context.config.database_with(ASKING)?;
+    let vital = Arc::new(Vital::of_worker(asked, database.clone(), Arc::clone(&options.pulse)));
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = telemetry::serve(listener, vital, std::future::pending()).await {
+            tracing::error!(%error, "/live, /ready and /metrics are not served any more");
+        }
+    }))))
 }
 
 /// Runs workers until `stop`: one that was taken for dead is followed by a new one, which takes nothing over.

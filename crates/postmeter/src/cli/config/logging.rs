@@ -3,7 +3,11 @@
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use super::sinks::{Lines, Sinks, Telling};
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,21 +51,27 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Starts the log of this process. Only the first call has an effect.
-    pub fn start(self) {
+    /// Starts the log of this process, and whatever else is told. Only the first call has an effect.
+    ///
+    /// # Errors
+    /// What is to be told cannot be.
+    pub fn start(self, telling: &Telling) -> anyhow::Result<Sinks> {
         let ours = self.level.word();
         // other people's crates tell too much below a warning, some of it headers of requests
         let theirs = if self.level == Level::Error { "error" } else { "warn" };
-        let crates = ["postmeter", "worker", "outbox", "marketplaces", "remittance", "simulator"];
+        let crates =
+            ["postmeter", "worker", "console", "outbox", "marketplaces", "remittance", "simulator", "telemetry"];
         let ours = crates.map(|name| format!(",{name}={ours}")).concat();
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(format!("{theirs}{ours}")))
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal());
+        let lines =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let lines: Lines = match self.format {
+            Format::Text => lines.boxed(),
+            Format::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let mut layers: Vec<Lines> = vec![lines.with_filter(EnvFilter::new(format!("{theirs}{ours}"))).boxed()];
+        let sinks = Sinks::open(telling, &mut layers)?;
         // a second start, in a test, is no error
-        drop(match self.format {
-            Format::Text => builder.try_init(),
-            Format::Json => builder.json().flatten_event(true).try_init(),
-        });
+        let _ = tracing_subscriber::registry().with(layers).try_init();
+        Ok(sinks)
     }
 }

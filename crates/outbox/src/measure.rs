@@ -1,0 +1,192 @@
+//! What is measured of the database: questions of a scrape, each cheap or bounded by a timeout; and the check of the whole
+//! balance, which is neither, and is made by one worker of the fleet at a time.
+
+use std::time::{Duration, Instant};
+
+use crate::health::{Unbalanced, UsageUnbalanced, answers, ask};
+use crate::query::{Query, query};
+use crate::{Database, Error};
+
+answers! {
+    /// The server's wall clock; one row.
+    Clock from "measure_clock" {
+        /// Unix time.
+        seconds: f64,
+    }
+    /// Deliveries that wait or are stuck, by destination and status; one row each.
+    Deliveries from "measure_deliveries" {
+        /// The destination.
+        destination: String,
+        /// A status, or later: due at a time.
+        status: String,
+        /// How many.
+        count: i64,
+        /// Seconds since when the oldest of them is so.
+        oldest_seconds: Option<f64>,
+    }
+    /// Deliveries in flight, by destination; one row each.
+    InFlight from "measure_in_flight" {
+        /// The destination.
+        destination: String,
+        /// `in_flight`.
+        status: String,
+        /// How many, counted up to 10,000 a worker.
+        count: i64,
+        /// Seconds since when the oldest of them is so.
+        oldest_seconds: Option<f64>,
+    }
+    /// What deliveries are worth, by destination, status and currency; one row each.
+    Amounts from "measure_amounts" {
+        /// The destination.
+        destination: String,
+        /// The status.
+        status: String,
+        /// The currency.
+        currency: String,
+        /// How much.
+        amount: f64,
+    }
+    /// Destinations; one row each.
+    Destinations from "measure_destinations" {
+        /// The destination.
+        destination: String,
+        /// Nothing is claimed.
+        is_paused: bool,
+        /// Its breaker is open, or a worker probes.
+        is_open: bool,
+        /// Seconds until the earliest deadline of what is due; below zero: it has passed.
+        deadline_seconds: Option<f64>,
+        /// Months that are over and not closed.
+        months_open: i64,
+    }
+    /// What will miss its deadline, by destination; one row each.
+    Forecast from "measure_forecast" {
+        /// The destination.
+        destination: String,
+        /// How many.
+        misses: i64,
+    }
+    /// Held usage by reason; one row each.
+    HeldUsages from "measure_held" {
+        /// The reason.
+        reason: String,
+        /// How many.
+        count: i64,
+        /// Seconds since when the oldest is held.
+        oldest_seconds: f64,
+        /// Seconds until the first deadline passes; below zero: it has.
+        deadline_seconds: Option<f64>,
+    }
+    /// Dead letters that are no deliveries, by destination; one row each.
+    DeadLetters from "measure_dead_letters" {
+        /// The destination; empty: none is known.
+        destination: String,
+        /// `held_usage` or `stranded`.
+        status: String,
+        /// How many.
+        count: i64,
+    }
+    /// Quotas with a limit; one row each.
+    Quotas from "measure_quotas" {
+        /// Its name.
+        quota: String,
+        /// Calls a second that the fleet may make.
+        calls_per_second: f64,
+        /// How far ahead its slots are taken.
+        wait_seconds: f64,
+    }
+    /// The oldest snapshot; one row.
+    Snapshots from "measure_snapshots" {
+        /// How old its transaction is.
+        seconds: f64,
+        /// Transactions since.
+        transactions: f64,
+        /// We may see what others' sessions do.
+        sees_sessions: bool,
+    }
+    /// Dead rows by table; one row each.
+    DeadTuples from "measure_dead_tuples" {
+        /// The table.
+        table: String,
+        /// How many.
+        count: i64,
+    }
+    /// Idempotency keys that do not come to their end; one row.
+    KeysStuck from "measure_keys_stuck" {
+        /// How many.
+        count: i64,
+    }
+    /// Requests that were received and never finished; one row.
+    Unfinished from "measure_unfinished" {
+        /// How many.
+        count: i64,
+    }
+    /// Where the month's usage is, without what waits or is in open hours; one row a product, metric and stage.
+    Funnel from "measure_funnel" {
+        /// The product.
+        product: String,
+        /// The metric.
+        metric: String,
+        /// `cut`, or what became of it, or `held_usage`.
+        stage: String,
+        /// Usages.
+        usages: f64,
+        /// Units of the metric.
+        quantity: f64,
+    }
+    /// The month's usage in open hours; one row a product and metric.
+    OpenUsage from "measure_open" {
+        /// The product.
+        product: String,
+        /// The metric.
+        metric: String,
+        /// `open`.
+        stage: String,
+        /// Usages.
+        usages: f64,
+        /// Units of the metric.
+        quantity: f64,
+    }
+    /// Usage that waits in the outbox; one row a product and metric.
+    WaitingUsage from "measure_waiting" {
+        /// The product.
+        product: String,
+        /// The metric.
+        metric: String,
+        /// `waiting`.
+        stage: String,
+        /// Usages.
+        usages: f64,
+        /// Units of the metric.
+        quantity: f64,
+    }
+    /// What the last check of the balance found; no row: none has come to its end.
+    Balance from "measure_balance" {
+        /// When, in Unix time.
+        checked_at: f64,
+        /// Meters and orgs' metrics whose difference was not zero.
+        open: i64,
+    }
+}
+
+const CLAIM: Query = query!("balance_check_claim", []);
+const WRITE: Query = query!("balance_check_write", [INT8, TEXT, FLOAT8]);
+
+/// Checks the whole balance if nobody in the fleet has for ten minutes, giving up each half of it after `within`. Returns
+/// what is open; `None`: it was not our turn, or it took too long.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn check_balance(database: &Database, within: Duration) -> Result<Option<i64>, Error> {
+    if database.one(&CLAIM, &[]).await?.is_empty() {
+        return Ok(None);
+    }
+    let began = Instant::now();
+    let meters = ask::<Unbalanced>(database, within).await?;
+    let usages = if meters.is_some() { ask::<UsageUnbalanced>(database, within).await? } else { None };
+    let found = meters.zip(usages).and_then(|(mut meters, mut usages)| Some((meters.pop()?, usages.pop()?)));
+    let open = found.as_ref().map(|(meters, usages)| meters.open + usages.open);
+    let example = found.and_then(|(meters, usages)| meters.example.or(usages.example));
+    database.one(&WRITE, &[&open, &example, &began.elapsed().as_secs_f64()]).await?;
+    Ok(open)
+}

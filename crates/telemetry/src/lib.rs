@@ -1,0 +1,23 @@
+//! What a process of Postmeter tells about itself: its metrics, whether it lives, whether it can work.
+//!
+//! [`names`] is the one home of every metric: name, kind, labels, what it means. `docs/operate/metrics.md` is the same
+//! table for people; a test holds the two together, and another that no other crate can make a metric. Counters and
+//! histograms are of this process ([`metric`]). Gauges that say what is in the database are asked for when somebody
+//! scrapes ([`readings`]), so that they are what was committed, whoever did it.
+
+mod codes;
+pub mod metric;
+pub mod names;
+mod page;
+mod process;
+mod pulse;
+mod readings;
+mod recorder;
+mod vital;
+
+pub use codes::Codes;
+pub use metric::{Counter, Described, Gauge, Histogram, Kind, Reading, Sum, Total};
+pub use page::Page;
+pub use pulse::{Pulse, Rest};
+pub use recorder::{Keeping, start};
+pub use vital::{Unready, Vital, serve};

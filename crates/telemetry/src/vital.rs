@@ -1,0 +1,150 @@
+//! Whether a process lives and can work, and its metrics; the same of a worker and of a console.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::{HeaderName, StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+use outbox::{Database, Error, migrate};
+use tokio::net::TcpListener;
+
+use crate::names;
+use crate::page::Page;
+use crate::pulse::Pulse;
+use crate::readings::Readings;
+use crate::{process, recorder};
+
+/// How long the database may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What somebody who asks about a process is told.
+pub struct Vital {
+    /// Where questions are asked.
+    database: Database,
+    /// Whose connections are counted.
+    counted: Database,
+    pulse: Option<Arc<Pulse>>,
+    recorder: PrometheusHandle,
+    readings: Readings,
+}
+
+/// Why a process cannot work now.
+#[derive(Debug)]
+pub enum Unready {
+    /// The database.
+    Database(Error),
+    /// This worker has no lease: it has not registered yet, or no heartbeat was heard for longer than one lasts.
+    NoLease,
+}
+
+impl std::fmt::Display for Unready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::NoLease => f.write_str("the worker has no lease: no heartbeat of it was heard"),
+        }
+    }
+}
+
+impl Vital {
+    /// Of a worker that works with `counted`. What is asked is asked elsewhere: it can be asked while all those
+    /// connections are busy, and asking takes none of them.
+    #[must_use]
+    pub fn of_worker(database: Database, counted: Database, pulse: Arc<Pulse>) -> Self {
+        let readings = Readings::new(database.clone(), false);
+        Self { database, counted, pulse: Some(pulse), recorder: recorder::handle(), readings }
+    }
+
+    /// Of a console.
+    #[must_use]
+    pub fn of_console(database: Database) -> Self {
+        let readings = Readings::new(database.clone(), true);
+        Self { counted: database.clone(), database, pulse: None, recorder: recorder::handle(), readings }
+    }
+
+    /// Its loops turn. Says nothing about the database: a restart would not bring that back.
+    ///
+    /// # Errors
+    /// A sentence that names the loops that do not.
+    pub fn live(&self) -> Result<(), String> {
+        let stalled = self.pulse.as_ref().map(|pulse| pulse.stalled()).unwrap_or_default();
+        if stalled.is_empty() {
+            return Ok(());
+        }
+        let said = stalled.iter().map(|(name, age)| format!("{name} has not turned for {} s", age.as_secs()));
+        Err(said.collect::<Vec<_>>().join(", "))
+    }
+
+    /// It can work: the database answers and has the schema that this program knows; a worker's lease holds.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub async fn ready(&self) -> Result<(), Unready> {
+        let checked = tokio::time::timeout(PATIENCE, migrate::check(&self.database)).await;
+        let late = |_| Err(Error::Away("it did not answer in time".to_owned()));
+        checked.unwrap_or_else(late).map_err(Unready::Database)?;
+        match &self.pulse {
+            Some(pulse) if !pulse.is_leased() => Err(Unready::NoLease),
+            _ => Ok(()),
+        }
+    }
+
+    /// Metrics in Prometheus' text format. While the database is away they say so by `postmeter_database_up 0`.
+    pub async fn metrics(&self) -> String {
+        let readings = self.readings.text().await;
+        let mut page = Page::default();
+        process::put(&mut page);
+        let connections = self.counted.connections();
+        let states = [("in_use", connections.in_use), ("idle", connections.idle), ("waiting", connections.waiting)];
+        for (state, count) in states {
+            names::POOL_CONNECTIONS.set([state], u32::try_from(count).unwrap_or(u32::MAX).into());
+        }
+        for (name, age) in self.pulse.iter().flat_map(|pulse| pulse.ages()) {
+            names::LOOP_AGE.set([&name], age.as_secs_f64());
+        }
+        let mut text = self.recorder.render();
+        text.push_str(&page.text());
+        text.push_str(&readings);
+        text
+    }
+}
+
+/// Serves `/live`, `/ready` and `/metrics` until `stop`.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    vital: Arc<Vital>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(async || (StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n"))
+        .with_state(vital);
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn live(State(vital): State<Arc<Vital>>) -> (StatusCode, String) {
+    match vital.live() {
+        Ok(()) => (StatusCode::OK, "OK".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn ready(State(vital): State<Arc<Vital>>) -> (StatusCode, String) {
+    match vital.ready().await {
+        Ok(()) => (StatusCode::OK, "OK".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn metrics(State(vital): State<Arc<Vital>>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], vital.metrics().await)
+}

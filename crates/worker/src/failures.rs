@@ -1,0 +1,170 @@
+//! What fails is said once, and then counted: an outage of minutes is a few lines in the log, not one a round of each loop.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use outbox::Error;
+use telemetry::names;
+
+/// While something goes on failing, it is said again so often, with how often it failed meanwhile.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// What fails at present.
+#[derive(Debug)]
+pub struct Failures {
+    said_every: Duration,
+    /// By step; a lost database is one trouble, whichever steps notice it.
+    failing: Mutex<HashMap<String, Failing>>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    said_at: Instant,
+    /// Failures that nobody was told of.
+    untold: u64,
+    /// It went well since; if it fails again soon, it is the same trouble.
+    is_over: bool,
+    is_over_told: bool,
+}
+
+/// What is to be said.
+#[derive(Debug, PartialEq, Eq)]
+enum Say {
+    First,
+    Still { failures: u64, seconds: u64 },
+    Again { failures: u64, seconds: u64 },
+    Nothing,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self { said_every: SAID_EVERY, failing: Mutex::default() }
+    }
+}
+
+impl Failures {
+    /// A step failed and will be tried again.
+    pub fn failed(&self, step: &str, error: &Error) {
+        names::STEP_FAILURES.add([step], 1);
+        names::DATABASE_ERRORS.add([error.kind()], 1);
+        match self.note(key(step, error), Instant::now()) {
+            Say::First if matches!(error, Error::Away(_)) => {
+                tracing::warn!(step, %error, "the database is away: every step waits and is tried again");
+            }
+            Say::First if error.is_passing() => {
+                tracing::warn!(step, %error, "a step met another transaction; it is tried again")
+            }
+            Say::First => tracing::error!(step, %error, "a step failed; it is tried again"),
+            Say::Still { failures, seconds } => {
+                tracing::warn!(step, %error, failures, seconds, "it goes on failing; steps are tried again");
+            }
+            Say::Again { .. } | Say::Nothing => {}
+        }
+    }
+
+    /// A step went well.
+    pub fn went_well(&self, step: &str) {
+        for key in [step, AWAY] {
+            if let Say::Again { failures, seconds } = self.end(key, Instant::now()) {
+                tracing::info!(step, failures, seconds, "it goes well again");
+            }
+        }
+    }
+
+    /// Something happened that is worth a line, but not each time: with how many there were since the last line.
+    pub fn is_to_be_said(&self, key: &str) -> Option<u64> {
+        match self.note(key, Instant::now()) {
+            Say::First => Some(0),
+            Say::Still { failures, .. } => Some(failures - 1),
+            Say::Again { .. } | Say::Nothing => None,
+        }
+    }
+
+    fn note(&self, key: &str, now: Instant) -> Say {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = failing.get_mut(key) else {
+            let first = Failing { since: now, said_at: now, untold: 0, is_over: false, is_over_told: false };
+            failing.insert(key.to_owned(), first);
+            return Say::First;
+        };
+        let is_time = now.saturating_duration_since(known.said_at) >= self.said_every;
+        if known.is_over && is_time {
+            *known = Failing { since: now, said_at: now, untold: 0, is_over: false, is_over_told: false };
+            return Say::First;
+        }
+        known.is_over = false;
+        known.untold += 1;
+        if !is_time {
+            return Say::Nothing;
+        }
+        let said = Say::Still { failures: known.untold, seconds: (now - known.since).as_secs() };
+        (known.untold, known.said_at, known.is_over_told) = (0, now, false);
+        said
+    }
+
+    fn end(&self, key: &str, now: Instant) -> Say {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match failing.get_mut(key) {
+            Some(known) if !known.is_over => {
+                known.is_over = true;
+                if std::mem::replace(&mut known.is_over_told, true) {
+                    return Say::Nothing;
+                }
+                let said = Say::Again { failures: known.untold, seconds: (now - known.since).as_secs() };
+                known.untold = 0;
+                said
+            }
+            _ => Say::Nothing,
+        }
+    }
+}
+
+/// One trouble for all steps.
+const AWAY: &str = "database";
+
+fn key<'a>(step: &'a str, error: &Error) -> &'a str {
+    if matches!(error, Error::Away(_)) { AWAY } else { step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f6_an_outage_is_said_when_it_begins_once_a_minute_and_when_it_ends() {
+        let (failures, begin) = (Failures::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(failures.note(AWAY, at(0)), Say::First);
+        for second in 1..60 {
+            assert_eq!(failures.note(AWAY, at(second)), Say::Nothing);
+        }
+        assert_eq!(failures.note(AWAY, at(60)), Say::Still { failures: 60, seconds: 60 });
+        assert_eq!(failures.note(AWAY, at(61)), Say::Nothing);
+        assert_eq!(failures.end(AWAY, at(62)), Say::Again { failures: 1, seconds: 62 });
+        assert_eq!(failures.end(AWAY, at(63)), Say::Nothing);
+        // it flutters: the same trouble, and nobody is told again within the minute
+        assert_eq!(failures.note(AWAY, at(64)), Say::Nothing);
+        assert_eq!(failures.end(AWAY, at(65)), Say::Nothing);
+        assert_eq!(failures.note(AWAY, at(300)), Say::First, "another outage");
+    }
+
+    #[test]
+    fn e7_ten_thousand_of_a_kind_are_a_line_and_a_number() {
+        let failures = Failures { said_every: Duration::ZERO, ..Failures::default() };
+        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0));
+        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0), "a minute later");
+        let failures = Failures::default();
+        let said = (0..10_000).filter_map(|_| failures.is_to_be_said("aws rejected")).count();
+        assert_eq!((said, failures.is_to_be_said("aws conflict")), (1, Some(0)));
+    }
+
+    #[test]
+    fn f6_a_lost_database_is_one_trouble_whoever_notices_it() {
+        let away = || Error::Away("gone".to_owned());
+        assert_eq!((key("fold", &away()), key("cut", &away())), (AWAY, AWAY));
+        let other = Error::Unexpected { code: "42501".to_owned(), message: "permission denied".to_owned() };
+        assert_eq!(key("fold", &other), "fold");
+    }
+}
