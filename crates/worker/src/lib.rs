@@ -3,6 +3,7 @@
 //! [`Worker`] is one worker process. [`Worker::run`] runs all loops until it is told to stop; the single steps are
 //! public too, so that tests and the demo can take them one by one, on a clock that they move.
 
+mod alerts;
 mod breaker;
 mod crash;
 mod directory;
@@ -53,6 +54,10 @@ pub struct Options {
     pub open: Opener,
     /// What this process has seen of the server's history; clones share it.
     pub history: Arc<History>,
+    /// Where alerts are posted, if anywhere.
+    pub webhook: Option<Arc<marketplaces::webhook::Webhook>>,
+    /// How long an open alert is kept quiet before it is posted again.
+    pub webhook_repeat: Duration,
 }
 
 impl Default for Options {
@@ -66,6 +71,8 @@ impl Default for Options {
             stop_within: Duration::from_secs(25),
             open: marketplaces::open,
             history: Arc::default(),
+            webhook: None,
+            webhook_repeat: Duration::from_secs(4 * 3600),
         }
     }
 }

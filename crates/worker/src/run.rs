@@ -59,6 +59,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).gather_loop(work.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone())),
+            tokio::spawn(Arc::clone(self).alert_loop(work.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone())),
             tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers)),
         ];
@@ -205,6 +206,24 @@ impl Worker {
             let wait = match failed.last() {
                 None => backoff.idle() * SELDOM,
                 Some((step, error)) => backoff.failed(step, error),
+            };
+            if !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Beside the others: a look at the whole ledger must not make anything wait.
+    async fn alert_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(self.options.poll);
+        loop {
+            let round = async {
+                self.look(false).await?;
+                self.post_alerts().await
+            };
+            let wait = match round.await {
+                Ok(_) => backoff.idle() * SELDOM,
+                Err(error) => backoff.failed("alerts", &error),
             };
             if !pause(wait, &stop).await {
                 return;

@@ -54,6 +54,35 @@ impl Purpose {
     }
 }
 
+/// Where alerts are posted: its URL may hold a secret.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    url: Option<SecretString>,
+    secret_file: Option<PathBuf>,
+    private: bool,
+}
+
+impl Webhook {
+    /// The receiver, if there is one; of a test or demo database only one on this machine.
+    pub fn open(&self, purpose: &str) -> anyhow::Result<Option<std::sync::Arc<marketplaces::webhook::Webhook>>> {
+        use marketplaces::webhook::Reach;
+        let Some(url) = &self.url else { return Ok(None) };
+        let wrong = |what: String| Wrong(format!("alerts.{what}"));
+        let Some(path) = &self.secret_file else {
+            return Err(wrong("webhook_secret_file is not set: posts are signed".to_owned()).into());
+        };
+        let secrets = std::fs::read_to_string(path)
+            .map_err(|error| wrong(format!("webhook_secret_file {}: {error}", path.display())))?;
+        let reach = match (purpose, self.private) {
+            ("production", false) => Reach::Public,
+            ("production", true) => Reach::Private,
+            _ => Reach::Loopback,
+        };
+        let webhook = marketplaces::webhook::Webhook::open(url.expose_secret(), &secrets.into(), reach);
+        Ok(Some(std::sync::Arc::new(webhook.map_err(|error| wrong(format!("webhook_url: {error}")))?)))
+    }
+}
+
 /// The configuration.
 #[derive(Debug)]
 pub(super) struct Config {
@@ -66,6 +95,8 @@ pub(super) struct Config {
     pub worker: worker::Options,
     /// Where a console listens.
     pub listen: String,
+    /// Where alerts are posted.
+    pub webhook: Webhook,
     /// What a console is started with.
     pub console: console::Options,
     /// What is logged.
@@ -113,8 +144,17 @@ impl Config {
                 stop_within: seconds("stop_within_seconds", defaults.stop_within, 0, 3600)?,
                 open: defaults.open,
                 history: defaults.history,
+                webhook: None,
+                webhook_repeat: layers
+                    .number("alerts", "webhook_repeat_minutes", 1, 100_000)?
+                    .map_or(defaults.webhook_repeat, |minutes: u64| Duration::from_secs(60 * minutes)),
             },
             listen: layers.text("console", "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
+            webhook: Webhook {
+                url: layers.text("alerts", "webhook_url").map(SecretString::from),
+                secret_file: layers.text("alerts", "webhook_secret_file").map(PathBuf::from),
+                private: layers.flag("alerts", "webhook_private")?.unwrap_or(false),
+            },
             console: console_options(layers)?,
             log: logging::Log {
                 level: layers.word("log", "level")?.unwrap_or_default(),

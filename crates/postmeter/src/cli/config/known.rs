@@ -24,6 +24,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "kibana_url",
         ],
     ),
+    ("alerts", &["webhook_url", "webhook_secret_file", "webhook_private", "webhook_repeat_minutes"]),
     ("log", &["level", "format"]),
 ];
 
