@@ -198,3 +198,67 @@ async fn i5_the_command_lists_alerts_and_its_exit_code_says_whether_one_is_criti
     assert_eq!((code, json["alerts"][0]["name"].as_str()), (3, Some("no_worker_alive")), "critical ones first");
     assert_eq!(stage.worker.look(true).await.unwrap().len(), 0, "only its heartbeat clears it");
 }
+
+#[tokio::test]
+async fn i5_the_console_says_that_no_worker_is_alive_and_lists_alerts() {
+    let stage = quiet().await;
+    stage
+        .sql(
+            "update postmeter.worker set lease_until = '2020-01-01', heartbeat_at = '2020-01-01';
+             update postmeter.alert_rule set checked_at = '-infinity' where name = 'no_worker_alive'",
+        )
+        .await;
+    let console = tests::Console::start(&stage.db).await;
+    let token = console.token(&["read"]).await;
+    let alerts = async || console.get(&token, "/v1/alerts?open=true").await.json();
+    let look = async {
+        while alerts().await["items"].as_array().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("it looks at once");
+    let alert = alerts().await["items"][0].clone();
+    assert_eq!((alert["name"].as_str(), alert["severity"].as_str()), (Some("no_worker_alive"), Some("critical")));
+}
+
+#[tokio::test]
+async fn i5_the_doctor_says_what_is_open_and_what_nobody_looks_at() {
+    let stage = quiet().await;
+    stage.sql(&into("conflict", "")).await;
+    look(&stage).await;
+    stage.sql("update postmeter.alert_rule set enabled = false where name = 'poison'").await;
+    let output = tests::postmeter(&stage.db.url()).arg("doctor").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("conflict: 1 conflict at aws: they hold another quantity than ours"), "{said}");
+    assert!(said.contains("poison is not looked at: switched off"), "{said}");
+}
+
+#[tokio::test]
+async fn i3_who_may_look_and_who_may_set_thresholds() {
+    let stage = quiet().await;
+    let denied = |sql: &'static str, role: &'static str| {
+        let stage = &stage;
+        async move {
+            let client = stage.db.connect().await;
+            client.batch_execute(&format!("set role {role}")).await.unwrap();
+            client.batch_execute(sql).await.is_err()
+        }
+    };
+    let (set, clear) = ("update postmeter.alert_rule set patience = '1 minute'", "delete from postmeter.alert");
+    let note = "select postmeter.note_alerts('poison', '[]')";
+    for role in
+        ["postmeter_producer", "postmeter_reader", "postmeter_worker", "postmeter_operator", "postmeter_console"]
+    {
+        let is_operator = ["postmeter_operator", "postmeter_console"].contains(&role);
+        assert_eq!(denied(set, role).await, !is_operator, "{role}");
+        assert!(denied(clear, role).await, "{role}");
+        assert_eq!(denied(note, role).await, ["postmeter_producer", "postmeter_reader"].contains(&role), "{role}");
+    }
+    // each question is the worker's to ask, with its role alone
+    let url = format!("{}&options=-c%20role%3Dpostmeter_worker", stage.db.url());
+    let url = if stage.db.url().contains('?') { url } else { url.replacen('&', "?", 1) };
+    let worker = outbox::Database::open(&outbox::Access::new(&url)).unwrap();
+    outbox::alerts::look(&worker, outbox::alerts::NAMES, true).await.unwrap();
+    let blind: Vec<_> = outbox::alerts::blind(&worker).await.unwrap().into_iter().map(|blind| blind.name).collect();
+    assert_eq!(blind, ["key_stuck", "snapshot_pins_horizon"], "without pg_read_all_stats, and they say so");
+}
