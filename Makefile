@@ -14,7 +14,7 @@ SEEDS ?= 100
 FILE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay features ci tools schema clean setup-build setup-postgres setup-python setup-node setup-java
+.PHONY: help demo play test lint bench crash random replay features ci tools schema clean setup-build setup-postgres setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -27,7 +27,7 @@ demo: build ## build, start a Postgres and a simulated marketplace, show usage t
 play: build ## the same, kept running for you to try things on
 	@$(POSTMETER) demo --keep
 
-test: setup-build setup-postgres setup-python setup-node setup-java ## all tests; the last line counts them (FILTER=name for some)
+test: setup-build setup-postgres setup-python setup-node setup-java setup-prometheus ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)
 
 lint: setup-build setup-python ## formatting, clippy, shell scripts, licences
@@ -57,7 +57,7 @@ features: setup-build setup-postgres ## a program with otlp and sentry, which th
 ci: ## what a change must pass: lint and test
 	@.ci/run
 
-tools: setup-build setup-postgres setup-python setup-node setup-java ## install what the other targets need, and nothing else
+tools: setup-build setup-postgres setup-python setup-node setup-java setup-prometheus ## install what the other targets need, and nothing else
 
 schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the tables of settings and metrics
 	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed the_table_of_metrics
@@ -81,6 +81,9 @@ setup-python:
 
 setup-node:
 	@.ci/setup-node
+
+setup-prometheus:
+	@.ci/setup-prometheus
 
 setup-java:
 	@.ci/setup-java

@@ -419,6 +419,12 @@ $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
 
+CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select to_char(n, 'FM999,999,999,999,990') || ' ' || thing || case when n = 1 then '' else 's' end $$;
+
+COMMENT ON FUNCTION postmeter.counted(n bigint, thing text) IS 'A number of things as people say it: 1 remittance, 10,000 remittances.';
+
 CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -887,6 +893,18 @@ $$;
 
 COMMENT ON FUNCTION postmeter.filter_fits(filter jsonb) IS 'Remittances that a filter of a correction names, whatever became of them, by status: what a correction that finds nothing left to do has met. Status and reason of the filter mean now, or when somebody decided.';
 
+CREATE FUNCTION postmeter.folded_until() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    AS $$
+    -- ids are made from the server's clock; the oldest entry of each shard is the first of its index
+    select postmeter.clock() - coalesce(greatest(interval '0', clock_timestamp() - to_timestamp(
+        min(('x' || translate(left(o.id::text, 13), '-', ''))::bit(48)::bigint) / 1000.0)), interval '0')
+    from generate_series(0, 1023) n(shard)
+    cross join lateral (select x.id from postmeter.outbox x where x.shard = n.shard and not x.returned order by x.id limit 1) o
+$$;
+
+COMMENT ON FUNCTION postmeter.folded_until() IS 'What was recorded before this moment is folded: the silence after it says nothing about whoever reports.';
+
 CREATE FUNCTION postmeter.forbid_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1315,6 +1333,54 @@ $$;
 
 COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
 
+CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now  timestamptz := postmeter.clock();
+    made uuid;
+    ids  bigint[];
+    news jsonb;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.make_alert_post', 0))
+       or exists (select from postmeter.alert_post p where p.posted_at is null) then
+        return null;
+    end if;
+    with changes as (
+        select a.*, case when a.cleared_at is not null then 'cleared' when a.told_at is null then 'opened' else 'open' end as change
+        from postmeter.alert a
+        where (a.cleared_at is null and (a.told_at is null or a.told_at <= now - repeat_after))
+           -- also what opened and cleared while the last post was on its way
+           or (a.clear_told_at is null and a.cleared_at > now - interval '7 days'
+               and (a.told_at is not null or a.opened_at >= (select max(p.made_at) from postmeter.alert_post p)))
+        order by a.severity, a.id
+        limit 200
+    ), rows as (
+        select c.change, c.id, jsonb_build_object('id', c.id, 'name', c.name, 'subject', c.subject, 'severity', c.severity,
+                   'count', c.count, 'summary', c.summary, 'opened_at', c.opened_at, 'last_seen_at', c.last_seen_at,
+                   'cleared_at', c.cleared_at, 'details', c.details) as alert
+        from changes c
+    )
+    select array_agg(r.id),
+           jsonb_build_object('opened', coalesce(jsonb_agg(r.alert order by r.id) filter (where r.change = 'opened'), '[]'),
+                              'open', coalesce(jsonb_agg(r.alert order by r.id) filter (where r.change = 'open'), '[]'),
+                              'cleared', coalesce(jsonb_agg(r.alert order by r.id) filter (where r.change = 'cleared'), '[]'))
+    into ids, news from rows r;
+    if ids is null then
+        return null;
+    end if;
+    insert into postmeter.alert_post (made_at, body)
+    values (now, jsonb_build_object('type', 'postmeter.alerts', 'timestamp', now, 'data', news)::text)
+    returning id into made;
+    update postmeter.alert a set told_at = now, clear_told_at = case when a.cleared_at is not null then now end
+    where a.id = any (ids);
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE sql
     AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
@@ -1378,6 +1444,50 @@ CREATE FUNCTION postmeter.new_id() RETURNS uuid
 $$;
 
 COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
+
+CREATE FUNCTION postmeter.note_alert_failure(rule text, failure text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.alert_rule r
+    set failure = left(note_alert_failure.failure, 500),
+        failing_since = case when note_alert_failure.failure is not null then coalesce(r.failing_since, clock_timestamp()) end
+    where r.name = rule and (r.failure is not null or note_alert_failure.failure is not null)
+$$;
+
+COMMENT ON FUNCTION postmeter.note_alert_failure(rule text, failure text) IS 'Notes why a rule could not be looked at; null: it could. Its alerts stay as they were.';
+
+CREATE FUNCTION postmeter.note_alerts(rule text, seen jsonb) RETURNS TABLE(change text, subject text, severity text, count bigint, summary text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    now timestamptz := postmeter.clock();
+    level text;
+begin
+    select r.severity into level from postmeter.alert_rule r where r.name = rule;
+    return query
+    update postmeter.alert a set cleared_at = now
+    where a.name = rule and a.cleared_at is null
+      and not exists (select from jsonb_to_recordset(note_alerts.seen) f(subject text) where f.subject = a.subject)
+    returning 'cleared', a.subject, a.severity, a.count, a.summary;
+    update postmeter.alert a set last_seen_at = now, count = f.count, summary = f.summary, details = f.details
+    from jsonb_to_recordset(note_alerts.seen) f(subject text, count bigint, summary text, details jsonb)
+    where a.name = rule and a.cleared_at is null and f.subject = a.subject;
+    return query
+    insert into postmeter.alert (name, subject, severity, opened_at, last_seen_at, count, summary, details)
+    select rule, f.subject, level, now, now, f.count, f.summary, f.details
+    from jsonb_to_recordset(note_alerts.seen) f(subject text, count bigint, summary text, details jsonb)
+    order by f.subject
+    on conflict (name, subject) where cleared_at is null do nothing
+    returning 'opened', alert.subject, alert.severity, alert.count, alert.summary;
+    delete from postmeter.alert a where a.cleared_at < now - interval '90 days';
+    delete from postmeter.alert_post p where p.posted_at < now - interval '90 days';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) IS 'Notes what a rule found: an array of subject, count, summary, details. Opens what is new, refreshes what is open, clears what is not there any more, and returns what it opened and cleared.';
 
 CREATE FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2554,6 +2664,19 @@ $$;
 
 COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
 
+CREATE FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.alert_post p
+    set http_status = settle_alert_post.http_status, error = left(settle_alert_post.error, 500),
+        posted_at = case when settle_alert_post.error is null then postmeter.clock() end,
+        next_at = clock_timestamp() + least(interval '15 minutes', interval '5 seconds' * 2 ^ least(p.tries - 1, 10))
+    where p.number = settle_alert_post.number and p.posted_at is null
+$$;
+
+COMMENT ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) IS 'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes.';
+
 CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2605,6 +2728,32 @@ CREATE FUNCTION postmeter.status_fault(service text, request_id text, status tex
 $$;
 
 COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
+
+CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.alert_post p set tries = p.tries + 1, next_at = clock_timestamp() + lease
+    where p.number = (select x.number from postmeter.alert_post x where x.posted_at is null order by x.number limit 1 for update skip locked)
+      and p.next_at <= clock_timestamp()
+    returning p.number, p.id, p.body, extract(epoch from clock_timestamp())::bigint
+$$;
+
+COMMENT ON FUNCTION postmeter.take_alert_post(lease interval) IS 'Takes the post that waits, for so long: a worker that dies with it leaves it to the next. With the real time in seconds, for its signature.';
+
+CREATE FUNCTION postmeter.take_alert_rule(names text[], always boolean) RETURNS TABLE(name text, within_ms bigint)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.alert_rule r set checked_at = clock_timestamp()
+    where r.name = (
+        select x.name from postmeter.alert_rule x
+        where x.name = any (names) and x.enabled and (always or x.checked_at + x.every <= clock_timestamp())
+        order by x.checked_at, x.name limit 1 for update skip locked)
+    returning r.name, (extract(epoch from r.within) * 1000)::bigint
+$$;
+
+COMMENT ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) IS 'Takes one of these rules whose time has come (or always) for this transaction to look at: whoever else comes meanwhile passes over it.';
 
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -2902,6 +3051,159 @@ CREATE AGGREGATE postmeter.lcm_of(bigint) (
 );
 
 COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the common denominator of a meter''s factors.';
+
+CREATE TABLE postmeter.alert (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    subject text DEFAULT ''::text NOT NULL,
+    severity text NOT NULL,
+    opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    cleared_at timestamp with time zone,
+    count bigint NOT NULL,
+    summary text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    told_at timestamp with time zone,
+    clear_told_at timestamp with time zone,
+    CONSTRAINT alert_clear_told CHECK (((clear_told_at IS NULL) OR (cleared_at IS NOT NULL))),
+    CONSTRAINT alert_count_check CHECK ((count >= 1)),
+    CONSTRAINT alert_details_check CHECK ((jsonb_typeof(details) = 'object'::text)),
+    CONSTRAINT alert_summary_check CHECK ((summary <> ''::text))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.alert IS 'Alerts, open and cleared. One open row per name and subject: ten thousand stuck remittances of a destination are one alert that says 10,000. No evidence: cleared ones are forgotten after 90 days.';
+
+COMMENT ON COLUMN postmeter.alert.id IS 'Order of opening.';
+
+COMMENT ON COLUMN postmeter.alert.name IS 'Its rule.';
+
+COMMENT ON COLUMN postmeter.alert.subject IS 'What it is about, mostly a destination; empty: the whole.';
+
+COMMENT ON COLUMN postmeter.alert.severity IS 'As its rule said when it was opened.';
+
+COMMENT ON COLUMN postmeter.alert.opened_at IS 'When it was seen first.';
+
+COMMENT ON COLUMN postmeter.alert.last_seen_at IS 'When it was seen last.';
+
+COMMENT ON COLUMN postmeter.alert.cleared_at IS 'When it was not seen any more; null: it is open.';
+
+COMMENT ON COLUMN postmeter.alert.count IS 'How many things it is about, when it was seen last.';
+
+COMMENT ON COLUMN postmeter.alert.summary IS 'What is so, in a sentence.';
+
+COMMENT ON COLUMN postmeter.alert.details IS 'Up to five examples, and what else helps.';
+
+COMMENT ON COLUMN postmeter.alert.told_at IS 'When it was last put into a post to the webhook.';
+
+COMMENT ON COLUMN postmeter.alert.clear_told_at IS 'When a post said that it is cleared.';
+
+ALTER TABLE postmeter.alert ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.alert_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW postmeter.alert_list AS
+ SELECT a.id,
+    a.name,
+    a.subject,
+    a.severity,
+    (a.cleared_at IS NULL) AS open,
+    a.opened_at,
+    a.last_seen_at,
+    a.cleared_at,
+    a.count,
+    a.summary,
+    a.details,
+    a.told_at
+   FROM postmeter.alert a;
+
+COMMENT ON VIEW postmeter.alert_list IS 'Alerts, open and cleared.';
+
+CREATE TABLE postmeter.alert_post (
+    number bigint NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    made_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    body text NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    posted_at timestamp with time zone,
+    http_status integer,
+    error text
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.alert_post IS 'What is posted to the webhook for alerts: one post says everything that changed. A new one is made only when the last has arrived.';
+
+COMMENT ON COLUMN postmeter.alert_post.number IS 'Their order.';
+
+COMMENT ON COLUMN postmeter.alert_post.id IS 'The webhook''s id: the same at every try, so that a receiver can drop repetitions.';
+
+COMMENT ON COLUMN postmeter.alert_post.made_at IS 'When it was made.';
+
+COMMENT ON COLUMN postmeter.alert_post.body IS 'What is posted, to the letter.';
+
+COMMENT ON COLUMN postmeter.alert_post.tries IS 'How often it was sent.';
+
+COMMENT ON COLUMN postmeter.alert_post.next_at IS 'Real time before which nobody sends it again.';
+
+COMMENT ON COLUMN postmeter.alert_post.posted_at IS 'When the receiver answered 2xx; null: not yet.';
+
+COMMENT ON COLUMN postmeter.alert_post.http_status IS 'The last answer''s status.';
+
+COMMENT ON COLUMN postmeter.alert_post.error IS 'Why the last try failed.';
+
+ALTER TABLE postmeter.alert_post ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.alert_post_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.alert_rule (
+    name text NOT NULL,
+    severity text NOT NULL,
+    every interval NOT NULL,
+    patience interval NOT NULL,
+    within interval DEFAULT '00:00:10'::interval NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    checked_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    failure text,
+    failing_since timestamp with time zone,
+    CONSTRAINT alert_rule_every_check CHECK ((every >= '00:00:01'::interval)),
+    CONSTRAINT alert_rule_fails CHECK (((failure IS NULL) = (failing_since IS NULL))),
+    CONSTRAINT alert_rule_name_check CHECK ((name ~ '^[a-z][a-z_]*$'::text)),
+    CONSTRAINT alert_rule_patience_check CHECK ((patience >= '00:00:00'::interval)),
+    CONSTRAINT alert_rule_severity_check CHECK ((severity = ANY (ARRAY['critical'::text, 'warning'::text]))),
+    CONSTRAINT alert_rule_within_check CHECK (((within > '00:00:00'::interval) AND (within <= '00:10:00'::interval)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.alert_rule IS 'The alerts there are: how often each is looked at, by whichever worker comes first. docs/operate/runbook.md has a section for each.';
+
+COMMENT ON COLUMN postmeter.alert_rule.name IS 'Its name; in the runbook and in Prometheus the same in CamelCase.';
+
+COMMENT ON COLUMN postmeter.alert_rule.severity IS 'critical: money or all work is in danger now; warning: a person should look today.';
+
+COMMENT ON COLUMN postmeter.alert_rule.every IS 'How often it is looked at, in real time.';
+
+COMMENT ON COLUMN postmeter.alert_rule.patience IS 'How long a thing may be so before it is an alert; what exactly is in the runbook.';
+
+COMMENT ON COLUMN postmeter.alert_rule.within IS 'How long looking may take; then it is given up and noted in failure.';
+
+COMMENT ON COLUMN postmeter.alert_rule.enabled IS 'False: nobody looks, and its open alerts are cleared.';
+
+COMMENT ON COLUMN postmeter.alert_rule.checked_at IS 'When somebody looked last, in real time.';
+
+COMMENT ON COLUMN postmeter.alert_rule.failure IS 'Why the last look was no whole look; its alerts stay as they were.';
+
+COMMENT ON COLUMN postmeter.alert_rule.failing_since IS 'Since when, in real time.';
 
 CREATE TABLE postmeter.allocation (
     usage_id uuid NOT NULL,
@@ -4476,6 +4778,121 @@ COMMENT ON COLUMN postmeter.migration.checksum IS 'SHA-256 of the file; null if 
 
 COMMENT ON COLUMN postmeter.migration.applied_at IS 'When.';
 
+CREATE VIEW postmeter.missing_hours AS
+ WITH moment AS MATERIALIZED (
+         SELECT postmeter.clock() AS now,
+            postmeter.hour_of(postmeter.folded_until()) AS until
+        ), series AS (
+         SELECT m.id AS meter_id,
+            mm.id AS metric_id,
+            t.name AS destination,
+            m.buyer,
+            s.org,
+            mm.product,
+            mm.metric
+           FROM ((((moment c
+             JOIN postmeter.destination t ON ((t.shadow_of IS NULL)))
+             JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.month >= (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date))))
+             JOIN postmeter.meter_metric mm ON ((mm.meter_id = m.id)))
+             JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = mm.product) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
+          WHERE (NOT (EXISTS ( SELECT
+                   FROM postmeter.exemption e
+                  WHERE ((e.org = s.org) AND ((e.product IS NULL) OR (e.product = s.product)) AND (e.valid_from <= c.now) AND ((e.valid_until IS NULL) OR (e.valid_until > c.now))))))
+        ), last AS (
+         SELECT k.meter_id,
+            k.metric_id,
+            k.destination,
+            k.buyer,
+            k.org,
+            k.product,
+            k.metric,
+            l.hour
+           FROM (series k
+             CROSS JOIN LATERAL ( SELECT d.hour
+                   FROM postmeter.delivery d
+                  WHERE ((d.meter_id = k.meter_id) AND (EXISTS ( SELECT
+                           FROM (postmeter.allocation a
+                             JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
+                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org)))))
+                  ORDER BY d.hour DESC
+                 LIMIT 1) l)
+        ), silent AS (
+         SELECT l.destination,
+            l.buyer,
+            l.org,
+            l.product,
+            l.metric,
+            array_agg(l.meter_id) AS meters,
+            array_agg(l.metric_id) AS metrics,
+            max(l.hour) AS last_hour,
+            ((c.until - max(l.hour)) - '01:00:00'::interval) AS silent_for
+           FROM last l,
+            moment c
+          GROUP BY l.destination, l.buyer, l.org, l.product, l.metric, c.until
+         HAVING (max(l.hour) <= (c.until - '04:00:00'::interval))
+        ), usual AS (
+         SELECT s.destination,
+            s.buyer,
+            s.org,
+            s.product,
+            s.metric,
+            s.meters,
+            s.metrics,
+            s.last_hour,
+            s.silent_for,
+            w.hours,
+            w.longest_gap,
+            w.lag
+           FROM (silent s
+             CROSS JOIN LATERAL ( SELECT count(*) AS hours,
+                    max(g.gap) AS longest_gap,
+                    percentile_disc((0.9)::double precision) WITHIN GROUP (ORDER BY g.lag) AS lag
+                   FROM ( SELECT h.lag,
+                            (h.hour - lag(h.hour) OVER (ORDER BY h.hour)) AS gap
+                           FROM ( SELECT d.hour,
+                                    min(GREATEST(((d.opened_at - d.hour) - '01:00:00'::interval), '00:00:00'::interval)) AS lag
+                                   FROM (UNNEST(s.meters, s.metrics) k(meter_id, metric_id)
+                                     JOIN postmeter.delivery d ON (((d.meter_id = k.meter_id) AND (d.hour > (s.last_hour - '168:00:00'::interval)) AND (d.hour <= s.last_hour))))
+                                  WHERE (EXISTS ( SELECT
+   FROM (postmeter.allocation a
+     JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
+  WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))))
+                                  GROUP BY d.hour) h) g) w)
+          WHERE (w.hours >= 20)
+        ), judged AS (
+         SELECT u.destination,
+            u.buyer,
+            u.org,
+            u.product,
+            u.metric,
+            u.meters,
+            u.metrics,
+            u.last_hour,
+            u.silent_for,
+            u.hours,
+            u.longest_gap,
+            u.lag,
+            (GREATEST('03:00:00'::interval, (u.longest_gap * (1.5)::double precision)) + u.lag) AS bearable
+           FROM usual u
+        )
+ SELECT j.destination,
+    j.buyer,
+    j.org,
+    j.product,
+    j.metric,
+    j.last_hour,
+    j.silent_for,
+    j.hours AS hours_reported,
+    j.longest_gap,
+    j.lag AS usual_lag,
+    j.bearable
+   FROM judged j
+  WHERE ((j.silent_for >= j.bearable) AND (NOT (EXISTS ( SELECT
+           FROM postmeter.held h
+          WHERE ((h.org = j.org) AND (h.product = j.product) AND (h.metric = j.metric) AND (h.hour > j.last_hour))))));
+
+COMMENT ON VIEW postmeter.missing_hours IS 'Who reported regularly and stopped: an org''s metric with usage in at least 20 of the 168 hours up to its last, and none since, for longer than 3 hours and one and a half times its longest gap in that week, plus the lag with which it usually reports. Only while its subscription is in force and nothing exempts it; usage that is held or not folded yet is no silence. Live destinations, the last two months.';
+
 CREATE VIEW postmeter.month_close AS
 SELECT
     NULL::text AS destination,
@@ -5617,6 +6034,18 @@ ALTER TABLE ONLY postmeter.request_status ATTACH PARTITION postmeter.request_sta
 
 ALTER TABLE ONLY postmeter.usage ATTACH PARTITION postmeter.usage_default DEFAULT;
 
+ALTER TABLE ONLY postmeter.alert
+    ADD CONSTRAINT alert_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.alert_post
+    ADD CONSTRAINT alert_post_id_key UNIQUE (id);
+
+ALTER TABLE ONLY postmeter.alert_post
+    ADD CONSTRAINT alert_post_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY postmeter.alert_rule
+    ADD CONSTRAINT alert_rule_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY postmeter.allocation
     ADD CONSTRAINT allocation_pkey PRIMARY KEY (usage_id, destination_id);
 
@@ -5811,6 +6240,12 @@ ALTER TABLE ONLY postmeter.usage_written_off
 
 ALTER TABLE ONLY postmeter.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
+
+CREATE INDEX alert_cleared ON postmeter.alert USING btree (cleared_at) WHERE (cleared_at IS NOT NULL);
+
+CREATE UNIQUE INDEX alert_open ON postmeter.alert USING btree (name, subject) WHERE (cleared_at IS NULL);
+
+CREATE INDEX alert_post_waiting ON postmeter.alert_post USING btree (number) WHERE (posted_at IS NULL);
 
 CREATE INDEX allocation_by_delivery ON ONLY postmeter.allocation USING btree (delivery_id);
 
@@ -6173,6 +6608,9 @@ CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
+ALTER TABLE ONLY postmeter.alert
+    ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
+
 ALTER TABLE ONLY postmeter.breaker
     ADD CONSTRAINT breaker_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id) ON DELETE CASCADE;
 
@@ -6238,6 +6676,11 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
 
@@ -6280,6 +6723,11 @@ REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.folded_until() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 
@@ -6324,6 +6772,10 @@ GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_wo
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -6342,6 +6794,16 @@ REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
@@ -6445,12 +6907,25 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
@@ -6488,6 +6963,32 @@ REVOKE ALL ON FUNCTION postmeter.lcm_of(bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.alert TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.alert TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.alert TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.alert_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.alert_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.alert_list TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.alert_post TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.alert_post TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.alert_post TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_worker;
+
+GRANT UPDATE(severity) ON TABLE postmeter.alert_rule TO postmeter_operator;
+
+GRANT UPDATE(every) ON TABLE postmeter.alert_rule TO postmeter_operator;
+
+GRANT UPDATE(patience) ON TABLE postmeter.alert_rule TO postmeter_operator;
+
+GRANT UPDATE(within) ON TABLE postmeter.alert_rule TO postmeter_operator;
+
+GRANT UPDATE(enabled) ON TABLE postmeter.alert_rule TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.allocation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation TO postmeter_operator;
@@ -6675,6 +7176,10 @@ GRANT SELECT ON TABLE postmeter.migration TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.migration TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.missing_hours TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.missing_hours TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.missing_hours TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_worker;
@@ -6819,6 +7324,24 @@ GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
+    ('outbox_oldest_entry',       'critical', '30 seconds', '15 minutes', '10 seconds'),
+    ('held_without_subscription', 'warning',  '1 minute',   '1 hour',     '10 seconds'),
+    ('conflict',                  'warning',  '30 seconds', '0',          '10 seconds'),
+    ('unknown_unresolved',        'warning',  '30 seconds', '15 minutes', '10 seconds'),
+    ('dead_letters',              'warning',  '1 minute',   '10 minutes', '10 seconds'),
+    ('poison',                    'warning',  '30 seconds', '0',          '10 seconds'),
+    ('breaker_open',              'warning',  '30 seconds', '5 minutes',  '10 seconds'),
+    ('destination_paused',        'warning',  '1 minute',   '1 hour',     '10 seconds'),
+    ('timeline_went_back',        'critical', '30 seconds', '0',          '10 seconds'),
+    ('balance_not_zero',          'critical', '1 hour',     '0',          '1 minute'),
+    ('snapshot_pins_horizon',     'warning',  '30 seconds', '5 minutes',  '10 seconds'),
+    ('partition_ahead_missing',   'warning',  '5 minutes',  '0',          '10 seconds'),
+    ('no_worker_alive',           'critical', '30 seconds', '1 minute',   '10 seconds'),
+    ('missing_hours',             'warning',  '10 minutes', '0',          '1 minute'),
+    ('requests_never_finished',   'warning',  '1 minute',   '0',          '10 seconds'),
+    ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
 insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
@@ -6842,4 +7365,5 @@ insert into postmeter.migration (version, name) values
     (16, '0016_pre_console'),
     (17, '0017_pre_reading'),
     (18, '0018_pre_tracker'),
-    (21, '0021_pre_metrics');
+    (21, '0021_pre_metrics'),
+    (22, '0022_pre_alerts');

@@ -1,5 +1,6 @@
 //! Documents that cannot rot: whatever they name exists, and their tables are what the code does.
 
+mod alerts;
 mod api;
 mod charts;
 mod marketplaces;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says where")]
 
+mod alerts;
 mod arithmetic;
 mod aws_wire;
 mod azure_sending;

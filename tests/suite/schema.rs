@@ -96,12 +96,20 @@ fn dumped(url: &str) -> Option<String> {
         }
         blank = line.is_empty();
     }
+    kept.push_str(&alert_rules());
     kept.push_str("insert into postmeter.setting default values;\ninsert into postmeter.request_floor default values;\nselect postmeter.create_partitions(1);\nselect postmeter.create_request_partitions(7);\ninsert into postmeter.migration (version, name) values\n");
     let names: Vec<_> =
         outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
     kept.push_str(&names.join(",\n"));
     kept.push_str(";\n");
     Some(kept)
+}
+
+/// The statement that makes the rules of alerts: rows that belong to the schema.
+fn alert_rules() -> String {
+    let migration = std::fs::read_to_string(root().join("sql/migrations/0022_pre_alerts.sql")).unwrap();
+    let from = migration.find("insert into postmeter.alert_rule").expect("the rules");
+    migration[from..].split_inclusive(";\n").next().expect("a statement").to_owned()
 }
 
 #[tokio::test]
@@ -113,6 +121,10 @@ async fn schema_sql_equals_the_migrations() {
     }
     let loaded = TestDatabase::empty().await;
     loaded.client.batch_execute(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
+    let rules = "select r::text from postmeter.alert_rule r order by r.name";
+    let rules = [migrated.client.query(rules, &[]).await.unwrap(), loaded.client.query(rules, &[]).await.unwrap()];
+    let [left, right] = rules.map(|rows| rows.iter().map(|row| row.get(0)).collect::<Vec<String>>());
+    assert_eq!(left, right, "the rules of alerts");
     let (left, right) = (fingerprint(&migrated).await, fingerprint(&loaded).await);
     let missing: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();
     let added: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();

@@ -28,6 +28,7 @@ pub async fn serve(
     tracker::check(&options, listener.local_addr()?)?;
     let app = Arc::new(App::new(database, catalogue, options));
     let _forgetting = forget_answers(app.database.clone());
+    let _watching = watch_workers(app.database.clone());
     let stopping = app.stopping.clone();
     // streams without an end of their own must see that the console stops
     let stop = async move {
@@ -54,6 +55,25 @@ fn forget_answers(database: Database) -> AbortOnDropHandle<()> {
                         break;
                     }
                 }
+            }
+        }
+    }))
+}
+
+/// Looks whether any worker lives: they cannot say that there is none. The rule's own rhythm decides when.
+fn watch_workers(database: Database) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_secs(10));
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            match outbox::alerts::look(&database, &["no_worker_alive"], false).await {
+                Ok(changes) => {
+                    for change in changes.iter().filter(|change| change.opened) {
+                        tracing::error!(alert = change.name, "alert: {}", change.summary);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "nobody could look whether a worker lives"),
             }
         }
     }))

@@ -13,6 +13,7 @@ mod muted;
 mod registry;
 mod settings;
 mod transport;
+pub mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -96,6 +96,15 @@ pub(crate) struct Transport {
 impl Transport {
     /// Opens nothing yet: connections are made when they are needed.
     pub(crate) fn new() -> Self {
+        Self::build(None)
+    }
+
+    /// The same, with names resolved by somebody who leaves out what may not be called.
+    pub(crate) fn through(resolver: Arc<dyn reqwest::dns::Resolve>) -> Self {
+        Self::build(Some(resolver))
+    }
+
+    fn build(resolver: Option<Arc<dyn reqwest::dns::Resolve>>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -104,7 +113,11 @@ impl Transport {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(resolver) = resolver {
+            builder = builder.dns_resolver(resolver);
+        }
+        let client = builder
             .tls_backend_preconfigured(tls)
             .http1_only()
             .no_proxy()

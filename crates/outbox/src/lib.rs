@@ -4,6 +4,7 @@
 //! the service's own transaction, so that usage and outbox entry commit or vanish with its rows. The rest is for the
 //! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
 
+pub mod alerts;
 pub mod breaker;
 pub mod catalogue;
 pub mod claim;

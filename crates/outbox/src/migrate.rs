@@ -48,6 +48,7 @@ migrations! {
     17 "0017_pre_reading",
     18 "0018_pre_tracker",
     21 "0021_pre_metrics",
+    22 "0022_pre_alerts",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

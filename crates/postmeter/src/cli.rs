@@ -1,5 +1,6 @@
 //! The command line: one module per command.
 
+mod alerts;
 mod attempts;
 mod catalog;
 mod config;
@@ -39,7 +40,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, alerts, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -94,6 +95,8 @@ enum Command {
     Recalculate(recalculate::Args),
     /// What a shadow would have billed, beside its live destination.
     Shadow(shadow::Args),
+    /// Alerts that are open: what an SRE must know now.
+    Alerts(alerts::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Show every setting as it counts, and where it was said; secrets are not shown.
@@ -140,6 +143,7 @@ pub async fn main() -> ExitCode {
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,
+            Command::Alerts(args) => alerts::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args),
             Command::Simulator(args) => simulator::run(&context, args).await,

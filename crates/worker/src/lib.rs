@@ -3,6 +3,7 @@
 //! [`Worker`] is one worker process. [`Worker::run`] runs all loops until it is told to stop; the single steps are
 //! public too, so that tests and the demo can take them one by one, on a clock that they move.
 
+mod alerts;
 mod breaker;
 mod crash;
 mod directory;
@@ -64,6 +65,10 @@ pub struct Options {
     pub pulse: Arc<Pulse>,
     /// Where traces go; none: nobody asks under which trace usage was recorded.
     pub traces: Option<Arc<dyn Traces>>,
+    /// Where alerts are posted, if anywhere.
+    pub webhook: Option<Arc<marketplaces::webhook::Webhook>>,
+    /// How long an open alert is kept quiet before it is posted again.
+    pub webhook_repeat: Duration,
 }
 
 impl Default for Options {
@@ -79,6 +84,8 @@ impl Default for Options {
             history: Arc::default(),
             pulse: Arc::default(),
             traces: None,
+            webhook: None,
+            webhook_repeat: Duration::from_secs(4 * 3600),
         }
     }
 }

@@ -69,6 +69,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).gather_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).alert_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).balance_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).destinations_loop(work.clone(), answers).instrument(span.clone())),
@@ -247,6 +248,24 @@ impl Worker {
                 }
                 Some(Err(error)) => backoff.failed(&error),
             };
+        }
+    }
+
+    /// Beside the others: a look at the whole ledger must not make anything wait.
+    async fn alert_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "alerts");
+        loop {
+            let round = async {
+                self.look(false).await?;
+                self.post_alerts().await
+            };
+            let wait = match round.await {
+                Ok(_) => backoff.seldom(),
+                Err(error) => backoff.failed(&error),
+            };
+            if !pause(wait, &stop).await {
+                return;
+            }
         }
     }
 

@@ -102,7 +102,7 @@ const fn part(name: &'static str, doc: &'static str) -> Column {
 }
 
 /// Every list.
-pub static LISTS: [List; 11] = [
+pub static LISTS: [List; 12] = [
     List {
         name: "remittances",
         item: "Remittance",
@@ -419,6 +419,30 @@ pub static LISTS: [List; 11] = [
             shown("time_left", Kind::Seconds, "Until the deadline; negative: it has passed."),
             TRIES,
             ORGS,
+        ],
+    },
+    List {
+        name: "alerts",
+        item: "Alert",
+        label: "list_alerts",
+        view: "alert_list",
+        key: &["id"],
+        sort: "-id",
+        org: None,
+        doc: "Alerts, open and cleared: what an SRE must know.",
+        columns: &[
+            asked("id", Kind::Integer, "Order of opening.").sorted(),
+            asked("name", Kind::Text, "Which: a section of the runbook."),
+            asked("subject", Kind::Text, "What it is about, mostly a destination; empty: the whole."),
+            asked("severity", Kind::Word(&["critical", "warning"]), "How bad it is."),
+            asked("open", Kind::Flag, "It is not cleared."),
+            ranged("opened_at", Kind::Time, "When it was seen first.").sorted(),
+            shown("last_seen_at", Kind::Time, "When it was seen last."),
+            ranged("cleared_at", Kind::Time, "When it was not seen any more.").null(),
+            shown("count", Kind::Integer, "How many things it is about."),
+            shown("summary", Kind::Text, "What is so, in a sentence."),
+            shown("details", Kind::Json, "Up to five examples, and what else helps."),
+            shown("told_at", Kind::Time, "When the webhook was last told.").null(),
         ],
     },
 ];

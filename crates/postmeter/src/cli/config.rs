@@ -60,6 +60,33 @@ impl Purpose {
     }
 }
 
+/// Where alerts are posted: its URL may hold a secret.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    url: Option<Secret>,
+    secret: Option<Secret>,
+    private: bool,
+}
+
+impl Webhook {
+    /// The receiver, if there is one; of a test or demo database only one on this machine.
+    pub fn open(&self, purpose: &str) -> anyhow::Result<Option<std::sync::Arc<marketplaces::webhook::Webhook>>> {
+        use marketplaces::webhook::Reach;
+        use secrecy::ExposeSecret as _;
+        let Some(url) = &self.url else { return Ok(None) };
+        let wrong = |what: String| Wrong(format!("alerts.{what}"));
+        let secret = self.secret.as_ref();
+        let secrets = secret.ok_or_else(|| wrong("webhook_secret is not set: posts are signed".to_owned()))?.read()?;
+        let reach = match (purpose, self.private) {
+            ("production", false) => Reach::Public,
+            ("production", true) => Reach::Private,
+            _ => Reach::Loopback,
+        };
+        let webhook = marketplaces::webhook::Webhook::open(url.read()?.expose_secret(), &secrets, reach);
+        Ok(Some(std::sync::Arc::new(webhook.map_err(|error| wrong(format!("webhook_url: {error}")))?)))
+    }
+}
+
 /// The configuration.
 #[derive(Debug)]
 pub(super) struct Config {
@@ -73,6 +100,8 @@ pub(super) struct Config {
     pub worker_listen: Option<String>,
     /// Where a console listens.
     pub listen: String,
+    /// Where alerts are posted.
+    pub webhook: Webhook,
     /// What a console is started with.
     pub console: console::Options,
     /// What is logged.
@@ -135,9 +164,16 @@ impl Config {
                 history: defaults.history,
                 pulse: defaults.pulse,
                 traces: None,
+                webhook: None,
+                webhook_repeat: Duration::from_secs(60 * layers.get::<u64>("alerts", "webhook_repeat_minutes")),
             },
             worker_listen: layers.maybe("worker", "listen"),
             listen: layers.get("console", "listen"),
+            webhook: Webhook {
+                url: layers.secret("alerts", "webhook_url"),
+                secret: layers.secret("alerts", "webhook_secret"),
+                private: layers.get("alerts", "webhook_private"),
+            },
             console: console_options(layers),
             log: logging::Log { level: layers.word("log", "level"), format: layers.word("log", "format") },
             telling: sinks::Telling {

@@ -41,6 +41,8 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     // told to stop while it still waits, it has nothing in hand
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
+    let purpose = outbox::catalogue::purpose(&database).await?;
+    options.webhook = context.config.webhook.open(&purpose)?;
     tracing::info!(name = options.name, version = env!("CARGO_PKG_VERSION"), "the worker starts");
     let serving =
         async { if args.console { super::console::serve(context, None, stop.clone()).await } else { Ok(()) } };

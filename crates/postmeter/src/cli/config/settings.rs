@@ -164,6 +164,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("telemetry", "otlp_url", Text, "",
         "where spans are sent, such as `http://collector:4318/v1/traces`; needs a program built with the feature otlp"),
     setting("telemetry", "sentry_dsn", Secret, "", "where errors are sent; needs a program built with the feature sentry"),
+    setting("alerts", "webhook_url", Secret, "", "where workers post [alerts](operate/runbook.md) to; https"),
+    setting("alerts", "webhook_secret", Secret, "", "what signs posts (`whsec_…`); one a line while it is exchanged"),
+    setting("alerts", "webhook_private", Flag, "false", "true: the receiver may have a private address, and no TLS"),
+    setting("alerts", "webhook_repeat_minutes", Number(1, 100_000), "240",
+        "how often an alert that stays open is posted again"),
     setting("log", "level", Word(words::<Level>), "info", "what is logged; flag `--log`"),
     setting("log", "format", Word(words::<Format>), "text", "for people, or an object a line"),
 ];

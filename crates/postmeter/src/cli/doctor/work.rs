@@ -11,7 +11,8 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     subscriptions(round).await?;
     backlog(round).await?;
     held(round).await?;
-    overdue(round).await
+    overdue(round).await?;
+    alerts(round).await
 }
 
 async fn workers(round: &mut Round<'_>) -> Result<(), Error> {
@@ -217,6 +218,41 @@ async fn overdue(round: &mut Round<'_>) -> Result<(), Error> {
             format!("{destination}: {count} are due and past their deadline"),
             "a running worker settles them as expired; see why they were not sent",
         );
+    }
+    Ok(())
+}
+
+/// What workers saw: alerts that are open, rules that nobody can look at, and posts that do not arrive.
+async fn alerts(round: &mut Round<'_>) -> Result<(), Error> {
+    let asked = async {
+        let database = &round.database;
+        let (open, blind) = (outbox::alerts::read(database, false).await?, outbox::alerts::blind(database).await?);
+        Ok((open, blind, outbox::alerts::undelivered(database).await?))
+    };
+    let (open, blind, undelivered) = match asked.await {
+        Err(Error::Unexpected { message, .. }) => {
+            let advice = "connect as a user with the role postmeter_reader";
+            round.warning("alerts", format!("not looked at: {message}"), advice);
+            return Ok(());
+        }
+        other => other?,
+    };
+    if open.is_empty() {
+        round.ok("alerts", "none is open");
+    }
+    for alert in open {
+        let (found, advice) = (format!("{}: {}", alert.name, alert.summary), "docs/operate/runbook.md, by its name");
+        match alert.severity.as_str() {
+            "critical" => round.problem("alerts", found, advice),
+            _ => round.warning("alerts", found, advice),
+        }
+    }
+    for outbox::alerts::Blind { name, why } in blind {
+        round.warning("alerts", format!("{name} is not looked at: {why}"), "until then nobody is told");
+    }
+    if let Some((_, tries, error)) = undelivered {
+        let found = format!("the webhook does not take its post: {tries} tries, {error}");
+        round.problem("alerts", found, "mend the receiver, or section [alerts] of the configuration");
     }
     Ok(())
 }

@@ -1,0 +1,15 @@
+-- alert_timeline_went_back: whether the database lacks commits that it once had, and what was paused for it is paused still.
+with break as materialized (
+    select b.* from postmeter.timeline_break b order by b.id desc limit 1
+)
+select '' as subject, count(*) as count,
+       format('the database lost commits (%s); %s paused until somebody compared', b.why,
+              postmeter.counted(count(*), 'destination') || case when count(*) = 1 then ' is' else ' are' end) as summary,
+       jsonb_build_object('noticed_at', b.noticed_at, 'who', b.who, 'examples', to_jsonb((array_agg(t.name order by t.name))[1:5])) as details
+from break b
+join postmeter.destination t on t.paused
+cross join lateral (
+    select c.who, c.why from postmeter.decision c
+    where c.destination_id = t.id and c.verb in ('pause', 'resume') and c.decided_at >= b.noticed_at order by c.id desc limit 1) p
+where p.who = b.who and p.why = b.why
+group by b.why, b.who, b.noticed_at
