@@ -22,6 +22,7 @@ mod imports;
 mod intake;
 mod integrate;
 mod layering;
+mod ledger;
 mod lost;
 mod moto;
 mod outage;

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod import;
+mod ledger;
 mod migrate;
 mod month;
 mod output;
@@ -38,7 +39,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, catalog, import with rejects, recalculate, shadow, ledger verify); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -93,6 +94,8 @@ enum Command {
     Recalculate(recalculate::Args),
     /// What a shadow would have billed, beside its live destination.
     Shadow(shadow::Args),
+    /// Months of the ledger: export, verify, drop, and for how long they are kept.
+    Ledger(ledger::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Run the simulated marketplaces, or simulate requests.
@@ -137,6 +140,7 @@ pub async fn main() -> ExitCode {
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,
+            Command::Ledger(args) => ledger::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,
