@@ -292,7 +292,7 @@ with part as (
     join pg_inherits i on i.inhparent = ('postmeter.' || p.parent)::regclass
     join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{6}$'
     union all
-    select p.parent, d.month, null, null
+    select p.parent, d.month, null::oid as oid, null::real as reltuples
     from postmeter.ledger_drop d cross join (values ('usage'), ('allocation'), ('attempt'), ('outcome')) p(parent)
 ), months as materialized (
     select m.month, postmeter.ledger_why_not(m.month) as why_not from (select distinct p.month from part p) m

@@ -67,7 +67,7 @@ async fn i4_an_export_is_verified_offline_and_the_same_again_is_the_same_bytes()
         assert_eq!(read(&folder), read(&other), "{name}");
     }
     let usage = lines(&folder.path().join("2024-09-usage.ndjson.gz"));
-    assert!(usage.iter().any(|line| line.contains(r#""quantity" : "1.50""#)), "to the letter: {usage:?}");
+    assert!(usage.iter().any(|line| line.contains(r#""quantity" : "1.5""#)), "to the letter: {usage:?}");
     let manifest = std::fs::read_to_string(folder.path().join("2024-09.manifest.json")).unwrap();
     assert!(manifest.contains(r#""quantity": "11.5""#), "{manifest}");
 }
@@ -180,4 +180,37 @@ async fn i4_doctor_names_the_months_that_wait() {
     assert!(said.contains("no month waits"), "{said}");
     let (code, said) = run(&stage, &["ledger", "verify", text(&folder), "--against-database"]);
     assert_eq!((code, said.as_str()), (0, "2 months, 11 rows: every byte is as it was exported\n"));
+}
+
+#[tokio::test]
+async fn i4_every_command_and_statement_of_the_page_answers_as_it_says() {
+    let stage = finished().await;
+    stage.sql("select postmeter.set_ledger_retention(null, 'ada', 'the page begins anew')").await;
+    let place = tempfile::tempdir().unwrap();
+    let page = include_str!("../../../docs/operate/ledger.md");
+    let mut commands = 0;
+    for block in page.split("```").skip(1).step_by(2) {
+        if let Some(sql) = block.strip_prefix("sql\n") {
+            stage.sql(&format!("set role postmeter_reader; {sql}; reset role")).await;
+        }
+        let lines: Vec<&str> = block.lines().skip(1).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(command) = line.strip_prefix("$ postmeter ") else { continue };
+            let words = command
+                .split('"')
+                .enumerate()
+                .flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+            let mut program = tests::postmeter(&stage.db.url());
+            let output = program.env("USER", "ada").args(words).current_dir(place.path()).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{command}: {said}");
+            for told in lines[at + 1..].iter().take_while(|line| !line.starts_with("$ ")) {
+                // the digest is drawn, and so many rows are the example's
+                let told = told.trim_end_matches('…').trim_start_matches("1 month, 11 rows: ");
+                assert!(said.contains(told), "{command}: expected {told:?}\n{said}");
+            }
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 7);
 }

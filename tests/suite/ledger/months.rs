@@ -46,10 +46,13 @@ async fn i4_a_reader_keeps_no_partition_from_being_made_later_and_never_waits_fo
         0,
         "not while somebody reads"
     );
-    let mut other = stage.db.connect().await;
-    let second = other.transaction().await.unwrap();
-    second.batch_execute("set local lock_timeout = '1s'; select * from postmeter.usage").await.unwrap();
-    second.commit().await.unwrap();
+    let patience = "select string_agg(proname || ' ' || s, ', ' order by proname) from pg_proc, unnest(proconfig) s
+                    where proname in ('create_partitions', 'drop_ledger_month') and s like 'lock_timeout%'";
+    assert_eq!(
+        stage.value(patience).await,
+        "create_partitions lock_timeout=100ms, drop_ledger_month lock_timeout=100ms",
+        "so long a reader may wait behind it"
+    );
     reading.commit().await.unwrap();
     assert!(outbox::maintain::create_partitions(&stage.db.database, 2).await.unwrap() > 0);
     assert_eq!(stage.value(WHERE).await, "usage_202409 1");
