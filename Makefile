@@ -54,8 +54,8 @@ ci: ## what a change must pass: lint and test
 
 tools: setup-build setup-postgres setup-python setup-node ## install what the other targets need, and nothing else
 
-schema: build ## write sql/schema.sql from the migrations and docs/openapi.json from the handlers
-	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed_document
+schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the settings' table
+	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed
 
 clean: ## remove what was built or installed below this directory
 	$(CARGO) clean

@@ -5,6 +5,7 @@ mod charts;
 mod marketplaces;
 mod operating;
 mod schema;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use catalog::Catalogue;
+pub use config::reference as settings_reference;
 use config::{Config, GlobalArgs};
 
 /// Reports metered usage to cloud marketplaces, with Postgres alone.
@@ -54,7 +55,7 @@ enum Command {
     Migrate(migrate::Args),
     /// Load, show or derive the catalogue: who buys what where, and how it is counted.
     Catalog(catalog::Args),
-    /// Record usage from files.
+    /// Record usage from files or from Prometheus.
     Import(import::Args),
     /// Run a worker until SIGTERM.
     Worker(worker::Args),
@@ -98,6 +99,8 @@ enum Command {
     Ledger(ledger::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
+    /// Show every setting as it counts, and where it was said; secrets are not shown.
+    Config(config::Args),
     /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),
     /// A virtual day from usage to accepted remittances, on an embedded Postgres; ends by itself.
@@ -142,6 +145,7 @@ pub async fn main() -> ExitCode {
             Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Ledger(args) => ledger::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
+            Command::Config(args) => config::run(&context, &args),
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,
         }
