@@ -4,6 +4,7 @@ mod api;
 mod charts;
 mod marketplaces;
 mod operating;
+mod process;
 mod schema;
 mod settings;
 
