@@ -16,6 +16,37 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.carry_ledger(month date) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+    ids record;
+begin
+    select * into ids from postmeter.ledger_span(month);
+    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, usages, quantity)
+    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, count(*), sum(u.quantity)
+    from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
+    union all
+    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    from postmeter.usage u join postmeter.exempted x on x.usage_id = u.id
+    where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
+    union all
+    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    from postmeter.usage u join postmeter.usage_written_off x on x.usage_id = u.id
+    where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
+    union all
+    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, count(*), sum(a.quantity)
+    from postmeter.allocation a
+    join postmeter.subscription s on s.id = a.subscription_id
+    join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by 3, 4, 5, 6, 7;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.carry_ledger(month date) IS 'Writes down what a month of the ledger came to, before it is dropped.';
+
 CREATE FUNCTION postmeter.catalogue_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -35,6 +66,12 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.catalogue_changed() IS 'Trigger of the catalogue''s tables: keeps every change in catalogue_change.';
+
+CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ select sha256(head || convert_to(line, 'UTF8')) $$;
+
+COMMENT ON FUNCTION postmeter.chain_step(head bytea, line text) IS 'The next link of a hash chain: SHA-256 of the one before and the line.';
 
 CREATE FUNCTION postmeter.check_corrections(corrected uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -220,6 +257,68 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) IS 'Says why a filter of a correction fits nothing: the first of its values that does not exist (PM038), or that they do not occur together now (PM039).';
+
+CREATE FUNCTION postmeter.check_ledger_finished(month date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    why_not text;
+begin
+    if month is null or extract(day from month) <> 1 then
+        raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
+            using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
+    end if;
+    why_not := postmeter.ledger_why_not(month);
+    if why_not is not null then
+        raise exception '% is not finished: %', to_char(month, 'YYYY-MM'), why_not
+            using errcode = 'PM041', column = 'month', constraint = 'ledger_finished', hint = 'postmeter.ledger_partition says it of every month.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_ledger_finished(month date) IS 'Refuses a month of the ledger in which something is not finished (PM041).';
+
+CREATE FUNCTION postmeter.check_ledger_kept(destination text, month date) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    gone text;
+begin
+    select string_agg(to_char(d.month, 'YYYY-MM'), ', ' order by d.month) into gone
+    from postmeter.ledger_drop d, postmeter.destination t
+    where t.name = check_ledger_kept.destination
+      and d.used_until >= check_ledger_kept.month::timestamp at time zone t.zone
+      and d.used_from < (check_ledger_kept.month + interval '1 month')::timestamp at time zone t.zone;
+    if gone is not null then
+        raise exception 'usage of % was dropped with the ledger of %: it cannot be recalculated here', to_char(month, 'YYYY-MM'), gone
+            using errcode = 'PM045', column = 'month', constraint = 'ledger_kept', hint = 'The export holds it; postmeter.ledger_carry says what it came to.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_ledger_kept(destination text, month date) IS 'Refuses to recalculate a month whose usage was dropped (PM045).';
+
+CREATE FUNCTION postmeter.check_ledger_rows(month date, manifest text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad text;
+begin
+    select h.table_name into bad
+    from postmeter.ledger_heads(check_ledger_rows.month) h
+    left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
+    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain limit 1;
+    if found then
+        raise exception 'the rows of % in % are not those of the manifest', bad, to_char(check_ledger_rows.month, 'YYYY-MM')
+            using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows', hint = 'Report this as a defect; nothing is dropped.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) IS 'Refuses a manifest that is not of the rows in the database (PM043): it reads them all.';
 
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -431,32 +530,41 @@ CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS intege
     SET lock_timeout TO '100ms'
     AS $$
 declare
-    parent text;
-    month  timestamptz;
-    child  text;
-    made   integer := 0;
-begin
     -- ids are made from the server's clock, so partitions follow it too
-    for month in select generate_series(date_trunc('month', clock_timestamp(), 'UTC'),
-                                        date_trunc('month', clock_timestamp(), 'UTC') + months_ahead * interval '1 month', interval '1 month') loop
-        foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
-            child := parent || to_char(month at time zone 'UTC', '_YYYYMM');
-            if to_regclass('postmeter.' || child) is null then
-                execute format('create table postmeter.%I partition of postmeter.%I for values from (%L) to (%L)', child, parent,
-                    postmeter.id_at(month), postmeter.id_at(date_trunc('month', month + interval '40 days', 'UTC')));
-                -- triggers for statements are not handed down
-                execute format('create trigger append_only before update or delete or truncate on postmeter.%I
-                                for each statement execute function postmeter.forbid_change()', child);
-                execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
-                made := made + 1;
-            end if;
-        end loop;
+    this_month date := date_trunc('month', clock_timestamp() at time zone 'UTC')::date;
+    spilled    date[] := array(select m from postmeter.spilled_months() m);
+    wanted     date;
+    parent     text;
+    made       integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
+        return 0;
+    end if;
+    -- those that are made at once come first; then one that has rows to move, for its locks last until this commits
+    for wanted in
+        select w.month
+        from (select (this_month + n * interval '1 month')::date as month from generate_series(0, months_ahead) n
+              union select m from unnest(spilled) m where m <= this_month + months_ahead * interval '1 month') w
+        where not exists (select from postmeter.ledger_drop d where d.month = w.month)
+        order by w.month = any (spilled), w.month
+    loop
+        exit when made > 0 and wanted = any (spilled);
+        begin
+            foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
+                if postmeter.create_partition(parent, wanted) then
+                    made := made + 1;
+                end if;
+            end loop;
+        exception when lock_not_available then
+            -- somebody reads: the next round tries again, and nobody queues behind us for long
+            continue;
+        end;
     end loop;
     return made;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Creates the monthly partitions of usage, allocation, attempt and outcome from this month on; returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
+COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and of one month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
 CREATE FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer DEFAULT 1) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -817,6 +925,69 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
+
+CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+#variable_conflict use_column
+declare
+    exported postmeter.ledger_export;
+    closed   bigint[];
+    ids      record;
+    made     bigint;
+    attempts integer := 0;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_ledger_finished(drop_ledger_month.month);
+    select e.* into exported from postmeter.ledger_export e where e.month = drop_ledger_month.month;
+    if not found then
+        raise exception '% was not exported', to_char(drop_ledger_month.month, 'YYYY-MM')
+            using errcode = 'PM042', column = 'month', constraint = 'ledger_exported', hint = 'postmeter ledger export does it.';
+    end if;
+    perform postmeter.check_ledger_rows(drop_ledger_month.month, exported.manifest);
+    select * into ids from postmeter.ledger_span(drop_ledger_month.month);
+    return query
+    select t ->> 'table', (t ->> 'rows')::bigint,
+           pg_total_relation_size(to_regclass(format('postmeter.%I', (t ->> 'table') || to_char(drop_ledger_month.month, '_YYYYMM'))))
+    from jsonb_array_elements(exported.manifest::jsonb -> 'tables') t;
+    if dry_run is not false then
+        return;
+    end if;
+    closed := array(select c.decision_id from postmeter.ledger_closings(drop_ledger_month.month) c);
+    perform postmeter.carry_ledger(drop_ledger_month.month);
+    insert into postmeter.decision (who, why, verb, detail)
+    values (who, why, 'drop', jsonb_build_object('month', drop_ledger_month.month, 'digest', exported.digest)) returning id into made;
+    insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
+    select drop_ledger_month.month, made, min(u.used_at), max(u.used_at) from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id;
+    -- what a shadow was given and never counted goes with its usage
+    delete from postmeter.shadow_usage g where g.usage_id >= ids.first_id and g.usage_id < ids.until_id;
+    -- from here on no month is closed or opened again: those that were closed above must still be
+    perform postmeter.month_gate();
+    if (select count(*) from postmeter.closed_month c where c.decision_id = any (closed)) <> cardinality(closed) then
+        raise exception 'a billing month was opened again meanwhile' using errcode = 'PM041', column = 'month', constraint = 'ledger_finished';
+    end if;
+    loop
+        attempts := attempts + 1;
+        begin
+            lock table postmeter.usage, postmeter.allocation, postmeter.attempt, postmeter.outcome in access exclusive mode;
+            exit;
+        exception when lock_not_available then
+            -- nobody queues behind us for longer than the lock_timeout
+            if attempts >= 10 then
+                raise exception 'somebody reads the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
+            end if;
+            perform pg_sleep(0.1);
+        end;
+    end loop;
+    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I',
+        'usage' || to_char(drop_ledger_month.month, '_YYYYMM'), 'allocation' || to_char(drop_ledger_month.month, '_YYYYMM'),
+        'attempt' || to_char(drop_ledger_month.month, '_YYYYMM'), 'outcome' || to_char(drop_ledger_month.month, '_YYYYMM'));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) IS 'Drops a month of the ledger: its four partitions at once, never a row. Only if everything in it is finished (PM041), it was exported (PM042), and the rows are still those of the manifest (PM043). What it came to is carried in the balances; identities stay. Dry run unless told otherwise.';
 
 CREATE FUNCTION postmeter.drop_request_partitions() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1294,6 +1465,350 @@ $$;
 
 COMMENT ON FUNCTION postmeter.last_remittance(delivery bigint) IS 'Where the quantity of a remittance is now: releases are followed to the remittance that it came to.';
 
+CREATE FUNCTION postmeter.ledger_closings(month date) RETURNS TABLE(destination text, billing_month date, decision_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_closings.month))
+    select t.name, m.month, c.decision_id
+    from (select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+          where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+          union
+          select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
+          where x.id >= ids.first_id and x.id < ids.until_id) k
+    join postmeter.meter m on m.id = k.meter_id
+    join postmeter.destination t on t.id = m.destination_id and t.shadow_of is null
+    left join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+    group by 1, 2, 3 order by 2, 1
+$$;
+
+COMMENT ON FUNCTION postmeter.ledger_closings(month date) IS 'The billing months of live destinations that a month of the ledger is about, and the decisions that closed them; null: not closed.';
+
+CREATE FUNCTION postmeter.ledger_heads(month date) RETURNS TABLE(table_name text, rows bigint, chain text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_heads.month))
+    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    from (select postmeter.ledger_line(r) as line from postmeter.usage r
+          where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
+    union all
+    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    from (select postmeter.ledger_line(r) as line from postmeter.allocation r
+          where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids) order by r.usage_id, r.destination_id) l
+    union all
+    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    from (select postmeter.ledger_line(r) as line from postmeter.attempt r
+          where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
+    union all
+    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    from (select postmeter.ledger_line(r) as line from postmeter.outcome r
+          where r.attempt_id >= (select first_id from ids) and r.attempt_id < (select until_id from ids) order by r.attempt_id) l
+$$;
+
+COMMENT ON FUNCTION postmeter.ledger_heads(month date) IS 'Rows of a month of the ledger, and the heads of their hash chains, as they are in the database now.';
+
+CREATE FUNCTION postmeter.ledger_key(parent text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select case parent when 'allocation' then 'usage_id' when 'outcome' then 'attempt_id' else 'id' end $$;
+
+COMMENT ON FUNCTION postmeter.ledger_key(parent text) IS 'The column by which a table of the ledger is partitioned.';
+
+CREATE TABLE postmeter.allocation (
+    usage_id uuid NOT NULL,
+    destination_id integer NOT NULL,
+    delivery_id bigint NOT NULL,
+    meter_metric_id bigint NOT NULL,
+    round integer NOT NULL,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    subscription_id bigint NOT NULL
+)
+PARTITION BY RANGE (usage_id);
+
+COMMENT ON TABLE postmeter.allocation IS 'Which remittance counted a usage, per destination, for ever. Written by fold only.';
+
+COMMENT ON COLUMN postmeter.allocation.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.allocation.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.allocation.delivery_id IS 'The remittance whose cut counts it.';
+
+COMMENT ON COLUMN postmeter.allocation.meter_metric_id IS 'The meter and metric it is counted on.';
+
+COMMENT ON COLUMN postmeter.allocation.round IS 'The remittance''s round at the time: the next cut counts it.';
+
+COMMENT ON COLUMN postmeter.allocation.quantity IS 'Its quantity in units of the metric.';
+
+COMMENT ON COLUMN postmeter.allocation.hour IS 'Its own hour; another than the remittance''s for late usage.';
+
+COMMENT ON COLUMN postmeter.allocation.subscription_id IS 'The subscription that matched.';
+
+CREATE FUNCTION postmeter.ledger_line(a postmeter.allocation) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select json_build_object('usage_id', a.usage_id, 'destination_id', a.destination_id, 'delivery_id', a.delivery_id,
+    'meter_metric_id', a.meter_metric_id, 'round', a.round, 'quantity', a.quantity::text, 'hour', postmeter.ledger_time(a.hour),
+    'subscription_id', a.subscription_id)::text $$;
+
+COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.allocation) IS 'An allocation as the export writes it.';
+
+CREATE FUNCTION postmeter.new_id() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$
+    -- 48 bits of milliseconds, then version and variant over a random UUID (RFC 9562, version 7)
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
+
+CREATE TABLE postmeter.attempt (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    call_id uuid NOT NULL,
+    worker_id uuid NOT NULL,
+    number integer NOT NULL,
+    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.attempt IS 'The intent to send a delivery in a call, committed before the call is made. Append-only. With outcome: the ledger.';
+
+COMMENT ON COLUMN postmeter.attempt.id IS 'UUIDv7 made by the database.';
+
+COMMENT ON COLUMN postmeter.attempt.delivery_id IS 'What is sent.';
+
+COMMENT ON COLUMN postmeter.attempt.destination_id IS 'Where.';
+
+COMMENT ON COLUMN postmeter.attempt.call_id IS 'Attempts of one call share it.';
+
+COMMENT ON COLUMN postmeter.attempt.worker_id IS 'Who.';
+
+COMMENT ON COLUMN postmeter.attempt.number IS 'Which attempt of this delivery, from 1.';
+
+COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
+
+CREATE FUNCTION postmeter.ledger_line(a postmeter.attempt) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select json_build_object('id', a.id, 'delivery_id', a.delivery_id, 'destination_id', a.destination_id, 'call_id', a.call_id,
+    'worker_id', a.worker_id, 'number', a.number, 'claimed_at', postmeter.ledger_time(a.claimed_at))::text $$;
+
+COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.attempt) IS 'An attempt as the export writes it.';
+
+CREATE TABLE postmeter.outcome (
+    attempt_id uuid NOT NULL,
+    outcome text NOT NULL,
+    code text,
+    is_try boolean NOT NULL,
+    shown_quantity numeric,
+    retry_after interval,
+    receipt text,
+    http_status integer,
+    their_request_id text,
+    excerpt text,
+    duration interval,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
+    CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
+    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'not_entitled'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
+    CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
+    CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
+)
+PARTITION BY RANGE (attempt_id);
+
+COMMENT ON TABLE postmeter.outcome IS 'What an attempt told us. The first writer wins, and that is the fence. Append-only.';
+
+COMMENT ON COLUMN postmeter.outcome.attempt_id IS 'The attempt.';
+
+COMMENT ON COLUMN postmeter.outcome.outcome IS 'What one call told us: docs/states.md.';
+
+COMMENT ON COLUMN postmeter.outcome.code IS 'The marketplace''s or the transport''s stable word.';
+
+COMMENT ON COLUMN postmeter.outcome.is_try IS 'It counts against the retry policy.';
+
+COMMENT ON COLUMN postmeter.outcome.shown_quantity IS 'The quantity they showed.';
+
+COMMENT ON COLUMN postmeter.outcome.retry_after IS 'How long they asked us to wait.';
+
+COMMENT ON COLUMN postmeter.outcome.receipt IS 'Their receipt (AWS: MeteringRecordId).';
+
+COMMENT ON COLUMN postmeter.outcome.http_status IS 'HTTP status.';
+
+COMMENT ON COLUMN postmeter.outcome.their_request_id IS 'Their id of the call, to quote to their support.';
+
+COMMENT ON COLUMN postmeter.outcome.excerpt IS 'What they said, bounded and without secrets.';
+
+COMMENT ON COLUMN postmeter.outcome.duration IS 'How long the call took.';
+
+COMMENT ON COLUMN postmeter.outcome.recorded_at IS 'When it was recorded.';
+
+CREATE FUNCTION postmeter.ledger_line(o postmeter.outcome) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select json_build_object('attempt_id', o.attempt_id, 'outcome', o.outcome, 'code', o.code, 'is_try', o.is_try,
+    'shown_quantity', o.shown_quantity::text, 'retry_after', extract(epoch from o.retry_after)::text, 'receipt', o.receipt,
+    'http_status', o.http_status, 'their_request_id', o.their_request_id, 'excerpt', o.excerpt,
+    'duration', extract(epoch from o.duration)::text, 'recorded_at', postmeter.ledger_time(o.recorded_at))::text $$;
+
+COMMENT ON FUNCTION postmeter.ledger_line(o postmeter.outcome) IS 'An outcome as the export writes it; spans of time in seconds.';
+
+CREATE TABLE postmeter.usage (
+    id uuid NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    corrected_identity uuid,
+    request_id text,
+    traceparent text,
+    attributes jsonb NOT NULL,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
+    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.usage IS 'Every usage ever recorded: immutable facts. Partitioned by id, that is by time of recording.';
+
+COMMENT ON COLUMN postmeter.usage.id IS 'Id given at the first recording.';
+
+COMMENT ON COLUMN postmeter.usage.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.usage.event_id IS 'The service''s own id of the event.';
+
+COMMENT ON COLUMN postmeter.usage.org IS 'The customer.';
+
+COMMENT ON COLUMN postmeter.usage.product IS 'The product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.metric IS 'What was metered, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.quantity IS 'An increment in units of the metric, never a running total; negative in a correction.';
+
+COMMENT ON COLUMN postmeter.usage.used_at IS 'When it was used: decides the hour, in UTC.';
+
+COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
+
+COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Identity of the usage that this one corrects.';
+
+COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
+
+COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that request.';
+
+COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
+
+COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select json_build_object('id', u.id, 'source', u.source, 'event_id', u.event_id, 'org', u.org, 'product', u.product, 'metric', u.metric,
+    'quantity', u.quantity::text, 'used_at', postmeter.ledger_time(u.used_at), 'account', u.account, 'corrects', u.corrects,
+    'corrected_identity', u.corrected_identity, 'request_id', u.request_id, 'traceparent', u.traceparent, 'attributes', u.attributes,
+    'recorded_at', postmeter.ledger_time(u.recorded_at))::text $$;
+
+COMMENT ON FUNCTION postmeter.ledger_line(u postmeter.usage) IS 'A usage as the export writes it: every column, the quantity as text, to the letter.';
+
+CREATE FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) RETURNS record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select postmeter.id_at(month::timestamp at time zone 'UTC'), postmeter.id_at((month + interval '1 month')::timestamp at time zone 'UTC') $$;
+
+COMMENT ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) IS 'The ids of a month of the ledger: from the first on, and before until_id.';
+
+CREATE FUNCTION postmeter.ledger_time(moment timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
+
+COMMENT ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) IS 'A moment as the export writes it: UTC, microseconds, whatever the session says.';
+
+CREATE FUNCTION postmeter.ledger_why_not(month date) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    keep  interval := (select s.ledger_retention from postmeter.setting s);
+    ends  timestamptz := (ledger_why_not.month + interval '1 month')::timestamp at time zone 'UTC';
+    ids   record;
+    bad   record;
+begin
+    if exists (select from postmeter.ledger_drop d where d.month = ledger_why_not.month) then
+        return 'it was dropped';
+    elsif keep is null then
+        return 'no retention is set: everything is kept';
+    elsif ends > clock_timestamp() then
+        return 'it is still written to';
+    elsif ends > postmeter.clock() - keep then
+        return format('it is kept until %s', to_char((ends + keep) at time zone 'UTC', 'YYYY-MM-DD'));
+    end if;
+    select * into ids from postmeter.ledger_span(ledger_why_not.month);
+    if ledger_why_not.month in (select m from postmeter.spilled_months() m) then
+        return 'rows of it wait in a default partition';
+    end if;
+    select count(*) as n into bad from postmeter.outbox o where o.id >= ids.first_id and o.id < ids.until_id;
+    if bad.n > 0 then
+        return format('usage of it waits in the outbox: %s', bad.n);
+    end if;
+    select count(*) as n, min(h.reason) as reason into bad from postmeter.held h where h.usage_id >= ids.first_id and h.usage_id < ids.until_id;
+    if bad.n > 0 then
+        return format('usage of it is held: %s (%s)', bad.n, bad.reason);
+    end if;
+    select count(*) as n into bad from postmeter.shadow_usage g where g.reason is null and g.usage_id >= ids.first_id and g.usage_id < ids.until_id;
+    if bad.n > 0 then
+        return format('usage of it waits for a shadow: %s', bad.n);
+    end if;
+    select a.delivery_id as id into bad from postmeter.attempt a
+    where a.id >= ids.first_id and a.id < ids.until_id and not exists (select from postmeter.outcome o where o.attempt_id = a.id) limit 1;
+    if found then
+        return format('an attempt of remittance %s has no outcome', bad.id);
+    end if;
+    select d.id, d.status into bad
+    from (select a.delivery_id from postmeter.allocation a where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+          union
+          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id) k
+    join postmeter.delivery d on d.id = k.delivery_id
+    where d.maybe_billed or d.status in ('open', 'due', 'in_flight')
+       or not d.shadow and d.status not in ('accepted', 'nothing_due', 'dry_run', 'written_off', 'released')
+    order by d.id limit 1;
+    if found then
+        return format('remittance %s is %s', bad.id, replace(bad.status, '_', ' '));
+    end if;
+    select c.destination, c.billing_month into bad from postmeter.ledger_closings(ledger_why_not.month) c where c.decision_id is null limit 1;
+    if found then
+        return format('%s of %s is not closed', to_char(bad.billing_month, 'YYYY-MM'), bad.destination);
+    end if;
+    -- each usage in one place, with its quantity: what the balances will carry is what was
+    select u.event_id, u.source into bad
+    from postmeter.usage u
+    left join (select a.usage_id, count(*) as n, sum(a.quantity) as quantity from postmeter.allocation a
+               join postmeter.destination t on t.id = a.destination_id and t.shadow_of is null
+               where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by 1) a on a.usage_id = u.id
+    left join postmeter.exempted x on x.usage_id = u.id
+    left join postmeter.usage_written_off w on w.usage_id = u.id
+    where u.id >= ids.first_id and u.id < ids.until_id
+      and (coalesce(a.n, 0) + num_nonnulls(x.usage_id, w.usage_id) <> 1 or a.quantity <> u.quantity)
+    limit 1;
+    if found then
+        return format('usage %s of %s is not in exactly one place', bad.event_id, bad.source);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.ledger_why_not(month date) IS 'Why a month of the ledger is not finished: the first reason that is found; null: it is, and may be exported and then dropped.';
+
 CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1724,6 +2239,7 @@ declare
     others  integer[];
 begin
     perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
+    perform postmeter.check_ledger_kept(recalculate.destination, recalculate.month);
     select x.* into t from postmeter.destination x where x.name = recalculate.destination;
     -- usage is with one live destination, and with each shadow: these look at different allocations
     others := array(select x.id from postmeter.destination x
@@ -2023,6 +2539,45 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
+
+CREATE FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known  postmeter.ledger_export;
+    before postmeter.ledger_export;
+    said   jsonb := manifest::jsonb;
+    digest text := encode(sha256(convert_to(manifest, 'UTF8')), 'hex');
+    made   bigint;
+begin
+    perform postmeter.check_decider(who, why);
+    lock table postmeter.ledger_export in share row exclusive mode;
+    select e.* into known from postmeter.ledger_export e where e.month = record_ledger_export.month;
+    if found then
+        if known.digest = digest then
+            return digest;
+        end if;
+        raise exception '% was exported before, with another manifest', to_char(record_ledger_export.month, 'YYYY-MM')
+            using errcode = 'PM042', column = 'manifest', constraint = 'ledger_exported_once';
+    end if;
+    perform postmeter.check_ledger_finished(record_ledger_export.month);
+    select e.* into before from postmeter.ledger_export e order by e.number desc limit 1;
+    if said ->> 'format' is distinct from 'postmeter-ledger/1' or said ->> 'month' is distinct from to_char(record_ledger_export.month, 'YYYY-MM')
+       or (said ->> 'number')::integer is distinct from coalesce(before.number, 0) + 1 or said ->> 'previous' is distinct from before.digest then
+        raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
+            constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
+    end if;
+    perform postmeter.check_ledger_rows(record_ledger_export.month, manifest);
+    insert into postmeter.decision (who, why, verb, detail)
+    values (who, why, 'export', jsonb_build_object('month', record_ledger_export.month, 'digest', digest)) returning id into made;
+    insert into postmeter.ledger_export (month, number, manifest, digest, decision_id)
+    values (record_ledger_export.month, (said ->> 'number')::integer, manifest, digest, made);
+    return digest;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) IS 'Records the manifest of an export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing.';
 
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2641,6 +3196,30 @@ $$;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
+CREATE FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    s postmeter.setting;
+begin
+    perform postmeter.check_decider(who, why);
+    select x.* into s from postmeter.setting x for update;
+    if retention < s.usage_age_max then
+        raise exception 'the ledger cannot be kept for less than usage is taken: %', s.usage_age_max
+            using errcode = 'PM044', column = 'retention', constraint = 'ledger_outlives_intake';
+    elsif retention is not distinct from s.ledger_retention then
+        return false;
+    end if;
+    update postmeter.setting x set ledger_retention = retention;
+    insert into postmeter.decision (who, why, verb, status_before, status_after)
+    values (who, why, 'retain', coalesce(s.ledger_retention::text, 'for ever'), coalesce(retention::text, 'for ever'));
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) IS 'For how long the ledger is kept at least; null: for ever. Never for less than usage is taken (PM044). False: it was so already.';
+
 CREATE FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2706,6 +3285,32 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) IS 'Writes down who applied a catalogue and why, in the transaction that applies it. What it changed is in postmeter.catalogue_change.';
+
+CREATE FUNCTION postmeter.spilled_months() RETURNS SETOF date
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    parent text;
+    id     uuid;
+    month  date;
+begin
+    foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
+        id := '00000000-0000-0000-0000-000000000000';
+        loop
+            -- from month to month by the index: what waits there may be much
+            execute format('select d.%1$I from postmeter.%2$I d where d.%1$I >= $1 order by 1 limit 1',
+                           postmeter.ledger_key(parent), parent || '_default') into id using id;
+            exit when id is null;
+            month := date_trunc('month', postmeter.moment_of(id) at time zone 'UTC')::date;
+            return next month;
+            id := (postmeter.ledger_span(month)).until_id;
+        end loop;
+    end loop;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.spilled_months() IS 'Months of which rows are in a default partition.';
 
 CREATE FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3043,6 +3648,14 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up held usage. Dry run unless told otherwise.';
+
+CREATE AGGREGATE postmeter.chain_of(text) (
+    SFUNC = postmeter.chain_step,
+    STYPE = bytea,
+    INITCOND = '\x0000000000000000000000000000000000000000000000000000000000000000'
+);
+
+COMMENT ON AGGREGATE postmeter.chain_of(text) IS 'Head of the hash chain over lines, in their order; it begins with 32 zero bytes.';
 
 CREATE AGGREGATE postmeter.lcm_of(bigint) (
     SFUNC = pg_catalog.lcm,
@@ -3561,33 +4174,6 @@ CREATE VIEW postmeter.at_risk AS
 
 COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
 
-CREATE TABLE postmeter.attempt (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    call_id uuid NOT NULL,
-    worker_id uuid NOT NULL,
-    number integer NOT NULL,
-    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
-)
-PARTITION BY RANGE (id);
-
-COMMENT ON TABLE postmeter.attempt IS 'The intent to send a delivery in a call, committed before the call is made. Append-only. With outcome: the ledger.';
-
-COMMENT ON COLUMN postmeter.attempt.id IS 'UUIDv7 made by the database.';
-
-COMMENT ON COLUMN postmeter.attempt.delivery_id IS 'What is sent.';
-
-COMMENT ON COLUMN postmeter.attempt.destination_id IS 'Where.';
-
-COMMENT ON COLUMN postmeter.attempt.call_id IS 'Attempts of one call share it.';
-
-COMMENT ON COLUMN postmeter.attempt.worker_id IS 'Who.';
-
-COMMENT ON COLUMN postmeter.attempt.number IS 'Which attempt of this delivery, from 1.';
-
-COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
-
 CREATE TABLE postmeter.attempt_default (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
     delivery_id bigint NOT NULL,
@@ -3599,53 +4185,6 @@ CREATE TABLE postmeter.attempt_default (
 );
 
 COMMENT ON TABLE postmeter.attempt_default IS 'Attempts for which no partition was made in time.';
-
-CREATE TABLE postmeter.outcome (
-    attempt_id uuid NOT NULL,
-    outcome text NOT NULL,
-    code text,
-    is_try boolean NOT NULL,
-    shown_quantity numeric,
-    retry_after interval,
-    receipt text,
-    http_status integer,
-    their_request_id text,
-    excerpt text,
-    duration interval,
-    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT outcome_code_check CHECK ((octet_length(code) <= 200)),
-    CONSTRAINT outcome_excerpt_check CHECK ((octet_length(excerpt) <= 8000)),
-    CONSTRAINT outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'duplicate'::text, 'conflict'::text, 'rejected'::text, 'not_entitled'::text, 'batch_refused'::text, 'throttled'::text, 'unavailable'::text, 'unauthorised'::text, 'unknown'::text, 'unrecognised'::text, 'too_old'::text, 'not_sent'::text, 'no_credentials'::text, 'unmapped'::text, 'dry_run'::text, 'handed_back'::text]))),
-    CONSTRAINT outcome_receipt_check CHECK ((octet_length(receipt) <= 1000)),
-    CONSTRAINT outcome_their_request_id_check CHECK ((octet_length(their_request_id) <= 1000))
-)
-PARTITION BY RANGE (attempt_id);
-
-COMMENT ON TABLE postmeter.outcome IS 'What an attempt told us. The first writer wins, and that is the fence. Append-only.';
-
-COMMENT ON COLUMN postmeter.outcome.attempt_id IS 'The attempt.';
-
-COMMENT ON COLUMN postmeter.outcome.outcome IS 'What one call told us: docs/states.md.';
-
-COMMENT ON COLUMN postmeter.outcome.code IS 'The marketplace''s or the transport''s stable word.';
-
-COMMENT ON COLUMN postmeter.outcome.is_try IS 'It counts against the retry policy.';
-
-COMMENT ON COLUMN postmeter.outcome.shown_quantity IS 'The quantity they showed.';
-
-COMMENT ON COLUMN postmeter.outcome.retry_after IS 'How long they asked us to wait.';
-
-COMMENT ON COLUMN postmeter.outcome.receipt IS 'Their receipt (AWS: MeteringRecordId).';
-
-COMMENT ON COLUMN postmeter.outcome.http_status IS 'HTTP status.';
-
-COMMENT ON COLUMN postmeter.outcome.their_request_id IS 'Their id of the call, to quote to their support.';
-
-COMMENT ON COLUMN postmeter.outcome.excerpt IS 'What they said, bounded and without secrets.';
-
-COMMENT ON COLUMN postmeter.outcome.duration IS 'How long the call took.';
-
-COMMENT ON COLUMN postmeter.outcome.recorded_at IS 'When it was recorded.';
 
 CREATE VIEW postmeter.attempt_ledger AS
  SELECT a.id AS attempt_id,
@@ -3713,6 +4252,40 @@ COMMENT ON COLUMN postmeter.cut.deferred IS 'The hour could no longer be sent in
 COMMENT ON COLUMN postmeter.cut.metrics IS 'Per metric: used before, used here, cover, covered, factor.';
 
 COMMENT ON COLUMN postmeter.cut.cut_at IS 'When.';
+
+CREATE TABLE postmeter.ledger_carry (
+    month date NOT NULL,
+    place text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    meter_metric_id bigint,
+    destination_id integer,
+    usages bigint NOT NULL,
+    quantity numeric NOT NULL,
+    CONSTRAINT ledger_carry_check CHECK (((place = 'allocated'::text) = ((meter_metric_id IS NOT NULL) AND (destination_id IS NOT NULL)))),
+    CONSTRAINT ledger_carry_place_check CHECK ((place = ANY (ARRAY['recorded'::text, 'exempt'::text, 'written_off'::text, 'allocated'::text])))
+);
+
+COMMENT ON TABLE postmeter.ledger_carry IS 'What a dropped month of the ledger came to: the balances add it, so that they close as before. Append-only.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.month IS 'The dropped month.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.place IS 'recorded (all usage), and where it was: exempt, written_off or allocated.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.meter_metric_id IS 'The meter and metric it was counted on, of what was allocated.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.destination_id IS 'Its destination, live or a shadow.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
 CREATE TABLE postmeter.meter_metric (
     id bigint NOT NULL,
@@ -3809,14 +4382,24 @@ CREATE VIEW postmeter.balance AS
             (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id))::numeric AS denominator
            FROM postmeter.meter_metric mm
         ), recorded AS (
-         SELECT f.meter_id,
-            sum((u.quantity * (f.units)::numeric)) AS recorded,
-            COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
-           FROM (((postmeter.allocation a
-             JOIN postmeter.usage u ON ((u.id = a.usage_id)))
-             JOIN factor f ON ((f.id = a.meter_metric_id)))
-             JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
-          GROUP BY f.meter_id
+         SELECT r_1.meter_id,
+            sum(r_1.recorded) AS recorded,
+            sum(r_1.open) AS open
+           FROM ( SELECT f.meter_id,
+                    sum((u.quantity * (f.units)::numeric)) AS recorded,
+                    COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
+                   FROM (((postmeter.allocation a
+                     JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+                     JOIN factor f ON ((f.id = a.meter_metric_id)))
+                     JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+                  GROUP BY f.meter_id
+                UNION ALL
+                 SELECT f.meter_id,
+                    (c_1.quantity * (f.units)::numeric),
+                    0
+                   FROM (postmeter.ledger_carry c_1
+                     JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
+          GROUP BY r_1.meter_id
         ), sent AS (
          SELECT c_1.meter_id,
             d.status,
@@ -4250,7 +4833,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -4265,7 +4848,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue).';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger).';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -4721,6 +5304,94 @@ ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.ledger_drop (
+    month date NOT NULL,
+    dropped_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    used_from timestamp with time zone,
+    used_until timestamp with time zone
+);
+
+COMMENT ON TABLE postmeter.ledger_drop IS 'Months of the ledger that were dropped after their export. Append-only.';
+
+COMMENT ON COLUMN postmeter.ledger_drop.month IS 'First day of the month.';
+
+COMMENT ON COLUMN postmeter.ledger_drop.dropped_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.ledger_drop.decision_id IS 'The decision: who and why.';
+
+COMMENT ON COLUMN postmeter.ledger_drop.used_from IS 'The earliest use in it; null: it had no usage.';
+
+COMMENT ON COLUMN postmeter.ledger_drop.used_until IS 'The latest use in it.';
+
+CREATE TABLE postmeter.ledger_export (
+    month date NOT NULL,
+    number integer NOT NULL,
+    manifest text NOT NULL,
+    digest text NOT NULL,
+    exported_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT ledger_export_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT ledger_export_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric)),
+    CONSTRAINT ledger_export_number_check CHECK ((number > 0))
+);
+
+COMMENT ON TABLE postmeter.ledger_export IS 'Months of the ledger that were exported: the manifest to the letter, and its digest. Append-only.';
+
+COMMENT ON COLUMN postmeter.ledger_export.month IS 'First day of the calendar month (UTC) in which the rows were recorded.';
+
+COMMENT ON COLUMN postmeter.ledger_export.number IS 'Which export this is, from 1: each manifest names the one before, so that none can be taken out.';
+
+COMMENT ON COLUMN postmeter.ledger_export.manifest IS 'The manifest as it was written: counts, sums, digests (docs/operate/ledger.md).';
+
+COMMENT ON COLUMN postmeter.ledger_export.digest IS 'SHA-256 of the manifest.';
+
+COMMENT ON COLUMN postmeter.ledger_export.exported_at IS 'When it was recorded.';
+
+COMMENT ON COLUMN postmeter.ledger_export.decision_id IS 'The decision: who and why.';
+
+CREATE VIEW postmeter.ledger_partition AS
+ WITH part AS (
+         SELECT p_1.parent,
+            to_date("right"((c.relname)::text, 6), 'YYYYMM'::text) AS month,
+            c.oid,
+            c.reltuples
+           FROM ((( VALUES ('usage'::text), ('allocation'::text), ('attempt'::text), ('outcome'::text)) p_1(parent)
+             JOIN pg_inherits i ON ((i.inhparent = ((('postmeter.'::text || p_1.parent))::regclass)::oid)))
+             JOIN pg_class c ON (((c.oid = i.inhrelid) AND (c.relname ~ '_[0-9]{6}$'::text))))
+        UNION ALL
+         SELECT p_1.parent,
+            d_1.month,
+            NULL::oid AS oid,
+            NULL::real AS reltuples
+           FROM (postmeter.ledger_drop d_1
+             CROSS JOIN ( VALUES ('usage'::text), ('allocation'::text), ('attempt'::text), ('outcome'::text)) p_1(parent))
+        ), months AS MATERIALIZED (
+         SELECT m_1.month,
+            postmeter.ledger_why_not(m_1.month) AS why_not
+           FROM ( SELECT DISTINCT p_1.month
+                   FROM part p_1) m_1
+        )
+ SELECT p.parent AS table_name,
+    p.month,
+    ((p.month)::timestamp without time zone AT TIME ZONE 'UTC'::text) AS begins_at,
+    ((p.month + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS ends_at,
+    COALESCE(( SELECT ((t.value ->> 'rows'::text))::bigint AS int8
+           FROM jsonb_array_elements(((e.manifest)::jsonb -> 'tables'::text)) t(value)
+          WHERE ((t.value ->> 'table'::text) = p.parent)), (NULLIF(p.reltuples, ('-1'::integer)::double precision))::bigint) AS rows,
+    pg_total_relation_size((p.oid)::regclass) AS bytes,
+    ((m.why_not IS NULL) OR (d.month IS NOT NULL)) AS finished,
+    m.why_not,
+    e.exported_at,
+    e.digest,
+    d.dropped_at
+   FROM (((part p
+     JOIN months m ON ((m.month = p.month)))
+     LEFT JOIN postmeter.ledger_export e ON ((e.month = p.month)))
+     LEFT JOIN postmeter.ledger_drop d ON ((d.month = p.month)));
+
+COMMENT ON VIEW postmeter.ledger_partition IS 'The monthly partitions of the ledger, those that were dropped included: how large, whether everything in them is finished, and if not, why not.';
 
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
@@ -5404,7 +6075,9 @@ CREATE TABLE postmeter.setting (
     tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
     tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
     tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
+    ledger_retention interval,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
+    CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
@@ -5437,6 +6110,8 @@ COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request
 COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
 
 COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
+
+COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
 
 CREATE VIEW postmeter.shadow_difference AS
  WITH pair AS (
@@ -5873,13 +6548,27 @@ COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
 
 CREATE VIEW postmeter.usage_balance AS
  WITH recorded AS (
-         SELECT u.org,
-            u.product,
-            u.metric,
-            count(*) AS usages,
-            sum(u.quantity) AS quantity
-           FROM postmeter.usage u
-          GROUP BY u.org, u.product, u.metric
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    count(*) AS usages,
+                    sum(u.quantity) AS quantity
+                   FROM postmeter.usage u
+                  GROUP BY u.org, u.product, u.metric
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'recorded'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
         ), waiting AS (
          SELECT o_1.org,
             o_1.product,
@@ -5897,34 +6586,75 @@ CREATE VIEW postmeter.usage_balance AS
            FROM postmeter.held h_1
           GROUP BY h_1.org, h_1.product, h_1.metric
         ), exempt AS (
-         SELECT u.org,
-            u.product,
-            u.metric,
-            count(*) AS usages,
-            sum(u.quantity) AS quantity
-           FROM (postmeter.exempted x_1
-             JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-          GROUP BY u.org, u.product, u.metric
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    1 AS usages,
+                    u.quantity
+                   FROM (postmeter.exempted x_1
+                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'exempt'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
         ), written_off AS (
-         SELECT u.org,
-            u.product,
-            u.metric,
-            count(*) AS usages,
-            sum(u.quantity) AS quantity
-           FROM (postmeter.usage_written_off x_1
-             JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-          GROUP BY u.org, u.product, u.metric
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    1 AS usages,
+                    u.quantity
+                   FROM (postmeter.usage_written_off x_1
+                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'written_off'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
         ), allocated AS (
-         SELECT s.org,
-            mm.product,
-            mm.metric,
-            count(*) AS usages,
-            sum(a_1.quantity) AS quantity
-           FROM (((postmeter.allocation a_1
-             JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
-             JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
-             JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
-          GROUP BY s.org, mm.product, mm.metric
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT s.org,
+                    mm.product,
+                    mm.metric,
+                    count(*) AS usages,
+                    sum(a_1.quantity) AS quantity
+                   FROM (((postmeter.allocation a_1
+                     JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
+                     JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
+                  GROUP BY s.org, mm.product, mm.metric
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM (postmeter.ledger_carry c
+                     JOIN postmeter.destination t ON (((t.id = c.destination_id) AND (t.shadow_of IS NULL))))
+                  WHERE (c.place = 'allocated'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
         )
  SELECT r.org,
     r.product,
@@ -6121,6 +6851,18 @@ ALTER TABLE ONLY postmeter.late_evidence
 ALTER TABLE ONLY postmeter.later
     ADD CONSTRAINT later_pkey PRIMARY KEY (delivery_id);
 
+ALTER TABLE ONLY postmeter.ledger_drop
+    ADD CONSTRAINT ledger_drop_pkey PRIMARY KEY (month);
+
+ALTER TABLE ONLY postmeter.ledger_export
+    ADD CONSTRAINT ledger_export_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY postmeter.ledger_export
+    ADD CONSTRAINT ledger_export_number_key UNIQUE (number);
+
+ALTER TABLE ONLY postmeter.ledger_export
+    ADD CONSTRAINT ledger_export_pkey PRIMARY KEY (month);
+
 ALTER TABLE ONLY postmeter.meter
     ADD CONSTRAINT meter_destination_id_buyer_dimension_month_key UNIQUE (destination_id, buyer, dimension, month);
 
@@ -6278,6 +7020,8 @@ CREATE INDEX idempotency_by_age ON postmeter.idempotency USING btree (answered_a
 CREATE INDEX late_evidence_by_delivery ON postmeter.late_evidence USING btree (delivery_id, id);
 
 CREATE INDEX later_by_time ON postmeter.later USING btree (due_at, delivery_id);
+
+CREATE INDEX ledger_carry_by_metric ON postmeter.ledger_carry USING btree (meter_metric_id) WHERE (meter_metric_id IS NOT NULL);
 
 CREATE INDEX meter_billable ON postmeter.meter USING btree (id) WHERE (billable > (0)::numeric);
 
@@ -6556,6 +7300,12 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.deci
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.late_evidence FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_carry FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_drop FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_export FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -6638,7 +7388,14 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.carry_ledger(month date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.chain_step(head bytea, line text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_corrections(corrected uuid[]) FROM PUBLIC;
 
@@ -6651,6 +7408,15 @@ REVOKE ALL ON FUNCTION postmeter.check_dimension() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
@@ -6714,6 +7480,9 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter 
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.drop_request_partitions() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
@@ -6768,6 +7537,70 @@ REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_closings(month date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_heads(month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_key(parent text) FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.allocation TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.allocation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.allocation TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.attempt TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outcome TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outcome TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.outcome TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_why_not(month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
@@ -6829,6 +7662,9 @@ GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO pos
 
 REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -6905,6 +7741,9 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
@@ -6915,6 +7754,8 @@ REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.spilled_months() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
@@ -6958,6 +7799,11 @@ GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_
 
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.chain_of(text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.lcm_of(bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_reader;
@@ -7030,17 +7876,9 @@ GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.attempt TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.attempt TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.attempt TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.attempt_default TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.outcome TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.outcome TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.outcome TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_operator;
@@ -7050,13 +7888,13 @@ GRANT SELECT ON TABLE postmeter.cut TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.cut TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.cut TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
 GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
@@ -7167,6 +8005,18 @@ GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_operator;

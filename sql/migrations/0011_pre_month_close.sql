@@ -205,6 +205,7 @@ declare
     others  integer[];
 begin
     perform postmeter.month_last_deadline(recalculate.destination, recalculate.month);
+    perform postmeter.check_ledger_kept(recalculate.destination, recalculate.month);
     select x.* into t from postmeter.destination x where x.name = recalculate.destination;
     -- usage is with one live destination, and with each shadow: these look at different allocations
     others := array(select x.id from postmeter.destination x

@@ -24,6 +24,7 @@ mod imports;
 mod intake;
 mod integrate;
 mod layering;
+mod ledger;
 mod lost;
 mod moto;
 mod outage;

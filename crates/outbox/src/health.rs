@@ -119,6 +119,17 @@ answers! {
         /// Rows went to the default partition.
         spilled: bool,
     }
+    /// Months of the ledger; one row.
+    Ledger from "health_ledger" {
+        /// For how long it is kept; none: for ever.
+        retention: Option<String>,
+        /// Months that are finished and wait for their export.
+        to_export: i64,
+        /// Months that are exported and may be dropped.
+        to_drop: i64,
+        /// A month that is old enough and not finished, and why.
+        unfinished: Option<String>,
+    }
     /// Workers by how they are; one row each.
     Fellow from "health_workers" {
         /// Its name.

@@ -91,12 +91,20 @@ pub async fn reconsider_stuck(database: &Database, most: i32, shadows: bool) -> 
     Ok(database.one(&STUCK, &[&most, &shadows]).await?.first().expect("one row").try_get(0)?)
 }
 
-/// Makes the partitions of the coming months.
+/// Makes the partitions of the coming months, and those of months whose rows are in a default partition, each in a
+/// transaction of its own. Returns how many were made.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn create_partitions(database: &Database, months_ahead: i32) -> Result<i32, Error> {
-    Ok(database.one(&PARTITIONS, &[&months_ahead]).await?.first().expect("one row").try_get(0)?)
+    let mut made = 0;
+    loop {
+        let more: i32 = database.one(&PARTITIONS, &[&months_ahead]).await?.first().expect("one row").try_get(0)?;
+        if more == 0 {
+            return Ok(made);
+        }
+        made += more;
+    }
 }
 
 /// Slots of a quota: when the first call may start and how far apart the calls are.

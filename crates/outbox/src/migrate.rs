@@ -47,6 +47,7 @@ migrations! {
     16 "0016_pre_console",
     17 "0017_pre_reading",
     18 "0018_pre_tracker",
+    19 "0019_pre_retention",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
 }

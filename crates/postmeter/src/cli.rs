@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod import;
+mod ledger;
 mod migrate;
 mod month;
 mod output;
@@ -40,7 +41,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, alerts, catalog, import with rejects, recalculate, shadow); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, alerts, catalog, import with rejects, recalculate, shadow, ledger verify); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -97,6 +98,8 @@ enum Command {
     Shadow(shadow::Args),
     /// Alerts that are open: what an SRE must know now.
     Alerts(alerts::Args),
+    /// Months of the ledger: export, verify, drop, and for how long they are kept.
+    Ledger(ledger::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
     /// Show every setting as it counts, and where it was said; secrets are not shown.
@@ -144,6 +147,7 @@ pub async fn main() -> ExitCode {
             Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Alerts(args) => alerts::run(&context, args).await,
+            Command::Ledger(args) => ledger::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args),
             Command::Simulator(args) => simulator::run(&context, args).await,

@@ -37,8 +37,22 @@ const OUTCOMES: Kind = Kind::Word(&[
     "dry_run",
     "handed_back",
 ]);
-const VERBS: Kind =
-    Kind::Word(&["retry", "release", "write_off", "hold", "resolve", "pause", "resume", "close", "reopen", "apply"]);
+const VERBS: Kind = Kind::Word(&[
+    "retry",
+    "release",
+    "write_off",
+    "hold",
+    "resolve",
+    "pause",
+    "resume",
+    "probe",
+    "close",
+    "reopen",
+    "apply",
+    "retain",
+    "export",
+    "drop",
+]);
 
 /// A column that can only be read.
 const fn shown(name: &'static str, kind: Kind, doc: &'static str) -> Column {

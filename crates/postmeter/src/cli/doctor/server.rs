@@ -1,7 +1,7 @@
 //! The server: reachable, of a version and with settings we can live with, and with our schema.
 
 use outbox::Error;
-use outbox::health::{self, Clock, Holder, Partitions, Server};
+use outbox::health::{self, Clock, Holder, Ledger, Partitions, Server};
 
 use super::{Round, for_people};
 
@@ -50,6 +50,7 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
         }
     }
     partitions(round).await?;
+    ledger(round).await?;
     Ok(true)
 }
 
@@ -225,18 +226,44 @@ async fn partitions(round: &mut Round<'_>) -> Result<(), Error> {
         round.warning(
             "partitions",
             format!("this month's or the next one's is missing: {}", lacking.join(", ")),
-            "a running worker makes them; or select postmeter.create_partitions(1)",
+            "a running worker makes them; or select postmeter.create_partitions(2)",
         );
     }
     if !spilled.is_empty() {
         round.warning(
             "partitions",
             format!("rows went to the default partition: {}", spilled.join(", ")),
-            "nothing is lost; retention cannot drop them by month",
+            "nothing is lost: a running worker moves them once nobody reads them for long",
         );
     }
     if lacking.is_empty() && spilled.is_empty() {
         round.ok("partitions", "there are those of this month and the next");
+    }
+    Ok(())
+}
+
+async fn ledger(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(ledger) = round.ask::<Ledger>("ledger").await?.and_then(|rows| rows.into_iter().next()) else {
+        return Ok(());
+    };
+    let Some(retention) = ledger.retention else {
+        round.ok("ledger", "everything is kept: no retention is set");
+        return Ok(());
+    };
+    let before = round.findings.len();
+    if let Some(unfinished) = ledger.unfinished {
+        round.warning("ledger", format!("not finished: {unfinished}"), "`postmeter ledger status` shows all months");
+    }
+    if ledger.to_export > 0 {
+        let found = format!("{} finished months wait for their export", ledger.to_export);
+        round.warning("ledger", found, "`postmeter ledger export --all-finished`");
+    }
+    if ledger.to_drop > 0 {
+        let found = format!("{} exported months may be dropped", ledger.to_drop);
+        round.warning("ledger", found, "`postmeter ledger drop`, when the export is in a safe place");
+    }
+    if round.findings.len() == before {
+        round.ok("ledger", format!("kept for {retention}; no month waits"));
     }
     Ok(())
 }

@@ -1,0 +1,188 @@
+//! Months of the ledger: what is in them, whether they are finished, their exports, and dropping them. The rules are
+//! functions of the schema (`0019_pre_retention`); `docs/operate/ledger.md` explains them.
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::corrections::Decider;
+use crate::query::{Query, Tx, query};
+use crate::{Database, Error};
+
+const MONTHS: Query = query!("ledger_months", []);
+const EXPORTS: Query = query!("ledger_exports", []);
+const RECORD: Query = query!("ledger_record", [DATE, TEXT, TEXT, TEXT]);
+const DROP: Query = query!("ledger_drop", [DATE, TEXT, TEXT, BOOL]);
+const RETAIN: Query = query!("ledger_retain", [TEXT, TEXT, TEXT]);
+
+/// A table of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `postmeter.usage`.
+    Usage,
+    /// `postmeter.allocation`.
+    Allocation,
+    /// `postmeter.attempt`.
+    Attempt,
+    /// `postmeter.outcome`.
+    Outcome,
+}
+
+impl Table {
+    /// All of them, in the order in which they are exported.
+    pub const ALL: [Self; 4] = [Self::Usage, Self::Allocation, Self::Attempt, Self::Outcome];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Allocation => "allocation",
+            Self::Attempt => "attempt",
+            Self::Outcome => "outcome",
+        }
+    }
+
+    const fn lines(self) -> Query {
+        match self {
+            Self::Usage => query!("ledger_usage", [DATE]),
+            Self::Allocation => query!("ledger_allocation", [DATE]),
+            Self::Attempt => query!("ledger_attempt", [DATE]),
+            Self::Outcome => query!("ledger_outcome", [DATE]),
+        }
+    }
+}
+
+/// A month of the ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct Month {
+    /// Its first day.
+    pub month: Date,
+    /// How large it is; none if it was dropped.
+    pub bytes: Option<i64>,
+    /// Why it is not finished; none: it is.
+    pub why_not: Option<String>,
+    /// When it was exported.
+    pub exported_at: Option<Timestamp>,
+    /// Digest of its manifest.
+    pub digest: Option<String>,
+    /// When it was dropped.
+    pub dropped_at: Option<Timestamp>,
+}
+
+/// An export that was recorded.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// Which one, from 1.
+    pub number: i32,
+    /// The month.
+    pub month: Date,
+    /// Digest of its manifest.
+    pub digest: String,
+    /// The manifest, to the letter.
+    pub manifest: String,
+}
+
+/// What is dropped of a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dropped {
+    /// The table.
+    pub table: String,
+    /// Its rows.
+    pub rows: i64,
+    /// Its size, with indexes.
+    pub bytes: Option<i64>,
+}
+
+/// The months there are, and those that were dropped.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn months(database: &Database) -> Result<Vec<Month>, Error> {
+    let rows = database.one(&MONTHS, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Month {
+                month: row.try_get("month")?,
+                bytes: row.try_get("bytes")?,
+                why_not: row.try_get("why_not")?,
+                exported_at: row.try_get("exported_at")?,
+                digest: row.try_get("digest")?,
+                dropped_at: row.try_get("dropped_at")?,
+            })
+        })
+        .collect()
+}
+
+/// The exports that were recorded, in order.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn exports(database: &Database) -> Result<Vec<Export>, Error> {
+    let rows = database.one(&EXPORTS, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Export {
+                number: row.try_get("number")?,
+                month: row.try_get("month")?,
+                digest: row.try_get("digest")?,
+                manifest: row.try_get("manifest")?,
+            })
+        })
+        .collect()
+}
+
+/// Hands each row of a month to `take`, as the export writes it, in the order of their keys: they need not fit into
+/// memory. Ends at the first error of `take`.
+///
+/// # Errors
+/// As Postgres says, or as `take` does.
+pub async fn lines<E: From<Error>>(
+    database: &Database,
+    table: Table,
+    month: Date,
+    mut take: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, "").await?;
+    let mut rows = std::pin::pin!(tx.stream(&table.lines(), &[&month]).await?);
+    while let Some(row) = rows.try_next().await.map_err(Error::from)? {
+        take(row.try_get(0).map_err(Error::from)?)?;
+    }
+    Ok(())
+}
+
+/// Records an export that was written and read again; returns its digest. The same again changes nothing.
+///
+/// # Errors
+/// [`Error::Refused`]: not finished (PM041), not the next one (PM042), not the rows that are here (PM043).
+pub async fn record(database: &Database, month: Date, manifest: &str, by: Decider<'_>) -> Result<String, Error> {
+    let rows = database.one(&RECORD, &[&month, &manifest, &by.who, &by.why]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
+}
+
+/// Drops a month, or says what would be dropped.
+///
+/// # Errors
+/// As [`record`]; [`Error::Again`] while somebody reads the ledger.
+pub async fn drop_month(
+    database: &Database,
+    month: Date,
+    by: Decider<'_>,
+    dry_run: bool,
+) -> Result<Vec<Dropped>, Error> {
+    let rows = database.one(&DROP, &[&month, &by.who, &by.why, &dry_run]).await?;
+    rows.iter()
+        .map(|row| Ok(Dropped { table: row.try_get(0)?, rows: row.try_get(1)?, bytes: row.try_get(2)? }))
+        .collect()
+}
+
+/// Says for how long the ledger is kept at least; `None`: for ever. `false`: it was so already.
+///
+/// # Errors
+/// [`Error::Refused`]: no span of time, or shorter than usage is taken (PM044).
+pub async fn retain(database: &Database, span: Option<&str>, by: Decider<'_>) -> Result<bool, Error> {
+    let rows = database.one(&RETAIN, &[&span, &by.who, &by.why]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
+}

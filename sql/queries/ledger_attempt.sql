@@ -1,0 +1,6 @@
+-- ledger_attempt: rows of a month of attempt as the export writes them, in the order of their keys.
+-- $1 first day of the month. Relies on the partition's primary key.
+select postmeter.ledger_line(r)
+from postmeter.attempt r
+where r.id >= (select s.first_id from postmeter.ledger_span($1) s) and r.id < (select s.until_id from postmeter.ledger_span($1) s)
+order by r.id

@@ -1,0 +1,121 @@
+//! A finished and exported month is dropped, and what it came to stays.
+
+use outbox::NewUsage;
+use tests::Stage;
+
+use super::{closes, finished, run, sums};
+
+/// September is exported into a folder of the test.
+async fn exported(stage: &Stage) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let (code, said) = run(stage, &["ledger", "export", "--month", "2024-09", "--to", to, "--why", "retention"]);
+    assert_eq!(code, 0, "{said}");
+    folder
+}
+
+const DROP: [&str; 5] = ["ledger", "drop", "2024-09", "--why", "retention"];
+const THERE: &str =
+    "select count(*)::text from pg_class where relname ~ '_202409$' and relispartition and relkind = 'r'";
+
+#[tokio::test]
+async fn i4_a_dropped_month_leaves_the_balances_closed_and_recalculate_says_so() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    let before = sums(&stage).await;
+    let (code, said) = run(&stage, &DROP);
+    assert!(code == 0 && said.contains("NOTHING WAS CHANGED"), "{said}");
+    assert_eq!(stage.value(THERE).await, "4");
+    let (code, said) = run(&stage, &[&DROP[..], &["--apply"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(stage.value(THERE).await, "0");
+    assert_eq!(sums(&stage).await, before, "what was ever recorded and billed");
+    closes(&stage).await;
+    let recalculate = "select * from postmeter.recalculate('aws', '2024-09-01')";
+    assert_eq!(stage.refusal(recalculate).await, "PM045 month ledger_kept");
+    assert!(
+        stage
+            .column("select part from postmeter.recalculate('aws', '2024-10-01') where part = 'unexplained'")
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        stage.column("select format('%s %s: %s', verb, who, why) from postmeter.decision order by id").await,
+        ["close ada: books", "retain ada: the law says so", "export ada: retention", "drop ada: retention"]
+    );
+    assert_eq!(
+        stage.column("select concat_ws(' ', table_name, rows, finished, why_not) from postmeter.ledger_partition where month = '2024-09-01' order by 1").await,
+        ["allocation 2 t it was dropped", "attempt 1 t it was dropped", "outcome 1 t it was dropped", "usage 3 t it was dropped"]
+    );
+    assert_eq!(outbox::maintain::create_partitions(&stage.db.database, 2).await.unwrap(), 0, "it is not made again");
+    assert_eq!(
+        stage.refusal("select * from postmeter.drop_ledger_month('2024-09-01', 'x', 'y', false)").await,
+        "PM041 month ledger_finished"
+    );
+}
+
+#[tokio::test]
+async fn a2_after_the_drop_an_old_id_is_known_or_too_old_and_never_billed_again() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    let known = stage.value("select id::text from postmeter.usage where event_id = 'one'").await;
+    assert_eq!(run(&stage, &[&DROP[..], &["--apply"]].concat()).0, 0);
+    let again = |event: &str, used_at: &str| {
+        format!("select postmeter.record_usage('billing', '{event}', 'acme', 'db', 'cores', 3, '{used_at}')::text")
+    };
+    assert_eq!(stage.refusal(&again("one", "2024-09-18T10:05Z")).await, "PM005 used_at used_at_too_old");
+    assert_eq!(
+        stage.refusal(&again("one", "2025-11-10T11:05Z")).await,
+        "PM002 event_id usage_identity",
+        "other content"
+    );
+    let correction =
+        "select postmeter.record_usage('billing', 'less', 'acme', 'db', 'cores', -1, '2024-09-18T10:05Z', null, 'one')";
+    assert_eq!(stage.refusal(correction).await, "PM005 used_at used_at_too_old");
+    // with an intake that takes older usage, it is answered as known
+    stage.sql("update postmeter.setting set ledger_retention = null, usage_age_max = '4000 days'").await;
+    assert_eq!(stage.value(&again("one", "2024-09-18T10:05Z")).await, known);
+    stage.work_anew().await;
+    assert_eq!(stage.accepted(), ["18T10 5", "02T11 1"]);
+    let usage =
+        NewUsage::new("billing", "fresh", "acme", "db", "cores", tests::q("1"), tests::t("2025-11-10T11:30:00Z"));
+    stage.record_as(&usage).await;
+    stage.cut_at("2025-11-10T12:10:00Z").await;
+    assert_eq!(stage.accepted().len(), 3, "and life goes on");
+    closes(&stage).await;
+}
+
+#[tokio::test]
+async fn i4_nothing_is_dropped_that_was_opened_again_or_is_not_what_was_exported() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    let dropping = "select * from postmeter.drop_ledger_month('2024-09-01', 'x', 'y', false)";
+    stage.sql("select * from postmeter.reopen_month('aws', '2024-09-01', 'ada', 'a mistake', false)").await;
+    assert_eq!(stage.refusal(dropping).await, "PM041 month ledger_finished");
+    stage.sql("select * from postmeter.close_month('aws', '2024-09-01', 'ada', 'books', false)").await;
+    stage
+        .sql(
+            "alter table postmeter.outcome_202409 disable trigger append_only;
+             update postmeter.outcome_202409 set receipt = 'forged'",
+        )
+        .await;
+    assert_eq!(stage.refusal(dropping).await, "PM043 manifest ledger_rows");
+    assert_eq!(stage.value(THERE).await, "4");
+}
+
+#[tokio::test]
+async fn i4_a_drop_gives_way_to_readers_and_leaves_everything_as_it_was() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    let mut reader = stage.db.connect().await;
+    let reading = reader.transaction().await.unwrap();
+    reading.batch_execute("select * from postmeter.usage").await.unwrap();
+    let dropping = "select * from postmeter.drop_ledger_month('2024-09-01', 'x', 'y', false)";
+    assert_eq!(stage.refusal(dropping).await, "55P03 - -");
+    assert_eq!(stage.value(THERE).await, "4");
+    assert_eq!(stage.value("select count(*)::text from postmeter.ledger_carry").await, "0");
+    reading.commit().await.unwrap();
+    stage.sql(dropping).await;
+    assert_eq!(stage.value(THERE).await, "0");
+    closes(&stage).await;
+}
