@@ -22,7 +22,10 @@
 \endif
 -- attempts_of_remittance
 with asked as (
-    select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint or d.key = nullif(:'key', '')
+    select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint
+    union
+    select d.id from postmeter.delivery d
+    where d.destination_id = any (array(select t.id from postmeter.destination t)) and d.key = nullif(:'key', '')
 )
 select l.number, l.claimed_at, l.outcome, l.code, l.is_try, l.quantity as units,
        l.shown_quantity as shown, l.http_status, l.their_request_id, l.receipt,

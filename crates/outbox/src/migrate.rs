@@ -47,6 +47,7 @@ migrations! {
     16 "0016_pre_console",
     17 "0017_pre_reading",
     18 "0018_pre_tracker",
+    20 "0020_pre_views",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
