@@ -14,8 +14,11 @@ left join lateral (
     order by x.valid_from desc, x.id limit 1
 ) p on true
 cross join lateral (
-    select array(select distinct s.org from postmeter.allocation a join postmeter.subscription s on s.id = a.subscription_id
-                 where a.delivery_id = d.id order by s.org) as orgs
+    -- offset 0: each subscription by its key, not all of them for each remittance
+    select array(select distinct s.org
+                 from (select distinct x.subscription_id as id from postmeter.allocation x where x.delivery_id = d.id) a
+                 cross join lateral (select y.org from postmeter.subscription y where y.id = a.id offset 0) s
+                 order by s.org) as orgs
 ) o
 where d.kind = 'usage';
 comment on view postmeter.remittance is 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
@@ -151,13 +154,20 @@ with factor as not materialized ( -- so that one meter_id is looked for in its o
            mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id) / mm.factor_denominator) as units,
            postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id)::numeric as denominator
     from postmeter.meter_metric mm
+), counted as (
+    -- the remittances of the meter, and those of later months of which it is a part
+    select d.meter_id, d.id, d.status, d.round from postmeter.delivery d
+    union all
+    select p.meter_id, d.id, d.status, d.round
+    from postmeter.part p
+    join postmeter.delivery d on d.id = p.delivery_id and d.meter_id <> p.meter_id
 ), recorded as (
     select f.meter_id, sum(u.quantity * f.units) as recorded,
            coalesce(sum(a.quantity * f.units) filter (where d.status = 'open' and a.round = d.round), 0) as open
-    from postmeter.allocation a
+    from factor f
+    join counted d on d.meter_id = f.meter_id
+    join postmeter.allocation a on a.delivery_id = d.id and a.meter_metric_id = f.id
     join postmeter.usage u on u.id = a.usage_id
-    join factor f on f.id = a.meter_metric_id
-    join postmeter.delivery d on d.id = a.delivery_id
     group by 1
 ), sent as (
     select c.meter_id, d.status, sum(c.to_bill) as quantity,

@@ -8,10 +8,9 @@
 --   psql -v delivery=1 -f sql/operations/attempts_of_remittance.sql
 --   psql -v key=us-east-1/p/111122223333/core_units/2024-09-18T10:00:00Z -f sql/operations/attempts_of_remittance.sql
 --
---  number |       claimed_at       | outcome  |  code   | is_try | units | … | http_status | their_request_id |  took
--- --------+------------------------+----------+---------+--------+-------+---+-------------+------------------+--------
---       1 | 2024-09-18 11:10:00+00 | unknown  | timeout | t      |     6 |   |             |                  | 137 ms
---       2 | 2024-09-18 11:12:00+00 | accepted |         | t      |     6 |   |         200 | a1b2-req         | 137 ms
+--  number |       claimed_at       | outcome  | code | is_try | units | shown | http_status | their_request_id |  rec …
+-- --------+------------------------+----------+------+--------+-------+-------+-------------+------------------+----- …
+--       1 | 2024-09-18 10:10:00+00 | accepted |      | t      |     6 |       |         200 | req-1            | rece …
 \if :{?delivery}
 \else
     \set delivery ''

@@ -8,7 +8,7 @@
 --   psql -X --csv -v org=acme -v month=2024-09-01 -f sql/operations/bill_of_org.sql > acme.csv
 --
 -- destination,month,buyer,also_of,product,dimension,hours,units,unit_price,amount,currency
--- aws,2024-09-01,aws/us-east-1/prod-db/111122223333,initech,db,cores,2,8,0.12,0.96,USD
+-- aws,2024-09-01,aws/us-east-1/prod-db/111122223333,initech,db,core_units,2,8,0.12,0.96,USD
 \if :{?month}
 \else
     \set month ''

@@ -7,19 +7,20 @@
 -- Parameters: none.
 --   psql -f sql/operations/calls_under_way.sql
 --
---  destination | remittance | number |       claimed_at       |   age    |  worker  | alive | call
--- -------------+------------+--------+------------------------+----------+----------+-------+------
---  aws         |          9 |      1 | 2024-09-18 11:30:00+00 | 00:00:02 | worker-1 | t     | …
+--  destination | remittance | number |       claimed_at       |   age    |  worker  | alive |                 call
+-- -------------+------------+--------+------------------------+----------+----------+-------+------------------------ …
+--  aws         |          5 |      2 | 2024-09-18 12:10:00+00 | 00:00:01 | worker-1 | t     | …
+--  aws         |          3 |      2 | 2024-09-18 12:10:00+00 | 00:00:01 | worker-1 | t     | …
+--  aws         |          6 |      2 | 2024-09-18 12:10:00+00 | 00:00:01 | worker-1 | t     | …
 -- calls_under_way
 select t.name as destination, a.delivery_id as remittance, a.number, a.claimed_at,
        -- when its id was made, in real time
        date_trunc('second', clock_timestamp() - to_timestamp(
            ('x' || left(replace(a.id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)) as age,
        w.name as worker, w.reaped_at is null and w.lease_until > clock_timestamp() as alive, a.call_id as call
-from postmeter.worker w
-join postmeter.attempt a on a.worker_id = w.id
- and a.id >= coalesce(w.oldest_attempt, postmeter.id_at(w.started_at - interval '1 hour'))
+from postmeter.open_attempts() o
+join postmeter.attempt a on a.id = o.attempt_id
+join postmeter.worker w on w.id = a.worker_id
 join postmeter.destination t on t.id = a.destination_id
-where not exists (select from postmeter.outcome o where o.attempt_id = a.id)
-order by a.id
+order by a.claimed_at, a.delivery_id
 limit 1000;

@@ -7,9 +7,9 @@
 -- Parameters: destination (all if left out).
 --   psql -f sql/operations/conflicts.sql
 --
---  remittance | destination | orgs   | dimension |          hour          | ours | theirs | difference |         since
--- ------------+-------------+--------+-----------+------------------------+------+--------+------------+------------------------
---           5 | aws         | {acme} | gb        | 2024-09-18 10:00:00+00 |    3 |      2 |         -1 | 2024-09-18 11:10:00+00
+--  remittance | destination |  orgs  | dimension |          hour          | ours | theirs | difference |         sinc …
+-- ------------+-------------+--------+-----------+------------------------+------+--------+------------+------------- …
+--           4 | aws         | {acme} | gb        | 2024-09-18 10:00:00+00 |    3 |      2 |         -1 | 2024-09-18 1 …
 \if :{?destination}
 \else
     \set destination ''

@@ -5,9 +5,9 @@
 -- Parameters: delivery (its number) or key.
 --   psql -v delivery=6 -f sql/operations/decisions_on_remittance.sql
 --
---        decided_at       | who  |  verb   | remittance |    before → after   | units | to_remittance |  why
--- ------------------------+------+---------+------------+---------------------+-------+---------------+-------
---  2024-09-18 11:30:00+00 | mira | release |          6 | rejected → released |     2 |             9 | moved
+--        decided_at       | who  |   role   | verb  | remittance | before → after | units | to_remittance |         w …
+-- ------------------------+------+----------+-------+------------+----------------+-------+---------------+---------- …
+--  2024-09-18 11:30:00+00 | mira | postgres | retry |          6 | rejected → due |     2 |               | dimension …
 \if :{?delivery}
 \else
     \set delivery ''

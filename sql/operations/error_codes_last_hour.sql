@@ -6,13 +6,18 @@
 -- Parameters: since (a time; an hour ago if left out).
 --   psql -f sql/operations/error_codes_last_hour.sql
 --
---  destination | outcome  |              code              | attempts | remittances | share |       last_seen
--- -------------+----------+--------------------------------+----------+-------------+-------+------------------------
---  aws         | rejected | InvalidUsageDimensionException |        2 |           2 |  20 % | 2024-09-18 11:20:00+00
+--  destination |   outcome   |              code              | attempts | remittances | share |       last_seen
+-- -------------+-------------+--------------------------------+----------+-------------+-------+--------------------- …
+--  aws         | rejected    | InvalidUsageDimensionException |        2 |           2 | 17 %  | 2024-09-18 11:10:00+ …
+--  aws         | conflict    |                                |        1 |           1 | 8 %   | 2024-09-18 11:10:00+ …
+--  aws         | handed_back |                                |        1 |           1 | 8 %   | 2024-09-18 11:10:00+ …
+--  aws         | unknown     | timeout                        |        1 |           1 | 8 %   | 2024-09-18 11:10:00+ …
 \if :{?since}
 \else
     \set since ''
 \endif
+-- compiling it would take longer than answering it
+set jit = off;
 -- error_codes_last_hour
 with asked as (
     select postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, clock_timestamp() - interval '1 hour')) as first

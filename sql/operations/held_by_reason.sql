@@ -7,8 +7,8 @@
 --   psql -f sql/operations/held_by_reason.sql
 --
 --  what  |     reason      | destination | product | metric | items | orgs | quantity |         since          | …
--- -------+-----------------+-------------+---------+--------+-------+------+----------+------------------------+---
---  usage | no_subscription |             | db      | cores  |     1 |    1 |        5 | 2024-09-18 10:30:00+00 |
+-- -------+-----------------+-------------+---------+--------+-------+------+----------+------------------------+----- …
+--  usage | no_subscription |             | db      | cores  |     1 |    1 |        5 | 2024-09-18 11:04:00+00 | 2024 …
 -- held_by_reason
 select 'usage' as what, h.reason, t.name as destination, h.product, h.metric, count(*) as items,
        count(distinct h.org) as orgs, trim_scale(sum(h.quantity)) as quantity, min(h.held_at) as since,

@@ -7,9 +7,15 @@
 -- Parameters: org; month (any day of it; the running month of UTC if left out).
 --   psql -v org=acme -v month=2024-09-01 -f sql/operations/month_of_org.sql
 --
---  destination | product | metric |  status  | shared | remittances |  used | units |  amount
--- -------------+---------+--------+----------+--------+-------------+-------+-------+----------
---  aws         | db      | cores  | accepted | t      |           1 |    23 |     6 | 0.72 USD
+--  destination | product | metric  |  status   | shared | remittances | usages | used | units |  amount
+-- -------------+---------+---------+-----------+--------+-------------+--------+------+-------+----------
+--  aws         | db      | cores   | accepted  | f      |           1 |      1 |    8 |     2 | 0.24 USD
+--  aws         | db      | cores   | accepted  | t      |           1 |      3 |   23 |     6 | 0.72 USD
+--  aws         | db      | cores   | in_flight | f      |           1 |      1 |   20 |     5 | 0.6 USD
+--  aws         | db      | cores   | open      | f      |           1 |      1 |    2 |       | unpriced
+--  aws         | db      | gb      | conflict  | f      |           1 |      1 |    3 |     3 | 1.5 EUR
+--  aws         | db      | sockets | in_flight | f      |           1 |      1 |    5 |     5 | unpriced
+--              | db      | cores   | waiting   |        |             |      1 |    4 |       |
 \if :{?month}
 \else
     \set month ''
@@ -20,7 +26,7 @@ with asked as (
                          postmeter.month_of(postmeter.clock(), 'UTC')) as month
 )
 select v.destination, v.product, v.metric, v.status, v.shared, v.remittances, v.usages, v.used, v.quantity as units,
-       coalesce(v.amount || ' ' || v.currency, 'unpriced') as amount
+       case when v.currency is null then 'unpriced' else v.amount || ' ' || v.currency end as amount
 from postmeter.remittance_summary v
 where v.org = :'org' and v.month = (select a.month from asked a) and not v.shadow
 union all

@@ -7,9 +7,9 @@
 -- Parameters: none.
 --   psql -f sql/operations/orgs_on_one_buyer.sql
 --
---  destination |              buyer              |      orgs      | subscriptions |      since_both_valid
--- -------------+---------------------------------+----------------+---------------+------------------------
---  aws         | aws/us-east-1/prod-db/111122223 | {acme,initech} | {1,3}         | 2024-01-01 00:00:00+00
+--  destination |               buyer                |      orgs      | subscriptions |    since_both_valid
+-- -------------+------------------------------------+----------------+---------------+------------------------
+--  aws         | aws/us-east-1/prod-db/111122223333 | {acme,initech} | {1,3}         | 2024-01-01 00:00:00+00
 -- orgs_on_one_buyer
 select t.name as destination, a.buyer, array_agg(distinct x.org order by x.org) as orgs,
        array_agg(distinct x.id order by x.id) as subscriptions,

@@ -6,10 +6,8 @@
 -- Parameters: none.
 --   psql -f sql/operations/queue_by_deadline.sql
 --
---  destination | time_left  | due | later |   first_deadline
--- -------------+------------+-----+-------+------------------------
---  aws         | passed     |   0 |     1 | 2024-09-18 10:50:00+00
---  aws         | < 6 hours  |   3 |     0 | 2024-09-18 14:50:00+00
+--  destination | time_left | due | later | first_deadline
+-- -------------+-----------+-----+-------+----------------
 -- queue_by_deadline
 with now as materialized (
     select postmeter.clock() as now

@@ -6,9 +6,11 @@
 -- Parameters: since (a time; an hour ago if left out); most (how many; 20 if left out).
 --   psql -f sql/operations/slowest_calls.sql
 --
---  destination |  took  | remittances | outcomes |  code   | http_status |       claimed_at       | their_request_id | call
--- -------------+--------+-------------+----------+---------+-------------+------------------------+------------------+------
---  aws         | 137 ms |           5 | accepted |         |         200 | 2024-09-18 11:10:00+00 | a1b2-req         | …
+--  destination |  took  | remittances |                 outcomes                 |  code   | http_status |       clai …
+-- -------------+--------+-------------+------------------------------------------+---------+-------------+----------- …
+--  aws         | 109 ms |           2 | accepted                                 |         |         200 | 2024-09-18 …
+--  aws         | 107 ms |           5 | conflict, handed_back, rejected, unknown | timeout |         400 | 2024-09-18 …
+--  aws         | 102 ms |           2 | accepted                                 |         |         200 | 2024-09-18 …
 \if :{?since}
 \else
     \set since ''
@@ -17,6 +19,8 @@
 \else
     \set most 20
 \endif
+-- compiling it would take longer than answering it
+set jit = off;
 -- slowest_calls
 with asked as (
     select postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, clock_timestamp() - interval '1 hour')) as first

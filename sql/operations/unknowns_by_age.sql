@@ -7,14 +7,16 @@
 -- Parameters: none.
 --   psql -f sql/operations/unknowns_by_age.sql
 --
---  remittance | destination | dimension |          hour          | units | status  |   age    | memory_left | last_code
--- ------------+-------------+-----------+------------------------+-------+---------+----------+-------------+-----------
---           4 | aws         | cores     | 2024-09-18 10:00:00+00 |     5 | unknown | 00:50:00 |             | timeout
+--  remittance | destination | dimension | hour | units | status | age | memory_left | attempts | last_code | deadline
+-- ------------+-------------+-----------+------+-------+--------+-----+-------------+----------+-----------+--------- …
 -- unknowns_by_age
 with waiting as (
     select s.delivery_id from postmeter.stuck s
     union select q.delivery_id from postmeter.due q
     union select l.delivery_id from postmeter.later l
+    union
+    -- a call is under way
+    select a.delivery_id from postmeter.open_attempts() a
 )
 select d.id as remittance, t.name as destination, m.dimension, d.hour, trim_scale(d.quantity) as units, d.status,
        postmeter.clock() - d.maybe_since as age, d.maybe_since + t.memory - postmeter.clock() as memory_left,

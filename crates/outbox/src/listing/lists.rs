@@ -387,7 +387,11 @@ pub static LISTS: [List; 11] = [
             METRIC.null(),
             HOUR,
             part("quantity", "How much, in this unit."),
-            asked("unit", Kind::Word(&["metric", "billing"]), "Units of the metric; billing units of quantity that came from other hours alone."),
+            asked(
+                "unit",
+                Kind::Word(&["metric", "billing"]),
+                "Units of the metric; billing units of quantity that came from other hours alone.",
+            ),
             asked("status", Kind::Text, "waiting, held, or the remittance's status."),
             REASON,
             DEADLINE.null(),
