@@ -119,6 +119,7 @@ create table postmeter.exempted (
     usage_id     uuid not null primary key,
     exemption_id bigint not null
 );
+create index exempted_by_exemption on postmeter.exempted (exemption_id, usage_id);
 comment on table postmeter.exempted is 'Usage of exempt orgs: accounted for, never sent.';
 comment on column postmeter.exempted.usage_id is 'The usage.';
 comment on column postmeter.exempted.exemption_id is 'The exemption that applies.';

@@ -150,6 +150,8 @@ create table postmeter.allocation (
 ) partition by range (usage_id);
 create table postmeter.allocation_default partition of postmeter.allocation default;
 create index allocation_by_delivery on postmeter.allocation (delivery_id);
+-- "what did this org use this month": written by fold, so that no producer pays for it
+create index allocation_by_subscription on postmeter.allocation (subscription_id, hour);
 comment on table postmeter.allocation is 'Which remittance counted a usage, per destination, for ever. Written by fold only.';
 comment on table postmeter.allocation_default is 'Allocations for which no partition was made in time.';
 comment on column postmeter.allocation.usage_id is 'The usage.';

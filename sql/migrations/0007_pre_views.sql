@@ -14,8 +14,11 @@ left join lateral (
     order by x.valid_from desc, x.id limit 1
 ) p on true
 cross join lateral (
-    select array(select distinct s.org from postmeter.allocation a join postmeter.subscription s on s.id = a.subscription_id
-                 where a.delivery_id = d.id order by s.org) as orgs
+    -- offset 0: each subscription by its key, not all of them for each remittance
+    select array(select distinct s.org
+                 from (select distinct x.subscription_id as id from postmeter.allocation x where x.delivery_id = d.id) a
+                 cross join lateral (select y.org from postmeter.subscription y where y.id = a.id offset 0) s
+                 order by s.org) as orgs
 ) o
 where d.kind = 'usage';
 comment on view postmeter.remittance is 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
@@ -31,46 +34,73 @@ left join postmeter.outcome o on o.attempt_id = a.id;
 comment on view postmeter.attempt_ledger is 'Every attempt with its outcome; open: a call may be under way, or its worker died. The evidence.';
 
 create view postmeter.usage_explained as
-select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
-       u.recorded_at, u.request_id,
-       case when a.usage_id is not null then 'allocated' when x.usage_id is not null then 'exempt'
-            when h.usage_id is not null then 'held' when w.usage_id is not null then 'written_off' else 'waiting' end as whereabouts,
-       coalesce(h.reason, e.reason) as reason, t.name as destination, d.id as delivery_id, d.key, d.hour as remitted_hour,
-       d.status, a.round
-from postmeter.usage u
-left join (postmeter.allocation a join postmeter.destination l on l.id = a.destination_id and l.shadow_of is null) on a.usage_id = u.id
-left join postmeter.delivery d on d.id = a.delivery_id
-left join postmeter.destination t on t.id = coalesce(a.destination_id, (select h.destination_id from postmeter.held h where h.usage_id = u.id))
-left join postmeter.held h on h.usage_id = u.id
-left join postmeter.exempted x on x.usage_id = u.id
-left join postmeter.exemption e on e.id = x.exemption_id
-left join postmeter.usage_written_off w on w.usage_id = u.id;
-comment on view postmeter.usage_explained is 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. Without shadows: see shadow_usage_difference.';
+-- by what has it: an org's usage of an hour is found by its subscriptions (allocation_by_subscription), without an index
+-- that every producer would have to write
+select u.id as usage_id, u.source, u.event_id, s.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.recorded_at, u.request_id, 'allocated' as whereabouts, null::text as reason, t.name as destination, d.id as delivery_id,
+       d.key, d.hour as remitted_hour, d.status, a.round, a.hour
+from postmeter.allocation a
+join postmeter.destination t on t.id = a.destination_id and t.shadow_of is null
+join postmeter.subscription s on s.id = a.subscription_id
+join postmeter.usage u on u.id = a.usage_id
+join postmeter.delivery d on d.id = a.delivery_id
+union all
+select u.id, u.source, u.event_id, h.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.recorded_at, u.request_id, 'held', h.reason, t.name, null, null, null, null, null, h.hour
+from postmeter.held h
+join postmeter.usage u on u.id = h.usage_id
+left join postmeter.destination t on t.id = h.destination_id
+union all
+select u.id, u.source, u.event_id, u.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.recorded_at, u.request_id, 'waiting', null, null, null, null, null, null, null, postmeter.hour_of(o.used_at)
+from postmeter.outbox o
+join postmeter.usage u on u.id = o.id and u.org = o.org
+-- its own key, so that one usage is looked up and not looked for
+where o.shard = (hashtextextended(u.org, 0) & 1023)::smallint
+union all
+select u.id, u.source, u.event_id, e.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.recorded_at, u.request_id, 'exempt', e.reason, null, null, null, null, null, null, postmeter.hour_of(u.used_at)
+from postmeter.exempted x
+join postmeter.exemption e on e.id = x.exemption_id
+join postmeter.usage u on u.id = x.usage_id
+union all
+select u.id, u.source, u.event_id, u.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.recorded_at, u.request_id, 'written_off', null, null, null, null, null, null, null, postmeter.hour_of(u.used_at)
+from postmeter.usage_written_off x
+join postmeter.usage u on u.id = x.usage_id;
+comment on view postmeter.usage_explained is 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. One row a usage; one that were lost would have none, and usage_balance would say so. Quick by usage_id, by delivery_id, and by org with a range of hour. Without shadows: see shadow_usage_difference.';
 
 create view postmeter.unremitted as
-select 'usage' as kind, h.org, h.product, h.metric, h.hour, h.quantity, 'held' as status, h.reason, h.deadline, h.held_at as since,
-       t.name as destination, null::bigint as delivery_id, h.usage_id, h.usage_id::text as item
+select 'usage' as kind, h.org, h.product, h.metric, h.hour, h.quantity, 'metric' as unit, 'held' as status, h.reason, h.deadline,
+       h.held_at as since, t.name as destination, null::bigint as delivery_id, h.usage_id, h.usage_id::text as item
 from postmeter.held h left join postmeter.destination t on t.id = h.destination_id
 union all
-select 'usage', o.org, o.product, o.metric, postmeter.hour_of(o.used_at), o.quantity, 'waiting', null, null, null, null, null, o.id, o.id::text
+select 'usage', o.org, o.product, o.metric, postmeter.hour_of(o.used_at), o.quantity, 'metric', 'waiting', null, null, null, null, null,
+       o.id, o.id::text
 from postmeter.outbox o
 union all
-select 'remittance', s.org, r.product, mm.metric, r.hour, sum(a.quantity), r.status, r.reason, r.deadline, r.changed_at,
-       r.destination, r.delivery_id, null, jsonb_build_array(r.delivery_id, s.org, r.product, mm.metric)::text
-from postmeter.remittance r
-join postmeter.allocation a on a.delivery_id = r.delivery_id
+select 'remittance', s.org, mm.product, mm.metric, a.hour, sum(a.quantity), 'metric', d.status, d.reason, d.deadline, d.changed_at,
+       t.name, d.id, null, jsonb_build_array(d.id, s.org, mm.product, mm.metric, a.hour)::text
+from postmeter.allocation a
 join postmeter.subscription s on s.id = a.subscription_id
 join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-where r.status not in ('accepted', 'nothing_due', 'released') and not r.shadow
-group by s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
-comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Without shadows. Quantities in units of the metric.';
-
-create view postmeter.at_risk as
-select r.delivery_id, r.destination, r.key, r.hour, r.status, r.reason, r.quantity, r.amount, r.currency, r.deadline,
-       r.deadline - postmeter.clock() as time_left, r.tries, r.orgs
-from postmeter.remittance r
-where not r.shadow and r.status in ('open', 'due', 'in_flight', 'held', 'unknown') and r.deadline < postmeter.clock() + interval '1 hour';
-comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
+join postmeter.delivery d on d.id = a.delivery_id
+join postmeter.destination t on t.id = d.destination_id
+where d.status not in ('accepted', 'nothing_due', 'released') and not d.shadow
+group by s.org, mm.product, mm.metric, a.hour, d.id, t.name
+union all
+-- quantity that came from other hours alone (released, deferred) has no usage here to be counted by
+select 'remittance', s.org, d.product, null, d.hour, d.quantity, 'billing', d.status, d.reason, d.deadline, d.changed_at,
+       t.name, d.id, null, jsonb_build_array(d.id, s.org, d.product, null, d.hour)::text
+from postmeter.delivery d
+join postmeter.destination t on t.id = d.destination_id
+join postmeter.meter m on m.id = d.meter_id
+left join postmeter.subscription s on s.destination_id = m.destination_id and s.buyer = m.buyer and s.product = d.product
+ and s.valid_from <= d.hour and (s.valid_until is null or d.hour < s.valid_until)
+where d.status not in ('accepted', 'nothing_due', 'released') and not d.shadow and d.quantity > 0
+  and not exists (select from postmeter.allocation a where a.delivery_id = d.id)
+group by s.org, d.id, t.name;
+comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. A remittance that counts no usage of its own, only what was released or deferred from other hours, is listed in billing units. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
 create view postmeter.decision_log as
 select c.id, c.decided_at, c.who, c.why, c.verb, c.role_name, c.delivery_id, d.key, c.usage_id, t.name as destination,
@@ -119,18 +149,25 @@ comment on view postmeter.usage_balance is
     'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
 create view postmeter.balance as
-with factor as (
+with factor as not materialized ( -- so that one meter_id is looked for in its own rows only
     select mm.id, mm.meter_id, mm.used, mm.covered,
            mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id) / mm.factor_denominator) as units,
            postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id)::numeric as denominator
     from postmeter.meter_metric mm
+), counted as (
+    -- the remittances of the meter, and those of later months of which it is a part
+    select d.meter_id, d.id, d.status, d.round from postmeter.delivery d
+    union all
+    select p.meter_id, d.id, d.status, d.round
+    from postmeter.part p
+    join postmeter.delivery d on d.id = p.delivery_id and d.meter_id <> p.meter_id
 ), recorded as (
     select f.meter_id, sum(u.quantity * f.units) as recorded,
            coalesce(sum(a.quantity * f.units) filter (where d.status = 'open' and a.round = d.round), 0) as open
-    from postmeter.allocation a
+    from factor f
+    join counted d on d.meter_id = f.meter_id
+    join postmeter.allocation a on a.delivery_id = d.id and a.meter_metric_id = f.id
     join postmeter.usage u on u.id = a.usage_id
-    join factor f on f.id = a.meter_metric_id
-    join postmeter.delivery d on d.id = a.delivery_id
     group by 1
 ), sent as (
     select c.meter_id, d.status, sum(c.to_bill) as quantity,
@@ -175,7 +212,7 @@ join covered c on c.meter_id = m.id
 left join recorded r on r.meter_id = m.id
 left join by_status b on b.meter_id = m.id;
 comment on view postmeter.balance is
-    'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
+    'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
 create view postmeter.queue as
 select t.name as destination, t.paused, t.dry_run, coalesce(q.due, 0) as due, coalesce(l.later, 0) as later, coalesce(o.open, 0) as open,

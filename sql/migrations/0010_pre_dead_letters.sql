@@ -80,7 +80,9 @@ comment on function postmeter.reconsider_stuck(integer, boolean) is
     'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 create view postmeter.dead_letter as
-with remittances as (
+select l.delivery_id, l.usage_id, l.destination, l.class, l.code, l.org, l.product, l.metric, l.dimension, l.hour, l.key, l.quantity, l.amount,
+       l.currency, l.since, l.deadline, l.maybe_billed, l.what_to_do, l.orgs, l.item
+from (
     select r.delivery_id, null::uuid as usage_id, r.destination, r.status as class, coalesce(r.reason, x.code) as code,
            null::text as org, r.product, null::text as metric, r.dimension, r.hour, r.key, r.quantity, r.amount, r.currency,
            s.since, r.deadline, r.maybe_billed,
@@ -96,7 +98,7 @@ with remittances as (
     left join lateral (
         select o.code from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
         where a.delivery_id = s.delivery_id order by a.number desc limit 1) x on true
-), usages as (
+    union all
     select null::bigint, h.usage_id, t.name, 'held usage', h.reason, h.org, h.product, h.metric, null::text, h.hour, null::text,
            h.quantity, null::numeric, null::text, h.held_at, h.deadline, false,
            case h.reason when 'too_late' then 'write off, or set late_policy to part and retry'
@@ -106,7 +108,7 @@ with remittances as (
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
     where h.reason in ('too_late', 'poison') or coalesce(h.deadline, h.held_at + interval '1 day') < postmeter.clock()
-), stranded as (
+    union all
     select null::bigint, null::uuid, t.name, 'stranded', 'no_hour_left', null::text, null::text, null::text, m.dimension, null::timestamptz,
            m.buyer || '/' || m.dimension, m.billable, null::numeric, null::text, null::timestamptz, null::timestamptz, false,
            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost',
@@ -119,11 +121,41 @@ with remittances as (
             where b.destination_id = m.destination_id and b.buyer = m.buyer and b.valid_from <= postmeter.clock()
               and (b.valid_until is null or postmeter.clock() < b.valid_until)))
       and not exists (select from postmeter.delivery d join postmeter.open_hour o on o.delivery_id = d.id where d.meter_id = m.id)
-)
-select row_number() over (order by l.amount desc nulls last, l.quantity desc nulls last, l.since) as rank, l.*
-from (select * from remittances union all select * from usages union all select * from stranded) l;
+) l
+order by l.amount desc nulls last, l.quantity desc nulls last, l.since;
 comment on view postmeter.dead_letter is
     'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
+
+create function postmeter.open_attempts() returns table (attempt_id uuid, delivery_id bigint, worker_id uuid)
+language sql stable rows 100
+-- of each worker the few since its oldest: never a walk over the ledger, whatever the statistics say of so few workers
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+as $$
+    select a.id, a.delivery_id, a.worker_id
+    from postmeter.worker w
+    join postmeter.attempt a on a.worker_id = w.id
+     and a.id >= coalesce(w.oldest_attempt, postmeter.id_at(w.started_at - interval '1 hour'))
+    where not exists (select from postmeter.outcome o where o.attempt_id = a.id)
+$$;
+comment on function postmeter.open_attempts() is 'Attempts without an outcome: a call may be under way, or its worker died.';
+
+create view postmeter.at_risk as
+select r.delivery_id, r.destination, r.key, r.hour, r.status, r.reason, r.quantity, r.amount, r.currency, r.deadline,
+       r.deadline - postmeter.clock() as time_left, r.tries, r.orgs
+from postmeter.remittance r
+where not r.shadow and r.status in ('open', 'due', 'in_flight', 'held', 'unknown') and r.deadline < postmeter.clock() + interval '1 hour'
+  -- the status has no index, so that remittances stay in their page: what is not settled stands elsewhere too
+  and r.delivery_id in (
+    select o.delivery_id from postmeter.open_hour o
+    union all
+    select q.delivery_id from postmeter.due q
+    union all
+    select l.delivery_id from postmeter.later l
+    union all
+    select s.delivery_id from postmeter.stuck s
+    union all
+    select a.delivery_id from postmeter.open_attempts() a);
+comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
 
 create view postmeter.forecast_detail as
 with now as materialized (
@@ -131,7 +163,8 @@ with now as materialized (
 ), recent as (
     -- ids are made from the server's clock: so many attempts in the last ten minutes of real time
     select a.destination_id, count(*) / 600.0 as records_a_second
-    from postmeter.attempt a where a.id >= postmeter.id_at(clock_timestamp() - interval '10 minutes') group by 1
+    -- selected, so that it is a constant: the index and the partitions follow it
+    from postmeter.attempt a where a.id >= (select postmeter.id_at(clock_timestamp() - interval '10 minutes')) group by 1
 ), pace as (
     select t.id as destination_id, t.name, t.paused,
            case when q.calls_per_second is null then t.id else -q.id end as line,
@@ -147,7 +180,7 @@ with now as materialized (
     select l.delivery_id, l.destination_id, d.deadline, l.due_at
     from postmeter.later l join postmeter.delivery d on d.id = l.delivery_id
 ), ordered as (
-    select w.*, p.name as destination, p.paused, p.records_a_second,
+    select w.delivery_id, w.deadline, w.due_at, p.name as destination, p.paused, p.records_a_second,
            row_number() over (partition by p.line order by w.deadline, w.delivery_id) as place
     from waiting w join pace p on p.destination_id = w.destination_id
 )
@@ -166,9 +199,10 @@ join postmeter.delivery r on r.id = f.delivery_id
 group by f.destination;
 comment on view postmeter.forecast is 'Per destination: how many remittances wait, when the last of them will be sent at the present rate, and how many miss their deadline by then (quantity in billing units, over all dimensions: a measure of size, not of money).';
 
-grant select on postmeter.stuck, postmeter.dead_letter, postmeter.forecast, postmeter.forecast_detail
+grant select on postmeter.stuck, postmeter.at_risk, postmeter.dead_letter, postmeter.forecast, postmeter.forecast_detail
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant execute on function postmeter.reconsider_stuck(integer, boolean) to postmeter_worker;
-revoke execute on function postmeter.reconsider_stuck(integer, boolean), postmeter.delivery_stuck() from public;
+grant execute on function postmeter.open_attempts() to postmeter_reader, postmeter_operator, postmeter_worker;
+revoke execute on function postmeter.reconsider_stuck(integer, boolean), postmeter.delivery_stuck(), postmeter.open_attempts() from public;
 
 insert into postmeter.migration (version, name) values (10, '0010_pre_dead_letters');

@@ -44,7 +44,7 @@ with item as (
     select l.destination_id, l.month, v.class, null as reason, l.id as meter_id, l.buyer, l.dimension, null as org, p.product,
            null as metric, 1 as items, v.quantity, 'billing' as unit, 1 as numerator, 1 as denominator
     from (
-        select m.*, m.carried + m.billed * m.denominator as units,
+        select m.id, m.destination_id, m.month, m.buyer, m.dimension, m.carried, m.billable, m.denominator,
                greatest(0, m.billed - postmeter.round_units(m.carried + m.billed * m.denominator, m.denominator,
                     case when m.month_end = 'round_up' then 'up' else m.rounding end, m.decimals)) as over_billed
         from postmeter.meter m

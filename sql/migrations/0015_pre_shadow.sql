@@ -132,7 +132,8 @@ with pair as (
     join postmeter.delivery d on d.meter_id = m.id
     where d.status <> 'released'
 ), priced as (
-    select s.*, x.unit_price * s.quantity as amount, x.currency
+    select s.shadow, s.live, s.since, s.month, s.buyer, s.dimension, s.hour, s.shadows, s.delivery_id, s.status, s.quantity,
+           x.unit_price * s.quantity as amount, x.currency
     from side s
     left join lateral (
         select x.unit_price, x.currency from postmeter.dimension x

@@ -8,10 +8,9 @@
 --   psql -v delivery=1 -f sql/operations/attempts_of_remittance.sql
 --   psql -v key=us-east-1/p/111122223333/core_units/2024-09-18T10:00:00Z -f sql/operations/attempts_of_remittance.sql
 --
---  number |       claimed_at       | outcome  |  code   | is_try | units | … | http_status | their_request_id |  took
--- --------+------------------------+----------+---------+--------+-------+---+-------------+------------------+--------
---       1 | 2024-09-18 11:10:00+00 | unknown  | timeout | t      |     6 |   |             |                  | 137 ms
---       2 | 2024-09-18 11:12:00+00 | accepted |         | t      |     6 |   |         200 | a1b2-req         | 137 ms
+--  number |       claimed_at       | outcome  | code | is_try | units | shown | http_status | their_request_id |  rec …
+-- --------+------------------------+----------+------+--------+-------+-------+-------------+------------------+----- …
+--       1 | 2024-09-18 10:10:00+00 | accepted |      | t      |     6 |       |         200 | req-1            | rece …
 \if :{?delivery}
 \else
     \set delivery ''
@@ -22,7 +21,10 @@
 \endif
 -- attempts_of_remittance
 with asked as (
-    select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint or d.key = nullif(:'key', '')
+    select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint
+    union
+    select d.id from postmeter.delivery d
+    where d.destination_id = any (array(select t.id from postmeter.destination t)) and d.key = nullif(:'key', '')
 )
 select l.number, l.claimed_at, l.outcome, l.code, l.is_try, l.quantity as units,
        l.shown_quantity as shown, l.http_status, l.their_request_id, l.receipt,

@@ -10,11 +10,9 @@
 --
 --  destination | product | dimension  |          hour          | remittances | units | confirmed |  amount
 -- -------------+---------+------------+------------------------+-------------+-------+-----------+----------
---  aws-us      | db      | core_units | 2024-09-18 10:00:00+00 |           1 |     6 | yes       | 0.72 USD
---  aws-us      | db      | core_units | 2024-09-18 13:00:00+00 |           1 |    25 | yes       | 3 USD
---  aws-us      | db      | core_units | the month              |           2 |    31 | yes       | 3.72 USD
---  aws-us      | db      | storage    | 2024-09-18 11:00:00+00 |           1 |     1 | yes       | unpriced
---  aws-us      | db      | storage    | the month              |           1 |     1 | yes       | unpriced
+--  aws         | db      | core_units | 2024-09-18 09:00:00+00 |           1 |     6 | yes       | 0.72 USD
+--  aws         | db      | core_units | 2024-09-18 11:00:00+00 |           1 |     2 | yes       | 0.24 USD
+--  aws         | db      | core_units | the month              |           2 |     8 | yes       | 0.96 USD
 \if :{?month}
 \else
     \set month ''

@@ -6,9 +6,8 @@
 -- Parameters: none.
 --   psql -f sql/operations/unfinished_requests.sql
 --
---  request_id | org  |       open_services        | statuses |       last_date        | silent_for
--- ------------+------+----------------------------+----------+------------------------+------------
---  req-4711   | acme | {insights-advisor-service} |        7 | 2024-09-18 09:00:10+00 | 02:10:00
+--  request_id | org | open_services | statuses | last_date | silent_for
+-- ------------+-----+---------------+----------+-----------+------------
 select request_id, org, open_services, statuses, last_date, silent_for
 from postmeter.unfinished_request
 order by silent_for desc, request_id

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod held;
+mod matrix;
 mod released;
 mod roles;
 

@@ -139,7 +139,7 @@ async fn every_object_has_a_comment() {
     let database = TestDatabase::fresh().await;
     let bare = "
         select c.relname || coalesce('.' || a.attname, '') from pg_class c
-        left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and not c.relispartition
+        left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and not c.relispartition
         where c.relnamespace = 'postmeter'::regnamespace and c.relkind in ('r', 'p', 'v')
           and col_description(c.oid, coalesce(a.attnum, 0)) is null
           and (a.attnum is not null or obj_description(c.oid, 'pg_class') is null)

@@ -48,6 +48,7 @@ migrations! {
     17 "0017_pre_reading",
     18 "0018_pre_tracker",
     19 "0019_pre_retention",
+    20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
 }

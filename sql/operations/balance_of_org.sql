@@ -1,0 +1,39 @@
+-- Does the balance of this org close this month, and what is it made of?
+--
+-- A row per meter of the buyers that the org's subscriptions name, in billing units: what was recorded, where it is,
+-- and the difference, which is zero. Two orgs that buy through one marketplace account share their meters.
+--
+-- Parameters: org; month (any day of it; the running month if left out).
+--   psql -v org=acme -v month=2024-09-01 -f sql/operations/balance_of_org.sql
+--
+--  destination | dimension  | meter | recorded | open | due | accepted | unknown | dead | given_up | covered | carrie …
+-- -------------+------------+-------+----------+------+-----+----------+---------+------+----------+---------+------- …
+--  aws         | core_units |     1 |     13.5 |  0.5 |   5 |        8 |       0 |    0 |        0 |       0 | …
+--  aws         | gb         |     3 |        3 |    0 |   0 |        2 |       0 |    1 |        0 |       0 | …
+--  aws         | sockets    |     4 |        5 |    0 |   5 |        0 |       0 |    0 |        0 |       0 | …
+\if :{?month}
+\else
+    \set month ''
+\endif
+-- balance_of_org
+with meters as (
+    select m.id
+    from (select distinct s.destination_id, s.buyer from postmeter.subscription s
+          where s.org = :'org' and s.buyer is not null) b
+    join postmeter.destination t on t.id = b.destination_id
+    join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
+     and m.month = coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
+                      postmeter.month_of(postmeter.clock(), t.zone))
+)
+select b.destination, b.dimension, b.meter_id as meter, trim_scale(round(b.recorded / b.denominator, 15)) as recorded,
+       trim_scale(round(b.open / b.denominator, 15)) as open, trim_scale(b.due / b.denominator) as due,
+       trim_scale(b.accepted / b.denominator) as accepted, trim_scale(b.unknown / b.denominator) as unknown,
+       trim_scale((b.held + b.rejected + b.expired + b.conflict) / b.denominator) as dead,
+       trim_scale((b.written_off + b.dry_run) / b.denominator) as given_up,
+       trim_scale(round(b.covered / b.denominator, 15)) as covered,
+       trim_scale(round(b.carried / b.denominator, 15)) as carried,
+       b.difference
+from meters k
+-- offset 0: the view is asked for one meter at a time, not for all at once
+cross join lateral (select v.* from postmeter.balance v where v.meter_id = k.id offset 0) b
+order by 1, 2;

@@ -1,0 +1,40 @@
+-- Where is this usage?
+--
+-- By the identity under which its service recorded it. waiting: no worker has counted it yet; held: with the reason;
+-- allocated: which remittance counted it and where that stands. nowhere should never be seen: it was recorded and
+-- nothing has it (see usage_balance). No row at all: nothing was ever recorded under this identity.
+--
+-- Parameters: source and event_id, or usage (its id).
+--   psql -v source=billing -v event_id=e1 -f sql/operations/where_is_this_usage.sql
+--
+--  source  | event_id | org  | product | metric | quantity |        used_at         |      recorded_at       | wherea …
+-- ---------+----------+------+---------+--------+----------+------------------------+------------------------+------- …
+--  billing | e1       | acme | db      | cores  |       10 | 2024-09-18 09:10:00+00 | 2024-09-18 09:30:00+00 | alloca …
+\if :{?source}
+\else
+    \set source ''
+\endif
+\if :{?event_id}
+\else
+    \set event_id ''
+\endif
+\if :{?usage}
+\else
+    \set usage ''
+\endif
+-- where_is_this_usage
+with asked as (
+    select i.usage_id from postmeter.usage_identity i
+    where i.identity = postmeter.usage_identity_of(:'source', :'event_id')
+    union
+    select u.id from postmeter.usage u where u.id = nullif(:'usage', '')::uuid
+), found as materialized (
+    select e.* from postmeter.usage_explained e where e.usage_id = any (array(select a.usage_id from asked a))
+)
+select u.source, u.event_id, u.org, u.product, u.metric, trim_scale(u.quantity) as quantity, u.used_at, u.recorded_at,
+       coalesce(f.whereabouts, 'nowhere') as whereabouts, f.reason as why, f.destination, f.delivery_id as remittance,
+       f.status, case when f.remitted_hour <> f.hour then f.remitted_hour end as counted_in, u.corrects, u.id as usage
+from postmeter.usage u
+left join found f on f.usage_id = u.id
+where u.id = any (array(select a.usage_id from asked a))
+order by u.id, f.destination;

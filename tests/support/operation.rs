@@ -1,0 +1,40 @@
+//! The files of `sql/operations`, for those who run them without psql.
+
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sql/operations")
+}
+
+/// Names of all files, in order.
+///
+/// # Panics
+/// Without the source tree.
+#[must_use]
+pub fn operations() -> Vec<String> {
+    let entries = std::fs::read_dir(folder()).expect("sql/operations").flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned())).collect();
+    names.sort();
+    names
+}
+
+/// The one query of a file, with its variables filled in; what is not given has its file's default.
+///
+/// # Panics
+/// If there is no such file.
+#[must_use]
+pub fn operation(name: &str, given: &[(&str, &str)]) -> String {
+    let text = std::fs::read_to_string(folder().join(format!("{name}.sql"))).expect(name);
+    let defaults = text.lines().filter_map(|line| line.trim().strip_prefix("\\set ")?.split_once(' '));
+    let defaults: Vec<(String, String)> =
+        defaults.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
+    let mut sql = text.split_once(&format!("\n-- {name}\n")).expect("the statement's name").1.trim_end().to_owned();
+    for (variable, value) in given {
+        sql = sql.replace(&format!(":'{variable}'"), &format!("'{value}'"));
+    }
+    for (variable, value) in &defaults {
+        sql = sql.replace(&format!(":'{variable}'"), &format!("'{value}'"));
+    }
+    sql.trim_end_matches(';').to_owned()
+}
