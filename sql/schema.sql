@@ -4063,6 +4063,7 @@ CREATE TABLE postmeter.worker (
     oldest_attempt uuid,
     sleeping boolean DEFAULT false NOT NULL,
     folding jsonb,
+    knows integer,
     stopped_at timestamp with time zone,
     reaped_at timestamp with time zone,
     CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
@@ -4092,6 +4093,8 @@ COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts befor
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
 COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+
+COMMENT ON COLUMN postmeter.worker.knows IS 'Number of the newest migration that its program knows: `postmeter migrate` leaves what would break it until it is gone.';
 
 COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
 
@@ -4434,6 +4437,7 @@ CREATE TABLE postmeter.migration (
     version integer NOT NULL,
     name text NOT NULL,
     checksum text,
+    programs_from integer,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
@@ -4444,6 +4448,8 @@ COMMENT ON COLUMN postmeter.migration.version IS 'Number of the file.';
 COMMENT ON COLUMN postmeter.migration.name IS 'Its name.';
 
 COMMENT ON COLUMN postmeter.migration.checksum IS 'SHA-256 of the file; null if psql applied it.';
+
+COMMENT ON COLUMN postmeter.migration.programs_from IS 'Programs whose newest migration is this number or a later one work on the schema with this migration; older ones refuse to start. Null (psql applied it): only programs that know it.';
 
 COMMENT ON COLUMN postmeter.migration.applied_at IS 'When.';
 
@@ -6777,22 +6783,22 @@ insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
 select postmeter.create_request_partitions(7);
-insert into postmeter.migration (version, name) values
-    (1, '0001_pre_foundation'),
-    (2, '0002_pre_catalogue'),
-    (3, '0003_pre_intake'),
-    (4, '0004_pre_ledger'),
-    (5, '0005_pre_arithmetic'),
-    (6, '0006_pre_decisions'),
-    (7, '0007_pre_views'),
-    (8, '0008_pre_grants'),
-    (9, '0009_pre_breaker'),
-    (10, '0010_pre_dead_letters'),
-    (11, '0011_pre_month_close'),
-    (12, '0012_pre_timeline'),
-    (13, '0013_pre_reconcile'),
-    (14, '0014_pre_hold'),
-    (15, '0015_pre_shadow'),
-    (16, '0016_pre_console'),
-    (17, '0017_pre_reading'),
-    (18, '0018_pre_tracker');
+insert into postmeter.migration (version, name, programs_from) values
+    (1, '0001_pre_foundation', 1),
+    (2, '0002_pre_catalogue', 2),
+    (3, '0003_pre_intake', 3),
+    (4, '0004_pre_ledger', 4),
+    (5, '0005_pre_arithmetic', 5),
+    (6, '0006_pre_decisions', 6),
+    (7, '0007_pre_views', 7),
+    (8, '0008_pre_grants', 8),
+    (9, '0009_pre_breaker', 9),
+    (10, '0010_pre_dead_letters', 10),
+    (11, '0011_pre_month_close', 11),
+    (12, '0012_pre_timeline', 12),
+    (13, '0013_pre_reconcile', 13),
+    (14, '0014_pre_hold', 14),
+    (15, '0015_pre_shadow', 15),
+    (16, '0016_pre_console', 16),
+    (17, '0017_pre_reading', 17),
+    (18, '0018_pre_tracker', 18);

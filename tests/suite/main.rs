@@ -35,3 +35,4 @@ mod shadow;
 mod stuck;
 mod tracker;
 mod unknown;
+mod upgrade;

@@ -22,7 +22,8 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), self.database.can_listen())
+            .await?;
         let Some(beat) = beat else {
             self.lease.lost();
             return Ok(false);
@@ -214,6 +215,9 @@ impl Worker {
 
     /// A notification is a shortcut: whatever happens to it, the loops poll.
     async fn listen_loop(self: Arc<Self>, stop: CancellationToken) {
+        if !self.database.can_listen() {
+            return;
+        }
         let mut backoff = Backoff::new(self.options.poll);
         loop {
             let listening = self.database.listen("postmeter_due", || self.wake.notify_waiters());

@@ -59,6 +59,8 @@ impl Purpose {
 pub(super) struct Config {
     url: Option<SecretString>,
     url_file: Option<PathBuf>,
+    direct_url: Option<SecretString>,
+    direct_url_file: Option<PathBuf>,
     tls_authority: Option<PathBuf>,
     pooled: bool,
     connections_max: usize,
@@ -100,6 +102,8 @@ impl Config {
         Ok(Self {
             url: layers.text("database", "url").map(SecretString::from),
             url_file: layers.text("database", "url_file").map(PathBuf::from),
+            direct_url: layers.text("database", "direct_url").map(SecretString::from),
+            direct_url_file: layers.text("database", "direct_url_file").map(PathBuf::from),
             tls_authority: layers.text("database", "tls_authority").map(PathBuf::from),
             pooled: layers.flag("database", "pooled")?.unwrap_or(false),
             connections_max: layers.number("database", "connections_max", 1, 1000)?.unwrap_or(8),
@@ -125,26 +129,43 @@ impl Config {
 
     /// The database, not connected yet.
     pub fn database(&self) -> anyhow::Result<outbox::Database> {
-        let mut access = outbox::Access::new("");
-        access.url = self.url()?;
+        let mut access = self.access(self.url()?);
         access.pooled = self.pooled;
+        access.direct_url = self.direct_url()?;
+        Ok(outbox::Database::open(&access)?)
+    }
+
+    /// The database without a pooler between, where one is named: for what needs a session of its own.
+    pub fn direct_database(&self) -> anyhow::Result<outbox::Database> {
+        match self.direct_url()? {
+            Some(url) => Ok(outbox::Database::open(&self.access(url))?),
+            None => self.database(),
+        }
+    }
+
+    fn access(&self, url: SecretString) -> outbox::Access {
+        let mut access = outbox::Access::new("");
+        access.url = url;
         access.connections_max = self.connections_max;
         if let Some(authority) = &self.tls_authority {
             access.tls = outbox::Tls::Authority(authority.clone());
         }
-        Ok(outbox::Database::open(&access)?)
+        access
+    }
+
+    fn direct_url(&self) -> anyhow::Result<Option<SecretString>> {
+        match (&self.direct_url, &self.direct_url_file) {
+            (Some(url), _) => Ok(Some(url.clone())),
+            (None, Some(path)) => Ok(Some(held_in(path, "direct_url_file")?)),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The URL itself, or what its file holds.
     fn url(&self) -> anyhow::Result<SecretString> {
         let url = match (&self.url, &self.url_file) {
             (Some(url), _) => url.clone(),
-            (None, Some(path)) => SecretString::from(
-                std::fs::read_to_string(path)
-                    .map_err(|error| Wrong(format!("url_file {}: {error}", path.display())))?
-                    .trim()
-                    .to_owned(),
-            ),
+            (None, Some(path)) => held_in(path, "url_file")?,
             (None, None) => {
                 return Err(Wrong(
                     "no database is named: set POSTMETER_DATABASE_URL (postgres://user@host/database), or \
@@ -159,6 +180,13 @@ impl Config {
         }
         Ok(url)
     }
+}
+
+/// What a file holds, without the line's end.
+fn held_in(path: &std::path::Path, setting: &str) -> Result<SecretString, Wrong> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Wrong(format!("{setting} {}: {error}", path.display())))?;
+    Ok(SecretString::from(text.trim().to_owned()))
 }
 
 fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {

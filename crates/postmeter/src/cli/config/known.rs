@@ -2,7 +2,7 @@
 
 /// Sections with their settings; the environment's name of each is `POSTMETER_<SECTION>_<SETTING>`.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("database", &["url", "url_file", "tls_authority", "pooled", "connections_max"]),
+    ("database", &["url", "url_file", "direct_url", "direct_url_file", "tls_authority", "pooled", "connections_max"]),
     ("worker", &["name", "lease_seconds", "poll_ms", "fold_max", "cut_max", "stop_within_seconds"]),
     (
         "console",

@@ -39,16 +39,20 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Puts a layer over the ones before. `url` and `url_file` are one setting said in two ways: the later wins.
+    /// Puts a layer over the ones before. A URL and the file that holds it are one setting said in two ways: the later
+    /// wins.
     fn lay(&mut self, layer: BTreeMap<(&'static str, &'static str), Said>) -> Result<(), Wrong> {
-        let (url, url_file) = (("database", "url"), ("database", "url_file"));
-        match (layer.get(&url), layer.get(&url_file)) {
-            (Some(first), Some(second)) => {
-                return Err(Wrong(format!("{}: {} and {} exclude each other", second.origin, first.name, second.name)));
+        for (url, url_file) in [("url", "url_file"), ("direct_url", "direct_url_file")] {
+            let (url, url_file) = (("database", url), ("database", url_file));
+            match (layer.get(&url), layer.get(&url_file)) {
+                (Some(first), Some(second)) => {
+                    let (origin, first, second) = (&second.origin, &first.name, &second.name);
+                    return Err(Wrong(format!("{origin}: {first} and {second} exclude each other")));
+                }
+                (Some(_), None) => drop(self.said.remove(&url_file)),
+                (None, Some(_)) => drop(self.said.remove(&url)),
+                (None, None) => {}
             }
-            (Some(_), None) => drop(self.said.remove(&url_file)),
-            (None, Some(_)) => drop(self.said.remove(&url)),
-            (None, None) => {}
         }
         self.said.extend(layer);
         Ok(())
