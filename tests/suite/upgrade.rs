@@ -3,6 +3,7 @@
 
 mod beside;
 mod locks;
+mod rollout;
 mod steps;
 
 use outbox::migrate::{MIGRATIONS, Migration};

@@ -1,18 +1,22 @@
 //! What the suite stands on: a fresh database per test on a real Postgres, a simulated marketplace over real HTTP, and
 //! a stage that puts a worker between them on one movable clock.
 
+mod bouncer;
 mod console;
 mod cutter;
 mod database;
 mod google;
 mod program;
+mod skip;
 mod stage;
 mod wrapped;
 
+pub use bouncer::Bouncer;
 pub use console::{Console, Reply};
 pub use cutter::Cutter;
 pub use database::TestDatabase;
 pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use program::postmeter;
+pub use skip::skip;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};
 pub use wrapped::{OnTheWay, Wrapped};
