@@ -16,7 +16,7 @@ FILE ?=
 OLD ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay upgrade failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node
+.PHONY: help demo play test lint bench crash random replay upgrade failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -29,7 +29,7 @@ demo: build ## build, start a Postgres and a simulated marketplace, show usage t
 play: build ## the same, kept running for you to try things on
 	@$(POSTMETER) demo --keep
 
-test: setup-build setup-postgres setup-pgbouncer setup-python setup-node ## all tests; the last line counts them (FILTER=name for some)
+test: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)
 
 lint: setup-build setup-python ## formatting, clippy, shell scripts, licences
@@ -63,10 +63,10 @@ audit: setup-build ## advisories, licences and sources of all dependencies (with
 ci: ## what a change must pass: lint and test
 	@.ci/run
 
-tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node ## install what the other targets need, and nothing else
+tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java ## install what the other targets need, and nothing else
 
-schema: build ## write sql/schema.sql from the migrations and docs/openapi.json from the handlers
-	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed_document
+schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the settings' table
+	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed
 
 clean: ## remove what was built or installed below this directory
 	$(CARGO) clean
@@ -90,3 +90,6 @@ setup-python:
 
 setup-node:
 	@.ci/setup-node
+
+setup-java:
+	@.ci/setup-java

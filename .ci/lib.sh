@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # A private Python of the tests, and the modules of their Node clients.
 readonly VENV=.tools/venv
 readonly NODE_CLIENTS=tests/node
+# Where Debian puts the JDBC driver.
+readonly JDBC=/usr/share/java/postgresql.jar
 
 # Where fetched server binaries go; the same rule as in crates/postmeter/src/embedded/binaries.rs. Root's own cache
 # would be closed to the account that runs the server.

@@ -107,23 +107,23 @@ async fn recovery(report: &mut Report, client: &Client, aws: &Marketplace, what:
 async fn inversions(client: &Client, aws: &Marketplace) -> usize {
     let order = "select identity ->> 'customer_aws_account_id' from postmeter.delivery where status = 'accepted' order by deadline, id";
     let rows = client.query(order, &[]).await.expect("an order");
-    let place: HashMap<String, usize> = rows.iter().enumerate().map(|(place, row)| (row.get(0), place)).collect();
     let reserved = reserved(client).await;
-    println!("  outage: {} of {} went by the reserved share and are not counted", reserved.len(), place.len());
+    println!("  outage: {} of {} went by the reserved share and are not counted", reserved.len(), rows.len());
+    // places among those that went by deadline: what the reserved share took from between them leaves no gap
+    let by_deadline = rows.iter().map(|row| row.get(0)).filter(|customer: &String| !reserved.contains(customer));
+    let place: HashMap<String, usize> = by_deadline.enumerate().map(|(place, customer)| (customer, place)).collect();
     let (mut furthest, mut inversions) = (0, 0);
     for record in aws.all("record", "records").await {
-        let customer = record["customer"].as_str().expect("a customer");
-        if reserved.contains(customer) {
-            continue;
-        }
-        let place = place[customer];
+        let Some(&place) = place.get(record["customer"].as_str().expect("a customer")) else { continue };
         inversions += usize::from(place + CLAIM < furthest);
         furthest = furthest.max(place);
     }
     inversions
 }
 
-/// Who went by the reserved share: in claims that took exactly the oldest of all that still waited.
+/// Who went by the reserved share: in claims whose deliveries stood next to each other by age among all that still
+/// waited, which by their deadlines, drawn without regard to age, they would not. The oldest of all need not be among
+/// them: what came back to the queue below the claim's floor waits until the floor is forgotten.
 async fn reserved(client: &Client) -> HashSet<String> {
     let claims = "select d.id, d.identity ->> 'customer_aws_account_id', a.claimed_at::text
                   from postmeter.delivery d join postmeter.attempt a on a.delivery_id = d.id and a.number = d.attempts
@@ -133,7 +133,9 @@ async fn reserved(client: &Client) -> HashSet<String> {
     let mut waiting: BTreeSet<i64> = all.iter().map(|(id, ..)| *id).collect();
     let mut reserved = HashSet::new();
     for claim in all.chunk_by(|one, next| one.2 == next.2) {
-        if claim.len() < waiting.len() && claim.iter().zip(&waiting).all(|((id, ..), oldest)| id == oldest) {
+        let neighbours = waiting.range(claim[0].0..);
+        let by_age = claim.len() > 1 && claim.iter().zip(neighbours).all(|((id, ..), next)| id == next);
+        if by_age && claim.len() < waiting.len() {
             reserved.extend(claim.iter().map(|(_, customer, _)| customer.clone()));
         }
         for (id, ..) in claim {

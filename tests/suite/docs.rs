@@ -4,7 +4,9 @@ mod api;
 mod charts;
 mod marketplaces;
 mod operating;
+mod process;
 mod schema;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

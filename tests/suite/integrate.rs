@@ -1,16 +1,13 @@
-//! A: what `docs/integrate.md` promises to producers, and its examples, as services of three languages run them.
+//! A: what `docs/integrate.md` promises to producers; its examples, as services of several languages run them.
+
+mod examples;
+
+pub use examples::skip;
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use jiff::{SignedDuration, Timestamp};
-use outbox::{NewUsage, Verdict};
-use serde_json::{Value, json};
-use tests::{TestDatabase, q};
+use tests::TestDatabase;
 use tokio_postgres::Client;
-
-#[path = "../integrate/usage.rs"]
-mod usage;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,113 +17,8 @@ fn page() -> String {
     std::fs::read_to_string(root().join("docs/integrate.md")).expect("the page")
 }
 
-/// A user who may record, create a table of its own, and nothing else; with its URL.
-async fn service(db: &TestDatabase, name: &str) -> String {
-    db.client
-        .batch_execute(&format!(
-            "create role {name} login password 'shop' in role postmeter_producer;
-             grant create, usage on schema public to {name}"
-        ))
-        .await
-        .expect("a user");
-    let url = db.tcp_url();
-    let (_, place) = url.split_once('@').expect("user@host");
-    format!("postgresql://{name}:shop@{place}")
-}
-
-fn skip(test: &str, variable: &str) {
-    let line = format!("{test}: {variable} is not set");
-    eprintln!("SKIPPED {line}");
-    if let Ok(file) = std::env::var("POSTMETER_SKIPS") {
-        use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).expect("the list of skips");
-        writeln!(file, "{line}").expect("a line");
-    }
-}
-
-/// Runs an example and compares what it prints and what is in the database then.
-async fn run(db: &TestDatabase, mut command: Command, url: &str, prefix: &str) {
-    let output = command.env("DATABASE_URL", url).output().expect("the example starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let verdict = |item: i32, verdict: &str, code: Option<&str>, field: Option<&str>| json!({"item": item, "verdict": verdict, "error_code": code, "field": field});
-    let verdicts = [
-        verdict(1, "recorded", None, None),
-        verdict(2, "repeated", None, None),
-        verdict(3, "refused", Some("22P02"), Some("quantity")),
-    ];
-    assert_eq!(said, json!({"same_id_again": true, "flagged": true, "verdicts": verdicts}));
-    is_recorded(db, prefix).await;
-}
-
-async fn is_recorded(db: &TestDatabase, prefix: &str) {
-    let recorded = "select string_agg(u.event_id || ' ' || trim_scale(u.quantity), ', ' order by u.event_id)
-                    from postmeter.usage u join postmeter.outbox o using (id)";
-    assert_eq!(text(&db.client, recorded).await, format!("{prefix}-1 0.25, {prefix}-2 1.5"));
-    let jobs = "select string_agg(id || coalesce(' ' || flaw, ''), ', ' order by flaw nulls first) from job";
-    let flawed =
-        format!("{prefix}-1, req-2 usage '{prefix}-1' of source 'shop' was recorded before with other content");
-    assert_eq!(text(&db.client, jobs).await, flawed);
-}
-
 async fn text(client: &Client, sql: &str) -> String {
     client.query_one(sql, &[]).await.expect(sql).get(0)
-}
-
-#[tokio::test]
-async fn a1_a_python_service_records_in_its_own_transaction() {
-    let Ok(python) = std::env::var("POSTMETER_TEST_PYTHON") else {
-        return skip("a1_a_python_service_records_in_its_own_transaction", "POSTMETER_TEST_PYTHON");
-    };
-    let db = TestDatabase::fresh().await;
-    let url = service(&db, "python_shop").await;
-    let mut command = Command::new(python);
-    command.arg(root().join("tests/integrate/usage.py"));
-    run(&db, command, &url, "py").await;
-}
-
-#[tokio::test]
-async fn a1_a_node_service_records_in_its_own_transaction() {
-    let Ok(modules) = std::env::var("POSTMETER_TEST_NODE_MODULES") else {
-        return skip("a1_a_node_service_records_in_its_own_transaction", "POSTMETER_TEST_NODE_MODULES");
-    };
-    let db = TestDatabase::fresh().await;
-    let url = service(&db, "node_shop").await;
-    // node looks for modules beside the file
-    let place = tempfile::tempdir().expect("a directory");
-    std::fs::copy(root().join("tests/integrate/usage.mjs"), place.path().join("usage.mjs")).expect("a copy");
-    std::os::unix::fs::symlink(modules, place.path().join("node_modules")).expect("a link");
-    let mut command = Command::new("node");
-    command.arg(place.path().join("usage.mjs"));
-    run(&db, command, &url, "js").await;
-}
-
-#[tokio::test]
-async fn a1_a_rust_service_records_in_its_own_transaction() {
-    let db = TestDatabase::fresh().await;
-    db.client
-        .batch_execute("create table job (id text primary key, org text not null, flaw text)")
-        .await
-        .expect("a table");
-    let used_at: Timestamp =
-        text(&db.client, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
-            .await
-            .parse()
-            .expect("a time");
-    let mut client = db.connect().await;
-    let first = usage::finish_job(&mut client, "rs-1", q("0.25"), used_at).await.expect("recorded");
-    let new = |event_id: &str, quantity: &str| {
-        NewUsage::new("shop", event_id, "acme", "compute", "hours", q(quantity), used_at)
-    };
-    let flagged = usage::record_or_flag(&mut client, "req-2", &new("rs-1", "9")).await.expect("committed");
-    assert_eq!(flagged, None);
-    let late = NewUsage { used_at: used_at + SignedDuration::from_hours(48), ..new("rs-3", "1") };
-    let verdicts =
-        usage::record_many(&mut client, &[new("rs-2", "1.5"), new("rs-1", "0.250"), late]).await.expect("committed");
-    assert!(matches!(&verdicts[0], Verdict::Recorded(_)), "{verdicts:?}");
-    assert_eq!(verdicts[1], Verdict::Repeated(first));
-    assert!(matches!(&verdicts[2], Verdict::Refused(refused) if refused.code == "PM006"), "{verdicts:?}");
-    is_recorded(&db, "rs").await;
 }
 
 /// Everything a table row promises to be refused: what is wrong, as arguments that replace the good ones.
@@ -274,16 +166,4 @@ async fn a3_the_sql_of_the_page_runs_as_it_stands() {
     let recorded =
         "select string_agg(event_id, ' ' order by event_id) from postmeter.usage where event_id !~ '471[23]'";
     assert_eq!(text(&db.client, recorded).await, "job-4711 job-4711-refund job-4714 job-4715");
-}
-
-#[test]
-fn a3_the_page_shows_the_examples_to_the_letter() {
-    let page = page();
-    for (file, language) in [("usage.py", "python"), ("usage.mjs", "js"), ("usage.rs", "rust")] {
-        let example = std::fs::read_to_string(root().join("tests/integrate").join(file)).expect(file);
-        assert!(
-            page.contains(&format!("```{language}\n{example}```\n")),
-            "docs/integrate.md does not show tests/integrate/{file}"
-        );
-    }
 }

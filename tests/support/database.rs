@@ -104,6 +104,11 @@ impl TestDatabase {
         Self { name: "postgres".to_owned(), url, database, client }
     }
 
+    /// A connection to a database that somebody else made.
+    pub async fn client_of(url: &str) -> Client {
+        connect(url).await
+    }
+
     /// An empty database without any schema.
     pub async fn empty() -> Self {
         let made = Self::fresh().await;

@@ -1,11 +1,14 @@
 //! What handlers take from a request; what is wrong with it is answered as a problem document.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use crate::app::App;
 use crate::problem::Problem;
 
 /// Parameters of the query string.
@@ -39,12 +42,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
 /// A JSON body.
 pub(crate) struct Body<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         content_type(request.headers(), &["application/json"])?;
-        let bytes = whole_body(request, state).await?;
+        let bytes = whole_body(request, app).await?;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Problem::malformed(format!("the body cannot be read: {error}")))
@@ -65,16 +68,24 @@ pub(crate) fn content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), P
 /// The whole body, within the limit.
 pub(crate) struct Whole(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Whole {
+impl FromRequest<Arc<App>> for Whole {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        whole_body(request, state).await.map(Self)
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        whole_body(request, app).await.map(Self)
     }
 }
 
-async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+/// A body is in memory while it comes in, before anything is known of it: so only some come in at a time, and none may
+/// take as long as it likes.
+async fn whole_body(request: Request, app: &Arc<App>) -> Result<Bytes, Problem> {
+    let _place = app.limits.body()?;
+    let read = tokio::time::timeout(app.options.body_within, Bytes::from_request(request, app));
+    let read = read.await.map_err(|_| {
+        let detail = format!("the body did not arrive within {:?}; send the request again", app.options.body_within);
+        Problem::plain(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
+    })?;
+    read.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let detail = "the body is larger than this console takes; send fewer usages in one request";
             Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)

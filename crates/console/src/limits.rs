@@ -14,6 +14,8 @@ use crate::options::Options;
 use crate::problem::Problem;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// For each place to record, so many bodies may be coming in: slow callers do not keep the quick ones out at once.
+const BODIES_A_PLACE: usize = 4;
 /// Addresses remembered at most.
 const PEERS_MAX: usize = 10_000;
 
@@ -25,6 +27,7 @@ pub(crate) struct Limits {
     guesses_per_minute: u32,
     clock: DefaultClock,
     intake: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     events: Arc<Semaphore>,
 }
@@ -40,6 +43,7 @@ impl Limits {
             guesses_per_minute: options.guesses_per_minute,
             clock: DefaultClock::default(),
             intake: Arc::new(Semaphore::new(options.intake_at_once_max)),
+            bodies: Arc::new(Semaphore::new(options.intake_at_once_max * BODIES_A_PLACE)),
             streams: Arc::new(Semaphore::new(options.streams_at_once_max)),
             events: Arc::new(Semaphore::new(options.events_at_once_max)),
         }
@@ -113,6 +117,14 @@ impl Limits {
                 "as many requests are being watched as the database should bear; come again, or read them",
             )
         })
+    }
+
+    /// A place for a body that comes in.
+    pub(crate) fn body(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.bodies
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Problem::too_many(1, "as many bodies are coming in as there is room for; send the same again"))
     }
 
     /// A place to record from; what comes while all are taken is told to come again, and nothing is queued unseen.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::tracker::Access;
 
@@ -10,6 +11,8 @@ use crate::tracker::Access;
 pub struct Options {
     /// Bytes of a request's body at most.
     pub body_bytes_max: usize,
+    /// How long a body may take to arrive.
+    pub body_within: Duration,
     /// Usages of one request at most.
     pub rows_max: usize,
     /// Requests that record at the same time at most; one more is answered 429 at once.
@@ -42,6 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             body_bytes_max: 8 << 20,
+            body_within: Duration::from_secs(30),
             rows_max: 5000,
             intake_at_once_max: 16,
             streams_at_once_max: 4,

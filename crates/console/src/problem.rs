@@ -43,12 +43,13 @@ fn urn<S: serde::Serializer>(word: &&'static str, serializer: S) -> Result<S::Ok
 }
 
 /// Every kind of problem and its HTTP status.
-pub const KINDS: [(&str, u16); 14] = [
+pub const KINDS: [(&str, u16); 15] = [
     ("malformed", 400),
     ("unauthenticated", 401),
     ("forbidden", 403),
     ("not-found", 404),
     ("method", 405),
+    ("slow-body", 408),
     ("in-progress", 409),
     ("too-large", 413),
     ("content-type", 415),

@@ -7,11 +7,12 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Object, Ref, RefOr, Type};
 
 /// Statuses and what they mean; `docs/api.md` says more.
-const ALL: [(u16, &str); 11] = [
+const ALL: [(u16, &str); 12] = [
     (400, "The request cannot be understood"),
     (401, "No token, or one that nobody knows"),
     (403, "The token does not allow this"),
     (404, "There is no such thing"),
+    (408, "The body did not arrive in time"),
     (409, "The same request is being worked on"),
     (413, "Too large"),
     (415, "Another content type is needed"),
@@ -60,12 +61,12 @@ impl IntoResponses for Reading {
 
 impl IntoResponses for Recording {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        of(&[400, 401, 403, 409, 413, 415, 422, 429, 500, 503])
+        of(&[400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503])
     }
 }
 
 impl IntoResponses for Deciding {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        of(&[400, 401, 403, 404, 413, 415, 422, 429, 500, 503])
+        of(&[400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503])
     }
 }

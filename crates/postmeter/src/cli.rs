@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use catalog::Catalogue;
+pub use config::reference as settings_reference;
 use config::{Config, GlobalArgs};
 
 /// Reports metered usage to cloud marketplaces, with Postgres alone.
@@ -53,7 +54,7 @@ enum Command {
     Migrate(migrate::Args),
     /// Load, show or derive the catalogue: who buys what where, and how it is counted.
     Catalog(catalog::Args),
-    /// Record usage from files.
+    /// Record usage from files or from Prometheus.
     Import(import::Args),
     /// Run a worker until SIGTERM.
     Worker(worker::Args),
@@ -95,6 +96,8 @@ enum Command {
     Shadow(shadow::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
+    /// Show every setting as it counts, and where it was said; secrets are not shown.
+    Config(config::Args),
     /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),
     /// A virtual day from usage to accepted remittances, on an embedded Postgres; ends by itself.
@@ -138,6 +141,7 @@ pub async fn main() -> ExitCode {
             Command::Recalculate(args) => recalculate::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Doctor(args) => doctor::run(&context, args).await,
+            Command::Config(args) => config::run(&context, &args),
             Command::Simulator(args) => simulator::run(&context, args).await,
             Command::Demo(args) => demo::run(&context, args).await,
         }

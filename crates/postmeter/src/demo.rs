@@ -65,8 +65,13 @@ pub async fn run(keep: bool, say: Say<'_>) -> anyhow::Result<bool> {
     for line in children.command(&["request", requests::SHOWN]).await?.lines() {
         say(line);
     }
+    say("");
     if keep {
         stay(&ground, &market, &mut children, folder, say).await?;
+    } else {
+        say(
+            "Next: `make play` keeps all this running to try things on; docs/integrate.md shows how your service records usage.",
+        );
     }
     market.close().await;
     Ok(closing.closes())
@@ -211,7 +216,6 @@ async fn stay(
     say: Say<'_>,
 ) -> anyhow::Result<()> {
     children.start_worker(None)?;
-    say("");
     say("It stays up until Ctrl-C. In another terminal:");
     say(&format!("  export POSTMETER_DATABASE_URL='{}'", ground.url));
     say("  postmeter status;  postmeter attempts --limit 5;  psql \"$POSTMETER_DATABASE_URL\"");

@@ -1,9 +1,11 @@
 //! Recording usage over HTTP, and asking where it is.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Console, Reply, Stage, TestDatabase};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 fn usage(event_id: &str, quantity: &str) -> Value {
@@ -156,6 +158,43 @@ async fn a4_what_is_wrong_is_named_and_too_much_is_refused_before_it_is_read() {
     assert_eq!(console.post(&token, "/v1/usage", &json!({"source": "x".repeat(5000)})).await.status, 413);
     let request = console.http.post(format!("{}/v1/usage", console.url)).bearer_auth(&token);
     assert_eq!(console.send(request.header("content-type", "application/json").body("{")).await.status, 400);
+    assert_eq!(count(&stage.db, "usage").await, 0);
+}
+
+/// A request whose body has begun to be read, and does not come.
+async fn stalled(console: &Console, token: &str) -> TcpStream {
+    let address = console.url.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/usage HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\nexpect: 100-continue\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    socket.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket
+}
+
+#[tokio::test]
+async fn f4_bodies_that_do_not_arrive_are_given_up_and_hold_a_bounded_room() {
+    let stage = Stage::new().await;
+    let options = console::Options { body_within: Duration::from_millis(50), ..Default::default() };
+    let console = Console::start_with(&stage.db, options).await;
+    let mut slow = stalled(&console, &console.token(&["intake"]).await).await;
+    let mut said = String::new();
+    slow.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("slow-body"), "{said}");
+
+    let console =
+        Console::start_with(&stage.db, console::Options { intake_at_once_max: 1, ..Default::default() }).await;
+    let token = console.token(&["intake"]).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(stalled(&console, &token).await);
+    }
+    let reply = console.post(&token, "/v1/usage", &usage("e", "1")).await;
+    assert_eq!((reply.status, reply.retry_after.as_deref()), (429, Some("1")), "{}", reply.text);
     assert_eq!(count(&stage.db, "usage").await, 0);
 }
 

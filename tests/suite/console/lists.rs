@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use outbox::listing::LISTS;
 use serde_json::Value;
-use tests::{Console, Stage};
+use tests::{Console, Stage, TestDatabase};
 
 /// Three orgs with remittances of several hours; one org's usage is held.
 async fn used() -> Stage {
@@ -179,6 +179,30 @@ async fn h3_streams_hold_what_pages_hold() {
         assert_eq!(keys, of_pages, "{path}");
     }
     stage.close().await;
+}
+
+#[tokio::test]
+async fn h4_an_export_that_is_cut_in_the_middle_does_not_look_whole() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start(&db).await;
+    let token = console.token(&["read"]).await;
+    // far more than what lies in buffers on the way
+    let rows = "insert into postmeter.decision (who, why, verb, detail)
+                select 'ada', 'many', 'apply', jsonb_build_object('diff', repeat('x', 200000)) from generate_series(1, 400)";
+    db.client.execute(rows, &[]).await.unwrap();
+    let request = console.http.get(format!("{}/v1/decisions", console.url)).bearer_auth(&token);
+    let mut response = request.header("accept", "application/x-ndjson").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.chunk().await.unwrap().is_some(), "it has begun");
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid() and query like '%decision%' and state = 'active'";
+    let sessions: i64 = db.client.query_one(cut, &[]).await.unwrap().get(0);
+    assert_eq!(sessions, 1, "the export's");
+    let rest = async {
+        while response.chunk().await?.is_some() {}
+        reqwest::Result::Ok(())
+    };
+    rest.await.expect_err("the connection breaks before the last chunk");
 }
 
 #[tokio::test]

@@ -29,21 +29,3 @@ fn every_path_of_the_document_is_on_the_page() {
         assert!(words.contains(path.as_str()) || (path.matches('/').count() > 2 && words.contains(last)), "{path}");
     }
 }
-
-#[test]
-fn every_setting_of_the_console_has_the_default_that_the_page_says() {
-    let defaults = console::Options::default();
-    let page = read("docs/configuration.md");
-    for (name, value) in [
-        ("body_bytes_max", defaults.body_bytes_max),
-        ("rows_max", defaults.rows_max),
-        ("intake_at_once_max", defaults.intake_at_once_max),
-        ("streams_at_once_max", defaults.streams_at_once_max),
-        ("events_at_once_max", defaults.events_at_once_max),
-        ("requests_per_minute", defaults.requests_per_minute as usize),
-        ("guesses_per_minute", defaults.guesses_per_minute as usize),
-    ] {
-        let row = format!("| {name} | POSTMETER_CONSOLE_{} | {value} |", name.to_uppercase());
-        assert!(page.contains(&row), "{row}");
-    }
-}

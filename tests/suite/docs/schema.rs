@@ -39,8 +39,9 @@ async fn every_table_and_view_is_described_column_by_column() {
 async fn every_query_of_the_pages_runs_for_a_reader() {
     let db = TestDatabase::fresh().await;
     db.client.batch_execute("set role postmeter_reader").await.expect("a reader");
-    for page in ["docs/own-the-schema.md", "docs/operate.md"] {
-        let text = read(page);
+    let pages = ["own-the-schema.md", "operate.md", "operate/failures.md", "operate/postgres.md", "adopt.md"];
+    for page in pages.map(|page| format!("docs/{page}")) {
+        let text = read(&page);
         let blocks: Vec<_> = text.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!blocks.is_empty(), "{page} has queries");
         for sql in blocks {

@@ -27,8 +27,11 @@ async fn a_shadow_and_its_live_destination_come_with_one_file_and_the_command_te
     let text = format!("{quota}{}{}", of("a-trial", "shadow_of = \"live\"\n", "1/4"), of("live", "", "1"));
     std::fs::write(&path, text).unwrap();
     let path = path.to_string_lossy().into_owned();
-    let (code, said) = run(&stage, &["catalog", "apply", &path]);
+    let (code, said) = run(&stage, &["catalog", "apply", &path, "--who", "ada", "--why", "a trial"]);
     assert_eq!(code, Some(0), "{said}");
+    let signed = "select who || ': ' || why from postmeter.decision where verb = 'apply'";
+    let signed: String = stage.db.client.query_one(signed, &[]).await.unwrap().get(0);
+    assert_eq!(signed, "ada: a trial");
     let (code, said) = run(&stage, &["catalog", "apply", &path, "--dry-run"]);
     assert_eq!(code, Some(0), "nothing is left to change: {said}");
     let (_, shown) = run(&stage, &["catalog", "show"]);

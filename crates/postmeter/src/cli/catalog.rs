@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use outbox::catalogue::Editor;
+use outbox::corrections::Decider;
 use serde_json::{Map, Value};
 
 use super::Context;
@@ -42,6 +43,12 @@ enum Verb {
         /// Remove what the file does not mention (what was counted by is ended instead).
         #[arg(long)]
         prune: bool,
+        /// Who decides it; if nobody is named, the account's name.
+        #[arg(long, env = "USER", hide_env_values = true, default_value = "not said")]
+        who: String,
+        /// Why, in a sentence: kept with the decision.
+        #[arg(long, default_value = "the catalogue's file says so")]
+        why: String,
     },
     /// Show the catalogue as a file that `apply` takes.
     Show,
@@ -78,8 +85,8 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Apply { file, dry_run, prune } => {
-            let how = apply::How { dry_run, prune, json: context.json };
+        Verb::Apply { file, dry_run, prune, who, why } => {
+            let how = apply::How { dry_run, prune, json: context.json, by: Decider { who: &who, why: &why } };
             apply::apply(&context.config.database()?, &file, how).await
         }
         Verb::Show => show(context).await,

@@ -1,19 +1,24 @@
-//! Configuration: file, environment, flags; the later wins. `docs/configuration.md` is for people.
+//! Configuration: file, credentials, environment, flags; the later wins. `docs/configuration.md` is for people; its table
+//! is made of the one in `config/settings.rs`.
 //!
 //! There is no flag for the database's URL, on purpose: command lines are seen by everybody on the machine.
 
 mod known;
 mod layers;
 mod logging;
+mod secret;
+mod settings;
+mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use super::output::Wrong;
-use layers::Layers;
+use layers::{Effective, Layers};
 pub(super) use logging::Level;
+use secret::Secret;
+pub use settings::reference;
+pub(super) use show::{Args, run};
 
 pub(super) use known::nearest;
 pub(super) use layers::line;
@@ -57,10 +62,8 @@ impl Purpose {
 /// The configuration.
 #[derive(Debug)]
 pub(super) struct Config {
-    url: Option<SecretString>,
-    url_file: Option<PathBuf>,
-    direct_url: Option<SecretString>,
-    direct_url_file: Option<PathBuf>,
+    url: Option<Secret>,
+    direct_url: Option<Secret>,
     tls_authority: Option<PathBuf>,
     pooled: bool,
     connections_max: usize,
@@ -72,78 +75,83 @@ pub(super) struct Config {
     pub console: console::Options,
     /// What is logged.
     log: logging::Log,
+    /// Every setting as it counts, and where it was said.
+    effective: Vec<Effective>,
 }
 
 impl Config {
-    /// Reads file, environment and flags, refuses what is unknown or malformed, and starts the log.
+    /// Reads file, credentials, environment and flags, refuses what is unknown or malformed, and starts the log.
     pub fn load(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let file = match &args.config {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from);
+        // systemd hands the file over like a secret: it may hold some
+        let handed =
+            || credentials.as_ref().map(|directory| directory.join("postmeter.toml")).filter(|at| at.is_file());
+        let file = match args.config.clone().or_else(handed) {
             None => None,
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = std::fs::read_to_string(&path)
                     .map_err(|error| Wrong(format!("configuration file {}: {error}", path.display())))?;
                 Some((path.display().to_string(), text))
             }
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        let mut config = Self::from_layers(&Layers::read(file, environment())?)?;
+        let mut config = Self::from_layers(&Layers::read(file, credentials.as_deref(), environment())?);
         if let Some(level) = args.log {
             config.log.level = level;
+            config.said_by_flag("log", "level", level.word());
         }
         config.log.start();
         Ok(config)
     }
 
-    fn from_layers(layers: &Layers) -> anyhow::Result<Self> {
+    fn said_by_flag(&mut self, section: &str, key: &str, value: &str) {
+        for setting in self.effective.iter_mut().filter(|it| it.section == section && it.setting == key) {
+            (setting.value, setting.from) = (Some(value.to_owned()), "flag".to_owned());
+        }
+    }
+
+    fn from_layers(layers: &Layers) -> Self {
         let defaults = worker::Options::default();
-        let seconds = |key, default: Duration, from, to| -> anyhow::Result<Duration> {
-            Ok(layers.number("worker", key, from, to)?.map_or(default, Duration::from_secs))
-        };
-        Ok(Self {
-            url: layers.text("database", "url").map(SecretString::from),
-            url_file: layers.text("database", "url_file").map(PathBuf::from),
-            direct_url: layers.text("database", "direct_url").map(SecretString::from),
-            direct_url_file: layers.text("database", "direct_url_file").map(PathBuf::from),
-            tls_authority: layers.text("database", "tls_authority").map(PathBuf::from),
-            pooled: layers.flag("database", "pooled")?.unwrap_or(false),
-            connections_max: layers.number("database", "connections_max", 1, 1000)?.unwrap_or(8),
+        Self {
+            url: layers.secret("database", "url"),
+            direct_url: layers.secret("database", "direct_url"),
+            tls_authority: layers.maybe("database", "tls_authority"),
+            pooled: layers.get("database", "pooled"),
+            connections_max: layers.get("database", "connections_max"),
             worker: worker::Options {
-                name: layers.text("worker", "name").unwrap_or_else(default_name),
-                // a call may take 15 seconds, and must have ended before the lease does
-                lease: seconds("lease_seconds", defaults.lease, 2, 3600)?,
-                poll: layers.number("worker", "poll_ms", 10, 60_000)?.map_or(defaults.poll, Duration::from_millis),
-                fold_max: layers.number("worker", "fold_max", 1, 1_000_000)?.unwrap_or(defaults.fold_max),
-                cut_max: layers.number("worker", "cut_max", 1, 100_000)?.unwrap_or(defaults.cut_max),
-                stop_within: seconds("stop_within_seconds", defaults.stop_within, 0, 3600)?,
+                name: layers.maybe("worker", "name").unwrap_or_else(default_name),
+                lease: Duration::from_secs(layers.get("worker", "lease_seconds")),
+                poll: Duration::from_millis(layers.get("worker", "poll_ms")),
+                fold_max: layers.get("worker", "fold_max"),
+                cut_max: layers.get("worker", "cut_max"),
+                stop_within: Duration::from_secs(layers.get("worker", "stop_within_seconds")),
                 open: defaults.open,
                 history: defaults.history,
             },
-            listen: layers.text("console", "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
-            console: console_options(layers)?,
-            log: logging::Log {
-                level: layers.word("log", "level")?.unwrap_or_default(),
-                format: layers.word("log", "format")?.unwrap_or_default(),
-            },
-        })
+            listen: layers.get("console", "listen"),
+            console: console_options(layers),
+            log: logging::Log { level: layers.word("log", "level"), format: layers.word("log", "format") },
+            effective: layers.effective(),
+        }
     }
 
     /// The database, not connected yet.
     pub fn database(&self) -> anyhow::Result<outbox::Database> {
         let mut access = self.access(self.url()?);
         access.pooled = self.pooled;
-        access.direct_url = self.direct_url()?;
+        access.direct_url = self.direct_url.as_ref().map(Secret::read).transpose()?;
         Ok(outbox::Database::open(&access)?)
     }
 
     /// The database without a pooler between, where one is named: for what needs a session of its own.
     pub fn direct_database(&self) -> anyhow::Result<outbox::Database> {
-        match self.direct_url()? {
-            Some(url) => Ok(outbox::Database::open(&self.access(url))?),
+        match &self.direct_url {
+            Some(url) => Ok(outbox::Database::open(&self.access(url.read()?))?),
             None => self.database(),
         }
     }
 
-    fn access(&self, url: SecretString) -> outbox::Access {
+    fn access(&self, url: secrecy::SecretString) -> outbox::Access {
         let mut access = outbox::Access::new("");
         access.url = url;
         access.connections_max = self.connections_max;
@@ -153,76 +161,42 @@ impl Config {
         access
     }
 
-    fn direct_url(&self) -> anyhow::Result<Option<SecretString>> {
-        match (&self.direct_url, &self.direct_url_file) {
-            (Some(url), _) => Ok(Some(url.clone())),
-            (None, Some(path)) => Ok(Some(held_in(path, "direct_url_file")?)),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// The URL itself, or what its file holds.
-    fn url(&self) -> anyhow::Result<SecretString> {
-        let url = match (&self.url, &self.url_file) {
-            (Some(url), _) => url.clone(),
-            (None, Some(path)) => held_in(path, "url_file")?,
-            (None, None) => {
-                return Err(Wrong(
-                    "no database is named: set POSTMETER_DATABASE_URL (postgres://user@host/database), or \
-                     POSTMETER_DATABASE_URL_FILE to a file that holds it, or url in section [database] of --config FILE"
-                        .to_owned(),
-                )
-                .into());
-            }
-        };
-        if url.expose_secret().is_empty() {
-            return Err(Wrong("the database URL is empty".to_owned()).into());
-        }
-        Ok(url)
+    fn url(&self) -> Result<secrecy::SecretString, Wrong> {
+        let url = self.url.as_ref().ok_or_else(|| {
+            Wrong(
+                "no database is named: set POSTMETER_DATABASE_URL (postgres://user@host/database), or \
+                 POSTMETER_DATABASE_URL_FILE to a file that holds it, or url in section [database] of --config FILE"
+                    .to_owned(),
+            )
+        })?;
+        url.read()
     }
 }
 
-/// What a file holds, without the line's end.
-fn held_in(path: &std::path::Path, setting: &str) -> Result<SecretString, Wrong> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Wrong(format!("{setting} {}: {error}", path.display())))?;
-    Ok(SecretString::from(text.trim().to_owned()))
-}
-
-fn console_options(layers: &Layers) -> anyhow::Result<console::Options> {
-    let defaults = console::Options::default();
-    let number = |key, default, from, to| -> Result<usize, Wrong> {
-        Ok(layers.number("console", key, from, to)?.unwrap_or(default))
-    };
-    Ok(console::Options {
-        body_bytes_max: number("body_bytes_max", defaults.body_bytes_max, 1024, 1 << 30)?,
-        rows_max: number("rows_max", defaults.rows_max, 1, 100_000)?,
-        intake_at_once_max: number("intake_at_once_max", defaults.intake_at_once_max, 1, 1000)?,
-        streams_at_once_max: number("streams_at_once_max", defaults.streams_at_once_max, 1, 100)?,
-        events_at_once_max: number("events_at_once_max", defaults.events_at_once_max, 1, 10_000)?,
-        static_dir: layers.text("console", "static_dir").map(Into::into),
-        guesses_per_minute: layers
-            .number("console", "guesses_per_minute", 1, 10_000_000)?
-            .unwrap_or(defaults.guesses_per_minute),
-        requests_per_minute: layers
-            .number("console", "requests_per_minute", 1, 10_000_000)?
-            .unwrap_or(defaults.requests_per_minute),
-        tracker_access: layers.word::<TrackerAccess>("console", "tracker_access")?.unwrap_or_default().into(),
-        tracker_requests_per_minute: layers
-            .number("console", "tracker_requests_per_minute", 1, 10_000_000)?
-            .unwrap_or(defaults.tracker_requests_per_minute),
-        trusted_proxies: layers.addresses("console", "trusted_proxies")?.unwrap_or(defaults.trusted_proxies),
-        archive_url: layers.template("console", "archive_url", "{request_id}")?,
-        archive_role: layers.text("console", "archive_role").unwrap_or(defaults.archive_role),
-        kibana_url: layers.template("console", "kibana_url", "{query}")?,
-    })
+fn console_options(layers: &Layers) -> console::Options {
+    console::Options {
+        body_bytes_max: layers.get("console", "body_bytes_max"),
+        body_within: Duration::from_secs(layers.get("console", "body_seconds_max")),
+        rows_max: layers.get("console", "rows_max"),
+        intake_at_once_max: layers.get("console", "intake_at_once_max"),
+        streams_at_once_max: layers.get("console", "streams_at_once_max"),
+        events_at_once_max: layers.get("console", "events_at_once_max"),
+        static_dir: layers.maybe("console", "static_dir"),
+        guesses_per_minute: layers.get("console", "guesses_per_minute"),
+        requests_per_minute: layers.get("console", "requests_per_minute"),
+        tracker_access: layers.word::<TrackerAccess>("console", "tracker_access").into(),
+        tracker_requests_per_minute: layers.get("console", "tracker_requests_per_minute"),
+        trusted_proxies: layers.list("console", "trusted_proxies"),
+        archive_url: layers.maybe("console", "archive_url"),
+        archive_role: layers.get("console", "archive_role"),
+        kibana_url: layers.maybe("console", "kibana_url"),
+    }
 }
 
 /// Who may read the tracker's old paths.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum TrackerAccess {
     /// Who has a token with the scope read.
-    #[default]
     Token,
     /// Whoever a trusted proxy lets through.
     TrustedProxy,
@@ -258,17 +232,29 @@ fn default_name() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use secrecy::ExposeSecret;
+
     use super::*;
 
-    fn config(file: &str, environment: &[(&str, &str)]) -> anyhow::Result<Config> {
+    fn read(file: &str, credentials: Option<&Path>, environment: &[(&str, &str)]) -> Result<Config, Wrong> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
-        Config::from_layers(&Layers::read(Some(("p.toml", file)), environment)?)
+        Layers::read(Some(("p.toml", file)), credentials, environment).map(|layers| Config::from_layers(&layers))
+    }
+
+    fn config(file: &str, environment: &[(&str, &str)]) -> Result<Config, Wrong> {
+        read(file, None, environment)
     }
 
     fn refused(file: &str, environment: &[(&str, &str)]) -> String {
-        let error = config(file, environment).expect_err("must be refused");
-        assert!(error.is::<Wrong>(), "exit code 2");
-        format!("{error:#}")
+        config(file, environment).expect_err("must be refused").to_string()
+    }
+
+    /// The value and the origin of a setting, as `postmeter config` shows them.
+    fn shown(config: &Config, section: &str, key: &str) -> (String, String) {
+        let found = config.effective.iter().find(|it| it.section == section && it.setting == key).expect("a setting");
+        (found.value.clone().unwrap_or_default(), found.from.clone())
     }
 
     #[test]
@@ -324,7 +310,9 @@ mod tests {
         assert!(!format!("{config:?}").contains("hunter2"));
         // the parser's own message would quote the line
         assert!(!refused(&format!("[database]\nurl = \"{secret}\n"), &[]).contains("hunter2"));
-        let nonsense = Config { url: Some("postgres://u:hunter2@[".into()), ..config };
+        assert!(!format!("{:?}", config.effective).contains("hunter2"));
+        assert_eq!(shown(&config, "database", "url"), ("(secret, not shown)".to_owned(), "p.toml, line 2".to_owned()));
+        let nonsense = Config { url: Some(Secret::Said("postgres://u:hunter2@[".into())), ..config };
         let error = format!("{:#}", nonsense.database().err().unwrap());
         assert!(!error.contains("hunter2"), "{error}");
     }
@@ -337,6 +325,7 @@ mod tests {
             "POSTMETER_SERVICE_HOST",
             "POSTMETER_TEST_X",
             "POSTMETER_AZURE_MAIN_CLIENT_SECRET_FILE",
+            "POSTMETER_GOOGLE_MAIN_KEY_FILE",
             "POSTMETER_CRASH",
         ] {
             assert!(config("", &[(name, "x")]).is_ok(), "{name}");
@@ -344,14 +333,37 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_documented() {
-        let page = include_str!("../../../../docs/configuration.md");
-        for (section, keys) in known::SECTIONS {
-            for key in *keys {
-                let row = format!("| {key} | {} |", known::variable(section, key));
-                assert!(page.contains(&row), "{row}");
-            }
-        }
+    fn i6_a_secret_comes_as_a_file_or_a_credential_and_the_later_wins() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        std::fs::write(place("postmeter-database-url"), "postgres://handed/over\n").unwrap();
+        std::fs::write(place("somebody-elses"), "x").unwrap();
+        std::fs::write(place("mounted"), " postgres://mounted/d \n").unwrap();
+        let url = |config: &Config| config.url().unwrap().expose_secret().to_owned();
+        let file = "[database]\nurl = \"postgres://file/d\"\n";
+        let handed = read(file, Some(directory.path()), &[]).unwrap();
+        assert_eq!(url(&handed), "postgres://handed/over", "above the file");
+        assert_eq!(shown(&handed, "database", "url").1, "credential postmeter-database-url");
+        let mounted = place("mounted").display().to_string();
+        let said = read(file, Some(directory.path()), &[("POSTMETER_DATABASE_URL_FILE", &mounted)]).unwrap();
+        assert_eq!(url(&said), "postgres://mounted/d", "the environment is above the credential");
+        assert_eq!(shown(&said, "database", "url"), (format!("(in {mounted})"), "environment".to_owned()));
+        std::fs::write(place("mounted"), "\n").unwrap();
+        let sentence = format!("POSTMETER_DATABASE_URL_FILE {mounted}: the file is empty");
+        assert_eq!(said.url().unwrap_err().to_string(), sentence);
+        std::fs::write(place("postmeter-databse-url"), "x").unwrap();
+        let error = read("", Some(directory.path()), &[]).unwrap_err().to_string();
+        assert!(error.ends_with("is no secret of ours; did you mean postmeter-database-url?"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_said_is_what_the_crates_begin_with() {
+        let config = config("", &[]).unwrap();
+        let mut worker = config.worker.clone();
+        worker.name = worker::Options::default().name;
+        assert_eq!(format!("{worker:?}"), format!("{:?}", worker::Options::default()));
+        assert_eq!(format!("{:?}", config.console), format!("{:?}", console::Options::default()));
+        assert!(config.effective.iter().all(|setting| setting.from == "default"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! `postmeter import`: usage from files.
+//! `postmeter import`: usage from files, and from Prometheus.
 //!
 //! Stopping anywhere is harmless and running again records nothing twice: every batch is a transaction of its own, and
 //! the identity of a row's usage (source and event id) is always the same.
 
 mod bounded;
 mod list;
+mod prometheus;
 mod requests;
 mod row;
 mod run;
@@ -49,6 +50,13 @@ enum Format {
     /// system_id. Lines that are no such message are listed and not recorded. Run it again after a stop: a message with
     /// a date is not recorded twice; one without is dated now, each time.
     Requests(RequestsArgs),
+    /// Usage of whole hours, as a range query of Prometheus tells it.
+    ///
+    /// The query is evaluated at the end of every hour, and its value there is that hour's usage, so it looks back over
+    /// [1h], as in `sum by (org) (increase(core_seconds_total[1h]))`. The event id is made of the series' labels and the
+    /// hour: reading the same hours again records nothing twice. A value that differs from what was recorded is listed
+    /// and changes nothing. Only hours that are over by the lag are read.
+    Prometheus(Box<prometheus::PrometheusArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -97,6 +105,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let args = match args.format {
         Format::Focus(args) => args,
         Format::Requests(args) => return requests::run(context, &args).await,
+        Format::Prometheus(args) => return prometheus::run(context, &args).await,
     };
     if let (Some(from), Some(until)) = (args.from, args.until)
         && from >= until

@@ -77,7 +77,6 @@ impl Closing {
         } else {
             "THE LEDGERS DO NOT AGREE. This is a defect: please report it with the lines above.".to_owned()
         });
-        lines.push("Next: `make play` keeps all this running to try things on; docs/integrate.md shows how your service records usage.".to_owned());
         lines
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use outbox::Database;
-use outbox::catalogue::{Changes, Edit, Editor, Kind};
+use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind};
+use outbox::corrections::Decider;
 use serde_json::{Value, json};
 
 use super::plan::{Plan, Step, plan};
@@ -13,15 +14,19 @@ use super::read::{Entry, Problem, read};
 use super::{check, render, spec};
 use crate::cli::output::{self, NEEDS_A_PERSON, Wrong};
 
-/// What to do beside applying.
+/// Lines of the difference that the decision keeps; what changed is kept whole in `postmeter.catalogue_change`.
+const SIGNED: usize = 100;
+
+/// What to do beside applying, and who decides it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct How {
+pub(super) struct How<'a> {
     pub dry_run: bool,
     pub prune: bool,
     pub json: bool,
+    pub by: Decider<'a>,
 }
 
-pub(super) async fn apply(database: &Database, path: &Path, how: How) -> anyhow::Result<ExitCode> {
+pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> anyhow::Result<ExitCode> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin()).map_err(|error| Wrong(format!("standard input: {error}")))?
     } else {
@@ -41,9 +46,8 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How) -> anyhow:
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) });
     }
     if !nothing {
-        let written = edit.write(&changes(&plan, findings.readings)).await;
+        let written = write(edit, &plan, findings.readings, how.prune, how.by).await;
         written.context("the catalogue was not changed")?;
-        edit.commit().await?;
     }
     if !how.json {
         output::say(match plan.changes.len() {
@@ -96,6 +100,21 @@ pub(super) async fn look(
     Ok((plan, findings))
 }
 
+/// Writes what is planned with the decision that it is, in one transaction.
+pub(super) async fn write(
+    edit: Edit<'_>,
+    plan: &Plan,
+    readings: Vec<(serde_json::Map<String, Value>, Canonical)>,
+    prune: bool,
+    by: Decider<'_>,
+) -> Result<(), outbox::Error> {
+    edit.write(&changes(plan, readings)).await?;
+    let diff = render::diff(plan);
+    let first: Vec<&String> = diff.iter().take(SIGNED).collect();
+    edit.sign(by, &json!({ "entries": diff.len(), "prune": prune, "diff": first })).await?;
+    edit.commit().await
+}
+
 fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(&json!({ "applied": false, "problems": problems }))?;
@@ -106,7 +125,7 @@ fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<Exi
     Err(Wrong(format!("{}: {count}, nothing was changed:{lines}", path.display())).into())
 }
 
-fn show(plan: &Plan, notes: &[String], how: How) -> anyhow::Result<()> {
+fn show(plan: &Plan, notes: &[String], how: How<'_>) -> anyhow::Result<()> {
     if how.json {
         let kept: Vec<String> = plan.kept.iter().map(Entry::name).collect();
         return output::json(&json!({
@@ -132,10 +151,7 @@ fn show(plan: &Plan, notes: &[String], how: How) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn changes(
-    plan: &Plan,
-    readings: Vec<(serde_json::Map<String, Value>, outbox::catalogue::Canonical)>,
-) -> Changes {
+pub(super) fn changes(plan: &Plan, readings: Vec<(serde_json::Map<String, Value>, Canonical)>) -> Changes {
     let mut changes = Changes { readings, ..Changes::default() };
     for change in &plan.changes {
         let (kind, fields) = (change.entry.kind, change.entry.fields.clone());

@@ -4,13 +4,10 @@ use console::catalogue::{Applied, Boxed, Difference, Wanted, Wrong};
 use outbox::catalogue::Editor;
 use outbox::corrections::Decider;
 use outbox::{Database, Error};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::read::{Entry, Problem, read};
 use super::{apply, plan, render};
-
-/// Lines of the difference that the decision keeps; what changed is kept whole in `postmeter.catalogue_change`.
-const SIGNED: usize = 100;
 
 /// The catalogue as the marketplaces of this program read it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,11 +44,8 @@ async fn carry_out(database: &Database, wanted: Wanted) -> Result<Applied, Error
         other => vec![other],
     };
     if applied && has_changes {
-        edit.write(&apply::changes(&plan, findings.readings)).await?;
-        let first: Vec<&String> = diff.iter().take(SIGNED).collect();
-        let detail = json!({ "entries": diff.len(), "prune": wanted.prune, "diff": first });
-        edit.sign(Decider { who: &wanted.who, why: &wanted.why }, &detail).await?;
-        edit.commit().await?;
+        let by = Decider { who: &wanted.who, why: &wanted.why };
+        apply::write(edit, &plan, findings.readings, wanted.prune, by).await?;
     }
     let not_in_file = plan.kept.iter().map(Entry::name).collect();
     Ok(Applied::Done(Difference { applied, changes, diff, not_in_file, notes: findings.notes }))

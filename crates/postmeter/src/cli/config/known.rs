@@ -1,46 +1,15 @@
-//! The settings there are.
-
-/// Sections with their settings; the environment's name of each is `POSTMETER_<SECTION>_<SETTING>`.
-pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("database", &["url", "url_file", "direct_url", "direct_url_file", "tls_authority", "pooled", "connections_max"]),
-    ("worker", &["name", "lease_seconds", "poll_ms", "fold_max", "cut_max", "stop_within_seconds"]),
-    (
-        "console",
-        &[
-            "listen",
-            "body_bytes_max",
-            "rows_max",
-            "intake_at_once_max",
-            "streams_at_once_max",
-            "events_at_once_max",
-            "static_dir",
-            "requests_per_minute",
-            "guesses_per_minute",
-            "tracker_access",
-            "tracker_requests_per_minute",
-            "trusted_proxies",
-            "archive_url",
-            "archive_role",
-            "kibana_url",
-        ],
-    ),
-    ("log", &["level", "format"]),
-];
+//! Names beside the settings: variables that are somebody else's, and what a wrong name was meant to be.
 
 /// Variables of tests, the demo, the command line itself, and of credentials whose profile a destination names.
 const OTHERS: &[&str] = &["POSTMETER_CONFIG", "POSTMETER_CRASH", "POSTMETER_PG_BIN", "POSTMETER_SKIPS"];
-const OTHER_FAMILIES: &[&str] = &["POSTMETER_AZURE_", "POSTMETER_DEMO_", "POSTMETER_TEST_", "POSTMETER_CRASH_"];
-
-/// The environment's name of a setting.
-pub(super) fn variable(section: &str, key: &str) -> String {
-    format!("POSTMETER_{section}_{key}").to_ascii_uppercase()
-}
-
-/// The setting of a variable.
-pub(super) fn setting(variable_name: &str) -> Option<(&'static str, &'static str)> {
-    let all = SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(|key| (*section, *key)));
-    all.into_iter().find(|(section, key)| variable(section, key) == variable_name)
-}
+const OTHER_FAMILIES: &[&str] = &[
+    "POSTMETER_AZURE_",
+    "POSTMETER_GOOGLE_",
+    "POSTMETER_DEMO_",
+    "POSTMETER_TEST_",
+    "POSTMETER_CRASH_",
+    "POSTMETER_PROMETHEUS_",
+];
 
 /// A variable that begins like ours and is none of our settings, yet no mistake: of tests and the demo, or what
 /// Kubernetes puts in the environment of every pod beside a service called `postmeter`.

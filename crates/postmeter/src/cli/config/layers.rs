@@ -1,176 +1,226 @@
-//! What the file and the environment say, each value with where it was said.
+//! What the file, systemd's credentials and the environment say, each value with where it was said. The later wins.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use secrecy::SecretString;
+use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use super::known;
+use super::secret::Secret;
+use super::settings::{self, Kind, Name, SETTINGS, Setting};
 use crate::cli::output::Wrong;
 
-/// Where a value was said, as it stands in messages.
-#[derive(Debug, Clone)]
+/// A value, and where it was said, as it stands in messages. A secret may be in it: it is not for printing.
+#[derive(Clone)]
 struct Said {
     value: String,
     origin: String,
+    /// As it was spelt there.
     name: String,
+    by_file: bool,
 }
+
+type Layer = BTreeMap<(&'static str, &'static str), Said>;
 
 /// The settings that were said, the later ones only.
 #[derive(Default)]
 pub(super) struct Layers {
-    said: BTreeMap<(&'static str, &'static str), Said>,
+    said: Layer,
+}
+
+/// A setting as it counts, fit to be shown.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::cli) struct Effective {
+    pub section: &'static str,
+    pub setting: &'static str,
+    /// `None`: nothing. A secret's value is not here, the path of its file is.
+    pub value: Option<String>,
+    /// Where it was said.
+    pub from: String,
 }
 
 impl Layers {
-    /// Reads the file (name and text), then the environment. A value of the environment that is no text is `None`.
+    /// Reads the file (name and text), the directory of credentials, then the environment. A value of the environment
+    /// that is no text is `None`.
     pub fn read(
         file: Option<(&str, &str)>,
+        credentials: Option<&Path>,
         environment: impl IntoIterator<Item = (String, Option<String>)>,
     ) -> Result<Self, Wrong> {
         let mut layers = Self::default();
         if let Some((name, text)) = file {
-            layers.lay(read_file(name, text)?)?;
+            layers.said.extend(read_file(name, text)?);
         }
-        layers.lay(read_environment(environment)?)?;
+        if let Some(directory) = credentials {
+            layers.said.extend(read_credentials(directory)?);
+        }
+        layers.said.extend(read_environment(environment)?);
         Ok(layers)
     }
 
-    /// Puts a layer over the ones before. A URL and the file that holds it are one setting said in two ways: the later
-    /// wins.
-    fn lay(&mut self, layer: BTreeMap<(&'static str, &'static str), Said>) -> Result<(), Wrong> {
-        for (url, url_file) in [("url", "url_file"), ("direct_url", "direct_url_file")] {
-            let (url, url_file) = (("database", url), ("database", url_file));
-            match (layer.get(&url), layer.get(&url_file)) {
-                (Some(first), Some(second)) => {
-                    let (origin, first, second) = (&second.origin, &first.name, &second.name);
-                    return Err(Wrong(format!("{origin}: {first} and {second} exclude each other")));
-                }
-                (Some(_), None) => drop(self.said.remove(&url_file)),
-                (None, Some(_)) => drop(self.said.remove(&url)),
-                (None, None) => {}
-            }
+    /// What was said of a setting, else its default.
+    fn value(&self, section: &str, key: &str) -> Option<&str> {
+        let setting = SETTINGS.iter().find(|setting| setting.section == section && setting.key == key);
+        let setting = setting.expect("a setting of the table");
+        match self.said.get(&(setting.section, setting.key)) {
+            Some(said) => Some(&said.value),
+            None => setting.default(),
         }
-        self.said.extend(layer);
-        Ok(())
     }
 
-    fn said(&self, section: &str, key: &str) -> Option<&Said> {
-        let known = self.said.iter().find(|((s, k), _)| *s == section && *k == key);
-        known.map(|(_, said)| said)
+    /// A setting that may be missing.
+    pub fn maybe<T: FromStr>(&self, section: &str, key: &str) -> Option<T> {
+        let value = self.value(section, key)?;
+        let read = value.parse().ok().or_else(|| settings::plain(value).parse().ok());
+        Some(read.expect("the table let it pass: its bounds are those of the type"))
     }
 
-    /// A text.
-    pub fn text(&self, section: &str, key: &str) -> Option<String> {
-        self.said(section, key).map(|said| said.value.clone())
-    }
-
-    /// A whole number within bounds.
-    pub fn number<T>(&self, section: &str, key: &str, from: T, to: T) -> Result<Option<T>, Wrong>
-    where
-        T: FromStr + PartialOrd + std::fmt::Display + Copy,
-    {
-        let expected = || format!("a whole number from {from} to {to}");
-        let read = |value: &str| value.replace('_', "").parse().ok().filter(|number| (from..=to).contains(number));
-        self.parsed(section, key, read, expected)
-    }
-
-    /// Yes or no.
-    pub fn flag(&self, section: &str, key: &str) -> Result<Option<bool>, Wrong> {
-        self.parsed(section, key, |value| value.parse().ok(), || "true or false".to_owned())
+    /// A setting that has a default.
+    pub fn get<T: FromStr>(&self, section: &str, key: &str) -> T {
+        self.maybe(section, key).expect("a default in the table")
     }
 
     /// One of a few words.
-    pub fn word<T: ValueEnum>(&self, section: &str, key: &str) -> Result<Option<T>, Wrong> {
-        let words = || T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        let expected =
-            || format!("one of {}", words().map(|word| word.get_name().to_owned()).collect::<Vec<_>>().join(", "));
-        self.parsed(section, key, |value| T::from_str(value, false).ok(), expected)
+    pub fn word<T: ValueEnum>(&self, section: &str, key: &str) -> T {
+        let word = self.value(section, key).expect("a default in the table");
+        T::from_str(word, false).expect("the table let it pass: its words are those of the type")
     }
 
-    /// Addresses, with commas between them.
-    pub fn addresses(&self, section: &str, key: &str) -> Result<Option<Vec<IpAddr>>, Wrong> {
-        let read = |value: &str| value.split(',').map(|address| address.trim().parse().ok()).collect();
-        self.parsed(section, key, read, || "IP addresses with commas between them".to_owned())
+    /// Values with commas between them.
+    pub fn list<T: FromStr>(&self, section: &str, key: &str) -> Vec<T> {
+        let values = self.value(section, key).unwrap_or_default().split(',');
+        values.map(|value| value.trim().parse().ok().expect("the table let it pass")).collect()
     }
 
-    /// An address of the web with a place in it that is filled in.
-    pub fn template(&self, section: &str, key: &str, place: &str) -> Result<Option<String>, Wrong> {
-        let is_template =
-            |value: &str| (value.starts_with("https://") || value.starts_with("http://")) && value.contains(place);
-        let read = |value: &str| is_template(value).then(|| value.to_owned());
-        self.parsed(section, key, read, || format!("an address (https://…) that contains {place}"))
+    /// A secret, not read yet where a file holds it.
+    pub fn secret(&self, section: &str, key: &str) -> Option<Secret> {
+        let (_, said) = self.said.iter().find(|((its, name), _)| *its == section && *name == key)?;
+        Some(if said.by_file {
+            Secret::File(said.value.clone().into(), said.name.clone())
+        } else {
+            Secret::Said(SecretString::from(said.value.clone()))
+        })
     }
 
-    fn parsed<T>(
-        &self,
-        section: &str,
-        key: &str,
-        read: impl Fn(&str) -> Option<T>,
-        expected: impl Fn() -> String,
-    ) -> Result<Option<T>, Wrong> {
-        let Some(said) = self.said(section, key) else { return Ok(None) };
-        // the value is not repeated: whoever mixed up two variables may have put a secret here
-        let wrong = || Wrong(format!("{}: {} must be {}", said.origin, said.name, expected()));
-        read(&said.value).map(Some).ok_or_else(wrong)
+    /// Every setting as it counts.
+    pub fn effective(&self) -> Vec<Effective> {
+        let effective = |setting: &'static Setting| {
+            let (value, from) = match self.said.get(&(setting.section, setting.key)) {
+                Some(said) if said.by_file => (Some(format!("(in {})", said.value)), said.origin.clone()),
+                Some(said) if matches!(setting.kind, Kind::Secret) => {
+                    (Some("(secret, not shown)".to_owned()), said.origin.clone())
+                }
+                Some(said) => (Some(said.value.clone()), said.origin.clone()),
+                None => {
+                    let default = setting.default_for_people();
+                    ((!default.is_empty()).then(|| default.to_owned()), "default".to_owned())
+                }
+            };
+            Effective { section: setting.section, setting: setting.key, value, from }
+        };
+        SETTINGS.iter().map(effective).collect()
     }
 }
 
+/// Adds what was said to its layer; refuses what may not be said, and a secret that is said in two ways at once.
+fn lay(layer: &mut Layer, name: Name, said: Said) -> Result<(), Wrong> {
+    if !name.by_file {
+        // the value is not repeated: whoever mixed up two variables may have put a secret here
+        let wrong = |expected| Wrong(format!("{}: {} must be {expected}", said.origin, said.name));
+        name.setting.kind.check(&said.value).map_err(wrong)?;
+    }
+    let origin = said.origin.clone();
+    match layer.insert((name.setting.section, name.setting.key), said) {
+        None => Ok(()),
+        Some(_) => {
+            let [first, second] = [false, true].map(|by_file| Name { setting: name.setting, by_file });
+            let spell = |name: Name| if origin == ENVIRONMENT { name.variable() } else { name.key() };
+            Err(Wrong(format!("{origin}: {} and {} exclude each other", spell(first), spell(second))))
+        }
+    }
+}
+
+const ENVIRONMENT: &str = "environment";
+
+fn did_you_mean(wrong: &str, known: &[String]) -> String {
+    let hint = known::nearest(wrong, known.iter().map(String::as_str));
+    hint.map_or_else(String::new, |hint| format!("; did you mean {hint}?"))
+}
+
 /// What the environment says; unknown names are refused.
-fn read_environment(
-    environment: impl IntoIterator<Item = (String, Option<String>)>,
-) -> Result<BTreeMap<(&'static str, &'static str), Said>, Wrong> {
-    let mut said = BTreeMap::new();
+fn read_environment(environment: impl IntoIterator<Item = (String, Option<String>)>) -> Result<Layer, Wrong> {
+    let mut layer = Layer::new();
     for (name, value) in environment {
         if known::is_foreign(&name) {
             continue;
         }
-        let Some((section, key)) = known::setting(&name) else {
-            let all: Vec<String> = known::SECTIONS
-                .iter()
-                .flat_map(|(section, keys)| keys.iter().map(|key| known::variable(section, key)))
-                .collect();
-            let hint = known::nearest(&name, all.iter().map(String::as_str));
-            let hint = hint.map_or_else(String::new, |hint| format!("; did you mean {hint}?"));
-            return Err(Wrong(format!("environment: {name} is no setting{hint}")));
+        let Some(known) = settings::names().find(|known| known.variable() == name) else {
+            let all: Vec<String> = settings::names().map(Name::variable).collect();
+            return Err(Wrong(format!("environment: {name} is no setting{}", did_you_mean(&name, &all))));
         };
         let value = value.ok_or_else(|| Wrong(format!("environment: {name} is not UTF-8")))?;
         // `NAME=` in a deployment's template means: not set
         if !value.is_empty() {
-            said.insert((section, key), Said { value, origin: "environment".to_owned(), name });
+            let said = Said { value, origin: ENVIRONMENT.to_owned(), name, by_file: known.by_file };
+            lay(&mut layer, known, said)?;
         }
     }
-    Ok(said)
+    Ok(layer)
+}
+
+/// Secrets that systemd hands over as files (`LoadCredential=`), by their names.
+fn read_credentials(directory: &Path) -> Result<Layer, Wrong> {
+    let unreadable = |error| Wrong(format!("credentials {}: {error}", directory.display()));
+    let mut layer = Layer::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // what is not named for us is somebody else's
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with("postmeter-"))
+        else {
+            continue;
+        };
+        let secrets = || settings::names().filter(|known| known.by_file);
+        let Some(known) = secrets().find(|known| settings::credential(known.setting) == name) else {
+            let all: Vec<String> = secrets().map(|known| settings::credential(known.setting)).collect();
+            return Err(Wrong(format!("credentials: {name} is no secret of ours{}", did_you_mean(name, &all))));
+        };
+        let value = path.to_str().ok_or_else(|| Wrong(format!("credentials: {} is not UTF-8", path.display())))?;
+        let origin = format!("credential {name}");
+        let said = Said { value: value.to_owned(), name: origin.clone(), origin, by_file: true };
+        lay(&mut layer, known, said)?;
+    }
+    Ok(layer)
 }
 
 /// What the file says; unknown sections and settings are refused.
-fn read_file(file: &str, text: &str) -> Result<BTreeMap<(&'static str, &'static str), Said>, Wrong> {
+fn read_file(file: &str, text: &str) -> Result<Layer, Wrong> {
     let at = |span: Option<Range<usize>>| format!("{file}, line {}", line(text, span.map_or(0, |span| span.start)));
     // the parser's whole message would quote the line, and with it perhaps a password
     let document = DeTable::parse(text)
         .map_err(|error| Wrong(format!("{}: {}", at(error.span()), error.message().replace('\n', ", "))))?;
-    let mut said = BTreeMap::new();
+    let mut layer = Layer::new();
     for (section, values) in document.get_ref() {
         let origin = at(Some(section.span()));
         let section = section.get_ref().as_ref();
-        let Some((section, keys)) = known::SECTIONS.iter().find(|(name, _)| *name == section) else {
-            let hint = known::nearest(section, known::SECTIONS.iter().map(|(name, _)| *name));
-            let hint = hint.map_or_else(String::new, |hint| format!("; did you mean [{hint}]?"));
-            return Err(Wrong(format!("{origin}: there is no section [{section}]{hint}")));
-        };
+        let known = |name: &Name| name.setting.section == section;
+        if !settings::names().any(|name| known(&name)) {
+            let all: Vec<String> = settings::sections().iter().map(|name| format!("[{name}]")).collect();
+            return Err(Wrong(format!("{origin}: there is no section [{section}]{}", did_you_mean(section, &all))));
+        }
         let Some(values) = values.get_ref().as_table() else {
             return Err(Wrong(format!("{origin}: {section} must be a section: [{section}]")));
         };
         for (key, value) in values {
             let origin = at(Some(key.span()));
             let name = key.get_ref().to_string();
-            let Some(key) = keys.iter().find(|known| **known == name) else {
-                let hint = known::nearest(&name, keys.iter().copied());
-                let hint = hint.map_or_else(String::new, |hint| format!("; did you mean {hint}?"));
-                return Err(Wrong(format!("{origin}: [{section}] has no setting {name}{hint}")));
+            let Some(setting) = settings::names().filter(known).find(|known| known.key() == name) else {
+                let all: Vec<String> = settings::names().filter(known).map(Name::key).collect();
+                return Err(Wrong(format!("{origin}: [{section}] has no setting {name}{}", did_you_mean(&name, &all))));
             };
             let value = match value.get_ref() {
                 DeValue::String(text) => text.to_string(),
@@ -178,10 +228,10 @@ fn read_file(file: &str, text: &str) -> Result<BTreeMap<(&'static str, &'static 
                 DeValue::Boolean(flag) => flag.to_string(),
                 _ => return Err(Wrong(format!("{origin}: {name} must be a text, a number or true or false"))),
             };
-            said.insert((*section, *key), Said { value, origin, name });
+            lay(&mut layer, setting, Said { value, origin, name, by_file: setting.by_file })?;
         }
     }
-    Ok(said)
+    Ok(layer)
 }
 
 /// The line, from 1, of a place in a text.

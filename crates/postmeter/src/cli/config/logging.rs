@@ -6,24 +6,34 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Level {
     /// What failed.
     Error,
     /// And what somebody should look at.
     Warn,
     /// And what happens.
-    #[default]
     Info,
     /// And why.
     Debug,
 }
 
+impl Level {
+    /// Its word in settings.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// How it is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
-    #[default]
     Text,
     /// An object a line.
     Json,
@@ -39,12 +49,7 @@ pub(super) struct Log {
 impl Log {
     /// Starts the log of this process. Only the first call has an effect.
     pub fn start(self) {
-        let ours = match self.level {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        };
+        let ours = self.level.word();
         // other people's crates tell too much below a warning, some of it headers of requests
         let theirs = if self.level == Level::Error { "error" } else { "warn" };
         let crates = ["postmeter", "worker", "outbox", "marketplaces", "remittance", "simulator"];

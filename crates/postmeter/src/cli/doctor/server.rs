@@ -52,6 +52,9 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
     let is_production = clock(round).await?;
     if let Some(server) = &server {
         settings(round, server, is_production);
+        if is_production {
+            tuning(round, server);
+        }
     }
     partitions(round).await?;
     Ok(true)
@@ -96,8 +99,64 @@ fn settings(round: &mut Round<'_>, server: &Server, is_production: bool) {
         }
     }
     if round.findings.len() == before {
-        // synchronous_commit is no question: every transaction of a worker sets it by itself
         round.ok("durability", "fsync, full_page_writes and autovacuum are on");
+    }
+}
+
+/// A setting, when it is set badly, what comes of it, and what to set.
+type Hint = (&'static str, fn(&str) -> bool, &'static str, &'static str);
+
+/// The settings of `docs/operate/postgres.md`; a test holds the two together.
+const HINTS: &[Hint] = &[
+    (
+        "synchronous_commit",
+        |value| value == "off",
+        "a crash of the server forgets usage whose commit was answered; workers set it for themselves, services do not",
+        "on",
+    ),
+    (
+        "data_checksums",
+        |value| value == "off",
+        "a page that rots on disk is billed from, unnoticed",
+        "on (pg_checksums)",
+    ),
+    (
+        "idle_in_transaction_session_timeout",
+        |value| value == "0",
+        "a session that somebody forgot keeps dead rows from being removed, and the queues grow slow",
+        "60s",
+    ),
+    ("autovacuum_naptime", |value| is_above(value, 60), "the queues' dead rows wait for too long", "10s"),
+    ("track_activities", |value| value == "off", "nobody can see which session holds a snapshot", "on"),
+    // in MB
+    (
+        "max_wal_size",
+        |value| is_below(value, 1024),
+        "checkpoints come one after the other, each writes whole pages",
+        "4GB",
+    ),
+    // in pages of 8 kB: less than Postgres comes with
+    ("shared_buffers", |value| is_below(value, 16_384), "the queues do not stay in memory", "a quarter of the memory"),
+];
+
+fn is_below(value: &str, least: i64) -> bool {
+    value.parse().is_ok_and(|value: i64| value < least)
+}
+
+fn is_above(value: &str, most: i64) -> bool {
+    value.parse().is_ok_and(|value: i64| value > most)
+}
+
+/// What costs time or safety, and is not wrong: `docs/operate/postgres.md` has the reasons.
+fn tuning(round: &mut Round<'_>, server: &Server) {
+    let before = round.findings.len();
+    for (name, is_bad, effect, right) in HINTS {
+        if server.settings.get(*name).is_some_and(|value| is_bad(value)) {
+            round.warning("settings", format!("{name}: {effect}"), format!("set {name} = {right}"));
+        }
+    }
+    if round.findings.len() == before {
+        round.ok("settings", "none is set badly");
     }
 }
 
@@ -187,4 +246,22 @@ async fn partitions(round: &mut Round<'_>) -> Result<(), Error> {
         round.ok("partitions", "there are those of this month and the next");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_has_its_reason_on_the_page() {
+        let page = include_str!("../../../../../docs/operate/postgres.md");
+        for (name, ..) in HINTS {
+            assert!(page.contains(&format!("| `{name}` |")), "docs/operate/postgres.md lacks {name}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_compared_as_one() {
+        assert!(is_above("61", 60) && !is_above("60", 60) && is_below("999", 1024) && !is_below("1024", 1024));
+    }
 }

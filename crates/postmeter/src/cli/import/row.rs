@@ -177,7 +177,7 @@ fn hashed(record: &StringRecord) -> String {
 }
 
 /// `1.5E-7` as `0.00000015`: some exports write small numbers so. Anything else is left for [`Quantity`] to judge.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let expanded = || {
         let (mantissa, exponent) = text.split_once(['e', 'E'])?;
         let exponent: i32 = exponent.parse().ok().filter(|exponent: &i32| exponent.abs() <= 40)?;

@@ -16,7 +16,7 @@ use crate::cli::output::Wrong;
 use crate::focus;
 
 /// Usages of one transaction; also rows of the list that wait for it, so that the list is in order of lines.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 /// How often a batch is tried when it meets another transaction or the database goes away.
 pub(super) const TRIES: u32 = 5;
@@ -132,7 +132,8 @@ impl Batch<'_> {
     /// Records what is there, in a transaction of its own, and lists what is not recorded.
     async fn record(&mut self) -> anyhow::Result<()> {
         let (lines, usages): (Vec<u64>, Vec<NewUsage>) = std::mem::take(&mut self.usages).into_iter().unzip();
-        let verdicts = if usages.is_empty() { Vec::new() } else { record_patiently(self.database, &usages).await? };
+        let verdicts =
+            if usages.is_empty() { Vec::new() } else { record_patiently(self.database, &usages, true).await? };
         for ((line, usage), verdict) in lines.into_iter().zip(usages).zip(verdicts) {
             match verdict {
                 Verdict::Recorded(_) => self.tally.take(&usage.product, &usage.metric, usage.quantity, true),
@@ -163,11 +164,15 @@ impl Batch<'_> {
 }
 
 /// Records a batch; where the transaction met another one or the database went away, it waits and does the same again,
-/// which records nothing twice.
-async fn record_patiently(database: &Database, usages: &[NewUsage]) -> anyhow::Result<Vec<Verdict>> {
+/// which records nothing twice. Without `keep` it tells the verdicts and leaves nothing behind.
+pub(super) async fn record_patiently(
+    database: &Database,
+    usages: &[NewUsage],
+    keep: bool,
+) -> anyhow::Result<Vec<Verdict>> {
     let mut tries = 1;
     loop {
-        match record_once(database, usages).await {
+        match record_once(database, usages, keep).await {
             Err(error) if error.is_passing() && tries < TRIES => {
                 tracing::warn!(%error, tries, "a batch is recorded again");
                 database.wait(PATIENCE).await?;
@@ -178,11 +183,15 @@ async fn record_patiently(database: &Database, usages: &[NewUsage]) -> anyhow::R
     }
 }
 
-async fn record_once(database: &Database, usages: &[NewUsage]) -> Result<Vec<Verdict>, outbox::Error> {
+async fn record_once(database: &Database, usages: &[NewUsage], keep: bool) -> Result<Vec<Verdict>, outbox::Error> {
     let mut client = database.client().await?;
     let transaction = client.transaction().await?;
     let verdicts = outbox::record_usages(&transaction, usages).await?;
-    transaction.commit().await?;
+    if keep {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
     Ok(verdicts)
 }
 

@@ -111,6 +111,12 @@ impl Tally {
         self.of(&listed.of.0, &listed.of.1).list(listed.kind);
     }
 
+    /// A value of a series was not recorded.
+    pub(super) fn reject(&mut self, product: &str, metric: &str) {
+        self.total.list(Kind::Rejected);
+        self.of(product, metric).list(Kind::Rejected);
+    }
+
     /// A row is recorded, by this run or before.
     pub fn take(&mut self, product: &str, metric: &str, quantity: Quantity, is_new: bool) {
         self.total.take(quantity, is_new);

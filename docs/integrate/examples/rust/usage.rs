@@ -1,20 +1,15 @@
 //! A shop that sells compute hours and records their usage with the `outbox` crate, in its own transactions.
 
-use jiff::Timestamp;
 use outbox::{Error, NewUsage, Verdict, record_usage, record_usages};
 use remittance::Quantity;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-fn usage(event_id: &str, quantity: Quantity, used_at: Timestamp) -> NewUsage {
-    NewUsage::new("shop", event_id, "acme", "compute", "hours", quantity, used_at)
-}
-
 /// Our own row and its usage: both are there after the commit, or neither.
-pub async fn finish_job(db: &mut Client, job: &str, hours: Quantity, used_at: Timestamp) -> Result<Uuid, Error> {
+pub async fn finish_job(db: &mut Client, usage: &NewUsage) -> Result<Uuid, Error> {
     let tx = db.transaction().await?;
-    tx.execute("insert into job (id, org) values ($1, 'acme')", &[&job]).await?;
-    let id = record_usage(&tx, &usage(job, hours, used_at)).await?;
+    tx.execute("insert into job (id, org) values ($1, 'acme')", &[&usage.event_id]).await?;
+    let id = record_usage(&tx, usage).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -46,4 +41,20 @@ pub async fn record_many(db: &mut Client, usages: &[NewUsage]) -> Result<Vec<Ver
     let verdicts = record_usages(&tx, usages).await?;
     tx.commit().await?;
     Ok(verdicts)
+}
+
+/// Less than was recorded: a usage of its own below zero, in the hour of the one that it corrects.
+pub async fn refund(db: &mut Client, corrected: &NewUsage, quantity: Quantity) -> Result<Uuid, Error> {
+    let refund = NewUsage {
+        event_id: format!("{}-refund", corrected.event_id),
+        quantity,
+        corrects: Some(corrected.event_id.clone()),
+        request_id: None,
+        traceparent: None,
+        ..corrected.clone()
+    };
+    let tx = db.transaction().await?;
+    let id = record_usage(&tx, &refund).await?;
+    tx.commit().await?;
+    Ok(id)
 }

@@ -10,7 +10,8 @@ import psycopg
 RECORD = """
     select postmeter.record_usage(
         source => 'shop', event_id => %(event_id)s, org => %(org)s, product => 'compute', metric => 'hours',
-        quantity => %(quantity)s, used_at => %(used_at)s, request_id => %(request_id)s)
+        quantity => %(quantity)s, used_at => %(used_at)s, request_id => %(request_id)s,
+        traceparent => %(traceparent)s)
 """
 
 
@@ -45,12 +46,34 @@ def record_many(db, usages):
     return [dict(zip(("item", "verdict", "error_code", "field"), row)) for row in rows]
 
 
+def refund(db, job, quantity):
+    """Less than was recorded: a usage of its own below zero, in the hour of the one that it corrects."""
+    with db.transaction():
+        db.execute(
+            """
+            select postmeter.record_usage(
+                source => 'shop', event_id => %(event_id)s || '-refund', corrects => %(event_id)s, org => %(org)s,
+                product => 'compute', metric => 'hours', quantity => %(refunded)s, used_at => %(used_at)s)
+            """,
+            job | {"refunded": -quantity},
+        )
+
+
+def copy(db, usages):
+    """The fastest way in, for back-filling. One refused row refuses all; run again, it changes nothing."""
+    columns = "source, event_id, org, product, metric, quantity, used_at"
+    with db.transaction(), db.cursor().copy(f"copy postmeter.outbox ({columns}) from stdin") as rows:
+        for event_id, quantity, used_at in usages:
+            rows.write_row(("shop", event_id, "acme", "compute", "hours", quantity, used_at))
+
+
 def main():
     # autocommit: transactions are where transaction() says, and nowhere else
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as db:
         db.execute("create table if not exists job (id text primary key, org text not null, flaw text)")
         now = datetime.now(timezone.utc)
-        job = {"event_id": "py-1", "org": "acme", "quantity": Decimal("0.25"), "used_at": now, "request_id": "req-1"}
+        job = {"event_id": "py-1", "org": "acme", "quantity": Decimal("0.25"), "used_at": now, "request_id": "req-1",
+               "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
         first = finish_job(db, job)
         again = db.execute(RECORD, job | {"quantity": Decimal("0.250")}).fetchone()[0]
         flagged = record_or_flag(db, job | {"quantity": Decimal("9"), "request_id": "req-2"})
@@ -60,6 +83,9 @@ def main():
             usage | {"event_id": "py-1", "quantity": Decimal("0.25")},
             usage | {"event_id": "py-3", "quantity": "a lot"},
         ])
+        refund(db, job, Decimal("0.05"))
+        for _ in range(2):  # the second time changes nothing
+            copy(db, [("py-4", Decimal(2), now), ("py-5", Decimal(3), now)])
         print(json.dumps({"same_id_again": first == again, "flagged": flagged is None, "verdicts": verdicts}))
 
 

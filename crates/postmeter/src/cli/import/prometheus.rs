@@ -1,0 +1,359 @@
+//! `postmeter import prometheus`: usage of whole hours from a range query.
+
+mod hours;
+mod number;
+mod reading;
+mod rejects;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
+use outbox::{Database, Verdict};
+use reqwest::Url;
+use secrecy::SecretString;
+use serde_json::json;
+use sources::prometheus::{Access, Error, Prometheus, Series};
+use uuid::Uuid;
+
+use super::run::{BATCH, record_patiently};
+use super::tally::Tally;
+use super::{NEEDS_A_PERSON, moment, output, shift, sink, stop_on_interrupt};
+use crate::cli::Context;
+use crate::cli::output::Wrong;
+use hours::{HOUR, Hours};
+use reading::{Reading, Rules, Template};
+use rejects::{Reject, Rejects};
+
+/// Hours that are asked for at once; fewer, where the answer becomes too large.
+const AT_ONCE: i64 = 24;
+
+/// A bearer token, where no file holds it.
+const TOKEN: &str = "POSTMETER_PROMETHEUS_TOKEN";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PrometheusArgs {
+    /// Address of the server, with the path before /api/v1 if there is one.
+    #[arg(long, value_name = "URL")]
+    url: Url,
+    /// What is asked, in PromQL: at the end of an hour its value is that hour's usage.
+    #[arg(long, value_name = "PROMQL")]
+    query: String,
+    /// Source of the usage: this query's name, for ever. Each query has its own.
+    #[arg(long, value_name = "NAME")]
+    source: String,
+    /// Org: a text in which {label} stands for the value of a series' label.
+    #[arg(long, value_name = "TEXT")]
+    org: Template,
+    /// Product, likewise.
+    #[arg(long, value_name = "TEXT")]
+    product: Template,
+    /// Metric, likewise.
+    #[arg(long, value_name = "TEXT")]
+    metric: Template,
+    /// Marketplace account, likewise, for orgs that have several.
+    #[arg(long, value_name = "TEXT")]
+    account: Option<Template>,
+    /// Begin of the first hour.
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "last", conflicts_with = "last")]
+    from: Option<Timestamp>,
+    /// End of the last hour [default: of the last one that is over by the lag].
+    #[arg(long, alias = "to", value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Instead of --from: so much before the end, in whole hours, as in 24h or 7d.
+    #[arg(long, value_name = "DURATION", value_parser = shift)]
+    last: Option<SignedDuration>,
+    /// How long after its end an hour is first read: until then samples may still arrive.
+    #[arg(long, value_name = "DURATION", value_parser = hours::lag, default_value = "10m")]
+    lag: SignedDuration,
+    /// Values are rounded half up to so many decimals: below that a float's digits mean nothing.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=15), default_value_t = 6)]
+    decimals: u32,
+    /// File that holds a bearer token. Without one, the variable POSTMETER_PROMETHEUS_TOKEN, if it is set.
+    #[arg(long, value_name = "FILE", env = "POSTMETER_PROMETHEUS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust instead of the public authorities.
+    #[arg(long, value_name = "FILE", env = "POSTMETER_PROMETHEUS_TLS_AUTHORITY")]
+    tls_authority: Option<PathBuf>,
+    /// Write the full list of what was not recorded to this file (CSV) instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Ask, say what would be recorded, and leave nothing behind.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Result<ExitCode> {
+    let server = Prometheus::new(&Access {
+        url: args.url.clone(),
+        token: token(args.token_file.as_deref())?,
+        tls_authority: args.tls_authority.clone(),
+    })
+    .map_err(|error| Wrong(error.to_string()))?;
+    let database = context.config.database()?;
+    let now = outbox::maintain::clock(&database).await?;
+    let hours = Hours::of(args.from, args.until, args.last, args.lag, now)?;
+    let bar = ProgressBar::new(hours.count().unsigned_abs());
+    let template = "{bar:30} {pos} of {len} hours, {eta} left  {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
+    let mut import = Import {
+        database: &database,
+        server,
+        args,
+        rules: Rules::of(args),
+        rejects: Rejects::new(sink(args.rejects.as_deref(), &bar)?)?,
+        tally: Tally::default(),
+        counts: Counts::default(),
+        last_seen: HashMap::new(),
+    };
+    let stopped_at = import.read(hours, &bar).await;
+    bar.finish_and_clear();
+    import.rejects.flush()?;
+    let stopped_at = stopped_at?;
+    if context.json {
+        output::json(&import.for_programs(hours, stopped_at))?;
+    } else {
+        import.for_people(hours, stopped_at);
+    }
+    Ok(match stopped_at {
+        Some(_) => ExitCode::FAILURE,
+        None if import.counts.conflicts + import.tally.total.rejected > 0 => ExitCode::from(NEEDS_A_PERSON),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+fn token(file: Option<&std::path::Path>) -> anyhow::Result<Option<SecretString>> {
+    let token = match file {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|error| Wrong(format!("--token-file {}: {error}", path.display())))?,
+        ),
+        None => std::env::var(TOKEN).ok(),
+    };
+    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+    if token.is_none() && file.is_some() {
+        return Err(Wrong("the file of --token-file is empty".to_owned()).into());
+    }
+    Ok(token.map(SecretString::from))
+}
+
+/// What is counted beside the tally, which counts what was recorded, repeated or rejected.
+#[derive(Debug, Default)]
+struct Counts {
+    values: u64,
+    zero: u64,
+    conflicts: u64,
+    missing_hours: i64,
+}
+
+struct Import<'a> {
+    database: &'a Database,
+    server: Prometheus,
+    args: &'a PrometheusArgs,
+    rules: Rules,
+    rejects: Rejects,
+    tally: Tally,
+    counts: Counts,
+    /// The last hour that each series had a value for.
+    last_seen: HashMap<Uuid, Timestamp>,
+}
+
+impl Import<'_> {
+    /// Reads to the end, or to where a person stops it: then that is the first hour that is not read to its end.
+    async fn read(&mut self, hours: Hours, bar: &ProgressBar) -> anyhow::Result<Option<Timestamp>> {
+        let (stop, _listening) = stop_on_interrupt();
+        let (mut rest, mut at_once) = (hours, AT_ONCE);
+        while rest.count() > 0 {
+            let asked = rest.first_few(at_once);
+            let step = HOUR.unsigned_abs();
+            let series = match self.server.range(&self.args.query, asked.first_end(), asked.until, step).await {
+                Err(Error::TooLarge) if asked.count() > 1 => {
+                    at_once = asked.count() / 2;
+                    continue;
+                }
+                Err(Error::Access(sentence) | Error::Refused(sentence)) => return Err(Wrong(sentence).into()),
+                result => result.with_context(|| format!("the hours from {} to {}", asked.from, asked.until))?,
+            };
+            let readings = self.take(asked, series)?;
+            for batch in readings.chunks(BATCH) {
+                self.record(batch).await?;
+                bar.set_message(self.message());
+                if stop.is_cancelled() {
+                    return Ok(batch.last().map(|reading| reading.hour));
+                }
+            }
+            rest.from = asked.until;
+            bar.set_position((hours.count() - rest.count()).unsigned_abs());
+            if stop.is_cancelled() && rest.count() > 0 {
+                return Ok(Some(rest.from));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is to be recorded of an answer, by hour; the rest is listed.
+    fn take(&mut self, asked: Hours, series: Vec<Series>) -> anyhow::Result<Vec<Reading>> {
+        let mut readings = Vec::new();
+        for series in series {
+            let shown = reading::shown(&series.labels);
+            if series.is_histogram {
+                self.tally.reject("", "");
+                let reason = "is a histogram: ask for its count or its sum".to_owned();
+                self.rejects.add(&Reject {
+                    kind: "rejected",
+                    hour: asked.from,
+                    series: &shown,
+                    field: "value",
+                    reason,
+                    event_id: "",
+                })?;
+            }
+            let id = reading::series_id(&series.labels);
+            for (end, value) in &series.points {
+                let Some(hour) = asked.hour_that_ends_at(*end) else {
+                    anyhow::bail!("the server answers for {end}, which was not asked: is it Prometheus?");
+                };
+                self.counts.values += 1;
+                self.miss(id, hour, &shown)?;
+                match self.rules.read(&series.labels, id, hour, value) {
+                    Ok(usage) if usage.quantity.is_zero() => self.counts.zero += 1,
+                    Ok(usage) => readings.push(Reading { hour, series: shown.clone(), usage }),
+                    Err(wrong) => {
+                        self.tally.reject("", "");
+                        let event_id = reading::event_id(id, hour);
+                        self.rejects.add(&Reject {
+                            kind: "rejected",
+                            hour,
+                            series: &shown,
+                            field: wrong.field,
+                            reason: wrong.reason,
+                            event_id: &event_id,
+                        })?;
+                    }
+                }
+            }
+        }
+        readings.sort_by(|a, b| (a.hour, &a.usage.event_id).cmp(&(b.hour, &b.usage.event_id)));
+        Ok(readings)
+    }
+
+    /// Lists the hours between a series' last value and this one.
+    fn miss(&mut self, id: Uuid, hour: Timestamp, series: &str) -> anyhow::Result<()> {
+        let Some(last) = self.last_seen.insert(id, hour) else { return Ok(()) };
+        let missing = hour.duration_since(last).as_hours() - 1;
+        if missing > 0 {
+            self.counts.missing_hours += missing;
+            let reason = format!("no value for {missing} hours before {hour}");
+            self.rejects.add(&Reject {
+                kind: "missing",
+                hour: last + HOUR,
+                series,
+                field: "value",
+                reason,
+                event_id: "",
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self, readings: &[Reading]) -> anyhow::Result<()> {
+        let usages: Vec<_> = readings.iter().map(|reading| reading.usage.clone()).collect();
+        let verdicts = record_patiently(self.database, &usages, !self.args.dry_run).await?;
+        for (Reading { hour, series, usage }, verdict) in readings.iter().zip(verdicts) {
+            let refused = match verdict {
+                Verdict::Recorded(_) => {
+                    self.tally.take(&usage.product, &usage.metric, usage.quantity, true);
+                    continue;
+                }
+                Verdict::Repeated(_) => {
+                    self.tally.take(&usage.product, &usage.metric, usage.quantity, false);
+                    continue;
+                }
+                Verdict::Refused(refused) => refused,
+            };
+            let is_conflict = refused.code == "PM002";
+            let (kind, reason) = if is_conflict {
+                self.counts.conflicts += 1;
+                ("conflict", format!("{refused}; the query now says {}", usage.quantity))
+            } else {
+                self.tally.reject(&usage.product, &usage.metric);
+                ("rejected", refused.to_string())
+            };
+            let field = refused.field.as_deref().unwrap_or(&refused.code);
+            self.rejects.add(&Reject { kind, hour: *hour, series, field, reason, event_id: &usage.event_id })?;
+        }
+        Ok(())
+    }
+
+    fn message(&self) -> String {
+        let total = &self.tally.total;
+        let listed = total.rejected + self.counts.conflicts;
+        format!("{} recorded, {} repeated, {listed} listed", total.recorded, total.repeated)
+    }
+
+    fn for_programs(&self, hours: Hours, stopped_at: Option<Timestamp>) -> serde_json::Value {
+        let total = &self.tally.total;
+        let metrics: Vec<_> = self
+            .tally
+            .metrics
+            .iter()
+            .map(|((product, metric), counts)| json!({ "product": product, "metric": metric, "counts": counts }))
+            .collect();
+        json!({
+            "from": hours.from,
+            "until": hours.until,
+            "finished": stopped_at.is_none(),
+            "stopped_at_hour": stopped_at,
+            "dry_run": self.args.dry_run,
+            "series": self.last_seen.len(),
+            "values": self.counts.values,
+            "recorded": total.recorded,
+            "repeated": total.repeated,
+            "zero": self.counts.zero,
+            "conflicts": self.counts.conflicts,
+            "rejected": total.rejected,
+            "missing_hours": self.counts.missing_hours,
+            "metrics": metrics,
+            "listed": self.rejects.groups(),
+        })
+    }
+
+    fn for_people(&self, hours: Hours, stopped_at: Option<Timestamp>) {
+        if hours.count() == 0 {
+            output::say(format!("no whole hour since {} is over by the lag: nothing to read yet", hours.from));
+            return;
+        }
+        let table = self.tally.table();
+        if !table.is_empty() {
+            output::say(format!("{table}\n"));
+        }
+        let (total, counts) = (&self.tally.total, &self.counts);
+        output::say(format!(
+            "{} to {}: {} series, {} values: {} {}, {} repeated (recorded before), {} zero, {} conflicts, {} rejected; \
+             {} hours without a value",
+            hours.from,
+            hours.until,
+            self.last_seen.len(),
+            counts.values,
+            total.recorded,
+            if self.args.dry_run { "would be recorded" } else { "recorded" },
+            total.repeated,
+            counts.zero,
+            counts.conflicts,
+            total.rejected,
+            counts.missing_hours,
+        ));
+        for group in self.rejects.groups() {
+            output::say(format!("  {}", group.sentence()));
+        }
+        if self.args.dry_run {
+            output::say("a dry run: NOTHING WAS RECORDED");
+        }
+        if let Some(hour) = stopped_at {
+            output::say(format!("stopped in the hour {hour}; run the same command again to go on"));
+        }
+    }
+}
