@@ -12,9 +12,11 @@ SEED ?= 1
 SEEDS ?= 100
 # make replay FILE=export.csv
 FILE ?=
+# make upgrade OLD=v1.2.0
+OLD ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay features ci tools schema clean setup-build setup-postgres setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test lint bench crash random replay features upgrade failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -27,7 +29,7 @@ demo: build ## build, start a Postgres and a simulated marketplace, show usage t
 play: build ## the same, kept running for you to try things on
 	@$(POSTMETER) demo --keep
 
-test: setup-build setup-postgres setup-python setup-node setup-java setup-prometheus ## all tests; the last line counts them (FILTER=name for some)
+test: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)
 
 lint: setup-build setup-python ## formatting, clippy, shell scripts, licences
@@ -54,10 +56,19 @@ features: setup-build setup-postgres ## a program with otlp and sentry, which th
 	$(CARGO) build --locked -p postmeter --features otlp,sentry --target-dir target/features
 	POSTMETER_BIN=$(abspath target/features/debug/postmeter) $(CARGO) test --locked -p tests --test suite -- --ignored features_
 
+upgrade: build ## an older program (OLD=revision, else the last with another schema) through a rollout to this one (long)
+	@.ci/upgrade $(OLD)
+
+failover: build ## a real standby: promoted with and without lost commits; a restore to a point in time
+	$(CARGO) test --locked -p tests --test suite -- --ignored --nocapture --test-threads=1 failover_
+
+audit: setup-build ## advisories, licences and sources of all dependencies (with network: run it weekly)
+	@.ci/audit
+
 ci: ## what a change must pass: lint and test
 	@.ci/run
 
-tools: setup-build setup-postgres setup-python setup-node setup-java setup-prometheus ## install what the other targets need, and nothing else
+tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus ## install what the other targets need, and nothing else
 
 schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the tables of settings and metrics
 	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed the_table_of_metrics
@@ -75,6 +86,9 @@ setup-build:
 
 setup-postgres:
 	@.ci/setup-postgres >/dev/null
+
+setup-pgbouncer:
+	@.ci/setup-pgbouncer
 
 setup-python:
 	@.ci/setup-python

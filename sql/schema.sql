@@ -4977,6 +4977,7 @@ CREATE TABLE postmeter.worker (
     oldest_attempt uuid,
     sleeping boolean DEFAULT false NOT NULL,
     folding jsonb,
+    knows integer,
     stopped_at timestamp with time zone,
     reaped_at timestamp with time zone,
     CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
@@ -5006,6 +5007,8 @@ COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts befor
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
 COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+
+COMMENT ON COLUMN postmeter.worker.knows IS 'Number of the newest migration that its program knows: `postmeter migrate` leaves what would break it until it is gone.';
 
 COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
 
@@ -5436,6 +5439,7 @@ CREATE TABLE postmeter.migration (
     version integer NOT NULL,
     name text NOT NULL,
     checksum text,
+    programs_from integer,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
@@ -5446,6 +5450,8 @@ COMMENT ON COLUMN postmeter.migration.version IS 'Number of the file.';
 COMMENT ON COLUMN postmeter.migration.name IS 'Its name.';
 
 COMMENT ON COLUMN postmeter.migration.checksum IS 'SHA-256 of the file; null if psql applied it.';
+
+COMMENT ON COLUMN postmeter.migration.programs_from IS 'Programs whose newest migration is this number or a later one work on the schema with this migration; older ones refuse to start. Null (psql applied it): only programs that know it.';
 
 COMMENT ON COLUMN postmeter.migration.applied_at IS 'When.';
 

@@ -1,4 +1,6 @@
 -- 0001_pre_foundation: the schema, its settings, its clock, its ids, and what identifies a usage.
+-- programs: from 0001
+-- lock: none
 
 create schema postmeter;
 comment on schema postmeter is 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
@@ -7,12 +9,14 @@ create table postmeter.migration (
     version    integer not null primary key,
     name       text    not null unique,
     checksum   text,
+    programs_from integer,
     applied_at timestamptz not null default clock_timestamp()
 );
 comment on table postmeter.migration is 'Migrations that were applied, by `postmeter migrate` or by psql.';
 comment on column postmeter.migration.version is 'Number of the file.';
 comment on column postmeter.migration.name is 'Its name.';
 comment on column postmeter.migration.checksum is 'SHA-256 of the file; null if psql applied it.';
+comment on column postmeter.migration.programs_from is 'Programs whose newest migration is this number or a later one work on the schema with this migration; older ones refuse to start. Null (psql applied it): only programs that know it.';
 comment on column postmeter.migration.applied_at is 'When.';
 
 create table postmeter.setting (

@@ -1,4 +1,6 @@
 -- 0002_pre_catalogue: who buys what where, what the marketplaces call it, and how it is counted.
+-- programs: from 0002
+-- lock: none
 
 create table postmeter.quota (
     id               integer generated always as identity primary key,

@@ -1,4 +1,6 @@
 -- 0003_pre_intake: the doors through which usage comes in, and where it waits.
+-- programs: from 0003
+-- lock: none
 
 create table postmeter.usage (
     id          uuid    not null primary key,

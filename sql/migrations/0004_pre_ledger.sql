@@ -1,4 +1,6 @@
 -- 0004_pre_ledger: meters, deliveries, and every attempt to send them.
+-- programs: from 0004
+-- lock: none
 
 create table postmeter.meter (
     id             bigint  generated always as identity primary key,
@@ -243,6 +245,7 @@ create table postmeter.worker (
     oldest_attempt uuid,
     sleeping      boolean not null default false,
     folding       jsonb,
+    knows         integer,
     stopped_at    timestamptz,
     reaped_at     timestamptz
 ) with (fillfactor = 50);
@@ -258,6 +261,7 @@ comment on column postmeter.worker.unbroken_since is 'Since when its heartbeats 
 comment on column postmeter.worker.oldest_attempt is 'None of its attempts before this one was open at the last heartbeat; where the reaper starts to look. Null: at the first.';
 comment on column postmeter.worker.sleeping is 'It waits for a notification: inserts into due send one.';
 comment on column postmeter.worker.folding is 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+comment on column postmeter.worker.knows is 'Number of the newest migration that its program knows: `postmeter migrate` leaves what would break it until it is gone.';
 comment on column postmeter.worker.stopped_at is 'It stopped by itself.';
 comment on column postmeter.worker.reaped_at is 'Its claims were taken over.';
 

@@ -1,4 +1,12 @@
 -- 0005_pre_arithmetic: which remittance a usage belongs to, until when, and how much it bills.
+-- programs: from 0005
+-- lock: access exclusive on allocation, grows with its rows: a first partition; the default one is read
+-- lock: access exclusive on attempt, grows with its rows: a first partition; the default one is read
+-- lock: access exclusive on outcome, grows with its rows: a first partition; the default one is read
+-- lock: access exclusive on usage, grows with its rows: a first partition; the default one is read
+-- lock: share row exclusive on dimension, for a moment: a trigger
+-- lock: share row exclusive on exemption, for a moment: a trigger
+-- lock: share row exclusive on subscription, for a moment: a trigger
 
 create function postmeter.remittance_key(buyer text, dimension text, hour timestamptz) returns text
 language sql stable parallel safe

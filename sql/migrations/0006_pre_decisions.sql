@@ -1,4 +1,6 @@
 -- 0006_pre_decisions: what people may do about what is stuck; each leaves who, when and why. Evidence is never edited.
+-- programs: from 0006
+-- lock: none
 
 create function postmeter.nearest(word text, known text[]) returns text
 language sql immutable set search_path = pg_catalog, pg_temp

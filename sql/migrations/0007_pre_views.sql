@@ -1,4 +1,6 @@
 -- 0007_pre_views: what people read. The tables behind may change; these names and columns stay.
+-- programs: from 0007
+-- lock: none
 
 create view postmeter.remittance as
 select d.id as delivery_id, t.name as destination, d.key, d.hour, d.product, m.dimension, m.month, m.buyer,

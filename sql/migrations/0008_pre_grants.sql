@@ -1,4 +1,6 @@
 -- 0008_pre_grants: who may do what. Run sql/roles.sql first.
+-- programs: from 0008
+-- lock: none
 
 revoke all on schema postmeter from public;
 revoke execute on all functions in schema postmeter from public;

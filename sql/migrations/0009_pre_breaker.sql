@@ -1,4 +1,6 @@
 -- 0009_pre_breaker: the health of destinations, shared by the fleet.
+-- programs: from 0009
+-- lock: share row exclusive on destination, for a moment: a foreign key to it
 
 create table postmeter.breaker (
     destination_id integer     not null primary key references postmeter.destination on delete cascade,

@@ -1,4 +1,6 @@
 -- 0010_pre_dead_letters: what needs a person, found without walking over what does not; and what will miss its deadline.
+-- programs: from 0010
+-- lock: share row exclusive on delivery, for a moment: a trigger
 
 create table postmeter.stuck (
     delivery_id    bigint  not null primary key,

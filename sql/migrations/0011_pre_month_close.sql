@@ -1,4 +1,6 @@
 -- 0011_pre_month_close: closing a billing month, what it leaves open, and recalculating it from usage.
+-- programs: from 0011
+-- lock: none
 
 create view postmeter.month_close as
 with item as (

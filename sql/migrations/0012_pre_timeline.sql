@@ -1,4 +1,6 @@
 -- 0012_pre_timeline: commits that a failover or a restore took away, and what counts as possibly attempted since.
+-- programs: from 0012
+-- lock: none
 
 create table postmeter.timeline_break (
     id                bigint generated always as identity primary key,

@@ -1,4 +1,6 @@
 -- 0013_pre_reconcile: what a marketplace says it holds of a day, beside what we hold as accepted.
+-- programs: from 0013
+-- lock: none
 
 create table postmeter.reconciliation (
     id             bigint  generated always as identity primary key,

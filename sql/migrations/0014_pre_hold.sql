@@ -1,4 +1,6 @@
 -- 0014_pre_hold: a person puts aside what waits to be sent.
+-- programs: from 0014
+-- lock: none
 
 create function postmeter.hold(filter jsonb, who text, why text, dry_run boolean default true)
 returns table (delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)

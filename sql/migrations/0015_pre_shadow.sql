@@ -1,4 +1,7 @@
 -- 0015_pre_shadow: shadows: destinations that count the same usage beside a live one, and never call.
+-- programs: from 0015
+-- lock: share row exclusive on delivery, for a moment: a trigger
+-- lock: share row exclusive on subscription, for a moment: a trigger
 
 create table postmeter.shadow_usage (
     destination_id integer not null,

@@ -1,4 +1,6 @@
 -- 0016_pre_console: what the HTTP door needs: who may come in, and the answers it has given.
+-- programs: from 0016
+-- lock: none
 
 create table postmeter.token (
     id         bigint not null generated always as identity primary key,

@@ -1,4 +1,6 @@
 -- 0017_pre_reading: what the HTTP door lists and no view showed yet, and the decision that a catalogue was applied.
+-- programs: from 0017
+-- lock: none
 
 create view postmeter.meter_list as
 select m.id as meter_id, t.name as destination, m.buyer, m.dimension, m.month, m.rounding, m.decimals, m.month_end,

@@ -1,4 +1,7 @@
 -- 0018_pre_tracker: what services say about a request on its way, and the requests made of it.
+-- programs: from 0018
+-- lock: access exclusive on setting, grows with its rows: columns with checks; it has one row
+-- lock: share on usage, grows with its rows: an index for requests
 
 alter table postmeter.setting
     add column tracker_retention interval not null default '30 days' check (tracker_retention >= '1 day'),
@@ -684,6 +687,7 @@ $$;
 comment on function postmeter.forget_requests(integer) is
     'Removes requests, and statuses dated before any partition, that setting.tracker_retention has passed, at most so many of each; returns how many.';
 
+-- squawk-ignore require-concurrent-index-creation
 create index usage_request on postmeter.usage (postmeter.request_key_of(request_id)) where request_id is not null;
 
 create function postmeter.request_steps(key text)

@@ -97,9 +97,11 @@ fn dumped(url: &str) -> Option<String> {
         blank = line.is_empty();
     }
     kept.push_str(&alert_rules());
-    kept.push_str("insert into postmeter.setting default values;\ninsert into postmeter.request_floor default values;\nselect postmeter.create_partitions(1);\nselect postmeter.create_request_partitions(7);\ninsert into postmeter.migration (version, name) values\n");
-    let names: Vec<_> =
-        outbox::migrate::MIGRATIONS.iter().map(|m| format!("    ({}, '{}')", m.version, m.name)).collect();
+    kept.push_str("insert into postmeter.setting default values;\ninsert into postmeter.request_floor default values;\nselect postmeter.create_partitions(1);\nselect postmeter.create_request_partitions(7);\ninsert into postmeter.migration (version, name, programs_from) values\n");
+    let row = |m: &outbox::migrate::Migration| {
+        format!("    ({}, '{}', {})", m.version, m.name, m.head().expect("a head").programs_from)
+    };
+    let names: Vec<_> = outbox::migrate::MIGRATIONS.iter().map(row).collect();
     kept.push_str(&names.join(",\n"));
     kept.push_str(";\n");
     Some(kept)

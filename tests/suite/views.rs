@@ -27,7 +27,7 @@ async fn i2_views_keep_their_names_columns_and_types() {
     let new: Vec<_> = there.iter().filter(|line| !promised.contains(&line.as_str())).collect();
     assert!(
         gone.is_empty() && new.is_empty() && promised == there,
-        "people's queries stand on these (docs/decisions/0023-views-and-their-names.md).\ngone: {gone:#?}\nnew: {new:#?}\n\
+        "people's queries stand on these (docs/decisions/0028-views-and-their-names.md).\ngone: {gone:#?}\nnew: {new:#?}\n\
          If it is meant: POSTMETER_BLESS=views, and a line in CHANGELOG.md."
     );
 }

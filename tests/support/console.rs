@@ -57,7 +57,11 @@ impl Console {
     pub async fn start_at(url: &str, admin: Database, options: Options) -> Self {
         let mark = if url.contains('?') { '&' } else { '?' };
         let access = Access::new(&format!("{url}{mark}options=-c%20role%3Dpostmeter_console"));
-        let database = Database::open(&access).expect("a URL");
+        Self::start_on(Database::open(&access).expect("a URL"), admin, options).await
+    }
+
+    /// Starts one on its own way to the database.
+    pub async fn start_on(database: Database, admin: Database, options: Options) -> Self {
         // the client of the tests wants one, though no test of the console speaks TLS
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");

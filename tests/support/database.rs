@@ -90,7 +90,12 @@ impl TestDatabase {
 
     /// The database `postgres` of a cluster of the test's own, which it may stop and start as it likes.
     pub async fn alone_on(own: &Cluster) -> Self {
-        let url = own.url("postgres");
+        Self::alone_at(&own.url("postgres")).await
+    }
+
+    /// The same by its URL, which may name several servers.
+    pub async fn alone_at(url: &str) -> Self {
+        let url = url.to_owned();
         let database = Database::open(&Access::new(&url)).expect("a URL");
         let client = connect(&url).await;
         client.batch_execute(outbox::migrate::ROLES).await.expect("roles");

@@ -1,6 +1,7 @@
 //! What the suite stands on: a fresh database per test on a real Postgres, a simulated marketplace over real HTTP, and
 //! a stage that puts a worker between them on one movable clock.
 
+mod bouncer;
 mod console;
 mod cutter;
 mod database;
@@ -8,9 +9,11 @@ mod google;
 mod ledger;
 mod operation;
 mod program;
+mod skip;
 mod stage;
 mod wrapped;
 
+pub use bouncer::Bouncer;
 pub use console::{Console, Reply};
 pub use cutter::Cutter;
 pub use database::TestDatabase;
@@ -18,5 +21,6 @@ pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use ledger::{Ledger, Question, WHOLE};
 pub use operation::{operation, operations};
 pub use program::postmeter;
+pub use skip::skip;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};
 pub use wrapped::{OnTheWay, Wrapped};

@@ -34,6 +34,8 @@ pub struct Access {
     pub tls: Tls,
     /// A pooler in transaction mode stands between: no prepared statements are used.
     pub pooled: bool,
+    /// The server itself, where a pooler stands between: for what a session must keep, which is listening.
+    pub direct_url: Option<SecretString>,
     /// Connections at most.
     pub connections_max: usize,
 }
@@ -42,7 +44,7 @@ impl Access {
     /// Access with defaults for a URL.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { url: SecretString::from(url), tls: Tls::default(), pooled: false, connections_max: 8 }
+        Self { url: SecretString::from(url), tls: Tls::default(), pooled: false, direct_url: None, connections_max: 8 }
     }
 }
 
@@ -51,7 +53,8 @@ impl Access {
 pub struct Database {
     pool: Pool,
     pooled: bool,
-    config: Config,
+    /// How to reach the server itself; none: only through a pooler.
+    direct: Option<Config>,
     tls: MakeRustlsConnect,
 }
 
@@ -99,27 +102,14 @@ impl Database {
     /// # Errors
     /// The URL or the authority's file cannot be read.
     pub fn open(access: &Access) -> Result<Self, Error> {
-        let mut config: Config = access
-            .url
-            .expose_secret()
-            .parse()
-            // the parser's message may quote the URL, and with it a password
-            .map_err(|_| {
-                Error::Schema("the database URL cannot be read: expected postgres://user@host/database".to_owned())
-            })?;
-        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(5));
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("postmeter");
-        }
+        let config = read_url(&access.url)?;
+        let direct = match &access.direct_url {
+            Some(url) => Some(read_url(url)?),
+            None => (!access.pooled).then(|| config.clone()),
+        };
         let tls = MakeRustlsConnect::new(tls_config(&access.tls)?);
-        let manager = Manager::from_config(
-            config.clone(),
-            tls.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
+        let manager =
+            Manager::from_config(config, tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)
             .max_size(access.connections_max)
             .runtime(Runtime::Tokio1)
@@ -128,7 +118,19 @@ impl Database {
             .recycle_timeout(Some(Duration::from_secs(5)))
             .build()
             .map_err(|error| Error::Schema(error.to_string()))?;
-        Ok(Self { pool, pooled: access.pooled, config, tls })
+        Ok(Self { pool, pooled: access.pooled, direct, tls })
+    }
+
+    /// A pooler in transaction mode stands between.
+    #[must_use]
+    pub const fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// It can listen: the server itself can be reached.
+    #[must_use]
+    pub const fn can_listen(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// Takes a connection.
@@ -193,13 +195,15 @@ impl Database {
         }
     }
 
-    /// Listens on a channel with a connection of its own (never through a transaction pooler) and calls `wake` for each
-    /// notification. Returns when the connection ends: poll, then listen again.
+    /// Listens on a channel with a connection of its own and calls `wake` for each notification. Returns when the
+    /// connection ends: poll, then listen again. Without a way around a pooler in transaction mode it returns at once:
+    /// what a session listens to is another client's there.
     ///
     /// # Errors
     /// [`Error::Away`].
     pub async fn listen(&self, channel: &str, wake: impl Fn()) -> Result<(), Error> {
-        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let Some(direct) = &self.direct else { return Ok(()) };
+        let (client, mut connection) = direct.connect(self.tls.clone()).await?;
         let listening = async {
             client.batch_execute(&format!("listen {channel}")).await?;
             wake();
@@ -218,6 +222,29 @@ impl Database {
             failed = listening => Ok(failed?),
         }
     }
+}
+
+/// Reads a URL; adds what every connection of ours has.
+fn read_url(url: &SecretString) -> Result<Config, Error> {
+    let url = url.expose_secret();
+    // the parser's message may quote the URL, and with it a password
+    let mut config: Config = url.parse().map_err(|_| {
+        Error::Schema(if url.contains("sslmode=verify-") {
+            "the database URL cannot be read: write sslmode=require, which checks certificate and host name here; \
+             sslmode=verify-ca and verify-full are not known"
+                .to_owned()
+        } else {
+            "the database URL cannot be read: expected postgres://user@host/database".to_owned()
+        })
+    })?;
+    config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(30));
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("postmeter");
+    }
+    Ok(config)
 }
 
 /// The one TLS provider; certificates and host names are always checked.

@@ -19,6 +19,10 @@ pub enum Error {
     /// No connection, or it was lost: wait and try again.
     #[error("the database cannot be reached: {0}")]
     Away(String),
+    /// The server cannot prove to be the one that is meant, or offers no encryption where it is required. Waiting does not
+    /// help.
+    #[error("the connection to the database is not safe: {0}")]
+    Untrusted(String),
     /// The schema is not the one this program knows.
     #[error("{0}")]
     Schema(String),
@@ -87,9 +91,26 @@ fn without_sqlstate(error: &tokio_postgres::Error) -> Error {
     let text = format!("{error}{source}");
     if text.contains("deserializing") || text.contains("serializing") || text.contains("parameters") {
         Error::Unexpected { code: String::new(), message: text }
+    } else if let Some(why) = untrusted(&text) {
+        Error::Untrusted(why.to_owned())
     } else {
         Error::Away(text)
     }
+}
+
+/// Why a server is not trusted, if that is what the driver says.
+fn untrusted(text: &str) -> Option<&'static str> {
+    let verdicts = [
+        ("NotValidForName", "its certificate is for another host name than the URL's"),
+        ("UnknownIssuer", "its certificate is not signed by an authority that we trust: set tls_authority to that one"),
+        ("Expired", "its certificate has expired"),
+        ("NotValidYet", "its certificate is not valid yet: look at the clocks"),
+        ("Revoked", "its certificate is revoked"),
+        ("invalid peer certificate", "its certificate cannot be verified"),
+        ("server does not support TLS", "it offers no TLS, and sslmode=require wants it"),
+    ];
+    let is_tls = text.contains("invalid peer certificate") || text.contains("server does not support TLS");
+    verdicts.into_iter().find(|(word, _)| is_tls && text.contains(word)).map(|(_, why)| why)
 }
 
 /// The one place that reads SQLSTATEs.

@@ -10,7 +10,7 @@ use crate::settle::{Settlement, settle};
 use crate::timeline::Beat;
 use crate::{Database, Error};
 
-const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8]);
+const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8, INT4]);
 const HEARTBEAT: Query = query!("heartbeat", [UUID, UUID, BOOL]);
 const STOP: Query = query!("worker_stop", [UUID]);
 const REAP_WORKERS: Query = query!("reap_workers", [UUID]);
@@ -20,12 +20,14 @@ const REAP_ATTEMPTS: Query = query!("reap_attempts", [UUID, UUID]);
 /// Attempts that are read at once (`reap_attempts`, `reap_own`).
 const PAGE: usize = 1000;
 
-/// Registers a worker under a new id.
+/// Registers a worker under a new id, with the newest migration that its program knows: what would break it waits for
+/// its end.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, lease: Duration) -> Result<(), Error> {
-    database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0)]).await.map(drop)
+    let knows = crate::migrate::MIGRATIONS.last().map(|migration| migration.version);
+    database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await.map(drop)
 }
 
 /// Renews the lease and says where the server's history stands. `None`: the worker was taken for dead; what it holds is

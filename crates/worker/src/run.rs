@@ -25,7 +25,8 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), true).await?;
+        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), self.database.can_listen())
+            .await?;
         let Some(beat) = beat else {
             self.lease.lost();
             self.options.pulse.beat(Duration::ZERO);
@@ -271,7 +272,9 @@ impl Worker {
 
     /// A notification is a shortcut: whatever happens to it, the loops poll.
     async fn listen_loop(self: Arc<Self>, stop: CancellationToken) {
-        // where notifications cannot be had (a pooler in transaction mode) this fails for good, and nothing is lost
+        if !self.database.can_listen() {
+            return;
+        }
         let mut backoff = Backoff::new(&self, "listen");
         loop {
             let rest = self.options.pulse.rest("listen");

@@ -91,6 +91,7 @@ impl Webhook {
 #[derive(Debug)]
 pub(super) struct Config {
     url: Option<Secret>,
+    direct_url: Option<Secret>,
     tls_authority: Option<PathBuf>,
     pooled: bool,
     connections_max: usize,
@@ -150,6 +151,7 @@ impl Config {
         let defaults = worker::Options::default();
         Self {
             url: layers.secret("database", "url"),
+            direct_url: layers.secret("database", "direct_url"),
             tls_authority: layers.maybe("database", "tls_authority"),
             pooled: layers.get("database", "pooled"),
             connections_max: layers.get("database", "connections_max"),
@@ -193,14 +195,28 @@ impl Config {
 
     /// The same, with so many connections at most.
     pub fn database_with(&self, connections_max: usize) -> anyhow::Result<outbox::Database> {
-        let mut access = outbox::Access::new("");
-        access.url = self.url()?;
+        let mut access = self.access(self.url()?, connections_max);
         access.pooled = self.pooled;
+        access.direct_url = self.direct_url.as_ref().map(Secret::read).transpose()?;
+        Ok(outbox::Database::open(&access)?)
+    }
+
+    /// The database without a pooler between, where one is named: for what needs a session of its own.
+    pub fn direct_database(&self) -> anyhow::Result<outbox::Database> {
+        match &self.direct_url {
+            Some(url) => Ok(outbox::Database::open(&self.access(url.read()?, self.connections_max))?),
+            None => self.database(),
+        }
+    }
+
+    fn access(&self, url: secrecy::SecretString, connections_max: usize) -> outbox::Access {
+        let mut access = outbox::Access::new("");
+        access.url = url;
         access.connections_max = connections_max;
         if let Some(authority) = &self.tls_authority {
             access.tls = outbox::Tls::Authority(authority.clone());
         }
-        Ok(outbox::Database::open(&access)?)
+        access
     }
 
     fn url(&self) -> Result<secrecy::SecretString, Wrong> {

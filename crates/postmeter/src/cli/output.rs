@@ -105,7 +105,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
     });
     match database {
         Some(outbox::Error::Away(_) | outbox::Error::Again { .. }) => 4,
-        Some(outbox::Error::Refused(_) | outbox::Error::Schema(_)) => 2,
+        Some(outbox::Error::Refused(_) | outbox::Error::Schema(_) | outbox::Error::Untrusted(_)) => 2,
         Some(_) => 1,
         None if error.is::<Wrong>() => 2,
         None => 1,

@@ -280,10 +280,11 @@ fn free_port() -> Result<u16, EmbeddedError> {
 }
 
 /// Whether the server's lock file says that this process takes connections: the process id is its first line, the
-/// status its eighth. A crash may leave the file of an earlier process behind.
+/// status its eighth; a standby says so. A crash may leave the file of an earlier process behind.
 fn says_ready(lock_file: &str, pid: u32) -> bool {
     let mut lines = lock_file.lines();
-    lines.next() == Some(pid.to_string().as_str()) && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+    lines.next() == Some(pid.to_string().as_str())
+        && lines.nth(6).is_some_and(|status| ["ready", "standby"].contains(&status.trim()))
 }
 
 /// The end of a log, where the reason stands.
@@ -317,6 +318,7 @@ mod tests {
     fn ready_is_the_eighth_line_of_our_own_lock_file() {
         let text = "4711\n/tmp/x/data\n1700000000\n5432\n/tmp/x\n\n 123 456\nready   \n";
         assert!(says_ready(text, 4711));
+        assert!(says_ready(&text.replace("ready   ", "standby "), 4711));
         assert!(!says_ready(text, 4712));
         assert!(!says_ready(&text.replace("ready   ", "starting"), 4711));
         assert!(!says_ready("4711\n/tmp/x/data\n", 4711));

@@ -120,6 +120,7 @@ use Kind::{Addresses, Flag, Number, Secret, Template, Text, Word};
 #[rustfmt::skip] // a setting a line
 pub(super) const SETTINGS: &[Setting] = &[
     setting("database", "url", Secret, "", "`postgres://user:password@host:5432/database?sslmode=require`"),
+    setting("database", "direct_url", Secret, "", "with `pooled`: [the server itself](operate/pgbouncer.md)"),
     setting("database", "tls_authority", Text, "(public ones)", "PEM file with the only authority to trust"),
     setting("database", "pooled", Flag, "false", "true behind pgbouncer in transaction mode"),
     setting("database", "connections_max", Number(1, 1000), "8", "connections of this process"),

@@ -22,11 +22,18 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
             "run sql/roles.sql, or `postmeter migrate --create-roles`",
         );
     }
-    match outbox::migrate::pending(&round.database).await {
-        Ok(pending) if pending.is_empty() => {
+    match outbox::migrate::state(&round.database, outbox::migrate::MIGRATIONS).await {
+        Ok(state) if state.pending.is_empty() && state.newer.is_empty() => {
             round.ok("schema", "every migration of this program is applied, and no other")
         }
-        Ok(pending) => {
+        Ok(state) if state.pending.is_empty() => {
+            round.ok("schema", format!("newer than this program, which works on it: {}", state.newer.join(", ")))
+        }
+        Ok(state) if state.pending.iter().all(outbox::migrate::Migration::is_post) => {
+            let found = format!("{} waits until the older programs are gone", state.pending[0].name);
+            round.warning("schema", found, "run `postmeter migrate` when no older worker lives");
+        }
+        Ok(outbox::migrate::State { pending, .. }) => {
             let is_bare = pending.len() == outbox::migrate::MIGRATIONS.len();
             let found =
                 if is_bare { "there is none".to_owned() } else { format!("{} migrations are pending", pending.len()) };
