@@ -524,6 +524,50 @@ CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
 
 COMMENT ON FUNCTION postmeter.counted(n bigint, thing text) IS 'A number of things as people say it: 1 remittance, 10,000 remittances.';
 
+CREATE FUNCTION postmeter.create_partition(parent text, month date) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    child text := parent || to_char(month, '_YYYYMM');
+    spare text := parent || '_default';
+    key   text := postmeter.ledger_key(parent);
+    ids   record;
+    moved bigint;
+    gone  bigint;
+begin
+    if to_regclass('postmeter.' || child) is not null then
+        return false;
+    end if;
+    select * into ids from postmeter.ledger_span(month);
+    -- attached rather than created as a partition: that would lock the parent against readers
+    execute format('create table postmeter.%I (like postmeter.%I including defaults including generated including constraints including indexes)',
+                   child, parent);
+    execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
+    execute format('lock table postmeter.%I in access exclusive mode', spare);
+    execute format('insert into postmeter.%I select * from postmeter.%I where %3$I >= $1 and %3$I < $2', child, spare, key)
+        using ids.first_id, ids.until_id;
+    get diagnostics moved = row_count;
+    if moved > 0 then
+        -- evidence is moved, not deleted: by the owner alone, under this lock, and to the row
+        execute format('alter table postmeter.%I disable trigger append_only', spare);
+        execute format('delete from postmeter.%I where %2$I >= $1 and %2$I < $2', spare, key) using ids.first_id, ids.until_id;
+        get diagnostics gone = row_count;
+        execute format('alter table postmeter.%I enable trigger append_only', spare);
+        if gone <> moved then
+            raise exception '% rows of % were copied and % taken out', moved, spare, gone using errcode = 'PM040', table = spare, constraint = 'rows_moved';
+        end if;
+    end if;
+    execute format('alter table postmeter.%I attach partition postmeter.%I for values from (%L) to (%L)', parent, child, ids.first_id, ids.until_id);
+    -- triggers for statements are not handed down
+    execute format('create trigger append_only before update or delete or truncate on postmeter.%I
+                    for each statement execute function postmeter.forbid_change()', child);
+    return true;
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.create_partition(parent text, month date) IS 'Makes one monthly partition and moves into it what waits in the default partition, exactly (PM040). False: it is there.';
+
 CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1896,6 +1940,12 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet.';
 
+CREATE FUNCTION postmeter.moment_of(id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select to_timestamp(('x' || lpad(substr(replace(id::text, '-', ''), 1, 12), 16, '0'))::bit(64)::bigint / 1000.0) $$;
+
+COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id, to the millisecond.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE sql
     AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
@@ -1945,21 +1995,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
 
-CREATE FUNCTION postmeter.new_id() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    AS $$
-    -- 48 bits of milliseconds, then version and variant over a random UUID (RFC 9562, version 7)
-    select encode(
-        set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-                    from 1 for 6),
-            52, 1), 53, 1),
-        'hex')::uuid
-$$;
-
-COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
-
 CREATE FUNCTION postmeter.note_alert_failure(rule text, failure text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2003,6 +2038,23 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) IS 'Notes what a rule found: an array of subject, count, summary, details. Opens what is new, refreshes what is open, clears what is not there any more, and returns what it opened and cleared.';
+
+CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, delivery_id bigint, worker_id uuid)
+    LANGUAGE sql STABLE ROWS 100
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+    select a.id, a.delivery_id, a.worker_id
+    from postmeter.worker w
+    join postmeter.attempt a on a.worker_id = w.id
+     and a.id >= coalesce(w.oldest_attempt, postmeter.id_at(w.started_at - interval '1 hour'))
+    where not exists (select from postmeter.outcome o where o.attempt_id = a.id)
+$$;
+
+COMMENT ON FUNCTION postmeter.open_attempts() IS 'Attempts without an outcome: a call may be under way, or its worker died.';
 
 CREATE FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3737,6 +3789,30 @@ CREATE VIEW postmeter.alert_list AS
 
 COMMENT ON VIEW postmeter.alert_list IS 'Alerts, open and cleared.';
 
+COMMENT ON COLUMN postmeter.alert_list.id IS 'Order of opening.';
+
+COMMENT ON COLUMN postmeter.alert_list.name IS 'Its rule.';
+
+COMMENT ON COLUMN postmeter.alert_list.subject IS 'What it is about, mostly a destination; empty: the whole.';
+
+COMMENT ON COLUMN postmeter.alert_list.severity IS 'critical or warning, as its rule said when it was opened.';
+
+COMMENT ON COLUMN postmeter.alert_list.open IS 'It has not cleared.';
+
+COMMENT ON COLUMN postmeter.alert_list.opened_at IS 'When it was seen first.';
+
+COMMENT ON COLUMN postmeter.alert_list.last_seen_at IS 'When it was seen last.';
+
+COMMENT ON COLUMN postmeter.alert_list.cleared_at IS 'When it was not seen any more.';
+
+COMMENT ON COLUMN postmeter.alert_list.count IS 'How many things it is about.';
+
+COMMENT ON COLUMN postmeter.alert_list.summary IS 'What is so, in a sentence.';
+
+COMMENT ON COLUMN postmeter.alert_list.details IS 'Up to five examples, and what else helps.';
+
+COMMENT ON COLUMN postmeter.alert_list.told_at IS 'When it was last put into a post to the webhook.';
+
 CREATE TABLE postmeter.alert_post (
     number bigint NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3817,36 +3893,6 @@ COMMENT ON COLUMN postmeter.alert_rule.checked_at IS 'When somebody looked last,
 COMMENT ON COLUMN postmeter.alert_rule.failure IS 'Why the last look was no whole look; its alerts stay as they were.';
 
 COMMENT ON COLUMN postmeter.alert_rule.failing_since IS 'Since when, in real time.';
-
-CREATE TABLE postmeter.allocation (
-    usage_id uuid NOT NULL,
-    destination_id integer NOT NULL,
-    delivery_id bigint NOT NULL,
-    meter_metric_id bigint NOT NULL,
-    round integer NOT NULL,
-    quantity numeric NOT NULL,
-    hour timestamp with time zone NOT NULL,
-    subscription_id bigint NOT NULL
-)
-PARTITION BY RANGE (usage_id);
-
-COMMENT ON TABLE postmeter.allocation IS 'Which remittance counted a usage, per destination, for ever. Written by fold only.';
-
-COMMENT ON COLUMN postmeter.allocation.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.allocation.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.allocation.delivery_id IS 'The remittance whose cut counts it.';
-
-COMMENT ON COLUMN postmeter.allocation.meter_metric_id IS 'The meter and metric it is counted on.';
-
-COMMENT ON COLUMN postmeter.allocation.round IS 'The remittance''s round at the time: the next cut counts it.';
-
-COMMENT ON COLUMN postmeter.allocation.quantity IS 'Its quantity in units of the metric.';
-
-COMMENT ON COLUMN postmeter.allocation.hour IS 'Its own hour; another than the remittance''s for late usage.';
-
-COMMENT ON COLUMN postmeter.allocation.subscription_id IS 'The subscription that matched.';
 
 CREATE TABLE postmeter.allocation_default (
     usage_id uuid NOT NULL,
@@ -4017,6 +4063,35 @@ COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
 
 COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
 
+CREATE TABLE postmeter.due (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    deadline timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
+
+CREATE TABLE postmeter.later (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
+
 CREATE TABLE postmeter.meter (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -4061,6 +4136,20 @@ COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bi
 COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
 
 COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
+
+CREATE TABLE postmeter.open_hour (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    hour timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
 
 CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
@@ -4147,13 +4236,88 @@ CREATE VIEW postmeter.remittance AS
           ORDER BY x.valid_from DESC, x.id
          LIMIT 1) p ON (true))
      CROSS JOIN LATERAL ( SELECT ARRAY( SELECT DISTINCT s.org
-                   FROM (postmeter.allocation a
-                     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
-                  WHERE (a.delivery_id = d.id)
+                   FROM (( SELECT DISTINCT x.subscription_id AS id
+                           FROM postmeter.allocation x
+                          WHERE (x.delivery_id = d.id)) a
+                     CROSS JOIN LATERAL ( SELECT y.org
+                           FROM postmeter.subscription y
+                          WHERE (y.id = a.id)
+                         OFFSET 0) s)
                   ORDER BY s.org) AS orgs) o)
   WHERE (d.kind = 'usage'::text);
 
 COMMENT ON VIEW postmeter.remittance IS 'Every remittance: what is owed to a marketplace for one key, and where it stands. Without a price, amount is null: unpriced, never zero. Those of a shadow are never sent and are owed to nobody.';
+
+COMMENT ON COLUMN postmeter.remittance.delivery_id IS 'Its number; what the other views refer to.';
+
+COMMENT ON COLUMN postmeter.remittance.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.remittance.key IS 'Canonical key.';
+
+COMMENT ON COLUMN postmeter.remittance.hour IS 'The hour it reports.';
+
+COMMENT ON COLUMN postmeter.remittance.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.remittance.dimension IS 'The marketplace''s dimension.';
+
+COMMENT ON COLUMN postmeter.remittance.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.remittance.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.remittance.status IS 'Where it stands.';
+
+COMMENT ON COLUMN postmeter.remittance.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.remittance.maybe_billed IS 'An attempt may have arrived and nothing has resolved it.';
+
+COMMENT ON COLUMN postmeter.remittance.confirmed IS 'Accepted: whether they confirmed the quantity; a bare duplicate does not.';
+
+COMMENT ON COLUMN postmeter.remittance.quantity IS 'Billing units, frozen by the cut; null while open.';
+
+COMMENT ON COLUMN postmeter.remittance.shown_quantity IS 'What they showed that they hold.';
+
+COMMENT ON COLUMN postmeter.remittance.amount IS 'Quantity times unit price; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.remittance.currency IS 'Of the price.';
+
+COMMENT ON COLUMN postmeter.remittance.deadline IS 'Last moment at which it may be sent, margin taken off.';
+
+COMMENT ON COLUMN postmeter.remittance.tries IS 'Attempts that count against the policy.';
+
+COMMENT ON COLUMN postmeter.remittance.attempts IS 'All attempts.';
+
+COMMENT ON COLUMN postmeter.remittance.idempotency_key IS 'UUIDv5 of destination, key and releases.';
+
+COMMENT ON COLUMN postmeter.remittance.opened_at IS 'When its hour was opened, or opened again.';
+
+COMMENT ON COLUMN postmeter.remittance.cut_at IS 'When it was cut last.';
+
+COMMENT ON COLUMN postmeter.remittance.changed_at IS 'When its status last changed.';
+
+COMMENT ON COLUMN postmeter.remittance.shadow IS 'Its destination is a shadow: owed to nobody.';
+
+COMMENT ON COLUMN postmeter.remittance.orgs IS 'The orgs whose usage is in it: several, where they buy through one account.';
+
+CREATE TABLE postmeter.stuck (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    status text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    again_at timestamp with time zone,
+    CONSTRAINT stuck_status_check CHECK ((status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])))
+);
+
+COMMENT ON TABLE postmeter.stuck IS 'Deliveries that neither wait for their time nor are settled: the dead letters among deliveries. Kept by a trigger of delivery, whose status has no index, so that its updates stay in their page.';
+
+COMMENT ON COLUMN postmeter.stuck.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.stuck.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.stuck.status IS 'Its status.';
+
+COMMENT ON COLUMN postmeter.stuck.since IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.stuck.again_at IS 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
 
 CREATE VIEW postmeter.at_risk AS
  SELECT r.delivery_id,
@@ -4170,9 +4334,48 @@ CREATE VIEW postmeter.at_risk AS
     r.tries,
     r.orgs
    FROM postmeter.remittance r
-  WHERE ((NOT r.shadow) AND (r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)));
+  WHERE ((NOT r.shadow) AND (r.status = ANY (ARRAY['open'::text, 'due'::text, 'in_flight'::text, 'held'::text, 'unknown'::text])) AND (r.deadline < (postmeter.clock() + '01:00:00'::interval)) AND (r.delivery_id IN ( SELECT o.delivery_id
+           FROM postmeter.open_hour o
+        UNION ALL
+         SELECT q.delivery_id
+           FROM postmeter.due q
+        UNION ALL
+         SELECT l.delivery_id
+           FROM postmeter.later l
+        UNION ALL
+         SELECT s.delivery_id
+           FROM postmeter.stuck s
+        UNION ALL
+         SELECT a.delivery_id
+           FROM postmeter.open_attempts() a(attempt_id, delivery_id, worker_id))));
 
 COMMENT ON VIEW postmeter.at_risk IS 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';
+
+COMMENT ON COLUMN postmeter.at_risk.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.at_risk.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.at_risk.key IS 'Canonical key of the remittance.';
+
+COMMENT ON COLUMN postmeter.at_risk.hour IS 'The hour, UTC.';
+
+COMMENT ON COLUMN postmeter.at_risk.status IS 'Where it stands: docs/states.md.';
+
+COMMENT ON COLUMN postmeter.at_risk.reason IS 'Why it is held: a stable code.';
+
+COMMENT ON COLUMN postmeter.at_risk.quantity IS 'Billing units, frozen by the cut; null while open.';
+
+COMMENT ON COLUMN postmeter.at_risk.amount IS 'Billing units times unit price; null: unpriced, never zero.';
+
+COMMENT ON COLUMN postmeter.at_risk.currency IS 'Currency of the amount; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.at_risk.deadline IS 'Last moment at which it may be sent, margin taken off.';
+
+COMMENT ON COLUMN postmeter.at_risk.time_left IS 'Until then; below zero: passed.';
+
+COMMENT ON COLUMN postmeter.at_risk.tries IS 'Attempts that count against the retry policy.';
+
+COMMENT ON COLUMN postmeter.at_risk.orgs IS 'The orgs whose usage is in it.';
 
 CREATE TABLE postmeter.attempt_default (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -4214,6 +4417,48 @@ CREATE VIEW postmeter.attempt_ledger AS
      LEFT JOIN postmeter.outcome o ON ((o.attempt_id = a.id)));
 
 COMMENT ON VIEW postmeter.attempt_ledger IS 'Every attempt with its outcome; open: a call may be under way, or its worker died. The evidence.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.attempt_id IS 'UUIDv7, ordered by time.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.delivery_id IS 'What was sent.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.key IS 'Its key.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.destination IS 'Where.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.number IS 'Which attempt of this delivery, from 1.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.call_id IS 'Attempts of one call share it.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.claimed_at IS 'When the intent was written.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.worker_id IS 'By whom.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.outcome IS 'What was told; open: a call may be under way, or its worker died.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.code IS 'The marketplace''s or the transport''s stable word.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.is_try IS 'It counts against the policy.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.shown_quantity IS 'The quantity they showed.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.receipt IS 'Their receipt (AWS: MeteringRecordId).';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.http_status IS 'HTTP status.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.their_request_id IS 'Their id of the call, to quote to their support.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.excerpt IS 'What they said, bounded, without secrets.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.duration IS 'How long the call took.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.recorded_at IS 'When the outcome was written.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.quantity IS 'What the delivery sends.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.status IS 'Where the delivery stands now.';
+
+COMMENT ON COLUMN postmeter.attempt_ledger.shadow IS 'Of a shadow: no call was made.';
 
 CREATE TABLE postmeter.cut (
     delivery_id bigint NOT NULL,
@@ -4319,61 +4564,19 @@ COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contra
 
 COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
 
-CREATE TABLE postmeter.usage (
-    id uuid NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    corrected_identity uuid,
-    request_id text,
-    traceparent text,
-    attributes jsonb NOT NULL,
-    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
-    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
-)
-PARTITION BY RANGE (id);
+CREATE TABLE postmeter.part (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL
+);
 
-COMMENT ON TABLE postmeter.usage IS 'Every usage ever recorded: immutable facts. Partitioned by id, that is by time of recording.';
+COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
 
-COMMENT ON COLUMN postmeter.usage.id IS 'Id given at the first recording.';
+COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
 
-COMMENT ON COLUMN postmeter.usage.source IS 'The service that recorded it; with event_id its identity.';
-
-COMMENT ON COLUMN postmeter.usage.event_id IS 'The service''s own id of the event.';
-
-COMMENT ON COLUMN postmeter.usage.org IS 'The customer.';
-
-COMMENT ON COLUMN postmeter.usage.product IS 'The product, by stable tag.';
-
-COMMENT ON COLUMN postmeter.usage.metric IS 'What was metered, by stable tag.';
-
-COMMENT ON COLUMN postmeter.usage.quantity IS 'An increment in units of the metric, never a running total; negative in a correction.';
-
-COMMENT ON COLUMN postmeter.usage.used_at IS 'When it was used: decides the hour, in UTC.';
-
-COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where the org has several.';
-
-COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
-
-COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Identity of the usage that this one corrects.';
-
-COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
-
-COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that request.';
-
-COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
-
-COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
+COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
 
 CREATE VIEW postmeter.balance AS
- WITH factor AS (
+ WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
             mm.meter_id,
             mm.used,
@@ -4381,6 +4584,19 @@ CREATE VIEW postmeter.balance AS
             (mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id) / mm.factor_denominator)) AS units,
             (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id))::numeric AS denominator
            FROM postmeter.meter_metric mm
+        ), counted AS (
+         SELECT d.meter_id,
+            d.id,
+            d.status,
+            d.round
+           FROM postmeter.delivery d
+        UNION ALL
+         SELECT p.meter_id,
+            d.id,
+            d.status,
+            d.round
+           FROM (postmeter.part p
+             JOIN postmeter.delivery d ON (((d.id = p.delivery_id) AND (d.meter_id <> p.meter_id))))
         ), recorded AS (
          SELECT r_1.meter_id,
             sum(r_1.recorded) AS recorded,
@@ -4388,10 +4604,10 @@ CREATE VIEW postmeter.balance AS
            FROM ( SELECT f.meter_id,
                     sum((u.quantity * (f.units)::numeric)) AS recorded,
                     COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
-                   FROM (((postmeter.allocation a
+                   FROM (((factor f
+                     JOIN counted d ON ((d.meter_id = f.meter_id)))
+                     JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
                      JOIN postmeter.usage u ON ((u.id = a.usage_id)))
-                     JOIN factor f ON ((f.id = a.meter_metric_id)))
-                     JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
                   GROUP BY f.meter_id
                 UNION ALL
                  SELECT f.meter_id,
@@ -4461,7 +4677,49 @@ CREATE VIEW postmeter.balance AS
      LEFT JOIN recorded r ON ((r.meter_id = m.id)))
      LEFT JOIN by_status b ON ((b.meter_id = m.id)));
 
-COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
+COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
+
+COMMENT ON COLUMN postmeter.balance.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.balance.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.balance.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.balance.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.balance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.balance.denominator IS 'Common denominator of the meter''s factors; divide by it for billing units.';
+
+COMMENT ON COLUMN postmeter.balance.recorded IS 'All usage allocated to it.';
+
+COMMENT ON COLUMN postmeter.balance.open IS 'Of this, in hours that are still open.';
+
+COMMENT ON COLUMN postmeter.balance.due IS 'Cut and to be sent, or in flight.';
+
+COMMENT ON COLUMN postmeter.balance.unknown IS 'Billed by remittances that are unknown.';
+
+COMMENT ON COLUMN postmeter.balance.accepted IS 'Billed by accepted remittances; of a conflict, what they hold.';
+
+COMMENT ON COLUMN postmeter.balance.held IS 'Billed by remittances in that status.';
+
+COMMENT ON COLUMN postmeter.balance.rejected IS 'Billed by remittances in that status.';
+
+COMMENT ON COLUMN postmeter.balance.expired IS 'Billed by remittances in that status.';
+
+COMMENT ON COLUMN postmeter.balance.conflict IS 'Billed by remittances in conflict, less what they hold.';
+
+COMMENT ON COLUMN postmeter.balance.written_off IS 'Billed by remittances in that status.';
+
+COMMENT ON COLUMN postmeter.balance.dry_run IS 'Billed by remittances that ended as dry_run.';
+
+COMMENT ON COLUMN postmeter.balance.covered IS 'Paid for by contracts.';
+
+COMMENT ON COLUMN postmeter.balance.carried IS 'A remainder not billed yet, or (below zero) credit.';
+
+COMMENT ON COLUMN postmeter.balance.difference IS 'Zero at every moment.';
+
+COMMENT ON COLUMN postmeter.balance.shadow IS 'A meter of a shadow: nothing of it was billed.';
 
 CREATE TABLE postmeter.balance_check (
     one boolean DEFAULT true NOT NULL,
@@ -4598,44 +4856,28 @@ COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
-CREATE TABLE postmeter.open_hour (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    hour timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.open_hour IS 'Remittances that are open, for the cut to find. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
-
-CREATE TABLE postmeter.stuck (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    status text NOT NULL,
-    since timestamp with time zone NOT NULL,
-    again_at timestamp with time zone,
-    CONSTRAINT stuck_status_check CHECK ((status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])))
-);
-
-COMMENT ON TABLE postmeter.stuck IS 'Deliveries that neither wait for their time nor are settled: the dead letters among deliveries. Kept by a trigger of delivery, whose status has no index, so that its updates stay in their page.';
-
-COMMENT ON COLUMN postmeter.stuck.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.stuck.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.stuck.status IS 'Its status.';
-
-COMMENT ON COLUMN postmeter.stuck.since IS 'Since when.';
-
-COMMENT ON COLUMN postmeter.stuck.again_at IS 'When maintenance considers it by itself: a buyer who was not entitled is asked for again, and what expired is rolled forward where the destination says so. Null: it waits for a person.';
-
 CREATE VIEW postmeter.dead_letter AS
- WITH remittances AS (
-         SELECT r.delivery_id,
+ SELECT l.delivery_id,
+    l.usage_id,
+    l.destination,
+    l.class,
+    l.code,
+    l.org,
+    l.product,
+    l.metric,
+    l.dimension,
+    l.hour,
+    l.key,
+    l.quantity,
+    l.amount,
+    l.currency,
+    l.since,
+    l.deadline,
+    l.maybe_billed,
+    l.what_to_do,
+    l.orgs,
+    l.item
+   FROM ( SELECT r.delivery_id,
             NULL::uuid AS usage_id,
             r.destination,
             r.status AS class,
@@ -4670,56 +4912,56 @@ CREATE VIEW postmeter.dead_letter AS
                   WHERE (a.delivery_id = s.delivery_id)
                   ORDER BY a.number DESC
                  LIMIT 1) x ON (true))
-        ), usages AS (
-         SELECT NULL::bigint AS int8,
+        UNION ALL
+         SELECT NULL::bigint AS delivery_id,
             h.usage_id,
             t.name,
-            'held usage'::text AS "?column?",
+            'held usage'::text AS class,
             h.reason,
             h.org,
             h.product,
             h.metric,
-            NULL::text AS text,
+            NULL::text AS dimension,
             h.hour,
-            NULL::text AS text,
+            NULL::text AS key,
             h.quantity,
-            NULL::numeric AS "numeric",
-            NULL::text AS text,
+            NULL::numeric AS amount,
+            NULL::text AS currency,
             h.held_at,
             h.deadline,
-            false AS "?column?",
+            false AS maybe_billed,
                 CASE h.reason
                     WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
                     WHEN 'poison'::text THEN 'report it, then retry'::text
                     WHEN 'by_operator'::text THEN 'retry when that is over'::text
                     ELSE 'mend the catalogue: it then goes on by itself'::text
-                END AS "case",
-            ARRAY[h.org] AS "array",
-            ('usage '::text || h.usage_id) AS "?column?"
+                END AS what_to_do,
+            ARRAY[h.org] AS orgs,
+            ('usage '::text || h.usage_id) AS item
            FROM (postmeter.held h
              LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
           WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
-        ), stranded AS (
-         SELECT NULL::bigint AS int8,
-            NULL::uuid AS uuid,
+        UNION ALL
+         SELECT NULL::bigint AS delivery_id,
+            NULL::uuid AS usage_id,
             t.name,
-            'stranded'::text AS "?column?",
-            'no_hour_left'::text AS "?column?",
-            NULL::text AS text,
-            NULL::text AS text,
-            NULL::text AS text,
+            'stranded'::text AS class,
+            'no_hour_left'::text AS code,
+            NULL::text AS org,
+            NULL::text AS product,
+            NULL::text AS metric,
             m.dimension,
-            NULL::timestamp with time zone AS timestamptz,
-            ((m.buyer || '/'::text) || m.dimension) AS "?column?",
+            NULL::timestamp with time zone AS hour,
+            ((m.buyer || '/'::text) || m.dimension) AS key,
             m.billable,
-            NULL::numeric AS "numeric",
-            NULL::text AS text,
-            NULL::timestamp with time zone AS timestamptz,
-            NULL::timestamp with time zone AS timestamptz,
-            false AS "?column?",
-            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS "?column?",
-            '{}'::text[] AS text,
-            ('meter '::text || m.id) AS "?column?"
+            NULL::numeric AS amount,
+            NULL::text AS currency,
+            NULL::timestamp with time zone AS since,
+            NULL::timestamp with time zone AS deadline,
+            false AS maybe_billed,
+            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
+            '{}'::text[] AS orgs,
+            ('meter '::text || m.id) AS item
            FROM (postmeter.meter m
              JOIN postmeter.destination t ON ((t.id = m.destination_id)))
           WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
@@ -4727,96 +4969,50 @@ CREATE VIEW postmeter.dead_letter AS
                   WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                    FROM (postmeter.delivery d
                      JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
-                  WHERE (d.meter_id = m.id)))))
-        )
- SELECT row_number() OVER (ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since) AS rank,
-    l.delivery_id,
-    l.usage_id,
-    l.destination,
-    l.class,
-    l.code,
-    l.org,
-    l.product,
-    l.metric,
-    l.dimension,
-    l.hour,
-    l.key,
-    l.quantity,
-    l.amount,
-    l.currency,
-    l.since,
-    l.deadline,
-    l.maybe_billed,
-    l.what_to_do,
-    l.orgs,
-    l.item
-   FROM ( SELECT remittances.delivery_id,
-            remittances.usage_id,
-            remittances.destination,
-            remittances.class,
-            remittances.code,
-            remittances.org,
-            remittances.product,
-            remittances.metric,
-            remittances.dimension,
-            remittances.hour,
-            remittances.key,
-            remittances.quantity,
-            remittances.amount,
-            remittances.currency,
-            remittances.since,
-            remittances.deadline,
-            remittances.maybe_billed,
-            remittances.what_to_do,
-            remittances.orgs,
-            remittances.item
-           FROM remittances
-        UNION ALL
-         SELECT usages.int8,
-            usages.usage_id,
-            usages.name,
-            usages."?column?",
-            usages.reason,
-            usages.org,
-            usages.product,
-            usages.metric,
-            usages.text,
-            usages.hour,
-            usages.text_1 AS text,
-            usages.quantity,
-            usages."numeric",
-            usages.text_2 AS text,
-            usages.held_at,
-            usages.deadline,
-            usages."?column?_1" AS "?column?",
-            usages."case",
-            usages."array",
-            usages."?column?_2" AS "?column?"
-           FROM usages usages(int8, usage_id, name, "?column?", reason, org, product, metric, text, hour, text_1, quantity, "numeric", text_2, held_at, deadline, "?column?_1", "case", "array", "?column?_2")
-        UNION ALL
-         SELECT stranded.int8,
-            stranded.uuid,
-            stranded.name,
-            stranded."?column?",
-            stranded."?column?_1" AS "?column?",
-            stranded.text,
-            stranded.text_1 AS text,
-            stranded.text_2 AS text,
-            stranded.dimension,
-            stranded.timestamptz,
-            stranded."?column?_2" AS "?column?",
-            stranded.billable,
-            stranded."numeric",
-            stranded.text_3 AS text,
-            stranded.timestamptz_1 AS timestamptz,
-            stranded.timestamptz_2 AS timestamptz,
-            stranded."?column?_3" AS "?column?",
-            stranded."?column?_4" AS "?column?",
-            stranded.text_4 AS text,
-            stranded."?column?_5" AS "?column?"
-           FROM stranded stranded(int8, uuid, name, "?column?", "?column?_1", text, text_1, text_2, dimension, timestamptz, "?column?_2", billable, "numeric", text_3, timestamptz_1, timestamptz_2, "?column?_3", "?column?_4", text_4, "?column?_5")) l;
+                  WHERE (d.meter_id = m.id)))))) l
+  ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since;
 
 COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
+
+COMMENT ON COLUMN postmeter.dead_letter.delivery_id IS 'The remittance; null: it is none.';
+
+COMMENT ON COLUMN postmeter.dead_letter.usage_id IS 'The held usage; null: it is none.';
+
+COMMENT ON COLUMN postmeter.dead_letter.destination IS 'Where it goes, if that is known.';
+
+COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage or stranded.';
+
+COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, or the code of the last answer.';
+
+COMMENT ON COLUMN postmeter.dead_letter.org IS 'Org of held usage; else see orgs.';
+
+COMMENT ON COLUMN postmeter.dead_letter.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.dead_letter.metric IS 'Metric of held usage.';
+
+COMMENT ON COLUMN postmeter.dead_letter.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.dead_letter.hour IS 'The hour, UTC.';
+
+COMMENT ON COLUMN postmeter.dead_letter.key IS 'Canonical key of the remittance.';
+
+COMMENT ON COLUMN postmeter.dead_letter.quantity IS 'Billing units; of held usage, units of its metric.';
+
+COMMENT ON COLUMN postmeter.dead_letter.amount IS 'Billing units times unit price; null: unpriced, never zero.';
+
+COMMENT ON COLUMN postmeter.dead_letter.currency IS 'Currency of the amount; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.dead_letter.since IS 'Since when it is stuck.';
+
+COMMENT ON COLUMN postmeter.dead_letter.deadline IS 'Until when its hour can be sent.';
+
+COMMENT ON COLUMN postmeter.dead_letter.maybe_billed IS 'An attempt may have arrived: look there first.';
+
+COMMENT ON COLUMN postmeter.dead_letter.what_to_do IS 'In words.';
+
+COMMENT ON COLUMN postmeter.dead_letter.orgs IS 'Of a remittance all orgs in it, of held usage its own.';
+
+COMMENT ON COLUMN postmeter.dead_letter.item IS 'Which one, as one text that is unique in this view.';
 
 CREATE TABLE postmeter.decision (
     id bigint NOT NULL,
@@ -4899,6 +5095,36 @@ CREATE VIEW postmeter.decision_log AS
 
 COMMENT ON VIEW postmeter.decision_log IS 'What people decided, and why.';
 
+COMMENT ON COLUMN postmeter.decision_log.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.decision_log.decided_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a token.';
+
+COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
+
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'Retry, release, write_off, hold, resolve, pause, resume, close, reopen, apply (a catalogue over HTTP).';
+
+COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
+
+COMMENT ON COLUMN postmeter.decision_log.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.decision_log.key IS 'Canonical key of the remittance.';
+
+COMMENT ON COLUMN postmeter.decision_log.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.decision_log.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.decision_log.status_before IS 'Status before.';
+
+COMMENT ON COLUMN postmeter.decision_log.status_after IS 'Status after.';
+
+COMMENT ON COLUMN postmeter.decision_log.quantity IS 'Billing units concerned; of held usage, units of its metric.';
+
+COMMENT ON COLUMN postmeter.decision_log.target_delivery_id IS 'Where released quantity went.';
+
+COMMENT ON COLUMN postmeter.decision_log.detail IS 'The filter, and whatever else explains it.';
+
 ALTER TABLE postmeter.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.delivery_id_seq
     START WITH 1
@@ -4907,35 +5133,6 @@ ALTER TABLE postmeter.delivery ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.due (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    deadline timestamp with time zone NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.due IS 'Deliveries to send now; the queue that workers claim from. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.due.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.due.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.due.deadline IS 'Its deadline; the earliest goes first, but for a share of the claims that takes the oldest delivery.';
-
-CREATE TABLE postmeter.later (
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    due_at timestamp with time zone NOT NULL
-);
-
-COMMENT ON TABLE postmeter.later IS 'Deliveries to send again at a time; promoted into due when it has come. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.later.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
 
 CREATE VIEW postmeter.queue AS
  SELECT t.name AS destination,
@@ -4964,6 +5161,24 @@ CREATE VIEW postmeter.queue AS
           GROUP BY open_hour.destination_id) o ON ((o.destination_id = t.id)));
 
 COMMENT ON VIEW postmeter.queue IS 'Per destination: how much is due, waits for another try, or is still open, and the earliest deadline.';
+
+COMMENT ON COLUMN postmeter.queue.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.queue.paused IS 'A person stopped sending.';
+
+COMMENT ON COLUMN postmeter.queue.dry_run IS 'Everything is done but the call.';
+
+COMMENT ON COLUMN postmeter.queue.due IS 'Deliveries to send now.';
+
+COMMENT ON COLUMN postmeter.queue.later IS 'Deliveries waiting for another try.';
+
+COMMENT ON COLUMN postmeter.queue.open IS 'Hours that still collect.';
+
+COMMENT ON COLUMN postmeter.queue.earliest_deadline IS 'Of what is due.';
+
+COMMENT ON COLUMN postmeter.queue.next_at IS 'When the next of the waiting is due.';
+
+COMMENT ON COLUMN postmeter.queue.shadow IS 'It counts beside a live destination, and never calls.';
 
 CREATE TABLE postmeter.worker (
     id uuid NOT NULL,
@@ -5053,6 +5268,46 @@ CREATE VIEW postmeter.destination_health AS
      LEFT JOIN postmeter.breaker b ON ((b.destination_id = t.id)));
 
 COMMENT ON VIEW postmeter.destination_health IS 'Per destination: whether a person paused it, whether its breaker is closed, open, half open or recovering, since when and why, and how much waits. Times of the breaker are real times.';
+
+COMMENT ON COLUMN postmeter.destination_health.destination IS 'Which.';
+
+COMMENT ON COLUMN postmeter.destination_health.paused IS 'A person stopped sending; independent of the breaker.';
+
+COMMENT ON COLUMN postmeter.destination_health.breaker IS 'closed (healthy), open (no call), half_open (one call probes), recovering (few calls, then more).';
+
+COMMENT ON COLUMN postmeter.destination_health.since IS 'When it opened; null: closed.';
+
+COMMENT ON COLUMN postmeter.destination_health.next_probe_at IS 'No call before this.';
+
+COMMENT ON COLUMN postmeter.destination_health.probing IS 'Name of the worker that probes now.';
+
+COMMENT ON COLUMN postmeter.destination_health.ramp IS 'While it recovers: calls that each worker may have in flight, so the fleet as many times that as it has workers.';
+
+COMMENT ON COLUMN postmeter.destination_health.faults IS 'How often it opened in a row, failed probes included.';
+
+COMMENT ON COLUMN postmeter.destination_health.last_outcome IS 'Outcome of the last call that met the fault.';
+
+COMMENT ON COLUMN postmeter.destination_health.last_code IS 'Its code.';
+
+COMMENT ON COLUMN postmeter.destination_health.last_http_status IS 'Its HTTP status.';
+
+COMMENT ON COLUMN postmeter.destination_health.changed_at IS 'When a worker last wrote any of this.';
+
+COMMENT ON COLUMN postmeter.destination_health.due IS 'Deliveries to send now.';
+
+COMMENT ON COLUMN postmeter.destination_health.later IS 'Deliveries that wait for another try.';
+
+COMMENT ON COLUMN postmeter.destination_health.earliest_deadline IS 'Earliest deadline of what is due.';
+
+COMMENT ON COLUMN postmeter.destination_health.shadow IS 'It belongs to a shadow: counted beside a live destination, never sent.';
+
+COMMENT ON COLUMN postmeter.destination_health.kind IS 'Which marketplace''s code serves it.';
+
+COMMENT ON COLUMN postmeter.destination_health.zone IS 'Zone whose calendar its billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination_health.dry_run IS 'Everything is done but the call.';
+
+COMMENT ON COLUMN postmeter.destination_health.open IS 'Hours that still collect usage.';
 
 ALTER TABLE postmeter.destination ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.destination_id_seq
@@ -5146,7 +5401,7 @@ CREATE VIEW postmeter.forecast_detail AS
          SELECT a.destination_id,
             ((count(*))::numeric / 600.0) AS records_a_second
            FROM postmeter.attempt a
-          WHERE (a.id >= postmeter.id_at((clock_timestamp() - '00:10:00'::interval)))
+          WHERE (a.id >= ( SELECT postmeter.id_at((clock_timestamp() - '00:10:00'::interval)) AS id_at))
           GROUP BY a.destination_id
         ), pace AS (
          SELECT t.id AS destination_id,
@@ -5176,7 +5431,6 @@ CREATE VIEW postmeter.forecast_detail AS
              JOIN postmeter.delivery d ON ((d.id = l.delivery_id)))
         ), ordered AS (
          SELECT w.delivery_id,
-            w.destination_id,
             w.deadline,
             w.due_at,
             p.name AS destination,
@@ -5200,6 +5454,18 @@ CREATE VIEW postmeter.forecast_detail AS
 
 COMMENT ON VIEW postmeter.forecast_detail IS 'For each waiting remittance, when it will be sent at the present rate: its place by deadline among all that share its quota, at the quota''s calls a second (else the rate of the last ten minutes, at least what its calls in flight would do if each took its timeout). misses: that is after its deadline, or its destination is paused. Without shadows.';
 
+COMMENT ON COLUMN postmeter.forecast_detail.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.forecast_detail.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.forecast_detail.deadline IS 'Last moment at which it may be sent, margin taken off.';
+
+COMMENT ON COLUMN postmeter.forecast_detail.place IS 'By deadline, among all that share its quota.';
+
+COMMENT ON COLUMN postmeter.forecast_detail.sent_by IS 'When its turn comes; null: paused.';
+
+COMMENT ON COLUMN postmeter.forecast_detail.misses IS 'That is after its deadline, or never.';
+
 CREATE VIEW postmeter.forecast AS
  SELECT f.destination,
     count(*) AS waiting,
@@ -5212,6 +5478,18 @@ CREATE VIEW postmeter.forecast AS
   GROUP BY f.destination;
 
 COMMENT ON VIEW postmeter.forecast IS 'Per destination: how many remittances wait, when the last of them will be sent at the present rate, and how many miss their deadline by then (quantity in billing units, over all dimensions: a measure of size, not of money).';
+
+COMMENT ON COLUMN postmeter.forecast.destination IS 'Its name.';
+
+COMMENT ON COLUMN postmeter.forecast.waiting IS 'Remittances that are cut and not sent.';
+
+COMMENT ON COLUMN postmeter.forecast.all_sent_by IS 'When the last is sent; null: it is paused.';
+
+COMMENT ON COLUMN postmeter.forecast.misses IS 'Those sent after their deadline by then.';
+
+COMMENT ON COLUMN postmeter.forecast.quantity_missing IS 'Their billing units, over all dimensions: a measure of size.';
+
+COMMENT ON COLUMN postmeter.forecast.first_missed_deadline IS 'The first of their deadlines.';
 
 CREATE VIEW postmeter.held_list AS
  SELECT h.usage_id,
@@ -5233,6 +5511,34 @@ CREATE VIEW postmeter.held_list AS
      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)));
 
 COMMENT ON VIEW postmeter.held_list IS 'Usage that cannot be allocated yet, with the reason and the identity that its service knows it by.';
+
+COMMENT ON COLUMN postmeter.held_list.usage_id IS 'The held usage.';
+
+COMMENT ON COLUMN postmeter.held_list.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.held_list.event_id IS 'That service''s own id of it.';
+
+COMMENT ON COLUMN postmeter.held_list.destination IS 'Where it would go, if that is known.';
+
+COMMENT ON COLUMN postmeter.held_list.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.held_list.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.held_list.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.held_list.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.held_list.metric IS 'Our metric, by stable tag.';
+
+COMMENT ON COLUMN postmeter.held_list.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.held_list.used_at IS 'When it was used.';
+
+COMMENT ON COLUMN postmeter.held_list.hour IS 'The hour it belongs to.';
+
+COMMENT ON COLUMN postmeter.held_list.deadline IS 'Until when that can be sent, if that is known.';
+
+COMMENT ON COLUMN postmeter.held_list.held_at IS 'Since when it is held.';
 
 CREATE TABLE postmeter.idempotency (
     caller text NOT NULL,
@@ -5396,6 +5702,28 @@ CREATE VIEW postmeter.ledger_partition AS
 
 COMMENT ON VIEW postmeter.ledger_partition IS 'The monthly partitions of the ledger, those that were dropped included: how large, whether everything in them is finished, and if not, why not.';
 
+COMMENT ON COLUMN postmeter.ledger_partition.table_name IS 'Which table of the ledger.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.month IS 'First day of the month.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.begins_at IS 'The first moment of recording in it, UTC.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.ends_at IS 'The first moment after it.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.rows IS 'How many rows: exact once exported, else as counted by the last analyze; null: unknown.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.bytes IS 'On disk, with indexes; null: dropped.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.finished IS 'Everything in it is finished: it may be exported, and dropped once that is done.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.why_not IS 'The first reason why it is not finished.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.exported_at IS 'When its export was recorded.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.digest IS 'SHA-256 of the export''s manifest.';
+
+COMMENT ON COLUMN postmeter.ledger_partition.dropped_at IS 'When it was dropped; null: it is here.';
+
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
     START WITH 1
@@ -5425,6 +5753,34 @@ CREATE VIEW postmeter.meter_list AS
      LEFT JOIN postmeter.closed_month c ON (((c.destination_id = m.destination_id) AND (c.month = m.month))));
 
 COMMENT ON VIEW postmeter.meter_list IS 'Every meter as it was last cut: how it rounds, what is billed, and what is carried (billing units x denominator).';
+
+COMMENT ON COLUMN postmeter.meter_list.meter_id IS 'Its number.';
+
+COMMENT ON COLUMN postmeter.meter_list.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.meter_list.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.meter_list.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.meter_list.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.meter_list.rounding IS 'How its billing units are rounded: up, down or nearest.';
+
+COMMENT ON COLUMN postmeter.meter_list.decimals IS 'Decimals of its billing units.';
+
+COMMENT ON COLUMN postmeter.meter_list.month_end IS 'What the month''s last cut does with a remainder.';
+
+COMMENT ON COLUMN postmeter.meter_list.billed IS 'Billing units of all its cut remittances that no decision has released.';
+
+COMMENT ON COLUMN postmeter.meter_list.carried IS 'Billing units × denominator: not billed yet, or (below zero) billed ahead.';
+
+COMMENT ON COLUMN postmeter.meter_list.billable IS 'Billing units that a cut would bill now.';
+
+COMMENT ON COLUMN postmeter.meter_list.denominator IS 'Common denominator of its factors.';
+
+COMMENT ON COLUMN postmeter.meter_list.cuts IS 'How often it was cut.';
+
+COMMENT ON COLUMN postmeter.meter_list.closed_at IS 'When a person closed its month.';
 
 ALTER TABLE postmeter.meter_metric ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_metric_id_seq
@@ -5570,6 +5926,28 @@ CREATE VIEW postmeter.missing_hours AS
 
 COMMENT ON VIEW postmeter.missing_hours IS 'Who reported regularly and stopped: an org''s metric with usage in at least 20 of the 168 hours up to its last, and none since, for longer than 3 hours and one and a half times its longest gap in that week, plus the lag with which it usually reports. Only while its subscription is in force and nothing exempts it; usage that is held or not folded yet is no silence. Live destinations, the last two months.';
 
+COMMENT ON COLUMN postmeter.missing_hours.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.missing_hours.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.missing_hours.org IS 'Who stopped reporting.';
+
+COMMENT ON COLUMN postmeter.missing_hours.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.missing_hours.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.missing_hours.last_hour IS 'The last hour with usage.';
+
+COMMENT ON COLUMN postmeter.missing_hours.silent_for IS 'How long nothing has come since that hour ended.';
+
+COMMENT ON COLUMN postmeter.missing_hours.hours_reported IS 'Hours with usage among the 168 up to the last one.';
+
+COMMENT ON COLUMN postmeter.missing_hours.longest_gap IS 'The longest time between two of them.';
+
+COMMENT ON COLUMN postmeter.missing_hours.usual_lag IS 'How long after an hour''s end its usage comes; nine in ten come sooner.';
+
+COMMENT ON COLUMN postmeter.missing_hours.bearable IS 'Silence up to this is usual.';
+
 CREATE VIEW postmeter.month_close AS
 SELECT
     NULL::text AS destination,
@@ -5592,6 +5970,42 @@ SELECT
     NULL::boolean AS shadow;
 
 COMMENT ON VIEW postmeter.month_close IS 'What a month came to, per destination: counts, quantities and amounts by class (the statuses of remittances; held_usage, waiting, released, remainder, over_billed), closed or not. Credit that no later usage took is over_billed: listed, never sent as negative. A row has one currency at most; amount null: unpriced. Destination null: no destination is known yet, and the month is that of UTC. A shadow''s rows bear its name and the mark shadow; what it did not count is in shadow_usage.';
+
+COMMENT ON COLUMN postmeter.month_close.destination IS 'Name of the destination; null: not known yet.';
+
+COMMENT ON COLUMN postmeter.month_close.month IS 'First day of the billing month; of UTC where the destination is null.';
+
+COMMENT ON COLUMN postmeter.month_close.closed IS 'A person closed this month.';
+
+COMMENT ON COLUMN postmeter.month_close.closed_at IS 'When a person closed it.';
+
+COMMENT ON COLUMN postmeter.month_close.class IS 'A remittance''s status, or held_usage, waiting, released, remainder, over_billed.';
+
+COMMENT ON COLUMN postmeter.month_close.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.month_close.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.month_close.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.month_close.org IS 'The org; null where a remittance counts several.';
+
+COMMENT ON COLUMN postmeter.month_close.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.month_close.metric IS 'Our metric; null where a remittance counts several.';
+
+COMMENT ON COLUMN postmeter.month_close.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.month_close.items IS 'How many remittances or usages.';
+
+COMMENT ON COLUMN postmeter.month_close.quantity IS 'How much.';
+
+COMMENT ON COLUMN postmeter.month_close.unit IS 'billing units, or units of the metric.';
+
+COMMENT ON COLUMN postmeter.month_close.amount IS 'Billing units times unit price; null: unpriced, never zero.';
+
+COMMENT ON COLUMN postmeter.month_close.currency IS 'Currency of the amount; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.month_close.shadow IS 'The row is a shadow''s: nothing of it was billed.';
 
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -5665,17 +6079,6 @@ CREATE TABLE postmeter.outcome_default (
 );
 
 COMMENT ON TABLE postmeter.outcome_default IS 'Outcomes for which no partition was made in time.';
-
-CREATE TABLE postmeter.part (
-    delivery_id bigint NOT NULL,
-    meter_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
-
-COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
 
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
@@ -5786,6 +6189,30 @@ CREATE VIEW postmeter.reconciled AS
 
 COMMENT ON VIEW postmeter.reconciled IS 'The latest answer for each day that was asked about, beside what we hold as accepted. verdict: equal, quantity (the sums differ), ours_alone (they hold nothing of what we call accepted: it was lost there), theirs_alone (they hold what we do not call accepted: somebody else sent it, or an unknown was taken). What they rejected does not count as theirs. Nothing is ever sent because of it.';
 
+COMMENT ON COLUMN postmeter.reconciled.destination IS 'Who was asked.';
+
+COMMENT ON COLUMN postmeter.reconciled.day IS 'The day that was asked about, UTC.';
+
+COMMENT ON COLUMN postmeter.reconciled.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.reconciled.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.reconciled.ours IS 'Billing units of that day that we hold as accepted; where they showed their own quantity, that.';
+
+COMMENT ON COLUMN postmeter.reconciled.our_records IS 'Remittances in ours.';
+
+COMMENT ON COLUMN postmeter.reconciled.theirs IS 'Billing units that they hold, without what they rejected.';
+
+COMMENT ON COLUMN postmeter.reconciled.their_records IS 'Records in theirs.';
+
+COMMENT ON COLUMN postmeter.reconciled.states IS 'Their words for how far they are with it.';
+
+COMMENT ON COLUMN postmeter.reconciled.difference IS 'Theirs less ours.';
+
+COMMENT ON COLUMN postmeter.reconciled.verdict IS 'equal, quantity, ours_alone (they lost it) or theirs_alone (an unknown was taken, or somebody else sent it).';
+
+COMMENT ON COLUMN postmeter.reconciled.asked_at IS 'When.';
+
 ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.reconciliation_id_seq
     START WITH 1
@@ -5794,6 +6221,134 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW postmeter.remittance_summary AS
+ WITH counted AS (
+         SELECT s.org,
+            s.account,
+            mm.product,
+            mm.metric,
+            mm.meter_id,
+            c.month,
+            a.delivery_id,
+            count(*) AS usages,
+            sum(a.quantity) AS used
+           FROM ((((postmeter.subscription s
+             CROSS JOIN ( SELECT m_1.month
+                   FROM postmeter.meter m_1
+                  GROUP BY m_1.month) c)
+             JOIN postmeter.allocation a ON (((a.subscription_id = s.id) AND (a.hour >= (((c.month)::timestamp without time zone AT TIME ZONE 'UTC'::text) - '1 day'::interval)) AND (a.hour < (((c.month + '1 mon'::interval) AT TIME ZONE 'UTC'::text) + '1 day'::interval)))))
+             JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+             JOIN postmeter.meter m ON (((m.id = mm.meter_id) AND (m.month = c.month))))
+          GROUP BY s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
+        UNION ALL
+         SELECT s.org,
+            s.account,
+            s.product,
+            NULL::text AS metric,
+            m.id,
+            m.month,
+            k.delivery_id,
+            0,
+            0
+           FROM (((postmeter.subscription s
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
+             JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
+             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+          WHERE (NOT (EXISTS ( SELECT
+                   FROM (postmeter.allocation a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id)))))
+          GROUP BY s.org, s.account, s.product, m.id, m.month, k.delivery_id
+        ), whole AS (
+         SELECT c.org,
+            c.account,
+            c.product,
+            c.metric,
+            c.month,
+            c.usages,
+            c.used,
+            d.destination_id,
+            d.status,
+            d.shadow,
+            m.dimension,
+            b.billed,
+                CASE
+                    WHEN (c.usages > 0) THEN (EXISTS ( SELECT
+                       FROM ((postmeter.allocation o
+                         JOIN postmeter.subscription os ON ((os.id = o.subscription_id)))
+                         JOIN postmeter.meter_metric om ON ((om.id = o.meter_metric_id)))
+                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)) OR (om.product IS DISTINCT FROM c.product)) OR (om.metric IS DISTINCT FROM c.metric)))))
+                    ELSE (EXISTS ( SELECT
+                       FROM postmeter.subscription os
+                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
+                END AS shared
+           FROM (((counted c
+             JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+             JOIN postmeter.meter m ON ((m.id = c.meter_id)))
+             LEFT JOIN LATERAL ( SELECT sum(k.to_bill) AS billed
+                   FROM postmeter.cut k
+                  WHERE ((k.delivery_id = c.delivery_id) AND (k.meter_id = c.meter_id) AND (d.status <> 'open'::text))) b ON (true))
+        )
+ SELECT w.org,
+    w.account,
+    w.product,
+    w.metric,
+    t.name AS destination,
+    w.month,
+    w.status,
+    w.shared,
+    w.dimension,
+    count(*) AS remittances,
+    (sum(w.usages))::bigint AS usages,
+    trim_scale(sum(w.used)) AS used,
+    trim_scale(sum(w.billed)) AS quantity,
+    trim_scale((sum(w.billed) * p.unit_price)) AS amount,
+    p.currency,
+    w.shadow
+   FROM ((whole w
+     JOIN postmeter.destination t ON ((t.id = w.destination_id)))
+     LEFT JOIN LATERAL ( SELECT x.unit_price,
+            x.currency
+           FROM postmeter.dimension x
+          WHERE ((x.destination_id = w.destination_id) AND (x.name = w.dimension) AND (x.product = w.product) AND (x.valid_from <= w.month))
+          ORDER BY x.valid_from DESC, x.id
+         LIMIT 1) p ON (true))
+  GROUP BY w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency;
+
+COMMENT ON VIEW postmeter.remittance_summary IS 'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. Quick by org and month.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.metric IS 'Our metric; null: quantity that came from other hours alone.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.destination IS 'Name of the destination.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.month IS 'First day of the billing month of the usage.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.status IS 'Where these remittances stand.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.shared IS 'Other orgs, accounts or metrics are in the same remittances.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.dimension IS 'The marketplace''s dimension.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.remittances IS 'How many.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.usages IS 'Usages of this org and metric in them.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.used IS 'Their quantity, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.quantity IS 'Billing units for this month; null: not cut yet.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.amount IS 'Quantity times unit price; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.currency IS 'Of the price; one a row.';
+
+COMMENT ON COLUMN postmeter.remittance_summary.shadow IS 'Of a shadow: nothing of it was billed.';
 
 CREATE TABLE postmeter.request (
     id bigint NOT NULL,
@@ -6177,8 +6732,6 @@ CREATE VIEW postmeter.shadow_difference AS
             s.buyer,
             s.dimension,
             s.hour,
-            s.destination_id,
-            s.product,
             s.shadows,
             s.delivery_id,
             s.status,
@@ -6242,6 +6795,42 @@ CREATE VIEW postmeter.shadow_difference AS
 
 COMMENT ON VIEW postmeter.shadow_difference IS 'Per key and hour, what the live destination bills beside what its shadow would bill, in billing units, whatever became of either. verdict: equal, quantity, live_alone, shadow_alone, open (one of them is not cut yet), before_shadow (the hour began before the shadow was told of its first buyer). Live keys of orgs that the shadow knows nothing of are left out. Amounts have their currency; null: unpriced.';
 
+COMMENT ON COLUMN postmeter.shadow_difference.shadow IS 'Name of the shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live IS 'Name of the live destination.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.hour IS 'The hour, UTC.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live_delivery_id IS 'The live remittance; null: there is none.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live_status IS 'Where it stands.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live_quantity IS 'Its billing units.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live_amount IS 'At the live price; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.live_currency IS 'Currency of the live price.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.shadow_delivery_id IS 'The shadow''s remittance; null: there is none.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.shadow_status IS 'Where it stands.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.shadow_quantity IS 'Its billing units.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.shadow_amount IS 'At the shadow''s price.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.shadow_currency IS 'Currency of the shadow''s price.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.difference IS 'The shadow''s quantity less the live one.';
+
+COMMENT ON COLUMN postmeter.shadow_difference.verdict IS 'equal, quantity, live_alone, shadow_alone, open (one is not cut yet), before_shadow.';
+
 CREATE VIEW postmeter.shadow_meter_difference AS
  SELECT d.shadow,
     d.live,
@@ -6262,6 +6851,36 @@ CREATE VIEW postmeter.shadow_meter_difference AS
   GROUP BY d.shadow, d.live, d.month, d.buyer, d.dimension;
 
 COMMENT ON VIEW postmeter.shadow_meter_difference IS 'shadow_difference summed per month and meter (a buyer''s dimension). Hours before the shadow began are left out and stand in live_before_shadow. A meter has one dimension, so one currency a side.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.shadow IS 'Name of the shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.live IS 'Name of the live destination.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.dimension IS 'The marketplace''s name of the metric.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.hours IS 'Hours that were compared.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.hours_differ IS 'Of these, hours that are not equal.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.live_quantity IS 'Billing units of the live meter.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.shadow_quantity IS 'Billing units of the shadow''s meter.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.difference IS 'The shadow''s less the live ones.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.live_before_shadow IS 'Live billing units of the hours left out.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.live_amount IS 'At the live price; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.live_currency IS 'Currency of the live price.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.shadow_amount IS 'At the shadow''s price; null: unpriced.';
+
+COMMENT ON COLUMN postmeter.shadow_meter_difference.shadow_currency IS 'Currency of the shadow''s price.';
 
 CREATE TABLE postmeter.shadow_usage (
     destination_id integer NOT NULL,
@@ -6361,6 +6980,34 @@ CREATE VIEW postmeter.shadow_usage_difference AS
   GROUP BY s.shadow, s.live, s.month, s.org, s.product, s.metric;
 
 COMMENT ON VIEW postmeter.shadow_usage_difference IS 'Per month, org, product and metric, in units of the metric: usage that the live destination counted, that its shadow counted, and that the shadow was given and has not counted, with the reasons (waiting, or those of shadow_usage). Compares shadows of another marketplace too, whose keys are others. difference: given to the shadow less counted live; below zero for usage from before the shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.shadow IS 'Name of the shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.live IS 'Name of the live destination.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.metric IS 'Our metric, by stable tag.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.live_usages IS 'Usages counted by the live destination.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.live_quantity IS 'Their quantity.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.shadow_usages IS 'Usages counted by the shadow.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.shadow_quantity IS 'Their quantity.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.uncounted_usages IS 'Usages given to the shadow and not counted.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.uncounted_quantity IS 'Their quantity.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.reasons IS 'Why; waiting: not yet.';
+
+COMMENT ON COLUMN postmeter.shadow_usage_difference.difference IS 'Given to the shadow less counted live.';
 
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
@@ -6466,6 +7113,22 @@ CREATE VIEW postmeter.token_list AS
 
 COMMENT ON VIEW postmeter.token_list IS 'Every token ever made, without its hash.';
 
+COMMENT ON COLUMN postmeter.token_list.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.token_list.name IS 'Name of the caller: decisions are signed with it.';
+
+COMMENT ON COLUMN postmeter.token_list.scopes IS 'What it may do: intake, read, operate.';
+
+COMMENT ON COLUMN postmeter.token_list.org IS 'The only org that it records and reads; null: all.';
+
+COMMENT ON COLUMN postmeter.token_list.created_at IS 'When it was made.';
+
+COMMENT ON COLUMN postmeter.token_list.created_by IS 'Who made it.';
+
+COMMENT ON COLUMN postmeter.token_list.revoked_at IS 'When it was revoked; null: it is valid.';
+
+COMMENT ON COLUMN postmeter.token_list.revoked_by IS 'Who revoked it.';
+
 CREATE VIEW postmeter.unfinished_request AS
  SELECT q.request_id,
     q.org,
@@ -6484,62 +7147,77 @@ CREATE VIEW postmeter.unfinished_request AS
 
 COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
 
+COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.org IS 'Org of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.account IS 'Account of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.inventory_id IS 'Inventory id of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.system_id IS 'System id of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.open_services IS 'Who has not finished.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.statuses IS 'How many messages there are.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.created_at IS 'Date of the first message.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.last_date IS 'Latest date of its messages.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.last_recorded_at IS 'When the last message was recorded.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'How long ago that is.';
+
 CREATE VIEW postmeter.unremitted AS
- SELECT 'usage'::text AS kind,
-    h.org,
-    h.product,
-    h.metric,
-    h.hour,
-    h.quantity,
-    'held'::text AS status,
-    h.reason,
-    h.deadline,
-    h.held_at AS since,
-    t.name AS destination,
-    NULL::bigint AS delivery_id,
-    h.usage_id,
-    (h.usage_id)::text AS item
-   FROM (postmeter.held h
-     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-UNION ALL
- SELECT 'usage'::text AS kind,
-    o.org,
-    o.product,
-    o.metric,
-    postmeter.hour_of(o.used_at) AS hour,
-    o.quantity,
-    'waiting'::text AS status,
+SELECT
+    NULL::text AS kind,
+    NULL::text AS org,
+    NULL::text AS product,
+    NULL::text AS metric,
+    NULL::timestamp with time zone AS hour,
+    NULL::numeric AS quantity,
+    NULL::text AS unit,
+    NULL::text AS status,
     NULL::text AS reason,
     NULL::timestamp with time zone AS deadline,
     NULL::timestamp with time zone AS since,
     NULL::text AS destination,
     NULL::bigint AS delivery_id,
-    o.id AS usage_id,
-    (o.id)::text AS item
-   FROM postmeter.outbox o
-UNION ALL
- SELECT 'remittance'::text AS kind,
-    s.org,
-    r.product,
-    mm.metric,
-    r.hour,
-    sum(a.quantity) AS quantity,
-    r.status,
-    r.reason,
-    r.deadline,
-    r.changed_at AS since,
-    r.destination,
-    r.delivery_id,
     NULL::uuid AS usage_id,
-    (jsonb_build_array(r.delivery_id, s.org, r.product, mm.metric))::text AS item
-   FROM (((postmeter.remittance r
-     JOIN postmeter.allocation a ON ((a.delivery_id = r.delivery_id)))
-     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
-     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
-  WHERE ((r.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT r.shadow))
-  GROUP BY s.org, r.product, mm.metric, r.hour, r.status, r.reason, r.deadline, r.changed_at, r.destination, r.delivery_id;
+    NULL::text AS item;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance). Without shadows. Quantities in units of the metric.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. A remittance that counts no usage of its own, only what was released or deferred from other hours, is listed in billing units. Without shadows. Quick by org with a range of hour, and by delivery_id.';
+
+COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage (waiting or held) or remittance.';
+
+COMMENT ON COLUMN postmeter.unremitted.org IS 'Whose; null: no subscription says.';
+
+COMMENT ON COLUMN postmeter.unremitted.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.unremitted.metric IS 'Our metric; null where the unit is billing.';
+
+COMMENT ON COLUMN postmeter.unremitted.hour IS 'The hour of the usage.';
+
+COMMENT ON COLUMN postmeter.unremitted.quantity IS 'How much.';
+
+COMMENT ON COLUMN postmeter.unremitted.unit IS 'metric: units of the metric; billing: billing units of a remittance that counts no usage of its own, only what was released or deferred from other hours.';
+
+COMMENT ON COLUMN postmeter.unremitted.status IS 'waiting, held, or the remittance''s status.';
+
+COMMENT ON COLUMN postmeter.unremitted.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.unremitted.deadline IS 'Until when it can be sent.';
+
+COMMENT ON COLUMN postmeter.unremitted.since IS 'Since when it is so.';
+
+COMMENT ON COLUMN postmeter.unremitted.destination IS 'Where it would go, if that is known.';
+
+COMMENT ON COLUMN postmeter.unremitted.delivery_id IS 'Which remittance.';
+
+COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
+
+COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -6683,6 +7361,30 @@ CREATE VIEW postmeter.usage_balance AS
 
 COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
+COMMENT ON COLUMN postmeter.usage_balance.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usage_balance.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage_balance.metric IS 'Our metric, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage_balance.usages IS 'How many were recorded.';
+
+COMMENT ON COLUMN postmeter.usage_balance.recorded IS 'How much.';
+
+COMMENT ON COLUMN postmeter.usage_balance.waiting IS 'Of this, in the outbox.';
+
+COMMENT ON COLUMN postmeter.usage_balance.held IS 'Of this, held with a reason.';
+
+COMMENT ON COLUMN postmeter.usage_balance.exempt IS 'Of this, not billed through a marketplace.';
+
+COMMENT ON COLUMN postmeter.usage_balance.written_off IS 'Of this, given up by a person.';
+
+COMMENT ON COLUMN postmeter.usage_balance.allocated IS 'Of this, counted by remittances of live destinations.';
+
+COMMENT ON COLUMN postmeter.usage_balance.difference IS 'Quantity that is nowhere: zero at every moment.';
+
+COMMENT ON COLUMN postmeter.usage_balance.difference_usages IS 'Usages that are nowhere: zero at every moment.';
+
 CREATE TABLE postmeter.usage_default (
     id uuid NOT NULL,
     source text NOT NULL,
@@ -6709,6 +7411,58 @@ CREATE VIEW postmeter.usage_explained AS
  SELECT u.id AS usage_id,
     u.source,
     u.event_id,
+    s.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.recorded_at,
+    u.request_id,
+    'allocated'::text AS whereabouts,
+    NULL::text AS reason,
+    t.name AS destination,
+    d.id AS delivery_id,
+    d.key,
+    d.hour AS remitted_hour,
+    d.status,
+    a.round,
+    a.hour
+   FROM ((((postmeter.allocation a
+     JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
+     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+     JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+     JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+UNION ALL
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
+    h.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.recorded_at,
+    u.request_id,
+    'held'::text AS whereabouts,
+    h.reason,
+    t.name AS destination,
+    NULL::bigint AS delivery_id,
+    NULL::text AS key,
+    NULL::timestamp with time zone AS remitted_hour,
+    NULL::text AS status,
+    NULL::integer AS round,
+    h.hour
+   FROM ((postmeter.held h
+     JOIN postmeter.usage u ON ((u.id = h.usage_id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+UNION ALL
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
     u.org,
     u.account,
     u.product,
@@ -6718,33 +7472,111 @@ CREATE VIEW postmeter.usage_explained AS
     u.corrects,
     u.recorded_at,
     u.request_id,
-        CASE
-            WHEN (a.usage_id IS NOT NULL) THEN 'allocated'::text
-            WHEN (x.usage_id IS NOT NULL) THEN 'exempt'::text
-            WHEN (h.usage_id IS NOT NULL) THEN 'held'::text
-            WHEN (w.usage_id IS NOT NULL) THEN 'written_off'::text
-            ELSE 'waiting'::text
-        END AS whereabouts,
-    COALESCE(h.reason, e.reason) AS reason,
-    t.name AS destination,
-    d.id AS delivery_id,
-    d.key,
-    d.hour AS remitted_hour,
-    d.status,
-    a.round
-   FROM (((((((postmeter.usage u
-     LEFT JOIN (postmeter.allocation a
-     JOIN postmeter.destination l ON (((l.id = a.destination_id) AND (l.shadow_of IS NULL)))) ON ((a.usage_id = u.id)))
-     LEFT JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
-     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, ( SELECT h_1.destination_id
-           FROM postmeter.held h_1
-          WHERE (h_1.usage_id = u.id))))))
-     LEFT JOIN postmeter.held h ON ((h.usage_id = u.id)))
-     LEFT JOIN postmeter.exempted x ON ((x.usage_id = u.id)))
-     LEFT JOIN postmeter.exemption e ON ((e.id = x.exemption_id)))
-     LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = u.id)));
+    'waiting'::text AS whereabouts,
+    NULL::text AS reason,
+    NULL::text AS destination,
+    NULL::bigint AS delivery_id,
+    NULL::text AS key,
+    NULL::timestamp with time zone AS remitted_hour,
+    NULL::text AS status,
+    NULL::integer AS round,
+    postmeter.hour_of(o.used_at) AS hour
+   FROM (postmeter.outbox o
+     JOIN postmeter.usage u ON (((u.id = o.id) AND (u.org = o.org))))
+  WHERE (o.shard = ((hashtextextended(u.org, (0)::bigint) & (1023)::bigint))::smallint)
+UNION ALL
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
+    e.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.recorded_at,
+    u.request_id,
+    'exempt'::text AS whereabouts,
+    e.reason,
+    NULL::text AS destination,
+    NULL::bigint AS delivery_id,
+    NULL::text AS key,
+    NULL::timestamp with time zone AS remitted_hour,
+    NULL::text AS status,
+    NULL::integer AS round,
+    postmeter.hour_of(u.used_at) AS hour
+   FROM ((postmeter.exempted x
+     JOIN postmeter.exemption e ON ((e.id = x.exemption_id)))
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+UNION ALL
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
+    u.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.recorded_at,
+    u.request_id,
+    'written_off'::text AS whereabouts,
+    NULL::text AS reason,
+    NULL::text AS destination,
+    NULL::bigint AS delivery_id,
+    NULL::text AS key,
+    NULL::timestamp with time zone AS remitted_hour,
+    NULL::text AS status,
+    NULL::integer AS round,
+    postmeter.hour_of(u.used_at) AS hour
+   FROM (postmeter.usage_written_off x
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)));
 
-COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. Without shadows: see shadow_usage_difference.';
+COMMENT ON VIEW postmeter.usage_explained IS 'Where every usage is: waiting in the outbox, held, exempt, written off, or allocated to which remittance in which status. One row a usage; one that were lost would have none, and usage_balance would say so. Quick by usage_id, by delivery_id, and by org with a range of hour. Without shadows: see shadow_usage_difference.';
+
+COMMENT ON COLUMN postmeter.usage_explained.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_explained.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.usage_explained.event_id IS 'That service''s own id of it.';
+
+COMMENT ON COLUMN postmeter.usage_explained.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usage_explained.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.usage_explained.product IS 'Our product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage_explained.metric IS 'Our metric, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage_explained.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.usage_explained.used_at IS 'When it was used.';
+
+COMMENT ON COLUMN postmeter.usage_explained.corrects IS 'Event id of the usage that it corrects.';
+
+COMMENT ON COLUMN postmeter.usage_explained.recorded_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.usage_explained.request_id IS 'The request that caused it.';
+
+COMMENT ON COLUMN postmeter.usage_explained.whereabouts IS 'waiting, held, exempt, written_off or allocated.';
+
+COMMENT ON COLUMN postmeter.usage_explained.reason IS 'Why it is held or exempt.';
+
+COMMENT ON COLUMN postmeter.usage_explained.destination IS 'Where it is reported.';
+
+COMMENT ON COLUMN postmeter.usage_explained.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.usage_explained.key IS 'Key of that remittance.';
+
+COMMENT ON COLUMN postmeter.usage_explained.remitted_hour IS 'The hour of that remittance: another than its own for late usage.';
+
+COMMENT ON COLUMN postmeter.usage_explained.status IS 'Where that remittance stands.';
+
+COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour counted it.';
+
+COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
 CREATE TABLE postmeter.usage_identity (
     identity uuid NOT NULL,
@@ -6997,7 +7829,11 @@ CREATE INDEX alert_post_waiting ON postmeter.alert_post USING btree (number) WHE
 
 CREATE INDEX allocation_by_delivery ON ONLY postmeter.allocation USING btree (delivery_id);
 
+CREATE INDEX allocation_by_subscription ON ONLY postmeter.allocation USING btree (subscription_id, hour);
+
 CREATE INDEX allocation_default_delivery_id_idx ON postmeter.allocation_default USING btree (delivery_id);
+
+CREATE INDEX allocation_default_subscription_id_hour_idx ON postmeter.allocation_default USING btree (subscription_id, hour);
 
 CREATE INDEX attempt_by_delivery ON ONLY postmeter.attempt USING btree (delivery_id);
 
@@ -7016,6 +7852,8 @@ CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delive
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
+
+CREATE INDEX exempted_by_exemption ON postmeter.exempted USING btree (exemption_id, usage_id);
 
 CREATE INDEX exemption_by_org ON postmeter.exemption USING btree (org);
 
@@ -7104,6 +7942,8 @@ CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING b
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
 ALTER INDEX postmeter.allocation_pkey ATTACH PARTITION postmeter.allocation_default_pkey;
+
+ALTER INDEX postmeter.allocation_by_subscription ATTACH PARTITION postmeter.allocation_default_subscription_id_hour_idx;
 
 ALTER INDEX postmeter.attempt_by_delivery ATTACH PARTITION postmeter.attempt_default_delivery_id_idx;
 
@@ -7237,18 +8077,12 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
             1 AS denominator
            FROM ((( SELECT m.id,
                     m.destination_id,
+                    m.month,
                     m.buyer,
                     m.dimension,
-                    m.month,
-                    m.rounding,
-                    m.decimals,
-                    m.month_end,
-                    m.billed,
                     m.carried,
                     m.billable,
                     m.denominator,
-                    m.cuts,
-                    (m.carried + (m.billed * m.denominator)) AS units,
                     GREATEST((0)::numeric, (m.billed - postmeter.round_units((m.carried + (m.billed * m.denominator)), m.denominator,
                         CASE
                             WHEN (m.month_end = 'round_up'::text) THEN 'up'::text
@@ -7289,6 +8123,89 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
           WHERE ((x.destination_id = i.destination_id) AND (x.name = i.dimension) AND (x.product = i.product) AND (x.valid_from <= i.month))
           ORDER BY x.valid_from DESC, x.id
          LIMIT 1) p ON (true));
+
+CREATE OR REPLACE VIEW postmeter.unremitted AS
+ SELECT 'usage'::text AS kind,
+    h.org,
+    h.product,
+    h.metric,
+    h.hour,
+    h.quantity,
+    'metric'::text AS unit,
+    'held'::text AS status,
+    h.reason,
+    h.deadline,
+    h.held_at AS since,
+    t.name AS destination,
+    NULL::bigint AS delivery_id,
+    h.usage_id,
+    (h.usage_id)::text AS item
+   FROM (postmeter.held h
+     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+UNION ALL
+ SELECT 'usage'::text AS kind,
+    o.org,
+    o.product,
+    o.metric,
+    postmeter.hour_of(o.used_at) AS hour,
+    o.quantity,
+    'metric'::text AS unit,
+    'waiting'::text AS status,
+    NULL::text AS reason,
+    NULL::timestamp with time zone AS deadline,
+    NULL::timestamp with time zone AS since,
+    NULL::text AS destination,
+    NULL::bigint AS delivery_id,
+    o.id AS usage_id,
+    (o.id)::text AS item
+   FROM postmeter.outbox o
+UNION ALL
+ SELECT 'remittance'::text AS kind,
+    s.org,
+    mm.product,
+    mm.metric,
+    a.hour,
+    sum(a.quantity) AS quantity,
+    'metric'::text AS unit,
+    d.status,
+    d.reason,
+    d.deadline,
+    d.changed_at AS since,
+    t.name AS destination,
+    d.id AS delivery_id,
+    NULL::uuid AS usage_id,
+    (jsonb_build_array(d.id, s.org, mm.product, mm.metric, a.hour))::text AS item
+   FROM ((((postmeter.allocation a
+     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+     JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
+     JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow))
+  GROUP BY s.org, mm.product, mm.metric, a.hour, d.id, t.name
+UNION ALL
+ SELECT 'remittance'::text AS kind,
+    s.org,
+    d.product,
+    NULL::text AS metric,
+    d.hour,
+    d.quantity,
+    'billing'::text AS unit,
+    d.status,
+    d.reason,
+    d.deadline,
+    d.changed_at AS since,
+    t.name AS destination,
+    d.id AS delivery_id,
+    NULL::uuid AS usage_id,
+    (jsonb_build_array(d.id, s.org, d.product, NULL::unknown, d.hour))::text AS item
+   FROM (((postmeter.delivery d
+     JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+     JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow) AND (d.quantity > (0)::numeric) AND (NOT (EXISTS ( SELECT
+           FROM postmeter.allocation a
+          WHERE (a.delivery_id = d.id)))))
+  GROUP BY s.org, d.id, t.name;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -7453,6 +8370,8 @@ GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reade
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.create_partition(parent text, month date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_partitions(months_ahead integer) TO postmeter_worker;
 
@@ -7615,6 +8534,11 @@ REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUB
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.moment_of(id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -7630,10 +8554,6 @@ GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone tex
 
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
-GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_operator;
@@ -7643,6 +8563,11 @@ REVOKE ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.open_attempts() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
@@ -7842,10 +8767,6 @@ GRANT UPDATE(within) ON TABLE postmeter.alert_rule TO postmeter_operator;
 
 GRANT UPDATE(enabled) ON TABLE postmeter.alert_rule TO postmeter_operator;
 
-GRANT SELECT ON TABLE postmeter.allocation TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.allocation TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.allocation TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_worker;
@@ -7858,9 +8779,25 @@ GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
+
+GRANT UPDATE(deadline) ON TABLE postmeter.due TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
+
+GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
 GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
@@ -7877,6 +8814,10 @@ GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.stuck TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.at_risk TO postmeter_operator;
@@ -7901,6 +8842,10 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
 GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
@@ -7936,14 +8881,6 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.stuck TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.stuck TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.stuck TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
@@ -7955,18 +8892,6 @@ GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
-
-GRANT UPDATE(deadline) ON TABLE postmeter.due TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.later TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.later TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
-
-GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.queue TO postmeter_operator;
@@ -8074,10 +8999,6 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
@@ -8089,6 +9010,10 @@ GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.request TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request TO postmeter_operator;
@@ -8202,24 +9127,26 @@ insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
 select postmeter.create_request_partitions(7);
-insert into postmeter.migration (version, name) values
-    (1, '0001_pre_foundation'),
-    (2, '0002_pre_catalogue'),
-    (3, '0003_pre_intake'),
-    (4, '0004_pre_ledger'),
-    (5, '0005_pre_arithmetic'),
-    (6, '0006_pre_decisions'),
-    (7, '0007_pre_views'),
-    (8, '0008_pre_grants'),
-    (9, '0009_pre_breaker'),
-    (10, '0010_pre_dead_letters'),
-    (11, '0011_pre_month_close'),
-    (12, '0012_pre_timeline'),
-    (13, '0013_pre_reconcile'),
-    (14, '0014_pre_hold'),
-    (15, '0015_pre_shadow'),
-    (16, '0016_pre_console'),
-    (17, '0017_pre_reading'),
-    (18, '0018_pre_tracker'),
-    (21, '0021_pre_metrics'),
-    (22, '0022_pre_alerts');
+insert into postmeter.migration (version, name, programs_from) values
+    (1, '0001_pre_foundation', 1),
+    (2, '0002_pre_catalogue', 2),
+    (3, '0003_pre_intake', 3),
+    (4, '0004_pre_ledger', 4),
+    (5, '0005_pre_arithmetic', 5),
+    (6, '0006_pre_decisions', 6),
+    (7, '0007_pre_views', 7),
+    (8, '0008_pre_grants', 8),
+    (9, '0009_pre_breaker', 9),
+    (10, '0010_pre_dead_letters', 10),
+    (11, '0011_pre_month_close', 11),
+    (12, '0012_pre_timeline', 12),
+    (13, '0013_pre_reconcile', 13),
+    (14, '0014_pre_hold', 14),
+    (15, '0015_pre_shadow', 15),
+    (16, '0016_pre_console', 16),
+    (17, '0017_pre_reading', 17),
+    (18, '0018_pre_tracker', 18),
+    (19, '0019_pre_retention', 19),
+    (20, '0020_pre_views', 20),
+    (21, '0021_pre_metrics', 21),
+    (22, '0022_pre_alerts', 22);

@@ -101,20 +101,24 @@ from (
         select o.code from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
         where a.delivery_id = s.delivery_id order by a.number desc limit 1) x on true
     union all
-    select null::bigint, h.usage_id, t.name, 'held usage', h.reason, h.org, h.product, h.metric, null::text, h.hour, null::text,
-           h.quantity, null::numeric, null::text, h.held_at, h.deadline, false,
+    -- named as above, so that Postgres writes the view out as it was read
+    select null::bigint as delivery_id, h.usage_id, t.name, 'held usage' as class, h.reason, h.org, h.product, h.metric,
+           null::text as dimension, h.hour, null::text as key, h.quantity, null::numeric as amount, null::text as currency, h.held_at,
+           h.deadline, false as maybe_billed,
            case h.reason when 'too_late' then 'write off, or set late_policy to part and retry'
                          when 'poison' then 'report it, then retry' when 'by_operator' then 'retry when that is over'
-                         else 'mend the catalogue: it then goes on by itself' end,
-           array[h.org], 'usage ' || h.usage_id
+                         else 'mend the catalogue: it then goes on by itself' end as what_to_do,
+           array[h.org] as orgs, 'usage ' || h.usage_id as item
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
     where h.reason in ('too_late', 'poison') or coalesce(h.deadline, h.held_at + interval '1 day') < postmeter.clock()
     union all
-    select null::bigint, null::uuid, t.name, 'stranded', 'no_hour_left', null::text, null::text, null::text, m.dimension, null::timestamptz,
-           m.buyer || '/' || m.dimension, m.billable, null::numeric, null::text, null::timestamptz, null::timestamptz, false,
-           'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost',
-           '{}'::text[], 'meter ' || m.id
+    select null::bigint as delivery_id, null::uuid as usage_id, t.name, 'stranded' as class, 'no_hour_left' as code, null::text as org,
+           null::text as product, null::text as metric, m.dimension, null::timestamptz as hour, m.buyer || '/' || m.dimension as key,
+           m.billable, null::numeric as amount, null::text as currency, null::timestamptz as since, null::timestamptz as deadline,
+           false as maybe_billed,
+           'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost' as what_to_do,
+           '{}'::text[] as orgs, 'meter ' || m.id as item
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     where m.billable > 0 and t.shadow_of is null and postmeter.target_hour(m.id) is null

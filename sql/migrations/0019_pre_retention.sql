@@ -1,4 +1,9 @@
 -- 0019_pre_retention: months of the ledger: made ahead, healed after any pause, exported, and dropped as one when finished.
+-- programs: from 0019
+-- lock: access exclusive on balance, for a moment: a view is written anew
+-- lock: access exclusive on decision, grows with its rows: a wider check of the verb reads all decisions
+-- lock: access exclusive on setting, grows with its rows: a column with a check; it has one row
+-- lock: access exclusive on usage_balance, for a moment: a view is written anew
 
 alter table postmeter.setting add column ledger_retention interval;
 alter table postmeter.setting add constraint ledger_outlives_intake check (ledger_retention >= usage_age_max);
@@ -308,6 +313,17 @@ join months m on m.month = p.month
 left join postmeter.ledger_export e on e.month = p.month
 left join postmeter.ledger_drop d on d.month = p.month;
 comment on view postmeter.ledger_partition is 'The monthly partitions of the ledger, those that were dropped included: how large, whether everything in them is finished, and if not, why not.';
+comment on column postmeter.ledger_partition.table_name is 'Which table of the ledger.';
+comment on column postmeter.ledger_partition.month is 'First day of the month.';
+comment on column postmeter.ledger_partition.begins_at is 'The first moment of recording in it, UTC.';
+comment on column postmeter.ledger_partition.ends_at is 'The first moment after it.';
+comment on column postmeter.ledger_partition.rows is 'How many rows: exact once exported, else as counted by the last analyze; null: unknown.';
+comment on column postmeter.ledger_partition.bytes is 'On disk, with indexes; null: dropped.';
+comment on column postmeter.ledger_partition.finished is 'Everything in it is finished: it may be exported, and dropped once that is done.';
+comment on column postmeter.ledger_partition.why_not is 'The first reason why it is not finished.';
+comment on column postmeter.ledger_partition.exported_at is 'When its export was recorded.';
+comment on column postmeter.ledger_partition.digest is 'SHA-256 of the export''s manifest.';
+comment on column postmeter.ledger_partition.dropped_at is 'When it was dropped; null: it is here.';
 
 -- exported -----------------------------------------------------------------------------------------------------------------
 
@@ -631,19 +647,26 @@ left join exempt x using (org, product, metric)
 left join written_off o using (org, product, metric)
 left join allocated a using (org, product, metric);
 create or replace view postmeter.balance as
-with factor as (
+with factor as not materialized ( -- so that one meter_id is looked for in its own rows only
     select mm.id, mm.meter_id, mm.used, mm.covered,
            mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id) / mm.factor_denominator) as units,
            postmeter.lcm_of(mm.factor_denominator) over (partition by mm.meter_id)::numeric as denominator
     from postmeter.meter_metric mm
+), counted as (
+    -- the remittances of the meter, and those of later months of which it is a part
+    select d.meter_id, d.id, d.status, d.round from postmeter.delivery d
+    union all
+    select p.meter_id, d.id, d.status, d.round
+    from postmeter.part p
+    join postmeter.delivery d on d.id = p.delivery_id and d.meter_id <> p.meter_id
 ), recorded as (
     select r.meter_id, sum(r.recorded) as recorded, sum(r.open) as open
     from (select f.meter_id, sum(u.quantity * f.units) as recorded,
                  coalesce(sum(a.quantity * f.units) filter (where d.status = 'open' and a.round = d.round), 0) as open
-          from postmeter.allocation a
+          from factor f
+          join counted d on d.meter_id = f.meter_id
+          join postmeter.allocation a on a.delivery_id = d.id and a.meter_metric_id = f.id
           join postmeter.usage u on u.id = a.usage_id
-          join factor f on f.id = a.meter_metric_id
-          join postmeter.delivery d on d.id = a.delivery_id
           group by 1
           union all
           -- what dropped months of the ledger came to

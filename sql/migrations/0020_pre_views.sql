@@ -1,4 +1,6 @@
 -- 0020_pre_views: what every org's remittances came to, and what each column of each view means.
+-- programs: from 0020
+-- lock: none
 
 create view postmeter.remittance_summary as
 with counted as (
@@ -14,7 +16,7 @@ with counted as (
     group by s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
     union all
     -- quantity that came from other hours alone (released, deferred): whose it is, the subscriptions of its buyer say
-    select s.org, s.account, s.product, null, m.id, m.month, k.delivery_id, 0, 0
+    select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0, 0
     from postmeter.subscription s
     join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer
     join postmeter.cut k on k.meter_id = m.id and k.to_bill > 0

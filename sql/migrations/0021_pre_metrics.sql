@@ -1,5 +1,7 @@
 -- 0021_pre_metrics: what metrics need beside what is there: how many usages were cut, and what the last check of the
 -- balance found.
+-- programs: from 0021
+-- lock: access exclusive on meter_metric, for a moment: a column with a constant default
 
 alter table postmeter.meter_metric add column usages bigint not null default 0;
 comment on column postmeter.meter_metric.usages is 'Usages of all hours cut so far this month; written with used.';

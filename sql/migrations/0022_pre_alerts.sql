@@ -1,4 +1,6 @@
 -- 0022_pre_alerts: what an SRE must know, as rows that open and clear; and who stopped reporting.
+-- programs: from 0022
+-- lock: none
 
 create table postmeter.alert_rule (
     name       text     not null primary key check (name ~ '^[a-z][a-z_]*$'),
@@ -296,12 +298,35 @@ where j.silent_for >= j.bearable
   and not exists (select from postmeter.held h where h.org = j.org and h.product = j.product and h.metric = j.metric and h.hour > j.last_hour);
 comment on view postmeter.missing_hours is
     'Who reported regularly and stopped: an org''s metric with usage in at least 20 of the 168 hours up to its last, and none since, for longer than 3 hours and one and a half times its longest gap in that week, plus the lag with which it usually reports. Only while its subscription is in force and nothing exempts it; usage that is held or not folded yet is no silence. Live destinations, the last two months.';
+comment on column postmeter.missing_hours.destination is 'Name of the destination.';
+comment on column postmeter.missing_hours.buyer is 'The buyer in canonical text.';
+comment on column postmeter.missing_hours.org is 'Who stopped reporting.';
+comment on column postmeter.missing_hours.product is 'Our product.';
+comment on column postmeter.missing_hours.metric is 'Our metric.';
+comment on column postmeter.missing_hours.last_hour is 'The last hour with usage.';
+comment on column postmeter.missing_hours.silent_for is 'How long nothing has come since that hour ended.';
+comment on column postmeter.missing_hours.hours_reported is 'Hours with usage among the 168 up to the last one.';
+comment on column postmeter.missing_hours.longest_gap is 'The longest time between two of them.';
+comment on column postmeter.missing_hours.usual_lag is 'How long after an hour''s end its usage comes; nine in ten come sooner.';
+comment on column postmeter.missing_hours.bearable is 'Silence up to this is usual.';
 
 create view postmeter.alert_list as
 select a.id, a.name, a.subject, a.severity, a.cleared_at is null as open, a.opened_at, a.last_seen_at, a.cleared_at, a.count, a.summary,
        a.details, a.told_at
 from postmeter.alert a;
 comment on view postmeter.alert_list is 'Alerts, open and cleared.';
+comment on column postmeter.alert_list.id is 'Order of opening.';
+comment on column postmeter.alert_list.name is 'Its rule.';
+comment on column postmeter.alert_list.subject is 'What it is about, mostly a destination; empty: the whole.';
+comment on column postmeter.alert_list.severity is 'critical or warning, as its rule said when it was opened.';
+comment on column postmeter.alert_list.open is 'It has not cleared.';
+comment on column postmeter.alert_list.opened_at is 'When it was seen first.';
+comment on column postmeter.alert_list.last_seen_at is 'When it was seen last.';
+comment on column postmeter.alert_list.cleared_at is 'When it was not seen any more.';
+comment on column postmeter.alert_list.count is 'How many things it is about.';
+comment on column postmeter.alert_list.summary is 'What is so, in a sentence.';
+comment on column postmeter.alert_list.details is 'Up to five examples, and what else helps.';
+comment on column postmeter.alert_list.told_at is 'When it was last put into a post to the webhook.';
 
 revoke execute on function postmeter.counted(bigint, text), postmeter.take_alert_rule(text[], boolean), postmeter.note_alerts(text, jsonb),
     postmeter.note_alert_failure(text, text), postmeter.make_alert_post(interval), postmeter.take_alert_post(interval),

@@ -1,6 +1,6 @@
 //! A fresh database per test, copied from a migrated template, on one cluster per test process.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use outbox::{Access, Database};
@@ -15,7 +15,7 @@ fn cluster() -> &'static Cluster {
         let settings = [
             ("max_connections", "300"),
             ("shared_buffers", "256MB"),
-            ("max_wal_size", "4GB"),
+            ("max_wal_size", "1GB"),
             ("log_min_messages", "warning"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
@@ -34,7 +34,11 @@ async fn admin() -> Client {
 }
 
 async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the test cluster answers");
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|error| {
+        let log = std::fs::read_to_string(cluster().log_path()).unwrap_or_default();
+        let end = log.lines().rev().take(15).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+        panic!("no connection to {url}: {error}\nthe test cluster's log ends:\n{end}")
+    });
     tokio::spawn(connection);
     client
 }
@@ -60,6 +64,17 @@ async fn template() {
     .await;
 }
 
+/// Databases whose tests have ended. Whoever makes the next one drops them: a whole run's would fill a small disk.
+static ENDED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+async fn drop_ended(admin: &Client) {
+    let ended = std::mem::take(&mut *ENDED.lock().unwrap_or_else(PoisonError::into_inner));
+    for name in ended {
+        // its last connections end a moment after it
+        admin.batch_execute(&format!("drop database {name} with (force)")).await.expect("a database to drop");
+    }
+}
+
 /// A database of one test's own.
 pub struct TestDatabase {
     name: String,
@@ -77,8 +92,9 @@ impl TestDatabase {
         let _copying = COPYING.lock().await;
         template().await;
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        admin()
-            .await
+        let admin = admin().await;
+        drop_ended(&admin).await;
+        admin
             .batch_execute(&format!("create database {name} template {TEMPLATE}"))
             .await
             .expect("a copy of the template");
@@ -137,5 +153,13 @@ impl TestDatabase {
     #[must_use]
     pub fn another(&self) -> Database {
         Database::open(&Access::new(&self.url())).expect("a URL")
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if self.name != "postgres" {
+            ENDED.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.name));
+        }
     }
 }

@@ -105,7 +105,7 @@ async fn look_at(tx: &Tx<'_>, name: &str, within_ms: i64) -> Result<Vec<Change>,
                 found.push(json!({ "subject": subject, "count": count, "summary": summary, "details": details }));
             }
         }
-        Err(error @ Error::Away(_)) => return Err(error),
+        Err(error) if error.is_of_connection() => return Err(error),
         Err(Error::Again { code, .. }) if code == "57014" => {
             failure = Some(format!("it takes more than {} s", within_ms / 1000));
         }

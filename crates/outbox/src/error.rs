@@ -66,9 +66,16 @@ impl Error {
             Self::Refused(_) => "refused",
             Self::Again { .. } => "again",
             Self::Away(_) => "away",
+            Self::Untrusted(_) => "untrusted",
             Self::Schema(_) => "schema",
             Self::Unexpected { .. } => "unexpected",
         }
+    }
+
+    /// True when there is no connection: whatever the caller wanted, nothing else will do either.
+    #[must_use]
+    pub const fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Untrusted(_))
     }
 
     /// True when waiting and doing the same again may help.

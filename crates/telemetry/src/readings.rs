@@ -71,7 +71,7 @@ impl Asking<'_> {
                 self.page.put(&names::READING_MISSING, [question], 0.0);
                 return Ok(Some(answer));
             }
-            Err(error @ Error::Away(_)) => return Err(error),
+            Err(error) if error.is_of_connection() => return Err(error),
             Err(error) => error.to_string(),
             Ok(None) => format!("it takes more than {} s", WITHIN.as_secs()),
         };

@@ -53,6 +53,9 @@ impl Failures {
             Say::First if matches!(error, Error::Away(_)) => {
                 tracing::warn!(step, %error, "the database is away: every step waits and is tried again");
             }
+            Say::First if error.is_of_connection() => {
+                tracing::error!(step, %error, "there is no safe connection to the database: every step waits");
+            }
             Say::First if error.is_passing() => {
                 tracing::warn!(step, %error, "a step met another transaction; it is tried again")
             }
@@ -125,7 +128,7 @@ impl Failures {
 const AWAY: &str = "database";
 
 fn key<'a>(step: &'a str, error: &Error) -> &'a str {
-    if matches!(error, Error::Away(_)) { AWAY } else { step }
+    if error.is_of_connection() { AWAY } else { step }
 }
 
 #[cfg(test)]
