@@ -6249,8 +6249,8 @@ CREATE VIEW postmeter.remittance_summary AS
             m.id,
             m.month,
             k.delivery_id,
-            0,
-            0
+            0 AS usages,
+            0 AS used
            FROM (((postmeter.subscription s
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
@@ -6278,7 +6278,7 @@ CREATE VIEW postmeter.remittance_summary AS
                        FROM ((postmeter.allocation o
                          JOIN postmeter.subscription os ON ((os.id = o.subscription_id)))
                          JOIN postmeter.meter_metric om ON ((om.id = o.meter_metric_id)))
-                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)) OR (om.product IS DISTINCT FROM c.product)) OR (om.metric IS DISTINCT FROM c.metric)))))
+                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (om.product IS DISTINCT FROM c.product) OR (om.metric IS DISTINCT FROM c.metric)))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
                       WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))

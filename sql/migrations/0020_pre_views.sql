@@ -16,7 +16,7 @@ with counted as (
     group by s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
     union all
     -- quantity that came from other hours alone (released, deferred): whose it is, the subscriptions of its buyer say
-    select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0, 0
+    select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0 as usages, 0 as used
     from postmeter.subscription s
     join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer
     join postmeter.cut k on k.meter_id = m.id and k.to_bill > 0
@@ -33,7 +33,8 @@ with counted as (
                              join postmeter.subscription os on os.id = o.subscription_id
                              join postmeter.meter_metric om on om.id = o.meter_metric_id
                              where o.delivery_id = c.delivery_id and om.meter_id = c.meter_id
-                               and (os.org, os.account, om.product, om.metric) is distinct from (c.org, c.account, c.product, c.metric))
+                               and (os.org is distinct from c.org or os.account is distinct from c.account
+                                    or om.product is distinct from c.product or om.metric is distinct from c.metric))
                 else exists (select from postmeter.subscription os
                              where os.destination_id = d.destination_id and os.buyer = m.buyer and os.product = d.product
                                and os.valid_from <= d.hour and (os.valid_until is null or d.hour < os.valid_until)

@@ -89,12 +89,21 @@ async fn asked(stage: &Stage, address: &str) -> String {
     let scopes = ["intake", "read", "operate"].map(str::to_owned);
     outbox::tokens::create(&stage.db.database, "friend", &token, &scopes, None, "ada").await.unwrap();
     let mut said = String::new();
-    for path in ["/metrics", "/v1/remittances", "/v1/attempts", "/v1/destinations", "/v1/nonsense?x=1", "/health", "/"] {
+    for path in ["/metrics", "/v1/remittances", "/v1/attempts", "/v1/destinations", "/v1/nonsense?x=1", "/health", "/"]
+    {
         for bearer in [token.as_str(), PLANTED[7]] {
             let request = http.get(format!("{address}{path}")).bearer_auth(bearer);
             said += &request.send().await.unwrap().text().await.unwrap();
         }
-        said += &http.get(format!("{address}{path}")).basic_auth("ada", Some(PLANTED[6])).send().await.unwrap().text().await.unwrap();
+        said += &http
+            .get(format!("{address}{path}"))
+            .basic_auth("ada", Some(PLANTED[6]))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
     }
     let broken = http.post(format!("{address}/v1/usage")).bearer_auth(&token).body("{\"org\": ").send().await.unwrap();
     said += &broken.text().await.unwrap();
@@ -157,7 +166,13 @@ async fn i6_no_secret_of_a_whole_day_is_seen_anywhere() {
 
     let (log, tables) = (std::fs::read_to_string(&log).unwrap(), tables(&stage).await);
     // what was searched is what was said and stored
-    for (text, word) in [(&log, "the worker has stopped"), (&log, "password authentication failed"), (&tables, "accepted"), (&tables, "globex"), (&answers, "postmeter_")] {
+    for (text, word) in [
+        (&log, "the worker has stopped"),
+        (&log, "password authentication failed"),
+        (&tables, "accepted"),
+        (&tables, "globex"),
+        (&answers, "postmeter_"),
+    ] {
         assert!(text.contains(word), "nothing says {word}: {}", text.len());
     }
     for secret in PLANTED {

@@ -45,11 +45,16 @@ async fn show(cluster: &Cluster, from: &Path, name: &str) {
     let (client, connection) = tokio_postgres::connect(&cluster.url("postgres"), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let here = cluster.directory().display();
-    for setting in [format!("ssl_cert_file = '{here}/{name}.pem'"), format!("ssl_key_file = '{here}/{name}.key'"), "ssl = on".to_owned()] {
+    for setting in [
+        format!("ssl_cert_file = '{here}/{name}.pem'"),
+        format!("ssl_key_file = '{here}/{name}.key'"),
+        "ssl = on".to_owned(),
+    ] {
         client.batch_execute(&format!("alter system set {setting}")).await.unwrap();
     }
     client.batch_execute("select pg_reload_conf()").await.unwrap();
-    let shown = format!("select current_setting('ssl_cert_file') like '%/{name}.pem' and current_setting('ssl') = 'on'");
+    let shown =
+        format!("select current_setting('ssl_cert_file') like '%/{name}.pem' and current_setting('ssl') = 'on'");
     while !client.query_one(&shown, &[]).await.unwrap().get::<_, bool>(0) {
         tokio::task::yield_now().await;
     }
@@ -137,7 +142,10 @@ fn impostor(directory: &Path) -> (String, Arc<AtomicUsize>) {
 async fn d8_a_marketplace_with_a_certificate_of_nobody_gets_no_byte_of_a_request() {
     let made = tempfile::tempdir().unwrap();
     if !certificates(made.path(), &[("here", "IP:127.0.0.1")]) {
-        return skip("d8_a_marketplace_with_a_certificate_of_nobody_gets_no_byte_of_a_request", "openssl is not installed");
+        return skip(
+            "d8_a_marketplace_with_a_certificate_of_nobody_gets_no_byte_of_a_request",
+            "openssl is not installed",
+        );
     }
     let (url, seen) = impostor(made.path());
     let stage = Stage::new().await;

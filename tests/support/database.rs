@@ -1,7 +1,7 @@
 //! A fresh database per test, copied from a migrated template, on one cluster per test process.
 
-use std::sync::{OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, PoisonError};
 
 use outbox::{Access, Database};
 use postmeter::embedded::{Cluster, Listen, Options};
