@@ -1,7 +1,8 @@
 -- What did this org's month come to?
 --
 -- Per metric and status: how many remittances, the usage in them (units of the metric), what they bill (billing units
--- and amount). shared: other orgs, accounts or metrics are in the same remittances, and the billing units are theirs too.
+-- and amount). shared: other orgs, accounts or metrics are in the same remittances, and the billing units are theirs
+-- too.
 -- Then what is not in any remittance (waiting, held, exempt, given up).
 --
 -- Parameters: org; month (any day of it; the running month of UTC if left out).
@@ -11,8 +12,8 @@
 -- -------------+---------+---------+-----------+--------+-------------+--------+------+-------+----------
 --  aws         | db      | cores   | accepted  | f      |           1 |      1 |    8 |     2 | 0.24 USD
 --  aws         | db      | cores   | accepted  | t      |           1 |      3 |   23 |     6 | 0.72 USD
---  aws         | db      | cores   | in_flight | f      |           1 |      1 |   20 |     5 | 0.6 USD
---  aws         | db      | cores   | open      | f      |           1 |      1 |    2 |       | unpriced
+--  aws         | db      | cores   | due       | f      |           2 |      2 |   22 |     6 | 0.72 USD
+--  aws         | db      | cores   | open      | f      |           1 |      1 |    6 |       |
 --  aws         | db      | gb      | conflict  | f      |           1 |      1 |    3 |     3 | 1.5 EUR
 --  aws         | db      | sockets | in_flight | f      |           1 |      1 |    5 |     5 | unpriced
 --              | db      | cores   | waiting   |        |             |      1 |    4 |       |

@@ -1,13 +1,15 @@
 -- How much waits, by how much time it has left?
 --
--- Remittances that are due now or later, by destination and time to their deadline. passed: too late for its own hour. One
--- line a class; an empty class is left out.
+-- Remittances that are due now or later, by destination and time to their deadline. passed: too late for its own hour.
+-- One line a class; an empty class is left out.
 --
 -- Parameters: none.
 --   psql -f sql/operations/queue_by_deadline.sql
 --
---  destination | time_left | due | later | first_deadline
--- -------------+-----------+-----+-------+----------------
+--  destination | time_left | due | later |     first_deadline
+-- -------------+-----------+-----+-------+------------------------
+--  aws         | < 1 hour  |   0 |     1 | 2024-09-19 09:50:00+00
+--  aws         | < 6 hours |   1 |     0 | 2024-09-19 11:50:00+00
 -- queue_by_deadline
 with now as materialized (
     select postmeter.clock() as now

@@ -114,7 +114,10 @@ fn i2_every_operation_says_its_question_its_parameters_and_an_answer() {
         assert!(said.iter().any(|line| line.contains(&run)), "{name} says how it is run");
         assert!(!example.is_empty(), "{name} shows an answer");
         assert!(text.contains(&format!("\n-- {name}\n")), "{name}: its statement begins with its name");
-        assert!(text.lines().all(|line| line.chars().count() <= 120), "{name} has a line of more than 120 characters");
+        // an answer is as wide as psql makes it
+        let written = text.lines().filter(|line| !example.contains(line));
+        let wide: Vec<_> = written.filter(|line| line.chars().count() > 120).collect();
+        assert!(wide.is_empty(), "{name} has lines of more than 120 characters: {wide:#?}");
     }
 }
 

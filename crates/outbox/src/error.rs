@@ -108,9 +108,14 @@ fn without_sqlstate(error: &tokio_postgres::Error) -> Error {
 /// Why a server is not trusted, if that is what the driver says.
 fn untrusted(text: &str) -> Option<&'static str> {
     let verdicts = [
+        ("not valid for name", "its certificate is for another host name than the URL's"),
         ("NotValidForName", "its certificate is for another host name than the URL's"),
         ("UnknownIssuer", "its certificate is not signed by an authority that we trust: set tls_authority to that one"),
+        // another authority of the same name
+        ("BadSignature", "its certificate is not signed by an authority that we trust: set tls_authority to that one"),
+        ("certificate expired", "its certificate has expired"),
         ("Expired", "its certificate has expired"),
+        ("not valid yet", "its certificate is not valid yet: look at the clocks"),
         ("NotValidYet", "its certificate is not valid yet: look at the clocks"),
         ("Revoked", "its certificate is revoked"),
         ("invalid peer certificate", "its certificate cannot be verified"),
