@@ -84,6 +84,14 @@ impl Telling {
     }
 }
 
+impl Drop for Telling {
+    /// A test that fails leaves no worker behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub async fn get(url: &str, path: &str) -> (u16, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = reqwest::get(format!("{url}{path}")).await.expect("it answers");

@@ -263,6 +263,11 @@ impl Stage {
 
     /// Settles claims in the name of a worker.
     pub async fn settle_as(&self, worker: Uuid, claims: &[Claim], outcome: Outcome) {
+        self.settle_by(Policy { retry: RetrySchedule::default(), memory: None }, worker, claims, outcome).await;
+    }
+
+    /// The same by another policy than usual.
+    pub async fn settle_by(&self, policy: Policy, worker: Uuid, claims: &[Claim], outcome: Outcome) {
         let answers: Vec<_> = claims
             .iter()
             .map(|claim| Settlement {
@@ -275,7 +280,6 @@ impl Stage {
                 is_death: false,
             })
             .collect();
-        let policy = Policy { retry: RetrySchedule::default(), memory: None };
         outbox::settle::settle(&self.db.database, worker, &answers, &|_| policy).await.expect("settled");
     }
 

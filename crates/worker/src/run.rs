@@ -279,12 +279,13 @@ impl Worker {
         loop {
             let rest = self.options.pulse.rest("listen");
             let listening = self.database.listen("postmeter_due", || self.wake.notify_waiters());
-            tokio::select! {
-                ended = listening => if let Err(error) = ended { backoff.failed(&error); },
-                () = stop.cancelled() => return,
-            }
+            let wait = match stop.run_until_cancelled(listening).await {
+                None => return,
+                Some(Ok(())) => backoff.idle(),
+                Some(Err(error)) => backoff.failed(&error),
+            };
             drop(rest);
-            if !pause(self.options.poll * 2, &stop).await {
+            if !pause(wait.max(self.options.poll * 2), &stop).await {
                 return;
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postmeter::embedded::{Cluster, Options};
-use remittance::Outcome;
+use remittance::{Outcome, Policy, RetrySchedule};
 use serde_json::json;
 use telemetry::names::TABLE;
 use telemetry::{Pulse, Vital};
@@ -23,17 +23,17 @@ fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
 }
 
 /// Five remittances of two cores each: of `rejected` refused, of `unknown` unknown, of `paused` due at a paused
-/// destination, of `acme` and `beta` about to be sent; a usage that nobody knows what to do with; and one in an open hour.
+/// destination, of `acme` and `beta` about to be sent; a usage that nobody knows what to do with; one in an open hour; and a request that nobody finished.
 async fn scene() -> Stage {
     let stage = Stage::bare().await;
     stage.dimension(Dimension::default()).await;
     stage.sql("update postmeter.dimension set unit_price = 0.5, currency = 'EUR'").await;
     stage.sql("update postmeter.quota set calls_per_second = 1000").await;
-    stage.configure("tries_max = 1").await;
     for (org, account) in [("rejected", "100000000001"), ("unknown", "100000000002")] {
         stage.subscribe(org, account).await;
     }
     stage.at("2024-09-18T10:30:00Z").await;
+    stage.sql("select postmeter.track('ingress', 'silent', 'received', postmeter.clock())").await;
     let recorded = async |org: &str| stage.record(org, org, "cores", "2", "2024-09-18T10:10:00Z").await;
     recorded("rejected").await;
     recorded("unknown").await;
@@ -42,7 +42,8 @@ async fn scene() -> Stage {
     assert_eq!(claims.len(), 2);
     let (first, second) = claims.split_at(1);
     stage.settle_as(stage.worker.id(), first, Outcome::Rejected { code: "InvalidProductCode".to_owned() }).await;
-    stage.settle_as(stage.worker.id(), second, Outcome::Unknown { code: "timeout".to_owned() }).await;
+    let once = Policy { retry: RetrySchedule { tries_max: Some(1), ..RetrySchedule::default() }, memory: None };
+    stage.settle_by(once, stage.worker.id(), second, Outcome::Unknown { code: "timeout".to_owned() }).await;
     let paused = "insert into postmeter.destination (name, kind, settings, quota_id, age_limit, records_max, bytes_max, paused)
                   select 'paused', kind, settings, quota_id, age_limit, records_max, bytes_max, true from postmeter.destination;
                   insert into postmeter.dimension (destination_id, product, metric, name, unit_price, currency)
@@ -75,12 +76,16 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
         json!({ "service": "ingress", "request_id": "r", "status": "received", "date": "2024-09-18T12:00:00Z" });
     assert_eq!(console.post(&token, "/v1/request-statuses", &status).await.status, 202);
     let accepted = "select (count(*) = 2)::text from postmeter.delivery where status = 'accepted'";
-    while stage.value(accepted).await != "true"
-        || stage.value("select count(*)::text from postmeter.outbox").await != "0"
-        || stage.value("select (checked_at is null)::text from postmeter.balance_check").await == "true"
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let settled = async {
+        while stage.value(accepted).await != "true"
+            || stage.value("select count(*)::text from postmeter.outbox").await != "0"
+            || stage.value("select count(*)::text from postmeter.unfinished_request").await != "1"
+            || stage.value("select (checked_at is null)::text from postmeter.balance_check").await == "true"
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), settled).await.expect("all is done");
     // a worker that was asked before has answers that it keeps for a while
     let of_worker = worker.get("/metrics").await.1;
     let of_console = get(&console.url, "/metrics").await.1;
