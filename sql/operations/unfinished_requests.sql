@@ -8,6 +8,7 @@
 --
 --  request_id | org | open_services | statuses | last_date | silent_for
 -- ------------+-----+---------------+----------+-----------+------------
+-- unfinished_requests
 select request_id, org, open_services, statuses, last_date, silent_for
 from postmeter.unfinished_request
 order by silent_for desc, request_id
