@@ -9,6 +9,7 @@
 --
 --  remittance | destination | dimension | hour | units | status | age | memory_left | attempts | last_code | deadline
 -- ------------+-------------+-----------+------+-------+--------+-----+-------------+----------+-----------+--------- …
+set jit = off; -- compiling it would take longer than answering it
 -- unknowns_by_age
 with waiting as (
     select s.delivery_id from postmeter.stuck s

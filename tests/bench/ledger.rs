@@ -1,6 +1,6 @@
 //! Ten million attempts: every view asked about one thing, and every file of `sql/operations`, as somebody at psql does.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use tests::{Ledger, Question, indexes, walks};
@@ -47,45 +47,47 @@ pub async fn questions(report: &mut Report, url: &str) {
     for question in Ledger::whole() {
         lines.push(ask(report, &client, &question, Target::None).await);
     }
-    println!("\n| question | rows | ms | pages | reads |\n|---|---|---|---|---|");
+    println!("\n| question | rows | ms | jit on | pages | reads |\n|---|---|---|---|---|---|");
     for line in lines {
         println!("{line}");
     }
 }
 
-/// Asks one, and returns its line of the table.
+/// Asks one, and returns its line of the table: with the settings that it is to be asked with, then as it is asked by
+/// somebody who knows of none.
 async fn ask(report: &mut Report, client: &Client, question: &Question, limit: Target) -> String {
     let Question { name, settings, sql } = question;
-    client.batch_execute(settings).await.expect("settings");
-    let is_row = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
-    let mut times = Vec::new();
-    let mut rows = 0;
     let turns = if matches!(limit, Target::None) { 1 } else { TURNS + 1 };
-    for _ in 0..turns {
-        let started = Instant::now();
-        let answer = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        times.push(started.elapsed());
-        rows = answer.iter().filter(|message| is_row(message)).count();
-    }
-    let ms = median(&mut times).as_secs_f64() * 1000.0;
+    client.batch_execute(settings).await.expect("settings");
+    let (ms, rows) = timed(client, question, turns).await;
     report.note("ledger", name.as_str(), ms, "ms", limit);
     let explain = format!("explain (analyze, buffers, timing off, format json) {sql}");
     let plan: Value = client.query_one(&explain, &[]).await.expect("a plan").get(0);
     client.batch_execute("reset jit").await.expect("settings");
+    let (unset, _) = timed(client, question, turns.min(3)).await;
     let plan = &plan[0]["Plan"];
     let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|key| plan[key].as_i64().unwrap_or_default());
-    let reads = match walks(plan).as_slice() {
-        [] => indexes(plan).join(", "),
-        found => found.join(", "),
-    };
-    format!("| `{name}` | {rows} | {ms:.1} | {} | {reads} |", pages[0] + pages[1])
+    let mut walked: Vec<&str> = walks(plan).iter().map(|walk| walk.table).collect();
+    walked.sort_unstable();
+    walked.dedup();
+    let mut reads: Vec<String> = walked.iter().map(|table| format!("all of {table}")).collect();
+    reads.extend(indexes(plan).into_iter().filter(|table| !walked.contains(table)).map(str::to_owned));
+    format!("| `{name}` | {rows} | {ms:.1} | {unset:.1} | {} | {} |", pages[0] + pages[1], reads.join(", "))
 }
 
-/// Without the first, which warms.
-fn median(times: &mut Vec<Duration>) -> Duration {
-    if times.len() > 1 {
+/// How many milliseconds, and how many rows; the first of several turns only warms.
+async fn timed(client: &Client, question: &Question, turns: usize) -> (f64, usize) {
+    let is_row = |message: &&SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
+    let (mut times, mut rows) = (Vec::new(), 0);
+    for _ in 0..turns {
+        let started = Instant::now();
+        let answer = client.simple_query(&question.sql).await;
+        times.push(started.elapsed());
+        rows = answer.unwrap_or_else(|error| panic!("{}: {error:?}", question.name)).iter().filter(is_row).count();
+    }
+    if turns > 1 {
         times.remove(0);
     }
     times.sort_unstable();
-    times[times.len() / 2]
+    (times[times.len() / 2].as_secs_f64() * 1000.0, rows)
 }

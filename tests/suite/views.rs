@@ -77,7 +77,7 @@ async fn i2_whoever_asks_about_one_thing_walks_over_no_big_table() {
         let row =
             db.client.query_one(&explain, &[]).await.unwrap_or_else(|error| panic!("{}: {error:?}", question.name));
         let plan: Value = row.get(0);
-        let found = walks(&plan[0]["Plan"]);
+        let found: Vec<String> = walks(&plan[0]["Plan"]).into_iter().map(|walk| walk.what).collect();
         if !found.is_empty() {
             wrong.push(format!("{}: {}", question.name, found.join(", ")));
         }

@@ -110,6 +110,9 @@ const VIEWS: [(&str, &str, &str); 34] = [
     ("shadow_usage_difference", "org and month", "org = '{org}' and month = '{month}'"),
 ];
 
+/// As `docs/own-the-schema.md` tells those who read views.
+const JIT_OFF: &str = "set jit = off";
+
 /// Views that answer about everything at once, and are not quick: the proof that nothing is lost reads all usage.
 pub const WHOLE: [&str; 1] = ["usage_balance"];
 
@@ -159,7 +162,7 @@ impl Ledger {
         };
         let views = VIEWS.iter().map(|(view, filter, sql)| Question {
             name: format!("{view}, by {filter}"),
-            settings: String::new(),
+            settings: JIT_OFF.to_owned(),
             sql: fill(&format!("select * from postmeter.{view} where {sql}")),
         });
         let event = format!("e-{delivery}-1");
@@ -196,7 +199,7 @@ impl Ledger {
         ];
         let question = |(name, sql): (&str, &str)| Question {
             name: name.to_owned(),
-            settings: String::new(),
+            settings: JIT_OFF.to_owned(),
             sql: sql.replace("{month}", MONTH),
         };
         all.into_iter().map(question).collect()

@@ -21,7 +21,7 @@ pub use database::TestDatabase;
 pub use google::{GOOGLE_SERVICE, GoogleStage};
 pub use ledger::{Ledger, Question, WHOLE};
 pub use operation::{operation, operations, settings_of};
-pub use plan::{indexes, walks};
+pub use plan::{Walk, indexes, walks};
 pub use program::postmeter;
 pub use skip::skip;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};

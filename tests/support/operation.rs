@@ -29,7 +29,7 @@ fn text(name: &str) -> String {
 /// If there is no such file.
 #[must_use]
 pub fn settings_of(name: &str) -> String {
-    text(name).lines().filter(|line| line.starts_with("set ")).collect()
+    text(name).lines().filter(|line| line.starts_with("set ")).collect::<Vec<_>>().join("\n")
 }
 
 /// The one query of a file, with its variables filled in; what is not given has its file's default.

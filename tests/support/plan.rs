@@ -25,9 +25,18 @@ fn text<'a>(node: &'a Value, key: &str) -> &'a str {
     node[key].as_str().unwrap_or_default()
 }
 
-/// What it walks over: a big table, or an index of it, read from end to end.
+/// A big table, or an index of it, read from end to end.
+#[derive(Debug)]
+pub struct Walk {
+    /// The table.
+    pub table: &'static str,
+    /// What exactly: kind of node, rows, partition.
+    pub what: String,
+}
+
+/// What it walks over.
 #[must_use]
-pub fn walks(plan: &Value) -> Vec<String> {
+pub fn walks(plan: &Value) -> Vec<Walk> {
     let mut found = Vec::new();
     visit(plan, &mut |node| {
         let number = |key: &str| node[key].as_f64().unwrap_or_default();
@@ -36,8 +45,8 @@ pub fn walks(plan: &Value) -> Vec<String> {
         let is_walk = kind == "Seq Scan"
             || kind.starts_with("Index") && node["Index Cond"].is_null() && node["Order By"].is_null();
         let relation = text(node, "Relation Name");
-        if is_walk && rows > 500.0 && table(relation).is_some() {
-            found.push(format!("{kind} of {rows} rows of {relation}"));
+        if let (Some(table), true) = (table(relation), is_walk && rows > 500.0) {
+            found.push(Walk { table, what: format!("{kind} of {rows} rows of {relation}") });
         }
     });
     found
