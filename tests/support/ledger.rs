@@ -22,7 +22,7 @@ pub struct Ledger {
     pub tries: u32,
     /// Usages in each remittance.
     pub usages: u32,
-    /// Usages that are held, exempt and waiting: so many of each.
+    /// Usages that are held and exempt: so many of each; a fifth as many wait.
     pub further: u32,
 }
 

@@ -155,7 +155,8 @@ create temp table further as
 select pg_temp.id_of('{until}'::timestamptz - n * k.apart) as id, k.kind, n,
        case k.kind when 'held' then 'nobody-' || n % 50 when 'exempt' then 'ours' else 'org-' || 1 + n % {orgs} end as org,
        '{until}'::timestamptz - n * k.apart as used_at
-from (values ('held', interval '3 minutes'), ('exempt', '3 minutes'), ('waiting', '0.5 seconds')) k(kind, apart), generate_series(1, {further}) n;
+from (values ('held', interval '3 minutes'), ('exempt', '3 minutes'), ('waiting', '0.5 seconds')) k(kind, apart), generate_series(1, {further}) n
+where k.kind <> 'waiting' or n <= {further} / 5;
 insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, attributes, recorded_at)
 select id, 'bench', kind || '-' || n, org, 'db', 'cores', 1, used_at, '{}', used_at from further;
 insert into postmeter.usage_identity (identity, content, usage_id) select postmeter.usage_identity_of('bench', kind || '-' || n), id, id from further;
