@@ -4345,6 +4345,7 @@ CREATE VIEW postmeter.at_risk AS
         UNION ALL
          SELECT s.delivery_id
            FROM postmeter.stuck s
+          WHERE (s.status = ANY (ARRAY['held'::text, 'unknown'::text]))
         UNION ALL
          SELECT a.delivery_id
            FROM postmeter.open_attempts() a(attempt_id, delivery_id, worker_id))));
@@ -5846,7 +5847,8 @@ CREATE VIEW postmeter.missing_hours AS
                   WHERE ((d.meter_id = k.meter_id) AND (EXISTS ( SELECT
                            FROM (postmeter.allocation a
                              JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org)))))
+                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
+                         OFFSET 0)))
                   ORDER BY d.hour DESC
                  LIMIT 1) l)
         ), silent AS (
@@ -5889,7 +5891,8 @@ CREATE VIEW postmeter.missing_hours AS
                                   WHERE (EXISTS ( SELECT
    FROM (postmeter.allocation a
      JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-  WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))))
+  WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))
+ OFFSET 0))
                                   GROUP BY d.hour) h) g) w)
           WHERE (w.hours >= 20)
         ), judged AS (

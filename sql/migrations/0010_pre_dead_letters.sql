@@ -158,7 +158,7 @@ where not r.shadow and r.status in ('open', 'due', 'in_flight', 'held', 'unknown
     union all
     select l.delivery_id from postmeter.later l
     union all
-    select s.delivery_id from postmeter.stuck s
+    select s.delivery_id from postmeter.stuck s where s.status in ('held', 'unknown')
     union all
     select a.delivery_id from postmeter.open_attempts() a);
 comment on view postmeter.at_risk is 'Remittances that miss their deadline within an hour unless something happens. Without shadows.';

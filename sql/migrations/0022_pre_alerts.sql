@@ -260,7 +260,9 @@ with moment as materialized (
         select d.hour from postmeter.delivery d
         where d.meter_id = k.meter_id and exists (
             select from postmeter.allocation a join postmeter.subscription x on x.id = a.subscription_id
-            where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = k.org)
+            where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = k.org
+            -- offset 0: remittances one by one from the latest back, and not all that the org ever used
+            offset 0)
         order by d.hour desc limit 1
     ) l
 ), silent as (
@@ -282,7 +284,7 @@ with moment as materialized (
                 join postmeter.delivery d on d.meter_id = k.meter_id and d.hour > s.last_hour - interval '168 hours' and d.hour <= s.last_hour
                 where exists (
                     select from postmeter.allocation a join postmeter.subscription x on x.id = a.subscription_id
-                    where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = s.org)
+                    where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = s.org offset 0)
                 group by d.hour
             ) h
         ) g

@@ -21,6 +21,7 @@
 \else
     \set month ''
 \endif
+set jit = off; -- compiling it would take longer than answering it
 -- month_of_org
 with asked as (
     select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,

@@ -19,10 +19,14 @@
 \else
     \set month ''
 \endif
+set jit = off; -- compiling it would take longer than answering it
 -- not_sent_and_why
 with asked as (
     select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
                     postmeter.month_of(postmeter.clock(), 'UTC')) as month
+), span as (
+    select a.month::timestamp at time zone 'UTC' as first, (a.month + interval '1 month')::timestamp at time zone 'UTC' as until
+    from asked a
 ), buyers as (
     select distinct s.destination_id, s.buyer, s.product
     from postmeter.subscription s
@@ -43,18 +47,22 @@ with asked as (
                when 'written_off' then 'written off by a person'
                when 'dry_run' then 'the destination is a dry run'
                else u.status end as why, u.deadline as until, u.delivery_id as remittance
-    from postmeter.unremitted u where u.org = :'org' and u.status <> 'released'
+    from postmeter.unremitted u
+    where u.org = :'org' and u.hour >= (select s.first from span s) and u.hour < (select s.until from span s)
     union all
     select 'exempt usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, e.reason, null, null
-    from postmeter.exempted x
-    join postmeter.usage u on u.id = x.usage_id
-    join postmeter.exemption e on e.id = x.exemption_id
-    where u.org = :'org'
+    from postmeter.exemption e
+    join postmeter.exempted x on x.exemption_id = e.id
+    -- offset 0, here and below: each usage by its id, not all usage for each
+    cross join lateral (select v.product, v.metric, v.used_at, v.quantity
+                        from postmeter.usage v where v.id = x.usage_id offset 0) u
+    where e.org = :'org'
     union all
     select 'given-up usage', u.product, u.metric, postmeter.hour_of(u.used_at), u.quantity, c.who || ': ' || c.why,
            null, null
     from postmeter.usage_written_off w
-    join postmeter.usage u on u.id = w.usage_id
+    cross join lateral (select v.org, v.product, v.metric, v.used_at, v.quantity
+                        from postmeter.usage v where v.id = w.usage_id offset 0) u
     join postmeter.decision c on c.id = w.decision_id
     where u.org = :'org'
 )

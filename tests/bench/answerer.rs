@@ -112,15 +112,20 @@ fn request(input: &[u8]) -> Option<(usize, usize)> {
     (input.len() >= head + body).then_some((head, body))
 }
 
-/// The one record of a call, between the brackets, comes back as it went.
+/// The records of a call, between the brackets, come back as they went. None has an object in it.
 fn answer(body: &[u8], number: u64, again: bool, output: &mut Vec<u8>) {
     let from = body.iter().position(|byte| *byte == b'[').map_or(0, |at| at + 1);
     let until = body.iter().rposition(|byte| *byte == b']').unwrap_or(body.len());
-    let record = String::from_utf8_lossy(&body[from..until]);
+    let records = String::from_utf8_lossy(&body[from..until]);
     let text = if again {
-        format!(r#"{{"Results":[],"UnprocessedRecords":[{record}]}}"#)
+        format!(r#"{{"Results":[],"UnprocessedRecords":[{records}]}}"#)
     } else {
-        format!(r#"{{"Results":[{{"UsageRecord":{record},"MeteringRecordId":"m-{number}","Status":"Success"}}]}}"#)
+        let answered = |(n, record): (usize, &str)| {
+            let record = format!("{{{}}}", record.trim_matches(['{', '}']));
+            format!(r#"{{"UsageRecord":{record},"MeteringRecordId":"m-{number}-{n}","Status":"Success"}}"#)
+        };
+        let results: Vec<String> = records.split("},{").enumerate().map(answered).collect();
+        format!(r#"{{"Results":[{}]}}"#, results.join(","))
     };
     output.clear();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: ";

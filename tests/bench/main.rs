@@ -9,6 +9,7 @@ mod folding;
 mod graphile;
 mod ground;
 mod latency;
+mod ledger;
 mod marketplace;
 mod outage;
 mod process;
@@ -18,14 +19,27 @@ mod recording;
 mod report;
 mod seed;
 mod serving;
+mod sizing;
 mod snapshot;
 mod tracker;
 
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 10] =
-    ["recording", "console", "fold", "dispatch", "latency", "snapshot", "recalculate", "quota", "outage", "tracker"];
+const ALL: [&str; 12] = [
+    "recording",
+    "console",
+    "fold",
+    "dispatch",
+    "latency",
+    "snapshot",
+    "recalculate",
+    "quota",
+    "outage",
+    "tracker",
+    "ledger",
+    "sizing",
+];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -40,6 +54,7 @@ async fn main() {
         ["child-gather", url] => tracker::child(url).await,
         // lists of a database that is there: to look at plans
         ["lists", url] => tracker::lists(&mut Report::default(), url).await,
+        ["questions", url] => ledger::questions(&mut Report::default(), url).await,
         ["child-recalculate", url] => recalculating::child(url).await,
         wanted => measure(wanted).await,
     }
@@ -61,6 +76,8 @@ async fn measure(wanted: &[&str]) {
             "recalculate" => recalculating::run(&mut report).await,
             "snapshot" => snapshot::run(&mut report).await,
             "tracker" => tracker::run(&mut report).await,
+            "sizing" => sizing::run(&mut report).await,
+            "ledger" => ledger::run(&mut report).await,
             "quota" => quota::run(&mut report).await,
             _ => outage::run(&mut report).await,
         }

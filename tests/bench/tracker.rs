@@ -89,7 +89,8 @@ async fn intake(report: &mut Report, url: &str) {
     part.end().await;
 }
 
-fn batch_of(client: usize, batch: usize) -> Vec<NewStatus> {
+/// Statuses of requests that go through five steps each.
+pub fn batch_of(client: usize, batch: usize) -> Vec<NewStatus> {
     let says = [
         ("ingress", "received"),
         ("ingress", "success"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::{Ledger, TestDatabase};
+use tests::{Ledger, TestDatabase, walks};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -47,34 +47,10 @@ fn i2_views_name_every_column() {
     }
 }
 
-/// Tables that grow with usage.
-const BIG: [&str; 7] = ["usage", "usage_identity", "allocation", "attempt", "outcome", "delivery", "cut"];
-
-/// What a plan walks over: a big table read from end to end.
-fn walks(node: &Value, found: &mut Vec<String>) {
-    let text = |key: &str| node[key].as_str().unwrap_or_default();
-    let number = |key: &str| node[key].as_f64().unwrap_or_default();
-    let relation = text("Relation Name");
-    // a partition has its month behind its name
-    let is_big = BIG.iter().any(|big| {
-        relation.strip_prefix(big).is_some_and(|rest| rest.is_empty() || rest.starts_with("_2") || rest == "_default")
-    });
-    let kind = text("Node Type");
-    let rows = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
-    let is_walk =
-        kind == "Seq Scan" || kind.starts_with("Index") && node["Index Cond"].is_null() && node["Order By"].is_null();
-    if is_big && is_walk && rows > 500.0 {
-        found.push(format!("{kind} of {rows} rows of {relation}"));
-    }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        walks(child, found);
-    }
-}
-
 #[tokio::test]
 async fn i2_whoever_asks_about_one_thing_walks_over_no_big_table() {
     let db = TestDatabase::fresh().await;
-    let ledger = Ledger { orgs: 60, hours: 80, tries: 5, usages: 1 };
+    let ledger = Ledger { orgs: 60, busy: 60, every: 1, hours: 80, tries: 5, usages: 1, further: 500 };
     ledger.write(&db.client).await;
     db.client.batch_execute("set jit = off; set max_parallel_workers_per_gather = 0").await.unwrap();
     let closed = "select count(*) from postmeter.balance where difference <> 0
@@ -82,7 +58,7 @@ async fn i2_whoever_asks_about_one_thing_walks_over_no_big_table() {
     for row in db.client.query(closed, &[]).await.unwrap() {
         assert_eq!(row.get::<_, i64>(0), 0, "the ledger is one that could be");
     }
-    let questions = ledger.questions();
+    let questions = ledger.questions(&db.client).await;
     let rows = db
         .client
         .query(
@@ -101,8 +77,7 @@ async fn i2_whoever_asks_about_one_thing_walks_over_no_big_table() {
         let row =
             db.client.query_one(&explain, &[]).await.unwrap_or_else(|error| panic!("{}: {error:?}", question.name));
         let plan: Value = row.get(0);
-        let mut found = Vec::new();
-        walks(&plan[0]["Plan"], &mut found);
+        let found: Vec<String> = walks(&plan[0]["Plan"]).into_iter().map(|walk| walk.what).collect();
         if !found.is_empty() {
             wrong.push(format!("{}: {}", question.name, found.join(", ")));
         }

@@ -2,19 +2,28 @@
 
 use tokio_postgres::Client;
 
-use crate::{operation, operations};
+use crate::{operation, operations, settings_of};
 
-/// How large a ledger is. Each org has two metrics and a remittance of each an hour.
+/// The month that is asked about.
+const MONTH: &str = "2024-09-01";
+
+/// How large a ledger is. Each org has two metrics, and a remittance of each for an hour in which it used something.
 #[derive(Debug, Clone, Copy)]
 pub struct Ledger {
     /// Orgs, named `org-1` and so on.
     pub orgs: u32,
+    /// The first so many of them use something every hour.
+    pub busy: u32,
+    /// The others in one hour of so many.
+    pub every: u32,
     /// Hours, up to [`Ledger::UNTIL`].
     pub hours: u32,
     /// Attempts of each remittance; the last is accepted, but for one in a thousand.
     pub tries: u32,
     /// Usages in each remittance.
     pub usages: u32,
+    /// Usages that are held and exempt: so many of each; a fifth as many wait.
+    pub further: u32,
 }
 
 impl Ledger {
@@ -26,9 +35,17 @@ impl Ledger {
     /// # Panics
     /// If the server refuses.
     pub async fn write(self, client: &Client) {
-        let Self { orgs, hours, tries, usages } = self;
+        let Self { orgs, busy, every, hours, tries, usages, further } = self;
         let mut sql = include_str!("ledger.sql").replace("{until}", Self::UNTIL);
-        for (name, number) in [("{orgs}", orgs), ("{hours}", hours), ("{tries}", tries), ("{usages}", usages)] {
+        for (name, number) in [
+            ("{orgs}", orgs),
+            ("{busy}", busy),
+            ("{every}", every),
+            ("{hours}", hours),
+            ("{tries}", tries),
+            ("{usages}", usages),
+            ("{further}", further),
+        ] {
             sql = sql.replace(name, &number.to_string());
         }
         client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("the ledger: {error:?}"));
@@ -41,12 +58,14 @@ impl Ledger {
 pub struct Question {
     /// View or operation, and the filter in words.
     pub name: String,
+    /// Settings of the session that its file sets.
+    pub settings: String,
     /// The query.
     pub sql: String,
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 30] = [
+const VIEWS: [(&str, &str, &str); 34] = [
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("remittance_summary", "org and month", "org = '{org}' and month = '{month}'"),
@@ -61,12 +80,16 @@ const VIEWS: [(&str, &str, &str); 30] = [
     (
         "usage_explained",
         "a usage",
-        "usage_id = (select a.usage_id from postmeter.allocation a where a.delivery_id = {delivery})",
+        "usage_id = (select a.usage_id from postmeter.allocation a where a.delivery_id = {delivery} limit 1)",
     ),
     ("unremitted", "org and month", "org = '{org}' and {hours}"),
     ("unremitted", "a remittance", "delivery_id = {delivery}"),
     ("at_risk", "all", "true"),
     ("at_risk", "org", "orgs @> array['{org}']"),
+    ("alert_list", "what is open", "open"),
+    ("missing_hours", "org", "org = '{org}'"),
+    ("missing_hours", "buyer", "buyer = '{buyer}'"),
+    ("ledger_partition", "month", "month = '{month}'"),
     ("held_list", "org", "org = 'nobody-7'"),
     ("dead_letter", "org", "orgs @> array['{org}']"),
     ("dead_letter", "a remittance", "delivery_id = {delivery}"),
@@ -87,43 +110,98 @@ const VIEWS: [(&str, &str, &str); 30] = [
     ("shadow_usage_difference", "org and month", "org = '{org}' and month = '{month}'"),
 ];
 
+/// As `docs/own-the-schema.md` tells those who read views.
+const JIT_OFF: &str = "set jit = off";
+
 /// Views that answer about everything at once, and are not quick: the proof that nothing is lost reads all usage.
 pub const WHOLE: [&str; 1] = ["usage_balance"];
 
+/// What the questions are about.
+struct Subject {
+    delivery: String,
+    meter: String,
+}
+
 impl Ledger {
+    /// A refused remittance, and a meter of the busy org that is asked about.
+    async fn subject(self, client: &Client) -> Subject {
+        let number = async |sql: &str| -> String {
+            client.query_one(sql, &[]).await.expect("a subject").get::<_, i64>(0).to_string()
+        };
+        let middle = "select delivery_id from postmeter.stuck where status = 'rejected'
+                      order by delivery_id offset (select count(*) / 2 from postmeter.stuck where status = 'rejected') limit 1";
+        let meter = format!(
+            "select id from postmeter.meter where buyer = '{}' and dimension = 'cores' and month = '{MONTH}'",
+            self.buyer()
+        );
+        Subject { delivery: number(middle).await, meter: number(&meter).await }
+    }
+
+    fn org(self) -> u32 {
+        (self.busy / 7).max(1)
+    }
+
+    fn buyer(self) -> String {
+        format!("aws/us-east-1/prod9/{:0>12}", self.org())
+    }
+
     /// Every view and every operation, asked about one thing.
-    #[must_use]
-    pub fn questions(self) -> Vec<Question> {
-        // in the middle, and refused
-        let all = self.orgs * self.hours * 2;
-        let delivery = (all / 2 / 4000 * 4000 + 7).to_string();
-        let org = format!("org-{}", self.orgs / 7);
-        let month = "2024-09-01";
-        let buyer = format!("aws/us-east-1/prod9/{:0>12}", self.orgs / 7);
+    ///
+    /// # Panics
+    /// If the database is not one of this ledger.
+    pub async fn questions(self, client: &Client) -> Vec<Question> {
+        let Subject { delivery, meter } = self.subject(client).await;
+        let (org, buyer) = (format!("org-{}", self.org()), self.buyer());
         let fill = |text: &str| {
             text.replace("{delivery}", &delivery)
                 .replace("{buyer}", &buyer)
-                .replace("{month}", month)
-                .replace("{meter}", "7")
+                .replace("{month}", MONTH)
+                .replace("{meter}", &meter)
                 .replace("{org}", &org)
                 .replace("{hours}", "hour >= '2024-09-01Z' and hour < '2024-10-01Z'")
         };
         let views = VIEWS.iter().map(|(view, filter, sql)| Question {
             name: format!("{view}, by {filter}"),
+            settings: JIT_OFF.to_owned(),
             sql: fill(&format!("select * from postmeter.{view} where {sql}")),
         });
+        let event = format!("e-{delivery}-1");
         let given = [
             ("org", org.as_str()),
-            ("month", month),
+            ("month", MONTH),
             ("delivery", &delivery),
             ("worker", "worker-1"),
             ("source", "bench"),
-            ("event_id", "e-4007-1"),
-            ("since", "2024-09-28T11:00Z"),
+            ("event_id", &event),
+            ("since", "2024-09-28T10:00Z"),
         ];
-        let files = operations()
-            .into_iter()
-            .map(|name| Question { sql: operation(&name, &given), name: format!("{name}.sql") });
+        let files = operations().into_iter().map(|name| Question {
+            settings: settings_of(&name),
+            sql: operation(&name, &given),
+            name: format!("{name}.sql"),
+        });
         views.chain(files).collect()
+    }
+
+    /// What reads everything of its nature: for information.
+    #[must_use]
+    pub fn whole() -> Vec<Question> {
+        let all = [
+            ("usage_balance, all", "select * from postmeter.usage_balance"),
+            ("balance, all", "select * from postmeter.balance"),
+            ("missing_hours, all", "select * from postmeter.missing_hours"),
+            (
+                "remittance_summary, a month of all orgs",
+                "select * from postmeter.remittance_summary where month = '{month}'",
+            ),
+            ("month_close, a month of all buyers", "select * from postmeter.month_close where month = '{month}'"),
+            ("dead_letter, all", "select * from postmeter.dead_letter"),
+        ];
+        let question = |(name, sql): (&str, &str)| Question {
+            name: name.to_owned(),
+            settings: JIT_OFF.to_owned(),
+            sql: sql.replace("{month}", MONTH),
+        };
+        all.into_iter().map(question).collect()
     }
 }

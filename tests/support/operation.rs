@@ -19,13 +19,26 @@ pub fn operations() -> Vec<String> {
     names
 }
 
+fn text(name: &str) -> String {
+    std::fs::read_to_string(folder().join(format!("{name}.sql"))).expect(name)
+}
+
+/// Settings that a file sets before its query.
+///
+/// # Panics
+/// If there is no such file.
+#[must_use]
+pub fn settings_of(name: &str) -> String {
+    text(name).lines().filter(|line| line.starts_with("set ")).collect::<Vec<_>>().join("\n")
+}
+
 /// The one query of a file, with its variables filled in; what is not given has its file's default.
 ///
 /// # Panics
 /// If there is no such file.
 #[must_use]
 pub fn operation(name: &str, given: &[(&str, &str)]) -> String {
-    let text = std::fs::read_to_string(folder().join(format!("{name}.sql"))).expect(name);
+    let text = text(name);
     let defaults = text.lines().filter_map(|line| line.trim().strip_prefix("\\set ")?.split_once(' '));
     let defaults: Vec<(String, String)> =
         defaults.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
