@@ -13,8 +13,8 @@
 --  remittance 3   | aws         | aws/us-east-1/prod-db/111122223333/core_units/2024-09-18T10:00:00Z | 2024-09-18 10 …
 --  remittance 5   | aws         | aws/us-east-1/prod-db/111122223333/sockets/2024-09-18T10:00:00Z    | 2024-09-18 10 …
 --  remittance 6   | aws         | aws/us-east-1/prod-db/444455556666/gb/2024-09-18T10:00:00Z         | 2024-09-18 10 …
--- at_risk_next_hour
 set jit = off; -- compiling it would take longer than answering it
+-- at_risk_next_hour
 with now as materialized (
     select postmeter.clock() as now
 ), waiting as materialized (

@@ -24,8 +24,10 @@ with seen as (
            count(distinct a.delivery_id) as remittances, max(a.claimed_at) as last_seen
     from postmeter.attempt a
     left join postmeter.outcome o on o.attempt_id = a.id
-     and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, statement_timestamp() - interval '1 hour'))
-    where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, statement_timestamp() - interval '1 hour'))
+     and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
+                                               statement_timestamp() - interval '1 hour'))
+    where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
+                                               statement_timestamp() - interval '1 hour'))
     group by a.destination_id, o.outcome, o.code
 )
 select t.name as destination, s.outcome, s.code, s.attempts, s.remittances,

@@ -29,8 +29,10 @@ with call as (
            max(o.their_request_id) as their_request_id
     from postmeter.attempt a
     join postmeter.outcome o on o.attempt_id = a.id
-     and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, statement_timestamp() - interval '1 hour'))
-    where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz, statement_timestamp() - interval '1 hour'))
+     and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
+                                               statement_timestamp() - interval '1 hour'))
+    where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
+                                               statement_timestamp() - interval '1 hour'))
     group by a.call_id, a.destination_id
     order by duration desc nulls last
     limit :'most'::integer

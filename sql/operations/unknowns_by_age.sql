@@ -10,8 +10,8 @@
 --  remittance | destination | dimension  |          hour          | units | status |   age    | memory_left | attemp …
 -- ------------+-------------+------------+------------------------+-------+--------+----------+-------------+------- …
 --           3 | aws         | core_units | 2024-09-18 10:00:00+00 |     5 | due    | 21:50:00 |             | …
--- unknowns_by_age
 set jit = off; -- compiling it would take longer than answering it
+-- unknowns_by_age
 with waiting as (
     select s.delivery_id from postmeter.stuck s
     union select q.delivery_id from postmeter.due q
