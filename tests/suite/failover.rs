@@ -135,7 +135,7 @@ impl Pair {
 fn worker(url: &str) -> Child {
     let mut command = tests::postmeter(url);
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "2");
+    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "8");
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
     command.spawn().unwrap()
 }
@@ -214,7 +214,7 @@ async fn failover_e13_commits_lost_by_a_promotion_stop_all_sending_until_a_perso
     until_accepted(&stage, ORGS).await;
     usage(&stage, "2024-09-18T11:20:00Z").await;
     next_hour(&stage).await;
-    let beaten = "select count(*) = 2 from postmeter.worker where heartbeat_at > started_at";
+    let beaten = "select count(*) >= 2 from postmeter.worker where heartbeat_at > started_at";
     until_true(&stage.db.client, beaten).await;
 
     pair.fail_over(&mut stage).await;
