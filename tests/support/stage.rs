@@ -275,7 +275,10 @@ impl Stage {
                 is_death: false,
             })
             .collect();
-        let policy = Policy { retry: RetrySchedule::default(), memory: None };
+        let sql = "select tries_max from postmeter.destination where name = 'aws'";
+        let tries_max: Option<i32> = self.db.client.query_one(sql, &[]).await.expect("a destination").get(0);
+        let tries_max = tries_max.and_then(|tries| u32::try_from(tries).ok());
+        let policy = Policy { retry: RetrySchedule { tries_max, ..RetrySchedule::default() }, memory: None };
         outbox::settle::settle(&self.db.database, worker, &answers, &|_| policy).await.expect("settled");
     }
 

@@ -21,7 +21,7 @@ async fn f6_an_outage_of_the_database_is_a_line_when_it_begins_and_one_when_it_e
         let series = format!("postmeter_step_failures_total{{step=\"{step}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or_default()
     };
-    let steps = ["fold", "cut", "shadow", "promote", "gather", "health", "dispatch"];
+    let steps = ["fold", "cut", "promote", "gather", "health", "dispatch"];
     worker.until("/metrics", |_, text| steps.iter().all(|step| failed(text, step) >= 3.0)).await;
     cluster.restart().unwrap();
     stage.db.client = stage.db.connect().await;
