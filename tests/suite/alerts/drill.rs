@@ -215,3 +215,16 @@ async fn i5_the_balance_is_read_by_the_fleets_check_and_not_by_the_look() {
     assert_eq!(super::look(&stage).await, [""; 0]);
     assert!(outbox::alerts::blind(&stage.db.database).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e4_who_resumes_what_was_paused_before_commits_were_lost_is_told_of_them_too() {
+    let stage = quiet().await;
+    run(&stage, "pause aws").await;
+    stage.at("2024-09-18T11:12:00Z").await;
+    stage.sql("select postmeter.timeline_went_back('ada', 'restored')").await;
+    assert_eq!(super::look(&stage).await, ["timeline_went_back 1"]);
+    run(&stage, "resume aws").await;
+    run(&stage, "pause aws").await;
+    assert_eq!(super::look(&stage).await, [""; 0], "somebody has decided since");
+    stage.close().await;
+}

@@ -29,11 +29,13 @@ fn i5_every_alert_has_a_rule_a_section_and_a_test_that_fires_it() {
         assert!(rules.contains(&camel(row)), "{row} is a row, but no rule");
     }
     let tests = read("deploy/prometheus/alerts_test.yml");
+    let drill = read("docs/operate/drill.md");
     for rule in &rules {
         let fires = tests.split(&format!("- name: {rule} fires once\n")).nth(1).unwrap_or_else(|| panic!("{rule}"));
         let fires = fires.split("  - name: ").next().expect("a test");
         assert!(fires.contains(&format!("alertname: {rule}\n")) && fires.contains("- exp_labels:"), "{rule}: {fires}");
         assert!(tests.contains(&format!("- name: {rule} does not fire")), "{rule}: and what does not fire it");
+        assert!(drill.contains(&format!("\n| {rule} | ")), "{rule} has no drill");
     }
     for part in ["**Means**", "**Costs**", "**See**", "**Mend**"] {
         let page = read("docs/operate/runbook.md");
