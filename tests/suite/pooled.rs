@@ -223,7 +223,11 @@ async fn f8_the_console_takes_lists_exports_and_tracks_through_a_pooler() {
     assert!(lines.contains("accepted"), "{lines}");
     for path in ["/v1/requests", "/v1/requests/0af7651916cd43dd8448eb211c80319c", "/metrics", "/v1/catalogue"] {
         let reply = console.get(&token, path).await;
-        assert!([200, 404].contains(&reply.status) && !reply.text.contains("prepared statement"), "{path}: {}", reply.text);
+        assert!(
+            [200, 404].contains(&reply.status) && !reply.text.contains("prepared statement"),
+            "{path}: {}",
+            reply.text
+        );
     }
     let way = console.get(&token, "/v1/requests/0af7651916cd43dd8448eb211c80319c").await;
     assert_eq!(way.status, 200, "{}", way.text);

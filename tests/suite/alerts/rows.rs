@@ -153,10 +153,50 @@ async fn i5_the_doctor_says_what_is_open_and_what_nobody_looks_at() {
     stage.sql(&into("conflict", "")).await;
     look(&stage).await;
     stage.sql("update postmeter.alert_rule set enabled = false where name = 'poison'").await;
+    stage
+        .sql("update postmeter.alert_rule set checked_at = '-infinity' where name in ('key_stuck', 'breaker_open')")
+        .await;
     let output = tests::postmeter(&stage.db.url()).arg("doctor").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("conflict: 1 conflict at aws: they hold another quantity than ours"), "{said}");
     assert!(said.contains("poison is not looked at: switched off"), "{said}");
+    assert!(said.contains("breaker_open, key_stuck are not looked at: nobody looks"), "a line for a reason: {said}");
+}
+
+#[tokio::test]
+async fn i5_the_doctor_asks_what_alerts_watch_where_nobody_has_looked() {
+    let stage = quiet().await;
+    let doctor = || {
+        let output = tests::postmeter(&stage.db.url()).arg("doctor").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = doctor();
+    for line in [
+        "ok       clock         this machine's is that of the database",
+        "ok       breakers      no destination is down",
+        "ok       forecast      everything that waits will be sent in time",
+        "ok       keys          no idempotency key is held for long",
+        "ok       requests      each that was received was finished",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(code, Some(0), "{said}");
+    crate::tracker::record(&stage.db, &[crate::tracker::said("ingress r received 2024-09-18T10:00:00Z")]).await;
+    while outbox::requests::gather(&stage.db.database).await.unwrap() > 0 {}
+    let breaker = "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, code, updated_at)
+                   select id, 3, clock_timestamp(), clock_timestamp(), 'unavailable', '503', clock_timestamp() from postmeter.destination";
+    stage.sql(&format!("{breaker}; select postmeter.pause('aws', 'ada', 'a test')")).await;
+    stage.at("2024-09-19T09:30:00Z").await;
+    let (code, said) = doctor();
+    for line in [
+        "PROBLEM  breakers      aws is down: nothing but a probe is sent; the first deadline is in 20 min",
+        "`postmeter probe aws`",
+        "PROBLEM  forecast      aws: 1 will miss their deadline",
+        "warning  requests      1 were received and never finished",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(code, Some(3), "{said}");
 }
 
 #[tokio::test]
