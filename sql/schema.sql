@@ -9115,7 +9115,7 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('breaker_open',              'warning',  '30 seconds', '5 minutes',  '10 seconds'),
     ('destination_paused',        'warning',  '1 minute',   '1 hour',     '10 seconds'),
     ('timeline_went_back',        'critical', '30 seconds', '0',          '10 seconds'),
-    ('balance_not_zero',          'critical', '1 hour',     '0',          '1 minute'),
+    ('balance_not_zero',          'critical', '1 minute',   '0',          '10 seconds'),
     ('snapshot_pins_horizon',     'warning',  '30 seconds', '5 minutes',  '10 seconds'),
     ('partition_ahead_missing',   'warning',  '5 minutes',  '0',          '10 seconds'),
     ('no_worker_alive',           'critical', '30 seconds', '1 minute',   '10 seconds'),

@@ -8,6 +8,6 @@ alter role postmeter_owner set role = postmeter_migrator;
 select format('grant create on database %I to postmeter_migrator', current_database()) \gexec
 create role postmeter_sender login password :'password' in role postmeter_worker, pg_read_all_stats;
 create role postmeter_door login password :'password' in role postmeter_console;
-create role postmeter_person login password :'password' in role postmeter_operator;
+create role postmeter_person login password :'password' in role postmeter_operator, pg_read_all_stats;
 create role billing_service login password :'password' in role postmeter_producer;
 SQL

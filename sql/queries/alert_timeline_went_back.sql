@@ -8,8 +8,9 @@ select '' as subject, count(*) as count,
        jsonb_build_object('noticed_at', b.noticed_at, 'who', b.who, 'examples', to_jsonb((array_agg(t.name order by t.name))[1:5])) as details
 from break b
 join postmeter.destination t on t.paused
-cross join lateral (
-    select c.who, c.why from postmeter.decision c
-    where c.destination_id = t.id and c.verb in ('pause', 'resume') and c.decided_at >= b.noticed_at order by c.id desc limit 1) p
-where p.who = b.who and p.why = b.why
+left join lateral (
+    select c.who, c.why, c.decided_at from postmeter.decision c
+    where c.destination_id = t.id and c.verb in ('pause', 'resume') order by c.id desc limit 1) p on true
+-- paused for it, or before it and not looked at since: to be resumed by somebody who knows
+where p.who is null or p.decided_at < b.noticed_at or (p.who = b.who and p.why = b.why)
 group by b.why, b.who, b.noticed_at

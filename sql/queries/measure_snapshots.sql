@@ -1,7 +1,8 @@
 -- measure_snapshots: how far back the oldest snapshot reaches that keeps dead rows of this database from being removed.
 with session as (
     select a.xact_start, a.backend_xmin from pg_stat_activity a
-    where a.backend_xmin is not null and a.pid <> pg_backend_pid() and coalesce(a.datname = current_database(), true)
+    where (a.backend_xmin is not null or a.backend_xid is not null or a.state like 'idle in transaction%')
+      and a.pid <> pg_backend_pid() and a.backend_type <> 'autovacuum worker' and coalesce(a.datname = current_database(), true)
 ), prepared as (
     select p.prepared, p.transaction from pg_prepared_xacts p where p.database = current_database()
 )

@@ -34,6 +34,7 @@ mod people;
 mod pooled;
 mod prometheus;
 mod random;
+mod real_prometheus;
 mod reference;
 mod replay;
 mod restore;

@@ -1,5 +1,7 @@
 //! A7: usage of whole hours from a server that speaks Prometheus' range query, over real HTTP.
 
+mod real;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +20,8 @@ struct Server {
     answer: Option<(StatusCode, Value)>,
     /// Answers with a 503 that many times first.
     away: u32,
+    /// Megabytes that an answer is longer, for each hour in it.
+    padding: usize,
     /// Ranges that were asked for, with the token.
     asked: Vec<(i64, i64, String)>,
 }
@@ -53,7 +57,8 @@ async fn range(
     let result: Vec<_> =
         series.into_iter().map(|(org, values)| json!({"metric": labels(org), "values": values})).collect();
     let data = json!({"resultType": "matrix", "result": result});
-    (StatusCode::OK, json!({"status": "success", "data": data}).to_string())
+    let padding = usize::try_from((end - start) / HOUR + 1).unwrap() * server.padding;
+    (StatusCode::OK, json!({"status": "success", "data": data}).to_string() + &" ".repeat(padding << 20))
 }
 
 struct Scene {
@@ -212,5 +217,22 @@ async fn a7_an_answer_that_may_be_incomplete_records_nothing() {
     let (code, _, said) = scene.import(&["--until", "2024-09-18T10:30Z"]).await;
     assert_eq!(code, Some(2));
     assert!(said.contains("not the begin of an hour"), "{said}");
+    scene.stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a7_an_answer_that_is_too_long_is_asked_for_in_halves_and_an_hour_that_is_says_so() {
+    let scene = Scene::new().await;
+    for hours in 0..5 {
+        scene.set("acme", hours, "1");
+    }
+    scene.server.lock().unwrap().padding = 30; // of 64
+    let (code, report, said) = scene.import(&[]).await;
+    assert_eq!((code, counts(&report)), (Some(0), [5, 0, 0, 0, 0]), "{said}");
+    let asked: Vec<_> = scene.server.lock().unwrap().asked.iter().map(|range| (range.1 - range.0) / HOUR + 1).collect();
+    assert_eq!(asked, [5, 2, 2, 1], "hours at once");
+    scene.server.lock().unwrap().padding = 65;
+    let (code, _, said) = scene.import(&[]).await;
+    assert!(code == Some(1) && said.contains("the answer has more than"), "{code:?} {said}");
     scene.stage.close().await;
 }

@@ -20,7 +20,7 @@ fn openssl(directory: &Path, arguments: &str) -> bool {
 }
 
 /// Makes `ca.pem` and, signed by it, `<name>.pem` and `<name>.key` for a host; `false`: openssl is not there.
-fn certificates(directory: &Path, leaves: &[(&str, &str)]) -> bool {
+pub fn certificates(directory: &Path, leaves: &[(&str, &str)]) -> bool {
     let ec = "-newkey|ec|-pkeyopt|ec_paramgen_curve:prime256v1|-nodes";
     let ca = "req|-x509|-days|30|-subj|/CN=a test's authority|-keyout|ca.key|-out|ca.pem|";
     leaves.iter().fold(openssl(directory, &format!("{ca}{ec}")), |made, (name, host)| {

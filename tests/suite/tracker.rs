@@ -25,7 +25,7 @@ async fn at(db: &TestDatabase, now: &str) {
 }
 
 /// Records statuses in one transaction.
-async fn record(db: &TestDatabase, statuses: &[NewStatus]) -> Vec<Tracked> {
+pub async fn record(db: &TestDatabase, statuses: &[NewStatus]) -> Vec<Tracked> {
     let mut client = db.connect().await;
     let transaction = client.transaction().await.unwrap();
     let verdicts = track_batch(&transaction, statuses).await.unwrap();
@@ -34,7 +34,7 @@ async fn record(db: &TestDatabase, statuses: &[NewStatus]) -> Vec<Tracked> {
 }
 
 /// `service request status`, dated if a time follows.
-fn said(text: &str) -> NewStatus {
+pub fn said(text: &str) -> NewStatus {
     let words: Vec<&str> = text.split(' ').collect();
     let mut status = NewStatus::new(words[0], words[1], words[2]);
     status.date = words.get(3).map(|date| date.parse().unwrap());

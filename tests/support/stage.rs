@@ -261,13 +261,12 @@ impl Stage {
         claim.into_iter().collect()
     }
 
-    /// Settles claims in the name of a worker.
+    /// Settles claims in the name of a worker, by the destination's `tries_max`.
     pub async fn settle_as(&self, worker: Uuid, claims: &[Claim], outcome: Outcome) {
-        self.settle_by(Policy { retry: RetrySchedule::default(), memory: None }, worker, claims, outcome).await;
-    }
-
-    /// The same by another policy than usual.
-    pub async fn settle_by(&self, policy: Policy, worker: Uuid, claims: &[Claim], outcome: Outcome) {
+        let sql = "select tries_max from postmeter.destination where name = 'aws'";
+        let tries_max: Option<i32> = self.db.client.query_one(sql, &[]).await.expect("a destination").get(0);
+        let tries_max = tries_max.and_then(|tries| u32::try_from(tries).ok());
+        let policy = Policy { retry: RetrySchedule { tries_max, ..RetrySchedule::default() }, memory: None };
         let answers: Vec<_> = claims
             .iter()
             .map(|claim| Settlement {

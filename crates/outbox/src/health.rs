@@ -114,7 +114,7 @@ answers! {
     Partitions from "health_partitions" {
         /// The table.
         parent: String,
-        /// There is one for this month and for the next.
+        /// There is one for this month (or day) and for the next.
         ahead: bool,
         /// Rows went to the default partition.
         spilled: bool,

@@ -160,6 +160,13 @@ answers! {
         /// Units of the metric.
         quantity: f64,
     }
+    /// Alerts by rule; one row each.
+    OpenAlerts from "measure_alerts" {
+        /// The rule.
+        name: String,
+        /// How many are open.
+        open: i64,
+    }
     /// What the last check of the balance found; no row: none has come to its end.
     Balance from "measure_balance" {
         /// When, in Unix time.

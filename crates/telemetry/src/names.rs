@@ -96,7 +96,7 @@ table! {
     SNAPSHOT_VISIBLE = Reading "postmeter_snapshot_visible" [];
     /// Dead rows that vacuum has not removed yet.
     DEAD_TUPLES = Reading "postmeter_dead_tuples" ["table"];
-    /// 1: the table has its partitions for this month and the next.
+    /// 1: the table has its partitions for this month and the next; request_status for this day and the next.
     PARTITION_AHEAD = Reading "postmeter_partition_ahead" ["table"];
     /// 1: rows went to the default partition, because theirs was missing.
     PARTITION_DEFAULT_ROWS = Reading "postmeter_partition_default_rows" ["table"];
@@ -108,6 +108,8 @@ table! {
     REQUEST_STATUSES = Total "postmeter_request_statuses_total" ["service", "status", "source"];
     /// Idempotency keys that have been in progress for more than a minute: their callers get 409.
     KEYS_STUCK = Reading "postmeter_idempotency_keys_stuck" [];
+    /// Alerts that are open as rows (postmeter.alert), by name; 0 where none is.
+    ALERTS_OPEN = Reading "postmeter_alerts_open" ["name"];
 
     /// Usages that came in over HTTP, by verdict: recorded, repeated, refused.
     INTAKE_USAGES = Counter "postmeter_intake_usages_total" ["verdict"];

@@ -252,7 +252,7 @@ impl Worker {
         }
     }
 
-    /// Beside the others: a look at the whole ledger must not make anything wait.
+    /// Beside the others: a look that takes long must not make anything wait.
     async fn alert_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(&self, "alerts");
         loop {

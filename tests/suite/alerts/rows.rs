@@ -1,23 +1,8 @@
-//! I5, E7, F7: a table of what opens each alert and what clears it.
-
-use std::collections::BTreeSet;
+//! I5, E7, F7: storms, sessions, who looks, and who is told; `drill` fires and clears each alert.
 
 use tests::Stage;
 
-use super::{details, look};
-
-/// One remittance that is due, and a stage without any alert.
-async fn quiet() -> Stage {
-    let stage = Stage::new().await;
-    stage.sql("select postmeter.create_partitions(2), postmeter.create_request_partitions(7)").await;
-    stage.at("2024-09-18T10:30:00Z").await;
-    stage.use_cores("e", "3", "2024-09-18T10:10:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    assert_eq!(look(&stage).await, [""; 0]);
-    let failures = "select name || ': ' || failure from postmeter.alert_rule where failure is not null";
-    assert_eq!(stage.column(failures).await, [""; 0], "each can be looked at");
-    stage
-}
+use super::{details, look, quiet};
 
 /// Takes the one remittance out of the queue and into a status.
 fn into(status: &str, more: &str) -> String {
@@ -28,66 +13,6 @@ fn into(status: &str, more: &str) -> String {
 
 const BACK: &str =
     "update postmeter.delivery set status = 'accepted', reason = null, maybe_billed = false, maybe_since = null";
-
-/// Alert, what opens it, subject, a part of its sentence, what clears it.
-fn table() -> Vec<(&'static str, String, &'static str, &'static str, &'static str)> {
-    let held = "insert into postmeter.held (usage_id, reason, org, product, metric, quantity, hour, held_at)
-                select postmeter.new_id(), 'REASON', 'acme', 'db', 'cores', 1, '2024-09-18T10:00Z', '2024-09-18T09:00Z'";
-    let breaker = "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, code, updated_at)
-                   select id, 3, clock_timestamp() - interval '6 minutes', clock_timestamp(), 'unavailable', '503', clock_timestamp() from postmeter.destination";
-    let request = "insert into postmeter.request (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-                   last_date, last_recorded_at, statuses, kinds, outcome, open_services)
-                   values ('r', 'r', '', '', '', '', '2024-09-18', '2024-09-18', '2024-09-18', '2024-09-18', 1, '{1}', 'open', '{ingress}')";
-    vec![
-        ("usage_will_miss_deadline", "update postmeter.destination set paused = true; update postmeter.setting set clock_frozen = '2024-09-19T09:30:00Z'".into(),
-            "aws", "will miss", "update postmeter.destination set paused = false; update postmeter.setting set clock_frozen = '2024-09-18T11:10:00Z'"),
-        ("outbox_oldest_entry", "alter table postmeter.outbox disable trigger arrived;
-            insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at)
-            values (postmeter.id_at(clock_timestamp() - interval '16 minutes'), 's', 'old', 'acme', 'db', 'cores', 1, '2024-09-18T10:00Z')".into(),
-            "", "since 16 minutes; 1 entry", "delete from postmeter.outbox"),
-        ("held_without_subscription", held.replace("REASON", "no_subscription"), "no_subscription", "1 usage of 1 org is held", "delete from postmeter.held"),
-        ("conflict", into("conflict", ""), "aws", "1 conflict at aws", BACK),
-        ("unknown_unresolved", into("unknown", ", maybe_billed = true, maybe_since = postmeter.clock()"), "aws", "may have been billed", BACK),
-        ("dead_letters", into("rejected", ""), "aws", "1 dead letter at aws: 1 rejected", BACK),
-        ("poison", held.replace("REASON", "poison"), "", "1 thing killed workers and is held", "delete from postmeter.held"),
-        ("breaker_open", breaker.into(), "aws", "aws is down since", "delete from postmeter.breaker"),
-        ("destination_paused", "select postmeter.pause('aws', 'ada', 'maintenance'); update postmeter.setting set clock_frozen = '2024-09-18T12:20:00Z'".into(),
-            "aws", "paused by ada", "select postmeter.resume('aws', 'ada', 'over')"),
-        ("timeline_went_back", "select postmeter.timeline_went_back('ada', 'restored')".into(), "", "lost commits (restored); 1 destination is paused",
-            "select postmeter.resume('aws', 'ada', 'compared')"),
-        ("balance_not_zero", "update postmeter.meter set carried = carried + 1".into(), "", "does not close", "update postmeter.meter set carried = carried - 1"),
-        ("partition_ahead_missing", "do $$ begin execute format('drop table postmeter.usage_%s', to_char(now() at time zone 'UTC' + interval '1 month', 'YYYYMM')); end $$".into(),
-            "", "usage has no partition for", "select postmeter.create_partitions(2)"),
-        ("no_worker_alive", "update postmeter.worker set lease_until = clock_timestamp() - interval '2 minutes', heartbeat_at = clock_timestamp() - interval '3 minutes'".into(),
-            "", "no worker is alive", "update postmeter.worker set lease_until = clock_timestamp() + interval '1 minute'"),
-        ("requests_never_finished", request.into(), "", "1 request was received and never finished", "delete from postmeter.request"),
-    ]
-}
-
-/// Alerts that tests of their own open and clear.
-const ELSEWHERE: [&str; 3] = ["missing_hours", "snapshot_pins_horizon", "key_stuck"];
-
-#[tokio::test]
-async fn i5_every_alert_opens_for_what_it_is_for_says_it_in_a_sentence_and_clears() {
-    let table = table();
-    let tested: BTreeSet<&str> = table.iter().map(|row| row.0).chain(ELSEWHERE).collect();
-    let all: BTreeSet<&str> = outbox::alerts::NAMES.iter().copied().collect();
-    assert_eq!(tested, all, "every alert is in the table");
-    for (name, opens, subject, says, clears) in table {
-        let stage = quiet().await;
-        stage.sql(&opens).await;
-        let changes = stage.worker.look(true).await.unwrap();
-        let change = changes.iter().find(|change| change.name == name).unwrap_or_else(|| panic!("{name}: {changes:?}"));
-        assert!(change.opened && change.subject == subject && change.summary.contains(says), "{name}: {change:?}");
-        stage.sql(clears).await;
-        stage.worker.look(true).await.unwrap();
-        let open = format!("select summary from postmeter.alert where name = '{name}' and cleared_at is null");
-        assert_eq!(stage.column(&open).await, [""; 0], "{name} is cleared");
-        let known =
-            format!("select count(*)::text from postmeter.alert where name = '{name}' and cleared_at is not null");
-        assert_eq!(stage.value(&known).await, "1", "{name} is remembered");
-    }
-}
 
 #[tokio::test]
 async fn every_alert_of_the_code_is_a_rule_of_the_schema() {
@@ -108,7 +33,7 @@ async fn e7_ten_thousand_stuck_remittances_are_one_alert_that_says_so_and_clears
              update postmeter.delivery set status = 'rejected', changed_at = postmeter.clock() - interval '1 hour' where key ~ 'Z[0-9]+$'",
         )
         .await;
-    assert_eq!(look(&stage).await, ["balance_not_zero 1", "dead_letters aws 10000"][1..], "one, of ten thousand");
+    assert_eq!(look(&stage).await, ["dead_letters aws 10000"], "one, of ten thousand");
     let summary = "select summary from postmeter.alert where name = 'dead_letters'";
     assert_eq!(stage.value(summary).await, "10,000 dead letters at aws: 10000 rejected");
     assert_eq!(details(&stage, "dead_letters").await["examples"].as_array().unwrap().len(), 5);
@@ -134,8 +59,8 @@ async fn f7_the_watchdog_names_the_session_that_holds_its_snapshot() {
     let summary = stage.value("select summary from postmeter.alert where name = 'snapshot_pins_horizon'").await;
     assert!(summary.contains(&format!("session {pid} (reporting")), "{summary}");
     assert_eq!(details(&stage, "snapshot_pins_horizon").await["pid"], pid);
-    holder.batch_execute("rollback").await.unwrap();
-    assert_eq!(look(&stage).await, [""; 0]);
+    stage.sql(&format!("select pg_terminate_backend({pid}, 60000)")).await;
+    assert_eq!(look(&stage).await, [""; 0], "ended as the runbook says");
 }
 
 #[tokio::test]
@@ -146,7 +71,8 @@ async fn i5_a_key_that_a_request_holds_too_long_is_an_alert() {
     transaction.batch_execute("select pg_advisory_xact_lock(4711)").await.unwrap();
     stage.sql("update postmeter.alert_rule set patience = '0' where name = 'key_stuck'").await;
     assert_eq!(look(&stage).await, ["key_stuck 1"]);
-    transaction.rollback().await.unwrap();
+    // ended as the runbook says, found as it says
+    stage.sql("select pg_terminate_backend(l.pid, 60000) from pg_locks l where l.locktype = 'advisory' and l.granted and l.objid = 4711").await;
     assert_eq!(look(&stage).await, [""; 0]);
 }
 
@@ -227,10 +153,50 @@ async fn i5_the_doctor_says_what_is_open_and_what_nobody_looks_at() {
     stage.sql(&into("conflict", "")).await;
     look(&stage).await;
     stage.sql("update postmeter.alert_rule set enabled = false where name = 'poison'").await;
+    stage
+        .sql("update postmeter.alert_rule set checked_at = '-infinity' where name in ('key_stuck', 'breaker_open')")
+        .await;
     let output = tests::postmeter(&stage.db.url()).arg("doctor").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("conflict: 1 conflict at aws: they hold another quantity than ours"), "{said}");
     assert!(said.contains("poison is not looked at: switched off"), "{said}");
+    assert!(said.contains("breaker_open, key_stuck are not looked at: nobody looks"), "a line for a reason: {said}");
+}
+
+#[tokio::test]
+async fn i5_the_doctor_asks_what_alerts_watch_where_nobody_has_looked() {
+    let stage = quiet().await;
+    let doctor = || {
+        let output = tests::postmeter(&stage.db.url()).arg("doctor").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = doctor();
+    for line in [
+        "ok       clock         this machine's is that of the database",
+        "ok       breakers      no destination is down",
+        "ok       forecast      everything that waits will be sent in time",
+        "ok       keys          no idempotency key is held for long",
+        "ok       requests      each that was received was finished",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(code, Some(0), "{said}");
+    crate::tracker::record(&stage.db, &[crate::tracker::said("ingress r received 2024-09-18T10:00:00Z")]).await;
+    while outbox::requests::gather(&stage.db.database).await.unwrap() > 0 {}
+    let breaker = "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, code, updated_at)
+                   select id, 3, clock_timestamp(), clock_timestamp(), 'unavailable', '503', clock_timestamp() from postmeter.destination";
+    stage.sql(&format!("{breaker}; select postmeter.pause('aws', 'ada', 'a test')")).await;
+    stage.at("2024-09-19T09:30:00Z").await;
+    let (code, said) = doctor();
+    for line in [
+        "PROBLEM  breakers      aws is down: nothing but a probe is sent; the first deadline is in 20 min",
+        "`postmeter probe aws`",
+        "PROBLEM  forecast      aws: 1 will miss their deadline",
+        "warning  requests      1 were received and never finished",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(code, Some(3), "{said}");
 }
 
 #[tokio::test]

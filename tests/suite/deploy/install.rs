@@ -42,6 +42,7 @@ fn stand_ins(place: &Path, cluster: &Cluster) {
     write("apt-get", &format!("[ \"${{3:-}}\" != postgresql ] || mkdir -p '{}/{conf}'", place.display()));
     // what it would start is started by the test, from the units that were installed
     write("systemctl", &format!("echo \"$*\" >>'{}/systemctl'", place.display()));
+    write("systemd-run", &format!("echo \"$*\" >>'{}/systemd-run'", place.display()));
     let missing = Command::new("sh").args(["-c", "command -v promtool"]).output().unwrap().stdout.is_empty();
     if missing {
         write("promtool", "test -s \"$3\"");

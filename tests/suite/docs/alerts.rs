@@ -1,12 +1,12 @@
 //! `deploy/prometheus`, `deploy/grafana` and the runbook against each other, the code, and Prometheus's own tool.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::{files, read, root};
+use super::{files, read};
+use crate::real_prometheus::tool;
 
 /// `dead_letters` as `DeadLetters`.
 fn camel(name: &str) -> String {
@@ -29,11 +29,13 @@ fn i5_every_alert_has_a_rule_a_section_and_a_test_that_fires_it() {
         assert!(rules.contains(&camel(row)), "{row} is a row, but no rule");
     }
     let tests = read("deploy/prometheus/alerts_test.yml");
+    let drill = read("docs/operate/drill.md");
     for rule in &rules {
         let fires = tests.split(&format!("- name: {rule} fires once\n")).nth(1).unwrap_or_else(|| panic!("{rule}"));
         let fires = fires.split("  - name: ").next().expect("a test");
         assert!(fires.contains(&format!("alertname: {rule}\n")) && fires.contains("- exp_labels:"), "{rule}: {fires}");
         assert!(tests.contains(&format!("- name: {rule} does not fire")), "{rule}: and what does not fire it");
+        assert!(drill.contains(&format!("\n| {rule} | ")), "{rule} has no drill");
     }
     for part in ["**Means**", "**Costs**", "**See**", "**Mend**"] {
         let page = read("docs/operate/runbook.md");
@@ -41,22 +43,6 @@ fn i5_every_alert_has_a_rule_a_section_and_a_test_that_fires_it() {
             assert!(section.contains(part), "{part} of {}", section.lines().next().expect("a heading"));
         }
     }
-}
-
-/// A tool of Prometheus, if it is at hand.
-fn tool(test: &str, name: &str) -> Option<Command> {
-    let unpacked = root().join(".tools/prometheus/usr/bin").join(name);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).map(|place| place.join(name));
-    let found: Option<PathBuf> = unpacked.exists().then_some(unpacked).or_else(|| places.find(|place| place.exists()));
-    if found.is_none() {
-        crate::moto::skip_named(test, &format!("{name} of Prometheus is not installed"));
-    }
-    found.map(|program| {
-        let mut command = Command::new(program);
-        command.current_dir(root());
-        command
-    })
 }
 
 fn passes(command: &mut Command) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postmeter::embedded::{Cluster, Options};
-use remittance::{Outcome, Policy, RetrySchedule};
+use remittance::Outcome;
 use serde_json::json;
 use telemetry::names::TABLE;
 use telemetry::{Pulse, Vital};
@@ -29,6 +29,7 @@ async fn scene() -> Stage {
     stage.dimension(Dimension::default()).await;
     stage.sql("update postmeter.dimension set unit_price = 0.5, currency = 'EUR'").await;
     stage.sql("update postmeter.quota set calls_per_second = 1000").await;
+    stage.configure("tries_max = 1").await;
     for (org, account) in [("rejected", "100000000001"), ("unknown", "100000000002")] {
         stage.subscribe(org, account).await;
     }
@@ -42,8 +43,7 @@ async fn scene() -> Stage {
     assert_eq!(claims.len(), 2);
     let (first, second) = claims.split_at(1);
     stage.settle_as(stage.worker.id(), first, Outcome::Rejected { code: "InvalidProductCode".to_owned() }).await;
-    let once = Policy { retry: RetrySchedule { tries_max: Some(1), ..RetrySchedule::default() }, memory: None };
-    stage.settle_by(once, stage.worker.id(), second, Outcome::Unknown { code: "timeout".to_owned() }).await;
+    stage.settle_as(stage.worker.id(), second, Outcome::Unknown { code: "timeout".to_owned() }).await;
     let paused = "insert into postmeter.destination (name, kind, settings, quota_id, age_limit, records_max, bytes_max, paused)
                   select 'paused', kind, settings, quota_id, age_limit, records_max, bytes_max, true from postmeter.destination;
                   insert into postmeter.dimension (destination_id, product, metric, name, unit_price, currency)
@@ -107,6 +107,7 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
         ("postmeter_held_usages{reason=\"no_subscription\"}", "1"),
         ("postmeter_quota_calls_per_second{quota=\"aws\"}", "1000"),
         ("postmeter_balance_open_meters", "0"),
+        ("postmeter_alerts_open{name=\"conflict\"}", "0"),
         ("postmeter_requests_unfinished", "1"),
         ("postmeter_usage_rows{product=\"db\",metric=\"cores\",stage=\"recorded\"}", "8"),
         ("postmeter_usage_quantity{product=\"db\",metric=\"cores\",stage=\"recorded\"}", "20"),

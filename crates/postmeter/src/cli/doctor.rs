@@ -2,6 +2,7 @@
 
 mod money;
 mod server;
+mod watch;
 mod work;
 
 use std::process::ExitCode;
@@ -91,6 +92,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let mut round = Round { context, database, within: Duration::from_secs(args.within), findings: Vec::new() };
     if server::look(&mut round).await? {
         work::look(&mut round).await?;
+        watch::look(&mut round).await?;
         money::look(&mut round).await?;
     }
     report(context, &round.findings)

@@ -25,6 +25,9 @@ pub(super) async fn cheap(asking: &mut Asking<'_>) -> Result<(), Error> {
             asking.page.put(&names::REQUESTS_UNFINISHED, [], precise(row.count));
         }
     }
+    for row in asking.ask::<measure::OpenAlerts>("alerts").await?.into_iter().flatten() {
+        asking.page.put(&names::ALERTS_OPEN, [&row.name], precise(row.open));
+    }
     for row in asking.ask::<measure::Balance>("balance").await?.into_iter().flatten() {
         asking.page.put(&names::BALANCE_OPEN, [], precise(row.open));
         asking.page.put(&names::BALANCE_CHECKED, [], row.checked_at);

@@ -232,7 +232,7 @@ async fn partitions(round: &mut Round<'_>) -> Result<(), Error> {
     if !lacking.is_empty() {
         round.warning(
             "partitions",
-            format!("this month's or the next one's is missing: {}", lacking.join(", ")),
+            format!("that of this month (or day) or of the next is missing: {}", lacking.join(", ")),
             "a running worker makes them; or select postmeter.create_partitions(2)",
         );
     }

@@ -1,5 +1,7 @@
 //! Workers and destinations: whether somebody works, and can.
 
+use std::collections::BTreeMap;
+
 use outbox::Error;
 use outbox::health::{Backlog, BadSubscriptions, Fellow, Held, Overdue};
 
@@ -247,8 +249,14 @@ async fn alerts(round: &mut Round<'_>) -> Result<(), Error> {
             _ => round.warning("alerts", found, advice),
         }
     }
+    let mut reasons = BTreeMap::<String, Vec<String>>::new();
     for outbox::alerts::Blind { name, why } in blind {
-        round.warning("alerts", format!("{name} is not looked at: {why}"), "until then nobody is told");
+        reasons.entry(why).or_default().push(name);
+    }
+    for (why, names) in reasons {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        let found = format!("{} {verb} not looked at: {why}", names.join(", "));
+        round.warning("alerts", found, "until then nobody is told");
     }
     if let Some((_, tries, error)) = undelivered {
         let found = format!("the webhook does not take its post: {tries} tries, {error}");
