@@ -254,7 +254,7 @@ with moment as materialized (
     where not exists (select from postmeter.exemption e where e.org = s.org and (e.product is null or e.product = s.product)
                       and e.valid_from <= c.now and (e.valid_until is null or e.valid_until > c.now))
 ), last as (
-    select k.*, l.hour
+    select k.meter_id, k.metric_id, k.destination, k.buyer, k.org, k.product, k.metric, l.hour
     from series k
     cross join lateral (
         select d.hour from postmeter.delivery d
@@ -272,7 +272,7 @@ with moment as materialized (
     group by l.destination, l.buyer, l.org, l.product, l.metric, c.until
     having max(l.hour) <= c.until - interval '4 hours'
 ), usual as (
-    select s.*, w.hours, w.longest_gap, w.lag
+    select s.destination, s.buyer, s.org, s.product, s.metric, s.last_hour, s.silent_for, w.hours, w.longest_gap, w.lag
     from silent s
     cross join lateral (
         select count(*) as hours, max(g.gap) as longest_gap, percentile_disc(0.9) within group (order by g.lag) as lag
@@ -291,7 +291,9 @@ with moment as materialized (
     ) w
     where w.hours >= 20
 ), judged as (
-    select u.*, greatest(interval '3 hours', u.longest_gap * 1.5) + u.lag as bearable from usual u
+    select u.destination, u.buyer, u.org, u.product, u.metric, u.last_hour, u.silent_for, u.hours, u.longest_gap, u.lag,
+           greatest(interval '3 hours', u.longest_gap * 1.5) + u.lag as bearable
+    from usual u
 )
 select j.destination, j.buyer, j.org, j.product, j.metric, j.last_hour, j.silent_for, j.hours as hours_reported, j.longest_gap,
        j.lag as usual_lag, j.bearable

@@ -11,8 +11,8 @@
 -- -------------+---------+---------+-----------+--------+-------------+--------+------+-------+----------
 --  aws         | db      | cores   | accepted  | f      |           1 |      1 |    8 |     2 | 0.24 USD
 --  aws         | db      | cores   | accepted  | t      |           1 |      3 |   23 |     6 | 0.72 USD
---  aws         | db      | cores   | in_flight | f      |           1 |      1 |   20 |     5 | 0.6 USD
---  aws         | db      | cores   | open      | f      |           1 |      1 |    2 |       | unpriced
+--  aws         | db      | cores   | due       | f      |           2 |      2 |   22 |     6 | 0.72 USD
+--  aws         | db      | cores   | open      | f      |           1 |      1 |    6 |       |
 --  aws         | db      | gb      | conflict  | f      |           1 |      1 |    3 |     3 | 1.5 EUR
 --  aws         | db      | sockets | in_flight | f      |           1 |      1 |    5 |     5 | unpriced
 --              | db      | cores   | waiting   |        |             |      1 |    4 |       |

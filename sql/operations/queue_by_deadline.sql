@@ -6,8 +6,10 @@
 -- Parameters: none.
 --   psql -f sql/operations/queue_by_deadline.sql
 --
---  destination | time_left | due | later | first_deadline
--- -------------+-----------+-----+-------+----------------
+--  destination | time_left | due | later |     first_deadline
+-- -------------+-----------+-----+-------+------------------------
+--  aws         | < 1 hour  |   0 |     1 | 2024-09-19 09:50:00+00
+--  aws         | < 6 hours |   1 |     0 | 2024-09-19 11:50:00+00
 -- queue_by_deadline
 with now as materialized (
     select postmeter.clock() as now

@@ -6,8 +6,9 @@
 -- Parameters: none.
 --   psql -f sql/operations/unfinished_requests.sql
 --
---  request_id | org | open_services | statuses | last_date | silent_for
--- ------------+-----+---------------+----------+-----------+------------
+--  request_id | org  | open_services | statuses |       last_date        | silent_for
+-- ------------+------+---------------+----------+------------------------+------------
+--  req-4711   | acme | {ingress}     |        1 | 2024-09-18 09:30:00+00 | 23:30:00
 -- unfinished_requests
 select request_id, org, open_services, statuses, last_date, silent_for
 from postmeter.unfinished_request
