@@ -25,7 +25,8 @@ with asked as (
     select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
                     postmeter.month_of(postmeter.clock(), 'UTC')) as month
 ), span as (
-    select a.month::timestamp at time zone 'UTC' as first, (a.month + interval '1 month')::timestamp at time zone 'UTC' as until
+    select a.month::timestamp at time zone 'UTC' as first,
+           (a.month + interval '1 month')::timestamp at time zone 'UTC' as until
     from asked a
 ), buyers as (
     select distinct s.destination_id, s.buyer, s.product

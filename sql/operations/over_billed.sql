@@ -27,7 +27,8 @@ select t.name as destination, c.month, c.buyer,
        array(select distinct s.org from postmeter.subscription s
              where s.destination_id = c.destination_id and s.buyer = c.buyer order by s.org) as orgs,
        c.dimension, trim_scale(c.units) as units,
-       case when p.currency is null then 'unpriced' else trim_scale(c.units * p.unit_price) || ' ' || p.currency end as amount,
+       case when p.currency is null then 'unpriced'
+            else trim_scale(c.units * p.unit_price) || ' ' || p.currency end as amount,
        exists (select from postmeter.closed_month x
                where x.destination_id = c.destination_id and x.month = c.month) as month_closed
 from credit c

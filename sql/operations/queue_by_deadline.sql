@@ -1,7 +1,7 @@
 -- How much waits, by how much time it has left?
 --
--- Remittances that are due now or later, by destination and time to their deadline. passed: too late for its own hour. One
--- line a class; an empty class is left out.
+-- Remittances that are due now or later, by destination and time to their deadline. passed: too late for its own hour.
+-- One line a class; an empty class is left out.
 --
 -- Parameters: none.
 --   psql -f sql/operations/queue_by_deadline.sql

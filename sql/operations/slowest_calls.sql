@@ -1,7 +1,7 @@
 -- Which calls were the slowest?
 --
--- One row a call (a call may carry many remittances), by destination, of the last hour or since a time. Calls without an
--- outcome are not among them: see calls_under_way. Times are the server's, not postmeter.clock().
+-- One row a call (a call may carry many remittances), by destination, of the last hour or since a time. Calls without
+-- an outcome are not among them: see calls_under_way. Times are the server's, not postmeter.clock().
 --
 -- Parameters: since (a time; an hour ago if left out); most (how many; 20 if left out).
 --   psql -f sql/operations/slowest_calls.sql

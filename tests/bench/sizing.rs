@@ -76,6 +76,8 @@ async fn usages(report: &mut Report, ground: &Ground) -> Vec<String> {
     let client = connect(&url).await;
     seed::destination(&client, answerer.port, 25, 8).await;
     seed::subscriptions(&client, i64::try_from(scaled(ORGS)).expect("few")).await;
+    // hours are cut as soon as they are folded
+    client.batch_execute("update postmeter.destination set grace = '0'").await.expect("no grace");
     at_rest(&client).await;
     record(report, ground, &client).await;
     let waiting = sizes(&client, &["outbox"]).await;
@@ -99,6 +101,7 @@ async fn usages(report: &mut Report, ground: &Ground) -> Vec<String> {
             hours => cut += hours,
         }
     }
+    assert!(cut > 0, "hours that are over are cut");
     before.note(report, ground, &client, "cutting, a million remittances", cut).await;
     let before = Spent::now(ground, &client).await;
     send(worker, &client, cut).await;
