@@ -25,9 +25,9 @@ with seen as (
     from postmeter.attempt a
     left join postmeter.outcome o on o.attempt_id = a.id
      and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
-                                               statement_timestamp() - interval '1 hour'))
+                                                 statement_timestamp() - interval '1 hour'))
     where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
-                                               statement_timestamp() - interval '1 hour'))
+                                                 statement_timestamp() - interval '1 hour'))
     group by a.destination_id, o.outcome, o.code
 )
 select t.name as destination, s.outcome, s.code, s.attempts, s.remittances,

@@ -1,8 +1,7 @@
 -- What did this org's month come to?
 --
 -- Per metric and status: how many remittances, the usage in them (units of the metric), what they bill (billing units
--- and amount). shared: other orgs, accounts or metrics are in the same remittances, and the billing units are theirs
--- too.
+-- and amount). shared: other orgs, accounts or metrics are in the same remittances, and billing units are theirs, too.
 -- Then what is not in any remittance (waiting, held, exempt, given up).
 --
 -- Parameters: org; month (any day of it; the running month of UTC if left out).

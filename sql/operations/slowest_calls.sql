@@ -30,9 +30,9 @@ with call as (
     from postmeter.attempt a
     join postmeter.outcome o on o.attempt_id = a.id
      and o.attempt_id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
-                                               statement_timestamp() - interval '1 hour'))
+                                                 statement_timestamp() - interval '1 hour'))
     where a.id >= postmeter.id_at(coalesce(nullif(:'since', '')::timestamptz,
-                                               statement_timestamp() - interval '1 hour'))
+                                                 statement_timestamp() - interval '1 hour'))
     group by a.call_id, a.destination_id
     order by duration desc nulls last
     limit :'most'::integer

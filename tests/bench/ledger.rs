@@ -16,7 +16,16 @@ const LIMIT: Target = Target::Below(100.0);
 /// A tenth of the size has a tenth of the orgs; each has as much as before.
 fn size() -> Ledger {
     let scaled = |full: usize| u32::try_from(scaled(full)).expect("few");
-    Ledger { orgs: scaled(5000), busy: scaled(310), every: 30, hours: 2160, tries: 5, usages: 2, further: scaled(5000) }
+    Ledger {
+        orgs: scaled(5000),
+        busy: scaled(310),
+        every: 30,
+        asked: scaled(44),
+        hours: 2160,
+        tries: 5,
+        usages: 2,
+        further: scaled(5000),
+    }
 }
 
 pub async fn run(report: &mut Report) {

@@ -50,7 +50,8 @@ fn i2_views_name_every_column() {
 #[tokio::test]
 async fn i2_whoever_asks_about_one_thing_walks_over_no_big_table() {
     let db = TestDatabase::fresh().await;
-    let ledger = Ledger { orgs: 60, busy: 60, every: 1, hours: 80, tries: 5, usages: 1, further: 500 };
+    // busy orgs make the tables large; one that is not is asked about, so that what is right is right at this size too
+    let ledger = Ledger { orgs: 300, busy: 20, every: 20, asked: 299, hours: 300, tries: 3, usages: 1, further: 500 };
     ledger.write(&db.client).await;
     db.client.batch_execute("set jit = off; set max_parallel_workers_per_gather = 0").await.unwrap();
     let closed = "select count(*) from postmeter.balance where difference <> 0

@@ -16,6 +16,8 @@ pub struct Ledger {
     pub busy: u32,
     /// The others in one hour of so many.
     pub every: u32,
+    /// Number of the org that is asked about.
+    pub asked: u32,
     /// Hours, up to [`Ledger::UNTIL`].
     pub hours: u32,
     /// Attempts of each remittance; the last is accepted, but for one in a thousand.
@@ -35,7 +37,7 @@ impl Ledger {
     /// # Panics
     /// If the server refuses.
     pub async fn write(self, client: &Client) {
-        let Self { orgs, busy, every, hours, tries, usages, further } = self;
+        let Self { orgs, busy, every, hours, tries, usages, further, asked: _ } = self;
         let mut sql = include_str!("ledger.sql").replace("{until}", Self::UNTIL);
         for (name, number) in [
             ("{orgs}", orgs),
@@ -137,12 +139,8 @@ impl Ledger {
         Subject { delivery: number(middle).await, meter: number(&meter).await }
     }
 
-    fn org(self) -> u32 {
-        (self.busy / 7).max(1)
-    }
-
     fn buyer(self) -> String {
-        format!("aws/us-east-1/prod9/{:0>12}", self.org())
+        format!("aws/us-east-1/prod9/{:0>12}", self.asked)
     }
 
     /// Every view and every operation, asked about one thing.
@@ -151,7 +149,7 @@ impl Ledger {
     /// If the database is not one of this ledger.
     pub async fn questions(self, client: &Client) -> Vec<Question> {
         let Subject { delivery, meter } = self.subject(client).await;
-        let (org, buyer) = (format!("org-{}", self.org()), self.buyer());
+        let (org, buyer) = (format!("org-{}", self.asked), self.buyer());
         let fill = |text: &str| {
             text.replace("{delivery}", &delivery)
                 .replace("{buyer}", &buyer)
