@@ -25,6 +25,8 @@ const FRESH_AWAY: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(2);
 /// How long a scrape waits for the database: less than scrapers wait.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// What an answer may take on its way beyond that.
+const GRACE: Duration = Duration::from_millis(500);
 /// Series of request statuses at most; whatever is beyond is counted together.
 const SERIES_MAX: i64 = 2000;
 
@@ -61,19 +63,33 @@ pub(crate) struct Asking<'a> {
     database: &'a Database,
     has_statuses: bool,
     page: Page,
+    /// When the scrape goes without what is not asked yet.
+    until: Instant,
+    /// The database said something, if only that it takes too long.
+    is_answered: bool,
 }
 
 impl Asking<'_> {
     /// Asks a question within its time. An error only if the database is away.
     async fn ask<T: Answer>(&mut self, question: &'static str) -> Result<Option<Vec<T>>, Error> {
-        let why = match ask(self.database, WITHIN).await {
-            Ok(Some(answer)) => {
+        let within = WITHIN.min(self.until.saturating_duration_since(Instant::now()));
+        let answer = tokio::time::timeout(within + GRACE, ask(self.database, within.max(Duration::from_millis(1))));
+        let why = match if within.is_zero() { None } else { answer.await.ok() } {
+            Some(Ok(Some(answer))) => {
+                self.is_answered = true;
                 self.page.put(&names::READING_MISSING, [question], 0.0);
                 return Ok(Some(answer));
             }
-            Err(error) if error.is_of_connection() => return Err(error),
-            Err(error) => error.to_string(),
-            Ok(None) => format!("it takes more than {} s", WITHIN.as_secs()),
+            Some(Err(error)) if error.is_of_connection() => return Err(error),
+            Some(Err(error)) => {
+                self.is_answered = true;
+                error.to_string()
+            }
+            Some(Ok(None)) => {
+                self.is_answered = true;
+                format!("it takes more than {} s", within.as_secs_f64())
+            }
+            None => "there was no time left for it".to_owned(),
         };
         tracing::debug!(question, "a scrape goes without an answer: {why}");
         self.page.put(&names::READING_MISSING, [question], 1.0);
@@ -100,13 +116,16 @@ impl Readings {
                 self.statuses(until, kept, kinds).await;
             }
         }
-        if !Kept::is_fresh(dear.as_ref()) {
+        // whether it is up, the cheap questions say: a backlog that makes the dear ones slow must not look like an outage
+        let is_up = cheap.as_ref().is_some_and(|kept| kept.is_up);
+        if !is_up {
+            *dear = None;
+        } else if !Kept::is_fresh(dear.as_ref()) {
             *dear = Some(self.read(until, FRESH_DEAR, questions::dear).await);
         }
         let mut page = Page::default();
-        let kept = || [&*cheap, &*dear].into_iter().flatten();
-        page.put(&names::DATABASE_UP, [], f64::from(u8::from(kept().all(|kept| kept.is_up))));
-        kept().for_each(|kept| page.take(&kept.page));
+        page.put(&names::DATABASE_UP, [], f64::from(u8::from(is_up)));
+        [&*cheap, &*dear].into_iter().flatten().for_each(|kept| page.take(&kept.page));
         page.text()
     }
 
@@ -117,15 +136,17 @@ impl Readings {
         fresh: Duration,
         questions: impl AsyncFn(&mut Asking<'_>) -> Result<(), Error>,
     ) -> Kept {
-        let mut asking = Asking { database: &self.database, has_statuses: self.has_statuses, page: Page::default() };
-        let asked = in_time(until, questions(&mut asking)).await;
-        let is_up = asked.is_ok();
+        let (database, has_statuses) = (&self.database, self.has_statuses);
+        let mut asking = Asking { database, has_statuses, page: Page::default(), until, is_answered: false };
+        let asked = questions(&mut asking).await;
+        let is_up = asked.is_ok() && asking.is_answered;
         if let Err(error) = asked {
             // nothing that was true once: a gauge that stands still looks healthy
             tracing::debug!(%error, "a scrape could not ask the database");
             asking.page = Page::default();
+            return Kept { until: Instant::now() + FRESH_AWAY, is_up, page: asking.page };
         }
-        Kept { until: Instant::now() + if is_up { fresh } else { FRESH_AWAY }, is_up, page: asking.page }
+        Kept { until: Instant::now() + fresh, is_up, page: asking.page }
     }
 
     async fn statuses(&self, until: Instant, kept: &mut Kept, kinds: &mut HashSet<i64>) {

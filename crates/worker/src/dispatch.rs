@@ -276,7 +276,7 @@ impl Worker {
         self.tell(served, &settlements);
         if served.destination.shadow {
             // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
-            self.settle_surely(&settlements).await;
+            self.settle_surely(&settlements, || ()).await;
             grip.answered();
         // the receiver lives until every call has ended
         } else if answers.send(settlements).await.is_ok() {

@@ -260,10 +260,14 @@ impl Worker {
                 self.look(false).await?;
                 self.post_alerts().await
             };
-            let wait = match round.await {
-                Ok(_) => backoff.seldom(),
-                Err(error) => backoff.failed(&error),
+            // each rule has its own limit of time, and all together may take long
+            let rest = self.options.pulse.rest("alerts");
+            let wait = match stop.run_until_cancelled(round).await {
+                None => return,
+                Some(Ok(_)) => backoff.seldom(),
+                Some(Err(error)) => backoff.failed(&error),
             };
+            drop(rest);
             if !pause(wait, &stop).await {
                 return;
             }

@@ -41,13 +41,14 @@ impl Worker {
         Ok(settled)
     }
 
-    /// Settles answers in hand, again and again while the database is away.
-    pub(crate) async fn settle_surely(&self, answers: &[Settlement]) {
+    /// Settles answers in hand, again and again while the database is away. `turned` is called after each try that failed:
+    /// whoever waits here does not stand still.
+    pub(crate) async fn settle_surely(&self, answers: &[Settlement], turned: impl Fn()) {
         let mut pause = Duration::from_millis(20);
         while let Err(error) = self.settle(answers).await {
             // the outcomes stay in hand
             self.failures.failed("settle", &error);
-            self.options.pulse.turn("settle");
+            turned();
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
@@ -71,7 +72,7 @@ impl Worker {
                 let Ok(more) = answers.try_recv() else { break };
                 batch.extend(more);
             }
-            self.settle_surely(&batch).await;
+            self.settle_surely(&batch, || self.options.pulse.turn("settle")).await;
             batch.clear();
             self.wake.notify_waiters();
         }

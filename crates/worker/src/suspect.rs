@@ -24,7 +24,9 @@ impl Worker {
         if self.lease.remaining() < LEASE_NEEDED || !may_begin().await? {
             return Ok(false);
         }
+        let rest = self.options.pulse.rest(&served.destination.name);
         let _one_at_a_time = self.suspect.lock().await;
+        drop(rest);
         let patience = self.options.poll / 2;
         let alone = tokio::time::timeout(patience, self.alone.write()).await.ok();
         // waiting may have taken long
@@ -55,7 +57,7 @@ impl Worker {
             }
         };
         self.tell(served, &settlements);
-        self.settle_surely(&settlements).await;
+        self.settle_surely(&settlements, || self.options.pulse.turn(&served.destination.name)).await;
         grip.answered();
         self.report(served).await?;
         // what was handed back is a suspect still
