@@ -55,6 +55,15 @@ async fn said(stage: &Stage, status: &str) {
     while outbox::requests::gather(&stage.db.database).await.unwrap() > 0 {}
 }
 
+/// An alert that waits in real time waits no longer.
+async fn impatient(stage: &Stage, name: &str) {
+    stage.sql(&format!("update postmeter.alert_rule set patience = '0' where name = '{name}'")).await;
+}
+
+/// Every worker died some minutes ago.
+const LEASES_ARE_OVER: &str = "update postmeter.worker set lease_until = clock_timestamp() - interval '2 minutes',
+     heartbeat_at = clock_timestamp() - interval '3 minutes'";
+
 /// Lets happen what an alert is for; its subject, and a part of its sentence.
 async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
     match name {
@@ -66,7 +75,7 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
         "outbox_oldest_entry" => {
             stage.use_cores("waits", "1", "2024-09-18T11:05:00Z").await;
             // its age is real time
-            stage.sql("update postmeter.alert_rule set patience = '0' where name = 'outbox_oldest_entry'").await;
+            impatient(stage, name).await;
             ("", "since 0 minutes; 1 entry")
         }
         "held_without_subscription" => {
@@ -96,7 +105,7 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
         "breaker_open" => {
             refuse_credentials(stage, true);
             stage.worker.send().await.unwrap();
-            stage.sql("update postmeter.alert_rule set patience = '0' where name = 'breaker_open'").await;
+            impatient(stage, name).await;
             ("aws", "aws is down since")
         }
         "destination_paused" => {
@@ -104,6 +113,13 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
             stage.at("2024-09-18T12:20:00Z").await;
             ("aws", "paused by ada")
         }
+        other => fire_where_all_is_concerned(stage, other).await,
+    }
+}
+
+/// The same for alerts that are about no destination.
+async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str, &'static str) {
+    match name {
         "timeline_went_back" => {
             stage.sql("select postmeter.timeline_went_back('ada', 'restored')").await;
             ("", "lost commits (restored); 1 destination is paused")
@@ -118,7 +134,7 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
             ("", "usage has no partition for")
         }
         "no_worker_alive" => {
-            stage.sql("update postmeter.worker set lease_until = clock_timestamp() - interval '2 minutes', heartbeat_at = clock_timestamp() - interval '3 minutes'").await;
+            stage.sql(LEASES_ARE_OVER).await;
             ("", "no worker is alive")
         }
         "requests_never_finished" => {
