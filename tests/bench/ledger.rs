@@ -7,6 +7,7 @@ use tests::{Ledger, Question, indexes, walks};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::ground::{Ground, connect};
+use crate::process::cpu_seconds;
 use crate::report::{Report, Target, scaled};
 
 /// Each question is asked once before, and then so often; the median counts.
@@ -52,11 +53,16 @@ pub async fn questions(report: &mut Report, url: &str) {
     for question in size().questions(&client).await {
         lines.push(ask(report, &client, &question, LIMIT).await);
     }
-    client.batch_execute("set statement_timeout = '10min'").await.expect("a setting");
+    table(&lines);
+    let mut lines = Vec::new();
     for question in Ledger::whole() {
         lines.push(ask(report, &client, &question, Target::None).await);
     }
-    println!("\n| question | rows | ms | jit on | pages | reads |\n|---|---|---|---|---|---|");
+    table(&lines);
+}
+
+fn table(lines: &[String]) {
+    println!("\n| question | rows | ms | CPU ms | jit on | pages | reads |\n|---|---|---|---|---|---|---|");
     for line in lines {
         println!("{line}");
     }
@@ -68,7 +74,11 @@ async fn ask(report: &mut Report, client: &Client, question: &Question, limit: T
     let Question { name, settings, sql } = question;
     let turns = if matches!(limit, Target::None) { 1 } else { TURNS + 1 };
     client.batch_execute(settings).await.expect("settings");
+    let pid: i32 = client.query_one("select pg_backend_pid()", &[]).await.expect("a process").get(0);
+    let cpu = cpu_seconds(&pid.to_string());
     let (ms, rows) = timed(client, question, turns).await;
+    // of all turns, in ticks of 10 ms: what it costs whoever else wants the processor
+    let cpu = (cpu_seconds(&pid.to_string()) - cpu) * 1000.0 / turns as f64;
     report.note("ledger", name.as_str(), ms, "ms", limit);
     let explain = format!("explain (analyze, buffers, timing off, format json) {sql}");
     let plan: Value = client.query_one(&explain, &[]).await.expect("a plan").get(0);
@@ -81,7 +91,7 @@ async fn ask(report: &mut Report, client: &Client, question: &Question, limit: T
     walked.dedup();
     let mut reads: Vec<String> = walked.iter().map(|table| format!("all of {table}")).collect();
     reads.extend(indexes(plan).into_iter().filter(|table| !walked.contains(table)).map(str::to_owned));
-    format!("| `{name}` | {rows} | {ms:.1} | {unset:.1} | {} | {} |", pages[0] + pages[1], reads.join(", "))
+    format!("| `{name}` | {rows} | {ms:.1} | {cpu:.0} | {unset:.1} | {} | {} |", pages[0] + pages[1], reads.join(", "))
 }
 
 /// How many milliseconds, and how many rows; the first of several turns only warms.
