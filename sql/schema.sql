@@ -446,6 +446,18 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) IS 'Refuses a status or reason of a filter that no correction can find (PM038).';
 
+CREATE FUNCTION postmeter.clear_disabled_alerts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update postmeter.alert a set cleared_at = postmeter.clock() where a.name = new.name and a.cleared_at is null;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.clear_disabled_alerts() IS 'Clears what is open of a rule that is switched off: nobody would look whether it is still so.';
+
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
     AS $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
@@ -1903,7 +1915,9 @@ declare
     news jsonb;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('postmeter.make_alert_post', 0))
-       or exists (select from postmeter.alert_post p where p.posted_at is null) then
+       or exists (select from postmeter.alert_post p where p.posted_at is null and p.given_up_at is null)
+       -- a receiver that refuses what it is told is not told the same again at once
+       or exists (select from postmeter.alert_post p where p.given_up_at > now - interval '15 minutes') then
         return null;
     end if;
     with changes as (
@@ -1914,7 +1928,8 @@ begin
            or (a.clear_told_at is null and a.cleared_at > now - interval '7 days'
                and (a.told_at is not null or a.opened_at >= (select max(p.made_at) from postmeter.alert_post p)))
         order by a.severity, a.id
-        limit 200
+        -- one that was too large for the receiver is followed by smaller ones
+        limit case when exists (select from postmeter.alert_post p where p.given_up_at > now - interval '1 day') then 20 else 200 end
     ), rows as (
         select c.change, c.id, jsonb_build_object('id', c.id, 'name', c.name, 'subject', c.subject, 'severity', c.severity,
                    'count', c.count, 'summary', c.summary, 'opened_at', c.opened_at, 'last_seen_at', c.last_seen_at,
@@ -1938,7 +1953,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet.';
+COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
 CREATE FUNCTION postmeter.moment_of(id uuid) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2033,7 +2048,7 @@ begin
     on conflict (name, subject) where cleared_at is null do nothing
     returning 'opened', alert.subject, alert.severity, alert.count, alert.summary;
     delete from postmeter.alert a where a.cleared_at < now - interval '90 days';
-    delete from postmeter.alert_post p where p.posted_at < now - interval '90 days';
+    delete from postmeter.alert_post p where coalesce(p.posted_at, p.given_up_at) < now - interval '90 days';
 end
 $$;
 
@@ -3296,17 +3311,33 @@ $$;
 COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
 
 CREATE FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    told jsonb;
+begin
     update postmeter.alert_post p
     set http_status = settle_alert_post.http_status, error = left(settle_alert_post.error, 500),
         posted_at = case when settle_alert_post.error is null then postmeter.clock() end,
+        -- refused for what it is, or nobody is there: what waits behind it is newer, and must not wait for ever
+        given_up_at = case when settle_alert_post.error is not null and p.tries >= 3
+                            and (settle_alert_post.http_status between 400 and 499 and settle_alert_post.http_status not in (408, 429)
+                                 or p.made_at < postmeter.clock() - interval '1 hour')
+                           then postmeter.clock() end,
         next_at = clock_timestamp() + least(interval '15 minutes', interval '5 seconds' * 2 ^ least(p.tries - 1, 10))
-    where p.number = settle_alert_post.number and p.posted_at is null
+    where p.number = settle_alert_post.number and p.posted_at is null and p.given_up_at is null
+    returning case when p.given_up_at is not null then p.body::jsonb -> 'data' end into told;
+    if told is not null then
+        update postmeter.alert a
+        set told_at = case when a.cleared_at is not null then a.told_at end, clear_told_at = null
+        from jsonb_each(told) k cross join lateral jsonb_array_elements(k.value) t
+        where a.id = (t ->> 'id')::bigint;
+    end if;
+end
 $$;
 
-COMMENT ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) IS 'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes.';
+COMMENT ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) IS 'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes, until it is given up, and its alerts are told anew.';
 
 CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3391,7 +3422,8 @@ CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number b
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     update postmeter.alert_post p set tries = p.tries + 1, next_at = clock_timestamp() + lease
-    where p.number = (select x.number from postmeter.alert_post x where x.posted_at is null order by x.number limit 1 for update skip locked)
+    where p.number = (select x.number from postmeter.alert_post x where x.posted_at is null and x.given_up_at is null
+                      order by x.number limit 1 for update skip locked)
       and p.next_at <= clock_timestamp()
     returning p.number, p.id, p.body, extract(epoch from clock_timestamp())::bigint
 $$;
@@ -3822,11 +3854,13 @@ CREATE TABLE postmeter.alert_post (
     next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     posted_at timestamp with time zone,
     http_status integer,
-    error text
+    error text,
+    given_up_at timestamp with time zone,
+    CONSTRAINT alert_post_ends CHECK (((posted_at IS NULL) OR (given_up_at IS NULL)))
 )
 WITH (fillfactor='50');
 
-COMMENT ON TABLE postmeter.alert_post IS 'What is posted to the webhook for alerts: one post says everything that changed. A new one is made only when the last has arrived.';
+COMMENT ON TABLE postmeter.alert_post IS 'What is posted to the webhook for alerts: one post says everything that changed. A new one is made only when the last has arrived or was given up.';
 
 COMMENT ON COLUMN postmeter.alert_post.number IS 'Their order.';
 
@@ -3845,6 +3879,8 @@ COMMENT ON COLUMN postmeter.alert_post.posted_at IS 'When the receiver answered 
 COMMENT ON COLUMN postmeter.alert_post.http_status IS 'The last answer''s status.';
 
 COMMENT ON COLUMN postmeter.alert_post.error IS 'Why the last try failed.';
+
+COMMENT ON COLUMN postmeter.alert_post.given_up_at IS 'When it was given up: the receiver refused it three times, or did not take it for an hour. What it said is said anew by a later post.';
 
 ALTER TABLE postmeter.alert_post ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.alert_post_number_seq
@@ -3870,7 +3906,7 @@ CREATE TABLE postmeter.alert_rule (
     CONSTRAINT alert_rule_name_check CHECK ((name ~ '^[a-z][a-z_]*$'::text)),
     CONSTRAINT alert_rule_patience_check CHECK ((patience >= '00:00:00'::interval)),
     CONSTRAINT alert_rule_severity_check CHECK ((severity = ANY (ARRAY['critical'::text, 'warning'::text]))),
-    CONSTRAINT alert_rule_within_check CHECK (((within > '00:00:00'::interval) AND (within <= '00:10:00'::interval)))
+    CONSTRAINT alert_rule_within_check CHECK (((within > '00:00:00'::interval) AND (within <= '00:02:00'::interval)))
 )
 WITH (fillfactor='50');
 
@@ -7824,7 +7860,9 @@ CREATE INDEX alert_cleared ON postmeter.alert USING btree (cleared_at) WHERE (cl
 
 CREATE UNIQUE INDEX alert_open ON postmeter.alert USING btree (name, subject) WHERE (cleared_at IS NULL);
 
-CREATE INDEX alert_post_waiting ON postmeter.alert_post USING btree (number) WHERE (posted_at IS NULL);
+CREATE INDEX alert_post_given_up ON postmeter.alert_post USING btree (given_up_at) WHERE (given_up_at IS NOT NULL);
+
+CREATE INDEX alert_post_waiting ON postmeter.alert_post USING btree (number) WHERE ((posted_at IS NULL) AND (given_up_at IS NULL));
 
 CREATE INDEX allocation_by_delivery ON ONLY postmeter.allocation USING btree (delivery_id);
 
@@ -8252,6 +8290,8 @@ CREATE TRIGGER check_shadow BEFORE INSERT OR UPDATE OF shadow_of ON postmeter.de
 
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.check_subscription();
 
+CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
+
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -8349,6 +8389,8 @@ REVOKE ALL ON FUNCTION postmeter.check_shadow_outcome() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.clear_disabled_alerts() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;

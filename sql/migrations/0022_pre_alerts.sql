@@ -7,7 +7,7 @@ create table postmeter.alert_rule (
     severity   text     not null check (severity in ('critical', 'warning')),
     every      interval not null check (every >= '1 second'),
     patience   interval not null check (patience >= '0'),
-    within     interval not null default '10 seconds' check (within > '0' and within <= '10 minutes'),
+    within     interval not null default '10 seconds' check (within > '0' and within <= '2 minutes'),
     enabled    boolean  not null default true,
     checked_at timestamptz not null default '-infinity',
     failure    text,
@@ -75,6 +75,18 @@ comment on column postmeter.alert.details is 'Up to five examples, and what else
 comment on column postmeter.alert.told_at is 'When it was last put into a post to the webhook.';
 comment on column postmeter.alert.clear_told_at is 'When a post said that it is cleared.';
 
+create function postmeter.clear_disabled_alerts() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update postmeter.alert a set cleared_at = postmeter.clock() where a.name = new.name and a.cleared_at is null;
+    return null;
+end
+$$;
+comment on function postmeter.clear_disabled_alerts() is 'Clears what is open of a rule that is switched off: nobody would look whether it is still so.';
+create trigger clear_disabled after update of enabled on postmeter.alert_rule
+    for each row when (old.enabled and not new.enabled) execute function postmeter.clear_disabled_alerts();
+
 create table postmeter.alert_post (
     number      bigint generated always as identity primary key,
     id          uuid   not null unique default gen_random_uuid(),
@@ -84,10 +96,13 @@ create table postmeter.alert_post (
     next_at     timestamptz not null default '-infinity',
     posted_at   timestamptz,
     http_status integer,
-    error       text
+    error       text,
+    given_up_at timestamptz,
+    constraint alert_post_ends check (posted_at is null or given_up_at is null)
 ) with (fillfactor = 50);
-create index alert_post_waiting on postmeter.alert_post (number) where posted_at is null;
-comment on table postmeter.alert_post is 'What is posted to the webhook for alerts: one post says everything that changed. A new one is made only when the last has arrived.';
+create index alert_post_waiting on postmeter.alert_post (number) where posted_at is null and given_up_at is null;
+create index alert_post_given_up on postmeter.alert_post (given_up_at) where given_up_at is not null;
+comment on table postmeter.alert_post is 'What is posted to the webhook for alerts: one post says everything that changed. A new one is made only when the last has arrived or was given up.';
 comment on column postmeter.alert_post.number is 'Their order.';
 comment on column postmeter.alert_post.id is 'The webhook''s id: the same at every try, so that a receiver can drop repetitions.';
 comment on column postmeter.alert_post.made_at is 'When it was made.';
@@ -97,6 +112,7 @@ comment on column postmeter.alert_post.next_at is 'Real time before which nobody
 comment on column postmeter.alert_post.posted_at is 'When the receiver answered 2xx; null: not yet.';
 comment on column postmeter.alert_post.http_status is 'The last answer''s status.';
 comment on column postmeter.alert_post.error is 'Why the last try failed.';
+comment on column postmeter.alert_post.given_up_at is 'When it was given up: the receiver refused it three times, or did not take it for an hour. What it said is said anew by a later post.';
 
 create function postmeter.counted(n bigint, thing text) returns text
 language sql immutable parallel safe
@@ -143,7 +159,7 @@ begin
     on conflict (name, subject) where cleared_at is null do nothing
     returning 'opened', alert.subject, alert.severity, alert.count, alert.summary;
     delete from postmeter.alert a where a.cleared_at < now - interval '90 days';
-    delete from postmeter.alert_post p where p.posted_at < now - interval '90 days';
+    delete from postmeter.alert_post p where coalesce(p.posted_at, p.given_up_at) < now - interval '90 days';
 end
 $$;
 comment on function postmeter.note_alerts(text, jsonb) is
@@ -169,7 +185,9 @@ declare
     news jsonb;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('postmeter.make_alert_post', 0))
-       or exists (select from postmeter.alert_post p where p.posted_at is null) then
+       or exists (select from postmeter.alert_post p where p.posted_at is null and p.given_up_at is null)
+       -- a receiver that refuses what it is told is not told the same again at once
+       or exists (select from postmeter.alert_post p where p.given_up_at > now - interval '15 minutes') then
         return null;
     end if;
     with changes as (
@@ -180,7 +198,8 @@ begin
            or (a.clear_told_at is null and a.cleared_at > now - interval '7 days'
                and (a.told_at is not null or a.opened_at >= (select max(p.made_at) from postmeter.alert_post p)))
         order by a.severity, a.id
-        limit 200
+        -- one that was too large for the receiver is followed by smaller ones
+        limit case when exists (select from postmeter.alert_post p where p.given_up_at > now - interval '1 day') then 20 else 200 end
     ), rows as (
         select c.change, c.id, jsonb_build_object('id', c.id, 'name', c.name, 'subject', c.subject, 'severity', c.severity,
                    'count', c.count, 'summary', c.summary, 'opened_at', c.opened_at, 'last_seen_at', c.last_seen_at,
@@ -204,13 +223,14 @@ begin
 end
 $$;
 comment on function postmeter.make_alert_post(interval) is
-    'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet.';
+    'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
 create function postmeter.take_alert_post(lease interval) returns table (number bigint, id uuid, body text, seconds bigint)
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
     update postmeter.alert_post p set tries = p.tries + 1, next_at = clock_timestamp() + lease
-    where p.number = (select x.number from postmeter.alert_post x where x.posted_at is null order by x.number limit 1 for update skip locked)
+    where p.number = (select x.number from postmeter.alert_post x where x.posted_at is null and x.given_up_at is null
+                      order by x.number limit 1 for update skip locked)
       and p.next_at <= clock_timestamp()
     returning p.number, p.id, p.body, extract(epoch from clock_timestamp())::bigint
 $$;
@@ -218,16 +238,32 @@ comment on function postmeter.take_alert_post(interval) is
     'Takes the post that waits, for so long: a worker that dies with it leaves it to the next. With the real time in seconds, for its signature.';
 
 create function postmeter.settle_alert_post(number bigint, http_status integer, error text) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    told jsonb;
+begin
     update postmeter.alert_post p
     set http_status = settle_alert_post.http_status, error = left(settle_alert_post.error, 500),
         posted_at = case when settle_alert_post.error is null then postmeter.clock() end,
+        -- refused for what it is, or nobody is there: what waits behind it is newer, and must not wait for ever
+        given_up_at = case when settle_alert_post.error is not null and p.tries >= 3
+                            and (settle_alert_post.http_status between 400 and 499 and settle_alert_post.http_status not in (408, 429)
+                                 or p.made_at < postmeter.clock() - interval '1 hour')
+                           then postmeter.clock() end,
         next_at = clock_timestamp() + least(interval '15 minutes', interval '5 seconds' * 2 ^ least(p.tries - 1, 10))
-    where p.number = settle_alert_post.number and p.posted_at is null
+    where p.number = settle_alert_post.number and p.posted_at is null and p.given_up_at is null
+    returning case when p.given_up_at is not null then p.body::jsonb -> 'data' end into told;
+    if told is not null then
+        update postmeter.alert a
+        set told_at = case when a.cleared_at is not null then a.told_at end, clear_told_at = null
+        from jsonb_each(told) k cross join lateral jsonb_array_elements(k.value) t
+        where a.id = (t ->> 'id')::bigint;
+    end if;
+end
 $$;
 comment on function postmeter.settle_alert_post(bigint, integer, text) is
-    'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes.';
+    'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes, until it is given up, and its alerts are told anew.';
 
 create function postmeter.folded_until() returns timestamptz
 language sql stable
@@ -334,7 +370,7 @@ comment on column postmeter.alert_list.told_at is 'When it was last put into a p
 
 revoke execute on function postmeter.counted(bigint, text), postmeter.take_alert_rule(text[], boolean), postmeter.note_alerts(text, jsonb),
     postmeter.note_alert_failure(text, text), postmeter.make_alert_post(interval), postmeter.take_alert_post(interval),
-    postmeter.settle_alert_post(bigint, integer, text), postmeter.folded_until() from public;
+    postmeter.settle_alert_post(bigint, integer, text), postmeter.folded_until(), postmeter.clear_disabled_alerts() from public;
 grant select on postmeter.alert_rule, postmeter.alert, postmeter.alert_post, postmeter.missing_hours, postmeter.alert_list
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant execute on function postmeter.counted(bigint, text), postmeter.folded_until() to postmeter_reader, postmeter_operator, postmeter_worker;

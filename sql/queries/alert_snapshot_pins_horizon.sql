@@ -7,6 +7,8 @@ with holders as (
     from pg_stat_activity a
     where a.pid <> pg_backend_pid() and a.backend_type <> 'autovacuum worker'
       and (a.datname = current_database() or a.datname is null)
+      -- a standby's feedback has no transaction here that one could end
+      and a.xact_start is not null
       and (a.backend_xmin is not null or a.backend_xid is not null or a.state like 'idle in transaction%')
     union all
     select 'prepared transaction ' || p.gid, p.owner, '', clock_timestamp() - p.prepared, null

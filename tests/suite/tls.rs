@@ -34,7 +34,7 @@ pub fn certificates(directory: &Path, leaves: &[(&str, &str)]) -> bool {
 }
 
 /// Lets the server show one of the certificates.
-async fn show(cluster: &Cluster, from: &Path, name: &str) {
+pub async fn show(cluster: &Cluster, from: &Path, name: &str) {
     let owner = std::fs::metadata(cluster.directory()).expect("a directory");
     for ending in ["pem", "key"] {
         let file: PathBuf = cluster.directory().join(format!("{name}.{ending}"));

@@ -166,6 +166,8 @@ answers! {
         name: String,
         /// How many are open.
         open: i64,
+        /// 1: it is switched on, and nobody looks or can look.
+        blind: i64,
     }
     /// What the last check of the balance found; no row: none has come to its end.
     Balance from "measure_balance" {

@@ -110,6 +110,8 @@ table! {
     KEYS_STUCK = Reading "postmeter_idempotency_keys_stuck" [];
     /// Alerts that are open as rows (postmeter.alert), by name; 0 where none is.
     ALERTS_OPEN = Reading "postmeter_alerts_open" ["name"];
+    /// 1 for a rule of postmeter.alert_rule that is switched on and cannot be looked at, or that nobody looks at.
+    ALERTS_BLIND = Reading "postmeter_alerts_blind" ["name"];
 
     /// Usages that came in over HTTP, by verdict: recorded, repeated, refused.
     INTAKE_USAGES = Counter "postmeter_intake_usages_total" ["verdict"];

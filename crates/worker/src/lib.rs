@@ -154,6 +154,11 @@ impl Worker {
         )
         .await?;
         worker.lease.renewed(sent_at);
+        // a migration that went by while nobody was registered did not know that we come
+        if let Err(error) = outbox::migrate::check(&worker.database).await {
+            outbox::workers::stop(&worker.database, worker.id).await?;
+            return Err(error.into());
+        }
         worker.options.pulse.beat(worker.lease.remaining());
         worker.reload().await?;
         // before its first claim: what the fleet knows to be broken is broken for a new worker too

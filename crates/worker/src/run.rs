@@ -16,7 +16,7 @@ use crate::settler::Answers;
 use crate::{Worker, WorkerError};
 
 /// Each half of the balance is given up after this: its snapshot keeps dead rows from being removed meanwhile.
-const BALANCE_WITHIN: Duration = Duration::from_secs(20);
+const BALANCE_WITHIN: Duration = Duration::from_secs(100);
 
 impl Worker {
     /// Renews the lease once.

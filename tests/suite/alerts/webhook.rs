@@ -107,7 +107,7 @@ async fn e7_one_post_says_all_that_opened_then_what_is_still_open_and_what_clear
 async fn d7_a_post_that_is_not_taken_is_sent_again_later_with_its_id_and_nothing_overtakes_it() {
     let (stage, receiver) = (alarmed().await, Receiver::start().await);
     let worker = posting(&stage, &receiver.url).await;
-    for status in [500, 307, 410] {
+    for status in [500, 307, 503] {
         *receiver.answer.lock().unwrap() = status;
         worker.look(true).await.unwrap();
         assert_eq!(worker.post_alerts().await.unwrap(), 0);
@@ -121,7 +121,7 @@ async fn d7_a_post_that_is_not_taken_is_sent_again_later_with_its_id_and_nothing
         stage.sql("update postmeter.alert_post set next_at = clock_timestamp()").await;
     }
     let undelivered = outbox::alerts::undelivered(&stage.db.database).await.unwrap().unwrap();
-    assert_eq!((undelivered.1, undelivered.2.as_str()), (3, "the receiver answered 410"));
+    assert_eq!((undelivered.1, undelivered.2.as_str()), (3, "the receiver answered 503"));
     *receiver.answer.lock().unwrap() = 200;
     assert_eq!(worker.post_alerts().await.unwrap(), 2, "the first, then what changed meanwhile");
     let got = receiver.got();
@@ -129,6 +129,41 @@ async fn d7_a_post_that_is_not_taken_is_sent_again_later_with_its_id_and_nothing
     assert!(got[..4].iter().all(|post| post.headers[0] == got[0].headers[0] && post.body == got[0].body), "{got:?}");
     assert_ne!(got[4].headers[0], got[0].headers[0]);
     assert_eq!(got[4].names("cleared"), ["poison"]);
+}
+
+#[tokio::test]
+async fn e7_a_post_that_is_refused_for_good_is_given_up_and_what_it_said_is_told_anew() {
+    let (stage, receiver) = (alarmed().await, Receiver::start().await);
+    let worker = posting(&stage, &receiver.url).await;
+    worker.look(true).await.unwrap();
+    *receiver.answer.lock().unwrap() = 413;
+    for _ in 0..3 {
+        assert_eq!(worker.post_alerts().await.unwrap(), 0);
+        stage.sql("update postmeter.alert_post set next_at = clock_timestamp()").await;
+    }
+    let undelivered = outbox::alerts::undelivered(&stage.db.database).await.unwrap().unwrap();
+    assert_eq!(undelivered.2, "the receiver answered 413 (given up)");
+    *receiver.answer.lock().unwrap() = 200;
+    assert_eq!(worker.post_alerts().await.unwrap(), 0, "not the same again at once");
+    stage.sql("update postmeter.alert_post set given_up_at = given_up_at - interval '20 minutes'").await;
+    assert_eq!(worker.post_alerts().await.unwrap(), 1);
+    let last = receiver.got().pop().unwrap();
+    assert_eq!(last.names("opened"), ["held_without_subscription", "poison"]);
+    assert_ne!(last.headers[0], receiver.got()[0].headers[0], "another post");
+}
+
+#[tokio::test]
+async fn i5_a_rule_that_is_switched_off_has_nothing_open_and_says_so() {
+    let (stage, receiver) = (alarmed().await, Receiver::start().await);
+    let worker = posting(&stage, &receiver.url).await;
+    worker.look(true).await.unwrap();
+    worker.post_alerts().await.unwrap();
+    stage.sql("update postmeter.alert_rule set enabled = false where name = 'poison'").await;
+    worker.look(true).await.unwrap();
+    assert_eq!(worker.post_alerts().await.unwrap(), 1);
+    assert_eq!(receiver.got()[1].names("cleared"), ["poison"]);
+    let open = "select string_agg(name, ' ') from postmeter.alert where cleared_at is null";
+    assert_eq!(stage.value(open).await, "held_without_subscription");
 }
 
 #[tokio::test]

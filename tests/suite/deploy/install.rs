@@ -91,6 +91,10 @@ async fn every_command_of_the_install_page_runs_in_order() {
         return skip(TEST, "psql is not installed");
     }
     let place = tempfile::tempdir().unwrap();
+    // as Debian's server does: it offers TLS with a certificate that nobody knows
+    if crate::tls::certificates(place.path(), &[("snakeoil", "localhost")]) {
+        crate::tls::show(&cluster, place.path(), "snakeoil").await;
+    }
     stand_ins(place.path(), &cluster);
     let program = tests::postmeter("").get_program().to_owned();
     let path =

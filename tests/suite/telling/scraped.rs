@@ -136,6 +136,27 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_scrape_without_time_for_every_question_is_no_outage() {
+    let stage = scene().await;
+    let worker = Telling::start(&stage.db.url(), &[]);
+    worker.until("/ready", |status, _| status == 200).await;
+    let mut other = stage.db.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    let held = "lock table postmeter.delivery, postmeter.held, postmeter.outbox, postmeter.stuck";
+    transaction.batch_execute(held).await.unwrap();
+    let missing = |text: &str, question: &str| {
+        value(text, &format!("postmeter_reading_missing{{question=\"{question}\"}}")) == Some("1")
+    };
+    let text = worker.until("/metrics", |_, text| missing(text, "outbox") && missing(text, "forecast")).await;
+    assert_eq!(value(&text, "postmeter_database_up"), Some("1"), "{text}");
+    assert!(value(&text, "postmeter_clock_skew_seconds").is_some(), "what was answered is there: {text}");
+    assert!(!text.contains("postmeter_outbox_entries "), "missing, not old: {text}");
+    drop(transaction);
+    worker.until("/metrics", |_, text| value(text, "postmeter_outbox_entries").is_some()).await;
+    worker.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f6_while_postgres_is_away_a_worker_lives_and_is_not_ready_and_says_so() {
     let mut cluster = Cluster::start(Options::default()).unwrap();
     let mut stage = Stage::on(TestDatabase::alone_on(&cluster).await).await;

@@ -27,6 +27,7 @@ pub(super) async fn cheap(asking: &mut Asking<'_>) -> Result<(), Error> {
     }
     for row in asking.ask::<measure::OpenAlerts>("alerts").await?.into_iter().flatten() {
         asking.page.put(&names::ALERTS_OPEN, [&row.name], precise(row.open));
+        asking.page.put(&names::ALERTS_BLIND, [&row.name], precise(row.blind));
     }
     for row in asking.ask::<measure::Balance>("balance").await?.into_iter().flatten() {
         asking.page.put(&names::BALANCE_OPEN, [], precise(row.open));
