@@ -363,7 +363,8 @@ create table postmeter.decision (
     decided_at  timestamptz not null default postmeter.clock(),
     who         text    not null check (who <> ''),
     why         text    not null check (why <> ''),
-    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'probe', 'close', 'reopen', 'apply')),
+    verb        text    not null check (verb in ('retry', 'release', 'write_off', 'hold', 'resolve', 'pause', 'resume', 'probe', 'close', 'reopen', 'apply',
+                                        'retain', 'export', 'drop')),
     role_name   text    not null default session_user,
     delivery_id bigint,
     usage_id    uuid,
@@ -381,7 +382,7 @@ comment on column postmeter.decision.id is 'Order of the decisions.';
 comment on column postmeter.decision.decided_at is 'When.';
 comment on column postmeter.decision.who is 'The person.';
 comment on column postmeter.decision.why is 'The reason, in a sentence.';
-comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue).';
+comment on column postmeter.decision.verb is 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger).';
 comment on column postmeter.decision.role_name is 'Database role that carried it out.';
 comment on column postmeter.decision.delivery_id is 'The delivery.';
 comment on column postmeter.decision.usage_id is 'The held usage.';
