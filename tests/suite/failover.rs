@@ -132,18 +132,28 @@ impl Pair {
     }
 }
 
-fn worker(url: &str) -> Child {
+/// A worker process; a test that fails leaves none behind.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn worker(url: &str) -> Running {
     let mut command = tests::postmeter(url);
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "8");
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
-    command.spawn().unwrap()
+    Running(command.spawn().unwrap())
 }
 
-fn end(mut worker: Child) {
-    let sent = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().unwrap();
+fn end(mut worker: Running) {
+    let sent = Command::new("kill").args(["-TERM", &worker.0.id().to_string()]).status().unwrap();
     assert!(sent.success());
-    worker.wait().unwrap();
+    worker.0.wait().unwrap();
 }
 
 fn command(url: &str, words: &[&str]) -> String {

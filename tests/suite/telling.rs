@@ -58,18 +58,19 @@ impl Telling {
 
     /// Asks until it answers as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+        let mut last = (0, String::new());
         let asking = async {
             loop {
-                let (status, text) = self.get(path).await;
-                if wanted(status, &text) {
-                    return text;
+                last = self.get(path).await;
+                if wanted(last.0, &last.1) {
+                    break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(120), asking)
-            .await
-            .unwrap_or_else(|_| panic!("never as wanted: {path}"))
+        let in_time = tokio::time::timeout(Duration::from_secs(120), asking).await;
+        assert!(in_time.is_ok(), "never as wanted: {path}: {last:?}\n{:#?}", self.log());
+        last.1
     }
 
     pub fn signal(&self, name: &str) {

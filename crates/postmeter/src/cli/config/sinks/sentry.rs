@@ -2,8 +2,11 @@
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
+use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer, SpanLayer};
 use sentry::{ClientInitGuard, ClientOptions};
+use tracing::{Level, Metadata};
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 
 use super::Lines;
 use crate::cli::config::secret::Secret;
@@ -29,7 +32,11 @@ pub(super) fn open(dsn: &Secret) -> anyhow::Result<(Lines, Errors)> {
     let mut options = ClientOptions::new().release(env!("CARGO_PKG_VERSION"));
     options.dsn = Some(dsn);
     let guard = sentry::init(options);
-    let layer = sentry::integrations::tracing::layer().span_filter(|_| false).enable_span_attributes();
-    let ours = tracing_subscriber::filter::LevelFilter::INFO;
-    Ok((layer.with_filter(ours).boxed(), Errors(guard)))
+    // spans are looked at for their fields; none is sent: nothing is sampled
+    let spans = SpanLayer::new().with_filter(LevelFilter::INFO);
+    let is_breadcrumb = |line: &Metadata<'_>| line.is_span() || matches!(*line.level(), Level::WARN | Level::INFO);
+    let breadcrumbs = BreadcrumbLayer::new().enable_span_attributes().with_filter(filter_fn(is_breadcrumb));
+    let is_error = |line: &Metadata<'_>| line.is_span() || *line.level() == Level::ERROR;
+    let errors = ErrorLayer::new().enable_span_attributes().with_filter(filter_fn(is_error));
+    Ok((spans.and_then(breadcrumbs).and_then(errors).boxed(), Errors(guard)))
 }
