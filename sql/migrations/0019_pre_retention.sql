@@ -198,17 +198,24 @@ comment on function postmeter.create_partitions(integer) is 'Makes the monthly p
 
 -- what may be dropped ------------------------------------------------------------------------------------------------------
 
+create function postmeter.ledger_meters(month date) returns setof bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_meters.month))
+    select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+    union
+    select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
+    where x.id >= ids.first_id and x.id < ids.until_id
+$$;
+comment on function postmeter.ledger_meters(date) is 'The meters that a month of the ledger is about: of its usage, and of what was attempted in it.';
+
 create function postmeter.ledger_closings(month date)
 returns table (destination text, billing_month date, decision_id bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    with ids as materialized (select * from postmeter.ledger_span(ledger_closings.month))
     select t.name, m.month, c.decision_id
-    from (select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-          where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
-          union
-          select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
-          where x.id >= ids.first_id and x.id < ids.until_id) k
+    from postmeter.ledger_meters(ledger_closings.month) k(meter_id)
     join postmeter.meter m on m.id = k.meter_id
     join postmeter.destination t on t.id = m.destination_id and t.shadow_of is null
     left join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
@@ -225,6 +232,7 @@ declare
     ends  timestamptz := (ledger_why_not.month + interval '1 month')::timestamp at time zone 'UTC';
     ids   record;
     bad   record;
+    meters bigint[];
 begin
     if exists (select from postmeter.ledger_drop d where d.month = ledger_why_not.month) then
         return 'it was dropped';
@@ -256,10 +264,16 @@ begin
     if found then
         return format('an attempt of remittance %s has no outcome', bad.id);
     end if;
+    meters := array(select * from postmeter.ledger_meters(ledger_why_not.month));
     select d.id, d.status into bad
     from (select a.delivery_id from postmeter.allocation a where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
           union
-          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id) k
+          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id
+          union
+          -- money moves on without usage of its own (released, deferred, carried, the month's last cut), but on its meter
+          select o.id from postmeter.delivery o where o.meter_id = any (meters)
+          union
+          select p.delivery_id from postmeter.part p where p.meter_id = any (meters)) k
     join postmeter.delivery d on d.id = k.delivery_id
     where d.maybe_billed or d.status in ('open', 'due', 'in_flight')
        or not d.shadow and d.status not in ('accepted', 'nothing_due', 'dry_run', 'written_off', 'released')

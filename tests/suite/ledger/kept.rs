@@ -1,0 +1,68 @@
+//! What keeps a month of the ledger, and who is not in the way of its drop.
+
+use std::collections::BTreeSet;
+
+use tests::{Dimension, Stage};
+
+use super::{DROPPING, WHY_NOT, closes, exported, finished, follow_clock, in_time, run};
+
+const RETAIN: &str = "select postmeter.set_ledger_retention('400 days', 'ada', 'the law says so')";
+
+fn refuse_all(stage: &Stage, refuse: bool) {
+    let mut settings = stage.aws.settings();
+    settings.aws.dimensions = refuse.then(BTreeSet::new);
+    stage.aws.set_settings(settings);
+}
+
+#[tokio::test]
+async fn i4_a_month_is_not_finished_while_the_remittance_of_its_remainder_is_not() {
+    let stage = Stage::bare().await;
+    follow_clock(&stage).await;
+    stage.dimension(Dimension { rounding: "down", ..Dimension::default() }).await;
+    stage.subscribe("acme", "111122223333").await;
+    stage.at("2024-09-30T22:30:00Z").await;
+    stage.use_cores("some", "0.5", "2024-09-30T22:20:00Z").await;
+    stage.cut_at("2024-09-30T23:20:00Z").await;
+    refuse_all(&stage, true);
+    // the month's last hour is cut without usage, in October
+    stage.cut_at("2024-10-01T00:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["30T22 nothing_due 0", "30T23 rejected 1"]);
+    outbox::maintain::create_partitions(&stage.db.database, 2).await.unwrap();
+    stage.sql("select * from postmeter.close_month('aws', '2024-09-01', 'ada', 'books', false, true)").await;
+    stage.sql(RETAIN).await;
+    stage.at("2025-11-10T12:00:00Z").await;
+    assert_eq!(stage.value(WHY_NOT).await, "remittance 2 is rejected");
+    stage.sql("select * from postmeter.write_off('{\"delivery\": 2}', 'ada', 'lost', false)").await;
+    assert_eq!(stage.value(WHY_NOT).await, "", "all is decided");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn i4_a_month_is_not_finished_while_what_it_released_into_is_not() {
+    let stage = in_time().await;
+    stage.subscribe("globex", "111122223333").await;
+    refuse_all(&stage, true);
+    stage.at("2024-09-30T22:30:00Z").await;
+    stage.record("globex", "globex", "cores", "100", "2024-09-30T22:20:00Z").await;
+    stage.cut_at("2024-09-30T23:20:00Z").await;
+    stage.sql("select * from postmeter.release('{\"org\": \"globex\"}', 'ada', 'moved', false)").await;
+    stage.at("2024-10-01T00:02:00Z").await;
+    // recorded in October, with the hour that takes what was released
+    stage.use_cores("acme", "5", "2024-09-30T21:50:00Z").await;
+    stage.cut_at("2024-10-01T00:20:00Z").await;
+    assert_eq!(stage.remittances().await, ["30T21 rejected 105", "30T22 released 100", "30T23 nothing_due 0"]);
+    outbox::maintain::create_partitions(&stage.db.database, 2).await.unwrap();
+    stage.sql("select * from postmeter.close_month('aws', '2024-09-01', 'ada', 'books', false, true)").await;
+    stage.sql(RETAIN).await;
+    stage.at("2025-11-10T12:00:00Z").await;
+    assert_eq!(stage.value(WHY_NOT).await, "remittance 2 is rejected", "and half of it is globex's");
+    let unsent =
+        "select concat_ws(' ', org, metric, trim_scale(quantity), unit, status) from postmeter.unremitted order by 1";
+    assert_eq!(
+        stage.column(unsent).await,
+        ["acme 100 billing rejected", "acme cores 5 metric rejected", "globex 100 billing rejected"],
+        "what was released is not hidden by usage of the hour"
+    );
+    stage.close().await;
+}
+
