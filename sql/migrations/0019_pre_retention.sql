@@ -439,6 +439,15 @@ end
 $$;
 comment on function postmeter.check_ledger_finished(date) is 'Refuses a month of the ledger in which something is not finished (PM041).';
 
+create function postmeter.forget_shadow_usage(month date) returns void
+language sql set search_path = pg_catalog, pg_temp
+as $$
+    -- waits for a fold that has them in its hands; whoever calls looks at the rows of the ledger afterwards
+    delete from postmeter.shadow_usage g using postmeter.ledger_span(forget_shadow_usage.month) i
+    where g.usage_id >= i.first_id and g.usage_id < i.until_id
+$$;
+comment on function postmeter.forget_shadow_usage(date) is 'What a shadow was given of a month of the ledger and does not count goes with the month.';
+
 create function postmeter.record_ledger_export(month date, manifest text, who text, why text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -466,6 +475,8 @@ begin
         raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
             constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
     end if;
+    -- a shadow whose catalogue is mended later must not count into a month that is exported
+    perform postmeter.forget_shadow_usage(record_ledger_export.month);
     perform postmeter.check_ledger_rows(record_ledger_export.month, manifest);
     insert into postmeter.decision (who, why, verb, detail)
     values (who, why, 'export', jsonb_build_object('month', record_ledger_export.month, 'digest', digest)) returning id into made;
@@ -547,6 +558,9 @@ begin
         raise exception '% was not exported', to_char(drop_ledger_month.month, 'YYYY-MM')
             using errcode = 'PM042', column = 'month', constraint = 'ledger_exported', hint = 'postmeter ledger export does it.';
     end if;
+    if dry_run is false then
+        perform postmeter.forget_shadow_usage(drop_ledger_month.month);
+    end if;
     perform postmeter.check_ledger_rows(drop_ledger_month.month, exported.manifest);
     select * into ids from postmeter.ledger_span(drop_ledger_month.month);
     return query
@@ -562,8 +576,6 @@ begin
     values (who, why, 'drop', jsonb_build_object('month', drop_ledger_month.month, 'digest', exported.digest)) returning id into made;
     insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
     select drop_ledger_month.month, made, min(u.used_at), max(u.used_at) from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id;
-    -- what a shadow was given and never counted goes with its usage
-    delete from postmeter.shadow_usage g where g.usage_id >= ids.first_id and g.usage_id < ids.until_id;
     -- from here on no month is closed or opened again: those that were closed above must still be
     perform postmeter.month_gate();
     if (select count(*) from postmeter.closed_month c where c.decision_id = any (closed)) <> cardinality(closed) then

@@ -66,3 +66,43 @@ async fn i4_a_month_is_not_finished_while_what_it_released_into_is_not() {
     stage.close().await;
 }
 
+/// A usage of September that a shadow was given and does not count.
+const GIVEN: &str = "insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, quantity, hour, reason)
+    select 99, id, org, product, metric, quantity, used_at, 'unmapped_dimension' from postmeter.usage where event_id = 'one'";
+/// What a fold of the shadow does with it, once its catalogue is mended.
+const COUNTED: &str = "delete from postmeter.shadow_usage;
+    insert into postmeter.allocation (usage_id, destination_id, delivery_id, meter_metric_id, round, quantity, hour, subscription_id)
+    select usage_id, 99, delivery_id, meter_metric_id, round, quantity, hour, subscription_id from postmeter.allocation
+    where usage_id = (select id from postmeter.usage where event_id = 'one')";
+
+#[tokio::test]
+async fn i4_what_a_shadow_does_not_count_ends_with_the_export() {
+    let stage = finished().await;
+    stage.sql(GIVEN).await;
+    let folder = exported(&stage).await;
+    assert_eq!(stage.value("select count(*)::text from postmeter.shadow_usage").await, "0", "nothing is counted later");
+    stage.sql(DROPPING).await;
+    closes(&stage).await;
+    drop(folder);
+}
+
+#[tokio::test]
+async fn i4_a_fold_of_a_shadow_that_is_under_way_is_waited_for_and_nothing_of_it_is_dropped() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    stage.sql(GIVEN).await;
+    let mut shadow = stage.db.connect().await;
+    let fold = shadow.transaction().await.unwrap();
+    fold.batch_execute(COUNTED).await.unwrap();
+    let dropper = stage.db.connect().await;
+    let dropping = tokio::spawn(async move { dropper.batch_execute(DROPPING).await });
+    // it waits for the fold, or for nothing: then it has ended
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let watch = stage.db.connect().await;
+    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !dropping.is_finished() {}
+    fold.commit().await.unwrap();
+    let error = dropping.await.unwrap().expect_err("refused");
+    assert!(["PM043 manifest ledger_rows", "55P03 - -"].contains(&Stage::refusal_in(&error).as_str()), "{error:?}");
+    assert_eq!(stage.refusal(DROPPING).await, "PM043 manifest ledger_rows");
+}
+
