@@ -56,12 +56,17 @@ create table postmeter.ledger_carry (
     metric          text    not null,
     meter_metric_id bigint,
     destination_id  integer,
+    delivery_id     bigint,
+    subscription_id bigint,
+    hour            timestamptz,
     usages          bigint  not null,
     quantity        numeric not null,
-    check ((place = 'allocated') = (meter_metric_id is not null and destination_id is not null))
+    check (num_nonnulls(meter_metric_id, destination_id, delivery_id, subscription_id, hour) = case place when 'allocated' then 5 else 0 end)
 );
 create index ledger_carry_by_metric on postmeter.ledger_carry (meter_metric_id) where meter_metric_id is not null;
-comment on table postmeter.ledger_carry is 'What a dropped month of the ledger came to: the balances add it, so that they close as before. Append-only.';
+create index ledger_carry_by_delivery on postmeter.ledger_carry (delivery_id) where delivery_id is not null;
+create index ledger_carry_by_org on postmeter.ledger_carry (org, hour) where hour is not null;
+comment on table postmeter.ledger_carry is 'What a dropped month of the ledger came to, of allocations per remittance, subscription, metric and hour: the balances and summaries add it, and say what they said before. Append-only.';
 comment on column postmeter.ledger_carry.month is 'The dropped month.';
 comment on column postmeter.ledger_carry.place is 'recorded (all usage), and where it was: exempt, written_off or allocated.';
 comment on column postmeter.ledger_carry.org is 'The org.';
@@ -69,6 +74,9 @@ comment on column postmeter.ledger_carry.product is 'The product.';
 comment on column postmeter.ledger_carry.metric is 'The metric.';
 comment on column postmeter.ledger_carry.meter_metric_id is 'The meter and metric it was counted on, of what was allocated.';
 comment on column postmeter.ledger_carry.destination_id is 'Its destination, live or a shadow.';
+comment on column postmeter.ledger_carry.delivery_id is 'The remittance that counted it.';
+comment on column postmeter.ledger_carry.subscription_id is 'The subscription that matched.';
+comment on column postmeter.ledger_carry.hour is 'Its own hour.';
 comment on column postmeter.ledger_carry.usages is 'How many usages.';
 comment on column postmeter.ledger_carry.quantity is 'How much, in units of the metric.';
 create trigger append_only before update or delete or truncate on postmeter.ledger_carry
@@ -518,23 +526,23 @@ declare
     ids record;
 begin
     select * into ids from postmeter.ledger_span(month);
-    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, usages, quantity)
-    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, count(*), sum(u.quantity)
+    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, delivery_id, subscription_id, hour, usages, quantity)
+    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, null::bigint, null::bigint, null::timestamptz, count(*), sum(u.quantity)
     from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.exempted x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.usage_written_off x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, count(*), sum(a.quantity)
+    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, a.delivery_id, s.id, a.hour, count(*), sum(a.quantity)
     from postmeter.allocation a
     join postmeter.subscription s on s.id = a.subscription_id
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by 3, 4, 5, 6, 7;
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by s.id, mm.id, a.destination_id, a.delivery_id, a.hour;
 end
 $$;
 comment on function postmeter.carry_ledger(date) is 'Writes down what a month of the ledger came to, before it is dropped.';
