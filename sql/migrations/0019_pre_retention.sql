@@ -503,7 +503,8 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select x.* into s from postmeter.setting x for update;
-    if retention < s.usage_age_max then
+    -- as spans of the calendar: a year counts as 360 days where two intervals are compared
+    if clock_timestamp() - retention > clock_timestamp() - s.usage_age_max then
         raise exception 'the ledger cannot be kept for less than usage is taken: %', s.usage_age_max
             using errcode = 'PM044', column = 'retention', constraint = 'ledger_outlives_intake';
     elsif retention is not distinct from s.ledger_retention then
@@ -627,6 +628,55 @@ begin
 end
 $$;
 comment on function postmeter.check_ledger_kept(text, date) is 'Refuses to recalculate a month whose usage was dropped (PM045).';
+
+-- corrections: a dropped month may hold what they are summed with; else as before
+create or replace function postmeter.check_corrections(corrected uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    bad record;
+begin
+    -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
+    perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
+    -- without the sums that its snapshot hides
+    update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
+    select c.source, c.corrects, c.event_id,
+           case when k.dropped then 'dropped'
+                when o.id is null then 'unknown'
+                when o.corrects is not null then 'correction'
+                when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
+                when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
+                else 'below_zero' end as problem
+    into bad
+    from postmeter.usage c
+    left join postmeter.usage_identity i on i.identity = c.corrected_identity
+    left join postmeter.usage o on o.id = i.usage_id
+    -- itself, or earlier corrections of it, would be missing in the sum
+    cross join lateral (select exists (select from postmeter.ledger_drop d
+        where d.month >= date_trunc('month', postmeter.moment_of(i.usage_id) at time zone 'UTC')::date) as dropped) k
+    where c.corrected_identity = any (corrected)
+      and (k.dropped or o.id is null or o.corrects is not null
+           or (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+           or date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC')
+           or o.quantity + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = c.corrected_identity) < 0)
+    order by c.id desc
+    limit 1;
+    if found then
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+            when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
+            when 'unknown' then format('names no usage of source %L', bad.source)
+            when 'correction' then 'names a correction; correct the usage itself'
+            when 'meter' then 'has another org, product, metric or account'
+            when 'month' then 'is usage of another month; use its used_at'
+            else 'would bring that usage below zero' end
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+    end if;
+end
+$$;
+comment on function postmeter.check_corrections(uuid[]) is
+    'Refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
 
 -- balances that add what was dropped; columns as before
 create or replace view postmeter.usage_balance as

@@ -106,3 +106,31 @@ async fn i4_a_fold_of_a_shadow_that_is_under_way_is_waited_for_and_nothing_of_it
     assert_eq!(stage.refusal(DROPPING).await, "PM043 manifest ledger_rows");
 }
 
+#[tokio::test]
+async fn a5_nothing_is_corrected_whose_earlier_corrections_may_have_been_dropped() {
+    let stage = finished().await;
+    stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
+    stage.at("2026-01-01T00:00:00Z").await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    assert_eq!(run(&stage, &["ledger", "export", "--all-finished", "--to", to, "--why", "retention"]).0, 0);
+    // October goes, in which September's usage may have been corrected; then older usage is taken again
+    stage.sql(&DROPPING.replace("2024-09", "2024-10")).await;
+    stage.sql("update postmeter.setting set ledger_retention = null, usage_age_max = '4000 days'").await;
+    let correction =
+        "select postmeter.record_usage('billing', 'less', 'acme', 'db', 'cores', -1, '2024-09-18T10:05Z', null, 'one')";
+    assert_eq!(stage.refusal(correction).await, "PM001 corrects corrects_dropped");
+    stage.use_cores("fresh", "2", "2025-12-31T23:30:00Z").await;
+    stage.correct("fresh less", "fresh", "-1", "2025-12-31T23:30:00Z").await;
+    closes(&stage).await;
+}
+
+#[tokio::test]
+async fn i4_a_year_of_intake_is_not_a_retention_of_360_days() {
+    let stage = finished().await;
+    stage.sql("update postmeter.setting set ledger_retention = null, usage_age_max = '1 year'").await;
+    let short = "select postmeter.set_ledger_retention('360 days', 'ada', 'why')";
+    assert_eq!(stage.refusal(short).await, "PM044 retention ledger_outlives_intake");
+    stage.sql("select postmeter.set_ledger_retention('366 days', 'ada', 'why')").await;
+}
+
