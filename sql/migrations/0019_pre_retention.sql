@@ -293,6 +293,12 @@ begin
     if found then
         return format('%s of %s is not closed', to_char(bad.billing_month, 'YYYY-MM'), bad.destination);
     end if;
+    select a.subscription_id as id into bad from postmeter.allocation a
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+      and not exists (select from postmeter.subscription s where s.id = a.subscription_id) limit 1;
+    if found then
+        return format('usage of it was counted by subscription %s, which is gone', bad.id);
+    end if;
     -- each usage in one place, with its quantity: what the balances will carry is what was
     select u.event_id, u.source into bad
     from postmeter.usage u

@@ -66,6 +66,15 @@ async fn i4_a_month_is_not_finished_while_what_it_released_into_is_not() {
     stage.close().await;
 }
 
+#[tokio::test]
+async fn i4_a_month_whose_usage_was_counted_by_a_subscription_that_is_gone_is_kept() {
+    let stage = finished().await;
+    assert_eq!(stage.value(WHY_NOT).await, "");
+    stage.sql("begin; delete from postmeter.subscription").await;
+    assert_eq!(stage.value(WHY_NOT).await, "usage of it was counted by subscription 1, which is gone");
+    stage.sql("rollback").await;
+}
+
 /// A usage of September that a shadow was given and does not count.
 const GIVEN: &str = "insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, quantity, hour, reason)
     select 99, id, org, product, metric, quantity, used_at, 'unmapped_dimension' from postmeter.usage where event_id = 'one'";
@@ -134,3 +143,31 @@ async fn i4_a_year_of_intake_is_not_a_retention_of_360_days() {
     stage.sql("select postmeter.set_ledger_retention('366 days', 'ada', 'why')").await;
 }
 
+#[tokio::test]
+async fn f4_a_subscription_that_usage_came_ahead_for_is_ended_by_prune_and_not_removed() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.toml");
+    let (code, shown) = run(&stage, &["catalog", "show"]);
+    assert_eq!(code, 0, "{shown}");
+    std::fs::write(&path, shown).unwrap();
+    stage.subscribe_for("globex", "444455556666", "2024-09-18T11:00:00Z", None).await;
+    stage.subscribe_for("initech", "777788889999", "2024-09-18T11:00:00Z", None).await;
+    stage.record("ahead", "globex", "cores", "1", "2024-09-18T11:05:00Z").await;
+    stage.fold().await;
+    let (code, said) = run(&stage, &["catalog", "apply", path.to_str().unwrap(), "--prune"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        stage
+            .column(
+                "select org || ' ' || (valid_until at time zone 'UTC') from postmeter.subscription where org <> 'acme'"
+            )
+            .await,
+        ["globex 2024-09-18 12:00:00"]
+    );
+    let again = run(&stage, &["catalog", "apply", path.to_str().unwrap(), "--prune", "--dry-run"]);
+    assert!(again.0 == 0 && !again.1.contains("globex"), "twice changes nothing: {again:?}");
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    stage.close().await;
+}
