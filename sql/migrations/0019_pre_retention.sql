@@ -565,6 +565,8 @@ declare
     ids      record;
     made     bigint;
     attempts integer := 0;
+    parts    text[] := array(select t || to_char(drop_ledger_month.month, '_YYYYMM')
+                             from unnest(array['usage', 'allocation', 'attempt', 'outcome']) t);
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_ledger_finished(drop_ledger_month.month);
@@ -599,19 +601,21 @@ begin
     loop
         attempts := attempts + 1;
         begin
-            lock table postmeter.usage, postmeter.allocation, postmeter.attempt, postmeter.outcome in access exclusive mode;
+            -- only what the drop changes: a vacuum of another month is none of its business
+            lock table only postmeter.usage, only postmeter.allocation, only postmeter.attempt, only postmeter.outcome in access exclusive mode;
+            execute format('lock table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I in access exclusive mode', variadic parts);
+            lock table postmeter.usage_default, postmeter.allocation_default, postmeter.attempt_default, postmeter.outcome_default
+                in access exclusive mode;
             exit;
         exception when lock_not_available then
             -- nobody queues behind us for longer than the lock_timeout
             if attempts >= 10 then
-                raise exception 'somebody reads the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
+                raise exception 'somebody reads or vacuums the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
             end if;
             perform pg_sleep(0.1);
         end;
     end loop;
-    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I',
-        'usage' || to_char(drop_ledger_month.month, '_YYYYMM'), 'allocation' || to_char(drop_ledger_month.month, '_YYYYMM'),
-        'attempt' || to_char(drop_ledger_month.month, '_YYYYMM'), 'outcome' || to_char(drop_ledger_month.month, '_YYYYMM'));
+    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I', variadic parts);
 end
 $$;
 comment on function postmeter.drop_ledger_month(date, text, text, boolean) is 'Drops a month of the ledger: its four partitions at once, never a row. Only if everything in it is finished (PM041), it was exported (PM042), and the rows are still those of the manifest (PM043). What it came to is carried in the balances; identities stay. Dry run unless told otherwise.';

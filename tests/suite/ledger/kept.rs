@@ -116,6 +116,21 @@ async fn i4_a_fold_of_a_shadow_that_is_under_way_is_waited_for_and_nothing_of_it
 }
 
 #[tokio::test]
+async fn i4_a_vacuum_of_another_month_keeps_no_month_from_being_dropped() {
+    let stage = finished().await;
+    let _folder = exported(&stage).await;
+    let mut other = stage.db.connect().await;
+    let vacuum = other.transaction().await.unwrap();
+    vacuum
+        .batch_execute("lock table postmeter.usage_202410, postmeter.outcome_202410 in share update exclusive mode")
+        .await
+        .unwrap();
+    stage.sql(DROPPING).await;
+    vacuum.rollback().await.unwrap();
+    assert_eq!(stage.value("select coalesce(to_regclass('postmeter.usage_202409')::text, 'gone')").await, "gone");
+}
+
+#[tokio::test]
 async fn a5_nothing_is_corrected_whose_earlier_corrections_may_have_been_dropped() {
     let stage = finished().await;
     stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
