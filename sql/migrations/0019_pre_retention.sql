@@ -327,8 +327,9 @@ with part as (
     union all
     select p.parent, d.month, null::oid as oid, null::real as reltuples
     from postmeter.ledger_drop d cross join (values ('usage'), ('allocation'), ('attempt'), ('outcome')) p(parent)
-), months as materialized (
-    select m.month, postmeter.ledger_why_not(m.month) as why_not from (select distinct p.month from part p) m
+), months as (
+    -- an aggregate, so that it is asked once a month, and only for the months that are asked for
+    select m.month, min(postmeter.ledger_why_not(m.month)) as why_not from (select distinct p.month from part p) m group by m.month
 )
 select p.parent as table_name, p.month, p.month::timestamp at time zone 'UTC' as begins_at,
        (p.month + interval '1 month')::timestamp at time zone 'UTC' as ends_at,

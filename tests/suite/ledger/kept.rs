@@ -131,6 +131,22 @@ async fn i4_a_vacuum_of_another_month_keeps_no_month_from_being_dropped() {
 }
 
 #[tokio::test]
+async fn i4_only_the_month_that_is_asked_about_is_read() {
+    let stage = finished().await;
+    let health = include_str!("../../../sql/queries/health_ledger.sql");
+    for sql in ["select * from postmeter.ledger_partition where month = '2024-09-01'", health] {
+        // numbers of an earlier transaction may still be in its session
+        let mut client = stage.db.connect().await;
+        let tx = client.transaction().await.unwrap();
+        tx.batch_execute("set local track_functions = 'all'").await.unwrap();
+        tx.batch_execute(sql).await.unwrap();
+        let asked = "select calls from pg_stat_xact_user_functions where funcname = 'ledger_why_not'";
+        assert_eq!(tx.query_one(asked, &[]).await.unwrap().get::<_, i64>(0), 1, "{sql}");
+        tx.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a5_nothing_is_corrected_whose_earlier_corrections_may_have_been_dropped() {
     let stage = finished().await;
     stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
