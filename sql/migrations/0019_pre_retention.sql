@@ -142,6 +142,8 @@ begin
     execute format('create table postmeter.%I (like postmeter.%I including defaults including generated including constraints including indexes)',
                    child, parent);
     execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
+    -- what attaching needs comes first, so that nothing is copied in vain
+    execute format('lock table only postmeter.%I in share update exclusive mode', parent);
     execute format('lock table postmeter.%I in access exclusive mode', spare);
     execute format('insert into postmeter.%I select * from postmeter.%I where %3$I >= $1 and %3$I < $2', child, spare, key)
         using ids.first_id, ids.until_id;
@@ -175,6 +177,7 @@ declare
     wanted     date;
     parent     text;
     made       integer := 0;
+    fresh      integer;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
         return 0;
@@ -183,17 +186,24 @@ begin
     for wanted in
         select w.month
         from (select (this_month + n * interval '1 month')::date as month from generate_series(0, months_ahead) n
+              -- a month has all four or none
+              union select to_date(right(c.relname, 6), 'YYYYMM') from pg_inherits i join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{6}$'
+              where i.inhparent in ('postmeter.usage'::regclass, 'postmeter.allocation'::regclass, 'postmeter.attempt'::regclass, 'postmeter.outcome'::regclass)
               union select m from unnest(spilled) m where m <= this_month + months_ahead * interval '1 month') w
         where not exists (select from postmeter.ledger_drop d where d.month = w.month)
         order by w.month = any (spilled), w.month
     loop
         exit when made > 0 and wanted = any (spilled);
+        fresh := 0;
         begin
             foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
                 if postmeter.create_partition(parent, wanted) then
-                    made := made + 1;
+                    fresh := fresh + 1;
+                    -- what moves rows stops those who write to that table until it commits: one table at a time
+                    exit when wanted = any (spilled);
                 end if;
             end loop;
+            made := made + fresh;
         exception when lock_not_available then
             -- somebody reads: the next round tries again, and nobody queues behind us for long
             continue;
@@ -202,7 +212,7 @@ begin
     return made;
 end
 $$;
-comment on function postmeter.create_partitions(integer) is 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and of one month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
+comment on function postmeter.create_partitions(integer) is 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and one of a month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
 -- what may be dropped ------------------------------------------------------------------------------------------------------
 

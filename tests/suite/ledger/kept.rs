@@ -147,6 +147,27 @@ async fn i4_only_the_month_that_is_asked_about_is_read() {
 }
 
 #[tokio::test]
+async fn i4_rows_leave_the_default_partitions_one_table_at_a_time() {
+    let stage = in_time().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("one", "3", "2024-09-18T10:05:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    let make = "select postmeter.create_partitions(0)::text";
+    let locked = "select string_agg(relation::regclass::text, ', ' order by 1) from pg_locks
+                  where pid = pg_backend_pid() and mode = 'AccessExclusiveLock' and relation::regclass::text like '%\\_default'";
+    let mut moved = BTreeSet::new();
+    for _ in 0..4 {
+        stage.sql("begin").await;
+        assert_eq!(stage.value(make).await, "1");
+        moved.insert(stage.value(locked).await);
+        stage.sql("commit").await;
+    }
+    let each = ["allocation", "attempt", "outcome", "usage"].map(|table| format!("postmeter.{table}_default"));
+    assert_eq!(moved, BTreeSet::from(each));
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a5_nothing_is_corrected_whose_earlier_corrections_may_have_been_dropped() {
     let stage = finished().await;
     stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
