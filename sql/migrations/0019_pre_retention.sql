@@ -405,27 +405,30 @@ create aggregate postmeter.chain_of(text) (sfunc = postmeter.chain_step, stype =
     initcond = '\x0000000000000000000000000000000000000000000000000000000000000000');
 comment on aggregate postmeter.chain_of(text) is 'Head of the hash chain over lines, in their order; it begins with 32 zero bytes.';
 
-create function postmeter.ledger_heads(month date) returns table (table_name text, rows bigint, chain text)
+create function postmeter.ledger_heads(month date) returns table (table_name text, rows bigint, chain text, sums jsonb)
 language sql stable security definer set search_path = pg_catalog, pg_temp set jit = off
 as $$
     with ids as materialized (select * from postmeter.ledger_span(ledger_heads.month))
-    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.usage r
+    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.usage r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.allocation r
+    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.allocation r
           where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids) order by r.usage_id, r.destination_id) l
     union all
-    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
     from (select postmeter.ledger_line(r) as line from postmeter.attempt r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.outcome r
+    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('shown_quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.shown_quantity as quantity from postmeter.outcome r
           where r.attempt_id >= (select first_id from ids) and r.attempt_id < (select until_id from ids) order by r.attempt_id) l
 $$;
-comment on function postmeter.ledger_heads(date) is 'Rows of a month of the ledger, and the heads of their hash chains, as they are in the database now.';
+comment on function postmeter.ledger_heads(date) is 'Rows of a month of the ledger, the heads of their hash chains, and their sums, as they are in the database now.';
 
 create function postmeter.check_ledger_rows(month date, manifest text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -436,7 +439,8 @@ begin
     select h.table_name into bad
     from postmeter.ledger_heads(check_ledger_rows.month) h
     left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
-    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain limit 1;
+    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain
+       or t -> 'sums' is distinct from h.sums limit 1;
     if found then
         raise exception 'the rows of % in % are not those of the manifest', bad, to_char(check_ledger_rows.month, 'YYYY-MM')
             using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows', hint = 'Report this as a defect; nothing is dropped.';
