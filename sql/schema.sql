@@ -25,23 +25,23 @@ declare
     ids record;
 begin
     select * into ids from postmeter.ledger_span(month);
-    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, usages, quantity)
-    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, count(*), sum(u.quantity)
+    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, delivery_id, subscription_id, hour, usages, quantity)
+    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, null::bigint, null::bigint, null::timestamptz, count(*), sum(u.quantity)
     from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.exempted x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.usage_written_off x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, count(*), sum(a.quantity)
+    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, a.delivery_id, s.id, a.hour, count(*), sum(a.quantity)
     from postmeter.allocation a
     join postmeter.subscription s on s.id = a.subscription_id
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by 3, 4, 5, 6, 7;
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by s.id, mm.id, a.destination_id, a.delivery_id, a.hour;
 end
 $$;
 
@@ -86,7 +86,8 @@ begin
     -- without the sums that its snapshot hides
     update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
     select c.source, c.corrects, c.event_id,
-           case when o.id is null then 'unknown'
+           case when k.dropped then 'dropped'
+                when o.id is null then 'unknown'
                 when o.corrects is not null then 'correction'
                 when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
                 when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
@@ -95,8 +96,11 @@ begin
     from postmeter.usage c
     left join postmeter.usage_identity i on i.identity = c.corrected_identity
     left join postmeter.usage o on o.id = i.usage_id
+    -- itself, or earlier corrections of it, would be missing in the sum
+    cross join lateral (select exists (select from postmeter.ledger_drop d
+        where d.month >= date_trunc('month', postmeter.moment_of(i.usage_id) at time zone 'UTC')::date) as dropped) k
     where c.corrected_identity = any (corrected)
-      and (o.id is null or o.corrects is not null
+      and (k.dropped or o.id is null or o.corrects is not null
            or (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
            or date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC')
            or o.quantity + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = c.corrected_identity) < 0)
@@ -104,6 +108,7 @@ begin
     limit 1;
     if found then
         raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+            when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
             when 'unknown' then format('names no usage of source %L', bad.source)
             when 'correction' then 'names a correction; correct the usage itself'
             when 'meter' then 'has another org, product, metric or account'
@@ -115,7 +120,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Refuses corrections of the unknown (PM003), below zero (PM004), or of another meter or month (PM001). Locks the corrected identities in sorted order.';
+COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
 
 CREATE FUNCTION postmeter.check_decider(who text, why text) RETURNS void
     LANGUAGE plpgsql
@@ -310,7 +315,8 @@ begin
     select h.table_name into bad
     from postmeter.ledger_heads(check_ledger_rows.month) h
     left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
-    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain limit 1;
+    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain
+       or t -> 'sums' is distinct from h.sums limit 1;
     if found then
         raise exception 'the rows of % in % are not those of the manifest', bad, to_char(check_ledger_rows.month, 'YYYY-MM')
             using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows', hint = 'Report this as a defect; nothing is dropped.';
@@ -556,6 +562,8 @@ begin
     execute format('create table postmeter.%I (like postmeter.%I including defaults including generated including constraints including indexes)',
                    child, parent);
     execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
+    -- what attaching needs comes first, so that nothing is copied in vain
+    execute format('lock table only postmeter.%I in share update exclusive mode', parent);
     execute format('lock table postmeter.%I in access exclusive mode', spare);
     execute format('insert into postmeter.%I select * from postmeter.%I where %3$I >= $1 and %3$I < $2', child, spare, key)
         using ids.first_id, ids.until_id;
@@ -584,7 +592,7 @@ CREATE FUNCTION postmeter.create_partitions(months_ahead integer) RETURNS intege
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '100ms'
-    AS $$
+    AS $_$
 declare
     -- ids are made from the server's clock, so partitions follow it too
     this_month date := date_trunc('month', clock_timestamp() at time zone 'UTC')::date;
@@ -592,6 +600,7 @@ declare
     wanted     date;
     parent     text;
     made       integer := 0;
+    fresh      integer;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
         return 0;
@@ -600,17 +609,24 @@ begin
     for wanted in
         select w.month
         from (select (this_month + n * interval '1 month')::date as month from generate_series(0, months_ahead) n
+              -- a month has all four or none
+              union select to_date(right(c.relname, 6), 'YYYYMM') from pg_inherits i join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{6}$'
+              where i.inhparent in ('postmeter.usage'::regclass, 'postmeter.allocation'::regclass, 'postmeter.attempt'::regclass, 'postmeter.outcome'::regclass)
               union select m from unnest(spilled) m where m <= this_month + months_ahead * interval '1 month') w
         where not exists (select from postmeter.ledger_drop d where d.month = w.month)
         order by w.month = any (spilled), w.month
     loop
         exit when made > 0 and wanted = any (spilled);
+        fresh := 0;
         begin
             foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
                 if postmeter.create_partition(parent, wanted) then
-                    made := made + 1;
+                    fresh := fresh + 1;
+                    -- what moves rows stops those who write to that table until it commits: one table at a time
+                    exit when wanted = any (spilled);
                 end if;
             end loop;
+            made := made + fresh;
         exception when lock_not_available then
             -- somebody reads: the next round tries again, and nobody queues behind us for long
             continue;
@@ -618,9 +634,9 @@ begin
     end loop;
     return made;
 end
-$$;
+$_$;
 
-COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and of one month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
+COMMENT ON FUNCTION postmeter.create_partitions(months_ahead integer) IS 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and one of a month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
 CREATE FUNCTION postmeter.create_request_partitions(days_ahead integer, days_back integer DEFAULT 1) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -994,6 +1010,8 @@ declare
     ids      record;
     made     bigint;
     attempts integer := 0;
+    parts    text[] := array(select t || to_char(drop_ledger_month.month, '_YYYYMM')
+                             from unnest(array['usage', 'allocation', 'attempt', 'outcome']) t);
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_ledger_finished(drop_ledger_month.month);
@@ -1001,6 +1019,9 @@ begin
     if not found then
         raise exception '% was not exported', to_char(drop_ledger_month.month, 'YYYY-MM')
             using errcode = 'PM042', column = 'month', constraint = 'ledger_exported', hint = 'postmeter ledger export does it.';
+    end if;
+    if dry_run is false then
+        perform postmeter.forget_shadow_usage(drop_ledger_month.month);
     end if;
     perform postmeter.check_ledger_rows(drop_ledger_month.month, exported.manifest);
     select * into ids from postmeter.ledger_span(drop_ledger_month.month);
@@ -1017,8 +1038,6 @@ begin
     values (who, why, 'drop', jsonb_build_object('month', drop_ledger_month.month, 'digest', exported.digest)) returning id into made;
     insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
     select drop_ledger_month.month, made, min(u.used_at), max(u.used_at) from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id;
-    -- what a shadow was given and never counted goes with its usage
-    delete from postmeter.shadow_usage g where g.usage_id >= ids.first_id and g.usage_id < ids.until_id;
     -- from here on no month is closed or opened again: those that were closed above must still be
     perform postmeter.month_gate();
     if (select count(*) from postmeter.closed_month c where c.decision_id = any (closed)) <> cardinality(closed) then
@@ -1027,19 +1046,21 @@ begin
     loop
         attempts := attempts + 1;
         begin
-            lock table postmeter.usage, postmeter.allocation, postmeter.attempt, postmeter.outcome in access exclusive mode;
+            -- only what the drop changes: a vacuum of another month is none of its business
+            lock table only postmeter.usage, only postmeter.allocation, only postmeter.attempt, only postmeter.outcome in access exclusive mode;
+            execute format('lock table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I in access exclusive mode', variadic parts);
+            lock table postmeter.usage_default, postmeter.allocation_default, postmeter.attempt_default, postmeter.outcome_default
+                in access exclusive mode;
             exit;
         exception when lock_not_available then
             -- nobody queues behind us for longer than the lock_timeout
             if attempts >= 10 then
-                raise exception 'somebody reads the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
+                raise exception 'somebody reads or vacuums the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
             end if;
             perform pg_sleep(0.1);
         end;
     end loop;
-    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I',
-        'usage' || to_char(drop_ledger_month.month, '_YYYYMM'), 'allocation' || to_char(drop_ledger_month.month, '_YYYYMM'),
-        'attempt' || to_char(drop_ledger_month.month, '_YYYYMM'), 'outcome' || to_char(drop_ledger_month.month, '_YYYYMM'));
+    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I', variadic parts);
 end
 $$;
 
@@ -1222,6 +1243,17 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.forget_requests(most integer) IS 'Removes requests, and statuses dated before any partition, that setting.tracker_retention has passed, at most so many of each; returns how many.';
+
+CREATE FUNCTION postmeter.forget_shadow_usage(month date) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- waits for a fold that has them in its hands; whoever calls looks at the rows of the ledger afterwards
+    delete from postmeter.shadow_usage g using postmeter.ledger_span(forget_shadow_usage.month) i
+    where g.usage_id >= i.first_id and g.usage_id < i.until_id
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_shadow_usage(month date) IS 'What a shadow was given of a month of the ledger and does not count goes with the month.';
 
 CREATE FUNCTION postmeter.gather_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1525,13 +1557,8 @@ CREATE FUNCTION postmeter.ledger_closings(month date) RETURNS TABLE(destination 
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    with ids as materialized (select * from postmeter.ledger_span(ledger_closings.month))
     select t.name, m.month, c.decision_id
-    from (select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-          where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
-          union
-          select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
-          where x.id >= ids.first_id and x.id < ids.until_id) k
+    from postmeter.ledger_meters(ledger_closings.month) k(meter_id)
     join postmeter.meter m on m.id = k.meter_id
     join postmeter.destination t on t.id = m.destination_id and t.shadow_of is null
     left join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
@@ -1540,30 +1567,33 @@ $$;
 
 COMMENT ON FUNCTION postmeter.ledger_closings(month date) IS 'The billing months of live destinations that a month of the ledger is about, and the decisions that closed them; null: not closed.';
 
-CREATE FUNCTION postmeter.ledger_heads(month date) RETURNS TABLE(table_name text, rows bigint, chain text)
+CREATE FUNCTION postmeter.ledger_heads(month date) RETURNS TABLE(table_name text, rows bigint, chain text, sums jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     AS $$
     with ids as materialized (select * from postmeter.ledger_span(ledger_heads.month))
-    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.usage r
+    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.usage r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.allocation r
+    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.allocation r
           where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids) order by r.usage_id, r.destination_id) l
     union all
-    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
     from (select postmeter.ledger_line(r) as line from postmeter.attempt r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.outcome r
+    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('shown_quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.shown_quantity as quantity from postmeter.outcome r
           where r.attempt_id >= (select first_id from ids) and r.attempt_id < (select until_id from ids) order by r.attempt_id) l
 $$;
 
-COMMENT ON FUNCTION postmeter.ledger_heads(month date) IS 'Rows of a month of the ledger, and the heads of their hash chains, as they are in the database now.';
+COMMENT ON FUNCTION postmeter.ledger_heads(month date) IS 'Rows of a month of the ledger, the heads of their hash chains, and their sums, as they are in the database now.';
 
 CREATE FUNCTION postmeter.ledger_key(parent text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1776,6 +1806,20 @@ CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
 
 COMMENT ON FUNCTION postmeter.ledger_line(u postmeter.usage) IS 'A usage as the export writes it: every column, the quantity as text, to the letter.';
 
+CREATE FUNCTION postmeter.ledger_meters(month date) RETURNS SETOF bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_meters.month))
+    select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+    union
+    select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
+    where x.id >= ids.first_id and x.id < ids.until_id
+$$;
+
+COMMENT ON FUNCTION postmeter.ledger_meters(month date) IS 'The meters that a month of the ledger is about: of its usage, and of what was attempted in it.';
+
 CREATE FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) RETURNS record
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ select postmeter.id_at(month::timestamp at time zone 'UTC'), postmeter.id_at((month + interval '1 month')::timestamp at time zone 'UTC') $$;
@@ -1799,6 +1843,7 @@ declare
     ends  timestamptz := (ledger_why_not.month + interval '1 month')::timestamp at time zone 'UTC';
     ids   record;
     bad   record;
+    meters bigint[];
 begin
     if exists (select from postmeter.ledger_drop d where d.month = ledger_why_not.month) then
         return 'it was dropped';
@@ -1830,10 +1875,16 @@ begin
     if found then
         return format('an attempt of remittance %s has no outcome', bad.id);
     end if;
+    meters := array(select * from postmeter.ledger_meters(ledger_why_not.month));
     select d.id, d.status into bad
     from (select a.delivery_id from postmeter.allocation a where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
           union
-          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id) k
+          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id
+          union
+          -- money moves on without usage of its own (released, deferred, carried, the month's last cut), but on its meter
+          select o.id from postmeter.delivery o where o.meter_id = any (meters)
+          union
+          select p.delivery_id from postmeter.part p where p.meter_id = any (meters)) k
     join postmeter.delivery d on d.id = k.delivery_id
     where d.maybe_billed or d.status in ('open', 'due', 'in_flight')
        or not d.shadow and d.status not in ('accepted', 'nothing_due', 'dry_run', 'written_off', 'released')
@@ -1844,6 +1895,12 @@ begin
     select c.destination, c.billing_month into bad from postmeter.ledger_closings(ledger_why_not.month) c where c.decision_id is null limit 1;
     if found then
         return format('%s of %s is not closed', to_char(bad.billing_month, 'YYYY-MM'), bad.destination);
+    end if;
+    select a.subscription_id as id into bad from postmeter.allocation a
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+      and not exists (select from postmeter.subscription s where s.id = a.subscription_id) limit 1;
+    if found then
+        return format('usage of it was counted by subscription %s, which is gone', bad.id);
     end if;
     -- each usage in one place, with its quantity: what the balances will carry is what was
     select u.event_id, u.source into bad
@@ -2635,6 +2692,8 @@ begin
         raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
             constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
     end if;
+    -- a shadow whose catalogue is mended later must not count into a month that is exported
+    perform postmeter.forget_shadow_usage(record_ledger_export.month);
     perform postmeter.check_ledger_rows(record_ledger_export.month, manifest);
     insert into postmeter.decision (who, why, verb, detail)
     values (who, why, 'export', jsonb_build_object('month', record_ledger_export.month, 'digest', digest)) returning id into made;
@@ -3272,7 +3331,8 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select x.* into s from postmeter.setting x for update;
-    if retention < s.usage_age_max then
+    -- as spans of the calendar: a year counts as 360 days where two intervals are compared
+    if clock_timestamp() - retention > clock_timestamp() - s.usage_age_max then
         raise exception 'the ledger cannot be kept for less than usage is taken: %', s.usage_age_max
             using errcode = 'PM044', column = 'retention', constraint = 'ledger_outlives_intake';
     elsif retention is not distinct from s.ledger_retention then
@@ -3659,7 +3719,7 @@ CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, prod
         when quantity >= 0 and corrects is not null then 'corrects_negative'
         when used_at < earliest then 'used_at_too_old'
         when used_at > latest then 'used_at_too_far_ahead'
-        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 then 'attributes_object'
+        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 or octet_length(attributes::text) > 8192 then 'attributes_object'
     end
 $$;
 
@@ -4543,13 +4603,20 @@ CREATE TABLE postmeter.ledger_carry (
     metric text NOT NULL,
     meter_metric_id bigint,
     destination_id integer,
+    delivery_id bigint,
+    subscription_id bigint,
+    hour timestamp with time zone,
     usages bigint NOT NULL,
     quantity numeric NOT NULL,
-    CONSTRAINT ledger_carry_check CHECK (((place = 'allocated'::text) = ((meter_metric_id IS NOT NULL) AND (destination_id IS NOT NULL)))),
+    CONSTRAINT ledger_carry_check CHECK ((num_nonnulls(meter_metric_id, destination_id, delivery_id, subscription_id, hour) =
+CASE place
+    WHEN 'allocated'::text THEN 5
+    ELSE 0
+END)),
     CONSTRAINT ledger_carry_place_check CHECK ((place = ANY (ARRAY['recorded'::text, 'exempt'::text, 'written_off'::text, 'allocated'::text])))
 );
 
-COMMENT ON TABLE postmeter.ledger_carry IS 'What a dropped month of the ledger came to: the balances add it, so that they close as before. Append-only.';
+COMMENT ON TABLE postmeter.ledger_carry IS 'What a dropped month of the ledger came to, of allocations per remittance, subscription, metric and hour: the balances and summaries add it, and say what they said before. Append-only.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.month IS 'The dropped month.';
 
@@ -4564,6 +4631,12 @@ COMMENT ON COLUMN postmeter.ledger_carry.metric IS 'The metric.';
 COMMENT ON COLUMN postmeter.ledger_carry.meter_metric_id IS 'The meter and metric it was counted on, of what was allocated.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.destination_id IS 'Its destination, live or a shadow.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.delivery_id IS 'The remittance that counted it.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.subscription_id IS 'The subscription that matched.';
+
+COMMENT ON COLUMN postmeter.ledger_carry.hour IS 'Its own hour.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
@@ -5713,11 +5786,12 @@ CREATE VIEW postmeter.ledger_partition AS
             NULL::real AS reltuples
            FROM (postmeter.ledger_drop d_1
              CROSS JOIN ( VALUES ('usage'::text), ('allocation'::text), ('attempt'::text), ('outcome'::text)) p_1(parent))
-        ), months AS MATERIALIZED (
+        ), months AS (
          SELECT m_1.month,
-            postmeter.ledger_why_not(m_1.month) AS why_not
+            min(postmeter.ledger_why_not(m_1.month)) AS why_not
            FROM ( SELECT DISTINCT p_1.month
                    FROM part p_1) m_1
+          GROUP BY m_1.month
         )
  SELECT p.parent AS table_name,
     p.month,
@@ -6258,7 +6332,7 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
 );
 
 CREATE VIEW postmeter.remittance_summary AS
- WITH counted AS (
+ WITH part AS (
          SELECT s.org,
             s.account,
             mm.product,
@@ -6277,6 +6351,36 @@ CREATE VIEW postmeter.remittance_summary AS
              JOIN postmeter.meter m ON (((m.id = mm.meter_id) AND (m.month = c.month))))
           GROUP BY s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
         UNION ALL
+         SELECT k.org,
+            s.account,
+            k.product,
+            k.metric,
+            mm.meter_id,
+            c.month,
+            k.delivery_id,
+            (sum(k.usages))::bigint AS usages,
+            sum(k.quantity) AS used
+           FROM ((((( SELECT m_1.month
+                   FROM postmeter.meter m_1
+                  GROUP BY m_1.month) c
+             JOIN postmeter.ledger_carry k ON (((k.hour >= (((c.month)::timestamp without time zone AT TIME ZONE 'UTC'::text) - '1 day'::interval)) AND (k.hour < (((c.month + '1 mon'::interval) AT TIME ZONE 'UTC'::text) + '1 day'::interval)))))
+             JOIN postmeter.meter_metric mm ON ((mm.id = k.meter_metric_id)))
+             JOIN postmeter.meter m ON (((m.id = mm.meter_id) AND (m.month = c.month))))
+             LEFT JOIN postmeter.subscription s ON ((s.id = k.subscription_id)))
+          GROUP BY k.org, s.account, k.product, k.metric, mm.meter_id, c.month, k.delivery_id
+        ), counted AS (
+         SELECT p_1.org,
+            p_1.account,
+            p_1.product,
+            p_1.metric,
+            p_1.meter_id,
+            p_1.month,
+            p_1.delivery_id,
+            (sum(p_1.usages))::bigint AS usages,
+            sum(p_1.used) AS used
+           FROM part p_1
+          GROUP BY p_1.org, p_1.account, p_1.product, p_1.metric, p_1.meter_id, p_1.month, p_1.delivery_id
+        UNION ALL
          SELECT s.org,
             s.account,
             s.product,
@@ -6290,10 +6394,13 @@ CREATE VIEW postmeter.remittance_summary AS
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
              JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
-          WHERE (NOT (EXISTS ( SELECT
+          WHERE ((NOT (EXISTS ( SELECT
                    FROM (postmeter.allocation a
                      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
-                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id)))))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))) AND (NOT (EXISTS ( SELECT
+                   FROM (postmeter.ledger_carry a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))))
           GROUP BY s.org, s.account, s.product, m.id, m.month, k.delivery_id
         ), whole AS (
          SELECT c.org,
@@ -6309,11 +6416,15 @@ CREATE VIEW postmeter.remittance_summary AS
             m.dimension,
             b.billed,
                 CASE
-                    WHEN (c.usages > 0) THEN (EXISTS ( SELECT
+                    WHEN (c.usages > 0) THEN ((EXISTS ( SELECT
                        FROM ((postmeter.allocation o
                          JOIN postmeter.subscription os ON ((os.id = o.subscription_id)))
                          JOIN postmeter.meter_metric om ON ((om.id = o.meter_metric_id)))
-                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (om.product IS DISTINCT FROM c.product) OR (om.metric IS DISTINCT FROM c.metric)))))
+                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (om.product IS DISTINCT FROM c.product) OR (om.metric IS DISTINCT FROM c.metric))))) OR (EXISTS ( SELECT
+                       FROM ((postmeter.ledger_carry o
+                         JOIN postmeter.meter_metric om ON ((om.id = o.meter_metric_id)))
+                         LEFT JOIN postmeter.subscription os ON ((os.id = o.subscription_id)))
+                      WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((o.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (o.product IS DISTINCT FROM c.product) OR (o.metric IS DISTINCT FROM c.metric))))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
                       WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
@@ -6351,7 +6462,7 @@ CREATE VIEW postmeter.remittance_summary AS
          LIMIT 1) p ON (true))
   GROUP BY w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency;
 
-COMMENT ON VIEW postmeter.remittance_summary IS 'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. Quick by org and month.';
+COMMENT ON VIEW postmeter.remittance_summary IS 'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. What was released is billed with another remittance, whose row has it too: rows of status released are not to be added to the others. Quick by org and month.';
 
 COMMENT ON COLUMN postmeter.remittance_summary.org IS 'The org.';
 
@@ -6377,7 +6488,7 @@ COMMENT ON COLUMN postmeter.remittance_summary.usages IS 'Usages of this org and
 
 COMMENT ON COLUMN postmeter.remittance_summary.used IS 'Their quantity, in units of the metric.';
 
-COMMENT ON COLUMN postmeter.remittance_summary.quantity IS 'Billing units for this month; null: not cut yet.';
+COMMENT ON COLUMN postmeter.remittance_summary.quantity IS 'Billing units for this month; null: not cut yet. Of status released: what another remittance has now.';
 
 COMMENT ON COLUMN postmeter.remittance_summary.amount IS 'Quantity times unit price; null: unpriced.';
 
@@ -7222,7 +7333,7 @@ SELECT
     NULL::uuid AS usage_id,
     NULL::text AS item;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. A remittance that counts no usage of its own, only what was released or deferred from other hours, is listed in billing units. Without shadows. Quick by org with a range of hour, and by delivery_id.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units. What an hour deferred is listed once an hour is opened for it: with that remittance, if it counts no usage of its own. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
 COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage (waiting or held) or remittance.';
 
@@ -7236,7 +7347,7 @@ COMMENT ON COLUMN postmeter.unremitted.hour IS 'The hour of the usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.quantity IS 'How much.';
 
-COMMENT ON COLUMN postmeter.unremitted.unit IS 'metric: units of the metric; billing: billing units of a remittance that counts no usage of its own, only what was released or deferred from other hours.';
+COMMENT ON COLUMN postmeter.unremitted.unit IS 'metric: units of the metric; billing: billing units that came from other hours: what releases gave to a remittance, or all of one that counts no usage of its own.';
 
 COMMENT ON COLUMN postmeter.unremitted.status IS 'waiting, held, or the remittance''s status.';
 
@@ -7902,7 +8013,11 @@ CREATE INDEX late_evidence_by_delivery ON postmeter.late_evidence USING btree (d
 
 CREATE INDEX later_by_time ON postmeter.later USING btree (due_at, delivery_id);
 
+CREATE INDEX ledger_carry_by_delivery ON postmeter.ledger_carry USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
+
 CREATE INDEX ledger_carry_by_metric ON postmeter.ledger_carry USING btree (meter_metric_id) WHERE (meter_metric_id IS NOT NULL);
+
+CREATE INDEX ledger_carry_by_org ON postmeter.ledger_carry USING btree (org, hour) WHERE (hour IS NOT NULL);
 
 CREATE INDEX meter_billable ON postmeter.meter USING btree (id) WHERE (billable > (0)::numeric);
 
@@ -8198,9 +8313,9 @@ UNION ALL
    FROM postmeter.outbox o
 UNION ALL
  SELECT 'remittance'::text AS kind,
-    s.org,
-    mm.product,
-    mm.metric,
+    a.org,
+    a.product,
+    a.metric,
     a.hour,
     sum(a.quantity) AS quantity,
     'metric'::text AS unit,
@@ -8211,21 +8326,36 @@ UNION ALL
     t.name AS destination,
     d.id AS delivery_id,
     NULL::uuid AS usage_id,
-    (jsonb_build_array(d.id, s.org, mm.product, mm.metric, a.hour))::text AS item
-   FROM ((((postmeter.allocation a
-     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
-     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+    (jsonb_build_array(d.id, a.org, a.product, a.metric, a.hour))::text AS item
+   FROM ((( SELECT s.org,
+            mm.product,
+            mm.metric,
+            x.hour,
+            x.delivery_id,
+            x.quantity
+           FROM ((postmeter.allocation x
+             JOIN postmeter.subscription s ON ((s.id = x.subscription_id)))
+             JOIN postmeter.meter_metric mm ON ((mm.id = x.meter_metric_id)))
+        UNION ALL
+         SELECT k.org,
+            k.product,
+            k.metric,
+            k.hour,
+            k.delivery_id,
+            k.quantity
+           FROM postmeter.ledger_carry k
+          WHERE (k.hour IS NOT NULL)) a
      JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
   WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow))
-  GROUP BY s.org, mm.product, mm.metric, a.hour, d.id, t.name
+  GROUP BY a.org, a.product, a.metric, a.hour, d.id, t.name
 UNION ALL
  SELECT 'remittance'::text AS kind,
     s.org,
     d.product,
     NULL::text AS metric,
     d.hour,
-    d.quantity,
+    g.quantity,
     'billing'::text AS unit,
     d.status,
     d.reason,
@@ -8235,14 +8365,23 @@ UNION ALL
     d.id AS delivery_id,
     NULL::uuid AS usage_id,
     (jsonb_build_array(d.id, s.org, d.product, NULL::unknown, d.hour))::text AS item
-   FROM (((postmeter.delivery d
+   FROM ((((postmeter.delivery d
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
      JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN ((EXISTS ( SELECT
+                       FROM postmeter.allocation a
+                      WHERE (a.delivery_id = d.id))) OR (EXISTS ( SELECT
+                       FROM postmeter.ledger_carry k
+                      WHERE (k.delivery_id = d.id))) OR (d.status = 'open'::text)) THEN ( SELECT sum(c.quantity) AS sum
+                       FROM postmeter.decision c
+                      WHERE ((c.target_delivery_id = d.id) AND (c.verb = 'release'::text)))
+                    ELSE d.quantity
+                END AS quantity) g)
      LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
-  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow) AND (d.quantity > (0)::numeric) AND (NOT (EXISTS ( SELECT
-           FROM postmeter.allocation a
-          WHERE (a.delivery_id = d.id)))))
-  GROUP BY s.org, d.id, t.name;
+  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow) AND (g.quantity > (0)::numeric))
+  GROUP BY s.org, g.quantity, d.id, t.name;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -8473,6 +8612,8 @@ GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
 REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.forget_shadow_usage(month date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
@@ -8552,6 +8693,8 @@ REVOKE ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_meters(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_reader;

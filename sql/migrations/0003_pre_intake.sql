@@ -149,7 +149,7 @@ as $$
         when quantity >= 0 and corrects is not null then 'corrects_negative'
         when used_at < earliest then 'used_at_too_old'
         when used_at > latest then 'used_at_too_far_ahead'
-        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 then 'attributes_object'
+        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 or octet_length(attributes::text) > 8192 then 'attributes_object'
     end
 $$;
 comment on function postmeter.usage_fault(text, text, text, text, text, numeric, timestamptz, text, text, text, text, jsonb, timestamptz, timestamptz) is

@@ -51,12 +51,17 @@ create table postmeter.ledger_carry (
     metric          text    not null,
     meter_metric_id bigint,
     destination_id  integer,
+    delivery_id     bigint,
+    subscription_id bigint,
+    hour            timestamptz,
     usages          bigint  not null,
     quantity        numeric not null,
-    check ((place = 'allocated') = (meter_metric_id is not null and destination_id is not null))
+    check (num_nonnulls(meter_metric_id, destination_id, delivery_id, subscription_id, hour) = case place when 'allocated' then 5 else 0 end)
 );
 create index ledger_carry_by_metric on postmeter.ledger_carry (meter_metric_id) where meter_metric_id is not null;
-comment on table postmeter.ledger_carry is 'What a dropped month of the ledger came to: the balances add it, so that they close as before. Append-only.';
+create index ledger_carry_by_delivery on postmeter.ledger_carry (delivery_id) where delivery_id is not null;
+create index ledger_carry_by_org on postmeter.ledger_carry (org, hour) where hour is not null;
+comment on table postmeter.ledger_carry is 'What a dropped month of the ledger came to, of allocations per remittance, subscription, metric and hour: the balances and summaries add it, and say what they said before. Append-only.';
 comment on column postmeter.ledger_carry.month is 'The dropped month.';
 comment on column postmeter.ledger_carry.place is 'recorded (all usage), and where it was: exempt, written_off or allocated.';
 comment on column postmeter.ledger_carry.org is 'The org.';
@@ -64,6 +69,9 @@ comment on column postmeter.ledger_carry.product is 'The product.';
 comment on column postmeter.ledger_carry.metric is 'The metric.';
 comment on column postmeter.ledger_carry.meter_metric_id is 'The meter and metric it was counted on, of what was allocated.';
 comment on column postmeter.ledger_carry.destination_id is 'Its destination, live or a shadow.';
+comment on column postmeter.ledger_carry.delivery_id is 'The remittance that counted it.';
+comment on column postmeter.ledger_carry.subscription_id is 'The subscription that matched.';
+comment on column postmeter.ledger_carry.hour is 'Its own hour.';
 comment on column postmeter.ledger_carry.usages is 'How many usages.';
 comment on column postmeter.ledger_carry.quantity is 'How much, in units of the metric.';
 create trigger append_only before update or delete or truncate on postmeter.ledger_carry
@@ -129,6 +137,8 @@ begin
     execute format('create table postmeter.%I (like postmeter.%I including defaults including generated including constraints including indexes)',
                    child, parent);
     execute format('comment on table postmeter.%I is %L', child, 'Partition of postmeter.' || parent || ' for a month of recording.');
+    -- what attaching needs comes first, so that nothing is copied in vain
+    execute format('lock table only postmeter.%I in share update exclusive mode', parent);
     execute format('lock table postmeter.%I in access exclusive mode', spare);
     execute format('insert into postmeter.%I select * from postmeter.%I where %3$I >= $1 and %3$I < $2', child, spare, key)
         using ids.first_id, ids.until_id;
@@ -162,6 +172,7 @@ declare
     wanted     date;
     parent     text;
     made       integer := 0;
+    fresh      integer;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
         return 0;
@@ -170,17 +181,24 @@ begin
     for wanted in
         select w.month
         from (select (this_month + n * interval '1 month')::date as month from generate_series(0, months_ahead) n
+              -- a month has all four or none
+              union select to_date(right(c.relname, 6), 'YYYYMM') from pg_inherits i join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{6}$'
+              where i.inhparent in ('postmeter.usage'::regclass, 'postmeter.allocation'::regclass, 'postmeter.attempt'::regclass, 'postmeter.outcome'::regclass)
               union select m from unnest(spilled) m where m <= this_month + months_ahead * interval '1 month') w
         where not exists (select from postmeter.ledger_drop d where d.month = w.month)
         order by w.month = any (spilled), w.month
     loop
         exit when made > 0 and wanted = any (spilled);
+        fresh := 0;
         begin
             foreach parent in array array['usage', 'allocation', 'attempt', 'outcome'] loop
                 if postmeter.create_partition(parent, wanted) then
-                    made := made + 1;
+                    fresh := fresh + 1;
+                    -- what moves rows stops those who write to that table until it commits: one table at a time
+                    exit when wanted = any (spilled);
                 end if;
             end loop;
+            made := made + fresh;
         exception when lock_not_available then
             -- somebody reads: the next round tries again, and nobody queues behind us for long
             continue;
@@ -189,21 +207,28 @@ begin
     return made;
 end
 $$;
-comment on function postmeter.create_partitions(integer) is 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and of one month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
+comment on function postmeter.create_partitions(integer) is 'Makes the monthly partitions of usage, allocation, attempt and outcome from this month on, and one of a month that has rows in a default partition, which it moves: call it until it returns 0. Returns how many were made. Gives up after 100 ms behind a lock, so that nobody queues behind it; the next round tries again.';
 
 -- what may be dropped ------------------------------------------------------------------------------------------------------
+
+create function postmeter.ledger_meters(month date) returns setof bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_meters.month))
+    select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+    union
+    select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
+    where x.id >= ids.first_id and x.id < ids.until_id
+$$;
+comment on function postmeter.ledger_meters(date) is 'The meters that a month of the ledger is about: of its usage, and of what was attempted in it.';
 
 create function postmeter.ledger_closings(month date)
 returns table (destination text, billing_month date, decision_id bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    with ids as materialized (select * from postmeter.ledger_span(ledger_closings.month))
     select t.name, m.month, c.decision_id
-    from (select mm.meter_id from ids, postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-          where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
-          union
-          select d.meter_id from ids, postmeter.attempt x join postmeter.delivery d on d.id = x.delivery_id
-          where x.id >= ids.first_id and x.id < ids.until_id) k
+    from postmeter.ledger_meters(ledger_closings.month) k(meter_id)
     join postmeter.meter m on m.id = k.meter_id
     join postmeter.destination t on t.id = m.destination_id and t.shadow_of is null
     left join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
@@ -220,6 +245,7 @@ declare
     ends  timestamptz := (ledger_why_not.month + interval '1 month')::timestamp at time zone 'UTC';
     ids   record;
     bad   record;
+    meters bigint[];
 begin
     if exists (select from postmeter.ledger_drop d where d.month = ledger_why_not.month) then
         return 'it was dropped';
@@ -251,10 +277,16 @@ begin
     if found then
         return format('an attempt of remittance %s has no outcome', bad.id);
     end if;
+    meters := array(select * from postmeter.ledger_meters(ledger_why_not.month));
     select d.id, d.status into bad
     from (select a.delivery_id from postmeter.allocation a where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
           union
-          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id) k
+          select a.delivery_id from postmeter.attempt a where a.id >= ids.first_id and a.id < ids.until_id
+          union
+          -- money moves on without usage of its own (released, deferred, carried, the month's last cut), but on its meter
+          select o.id from postmeter.delivery o where o.meter_id = any (meters)
+          union
+          select p.delivery_id from postmeter.part p where p.meter_id = any (meters)) k
     join postmeter.delivery d on d.id = k.delivery_id
     where d.maybe_billed or d.status in ('open', 'due', 'in_flight')
        or not d.shadow and d.status not in ('accepted', 'nothing_due', 'dry_run', 'written_off', 'released')
@@ -265,6 +297,12 @@ begin
     select c.destination, c.billing_month into bad from postmeter.ledger_closings(ledger_why_not.month) c where c.decision_id is null limit 1;
     if found then
         return format('%s of %s is not closed', to_char(bad.billing_month, 'YYYY-MM'), bad.destination);
+    end if;
+    select a.subscription_id as id into bad from postmeter.allocation a
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id
+      and not exists (select from postmeter.subscription s where s.id = a.subscription_id) limit 1;
+    if found then
+        return format('usage of it was counted by subscription %s, which is gone', bad.id);
     end if;
     -- each usage in one place, with its quantity: what the balances will carry is what was
     select u.event_id, u.source into bad
@@ -294,8 +332,9 @@ with part as (
     union all
     select p.parent, d.month, null::oid as oid, null::real as reltuples
     from postmeter.ledger_drop d cross join (values ('usage'), ('allocation'), ('attempt'), ('outcome')) p(parent)
-), months as materialized (
-    select m.month, postmeter.ledger_why_not(m.month) as why_not from (select distinct p.month from part p) m
+), months as (
+    -- an aggregate, so that it is asked once a month, and only for the months that are asked for
+    select m.month, min(postmeter.ledger_why_not(m.month)) as why_not from (select distinct p.month from part p) m group by m.month
 )
 select p.parent as table_name, p.month, p.month::timestamp at time zone 'UTC' as begins_at,
        (p.month + interval '1 month')::timestamp at time zone 'UTC' as ends_at,
@@ -361,27 +400,30 @@ create aggregate postmeter.chain_of(text) (sfunc = postmeter.chain_step, stype =
     initcond = '\x0000000000000000000000000000000000000000000000000000000000000000');
 comment on aggregate postmeter.chain_of(text) is 'Head of the hash chain over lines, in their order; it begins with 32 zero bytes.';
 
-create function postmeter.ledger_heads(month date) returns table (table_name text, rows bigint, chain text)
+create function postmeter.ledger_heads(month date) returns table (table_name text, rows bigint, chain text, sums jsonb)
 language sql stable security definer set search_path = pg_catalog, pg_temp set jit = off
 as $$
     with ids as materialized (select * from postmeter.ledger_span(ledger_heads.month))
-    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.usage r
+    select 'usage', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.usage r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.allocation r
+    select 'allocation', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.allocation r
           where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids) order by r.usage_id, r.destination_id) l
     union all
-    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex')
+    select 'attempt', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
     from (select postmeter.ledger_line(r) as line from postmeter.attempt r
           where r.id >= (select first_id from ids) and r.id < (select until_id from ids) order by r.id) l
     union all
-    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex')
-    from (select postmeter.ledger_line(r) as line from postmeter.outcome r
+    select 'outcome', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+           jsonb_build_object('shown_quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.shown_quantity as quantity from postmeter.outcome r
           where r.attempt_id >= (select first_id from ids) and r.attempt_id < (select until_id from ids) order by r.attempt_id) l
 $$;
-comment on function postmeter.ledger_heads(date) is 'Rows of a month of the ledger, and the heads of their hash chains, as they are in the database now.';
+comment on function postmeter.ledger_heads(date) is 'Rows of a month of the ledger, the heads of their hash chains, and their sums, as they are in the database now.';
 
 create function postmeter.check_ledger_rows(month date, manifest text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -392,7 +434,8 @@ begin
     select h.table_name into bad
     from postmeter.ledger_heads(check_ledger_rows.month) h
     left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
-    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain limit 1;
+    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain
+       or t -> 'sums' is distinct from h.sums limit 1;
     if found then
         raise exception 'the rows of % in % are not those of the manifest', bad, to_char(check_ledger_rows.month, 'YYYY-MM')
             using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows', hint = 'Report this as a defect; nothing is dropped.';
@@ -419,6 +462,15 @@ begin
 end
 $$;
 comment on function postmeter.check_ledger_finished(date) is 'Refuses a month of the ledger in which something is not finished (PM041).';
+
+create function postmeter.forget_shadow_usage(month date) returns void
+language sql set search_path = pg_catalog, pg_temp
+as $$
+    -- waits for a fold that has them in its hands; whoever calls looks at the rows of the ledger afterwards
+    delete from postmeter.shadow_usage g using postmeter.ledger_span(forget_shadow_usage.month) i
+    where g.usage_id >= i.first_id and g.usage_id < i.until_id
+$$;
+comment on function postmeter.forget_shadow_usage(date) is 'What a shadow was given of a month of the ledger and does not count goes with the month.';
 
 create function postmeter.record_ledger_export(month date, manifest text, who text, why text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -447,6 +499,8 @@ begin
         raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
             constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
     end if;
+    -- a shadow whose catalogue is mended later must not count into a month that is exported
+    perform postmeter.forget_shadow_usage(record_ledger_export.month);
     perform postmeter.check_ledger_rows(record_ledger_export.month, manifest);
     insert into postmeter.decision (who, why, verb, detail)
     values (who, why, 'export', jsonb_build_object('month', record_ledger_export.month, 'digest', digest)) returning id into made;
@@ -465,7 +519,8 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select x.* into s from postmeter.setting x for update;
-    if retention < s.usage_age_max then
+    -- as spans of the calendar: a year counts as 360 days where two intervals are compared
+    if clock_timestamp() - retention > clock_timestamp() - s.usage_age_max then
         raise exception 'the ledger cannot be kept for less than usage is taken: %', s.usage_age_max
             using errcode = 'PM044', column = 'retention', constraint = 'ledger_outlives_intake';
     elsif retention is not distinct from s.ledger_retention then
@@ -488,23 +543,23 @@ declare
     ids record;
 begin
     select * into ids from postmeter.ledger_span(month);
-    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, usages, quantity)
-    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, count(*), sum(u.quantity)
+    insert into postmeter.ledger_carry (month, place, org, product, metric, meter_metric_id, destination_id, delivery_id, subscription_id, hour, usages, quantity)
+    select carry_ledger.month, 'recorded', u.org, u.product, u.metric, null::bigint, null::integer, null::bigint, null::bigint, null::timestamptz, count(*), sum(u.quantity)
     from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'exempt', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.exempted x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, count(*), sum(u.quantity)
+    select carry_ledger.month, 'written_off', u.org, u.product, u.metric, null, null, null, null, null, count(*), sum(u.quantity)
     from postmeter.usage u join postmeter.usage_written_off x on x.usage_id = u.id
     where u.id >= ids.first_id and u.id < ids.until_id group by 3, 4, 5
     union all
-    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, count(*), sum(a.quantity)
+    select carry_ledger.month, 'allocated', s.org, mm.product, mm.metric, mm.id, a.destination_id, a.delivery_id, s.id, a.hour, count(*), sum(a.quantity)
     from postmeter.allocation a
     join postmeter.subscription s on s.id = a.subscription_id
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
-    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by 3, 4, 5, 6, 7;
+    where a.usage_id >= ids.first_id and a.usage_id < ids.until_id group by s.id, mm.id, a.destination_id, a.delivery_id, a.hour;
 end
 $$;
 comment on function postmeter.carry_ledger(date) is 'Writes down what a month of the ledger came to, before it is dropped.';
@@ -520,6 +575,8 @@ declare
     ids      record;
     made     bigint;
     attempts integer := 0;
+    parts    text[] := array(select t || to_char(drop_ledger_month.month, '_YYYYMM')
+                             from unnest(array['usage', 'allocation', 'attempt', 'outcome']) t);
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_ledger_finished(drop_ledger_month.month);
@@ -527,6 +584,9 @@ begin
     if not found then
         raise exception '% was not exported', to_char(drop_ledger_month.month, 'YYYY-MM')
             using errcode = 'PM042', column = 'month', constraint = 'ledger_exported', hint = 'postmeter ledger export does it.';
+    end if;
+    if dry_run is false then
+        perform postmeter.forget_shadow_usage(drop_ledger_month.month);
     end if;
     perform postmeter.check_ledger_rows(drop_ledger_month.month, exported.manifest);
     select * into ids from postmeter.ledger_span(drop_ledger_month.month);
@@ -543,8 +603,6 @@ begin
     values (who, why, 'drop', jsonb_build_object('month', drop_ledger_month.month, 'digest', exported.digest)) returning id into made;
     insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
     select drop_ledger_month.month, made, min(u.used_at), max(u.used_at) from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id;
-    -- what a shadow was given and never counted goes with its usage
-    delete from postmeter.shadow_usage g where g.usage_id >= ids.first_id and g.usage_id < ids.until_id;
     -- from here on no month is closed or opened again: those that were closed above must still be
     perform postmeter.month_gate();
     if (select count(*) from postmeter.closed_month c where c.decision_id = any (closed)) <> cardinality(closed) then
@@ -553,19 +611,21 @@ begin
     loop
         attempts := attempts + 1;
         begin
-            lock table postmeter.usage, postmeter.allocation, postmeter.attempt, postmeter.outcome in access exclusive mode;
+            -- only what the drop changes: a vacuum of another month is none of its business
+            lock table only postmeter.usage, only postmeter.allocation, only postmeter.attempt, only postmeter.outcome in access exclusive mode;
+            execute format('lock table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I in access exclusive mode', variadic parts);
+            lock table postmeter.usage_default, postmeter.allocation_default, postmeter.attempt_default, postmeter.outcome_default
+                in access exclusive mode;
             exit;
         exception when lock_not_available then
             -- nobody queues behind us for longer than the lock_timeout
             if attempts >= 10 then
-                raise exception 'somebody reads the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
+                raise exception 'somebody reads or vacuums the ledger: nothing was dropped' using errcode = '55P03', hint = 'Try again later.';
             end if;
             perform pg_sleep(0.1);
         end;
     end loop;
-    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I',
-        'usage' || to_char(drop_ledger_month.month, '_YYYYMM'), 'allocation' || to_char(drop_ledger_month.month, '_YYYYMM'),
-        'attempt' || to_char(drop_ledger_month.month, '_YYYYMM'), 'outcome' || to_char(drop_ledger_month.month, '_YYYYMM'));
+    execute format('drop table postmeter.%I, postmeter.%I, postmeter.%I, postmeter.%I', variadic parts);
 end
 $$;
 comment on function postmeter.drop_ledger_month(date, text, text, boolean) is 'Drops a month of the ledger: its four partitions at once, never a row. Only if everything in it is finished (PM041), it was exported (PM042), and the rows are still those of the manifest (PM043). What it came to is carried in the balances; identities stay. Dry run unless told otherwise.';
@@ -588,6 +648,55 @@ begin
 end
 $$;
 comment on function postmeter.check_ledger_kept(text, date) is 'Refuses to recalculate a month whose usage was dropped (PM045).';
+
+-- corrections: a dropped month may hold what they are summed with; else as before
+create or replace function postmeter.check_corrections(corrected uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    bad record;
+begin
+    -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
+    perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
+    -- without the sums that its snapshot hides
+    update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
+    select c.source, c.corrects, c.event_id,
+           case when k.dropped then 'dropped'
+                when o.id is null then 'unknown'
+                when o.corrects is not null then 'correction'
+                when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
+                when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
+                else 'below_zero' end as problem
+    into bad
+    from postmeter.usage c
+    left join postmeter.usage_identity i on i.identity = c.corrected_identity
+    left join postmeter.usage o on o.id = i.usage_id
+    -- itself, or earlier corrections of it, would be missing in the sum
+    cross join lateral (select exists (select from postmeter.ledger_drop d
+        where d.month >= date_trunc('month', postmeter.moment_of(i.usage_id) at time zone 'UTC')::date) as dropped) k
+    where c.corrected_identity = any (corrected)
+      and (k.dropped or o.id is null or o.corrects is not null
+           or (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+           or date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC')
+           or o.quantity + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = c.corrected_identity) < 0)
+    order by c.id desc
+    limit 1;
+    if found then
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+            when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
+            when 'unknown' then format('names no usage of source %L', bad.source)
+            when 'correction' then 'names a correction; correct the usage itself'
+            when 'meter' then 'has another org, product, metric or account'
+            when 'month' then 'is usage of another month; use its used_at'
+            else 'would bring that usage below zero' end
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+    end if;
+end
+$$;
+comment on function postmeter.check_corrections(uuid[]) is
+    'Refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
 
 -- balances that add what was dropped; columns as before
 create or replace view postmeter.usage_balance as

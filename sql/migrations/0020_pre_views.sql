@@ -1,9 +1,9 @@
 -- 0020_pre_views: what every org's remittances came to, and what each column of each view means.
 -- programs: from 0020
--- lock: none
+-- lock: access exclusive on unremitted, for a moment: a view is written anew
 
 create view postmeter.remittance_summary as
-with counted as (
+with part as (
     -- usage of an org in a remittance; the month's bounds let the index on (subscription, hour) find it
     select s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id, count(*) as usages, sum(a.quantity) as used
     from postmeter.subscription s
@@ -15,6 +15,20 @@ with counted as (
     join postmeter.meter m on m.id = mm.meter_id and m.month = c.month
     group by s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
     union all
+    -- and what was dropped with its month of the ledger
+    select k.org, s.account, k.product, k.metric, mm.meter_id, c.month, k.delivery_id, sum(k.usages)::bigint as usages, sum(k.quantity) as used
+    from (select m.month from postmeter.meter m group by m.month) c
+    join postmeter.ledger_carry k on k.hour >= c.month::timestamp at time zone 'UTC' - interval '1 day'
+     and k.hour < (c.month + interval '1 month')::timestamp at time zone 'UTC' + interval '1 day'
+    join postmeter.meter_metric mm on mm.id = k.meter_metric_id
+    join postmeter.meter m on m.id = mm.meter_id and m.month = c.month
+    left join postmeter.subscription s on s.id = k.subscription_id
+    group by k.org, s.account, k.product, k.metric, mm.meter_id, c.month, k.delivery_id
+), counted as (
+    select p.org, p.account, p.product, p.metric, p.meter_id, p.month, p.delivery_id, sum(p.usages)::bigint as usages, sum(p.used) as used
+    from part p
+    group by p.org, p.account, p.product, p.metric, p.meter_id, p.month, p.delivery_id
+    union all
     -- quantity that came from other hours alone (released, deferred): whose it is, the subscriptions of its buyer say
     select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0 as usages, 0 as used
     from postmeter.subscription s
@@ -23,6 +37,8 @@ with counted as (
     join postmeter.delivery d on d.id = k.delivery_id and d.product = s.product
      and s.valid_from <= d.hour and (s.valid_until is null or d.hour < s.valid_until)
     where not exists (select from postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                      where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
+      and not exists (select from postmeter.ledger_carry a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
                       where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
     group by s.org, s.account, s.product, m.id, m.month, k.delivery_id
 ), whole as (
@@ -35,6 +51,12 @@ with counted as (
                              where o.delivery_id = c.delivery_id and om.meter_id = c.meter_id
                                and (os.org is distinct from c.org or os.account is distinct from c.account
                                     or om.product is distinct from c.product or om.metric is distinct from c.metric))
+                  or exists (select from postmeter.ledger_carry o
+                             join postmeter.meter_metric om on om.id = o.meter_metric_id
+                             left join postmeter.subscription os on os.id = o.subscription_id
+                             where o.delivery_id = c.delivery_id and om.meter_id = c.meter_id
+                               and (o.org is distinct from c.org or os.account is distinct from c.account
+                                    or o.product is distinct from c.product or o.metric is distinct from c.metric))
                 else exists (select from postmeter.subscription os
                              where os.destination_id = d.destination_id and os.buyer = m.buyer and os.product = d.product
                                and os.valid_from <= d.hour and (os.valid_until is null or d.hour < os.valid_until)
@@ -59,7 +81,51 @@ left join lateral (
 ) p on true
 group by w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency;
 comment on view postmeter.remittance_summary is
-    'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. Quick by org and month.';
+    'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. What was released is billed with another remittance, whose row has it too: rows of status released are not to be added to the others. Quick by org and month.';
+
+-- as before, with what was dropped, and with what came from other hours beside a remittance's own usage
+create or replace view postmeter.unremitted as
+select 'usage' as kind, h.org, h.product, h.metric, h.hour, h.quantity, 'metric' as unit, 'held' as status, h.reason, h.deadline,
+       h.held_at as since, t.name as destination, null::bigint as delivery_id, h.usage_id, h.usage_id::text as item
+from postmeter.held h left join postmeter.destination t on t.id = h.destination_id
+union all
+select 'usage' as kind, o.org, o.product, o.metric, postmeter.hour_of(o.used_at) as hour, o.quantity, 'metric' as unit, 'waiting' as status,
+       null::text as reason, null::timestamptz as deadline, null::timestamptz as since, null::text as destination, null::bigint as delivery_id,
+       o.id as usage_id, o.id::text as item
+from postmeter.outbox o
+union all
+select 'remittance' as kind, a.org, a.product, a.metric, a.hour, sum(a.quantity) as quantity, 'metric' as unit, d.status, d.reason, d.deadline,
+       d.changed_at as since, t.name as destination, d.id as delivery_id, null::uuid as usage_id,
+       jsonb_build_array(d.id, a.org, a.product, a.metric, a.hour)::text as item
+from (select s.org, mm.product, mm.metric, x.hour, x.delivery_id, x.quantity
+      from postmeter.allocation x
+      join postmeter.subscription s on s.id = x.subscription_id
+      join postmeter.meter_metric mm on mm.id = x.meter_metric_id
+      union all
+      select k.org, k.product, k.metric, k.hour, k.delivery_id, k.quantity from postmeter.ledger_carry k where k.hour is not null) a
+join postmeter.delivery d on d.id = a.delivery_id
+join postmeter.destination t on t.id = d.destination_id
+where d.status not in ('accepted', 'nothing_due', 'released') and not d.shadow
+group by a.org, a.product, a.metric, a.hour, d.id, t.name
+union all
+-- quantity that came from other hours has no usage here to be counted by: all of it, or what releases gave beside its own
+select 'remittance' as kind, s.org, d.product, null::text as metric, d.hour, g.quantity, 'billing' as unit, d.status, d.reason, d.deadline,
+       d.changed_at as since, t.name as destination, d.id as delivery_id, null::uuid as usage_id,
+       jsonb_build_array(d.id, s.org, d.product, null, d.hour)::text as item
+from postmeter.delivery d
+join postmeter.destination t on t.id = d.destination_id
+join postmeter.meter m on m.id = d.meter_id
+cross join lateral (
+    select case when exists (select from postmeter.allocation a where a.delivery_id = d.id)
+                  or exists (select from postmeter.ledger_carry k where k.delivery_id = d.id) or d.status = 'open'
+                then (select sum(c.quantity) from postmeter.decision c where c.target_delivery_id = d.id and c.verb = 'release')
+                else d.quantity end as quantity
+) g
+left join postmeter.subscription s on s.destination_id = m.destination_id and s.buyer = m.buyer and s.product = d.product
+ and s.valid_from <= d.hour and (s.valid_until is null or d.hour < s.valid_until)
+where d.status not in ('accepted', 'nothing_due', 'released') and not d.shadow and g.quantity > 0
+group by s.org, g.quantity, d.id, t.name;
+comment on view postmeter.unremitted is 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units. What an hour deferred is listed once an hour is opened for it: with that remittance, if it counts no usage of its own. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
 grant select on postmeter.remittance_summary to postmeter_reader, postmeter_operator, postmeter_worker;
 
@@ -101,7 +167,7 @@ comment on column postmeter.remittance_summary.dimension is 'The marketplace''s 
 comment on column postmeter.remittance_summary.remittances is 'How many.';
 comment on column postmeter.remittance_summary.usages is 'Usages of this org and metric in them.';
 comment on column postmeter.remittance_summary.used is 'Their quantity, in units of the metric.';
-comment on column postmeter.remittance_summary.quantity is 'Billing units for this month; null: not cut yet.';
+comment on column postmeter.remittance_summary.quantity is 'Billing units for this month; null: not cut yet. Of status released: what another remittance has now.';
 comment on column postmeter.remittance_summary.amount is 'Quantity times unit price; null: unpriced.';
 comment on column postmeter.remittance_summary.currency is 'Of the price; one a row.';
 comment on column postmeter.remittance_summary.shadow is 'Of a shadow: nothing of it was billed.';
@@ -156,7 +222,7 @@ comment on column postmeter.unremitted.product is 'Our product.';
 comment on column postmeter.unremitted.metric is 'Our metric; null where the unit is billing.';
 comment on column postmeter.unremitted.hour is 'The hour of the usage.';
 comment on column postmeter.unremitted.quantity is 'How much.';
-comment on column postmeter.unremitted.unit is 'metric: units of the metric; billing: billing units of a remittance that counts no usage of its own, only what was released or deferred from other hours.';
+comment on column postmeter.unremitted.unit is 'metric: units of the metric; billing: billing units that came from other hours: what releases gave to a remittance, or all of one that counts no usage of its own.';
 comment on column postmeter.unremitted.status is 'waiting, held, or the remittance''s status.';
 comment on column postmeter.unremitted.reason is 'Why it is held.';
 comment on column postmeter.unremitted.deadline is 'Until when it can be sent.';

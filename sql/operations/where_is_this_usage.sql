@@ -2,7 +2,8 @@
 --
 -- By the identity under which its service recorded it. waiting: no worker has counted it yet; held: with the reason;
 -- allocated: which remittance counted it and where that stands. nowhere should never be seen: it was recorded and
--- nothing has it (see usage_balance). No row at all: nothing was ever recorded under this identity.
+-- nothing has it (see usage_balance). dropped: it went with its month of the ledger, and the export of that month
+-- tells of it. No row at all: nothing was ever recorded under this identity.
 --
 -- Parameters: source and event_id, or usage (its id).
 --   psql -v source=billing -v event_id=e1 -f sql/operations/where_is_this_usage.sql
@@ -27,7 +28,7 @@ with asked as (
     select i.usage_id from postmeter.usage_identity i
     where i.identity = postmeter.usage_identity_of(:'source', :'event_id')
     union
-    select u.id from postmeter.usage u where u.id = nullif(:'usage', '')::uuid
+    select g.id from (select nullif(:'usage', '')::uuid as id) g where g.id is not null
 ), found as materialized (
     select e.* from postmeter.usage_explained e where e.usage_id = any (array(select a.usage_id from asked a))
 )
@@ -37,4 +38,10 @@ select u.source, u.event_id, u.org, u.product, u.metric, trim_scale(u.quantity) 
 from postmeter.usage u
 left join found f on f.usage_id = u.id
 where u.id = any (array(select a.usage_id from asked a))
-order by u.id, f.destination;
+union all
+select nullif(:'source', ''), nullif(:'event_id', ''), null, null, null, null, null, null, 'dropped',
+       'with the ledger of ' || to_char(d.month, 'YYYY-MM'), null, null, null, null, null, a.usage_id
+from asked a
+join postmeter.ledger_drop d
+  on d.month = date_trunc('month', postmeter.moment_of(a.usage_id) at time zone 'UTC')::date
+order by usage, destination;

@@ -1,5 +1,6 @@
--- catalogue_load_subscriptions: every subscription with its covers, how its identity reads, and whether its buyer was metered.
--- Relies on meter's unique index (destination_id, buyer, ...).
+-- catalogue_load_subscriptions: every subscription with its covers, how its identity reads, and whether it is in use: begun, with
+-- a buyer that was metered, or usage was counted by it. Relies on meter's unique index (destination_id, buyer, ...) and on
+-- allocation_by_subscription.
 select s.id,
        jsonb_build_object(
            'org', s.org, 'product', s.product, 'account', s.account, 'destination', t.name, 'identity', s.identity,
@@ -7,8 +8,9 @@ select s.id,
            'valid_until', to_char(s.valid_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
            'covers', coalesce((select jsonb_object_agg(c.metric, trim_scale(c.quantity)::text order by c.metric)
                                from postmeter.cover c where c.subscription_id = s.id), '{}')) as fields,
-       s.buyer is not null and exists (
-           select from postmeter.meter m where m.destination_id = s.destination_id and m.buyer = s.buyer) as in_use,
+       s.buyer is not null and s.valid_from <= postmeter.clock() and exists (
+           select from postmeter.meter m where m.destination_id = s.destination_id and m.buyer = s.buyer)
+       or exists (select from postmeter.allocation a where a.subscription_id = s.id) as in_use,
        s.buyer, s.buyer_account as account, s.identity_form as form, s.invalid
 from postmeter.subscription s
 join postmeter.destination t on t.id = s.destination_id

@@ -1,7 +1,16 @@
--- health_ledger: months of the ledger that are finished and wait for their export, or exported and wait to be dropped.
+-- health_ledger: months of the ledger that wait for their export, or exported and wait to be dropped. Asks only of the oldest
+-- that was not exported whether it is finished: that reads it.
+with month as (
+    -- all columns but the reason, which is not asked for here
+    select p.month, min(p.exported_at) as exported_at, min(p.dropped_at) as dropped_at, min(p.ends_at) as ends_at
+    from postmeter.ledger_partition p group by p.month
+), oldest as materialized (
+    select min(m.month) as month from month m, postmeter.setting s
+    where m.exported_at is null and m.dropped_at is null and m.ends_at <= postmeter.clock() - s.ledger_retention
+), asked as materialized (
+    select o.month, postmeter.ledger_why_not(o.month) as why_not from oldest o where o.month is not null
+)
 select jsonb_build_object('retention', (select s.ledger_retention::text from postmeter.setting s),
-    'to_export', count(distinct p.month) filter (where p.finished and p.exported_at is null),
-    'to_drop', count(distinct p.month) filter (where p.finished and p.exported_at is not null and p.dropped_at is null),
-    'unfinished', min(to_char(p.month, 'YYYY-MM') || ': ' || p.why_not)
-        filter (where not p.finished and p.ends_at < postmeter.clock() - s.ledger_retention))
-from postmeter.ledger_partition p, postmeter.setting s
+    'to_export', (select to_char(a.month, 'YYYY-MM') from asked a where a.why_not is null),
+    'to_drop', (select count(*) from month m where m.exported_at is not null and m.dropped_at is null),
+    'unfinished', (select to_char(a.month, 'YYYY-MM') || ': ' || a.why_not from asked a where a.why_not is not null))

@@ -1,4 +1,4 @@
--- report_usage: one usage and where it is.
+-- report_usage: one usage and where it is; no row if it was never recorded, or dropped (report_dropped).
 -- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey.
 select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric,
        trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour,

@@ -1,4 +1,4 @@
--- usage_standing: where one usage is, at every destination; no row if it was never recorded.
+-- usage_standing: where one usage is, at every destination; no row if it was never recorded, or dropped (report_dropped).
 -- $1 source, $2 event id. Relies on usage_identity_pkey, usage_pkey, allocation_pkey.
 select u.id as usage_id, u.source, u.event_id, u.org, u.product, u.metric, trim_scale(u.quantity)::text as quantity,
        u.used_at, u.recorded_at, t.name as destination, d.id as remittance, d.key, d.hour, d.status,

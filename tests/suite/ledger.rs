@@ -2,17 +2,23 @@
 
 mod dropped;
 mod exported;
+mod kept;
 mod months;
+mod told;
 
 use tests::{Dimension, Stage};
 
 /// A stage whose ids follow its clock, as they do in production: months of the ledger are months of the clock.
 async fn in_time() -> Stage {
     let stage = Stage::new().await;
+    follow_clock(&stage).await;
+    stage
+}
+
+async fn follow_clock(stage: &Stage) {
     let ids = stage.value("select pg_get_functiondef('postmeter.new_id()'::regprocedure)").await;
     assert!(ids.contains("clock_timestamp()"), "{ids}");
     stage.sql(&ids.replace("clock_timestamp()", "postmeter.clock()")).await;
-    stage
 }
 
 /// September 2024, over and closed: five cores of acme accepted and one exempt usage; one core of October.
@@ -42,6 +48,17 @@ async fn finished() -> Stage {
 }
 
 const WHY_NOT: &str = "select postmeter.ledger_why_not('2024-09-01')";
+
+/// September is exported into a folder of the test.
+async fn exported(stage: &Stage) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let (code, said) = run(stage, &["ledger", "export", "--month", "2024-09", "--to", to, "--why", "retention"]);
+    assert_eq!(code, 0, "{said}");
+    folder
+}
+
+const DROPPING: &str = "select * from postmeter.drop_ledger_month('2024-09-01', 'x', 'y', false)";
 
 /// Both balances close.
 async fn closes(stage: &Stage) {

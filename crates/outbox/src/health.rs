@@ -123,11 +123,11 @@ answers! {
     Ledger from "health_ledger" {
         /// For how long it is kept; none: for ever.
         retention: Option<String>,
-        /// Months that are finished and wait for their export.
-        to_export: i64,
-        /// Months that are exported and may be dropped.
+        /// The oldest month that was not exported, if it is finished.
+        to_export: Option<String>,
+        /// Months that are exported and not dropped.
         to_drop: i64,
-        /// A month that is old enough and not finished, and why.
+        /// The oldest month that was not exported, if it is not finished though old enough, and why.
         unfinished: Option<String>,
     }
     /// Workers by how they are; one row each.

@@ -5,11 +5,13 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
+use tokio_postgres::Row;
 
 use crate::corrections::Decider;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
+const MONTH: Query = query!("ledger_month", [DATE]);
 const MONTHS: Query = query!("ledger_months", []);
 const EXPORTS: Query = query!("ledger_exports", []);
 const RECORD: Query = query!("ledger_record", [DATE, TEXT, TEXT, TEXT]);
@@ -95,24 +97,31 @@ pub struct Dropped {
     pub bytes: Option<i64>,
 }
 
-/// The months there are, and those that were dropped.
+/// The months there are, and those that were dropped: reads those that are old enough.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn months(database: &Database) -> Result<Vec<Month>, Error> {
-    let rows = database.one(&MONTHS, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Month {
-                month: row.try_get("month")?,
-                bytes: row.try_get("bytes")?,
-                why_not: row.try_get("why_not")?,
-                exported_at: row.try_get("exported_at")?,
-                digest: row.try_get("digest")?,
-                dropped_at: row.try_get("dropped_at")?,
-            })
-        })
-        .collect()
+    database.one(&MONTHS, &[]).await?.iter().map(month_of).collect()
+}
+
+/// One month; `None`: there is nothing of it.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn month(database: &Database, month: Date) -> Result<Option<Month>, Error> {
+    database.one(&MONTH, &[&month]).await?.first().map(month_of).transpose()
+}
+
+fn month_of(row: &Row) -> Result<Month, Error> {
+    Ok(Month {
+        month: row.try_get("month")?,
+        bytes: row.try_get("bytes")?,
+        why_not: row.try_get("why_not")?,
+        exported_at: row.try_get("exported_at")?,
+        digest: row.try_get("digest")?,
+        dropped_at: row.try_get("dropped_at")?,
+    })
 }
 
 /// The exports that were recorded, in order.

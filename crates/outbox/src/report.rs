@@ -16,7 +16,7 @@ pub use overview::{
 };
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
-pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, usage};
+pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, dropped_with, usage};
 pub use verdict::{Verdict, accepted, verdict};
 
 use crate::query::{Query, query};
@@ -40,6 +40,7 @@ const SHADOW_HOURS: Query = query!("report_shadow_hours", [TEXT, DATE, INT8]);
 const SHADOW_METERS: Query = query!("report_shadow_meters", [TEXT, DATE]);
 const SHADOW_USAGE: Query = query!("report_shadow_usage", [TEXT, DATE]);
 const STANDING: Query = query!("report_standing", []);
+const DROPPED: Query = query!("report_dropped", [TEXT, TEXT, UUID]);
 const USAGE: Query = query!("report_usage", [TEXT, TEXT, UUID]);
 const WORKERS: Query = query!("report_workers", []);
 

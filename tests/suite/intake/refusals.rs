@@ -5,7 +5,7 @@ use tests::Stage;
 use super::{call, insert, rows};
 
 /// A field, a value it must not have, and how it is refused.
-const BAD: [(&str, &str, &str); 33] = [
+const BAD: [(&str, &str, &str); 34] = [
     ("source", "null", "23502 source -"),
     ("event_id", "null", "23502 event_id -"),
     ("org", "null", "23502 org -"),
@@ -38,6 +38,8 @@ const BAD: [(&str, &str, &str); 33] = [
     ("used_at", "'-infinity'", "PM005 used_at used_at_too_old"),
     ("attributes", "'[]'", "PM001 attributes attributes_object"),
     ("attributes", "'7'", "PM001 attributes attributes_object"),
+    // a few bytes as stored, and nine thousand as text
+    ("attributes", "'{\"x\": 1e9000}'", "PM001 attributes attributes_object"),
     ("attributes", "jsonb_build_object('x', repeat('x', 9000))", "PM001 attributes attributes_object"),
 ];
 

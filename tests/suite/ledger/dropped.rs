@@ -1,32 +1,28 @@
 //! A finished and exported month is dropped, and what it came to stays.
 
 use outbox::NewUsage;
-use tests::Stage;
 
-use super::{closes, finished, run, sums};
-
-/// September is exported into a folder of the test.
-async fn exported(stage: &Stage) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let to = folder.path().to_str().unwrap();
-    let (code, said) = run(stage, &["ledger", "export", "--month", "2024-09", "--to", to, "--why", "retention"]);
-    assert_eq!(code, 0, "{said}");
-    folder
-}
+use super::{closes, exported, finished, run, sums};
 
 const DROP: [&str; 5] = ["ledger", "drop", "2024-09", "--why", "retention"];
+
+fn dropping(folder: &tempfile::TempDir) -> [&str; 8] {
+    let [a, b, c, d, e] = DROP;
+    [a, b, c, d, e, "--apply", "--verified", folder.path().to_str().unwrap()]
+}
+
 const THERE: &str =
     "select count(*)::text from pg_class where relname ~ '_202409$' and relispartition and relkind = 'r'";
 
 #[tokio::test]
 async fn i4_a_dropped_month_leaves_the_balances_closed_and_recalculate_says_so() {
     let stage = finished().await;
-    let _folder = exported(&stage).await;
+    let folder = exported(&stage).await;
     let before = sums(&stage).await;
     let (code, said) = run(&stage, &DROP);
     assert!(code == 0 && said.contains("NOTHING WAS CHANGED"), "{said}");
     assert_eq!(stage.value(THERE).await, "4");
-    let (code, said) = run(&stage, &[&DROP[..], &["--apply"]].concat());
+    let (code, said) = run(&stage, &dropping(&folder));
     assert_eq!(code, 0, "{said}");
     assert_eq!(stage.value(THERE).await, "0");
     assert_eq!(sums(&stage).await, before, "what was ever recorded and billed");
@@ -57,9 +53,9 @@ async fn i4_a_dropped_month_leaves_the_balances_closed_and_recalculate_says_so()
 #[tokio::test]
 async fn a2_after_the_drop_an_old_id_is_known_or_too_old_and_never_billed_again() {
     let stage = finished().await;
-    let _folder = exported(&stage).await;
+    let folder = exported(&stage).await;
     let known = stage.value("select id::text from postmeter.usage where event_id = 'one'").await;
-    assert_eq!(run(&stage, &[&DROP[..], &["--apply"]].concat()).0, 0);
+    assert_eq!(run(&stage, &dropping(&folder)).0, 0);
     let again = |event: &str, used_at: &str| {
         format!("select postmeter.record_usage('billing', '{event}', 'acme', 'db', 'cores', 3, '{used_at}')::text")
     };
@@ -75,6 +71,7 @@ async fn a2_after_the_drop_an_old_id_is_known_or_too_old_and_never_billed_again(
     // with an intake that takes older usage, it is answered as known
     stage.sql("update postmeter.setting set ledger_retention = null, usage_age_max = '4000 days'").await;
     assert_eq!(stage.value(&again("one", "2024-09-18T10:05Z")).await, known);
+    assert_eq!(stage.refusal(correction).await, "PM001 corrects corrects_dropped", "its sum is not known any more");
     stage.work_anew().await;
     assert_eq!(stage.accepted(), ["18T10 5", "02T11 1"]);
     let usage =
@@ -118,4 +115,34 @@ async fn i4_a_drop_gives_way_to_readers_and_leaves_everything_as_it_was() {
     stage.sql(dropping).await;
     assert_eq!(stage.value(THERE).await, "0");
     closes(&stage).await;
+}
+
+#[tokio::test]
+async fn i4_nothing_is_dropped_whose_export_is_not_at_hand_or_was_changed() {
+    let stage = finished().await;
+    let folder = exported(&stage).await;
+    let (code, said) = run(&stage, &[&DROP[..], &["--apply"]].concat());
+    assert!(code == 2 && said.contains("--verified"), "{said}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (code, said) = run(&stage, &dropping(&elsewhere));
+    assert!(code == 3 && said.contains("DIFFERS  2024-09.manifest.json"), "{said}");
+    let path = folder.path().join("2024-09-usage.ndjson.gz");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (code, said) = run(&stage, &dropping(&folder));
+    assert!(code == 3 && said.contains("DIFFERS  2024-09-usage.ndjson.gz"), "{said}");
+    assert_eq!(stage.value(THERE).await, "4");
+    // nor is a manifest recorded whose sums are not those of the rows
+    stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
+    stage.at("2026-01-01T00:00:00Z").await;
+    let forged = "with m as (select manifest, digest from postmeter.ledger_export),
+        heads as (select jsonb_agg(jsonb_build_object('table', h.table_name, 'rows', h.rows, 'chain', h.chain,
+                      'sums', case h.table_name when 'usage' then '{\"quantity\": \"2\"}' else h.sums end)) as tables
+                  from postmeter.ledger_heads('2024-10-01') h)
+        select postmeter.record_ledger_export('2024-10-01', jsonb_build_object('format', 'postmeter-ledger/1', 'month', '2024-10',
+            'number', 2, 'previous', m.digest, 'tables', h.tables)::text, 'x', 'y') from m, heads h";
+    assert_eq!(stage.refusal(forged).await, "PM043 manifest ledger_rows");
+    stage.sql(&forged.replace("\"2\"", "\"1\"")).await;
 }

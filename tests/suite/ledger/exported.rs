@@ -170,11 +170,14 @@ async fn i4_an_export_overwrites_nothing_and_goes_on_where_it_was_interrupted() 
 #[tokio::test]
 async fn i4_doctor_names_the_months_that_wait() {
     let stage = finished().await;
-    assert!(run(&stage, &["doctor"]).1.contains("1 finished months wait for their export"));
+    assert!(run(&stage, &["doctor"]).1.contains("2024-09 is finished and waits for its export"));
     let folder = exported(&stage).await;
     assert!(run(&stage, &["doctor"]).1.contains("2 exported months may be dropped"));
     for month in ["2024-09", "2024-10"] {
-        assert_eq!(run(&stage, &["ledger", "drop", month, "--why", "retention", "--apply"]).0, 0);
+        assert_eq!(
+            run(&stage, &["ledger", "drop", month, "--why", "retention", "--apply", "--verified", text(&folder)]).0,
+            0
+        );
     }
     let (_, said) = run(&stage, &["doctor"]);
     assert!(said.contains("no month waits"), "{said}");

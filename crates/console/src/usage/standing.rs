@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use outbox::intake::Standing;
+use outbox::report::{Wanted, dropped_with};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -113,7 +114,17 @@ pub(crate) async fn find(
         return Err(unknown());
     }
     let standings = outbox::intake::standing(&app.database, &source, &event_id).await?;
-    let first = standings.first().ok_or_else(unknown)?;
+    let Some(first) = standings.first() else {
+        // whose it was is not known any more
+        let wanted = Wanted::Event { source: &source, event_id: &event_id };
+        let dropped = match caller.org() {
+            None => dropped_with(&app.database, wanted).await?,
+            Some(_) => None,
+        };
+        return Err(dropped.map_or_else(unknown, |month| {
+            Problem::not_found(format!("this usage was dropped with the ledger of {month}: its export tells of it"))
+        }));
+    };
     // another org's usage is not there for this caller
     if caller.org().is_some_and(|org| org != first.org) {
         return Err(unknown());

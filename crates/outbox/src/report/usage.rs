@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::remittance::{Decision, RemittanceReport, decisions, remittance};
-use super::{ALLOCATIONS, CORRECTIONS, USAGE, fields};
+use super::{ALLOCATIONS, CORRECTIONS, DROPPED, USAGE, fields};
 use crate::{Database, Error};
 
 /// A release moves quantity on; so many times it is followed.
@@ -26,6 +26,15 @@ pub enum Wanted<'a> {
     },
     /// By its id.
     Id(Uuid),
+}
+
+impl<'a> Wanted<'a> {
+    const fn parts(self) -> (Option<&'a str>, Option<&'a str>, Option<Uuid>) {
+        match self {
+            Self::Event { source, event_id } => (Some(source), Some(event_id), None),
+            Self::Id(id) => (None, None, Some(id)),
+        }
+    }
 }
 
 /// A usage with its whole way.
@@ -150,15 +159,23 @@ pub struct Allocation {
     pub late_policy: String,
 }
 
+/// The month of the ledger, such as `2024-09`, with which a usage was dropped; `None`: it was not. Of an id, whether it was
+/// ever recorded is not known then.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn dropped_with(database: &Database, wanted: Wanted<'_>) -> Result<Option<String>, Error> {
+    let (source, event_id, id) = wanted.parts();
+    let rows = database.one(&DROPPED, &[&source, &event_id, &id]).await?;
+    Ok(rows.first().map(|row| row.try_get("month")).transpose()?)
+}
+
 /// A usage with its whole way; `None`: there is none.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn usage(database: &Database, wanted: Wanted<'_>) -> Result<Option<UsageReport>, Error> {
-    let (source, event_id, id) = match wanted {
-        Wanted::Event { source, event_id } => (Some(source), Some(event_id), None),
-        Wanted::Id(id) => (None, None, Some(id)),
-    };
+    let (source, event_id, id) = wanted.parts();
     let rows = database.one(&USAGE, &[&source, &event_id, &id]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let usage = read_usage(row)?;

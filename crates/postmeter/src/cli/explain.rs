@@ -49,6 +49,10 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
             Wanted::Id(id) => format!("usage {id}"),
             Wanted::Event { source, event_id } => format!("usage {event_id:?} of source {source:?}"),
         };
+        if let Some(month) = report::dropped_with(&database, wanted).await? {
+            let sentence = format!("belongs to the ledger of {month}, which was exported and dropped");
+            return Err(Wrong(format!("{name} {sentence}: its export tells of it")).into());
+        }
         let sentence = "was never recorded here, or its transaction was rolled back: nothing is known of it, so \
                         nothing of it waits or is billed";
         return Err(Wrong(format!("{name} {sentence}")).into());

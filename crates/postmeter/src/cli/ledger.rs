@@ -72,8 +72,11 @@ enum Verb {
         #[command(flatten)]
         signed: Signed,
         /// Carry it out. Without this nothing is changed: it is only shown.
-        #[arg(long)]
+        #[arg(long, requires = "verified")]
         apply: bool,
+        /// The folder with its export: it is verified first, by the digest that the database recorded.
+        #[arg(long, value_name = "DIR")]
+        verified: Option<PathBuf>,
     },
 }
 
@@ -83,7 +86,15 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         Verb::Retain { span, signed, .. } => retain(context, span.as_deref(), &signed).await,
         Verb::Export { month, to, signed, .. } => export(context, month, &to, &signed).await,
         Verb::Verify { dir, against_database } => verify(context, &dir, against_database).await,
-        Verb::Drop { month, signed, apply } => drop_month(context, month, &signed, apply).await,
+        Verb::Drop { month, signed, apply, verified } => {
+            let database = context.config.database()?;
+            if let Some(dir) = &verified
+                && let Some(code) = unverified(context, &database, month, dir).await?
+            {
+                return Ok(code);
+            }
+            drop_month(context, &database, month, &signed, apply).await
+        }
     }
 }
 
@@ -124,20 +135,19 @@ async fn retain(context: &Context, span: Option<&str>, signed: &Signed) -> anyho
 
 async fn export(context: &Context, month: Option<Date>, to: &Path, signed: &Signed) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
-    let there = ledger::months(&database).await?;
     let wanted: Vec<Date> = match month {
         Some(month) => {
-            let known = there.iter().find(|known| known.month == month);
-            let why_not =
-                known.map_or_else(|| Some("there is nothing of it".to_owned()), |known| known.why_not.clone());
-            if let Some(why_not) = why_not {
+            let known = ledger::month(&database, month).await?;
+            if let Some(why_not) =
+                known.map_or_else(|| Some("there is nothing of it".to_owned()), |known| known.why_not)
+            {
                 return Err(Wrong(format!("{} is not exported: {why_not}", name(month))).into());
             }
             vec![month]
         }
         None => {
-            let is_next = |known: &&ledger::Month| known.why_not.is_none() && known.exported_at.is_none();
-            there.iter().filter(is_next).map(|known| known.month).collect()
+            let is_next = |known: &ledger::Month| known.why_not.is_none() && known.exported_at.is_none();
+            ledger::months(&database).await?.into_iter().filter(is_next).map(|known| known.month).collect()
         }
     };
     let mut exported = Vec::new();
@@ -187,8 +197,39 @@ async fn verify(context: &Context, dir: &Path, against_database: bool) -> anyhow
     Ok(if found.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) })
 }
 
-async fn drop_month(context: &Context, month: Date, signed: &Signed, apply: bool) -> anyhow::Result<ExitCode> {
-    let dropped = ledger::drop_month(&context.config.database()?, month, signed.decider(), !apply).await?;
+/// Reads the export of a month before it goes; some code: it is not what was recorded. Whether it was exported at all, the
+/// database says.
+async fn unverified(
+    context: &Context,
+    database: &Database,
+    month: Date,
+    dir: &Path,
+) -> anyhow::Result<Option<ExitCode>> {
+    let exports = ledger::exports(database).await?;
+    let Some(export) = exports.iter().find(|export| export.month == month) else { return Ok(None) };
+    let found = verify::one(dir, export);
+    if found.differences.is_empty() {
+        return Ok(None);
+    }
+    if context.json {
+        output::json(&found)?;
+    } else {
+        for difference in &found.differences {
+            output::say(format!("DIFFERS  {difference}"));
+        }
+        output::say(format!("{} is not dropped. NOTHING WAS CHANGED.", name(month)));
+    }
+    Ok(Some(ExitCode::from(NEEDS_A_PERSON)))
+}
+
+async fn drop_month(
+    context: &Context,
+    database: &Database,
+    month: Date,
+    signed: &Signed,
+    apply: bool,
+) -> anyhow::Result<ExitCode> {
+    let dropped = ledger::drop_month(database, month, signed.decider(), !apply).await?;
     if context.json {
         output::json(&json!({ "applied": apply, "month": name(month), "tables": dropped }))?;
         return Ok(ExitCode::SUCCESS);

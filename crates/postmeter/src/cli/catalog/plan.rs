@@ -164,12 +164,21 @@ fn missing(entry: &Entry, stored: &Stored, now: Timestamp) -> Missing {
             let time = |field| entry.text(field).parse::<Timestamp>().ok();
             let begins = time("valid_from").unwrap_or(now);
             let next_hour = Timestamp::from_second((now.as_second().div_euclid(3600) + 1) * 3600).unwrap_or(now);
-            if time("valid_until").is_some_and(|end| end <= next_hour) {
+            let ended = next_hour.max(begins + SignedDuration::from_hours(1));
+            let ends_by = |hour| time("valid_until").is_some_and(|end| end <= hour);
+            let is_unused = match entry.kind {
+                // one that usage names stays, even before it begins: usage may come ahead of its time
+                Kind::Subscription => !stored.in_use,
+                _ => begins >= next_hour,
+            };
+            if ends_by(next_hour) {
                 Missing::Over
-            } else if begins >= next_hour || (entry.kind == Kind::Subscription && !stored.in_use) {
+            } else if is_unused {
                 Missing::Removed
+            } else if ends_by(ended) {
+                Missing::Over
             } else {
-                Missing::Ended(next_hour.max(begins + SignedDuration::from_hours(1)))
+                Missing::Ended(ended)
             }
         }
     }

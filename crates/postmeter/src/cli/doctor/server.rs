@@ -261,8 +261,8 @@ async fn ledger(round: &mut Round<'_>) -> Result<(), Error> {
     if let Some(unfinished) = ledger.unfinished {
         round.warning("ledger", format!("not finished: {unfinished}"), "`postmeter ledger status` shows all months");
     }
-    if ledger.to_export > 0 {
-        let found = format!("{} finished months wait for their export", ledger.to_export);
+    if let Some(month) = ledger.to_export {
+        let found = format!("{month} is finished and waits for its export");
         round.warning("ledger", found, "`postmeter ledger export --all-finished`");
     }
     if ledger.to_drop > 0 {

@@ -11,9 +11,6 @@ use serde::Serialize;
 use super::manifest::{FORMAT, Manifest, Part, Tally, file_name, manifest_name};
 use super::write::{digest_of, digest_of_manifest};
 
-/// No line of an export is longer: attributes and excerpts are bounded.
-const LINE_MAX: u64 = 1 << 20;
-
 /// What verifying came to.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Found {
@@ -70,6 +67,19 @@ pub(super) fn folder(folder: &Path) -> anyhow::Result<Found> {
     Ok(found)
 }
 
+/// One month of a folder, by the digest that was recorded.
+pub(super) fn one(folder: &Path, export: &outbox::ledger::Export) -> Found {
+    let mut found = Found::default();
+    let name = manifest_name(&export.month.strftime("%Y-%m").to_string());
+    match manifest(folder, &name) {
+        Ok((manifest, digest)) if digest == export.digest => month(folder, &manifest, &mut found),
+        Ok(_) => found.differences.push(format!("{name}: it is not the one that the database recorded")),
+        Err(why) => found.differences.push(format!("{name}: {why}")),
+    }
+    found.months = 1;
+    found
+}
+
 fn manifest(folder: &Path, name: &str) -> Result<(Manifest, String), String> {
     let text = fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| format!("line {}: {error}", error.line()))?;
@@ -115,7 +125,8 @@ fn file(folder: &Path, table: Table, month: &str, part: &Part) -> Result<u64, St
     loop {
         number += 1;
         line.clear();
-        let read = lines.by_ref().take(LINE_MAX).read_line(&mut line);
+        // no line is longer than all of them
+        let read = lines.by_ref().take(part.bytes.saturating_add(1)).read_line(&mut line);
         if read.map_err(|error| format!("line {number}: it cannot be read: {error}"))? == 0 {
             break;
         }
