@@ -159,11 +159,12 @@ impl Worker {
             outbox::workers::stop(&worker.database, worker.id).await?;
             return Err(error.into());
         }
-        worker.options.pulse.beat(worker.lease.remaining());
         worker.reload().await?;
         // before its first claim: what the fleet knows to be broken is broken for a new worker too
         worker.read_health().await?;
         worker.show_counters();
+        // not ready before: whoever is told so may take the database away, and a start that fails is begun anew
+        worker.options.pulse.beat(worker.lease.remaining());
         Ok(Arc::new(worker))
     }
 
