@@ -86,6 +86,11 @@ async fn a4_every_refusal_of_the_page_is_as_documented() {
         seen.push((*expected).to_owned());
     }
     seen.push(refusal(client, "select * from postmeter.record_usage_batch('{}')").await);
+    // as if this month of the ledger had been dropped
+    let drop = "begin; insert into postmeter.ledger_drop (month, decision_id) values (date_trunc('month', now() at time zone 'UTC'), 1)";
+    client.batch_execute(drop).await.expect("a dropped month");
+    seen.push(refusal(client, &call("quantity => -0.1, corrects => 'first'")).await);
+    client.batch_execute("rollback").await.expect("undone");
     seen.extend(unresolved(client).await);
     for line in page().lines().filter(|line| line.starts_with("| `PM") || line.starts_with("| `23")) {
         let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
