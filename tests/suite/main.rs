@@ -31,6 +31,7 @@ mod moto;
 mod operations;
 mod outage;
 mod people;
+mod pinned;
 mod pooled;
 mod prometheus;
 mod random;
