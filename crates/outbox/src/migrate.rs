@@ -57,8 +57,8 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
-    27 "0027_pre_pinned_functions",
-    28 "0028_pre_intake_guard",
+    28 "0028_pre_pinned_functions",
+    29 "0029_pre_intake_guard",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
