@@ -99,14 +99,17 @@ begin
             -- itself, or earlier corrections of it, would be missing in the sum
             when c.first_id is not null and exists (
                 select from postmeter.ledger_drop d
-                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date) then 'dropped'
+                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date)
+                then 'dropped'
             when o.id is null then 'unknown'
             when o.corrects is not null then 'correction'
-            when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
+            when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+                then 'meter'
             when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
             end as problem
         from (select u.id, u.source, u.event_id, u.corrects, u.org, u.product, u.metric, u.account, u.used_at,
-                     (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as first_id
+                     (select i.usage_id from postmeter.usage_identity i
+                      where i.identity = u.corrected_identity) as first_id
               from postmeter.usage u where u.id = any (corrected) offset 0) c
         left join lateral (select u.* from postmeter.usage u where u.id = c.first_id offset 0) o on true
     ) p
@@ -121,20 +124,24 @@ begin
                      + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = i.identity) as rest
               from unnest(identities) i(identity) offset 0) s
         join lateral (select u.* from postmeter.usage u
-                      where u.id = any (corrected) and u.corrected_identity = s.identity order by u.id desc limit 1) c on true
+                      where u.id = any (corrected) and u.corrected_identity = s.identity
+                      order by u.id desc limit 1) c on true
         where s.rest < 0
         limit 1;
     end if;
     if found then
-        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects),
+            case bad.problem
             when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
             when 'unknown' then format('names no usage of source %L', bad.source)
             when 'correction' then 'names a correction; correct the usage itself'
             when 'meter' then 'has another org, product, metric or account'
             when 'month' then 'is usage of another month; use its used_at'
             else 'would bring that usage below zero' end
-            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
-                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004'
+                            else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects',
+                  constraint = 'corrects_' || bad.problem;
     end if;
 end
 $$;
@@ -418,7 +425,7 @@ declare
     other postmeter.subscription;
 begin
     -- one writer at a time per org, product and destination: two overlapping rows must not pass each other unseen
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.subscription ' || new.destination_id, 0));
+    perform postmeter.take_gate('subscription ' || new.destination_id);
     if tg_op = 'UPDATE' and (new.identity, new.destination_id) is distinct from (old.identity, old.destination_id) then
         new.buyer := null; new.buyer_account := null; new.identity_form := null; new.invalid := null;
     end if;
@@ -559,7 +566,7 @@ begin
     end if;
     select x.* into t from postmeter.destination x where x.name = close_month.destination;
     -- folds, releases and whatever else opens an hour have passed the gate, or wait and then find the month closed
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    perform postmeter.month_gate_alone();
     if not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = close_month.month) then
         if until >= postmeter.clock() and not coalesce(forced, false) then
             raise exception 'hours of % can still be sent to % until %', to_char(close_month.month, 'YYYY-MM'), close_month.destination, until
@@ -680,7 +687,7 @@ declare
     made       integer := 0;
     fresh      integer;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
+    if not postmeter.try_gate('create_partitions') then
         return 0;
     end if;
     -- those that are made at once come first; then one that has rows to move, for its locks last until this commits
@@ -730,7 +737,7 @@ declare
     name    text;
     made    integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_request_partitions', 0)) then
+    if not postmeter.try_gate('create_request_partitions') then
         return 0;
     end if;
     for day in
@@ -1158,7 +1165,7 @@ declare
     dropped integer := 0;
 begin
     -- gather counts whole days while they are there
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     for name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
                 where i.inhparent = 'postmeter.request_status'::regclass and c.relname ~ '^request_status_[0-9]{8}$' order by 1 loop
         day := to_timestamp(right(name, 8), 'YYYYMMDD');
@@ -1272,7 +1279,7 @@ declare
     forgotten integer;
     further   integer;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     if exists (select from postmeter.request_news n where n.recorded_at < horizon) then
         return 0;
     end if;
@@ -1365,7 +1372,7 @@ begin
     if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     select * into settings from postmeter.setting;
     floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
@@ -2064,7 +2071,7 @@ declare
     ids  bigint[];
     news jsonb;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.make_alert_post', 0))
+    if not postmeter.try_gate('make_alert_post')
        or exists (select from postmeter.alert_post p where p.posted_at is null and p.given_up_at is null)
        -- a receiver that refuses what it is told is not told the same again at once
        or exists (select from postmeter.alert_post p where p.given_up_at > now - interval '15 minutes') then
@@ -2114,11 +2121,26 @@ END;
 COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id, to the millisecond.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
+    AS $$
+begin
+    lock table postmeter.closed_month in row share mode;
+end
+$$;
 
-COMMENT ON FUNCTION postmeter.month_gate() IS 'Until this transaction ends no month is closed. Whoever opens an hour or allocates goes through it first and looks at closed_month in a later statement.';
+COMMENT ON FUNCTION postmeter.month_gate() IS 'Passed by whatever opens hours, until its transaction ends: months are neither closed nor opened again meanwhile.';
+
+CREATE FUNCTION postmeter.month_gate_alone() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    lock table postmeter.closed_month in exclusive mode;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.month_gate_alone() IS 'Passed by who closes a month, opens one again or tells a shadow of a buyer: folds have ended, or wait until this transaction ends.';
 
 CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2349,8 +2371,8 @@ begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
-    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at,
-                a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
+                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)),
            array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
     into recorded, fault, corrected, foreign_time
@@ -2361,8 +2383,8 @@ begin
     end if;
     if fault is not null then
         select a.event_id, f.fault into bad
-        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
-                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
+                a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
@@ -2926,15 +2948,17 @@ declare
     -- the names alone: what was recorded is not the caller's to read
     fields text[] := array(
         select k.field
-        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects']) with ordinality k(field, place)
+        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects'])
+             with ordinality k(field, place)
         where first -> k.field is distinct from again -> k.field
         order by k.place);
 begin
-    raise exception 'usage % of source % was recorded before with other content: %', quote_literal(again ->> 'event_id'),
-        quote_literal(again ->> 'source'), case
+    raise exception 'usage % of source % was recorded before with other content: %',
+        quote_literal(again ->> 'event_id'), quote_literal(again ->> 'source'), case
             when first is null then 'its month of the ledger was dropped'
             else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
-        using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'usage_identity',
+        using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
+              constraint = 'usage_identity',
               hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
 end
 $$;
@@ -3047,7 +3071,7 @@ declare
 begin
     perform postmeter.month_last_deadline(reopen_month.destination, reopen_month.month);
     perform postmeter.check_decider(who, why);
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    perform postmeter.month_gate_alone();
     select x.* into t from postmeter.destination x where x.name = reopen_month.destination;
     returning_ids := array(select h.usage_id from postmeter.held h
                            where h.reason = 'month_closed' and h.destination_id = t.id
@@ -3491,18 +3515,20 @@ begin
     perform postmeter.check_decider(who, why);
     select * into s from postmeter.stray_entry x where x.id = stray for update;
     if s.id is null then
-        raise exception 'there is no stray entry %', stray using errcode = 'PM033', column = 'stray', constraint = 'stray_exists';
+        raise exception 'there is no stray entry %', stray
+            using errcode = 'PM033', column = 'stray', constraint = 'stray_exists';
     elsif s.decision_id is not null then
         raise exception 'stray entry % was resolved before: decision %', stray, s.decision_id
             using errcode = 'PM033', column = 'stray', constraint = 'stray_open';
     end if;
     if record then
         e := jsonb_populate_record(null::postmeter.outbox, s.entry);
-        recorded := postmeter.record_usage(e.source, e.event_id, e.org, e.product, e.metric, e.quantity, e.used_at, e.account,
-                                           e.corrects, e.request_id, e.traceparent, e.attributes);
+        recorded := postmeter.record_usage(e.source, e.event_id, e.org, e.product, e.metric, e.quantity, e.used_at,
+                                           e.account, e.corrects, e.request_id, e.traceparent, e.attributes);
     end if;
     insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, detail)
-    values (who, why, 'resolve', coalesce(recorded, s.usage_id), s.reason, case when record then 'recorded' else 'dropped' end,
+    values (who, why, 'resolve', coalesce(recorded, s.usage_id), s.reason,
+            case when record then 'recorded' else 'dropped' end,
             jsonb_build_object('stray', stray, 'source', s.entry -> 'source', 'event_id', s.entry -> 'event_id'))
     returning id into decided;
     update postmeter.stray_entry x set decision_id = decided where x.id = stray;
@@ -3853,7 +3879,7 @@ CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
 begin
     -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
     -- before, usage is given to the shadow
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))
+    perform postmeter.month_gate_alone()
     from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
     return new;
 end
@@ -4033,6 +4059,21 @@ CREATE FUNCTION postmeter.take_alert_rule(names text[], always boolean) RETURNS 
 $$;
 
 COMMENT ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) IS 'Takes one of these rules whose time has come (or always) for this transaction to look at: whoever else comes meanwhile passes over it.';
+
+CREATE FUNCTION postmeter.take_gate(gate text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from postmeter.gate g where g.name = gate for update;
+    if not found then
+        insert into postmeter.gate (name) values (gate) on conflict do nothing;
+        perform from postmeter.gate g where g.name = gate for update;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.take_gate(gate text) IS 'Waits until nobody else does what the gate names, and keeps others from it until the transaction ends.';
 
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -4218,6 +4259,26 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
+
+CREATE FUNCTION postmeter.try_gate(gate text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from postmeter.gate g where g.name = gate for update skip locked;
+    if found then
+        return true;
+    end if;
+    -- not there yet, or held: an insert of one's own is a lock, too
+    if not exists (select from postmeter.gate g where g.name = gate) then
+        perform postmeter.take_gate(gate);
+        return true;
+    end if;
+    return false;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it.';
 
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -5880,6 +5941,15 @@ COMMENT ON COLUMN postmeter.forecast.misses IS 'Those sent after their deadline 
 COMMENT ON COLUMN postmeter.forecast.quantity_missing IS 'Their billing units, over all dimensions: a measure of size.';
 
 COMMENT ON COLUMN postmeter.forecast.first_missed_deadline IS 'The first of their deadlines.';
+
+CREATE TABLE postmeter.gate (
+    name text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT gate_name_check CHECK (((octet_length(name) >= 1) AND (octet_length(name) <= 100)))
+);
+
+COMMENT ON TABLE postmeter.gate IS 'Rows to lock: whoever holds one does what it names, alone. Nobody has a grant on them but the owner, through take_gate and try_gate.';
+
+COMMENT ON COLUMN postmeter.gate.name IS 'What is done by one at a time.';
 
 CREATE VIEW postmeter.held_list AS
  SELECT h.usage_id,
@@ -8036,6 +8106,9 @@ ALTER TABLE ONLY postmeter.exempted
 ALTER TABLE ONLY postmeter.exemption
     ADD CONSTRAINT exemption_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.gate
+    ADD CONSTRAINT gate_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
@@ -8952,6 +9025,9 @@ GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.month_gate_alone() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_gate_alone() TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
@@ -9175,6 +9251,9 @@ GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.take_gate(gate text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.take_gate(gate text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
@@ -9191,6 +9270,8 @@ GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text
 REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.try_gate(gate text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
@@ -9570,5 +9651,6 @@ insert into postmeter.migration (version, name, programs_from) values
     (20, '0020_pre_views', 20),
     (21, '0021_pre_metrics', 21),
     (22, '0022_pre_alerts', 22),
-    (27, '0027_pre_pinned_functions', 27),
-    (28, '0028_pre_intake_guard', 28);
+    (28, '0028_pre_pinned_functions', 28),
+    (29, '0029_pre_intake_guard', 29),
+    (30, '0030_pre_gates', 30);

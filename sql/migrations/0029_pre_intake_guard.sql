@@ -1,9 +1,9 @@
--- 0029_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another time;
--- what comes into the outbox around it is set aside by name.
+-- 0029_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
+-- time; what comes into the outbox around it is set aside by name.
 -- programs: from 0029
 -- lock: share row exclusive on outbox, for a moment: its trigger is set to fire for replicas too
 
--- repetitions --------------------------------------------------------------------------------------------------------------
+-- repetitions ---------------------------------------------------------------------------------------------------------
 
 create function postmeter.refuse_other_content(first jsonb, again jsonb) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -12,15 +12,17 @@ declare
     -- the names alone: what was recorded is not the caller's to read
     fields text[] := array(
         select k.field
-        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects']) with ordinality k(field, place)
+        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects'])
+             with ordinality k(field, place)
         where first -> k.field is distinct from again -> k.field
         order by k.place);
 begin
-    raise exception 'usage % of source % was recorded before with other content: %', quote_literal(again ->> 'event_id'),
-        quote_literal(again ->> 'source'), case
+    raise exception 'usage % of source % was recorded before with other content: %',
+        quote_literal(again ->> 'event_id'), quote_literal(again ->> 'source'), case
             when first is null then 'its month of the ledger was dropped'
             else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
-        using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'usage_identity',
+        using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
+              constraint = 'usage_identity',
               hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
 end
 $$;
@@ -49,14 +51,17 @@ begin
             -- itself, or earlier corrections of it, would be missing in the sum
             when c.first_id is not null and exists (
                 select from postmeter.ledger_drop d
-                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date) then 'dropped'
+                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date)
+                then 'dropped'
             when o.id is null then 'unknown'
             when o.corrects is not null then 'correction'
-            when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
+            when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+                then 'meter'
             when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
             end as problem
         from (select u.id, u.source, u.event_id, u.corrects, u.org, u.product, u.metric, u.account, u.used_at,
-                     (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as first_id
+                     (select i.usage_id from postmeter.usage_identity i
+                      where i.identity = u.corrected_identity) as first_id
               from postmeter.usage u where u.id = any (corrected) offset 0) c
         left join lateral (select u.* from postmeter.usage u where u.id = c.first_id offset 0) o on true
     ) p
@@ -71,37 +76,42 @@ begin
                      + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = i.identity) as rest
               from unnest(identities) i(identity) offset 0) s
         join lateral (select u.* from postmeter.usage u
-                      where u.id = any (corrected) and u.corrected_identity = s.identity order by u.id desc limit 1) c on true
+                      where u.id = any (corrected) and u.corrected_identity = s.identity
+                      order by u.id desc limit 1) c on true
         where s.rest < 0
         limit 1;
     end if;
     if found then
-        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects),
+            case bad.problem
             when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
             when 'unknown' then format('names no usage of source %L', bad.source)
             when 'correction' then 'names a correction; correct the usage itself'
             when 'meter' then 'has another org, product, metric or account'
             when 'month' then 'is usage of another month; use its used_at'
             else 'would bring that usage below zero' end
-            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
-                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004'
+                            else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects',
+                  constraint = 'corrects_' || bad.problem;
     end if;
 end
 $$;
 comment on function postmeter.check_corrections(uuid[]) is
     'Given the ids of usages that correct: refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
 
--- ids ----------------------------------------------------------------------------------------------------------------------
+-- ids -----------------------------------------------------------------------------------------------------------------
 
 create function postmeter.id_window(out earliest uuid, out latest uuid)
 language sql volatile
 begin atomic
     -- an hour either way: a server's clock may be set back while a statement runs
-    select postmeter.id_at(statement_timestamp() - interval '1 hour'), postmeter.id_at(clock_timestamp() + interval '1 hour');
+    select postmeter.id_at(statement_timestamp() - interval '1 hour'),
+           postmeter.id_at(clock_timestamp() + interval '1 hour');
 end;
 comment on function postmeter.id_window() is 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
 
--- the trigger --------------------------------------------------------------------------------------------------------------
+-- the trigger ---------------------------------------------------------------------------------------------------------
 
 -- enable_seqscan: plans are kept for the session's life, and the first may be made over empty tables. Whatever looks
 -- something up here is a scalar sub-select on a primary key, so that off means one descent of its index for each row.
@@ -122,8 +132,8 @@ begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
-    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at,
-                a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
+                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)),
            array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
     into recorded, fault, corrected, foreign_time
@@ -134,8 +144,8 @@ begin
     end if;
     if fault is not null then
         select a.event_id, f.fault into bad
-        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
-                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
+                a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
@@ -206,7 +216,7 @@ comment on function postmeter.outbox_arrived() is
 -- applies fires no trigger for statements at all: fold sets it aside)
 alter table postmeter.outbox enable always trigger arrived;
 
--- entries without their usage ----------------------------------------------------------------------------------------------
+-- entries without their usage -----------------------------------------------------------------------------------------
 
 create table postmeter.stray_entry (
     id           bigint not null generated always as identity primary key,
@@ -262,18 +272,20 @@ begin
     perform postmeter.check_decider(who, why);
     select * into s from postmeter.stray_entry x where x.id = stray for update;
     if s.id is null then
-        raise exception 'there is no stray entry %', stray using errcode = 'PM033', column = 'stray', constraint = 'stray_exists';
+        raise exception 'there is no stray entry %', stray
+            using errcode = 'PM033', column = 'stray', constraint = 'stray_exists';
     elsif s.decision_id is not null then
         raise exception 'stray entry % was resolved before: decision %', stray, s.decision_id
             using errcode = 'PM033', column = 'stray', constraint = 'stray_open';
     end if;
     if record then
         e := jsonb_populate_record(null::postmeter.outbox, s.entry);
-        recorded := postmeter.record_usage(e.source, e.event_id, e.org, e.product, e.metric, e.quantity, e.used_at, e.account,
-                                           e.corrects, e.request_id, e.traceparent, e.attributes);
+        recorded := postmeter.record_usage(e.source, e.event_id, e.org, e.product, e.metric, e.quantity, e.used_at,
+                                           e.account, e.corrects, e.request_id, e.traceparent, e.attributes);
     end if;
     insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, detail)
-    values (who, why, 'resolve', coalesce(recorded, s.usage_id), s.reason, case when record then 'recorded' else 'dropped' end,
+    values (who, why, 'resolve', coalesce(recorded, s.usage_id), s.reason,
+            case when record then 'recorded' else 'dropped' end,
             jsonb_build_object('stray', stray, 'source', s.entry -> 'source', 'event_id', s.entry -> 'event_id'))
     returning id into decided;
     update postmeter.stray_entry x set decision_id = decided where x.id = stray;
@@ -286,7 +298,7 @@ comment on function postmeter.resolve_stray(bigint, boolean, text, text) is
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
 
--- months of rows in default partitions: only such as an id of ours can name, and from one to the next -----------------------
+-- months of rows in default partitions: only such as an id of ours can name, and from one to the next -----------------
 
 create or replace function postmeter.spilled_months() returns setof date
 language plpgsql stable set search_path = pg_catalog, pg_temp

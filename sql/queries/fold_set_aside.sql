@@ -1,4 +1,4 @@
--- fold_set_aside: entries that no usage stands behind, or whose usage is accounted for already: kept by name, never billed.
+-- fold_set_aside: entries that no usage stands behind, or whose usage is accounted for already: kept, never billed.
 -- $1 the entries, whole.
 insert into postmeter.stray_entry (usage_id, reason, entry)
 select o.id, coalesce(postmeter.stray_reason(o), 'without_usage'), e.entry

@@ -93,6 +93,66 @@ async fn l1_a_producer_with_a_schema_of_its_own_becomes_nobody_else_and_chooses_
     stage.close().await;
 }
 
+/// A login without a single grant, and the keys of every advisory lock that the schema ever took.
+#[tokio::test]
+async fn l1_a_login_without_a_grant_holds_up_nothing() {
+    let stage = Stage::new().await;
+    let called = stage.column("select proname::text from pg_proc where pronamespace = 'postmeter'::regnamespace and prosrc ~ 'advisory'").await;
+    assert_eq!(called, [""; 0], "an advisory lock is anybody's");
+    let nobody = stage.db.connect().await;
+    nobody
+        .batch_execute(
+            "do $$ begin perform pg_advisory_xact_lock(4712); if to_regrole('nobodys_login') is null then create role nobodys_login login; end if; end $$;
+             set role nobodys_login;
+             select pg_advisory_lock(hashtextextended('postmeter.' || name, 0))
+             from unnest(array['closed_month', 'catalogue', 'gather_requests', 'create_partitions', 'create_request_partitions',
+                               'make_alert_post', 'subscription 1']) name",
+        )
+        .await
+        .unwrap();
+    for table in ["gate", "closed_month", "outbox"] {
+        for mode in ["access share", "row exclusive"] {
+            let taken = nobody.batch_execute(&format!("begin; lock table postmeter.{table} in {mode} mode")).await;
+            assert!(taken.is_err(), "{table} in {mode}");
+            nobody.batch_execute("rollback").await.unwrap();
+        }
+    }
+    stage.sql("set lock_timeout = '10s'").await;
+    stage.subscribe("globex", "222233334444").await;
+    stage.use_cores("one", "2", "2024-09-18T09:30:00Z").await;
+    stage.cut_at("2024-09-18T10:20:00Z").await;
+    assert_eq!(stage.accepted(), ["18T09 2"]);
+    stage.sql("select postmeter.track('ingress', 'r', 'received')").await;
+    assert_eq!(stage.value("select postmeter.gather_requests(10)::text").await, "1");
+    stage.sql(crate::alerts::fired::NEXT_MONTH_IS_MISSING).await;
+    assert_eq!(stage.value("select postmeter.create_partitions(1)::text").await, "1");
+    stage.sql("select * from postmeter.close_month('aws', '2024-08-01', 'ada', 'books', false, true)").await;
+    stage.close().await;
+}
+
+/// One does what a gate names, and the others know it at once or wait.
+#[tokio::test]
+async fn l1_a_gate_lets_one_pass_at_a_time() {
+    let stage = Stage::bare().await;
+    let (mut one, two) = (stage.db.connect().await, stage.db.connect().await);
+    let passed = |client: tokio_postgres::Client| async move {
+        let row = client.query_one("select postmeter.try_gate('fresh')", &[]).await.unwrap();
+        (row.get::<_, bool>(0), client)
+    };
+    let inside = one.transaction().await.unwrap();
+    inside.batch_execute("select postmeter.take_gate('fresh')").await.unwrap();
+    // its row is not there for anybody else yet: the other waits for the insert, or is told no
+    two.batch_execute("set lock_timeout = '200ms'").await.unwrap();
+    assert!(two.query_one("select postmeter.try_gate('fresh')", &[]).await.is_err());
+    inside.commit().await.unwrap();
+    let inside = one.transaction().await.unwrap();
+    inside.batch_execute("select postmeter.take_gate('fresh')").await.unwrap();
+    let (held, two) = passed(two).await;
+    assert!(!held, "somebody is inside");
+    inside.commit().await.unwrap();
+    assert!(passed(two).await.0, "nobody is inside any more");
+}
+
 /// A database where the walk over [`UNPINNED`] has something to walk over.
 #[tokio::test]
 async fn l1_the_schema_file_pins_what_the_migrations_pin() {

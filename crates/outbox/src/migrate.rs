@@ -59,6 +59,7 @@ migrations! {
     22 "0022_pre_alerts",
     28 "0028_pre_pinned_functions",
     29 "0029_pre_intake_guard",
+    30 "0030_pre_gates",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
