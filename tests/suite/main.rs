@@ -49,3 +49,4 @@ mod tracker;
 mod unknown;
 mod upgrade;
 mod views;
+mod waits;

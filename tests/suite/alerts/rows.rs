@@ -137,12 +137,8 @@ async fn i5_the_console_says_that_no_worker_is_alive_and_lists_alerts() {
     let console = tests::Console::start(&stage.db).await;
     let token = console.token(&["read"]).await;
     let alerts = async || console.get(&token, "/v1/alerts?open=true").await.json();
-    let look = async {
-        while alerts().await["items"].as_array().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("it looks at once");
+    let has_looked = async || !alerts().await["items"].as_array().unwrap().is_empty();
+    tests::wait_until("it looks at once", has_looked).await;
     let alert = alerts().await["items"][0].clone();
     assert_eq!((alert["name"].as_str(), alert["severity"].as_str()), (Some("no_worker_alive"), Some("critical")));
 }
