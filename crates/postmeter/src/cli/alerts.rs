@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
                 alert.summary.clone(),
             ]);
         }
-        output::say(if table.is_empty() { "no alert is open".to_owned() } else { table.to_string() });
+        output::say_all(if table.is_empty() { vec!["no alert is open".to_owned()] } else { table.lines() });
         for alerts::Blind { name, why } in &blind {
             output::say(format!("not looked at: {name}: {why}"));
         }
