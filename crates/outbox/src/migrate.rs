@@ -57,6 +57,8 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
+    26 "0026_pre_alert_decisions",
+    27 "0027_post_collations",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -13,7 +13,7 @@ use tests::{Dimension, Stage, q, t};
 const HOSTILE: &str = "\n\u{1b}[2Kheld     nothing\r\u{9b}2J\u{7}\u{202e}\u{2028}\u{7f}\u{feff}\u{e0041}'\"\\";
 
 /// Every command with the words it is given; `{0}` to `{9}` stand for names, `<x>` for files.
-const COMMANDS: [(&str, &str); 32] = [
+const COMMANDS: [(&str, &str); 33] = [
     ("migrate", ""),
     ("catalog apply", "<catalogue> --dry-run"),
     ("catalog show", ""),
@@ -48,6 +48,7 @@ const COMMANDS: [(&str, &str); 32] = [
     ("recalculate", "aws 2024-09"),
     ("shadow diff", "trial --month 2024-09"),
     ("alerts", "--check"),
+    ("alerts set", "conflict{org} --every 1m --why {why}"),
     ("doctor", ""),
 ];
 
@@ -78,7 +79,7 @@ fn commands(before: &[&str]) -> BTreeSet<String> {
     for word in named.filter(|word| *word != "help") {
         let inner = [before, &[word]].concat();
         let below = commands(&inner);
-        if below.is_empty() || inner == ["simulator"] {
+        if below.is_empty() || inner == ["simulator"] || inner == ["alerts"] {
             found.insert(inner.join(" "));
         }
         found.extend(below);
@@ -142,7 +143,7 @@ async fn scene(dirt: &str) -> Stage {
     stage.cut_at("2024-09-18T11:10:00Z").await;
     stage
         .sql(&format!(
-            "update postmeter.worker set name = {0}, version = {0};
+            "update postmeter.worker set name = {0}, version = {0}, lease_until = clock_timestamp() + interval '1 day';
              insert into postmeter.late_evidence (attempt_id, delivery_id, outcome, code, excerpt)
              select id, delivery_id, 'rejected', {0}, {0} from postmeter.attempt limit 1;
              insert into postmeter.exemption (org, reason) values ({0}, {0});
