@@ -1,5 +1,5 @@
 -- 0028_pre_pinned_functions: no function of ours looks anything up on its caller's search_path.
--- programs: from 0028
+-- programs: from 0022
 -- lock: none
 
 -- Whoever may create in some schema can put it first in his search_path and shadow clock_timestamp(), || or any other

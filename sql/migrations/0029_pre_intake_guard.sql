@@ -1,6 +1,6 @@
 -- 0029_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
 -- time; what comes into the outbox around it is set aside by name.
--- programs: from 0029
+-- programs: from 0022
 -- lock: share row exclusive on outbox, for a moment: its trigger is set to fire for replicas too
 
 -- repetitions ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 -- 0030_pre_gates: what keeps two from doing one thing at once is a lock that only they can take.
--- programs: from 0030
+-- programs: from 0022
 -- lock: none
 
 -- An advisory lock is anybody's: a login without a single grant could hold the key of the month gate and stop every fold.

@@ -50,3 +50,4 @@ mod tracker;
 mod unknown;
 mod upgrade;
 mod views;
+mod waits;

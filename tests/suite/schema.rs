@@ -208,3 +208,28 @@ async fn two_migrators_at_once_apply_each_migration_once() {
     let (one, two) = tokio::join!(outbox::migrate::apply(&database.database), outbox::migrate::apply(&other));
     assert_eq!(one.unwrap().len() + two.unwrap().len(), outbox::migrate::MIGRATIONS.len());
 }
+
+/// Indexed texts that are in the order of a language: an upgrade of the system's collations breaks their indexes until
+/// they are made anew (`postmeter doctor` says so), and none of them is unique.
+const IN_A_LANGUAGES_ORDER: [(&str, &str); 5] = [
+    ("exemption.org", "people sort by orgs"),
+    ("held.org", "people sort by orgs"),
+    ("ledger_carry.org", "people sort by orgs"),
+    ("shadow_usage.org", "people sort by orgs"),
+    ("subscription.org", "people sort by orgs"),
+];
+
+#[tokio::test]
+async fn l2_keys_are_compared_by_their_bytes() {
+    let database = TestDatabase::fresh().await;
+    let indexed = "
+        select c.relname || '.' || a.attname, bool_or(x.indisunique)
+        from pg_index x join pg_class c on c.oid = x.indrelid join pg_attribute a on a.attrelid = c.oid and a.attnum = any(x.indkey)
+        where c.relnamespace = 'postmeter'::regnamespace and a.attcollation not in (0, 'pg_catalog.\"C\"'::regcollation)
+          and c.relname !~ '_([0-9]{6}|[0-9]{8})$'
+        group by 1 order by 1";
+    let rows = database.client.query(indexed, &[]).await.unwrap();
+    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(found, IN_A_LANGUAGES_ORDER.map(|(column, _)| column), "a key is text collate \"C\"");
+    assert!(!rows.iter().any(|row| row.get(1)), "a unique index is never in a language's order");
+}

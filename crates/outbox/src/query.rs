@@ -1,6 +1,7 @@
 //! Statements: one file of SQL each, named in its first line, with the types of its parameters.
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Error;
@@ -54,10 +55,23 @@ impl<'a> Tx<'a> {
     pub(crate) async fn rows(&self, query: &Query, params: Params<'_>) -> Result<Vec<Row>, Error> {
         if self.prepares {
             let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
-            Ok(self.inner.query(&statement, params).await?)
+            self.inner.query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             Ok(self.inner.query_typed(query.sql, &typed(query, params)).await?)
         }
+    }
+
+    /// What went wrong with a prepared statement. Where a migration changed what it returns, Postgres refuses it for as
+    /// long as it is kept: it is forgotten with the others, and the transaction is to be run again.
+    fn of_prepared(&self, error: tokio_postgres::Error) -> Error {
+        let db = error.as_db_error();
+        if !db.is_some_and(|db| {
+            db.code() == &SqlState::FEATURE_NOT_SUPPORTED && db.routine() == Some("RevalidateCachedQuery")
+        }) {
+            return error.into();
+        }
+        self.inner.statement_cache.clear();
+        Error::Again { code: SqlState::FEATURE_NOT_SUPPORTED.code().to_owned(), message: error.to_string() }
     }
 
     /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.
@@ -83,7 +97,7 @@ impl<'a> Tx<'a> {
     pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
         if self.prepares {
             let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
-            Ok(self.inner.execute(&statement, params).await?)
+            self.inner.execute(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             Ok(self.inner.execute_typed(query.sql, &typed(query, params)).await?)
         }
@@ -93,7 +107,7 @@ impl<'a> Tx<'a> {
     pub(crate) async fn prepared(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
         if self.prepares {
             let statement = self.inner.prepare_typed_cached(sql, types).await?;
-            Ok(self.inner.query(&statement, params).await?)
+            self.inner.query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             let typed: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
             Ok(self.inner.query_typed(sql, &typed).await?)

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::embedded::{Cluster, Listen, Options};
+pub use children::LastWords;
 use children::{Children, Crash};
 use market::Market;
 use verdict::Closing;
