@@ -13,6 +13,7 @@ mod closing;
 mod commands;
 mod console;
 mod crash;
+mod defaults;
 mod deploy;
 mod docs;
 mod embedded;

@@ -16,7 +16,7 @@ const PURPOSE: Query = query!("health_purpose", [TEXT]);
 /// # Errors
 /// As Postgres says: most of all, that this user may not create roles.
 pub async fn create_roles(database: &Database) -> Result<(), Error> {
-    Ok(database.client().await?.batch_execute(migrate::ROLES).await?)
+    database.batch(migrate::ROLES).await
 }
 
 /// The roles that are not there.
