@@ -69,58 +69,84 @@ COMMENT ON FUNCTION postmeter.catalogue_changed() IS 'Trigger of the catalogue''
 
 CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    AS $$ select sha256(head || convert_to(line, 'UTF8')) $$;
+    BEGIN ATOMIC
+ SELECT sha256((head || convert_to(line, 'UTF8'::name))) AS sha256;
+END;
 
 COMMENT ON FUNCTION postmeter.chain_step(head bytea, line text) IS 'The next link of a hash chain: SHA-256 of the one before and the line.';
 
 CREATE FUNCTION postmeter.check_corrections(corrected uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
-    bad record;
+    identities uuid[];
+    bad        record;
 begin
+    -- corrected: the usages that correct; those that only repeat an earlier one are not in postmeter.usage
+    identities := array(select distinct u.corrected_identity from postmeter.usage u where u.id = any (corrected));
     -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
-    perform 1 from postmeter.usage_identity i where i.identity = any (corrected) order by i.identity for no key update;
+    perform 1 from postmeter.usage_identity i where i.identity = any (identities) order by i.identity for no key update;
     -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
     -- without the sums that its snapshot hides
-    update postmeter.usage_identity i set content = i.content where i.identity = any (corrected);
-    select c.source, c.corrects, c.event_id,
-           case when k.dropped then 'dropped'
-                when o.id is null then 'unknown'
-                when o.corrects is not null then 'correction'
-                when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account) then 'meter'
-                when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
-                else 'below_zero' end as problem
-    into bad
-    from postmeter.usage c
-    left join postmeter.usage_identity i on i.identity = c.corrected_identity
-    left join postmeter.usage o on o.id = i.usage_id
-    -- itself, or earlier corrections of it, would be missing in the sum
-    cross join lateral (select exists (select from postmeter.ledger_drop d
-        where d.month >= date_trunc('month', postmeter.moment_of(i.usage_id) at time zone 'UTC')::date) as dropped) k
-    where c.corrected_identity = any (corrected)
-      and (k.dropped or o.id is null or o.corrects is not null
-           or (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
-           or date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC')
-           or o.quantity + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = c.corrected_identity) < 0)
-    order by c.id desc
+    update postmeter.usage_identity i set content = i.content where i.identity = any (identities);
+    -- scalar and lateral sub-selects with a fence: look-ups by key, which no plan of another day turns into a scan
+    select p.* into bad
+    from (
+        select c.id, c.source, c.event_id, c.corrects, case
+            -- itself, or earlier corrections of it, would be missing in the sum
+            when c.first_id is not null and exists (
+                select from postmeter.ledger_drop d
+                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date)
+                then 'dropped'
+            when o.id is null then 'unknown'
+            when o.corrects is not null then 'correction'
+            when (o.org, o.product, o.metric, o.account) is distinct from (c.org, c.product, c.metric, c.account)
+                then 'meter'
+            when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
+            end as problem
+        from (select u.id, u.source, u.event_id, u.corrects, u.org, u.product, u.metric, u.account, u.used_at,
+                     (select i.usage_id from postmeter.usage_identity i
+                      where i.identity = u.corrected_identity) as first_id
+              from postmeter.usage u where u.id = any (corrected) offset 0) c
+        left join lateral (select u.* from postmeter.usage u where u.id = c.first_id offset 0) o on true
+    ) p
+    where p.problem is not null
+    order by p.id desc
     limit 1;
+    if not found then
+        select c.id, c.source, c.event_id, c.corrects, 'below_zero' as problem into bad
+        from (select i.identity,
+                     (select o.quantity from postmeter.usage o where o.id = (
+                          select f.usage_id from postmeter.usage_identity f where f.identity = i.identity))
+                     + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = i.identity) as rest
+              from unnest(identities) i(identity) offset 0) s
+        join lateral (select u.* from postmeter.usage u
+                      where u.id = any (corrected) and u.corrected_identity = s.identity
+                      order by u.id desc limit 1) c on true
+        where s.rest < 0
+        limit 1;
+    end if;
     if found then
-        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects), case bad.problem
+        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects),
+            case bad.problem
             when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
             when 'unknown' then format('names no usage of source %L', bad.source)
             when 'correction' then 'names a correction; correct the usage itself'
             when 'meter' then 'has another org, product, metric or account'
             when 'month' then 'is usage of another month; use its used_at'
             else 'would bring that usage below zero' end
-            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
-                  schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || bad.problem;
+            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004'
+                            else 'PM001' end,
+                  schema = 'postmeter', table = 'outbox', column = 'corrects',
+                  constraint = 'corrects_' || bad.problem;
     end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
+COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Given the ids of usages that correct: refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
 
 CREATE FUNCTION postmeter.check_decider(who text, why text) RETURNS void
     LANGUAGE plpgsql
@@ -399,7 +425,7 @@ declare
     other postmeter.subscription;
 begin
     -- one writer at a time per org, product and destination: two overlapping rows must not pass each other unseen
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.subscription ' || new.destination_id, 0));
+    perform postmeter.take_gate('subscription ' || new.destination_id);
     if tg_op = 'UPDATE' and (new.identity, new.destination_id) is distinct from (old.identity, old.destination_id) then
         new.buyer := null; new.buyer_account := null; new.identity_form := null; new.invalid := null;
     end if;
@@ -464,9 +490,62 @@ $$;
 
 COMMENT ON FUNCTION postmeter.clear_disabled_alerts() IS 'Clears what is open of a rule that is switched off: nobody would look whether it is still so.';
 
+CREATE TABLE postmeter.setting (
+    only_row boolean DEFAULT true NOT NULL,
+    purpose text DEFAULT 'production'::text NOT NULL,
+    clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
+    clock_frozen timestamp with time zone,
+    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
+    usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
+    unresolved text DEFAULT 'hold'::text NOT NULL,
+    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
+    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
+    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
+    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
+    ledger_retention interval,
+    CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
+    CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
+    CONSTRAINT setting_only_row_check CHECK (only_row),
+    CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
+    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
+    CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
+    CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
+    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
+);
+
+COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
+
+COMMENT ON COLUMN postmeter.setting.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.setting.purpose IS 'production, test or demo. Outside production the clock may move, and workers call loopback addresses only.';
+
+COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time by postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
+
+COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
+
+COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
+
+COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
+
+COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
+
+COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
+
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
-    AS $$ select coalesce(clock_frozen, clock_timestamp() + clock_shift) from postmeter.setting $$;
+    BEGIN ATOMIC
+ SELECT COALESCE(setting.clock_frozen, (clock_timestamp() + setting.clock_shift)) AS "coalesce"
+    FROM postmeter.setting;
+END;
 
 COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
 
@@ -487,7 +566,7 @@ begin
     end if;
     select x.* into t from postmeter.destination x where x.name = close_month.destination;
     -- folds, releases and whatever else opens an hour have passed the gate, or wait and then find the month closed
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    perform postmeter.month_gate_alone();
     if not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = close_month.month) then
         if until >= postmeter.clock() and not coalesce(forced, false) then
             raise exception 'hours of % can still be sent to % until %', to_char(close_month.month, 'YYYY-MM'), close_month.destination, until
@@ -538,7 +617,13 @@ COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Ope
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select to_char(n, 'FM999,999,999,999,990') || ' ' || thing || case when n = 1 then '' else 's' end $$;
+    BEGIN ATOMIC
+ SELECT (((to_char(n, 'FM999,999,999,999,990'::text) || ' '::text) || thing) ||
+         CASE
+             WHEN (n = 1) THEN ''::text
+             ELSE 's'::text
+         END);
+END;
 
 COMMENT ON FUNCTION postmeter.counted(n bigint, thing text) IS 'A number of things as people say it: 1 remittance, 10,000 remittances.';
 
@@ -602,7 +687,7 @@ declare
     made       integer := 0;
     fresh      integer;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_partitions', 0)) then
+    if not postmeter.try_gate('create_partitions') then
         return 0;
     end if;
     -- those that are made at once come first; then one that has rows to move, for its locks last until this commits
@@ -652,7 +737,7 @@ declare
     name    text;
     made    integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.create_request_partitions', 0)) then
+    if not postmeter.try_gate('create_request_partitions') then
         return 0;
     end if;
     for day in
@@ -730,6 +815,7 @@ COMMENT ON FUNCTION postmeter.cure_held() IS 'Trigger of the catalogue: what a c
 
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select least(hour + t.age_limit,
                  ((postmeter.month_of(hour, t.zone) + interval '1 month')::timestamp at time zone t.zone) + t.month_cutoff,
@@ -1079,7 +1165,7 @@ declare
     dropped integer := 0;
 begin
     -- gather counts whole days while they are there
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     for name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
                 where i.inhparent = 'postmeter.request_status'::regclass and c.relname ~ '^request_status_[0-9]{8}$' order by 1 loop
         day := to_timestamp(right(name, 8), 'YYYYMMDD');
@@ -1143,6 +1229,7 @@ COMMENT ON FUNCTION postmeter.filter_fits(filter jsonb) IS 'Remittances that a f
 
 CREATE FUNCTION postmeter.folded_until() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- ids are made from the server's clock; the oldest entry of each shard is the first of its index
     select postmeter.clock() - coalesce(greatest(interval '0', clock_timestamp() - to_timestamp(
@@ -1155,6 +1242,7 @@ COMMENT ON FUNCTION postmeter.folded_until() IS 'What was recorded before this m
 
 CREATE FUNCTION postmeter.forbid_change() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     raise exception '%.% is append-only: rows are never changed or deleted', tg_table_schema, tg_table_name
@@ -1191,7 +1279,7 @@ declare
     forgotten integer;
     further   integer;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     if exists (select from postmeter.request_news n where n.recorded_at < horizon) then
         return 0;
     end if;
@@ -1284,7 +1372,7 @@ begin
     if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
         return 0;
     end if;
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.gather_requests', 0));
+    perform postmeter.take_gate('gather_requests');
     select * into settings from postmeter.setting;
     floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
@@ -1521,20 +1609,28 @@ COMMENT ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boo
 
 CREATE FUNCTION postmeter.hour_of(moment timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select date_bin('1 hour', moment, '2000-01-01 00:00:00+00'::timestamptz) $$;
+    BEGIN ATOMIC
+ SELECT date_bin('01:00:00'::interval, moment, '2000-01-01 00:00:00+00'::timestamp with time zone) AS date_bin;
+END;
 
 COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
 
 CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-    select encode(
-        overlay('\x00000000000070008000000000000000'::bytea
-                placing substring(int8send(floor(extract(epoch from moment) * 1000)::bigint) from 3) from 1 for 6),
-        'hex')::uuid
-$$;
+    BEGIN ATOMIC
+ SELECT (encode(OVERLAY('\x00000000000070008000000000000000'::bytea PLACING SUBSTRING(int8send((floor((EXTRACT(epoch FROM moment) * (1000)::numeric)))::bigint) FROM 3) FROM 1 FOR 6), 'hex'::text))::uuid AS encode;
+END;
 
 COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
+
+CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS record
+    LANGUAGE sql
+    BEGIN ATOMIC
+ SELECT postmeter.id_at((statement_timestamp() - '01:00:00'::interval)) AS id_at,
+     postmeter.id_at((clock_timestamp() + '01:00:00'::interval)) AS id_at;
+END;
+
+COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1597,9 +1693,24 @@ COMMENT ON FUNCTION postmeter.ledger_heads(month date) IS 'Rows of a month of th
 
 CREATE FUNCTION postmeter.ledger_key(parent text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select case parent when 'allocation' then 'usage_id' when 'outcome' then 'attempt_id' else 'id' end $$;
+    BEGIN ATOMIC
+ SELECT
+         CASE parent
+             WHEN 'allocation'::text THEN 'usage_id'::text
+             WHEN 'outcome'::text THEN 'attempt_id'::text
+             ELSE 'id'::text
+         END AS "case";
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_key(parent text) IS 'The column by which a table of the ledger is partitioned.';
+
+CREATE FUNCTION postmeter.ledger_time(moment timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT to_char((moment AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text) AS to_char;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) IS 'A moment as the export writes it: UTC, microseconds, whatever the session says.';
 
 CREATE TABLE postmeter.allocation (
     usage_id uuid NOT NULL,
@@ -1633,24 +1744,17 @@ COMMENT ON COLUMN postmeter.allocation.subscription_id IS 'The subscription that
 
 CREATE FUNCTION postmeter.ledger_line(a postmeter.allocation) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select json_build_object('usage_id', a.usage_id, 'destination_id', a.destination_id, 'delivery_id', a.delivery_id,
-    'meter_metric_id', a.meter_metric_id, 'round', a.round, 'quantity', a.quantity::text, 'hour', postmeter.ledger_time(a.hour),
-    'subscription_id', a.subscription_id)::text $$;
+    BEGIN ATOMIC
+ SELECT (json_build_object('usage_id', (a).usage_id, 'destination_id', (a).destination_id, 'delivery_id', (a).delivery_id, 'meter_metric_id', (a).meter_metric_id, 'round', (a).round, 'quantity', ((a).quantity)::text, 'hour', postmeter.ledger_time((a).hour), 'subscription_id', (a).subscription_id))::text AS json_build_object;
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.allocation) IS 'An allocation as the export writes it.';
 
 CREATE FUNCTION postmeter.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
-    AS $$
-    -- 48 bits of milliseconds, then version and variant over a random UUID (RFC 9562, version 7)
-    select encode(
-        set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-                    from 1 for 6),
-            52, 1), 53, 1),
-        'hex')::uuid
-$$;
+    BEGIN ATOMIC
+ SELECT (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid AS encode;
+END;
 
 COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
 
@@ -1683,8 +1787,9 @@ COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
 
 CREATE FUNCTION postmeter.ledger_line(a postmeter.attempt) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select json_build_object('id', a.id, 'delivery_id', a.delivery_id, 'destination_id', a.destination_id, 'call_id', a.call_id,
-    'worker_id', a.worker_id, 'number', a.number, 'claimed_at', postmeter.ledger_time(a.claimed_at))::text $$;
+    BEGIN ATOMIC
+ SELECT (json_build_object('id', (a).id, 'delivery_id', (a).delivery_id, 'destination_id', (a).destination_id, 'call_id', (a).call_id, 'worker_id', (a).worker_id, 'number', (a).number, 'claimed_at', postmeter.ledger_time((a).claimed_at)))::text AS json_build_object;
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.attempt) IS 'An attempt as the export writes it.';
 
@@ -1737,10 +1842,9 @@ COMMENT ON COLUMN postmeter.outcome.recorded_at IS 'When it was recorded.';
 
 CREATE FUNCTION postmeter.ledger_line(o postmeter.outcome) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select json_build_object('attempt_id', o.attempt_id, 'outcome', o.outcome, 'code', o.code, 'is_try', o.is_try,
-    'shown_quantity', o.shown_quantity::text, 'retry_after', extract(epoch from o.retry_after)::text, 'receipt', o.receipt,
-    'http_status', o.http_status, 'their_request_id', o.their_request_id, 'excerpt', o.excerpt,
-    'duration', extract(epoch from o.duration)::text, 'recorded_at', postmeter.ledger_time(o.recorded_at))::text $$;
+    BEGIN ATOMIC
+ SELECT (json_build_object('attempt_id', (o).attempt_id, 'outcome', (o).outcome, 'code', (o).code, 'is_try', (o).is_try, 'shown_quantity', ((o).shown_quantity)::text, 'retry_after', (EXTRACT(epoch FROM (o).retry_after))::text, 'receipt', (o).receipt, 'http_status', (o).http_status, 'their_request_id', (o).their_request_id, 'excerpt', (o).excerpt, 'duration', (EXTRACT(epoch FROM (o).duration))::text, 'recorded_at', postmeter.ledger_time((o).recorded_at)))::text AS json_build_object;
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(o postmeter.outcome) IS 'An outcome as the export writes it; spans of time in seconds.';
 
@@ -1799,10 +1903,9 @@ COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postm
 
 CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select json_build_object('id', u.id, 'source', u.source, 'event_id', u.event_id, 'org', u.org, 'product', u.product, 'metric', u.metric,
-    'quantity', u.quantity::text, 'used_at', postmeter.ledger_time(u.used_at), 'account', u.account, 'corrects', u.corrects,
-    'corrected_identity', u.corrected_identity, 'request_id', u.request_id, 'traceparent', u.traceparent, 'attributes', u.attributes,
-    'recorded_at', postmeter.ledger_time(u.recorded_at))::text $$;
+    BEGIN ATOMIC
+ SELECT (json_build_object('id', (u).id, 'source', (u).source, 'event_id', (u).event_id, 'org', (u).org, 'product', (u).product, 'metric', (u).metric, 'quantity', ((u).quantity)::text, 'used_at', postmeter.ledger_time((u).used_at), 'account', (u).account, 'corrects', (u).corrects, 'corrected_identity', (u).corrected_identity, 'request_id', (u).request_id, 'traceparent', (u).traceparent, 'attributes', (u).attributes, 'recorded_at', postmeter.ledger_time((u).recorded_at)))::text AS json_build_object;
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(u postmeter.usage) IS 'A usage as the export writes it: every column, the quantity as text, to the letter.';
 
@@ -1822,15 +1925,12 @@ COMMENT ON FUNCTION postmeter.ledger_meters(month date) IS 'The meters that a mo
 
 CREATE FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) RETURNS record
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select postmeter.id_at(month::timestamp at time zone 'UTC'), postmeter.id_at((month + interval '1 month')::timestamp at time zone 'UTC') $$;
+    BEGIN ATOMIC
+ SELECT postmeter.id_at(((month)::timestamp without time zone AT TIME ZONE 'UTC'::text)) AS id_at,
+     postmeter.id_at(((month + '1 mon'::interval) AT TIME ZONE 'UTC'::text)) AS id_at;
+END;
 
 COMMENT ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) IS 'The ids of a month of the ledger: from the first on, and before until_id.';
-
-CREATE FUNCTION postmeter.ledger_time(moment timestamp with time zone) RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
-
-COMMENT ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) IS 'A moment as the export writes it: UTC, microseconds, whatever the session says.';
 
 CREATE FUNCTION postmeter.ledger_why_not(month date) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1971,7 +2071,7 @@ declare
     ids  bigint[];
     news jsonb;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('postmeter.make_alert_post', 0))
+    if not postmeter.try_gate('make_alert_post')
        or exists (select from postmeter.alert_post p where p.posted_at is null and p.given_up_at is null)
        -- a receiver that refuses what it is told is not told the same again at once
        or exists (select from postmeter.alert_post p where p.given_up_at > now - interval '15 minutes') then
@@ -2014,15 +2114,33 @@ COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes o
 
 CREATE FUNCTION postmeter.moment_of(id uuid) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select to_timestamp(('x' || lpad(substr(replace(id::text, '-', ''), 1, 12), 16, '0'))::bit(64)::bigint / 1000.0) $$;
+    BEGIN ATOMIC
+ SELECT to_timestamp((((((('x'::text || lpad(substr(replace((id)::text, '-'::text, ''::text), 1, 12), 16, '0'::text)))::bit(64))::bigint)::numeric / 1000.0))::double precision) AS to_timestamp;
+END;
 
 COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id, to the millisecond.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
-    LANGUAGE sql
-    AS $$ select pg_advisory_xact_lock_shared(hashtextextended('postmeter.closed_month', 0)) $$;
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    lock table postmeter.closed_month in row share mode;
+end
+$$;
 
-COMMENT ON FUNCTION postmeter.month_gate() IS 'Until this transaction ends no month is closed. Whoever opens an hour or allocates goes through it first and looks at closed_month in a later statement.';
+COMMENT ON FUNCTION postmeter.month_gate() IS 'Passed by whatever opens hours, until its transaction ends: months are neither closed nor opened again meanwhile.';
+
+CREATE FUNCTION postmeter.month_gate_alone() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    lock table postmeter.closed_month in exclusive mode;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.month_gate_alone() IS 'Passed by who closes a month, opens one again or tells a shadow of a buyer: folds have ended, or wait until this transaction ends.';
 
 CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2045,7 +2163,9 @@ COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) 
 
 CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select date_trunc('month', hour at time zone zone)::date $$;
+    BEGIN ATOMIC
+ SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
+END;
 
 COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
@@ -2118,6 +2238,7 @@ CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, deliver
     SET enable_mergejoin TO 'off'
     SET enable_bitmapscan TO 'off'
     SET jit TO 'off'
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select a.id, a.delivery_id, a.worker_id
     from postmeter.worker w
@@ -2233,6 +2354,8 @@ COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, produ
 CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
     settings  postmeter.setting;
@@ -2240,28 +2363,36 @@ declare
     recorded  bigint;
     fresh     bigint;
     corrected uuid[];
+    foreign_time boolean;
     bad       record;
+    repeats   record;
     fault     text;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
-    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at,
-                a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+    select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
+                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)),
-           array_agg(postmeter.usage_identity_of(a.source, a.corrects)) filter (where a.corrects is not null)
-    into recorded, fault, corrected
-    from arrived a where not a.returned;
+           array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
+    into recorded, fault, corrected, foreign_time
+    from arrived a, postmeter.id_window() b
+    where not a.returned;
     if recorded = 0 then
         return null;
     end if;
     if fault is not null then
         select a.event_id, f.fault into bad
-        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
-                a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
+        from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
+                a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 now - settings.usage_age_max, now + settings.usage_lead_max)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
+    end if;
+    if foreign_time then
+        raise exception 'usage: id is not of this time'
+            using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'id', constraint = 'id_of_this_time',
+                  hint = 'Leave id out: the database gives it.';
     end if;
     -- sorted, so that two batches with the same identities wait for each other instead of deadlocking; of an identity
     -- that stands twice in this one, the first stays
@@ -2276,19 +2407,29 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select a.source, a.event_id into bad
-        from arrived a join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(a.source, a.event_id)
-        where not a.returned
-          and i.content <> postmeter.usage_content_of(a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects)
+        select to_jsonb(r) as again, (r.known).usage_id as first_id into bad
+        from (select a.*, (select i from postmeter.usage_identity i
+                           where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as known
+              from arrived a where not a.returned offset 0) r
+        where (r.known).content
+              <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)
         limit 1;
         if found then
-            raise exception 'usage % of source % was recorded before with other content', quote_literal(bad.event_id), quote_literal(bad.source)
-                using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'usage_identity',
-                      hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
+            perform postmeter.refuse_other_content(coalesce(
+                (select to_jsonb(a) from arrived a where a.id = bad.first_id),
+                (select to_jsonb(u) from postmeter.usage u where u.id = bad.first_id)), bad.again);
         end if;
-        delete from postmeter.outbox o
-        using arrived a join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(a.source, a.event_id)
-        where not a.returned and i.usage_id <> a.id and o.shard = a.shard and o.id = a.id;
+        -- by shard, because the primary key begins with it
+        for repeats in
+            select r.shard, array_agg(r.id) as ids
+            from (select a.shard, a.id, (select i.usage_id from postmeter.usage_identity i
+                                         where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as first_id
+                  from arrived a where not a.returned offset 0) r
+            where r.first_id <> r.id
+            group by r.shard
+        loop
+            delete from postmeter.outbox o where o.shard = repeats.shard and o.id = any (repeats.ids);
+        end loop;
     end if;
     insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                  corrected_identity, request_id, traceparent, attributes, recorded_at)
@@ -2296,9 +2437,9 @@ begin
            case when a.corrects is not null then postmeter.usage_identity_of(a.source, a.corrects) end,
            a.request_id, a.traceparent, a.attributes, now
     from arrived a
-    where not a.returned and (fresh = recorded or exists (
-        select from postmeter.usage_identity i
-        where i.identity = postmeter.usage_identity_of(a.source, a.event_id) and i.usage_id = a.id));
+    where not a.returned
+      and (fresh = recorded or a.id = (select i.usage_id from postmeter.usage_identity i
+                                       where i.identity = postmeter.usage_identity_of(a.source, a.event_id)));
     if corrected is not null then
         perform postmeter.check_corrections(corrected);
     end if;
@@ -2799,6 +2940,31 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
+CREATE FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    -- the names alone: what was recorded is not the caller's to read
+    fields text[] := array(
+        select k.field
+        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects'])
+             with ordinality k(field, place)
+        where first -> k.field is distinct from again -> k.field
+        order by k.place);
+begin
+    raise exception 'usage % of source % was recorded before with other content: %',
+        quote_literal(again ->> 'event_id'), quote_literal(again ->> 'source'), case
+            when first is null then 'its month of the ledger was dropped'
+            else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
+        using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
+              constraint = 'usage_identity',
+              hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) IS 'Raises PM002 for a usage whose identity is known with other content, and names the fields that differ: the rows of the first and of the new one.';
+
 CREATE FUNCTION postmeter.refuse_usage(fault text, event_id text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2888,7 +3054,9 @@ COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run 
 
 CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select buyer || '/' || dimension || '/' || to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
+    BEGIN ATOMIC
+ SELECT ((((buyer || '/'::text) || dimension) || '/'::text) || to_char((hour AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text));
+END;
 
 COMMENT ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) IS 'Canonical key of a remittance; the program builds the same text.';
 
@@ -2903,7 +3071,7 @@ declare
 begin
     perform postmeter.month_last_deadline(reopen_month.destination, reopen_month.month);
     perform postmeter.check_decider(who, why);
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0));
+    perform postmeter.month_gate_alone();
     select x.* into t from postmeter.destination x where x.name = reopen_month.destination;
     returning_ids := array(select h.usage_id from postmeter.held h
                            where h.reason = 'month_closed' and h.destination_id = t.id
@@ -2956,21 +3124,21 @@ COMMENT ON FUNCTION postmeter.request_floor_now() IS 'The floor, or zero if it i
 
 CREATE FUNCTION postmeter.request_key_of(request_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $_$
-    select case when request_id ~ '^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$'
-                then translate(request_id, 'ABCDEF-', 'abcdef') else request_id end
-$_$;
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (request_id ~ '^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$'::text) THEN translate(request_id, 'ABCDEF-'::text, 'abcdef'::text)
+             ELSE request_id
+         END AS request_id;
+END;
 
 COMMENT ON FUNCTION postmeter.request_key_of(request_id text) IS 'What makes two request ids the same request: a UUID in any form is its 32 digits in lower case; any other text is itself.';
 
 CREATE FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-    select encode(substring(sha256(convert_to(
-        length(service) || ':' || service || length(source) || ':' || source || length(status) || ':' || status
-        || length(status_msg) || ':' || status_msg || length(account) || ':' || account || length(org) || ':' || org
-        || length(inventory_id) || ':' || inventory_id || system_id, 'UTF8')) from 1 for 16), 'hex')::uuid
-$$;
+    BEGIN ATOMIC
+ SELECT (encode(SUBSTRING(sha256(convert_to((((((((((((((((((((((length(service) || ':'::text) || service) || length(source)) || ':'::text) || source) || length(status)) || ':'::text) || status) || length(status_msg)) || ':'::text) || status_msg) || length(account)) || ':'::text) || account) || length(org)) || ':'::text) || org) || length(inventory_id)) || ':'::text) || inventory_id) || system_id), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
+END;
 
 COMMENT ON FUNCTION postmeter.request_status_digest(service text, source text, status text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'With request and date: what must be equal for two messages to be the same message.';
 
@@ -3022,49 +3190,353 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
+CREATE TABLE postmeter.closed_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+
+COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
+
+CREATE TABLE postmeter.destination (
+    id integer NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    quota_id integer NOT NULL,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    age_limit interval NOT NULL,
+    month_cutoff interval,
+    closing_window interval,
+    margin interval DEFAULT '00:10:00'::interval NOT NULL,
+    lead interval DEFAULT '00:30:00'::interval NOT NULL,
+    grace interval DEFAULT '00:05:00'::interval NOT NULL,
+    late_policy text DEFAULT 'expire'::text NOT NULL,
+    expired_policy text DEFAULT 'hold'::text NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    records_max integer NOT NULL,
+    bytes_max integer NOT NULL,
+    in_flight_max integer DEFAULT 8 NOT NULL,
+    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
+    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
+    tries_max integer,
+    memory interval,
+    shadow_of integer,
+    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
+    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
+    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
+    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
+    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
+    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
+    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
+    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
+    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
+    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
+    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
+    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
+    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
+    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
+    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
+    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
+);
+
+COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
+
+COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
+
+COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
+
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
+
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
+
+COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
+
+COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
+
+COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
+
+COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
+
+COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
+
+COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
+
+COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
+
+COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
+
+COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
+
+COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
+
+COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
+
+COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
+
+COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
+
+COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
+
+COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
+
+COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+CREATE TABLE postmeter.exemption (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text,
+    reason text NOT NULL,
+    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
+    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
+);
+
+COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
+
+COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
+
+COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
+
+COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
+
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text,
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
+    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
+
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
-    AS $$
-    with wanted as materialized (
-        select * from unnest(orgs, products, metrics, accounts, hours) with ordinality u(org, product, metric, account, hour, item)
-    ), matching as materialized (
-        select w.item, min(s.id) as subscription_id, count(*) as subscriptions
-        from wanted w
-        join postmeter.subscription s on s.org = w.org and s.product = w.product
-         and (w.account is null or s.account = w.account)
-         and s.valid_from <= w.hour and (s.valid_until is null or w.hour < s.valid_until)
-         and case when resolve.shadow is null then s.destination_id not in (select x.id from postmeter.destination x where x.shadow_of is not null)
-                  else s.destination_id = resolve.shadow end
-        group by w.item
-    )
-    select w.item, s.destination_id, s.id, s.buyer, s.identity, d.id, e.id,
-           case when e.id is not null then null
-                when m.item is null then 'no_subscription'
-                when m.subscriptions > 1 then 'ambiguous_subscription'
-                when s.buyer is null then 'invalid_subscription'
-                when d.id is null then 'unmapped_dimension'
-                when exists (select from postmeter.closed_month c
-                             where c.destination_id = s.destination_id and c.month = postmeter.month_of(w.hour, t.zone))
-                    then 'month_closed' end
-    from wanted w
-    left join matching m on m.item = w.item
-    left join postmeter.subscription s on s.id = m.subscription_id
-    left join postmeter.destination t on t.id = s.destination_id
-    left join lateral (
-        select d.id from postmeter.dimension d
-        where d.destination_id = s.destination_id and d.product = w.product and d.metric = w.metric
-          and d.valid_from <= postmeter.month_of(w.hour, t.zone)
-        order by d.valid_from desc limit 1
-    ) d on true
-    left join lateral (
-        select e.id from postmeter.exemption e
-        where e.org = w.org and (e.product is null or e.product = w.product)
-          and e.valid_from <= w.hour and (e.valid_until is null or w.hour < e.valid_until)
-        order by e.id limit 1
-    ) e on true
-$$;
+    BEGIN ATOMIC
+ WITH wanted AS MATERIALIZED (
+          SELECT u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.hour,
+             u.item
+            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
+         ), matching AS MATERIALIZED (
+          SELECT w_1.item,
+             min(s_1.id) AS subscription_id,
+             count(*) AS subscriptions
+            FROM (wanted w_1
+              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
+                 CASE
+                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
+                        FROM postmeter.destination x
+                       WHERE (x.shadow_of IS NOT NULL))))
+                     ELSE (s_1.destination_id = resolve.shadow)
+                 END)))
+           GROUP BY w_1.item
+         )
+  SELECT w.item,
+     s.destination_id,
+     s.id,
+     s.buyer,
+     s.identity,
+     d.id,
+     e.id,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN NULL::text
+             WHEN (m.item IS NULL) THEN 'no_subscription'::text
+             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
+             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
+             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
+             WHEN (EXISTS ( SELECT
+                FROM postmeter.closed_month c
+               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
+             ELSE NULL::text
+         END AS "case"
+    FROM (((((wanted w
+      LEFT JOIN matching m ON ((m.item = w.item)))
+      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
+      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+      LEFT JOIN LATERAL ( SELECT d_1.id
+            FROM postmeter.dimension d_1
+           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
+           ORDER BY d_1.valid_from DESC
+          LIMIT 1) d ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id
+            FROM postmeter.exemption e_1
+           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
+           ORDER BY e_1.id
+          LIMIT 1) e ON (true));
+END;
 
 COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
+
+CREATE FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    s        postmeter.stray_entry;
+    e        postmeter.outbox;
+    recorded uuid;
+    decided  bigint;
+begin
+    perform postmeter.check_decider(who, why);
+    select * into s from postmeter.stray_entry x where x.id = stray for update;
+    if s.id is null then
+        raise exception 'there is no stray entry %', stray
+            using errcode = 'PM033', column = 'stray', constraint = 'stray_exists';
+    elsif s.decision_id is not null then
+        raise exception 'stray entry % was resolved before: decision %', stray, s.decision_id
+            using errcode = 'PM033', column = 'stray', constraint = 'stray_open';
+    end if;
+    if record then
+        e := jsonb_populate_record(null::postmeter.outbox, s.entry);
+        recorded := postmeter.record_usage(e.source, e.event_id, e.org, e.product, e.metric, e.quantity, e.used_at,
+                                           e.account, e.corrects, e.request_id, e.traceparent, e.attributes);
+    end if;
+    insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, detail)
+    values (who, why, 'resolve', coalesce(recorded, s.usage_id), s.reason,
+            case when record then 'recorded' else 'dropped' end,
+            jsonb_build_object('stray', stray, 'source', s.entry -> 'source', 'event_id', s.entry -> 'event_id'))
+    returning id into decided;
+    update postmeter.stray_entry x set decision_id = decided where x.id = stray;
+    return recorded;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) IS 'A person resolves a stray entry. record: it is usage; it comes in through intake under its own source and event id (recorded before: that usage stands, nothing is added). Else nothing of it is billed. Returns the usage.';
 
 CREATE FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3309,16 +3781,17 @@ COMMENT ON FUNCTION postmeter.revoke_token(name text, who text) IS 'Revokes a to
 
 CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-    -- integers x quantity only: a quotient would be cut off and ceil(20*(1/60)*3) become 2
-    select (w.whole + case rounding
-                when 'up' then (w.rest > 0)::integer
-                when 'nearest' then (2 * w.rest >= denominator)::integer
-                else 0 end) * (0.1 ^ decimals)::numeric(20, 15)
-    from (select div(s.scaled, denominator) - (mod(s.scaled, denominator) < 0)::integer as whole,
-                 mod(mod(s.scaled, denominator) + denominator, denominator) as rest
-          from (select units * (10::numeric ^ decimals)::numeric(20, 0) as scaled) s) w
-$$;
+    BEGIN ATOMIC
+ SELECT ((w.whole + (
+         CASE round_units.rounding
+             WHEN 'up'::text THEN ((w.rest > (0)::numeric))::integer
+             WHEN 'nearest'::text THEN ((((2)::numeric * w.rest) >= round_units.denominator))::integer
+             ELSE 0
+         END)::numeric) * ((0.1 ^ (round_units.decimals)::numeric))::numeric(20,15))
+    FROM ( SELECT (div(s.scaled, round_units.denominator) - (((mod(s.scaled, round_units.denominator) < (0)::numeric))::integer)::numeric) AS whole,
+             mod((mod(s.scaled, round_units.denominator) + round_units.denominator), round_units.denominator) AS rest
+            FROM ( SELECT (round_units.units * (((10)::numeric ^ (round_units.decimals)::numeric))::numeric(20,0)) AS scaled) s) w;
+END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
@@ -3406,7 +3879,7 @@ CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
 begin
     -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
     -- before, usage is given to the shadow
-    perform pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))
+    perform postmeter.month_gate_alone()
     from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
     return new;
 end
@@ -3435,6 +3908,8 @@ CREATE FUNCTION postmeter.spilled_months() RETURNS SETOF date
     AS $_$
 declare
     parent text;
+    -- nothing is recorded ahead of the server's clock: what bears such an id is no row to make months for
+    last   uuid := postmeter.id_at(clock_timestamp() + interval '1 month');
     id     uuid;
     month  date;
 begin
@@ -3442,8 +3917,8 @@ begin
         id := '00000000-0000-0000-0000-000000000000';
         loop
             -- from month to month by the index: what waits there may be much
-            execute format('select d.%1$I from postmeter.%2$I d where d.%1$I >= $1 order by 1 limit 1',
-                           postmeter.ledger_key(parent), parent || '_default') into id using id;
+            execute format('select d.%1$I from postmeter.%2$I d where d.%1$I >= $1 and d.%1$I < $2 order by 1 limit 1',
+                           postmeter.ledger_key(parent), parent || '_default') into id using id, last;
             exit when id is null;
             month := date_trunc('month', postmeter.moment_of(id) at time zone 'UTC')::date;
             return next month;
@@ -3453,29 +3928,110 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION postmeter.spilled_months() IS 'Months of which rows are in a default partition.';
+COMMENT ON FUNCTION postmeter.spilled_months() IS 'Months of which rows are in a default partition, up to the coming one.';
 
 CREATE FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-    select case
-        when request_id is null then 'request_id_missing'
-        when service is null then 'service_missing'
-        when status is null then 'status_missing'
-        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
-        when octet_length(service) not between 1 and 255 then 'service_length'
-        when octet_length(status) not between 1 and 255 then 'status_length'
-        when octet_length(source) > 255 then 'source_length'
-        when octet_length(account) > 255 then 'account_length'
-        when octet_length(org) > 255 then 'org_length'
-        when octet_length(inventory_id) > 255 then 'inventory_id_length'
-        when octet_length(system_id) > 255 then 'system_id_length'
-        when octet_length(status_msg) > 8192 then 'status_msg_length'
-        when not (date >= '0001-01-01Z'::timestamptz and date < '9999-12-30Z'::timestamptz) then 'date_range'
-    end
-$$;
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (request_id IS NULL) THEN 'request_id_missing'::text
+             WHEN (service IS NULL) THEN 'service_missing'::text
+             WHEN (status IS NULL) THEN 'status_missing'::text
+             WHEN ((octet_length(request_id) < 1) OR (octet_length(request_id) > 255)) THEN 'request_id_length'::text
+             WHEN ((octet_length(service) < 1) OR (octet_length(service) > 255)) THEN 'service_length'::text
+             WHEN ((octet_length(status) < 1) OR (octet_length(status) > 255)) THEN 'status_length'::text
+             WHEN (octet_length(source) > 255) THEN 'source_length'::text
+             WHEN (octet_length(account) > 255) THEN 'account_length'::text
+             WHEN (octet_length(org) > 255) THEN 'org_length'::text
+             WHEN (octet_length(inventory_id) > 255) THEN 'inventory_id_length'::text
+             WHEN (octet_length(system_id) > 255) THEN 'system_id_length'::text
+             WHEN (octet_length(status_msg) > 8192) THEN 'status_msg_length'::text
+             WHEN (NOT ((date >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (date < '9999-12-30 00:00:00+00'::timestamp with time zone))) THEN 'date_range'::text
+             ELSE NULL::text
+         END AS "case";
+END;
 
 COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
+
+CREATE TABLE postmeter.outbox (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    u postmeter.usage;
+begin
+    select * into u from postmeter.usage x where x.id = entry.id;
+    if u.id is null then
+        return 'without_usage';
+    elsif (u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects)
+          is distinct from (entry.source, entry.event_id, entry.org, entry.product, entry.metric, entry.quantity,
+                            entry.used_at, entry.account, entry.corrects) then
+        return 'other_content';
+    elsif exists (select from postmeter.allocation a join postmeter.destination t on t.id = a.destination_id
+                  where a.usage_id = u.id and t.shadow_of is null)
+          or exists (select from postmeter.held h where h.usage_id = u.id)
+          or exists (select from postmeter.exempted e where e.usage_id = u.id) then
+        return 'accounted_for';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) IS 'Why this outbox entry must not be folded: no usage stands behind it, or its usage is accounted for already. Null: it may be.';
 
 CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
     LANGUAGE sql SECURITY DEFINER
@@ -3504,8 +4060,24 @@ $$;
 
 COMMENT ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) IS 'Takes one of these rules whose time has come (or always) for this transaction to look at: whoever else comes meanwhile passes over it.';
 
+CREATE FUNCTION postmeter.take_gate(gate text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from postmeter.gate g where g.name = gate for update;
+    if not found then
+        insert into postmeter.gate (name) values (gate) on conflict do nothing;
+        perform from postmeter.gate g where g.name = gate for update;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.take_gate(gate text) IS 'Waits until nobody else does what the gate names, and keeps others from it until the transaction ends.';
+
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select h.hour
     from postmeter.meter m
@@ -3688,46 +4260,66 @@ $$;
 
 COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
+CREATE FUNCTION postmeter.try_gate(gate text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from postmeter.gate g where g.name = gate for update skip locked;
+    if found then
+        return true;
+    end if;
+    -- not there yet, or held: an insert of one's own is a lock, too
+    if not exists (select from postmeter.gate g where g.name = gate) then
+        perform postmeter.take_gate(gate);
+        return true;
+    end if;
+    return false;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-    select encode(substring(sha256(convert_to(
-        length(org) || ':' || org || length(product) || ':' || product || length(metric) || ':' || metric
-        || trim_scale(quantity)::text || '@' || extract(epoch from used_at)::text
-        || coalesce('#' || length(account) || ':' || account, '') || coalesce('~' || corrects, ''), 'UTF8'))
-        from 1 for 16), 'hex')::uuid
-$$;
+    BEGIN ATOMIC
+ SELECT (encode(SUBSTRING(sha256(convert_to((((((((((((((length(org) || ':'::text) || org) || length(product)) || ':'::text) || product) || length(metric)) || ':'::text) || metric) || (trim_scale(quantity))::text) || '@'::text) || (EXTRACT(epoch FROM used_at))::text) || COALESCE(((('#'::text || length(account)) || ':'::text) || account), ''::text)) || COALESCE(('~'::text || corrects), ''::text)), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
+END;
 
 COMMENT ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) IS 'What must be equal for a repeated identity to be the same usage: quantity by value, time as an instant; labels do not count.';
 
 CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-    select case
-        when source = '' or octet_length(source) > 255 then 'source_length'
-        when event_id = '' or octet_length(event_id) > 255 then 'event_id_length'
-        when org = '' or octet_length(org) > 255 then 'org_length'
-        when product = '' or octet_length(product) > 255 then 'product_length'
-        when metric = '' or octet_length(metric) > 255 then 'metric_length'
-        when octet_length(account) not between 1 and 255 then 'account_length'
-        when octet_length(corrects) not between 1 and 255 then 'corrects_length'
-        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
-        when octet_length(traceparent) not between 1 and 255 then 'traceparent_length'
-        when not (quantity between -1000000000000 and 1000000000000) then 'quantity_range'
-        when scale(quantity) > 15 and scale(trim_scale(quantity)) > 15 then 'quantity_decimals'
-        when quantity < 0 and corrects is null then 'quantity_negative'
-        when quantity >= 0 and corrects is not null then 'corrects_negative'
-        when used_at < earliest then 'used_at_too_old'
-        when used_at > latest then 'used_at_too_far_ahead'
-        when jsonb_typeof(attributes) <> 'object' or pg_column_size(attributes) > 8192 or octet_length(attributes::text) > 8192 then 'attributes_object'
-    end
-$$;
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN ((source = ''::text) OR (octet_length(source) > 255)) THEN 'source_length'::text
+             WHEN ((event_id = ''::text) OR (octet_length(event_id) > 255)) THEN 'event_id_length'::text
+             WHEN ((org = ''::text) OR (octet_length(org) > 255)) THEN 'org_length'::text
+             WHEN ((product = ''::text) OR (octet_length(product) > 255)) THEN 'product_length'::text
+             WHEN ((metric = ''::text) OR (octet_length(metric) > 255)) THEN 'metric_length'::text
+             WHEN ((octet_length(account) < 1) OR (octet_length(account) > 255)) THEN 'account_length'::text
+             WHEN ((octet_length(corrects) < 1) OR (octet_length(corrects) > 255)) THEN 'corrects_length'::text
+             WHEN ((octet_length(request_id) < 1) OR (octet_length(request_id) > 255)) THEN 'request_id_length'::text
+             WHEN ((octet_length(traceparent) < 1) OR (octet_length(traceparent) > 255)) THEN 'traceparent_length'::text
+             WHEN (NOT ((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric))) THEN 'quantity_range'::text
+             WHEN ((scale(quantity) > 15) AND (scale(trim_scale(quantity)) > 15)) THEN 'quantity_decimals'::text
+             WHEN ((quantity < (0)::numeric) AND (corrects IS NULL)) THEN 'quantity_negative'::text
+             WHEN ((quantity >= (0)::numeric) AND (corrects IS NOT NULL)) THEN 'corrects_negative'::text
+             WHEN (used_at < earliest) THEN 'used_at_too_old'::text
+             WHEN (used_at > latest) THEN 'used_at_too_far_ahead'::text
+             WHEN ((jsonb_typeof(attributes) <> 'object'::text) OR (pg_column_size(attributes) > 8192) OR (octet_length((attributes)::text) > 8192)) THEN 'attributes_object'::text
+             ELSE NULL::text
+         END AS "case";
+END;
 
 COMMENT ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) IS 'Name of the first rule that a usage breaks, or null. The rules of intake, in one place; docs/integrate.md lists them.';
 
 CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ select encode(substring(sha256(convert_to(length(source) || ':' || source || event_id, 'UTF8')) from 1 for 16), 'hex')::uuid $$;
+    BEGIN ATOMIC
+ SELECT (encode(SUBSTRING(sha256(convert_to((((length(source) || ':'::text) || source) || event_id), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
+END;
 
 COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
 
@@ -4003,162 +4595,6 @@ CREATE TABLE postmeter.allocation_default (
 
 COMMENT ON TABLE postmeter.allocation_default IS 'Allocations for which no partition was made in time.';
 
-CREATE TABLE postmeter.destination (
-    id integer NOT NULL,
-    name text NOT NULL,
-    kind text NOT NULL,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    quota_id integer NOT NULL,
-    zone text DEFAULT 'UTC'::text NOT NULL,
-    age_limit interval NOT NULL,
-    month_cutoff interval,
-    closing_window interval,
-    margin interval DEFAULT '00:10:00'::interval NOT NULL,
-    lead interval DEFAULT '00:30:00'::interval NOT NULL,
-    grace interval DEFAULT '00:05:00'::interval NOT NULL,
-    late_policy text DEFAULT 'expire'::text NOT NULL,
-    expired_policy text DEFAULT 'hold'::text NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    records_max integer NOT NULL,
-    bytes_max integer NOT NULL,
-    in_flight_max integer DEFAULT 8 NOT NULL,
-    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
-    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
-    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
-    tries_max integer,
-    memory interval,
-    shadow_of integer,
-    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
-    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
-    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
-    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
-    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
-    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
-    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
-    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
-    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
-    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
-    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
-    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
-    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
-    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
-    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
-    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
-    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
-    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
-    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
-);
-
-COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
-
-COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
-
-COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
-
-COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
-
-COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
-
-COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
-
-COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
-
-COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
-
-COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
-
-COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
-
-COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
-
-COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
-
-COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
-
-COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
-
-COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
-
-COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
-
-COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
-
-COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
-
-COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
-
-COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
-
-COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
-
-COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
-
-COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
-
-COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
-
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
-
 CREATE TABLE postmeter.due (
     delivery_id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -4246,55 +4682,6 @@ COMMENT ON COLUMN postmeter.open_hour.delivery_id IS 'The remittance.';
 COMMENT ON COLUMN postmeter.open_hour.destination_id IS 'Its destination.';
 
 COMMENT ON COLUMN postmeter.open_hour.hour IS 'Its hour.';
-
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text,
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
 
 CREATE VIEW postmeter.remittance AS
  SELECT d.id AS delivery_id,
@@ -4932,24 +5319,6 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
     CACHE 1
 );
 
-CREATE TABLE postmeter.closed_month (
-    destination_id integer NOT NULL,
-    month date NOT NULL,
-    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    decision_id bigint NOT NULL,
-    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
-
-COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
-
-COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
-
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL,
@@ -5448,34 +5817,6 @@ COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
 
-CREATE TABLE postmeter.exemption (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text,
-    reason text NOT NULL,
-    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
-    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
-    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
-);
-
-COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
-
-COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
-
-COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
-
-COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
-
 ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.exemption_id_seq
     START WITH 1
@@ -5600,6 +5941,15 @@ COMMENT ON COLUMN postmeter.forecast.misses IS 'Those sent after their deadline 
 COMMENT ON COLUMN postmeter.forecast.quantity_missing IS 'Their billing units, over all dimensions: a measure of size.';
 
 COMMENT ON COLUMN postmeter.forecast.first_missed_deadline IS 'The first of their deadlines.';
+
+CREATE TABLE postmeter.gate (
+    name text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT gate_name_check CHECK (((octet_length(name) >= 1) AND (octet_length(name) <= 100)))
+);
+
+COMMENT ON TABLE postmeter.gate IS 'Rows to lock: whoever holds one does what it names, alone. Nobody has a grant on them but the owner, through take_gate and try_gate.';
+
+COMMENT ON COLUMN postmeter.gate.name IS 'What is done by one at a time.';
 
 CREATE VIEW postmeter.held_list AS
  SELECT h.usage_id,
@@ -6115,57 +6465,6 @@ COMMENT ON COLUMN postmeter.month_close.amount IS 'Billing units times unit pric
 COMMENT ON COLUMN postmeter.month_close.currency IS 'Currency of the amount; null: unpriced.';
 
 COMMENT ON COLUMN postmeter.month_close.shadow IS 'The row is a shadow''s: nothing of it was billed.';
-
-CREATE TABLE postmeter.outbox (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    request_id text,
-    traceparent text,
-    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
-    returned boolean DEFAULT false NOT NULL,
-    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
-
-COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
-
-COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
-
-COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
-
-COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
-
-COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
-
-COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
-
-COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
 
 CREATE TABLE postmeter.outcome_default (
     attempt_id uuid NOT NULL,
@@ -6770,56 +7069,6 @@ COMMENT ON COLUMN postmeter.request_status_kind.status IS 'The status.';
 
 COMMENT ON COLUMN postmeter.request_status_kind.total IS 'How many were ever counted, dropped ones included.';
 
-CREATE TABLE postmeter.setting (
-    only_row boolean DEFAULT true NOT NULL,
-    purpose text DEFAULT 'production'::text NOT NULL,
-    clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
-    clock_frozen timestamp with time zone,
-    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
-    usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
-    unresolved text DEFAULT 'hold'::text NOT NULL,
-    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
-    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
-    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
-    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
-    ledger_retention interval,
-    CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
-    CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
-    CONSTRAINT setting_only_row_check CHECK (only_row),
-    CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
-    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
-    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
-    CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
-    CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
-    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
-);
-
-COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
-
-COMMENT ON COLUMN postmeter.setting.only_row IS 'Always true: there is one row.';
-
-COMMENT ON COLUMN postmeter.setting.purpose IS 'production, test or demo. Outside production the clock may move, and workers call loopback addresses only.';
-
-COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time by postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
-
-COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
-
-COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
-
-COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
-
-COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
-
-COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
-
 CREATE VIEW postmeter.shadow_difference AS
  WITH pair AS (
          SELECT s.id AS shadow_id,
@@ -7154,6 +7403,40 @@ COMMENT ON COLUMN postmeter.shadow_usage_difference.uncounted_quantity IS 'Their
 COMMENT ON COLUMN postmeter.shadow_usage_difference.reasons IS 'Why; waiting: not yet.';
 
 COMMENT ON COLUMN postmeter.shadow_usage_difference.difference IS 'Given to the shadow less counted live.';
+
+CREATE TABLE postmeter.stray_entry (
+    id bigint NOT NULL,
+    usage_id uuid NOT NULL,
+    reason text NOT NULL,
+    entry jsonb NOT NULL,
+    set_aside_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint,
+    CONSTRAINT stray_entry_entry_check CHECK ((jsonb_typeof(entry) = 'object'::text)),
+    CONSTRAINT stray_entry_reason_check CHECK ((reason = ANY (ARRAY['without_usage'::text, 'other_content'::text, 'accounted_for'::text])))
+);
+
+COMMENT ON TABLE postmeter.stray_entry IS 'Outbox entries that no usage stands behind: they came around intake''s trigger (replication, a disabled trigger). Fold sets them aside and bills none. A person resolves them.';
+
+COMMENT ON COLUMN postmeter.stray_entry.id IS 'Order of setting aside.';
+
+COMMENT ON COLUMN postmeter.stray_entry.usage_id IS 'The id that the entry bore.';
+
+COMMENT ON COLUMN postmeter.stray_entry.reason IS 'without_usage: no usage has its id; other_content: the usage with its id says something else; accounted_for: that usage is allocated, held or exempt already.';
+
+COMMENT ON COLUMN postmeter.stray_entry.entry IS 'The entry, whole.';
+
+COMMENT ON COLUMN postmeter.stray_entry.set_aside_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.stray_entry.decision_id IS 'The decision that resolved it; null: it is open.';
+
+ALTER TABLE postmeter.stray_entry ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.stray_entry_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.subscription_id_seq
@@ -7823,6 +8106,9 @@ ALTER TABLE ONLY postmeter.exempted
 ALTER TABLE ONLY postmeter.exemption
     ADD CONSTRAINT exemption_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.gate
+    ADD CONSTRAINT gate_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
@@ -7930,6 +8216,9 @@ ALTER TABLE ONLY postmeter.setting
 
 ALTER TABLE ONLY postmeter.shadow_usage
     ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
+
+ALTER TABLE ONLY postmeter.stray_entry
+    ADD CONSTRAINT stray_entry_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.stuck
     ADD CONSTRAINT stuck_pkey PRIMARY KEY (delivery_id);
@@ -8076,6 +8365,8 @@ CREATE INDEX request_status_default_recorded_at_idx ON postmeter.request_status_
 CREATE INDEX shadow_usage_uncounted ON postmeter.shadow_usage USING btree (destination_id, org, product) WHERE (reason IS NOT NULL);
 
 CREATE INDEX shadow_usage_waiting ON postmeter.shadow_usage USING btree (destination_id, usage_id) WHERE (reason IS NULL);
+
+CREATE INDEX stray_entry_open ON postmeter.stray_entry USING btree (id) WHERE (decision_id IS NULL);
 
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
@@ -8423,6 +8714,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usag
 
 CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_arrived();
 
+ALTER TABLE postmeter.outbox ENABLE ALWAYS TRIGGER arrived;
+
 CREATE TRIGGER check_dimension BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.check_dimension();
 
 CREATE TRIGGER check_shadow BEFORE INSERT OR UPDATE OF shadow_of ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.check_shadow();
@@ -8530,6 +8823,10 @@ REVOKE ALL ON FUNCTION postmeter.check_subscription() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.check_word(filter jsonb, field text, words text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.clear_disabled_alerts() FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
@@ -8640,6 +8937,8 @@ GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postme
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_operator;
@@ -8653,6 +8952,11 @@ GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_key(parent text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.allocation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation TO postmeter_operator;
@@ -8701,11 +9005,6 @@ GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT u
 GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_span(month date, OUT first_id uuid, OUT until_id uuid) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.ledger_why_not(month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_operator;
@@ -8725,6 +9024,9 @@ GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_gate_alone() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_gate_alone() TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
@@ -8789,6 +9091,8 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
@@ -8823,10 +9127,41 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
@@ -8874,6 +9209,39 @@ REVOKE ALL ON FUNCTION postmeter.spilled_months() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_operator;
@@ -8882,6 +9250,9 @@ REVOKE ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) F
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.take_gate(gate text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.take_gate(gate text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
@@ -8899,6 +9270,8 @@ GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text
 REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.try_gate(gate text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
@@ -8955,14 +9328,6 @@ GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.due TO postmeter_worker;
@@ -8982,18 +9347,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.remittance TO postmeter_operator;
@@ -9057,10 +9410,6 @@ GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -9092,10 +9441,6 @@ GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
@@ -9149,36 +9494,6 @@ GRANT SELECT ON TABLE postmeter.month_close TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.month_close TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
@@ -9231,10 +9546,6 @@ GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_worker;
@@ -9250,6 +9561,10 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.shadow_usage TO postmeter_w
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.stray_entry TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
@@ -9307,6 +9622,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('missing_hours',             'warning',  '10 minutes', '0',          '1 minute'),
     ('requests_never_finished',   'warning',  '1 minute',   '0',          '10 seconds'),
     ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
 insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
@@ -9333,4 +9650,7 @@ insert into postmeter.migration (version, name, programs_from) values
     (19, '0019_pre_retention', 19),
     (20, '0020_pre_views', 20),
     (21, '0021_pre_metrics', 21),
-    (22, '0022_pre_alerts', 22);
+    (22, '0022_pre_alerts', 22),
+    (28, '0028_pre_pinned_functions', 28),
+    (29, '0029_pre_intake_guard', 29),
+    (30, '0030_pre_gates', 30);

@@ -42,7 +42,7 @@ pub async fn subscriptions(client: &Client, count: i64) {
 pub async fn backlog(client: &Client, entries: i64, orgs: i64) {
     client
         .batch_execute(&format!(
-            "set session_replication_role = replica;
+            "alter table postmeter.outbox disable trigger arrived;
              set synchronous_commit = off;
              create temp table given as
              select postmeter.new_id() as id, 'e-' || n as event_id,
@@ -54,7 +54,7 @@ pub async fn backlog(client: &Client, entries: i64, orgs: i64) {
              insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at)
              select id, 'bench', event_id, org, 'db', 'cores', quantity, used_at from given;
              drop table given;
-             reset session_replication_role;
+             alter table postmeter.outbox enable always trigger arrived;
              reset synchronous_commit"
         ))
         .await

@@ -1,7 +1,7 @@
 //! Alerts as rows: each opens for real, says what is so, and clears when it is over.
 
 mod drill;
-mod fired;
+pub(super) mod fired;
 mod missing;
 mod rows;
 mod webhook;

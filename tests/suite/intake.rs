@@ -1,8 +1,10 @@
 //! A: the doors through which usage comes in.
 
 mod answers;
+mod buffers;
 mod corrections;
 mod doors;
+mod guarded;
 mod refusals;
 mod repeats;
 

@@ -16,9 +16,12 @@ async fn in_time() -> Stage {
 }
 
 async fn follow_clock(stage: &Stage) {
-    let ids = stage.value("select pg_get_functiondef('postmeter.new_id()'::regprocedure)").await;
-    assert!(ids.contains("clock_timestamp()"), "{ids}");
-    stage.sql(&ids.replace("clock_timestamp()", "postmeter.clock()")).await;
+    for function in ["new_id()", "id_window()"] {
+        let definition = stage.value(&format!("select pg_get_functiondef('postmeter.{function}'::regprocedure)")).await;
+        assert!(definition.contains("clock_timestamp()"), "{definition}");
+        let moved = definition.replace("statement_timestamp()", "clock_timestamp()");
+        stage.sql(&moved.replace("clock_timestamp()", "postmeter.clock()")).await;
+    }
 }
 
 /// September 2024, over and closed: five cores of acme accepted and one exempt usage; one core of October.

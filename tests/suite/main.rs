@@ -32,6 +32,7 @@ mod moto;
 mod operations;
 mod outage;
 mod people;
+mod pinned;
 mod pooled;
 mod prometheus;
 mod random;

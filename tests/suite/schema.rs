@@ -107,11 +107,13 @@ fn dumped(url: &str) -> Option<String> {
     Some(kept)
 }
 
-/// The statement that makes the rules of alerts: rows that belong to the schema.
+/// The statements that make the rules of alerts: rows that belong to the schema.
 fn alert_rules() -> String {
-    let migration = std::fs::read_to_string(root().join("sql/migrations/0022_pre_alerts.sql")).unwrap();
-    let from = migration.find("insert into postmeter.alert_rule").expect("the rules");
-    migration[from..].split_inclusive(";\n").next().expect("a statement").to_owned()
+    let statements = outbox::migrate::MIGRATIONS.iter().filter_map(|migration| {
+        let from = migration.sql.find("insert into postmeter.alert_rule")?;
+        migration.sql[from..].split_inclusive(";\n").next()
+    });
+    statements.collect()
 }
 
 #[tokio::test]

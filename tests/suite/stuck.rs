@@ -288,7 +288,7 @@ async fn d11_who_reconsiders_waits_for_the_gate_of_an_edit_before_taking_any_loc
         .await;
     let (mut editor, mover) = (stage.db.connect().await, stage.db.connect().await);
     let edit = editor.transaction().await.unwrap();
-    edit.query("select pg_advisory_xact_lock(hashtextextended('postmeter.closed_month', 0))", &[]).await.unwrap();
+    edit.query("select postmeter.month_gate_alone()", &[]).await.unwrap();
     let moving = tokio::spawn(async move { mover.batch_execute("select postmeter.reconsider_stuck(10)").await });
     stage.until_waiting(1).await;
     // as deadlines that follow a subscription do

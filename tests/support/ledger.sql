@@ -3,6 +3,7 @@
 -- refused, unknown, in conflict or held; the last hours are in flight, due and open. Triggers are left out: the rows are
 -- what they write. The balance closes.
 set session_replication_role = replica;
+alter table postmeter.outbox disable trigger arrived;
 set synchronous_commit = off;
 set work_mem = '256MB';
 update postmeter.setting set purpose = 'test', clock_frozen = '{until}';
@@ -166,6 +167,7 @@ insert into postmeter.exempted (usage_id, exemption_id) select f.id, e.id from f
 insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at)
 select id, 'bench', kind || '-' || n, org, 'db', 'cores', 1, used_at from further where kind = 'waiting';
 drop table made, used, further;
+alter table postmeter.outbox enable always trigger arrived;
 reset session_replication_role;
 reset synchronous_commit;
 reset work_mem;

@@ -45,6 +45,7 @@ questions! {
     "poison" from "alert_poison",
     "requests_never_finished" from "alert_requests_never_finished",
     "snapshot_pins_horizon" from "alert_snapshot_pins_horizon",
+    "stray_entries" from "alert_stray_entries",
     "timeline_went_back" from "alert_timeline_went_back",
     "unknown_unresolved" from "alert_unknown_unresolved",
     "usage_will_miss_deadline" from "alert_usage_will_miss_deadline",

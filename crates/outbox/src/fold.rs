@@ -8,6 +8,7 @@ mod shadow;
 mod turns;
 
 use remittance::Reason;
+use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -17,8 +18,9 @@ use plan::{Entry, Plan, Target};
 pub use shadow::{fold_shadow, return_cured_shadow};
 pub use turns::Turns;
 
-const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
+const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8, BOOL]);
 const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
+const SET_ASIDE: Query = query!("fold_set_aside", [JSONB_ARRAY]);
 const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
 const WAITING: Query = query!("fold_waiting", []);
 const DEATHS: Query = query!("fold_deaths", []);
@@ -77,6 +79,8 @@ const LOOK_UPS: &str = "set local enable_nestloop = on; set local enable_seqscan
 pub struct Folded {
     /// Entries taken from the outbox.
     pub taken: usize,
+    /// Of these, set aside: no usage stands behind them, or it is accounted for already.
+    pub set_aside: usize,
     /// Of these, allocated to a remittance.
     pub allocated: usize,
     /// Held by name.
@@ -105,11 +109,30 @@ pub async fn fold_with(
     most: usize,
     pause: impl AsyncFnOnce(),
 ) -> Result<Folded, Error> {
+    match take_and_fold(database, turns, most, false, pause).await {
+        // some usage of these is accounted for already: nothing that asks each of them would be quick, so only now
+        Err(Error::Refused(refused)) if refused.code == UNIQUE_VIOLATION => {
+            take_and_fold(database, turns, most, true, async || {}).await
+        }
+        folded => folded,
+    }
+}
+
+/// SQLSTATE of a second allocation, held row or exemption of one usage.
+const UNIQUE_VIOLATION: &str = "23505";
+
+async fn take_and_fold(
+    database: &Database,
+    turns: &mut Turns,
+    most: usize,
+    careful: bool,
+    pause: impl AsyncFnOnce(),
+) -> Result<Folded, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, LOOK_UPS).await?;
     let share = turns.share(most);
     let (of_one, of_all) = (i64::try_from(share).expect("small"), i64::try_from(most).expect("small"));
-    let taken = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all]).await?;
+    let taken = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all, &careful]).await?;
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
     drop(taken);
     let took = turns::Took::of(&entries);
@@ -138,9 +161,13 @@ pub async fn fold_one(database: &Database, usage: Uuid, pause: impl AsyncFnOnce(
 }
 
 /// Everything between taking entries and the commit.
-async fn fold_entries(tx: Tx<'_>, entries: Vec<Entry>, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
+async fn fold_entries(tx: Tx<'_>, mut entries: Vec<Entry>, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
     if entries.is_empty() {
         return Ok(Folded::default());
+    }
+    let strays: Vec<Value> = entries.extract_if(.., |entry| entry.stray.is_some()).filter_map(|e| e.stray).collect();
+    if !strays.is_empty() {
+        tx.run(&SET_ASIDE, &[&strays]).await?;
     }
     tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
     let mut plan = Plan::of(entries);
@@ -154,7 +181,7 @@ async fn fold_entries(tx: Tx<'_>, entries: Vec<Entry>, pause: impl AsyncFnOnce()
     lock(&tx, &mut plan).await?;
     let folded = write(&tx, &plan).await?;
     tx.commit().await?;
-    Ok(folded)
+    Ok(Folded { taken: folded.taken + strays.len(), set_aside: strays.len(), ..folded })
 }
 
 /// An entry that waits, if any.
@@ -185,6 +212,7 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: row.try_get("returned")?,
+        stray: row.try_get("stray")?,
     })
 }
 
@@ -298,6 +326,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         held: rows.held.usage.len(),
         exempt: rows.exempt.0.len(),
         returned: rows.returned.len(),
+        set_aside: 0,
     };
     let a = &rows.allocated;
     if !a.usage.is_empty() {

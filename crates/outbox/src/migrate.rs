@@ -58,6 +58,9 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
+    28 "0028_pre_pinned_functions",
+    29 "0029_pre_intake_guard",
+    30 "0030_pre_gates",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

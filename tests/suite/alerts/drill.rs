@@ -124,6 +124,11 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
             stage.sql("select postmeter.timeline_went_back('ada', 'restored')").await;
             ("", "lost commits (restored); 1 destination is paused")
         }
+        "stray_entries" => {
+            stage.sql(AROUND_INTAKE).await;
+            stage.fold().await;
+            ("", "1 entry came into the outbox around intake")
+        }
         "balance_not_zero" => {
             stage.sql("update postmeter.meter set carried = carried + 1").await;
             check_balance(stage).await;
@@ -174,6 +179,7 @@ async fn mend(stage: &Stage, name: &str) {
             run(stage, "probe aws").await;
             stage.work().await;
         }
+        "stray_entries" => stage.sql("select postmeter.resolve_stray(1, false, 'mira', 'a drill')").await,
         "balance_not_zero" => {
             // a defect has no remedy of its own; here it is taken back
             stage.sql("update postmeter.meter set carried = carried - 1").await;
@@ -185,6 +191,12 @@ async fn mend(stage: &Stage, name: &str) {
         other => panic!("{other} has no drill"),
     }
 }
+
+/// An entry that no usage stands behind.
+const AROUND_INTAKE: &str = "alter table postmeter.outbox disable trigger arrived;
+    insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+    values ('s', 'around', 'acme', 'db', 'cores', 1, '2024-09-18T11:05Z');
+    alter table postmeter.outbox enable always trigger arrived";
 
 /// Alerts that tests of their own fire and clear.
 const ELSEWHERE: [&str; 3] = ["missing_hours", "snapshot_pins_horizon", "key_stuck"];

@@ -32,7 +32,7 @@ const FIRST: [&str; 10] = [
 ];
 
 /// A table of usage lacks its next partition.
-pub(super) const NEXT_MONTH_IS_MISSING: &str = "do $$ begin
+pub(crate) const NEXT_MONTH_IS_MISSING: &str = "do $$ begin
     execute format('drop table postmeter.usage_%s', to_char(now() at time zone 'UTC' + interval '1 month', 'YYYYMM')); end $$";
 
 /// A console process and its address.

@@ -69,8 +69,9 @@ async fn is_recorded(db: &TestDatabase, prefix: &str) {
     let instants = "select count(distinct used_at)::text from postmeter.usage";
     assert_eq!(text(&db.client, instants).await, "1", "the correction has the instant of what it corrects");
     let jobs = "select string_agg(id || coalesce(' ' || flaw, ''), ', ' order by flaw nulls first) from job";
-    let flawed =
-        format!("{prefix}-1, req-2 usage '{prefix}-1' of source 'shop' was recorded before with other content");
+    let flawed = format!(
+        "{prefix}-1, req-2 usage '{prefix}-1' of source 'shop' was recorded before with other content: quantity differs"
+    );
     assert_eq!(text(&db.client, jobs).await, flawed);
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub quantity: Decimal,
     /// It was folded before, or put aside.
     pub returned: bool,
+    /// The whole entry, if it must not be folded: no usage stands behind it.
+    pub stray: Option<serde_json::Value>,
 }
 
 /// An entry as the plan keeps it.

@@ -78,6 +78,7 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: true,
+        stray: None,
     })
 }
 
@@ -119,6 +120,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan, shadow: i32) -> Result<Folded, Error> {
     let returned = k.reason.iter().filter(|reason| reason.is_none()).count();
     let exempt = k.reason.iter().filter(|reason| **reason == Some("exempt")).count();
     Ok(Folded {
+        set_aside: 0,
         taken: plan.entries.len(),
         allocated: a.usage.len(),
         held: k.usage.len() - returned - exempt,
