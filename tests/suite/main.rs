@@ -16,6 +16,7 @@ mod crash;
 mod defaults;
 mod deploy;
 mod docs;
+mod doctor;
 mod embedded;
 mod failover;
 mod fleet;

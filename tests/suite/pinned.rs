@@ -97,7 +97,11 @@ async fn l1_a_producer_with_a_schema_of_its_own_becomes_nobody_else_and_chooses_
 #[tokio::test]
 async fn l1_a_login_without_a_grant_holds_up_nothing() {
     let stage = Stage::new().await;
-    let called = stage.column("select proname::text from pg_proc where pronamespace = 'postmeter'::regnamespace and prosrc ~ 'advisory'").await;
+    let called = stage
+        .column(
+            "select proname::text from pg_proc where pronamespace = 'postmeter'::regnamespace and prosrc ~ 'advisory'",
+        )
+        .await;
     assert_eq!(called, [""; 0], "an advisory lock is anybody's");
     let nobody = stage.db.connect().await;
     nobody
