@@ -1,13 +1,14 @@
 -- The roles of Postmeter. Run once per cluster, by a role that may create roles; harmless to run again.
 -- They cannot log in: grant them to the users that can.  e.g.  grant postmeter_producer to billing_service;
 
+-- whoever runs this is mighty: every function is named with its schema, so that none of somebody else's is called
 do $$
 declare
     role text;
 begin
     foreach role in array array['migrator', 'producer', 'worker', 'operator', 'reader', 'console'] loop
-        if not exists (select from pg_roles where rolname = 'postmeter_' || role) then
-            execute format('create role %I nologin', 'postmeter_' || role);
+        if not exists (select from pg_catalog.pg_roles where rolname = 'postmeter_' || role) then
+            execute pg_catalog.format('create role %I nologin', 'postmeter_' || role);
         end if;
     end loop;
 end

@@ -13,7 +13,9 @@
 --  remittance 3   | aws         | aws/us-east-1/prod-db/111122223333/core_units/2024-09-18T10:00:00Z | 2024-09-18 10 …
 --  remittance 5   | aws         | aws/us-east-1/prod-db/111122223333/sockets/2024-09-18T10:00:00Z    | 2024-09-18 10 …
 --  remittance 6   | aws         | aws/us-east-1/prod-db/444455556666/gb/2024-09-18T10:00:00Z         | 2024-09-18 10 …
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- at_risk_next_hour
 with now as materialized (
     select postmeter.clock() as now
@@ -51,3 +53,4 @@ select l.what, l.destination, l.of, l.hour, trim_scale(l.quantity) as quantity, 
 from listed l, now n
 where l.deadline < n.now + interval '1 hour'
 order by l.deadline, l.what;
+commit;

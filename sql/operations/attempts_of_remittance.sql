@@ -19,6 +19,8 @@
 \else
     \set key ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- attempts_of_remittance
 with asked as (
     select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint
@@ -37,3 +39,4 @@ select null, e.recorded_at, 'late: ' || e.outcome, e.code, null, null, e.shown_q
 from asked a
 join postmeter.late_evidence e on e.delivery_id = a.id
 order by 2, 1;
+commit;

@@ -20,6 +20,8 @@
 \else
     \set most 100
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- attempts_of_worker
 select w.name as worker, l.claimed_at, l.destination, l.delivery_id as remittance, l.number, l.outcome, l.code,
        l.http_status, round(extract(epoch from l.duration) * 1000) || ' ms' as took, l.call_id as call
@@ -32,3 +34,4 @@ join postmeter.attempt_ledger l on l.attempt_id = n.id
 where w.name = :'worker' or w.id::text = :'worker'
 order by l.claimed_at desc, l.delivery_id desc
 limit :'most'::integer;
+commit;

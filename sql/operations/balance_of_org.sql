@@ -15,6 +15,8 @@
 \else
     \set month ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- balance_of_org
 with meters as (
     select m.id
@@ -37,3 +39,4 @@ from meters k
 -- offset 0: the view is asked for one meter at a time, not for all at once
 cross join lateral (select v.* from postmeter.balance v where v.meter_id = k.id offset 0) b
 order by 1, 2;
+commit;

@@ -22,6 +22,8 @@
 \else
     \set delivery ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- balance_step_by_step
 with asked as (
     select coalesce(nullif(:'meter', '')::bigint, d.meter_id) as meter_id
@@ -52,3 +54,4 @@ select l.at, l.remittance, l.hour, l.status, trim_scale(l.used) as used, trim_sc
        trim_scale(l.billed_before) as billed_before, trim_scale(l.billed) as billed, trim_scale(l.carried) as carried
 from listed l
 order by l.last, l.cut_at, l.remittance, l.round;
+commit;

@@ -9,6 +9,8 @@
 --   table   |  total  |  rows   | indexes | live_rows | dead_rows | partitions |     last_vacuum
 -- ----------+---------+---------+---------+-----------+-----------+------------+---------------------
 --  attempt  | 2911 MB | 1250 MB | 1661 MB |  10000000 |         0 |          4 | 2024-09-18 03:10:11
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- biggest_tables
 with relation as (
     select coalesce(i.inhparent, c.oid) as parent, c.oid, c.relkind
@@ -27,3 +29,4 @@ left join pg_stat_all_tables s on s.relid = r.oid
 group by p.relname
 order by sum(pg_total_relation_size(r.oid)) desc, p.relname
 limit 20;
+commit;

@@ -13,6 +13,8 @@
 \else
     \set month ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- bill_of_org
 with buyers as (
     select distinct s.destination_id, s.buyer, s.product from postmeter.subscription s
@@ -38,3 +40,4 @@ left join lateral (
 ) p on true
 group by t.name, m.destination_id, m.month, m.buyer, d.product, m.dimension, p.unit_price, p.currency
 order by t.name, m.buyer, d.product, m.dimension;
+commit;

@@ -11,6 +11,8 @@
 -- -------------+------------+--------+------------------------+----------+----------+-------+----------------------- …
 --  aws         |          5 |      2 | 2024-09-18 12:10:00+00 | 00:00:02 | worker-1 | t     | …
 --  aws         |          6 |      2 | 2024-09-18 12:10:00+00 | 00:00:02 | worker-1 | t     | …
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- calls_under_way
 select t.name as destination, a.delivery_id as remittance, a.number, a.claimed_at,
        -- when its id was made, in real time
@@ -23,3 +25,4 @@ join postmeter.worker w on w.id = a.worker_id
 join postmeter.destination t on t.id = a.destination_id
 order by a.claimed_at, a.delivery_id
 limit 1000;
+commit;

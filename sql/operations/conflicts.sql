@@ -14,6 +14,8 @@
 \else
     \set destination ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- conflicts
 select r.delivery_id as remittance, r.destination, r.orgs, r.dimension, r.hour, trim_scale(r.quantity) as ours,
        trim_scale(r.shown_quantity) as theirs, trim_scale(r.shown_quantity - r.quantity) as difference, s.since,
@@ -22,3 +24,4 @@ from postmeter.stuck s
 join postmeter.remittance r on r.delivery_id = s.delivery_id
 where s.status = 'conflict' and r.destination = coalesce(nullif(:'destination', ''), r.destination)
 order by s.since, r.delivery_id;
+commit;

@@ -16,6 +16,8 @@
 \else
     \set key ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- decisions_on_remittance
 with asked as (
     select d.id from postmeter.delivery d where d.id = nullif(:'delivery', '')::bigint
@@ -33,3 +35,4 @@ select c.decided_at, c.who, c.role_name as role, c.verb, c.delivery_id as remitt
 from postmeter.decision_log c
 where c.id = any (array(select x.id from chosen x))
 order by c.id;
+commit;

@@ -16,7 +16,9 @@
 \else
     \set since ''
 \endif
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- error_codes_last_hour
 -- the time is written out twice and not selected once, so that the planner knows how little it is
 with seen as (
@@ -36,3 +38,4 @@ from (select s.*, sum(s.attempts) over (partition by s.destination_id) as whole 
 join postmeter.destination t on t.id = s.destination_id
 where s.outcome not in ('accepted', 'dry_run', 'open')
 order by s.attempts desc, t.name, s.outcome, s.code;
+commit;

@@ -9,6 +9,8 @@
 --  what  |     reason      | destination | product | metric | items | orgs | quantity |         since          | …
 -- -------+-----------------+-------------+---------+--------+-------+------+----------+------------------------+---- …
 --  usage | no_subscription |             | db      | cores  |     1 |    1 |        5 | 2024-09-18 11:04:00+00 | 202 …
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- held_by_reason
 select 'usage' as what, h.reason, t.name as destination, h.product, h.metric, count(*) as items,
        count(distinct h.org) as orgs, trim_scale(sum(h.quantity)) as quantity, min(h.held_at) as since,
@@ -24,3 +26,4 @@ join postmeter.remittance r on r.delivery_id = s.delivery_id
 where s.status = 'held' and not r.shadow
 group by r.reason, r.destination, r.product, r.dimension
 order by since, what, reason, product, metric;
+commit;

@@ -21,6 +21,8 @@
 \else
     \set buyer ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- hours_not_sent
 with buyers as (
     select distinct s.destination_id, s.buyer from postmeter.subscription s
@@ -40,3 +42,4 @@ left join lateral (
 ) x on true
 where d.status not in ('open', 'nothing_due', 'accepted', 'released', 'written_off', 'dry_run')
 order by d.deadline, d.id;
+commit;

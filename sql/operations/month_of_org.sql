@@ -20,7 +20,9 @@
 \else
     \set month ''
 \endif
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- month_of_org
 with asked as (
     select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
@@ -39,3 +41,4 @@ where e.org = :'org' and e.whereabouts <> 'allocated'
   and e.hour < (select (a.month + interval '1 month')::timestamp at time zone 'UTC' from asked a)
 group by 1, 2, 3, 4
 order by 1 nulls last, 2, 3, 4, 5;
+commit;

@@ -19,7 +19,9 @@
 \else
     \set month ''
 \endif
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- not_sent_and_why
 with asked as (
     select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
@@ -85,3 +87,4 @@ from asked a
 join postmeter.meter m on m.month = a.month and m.carried > 0
 where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer)
 order by 1, 2, 3, 4, 8;
+commit;

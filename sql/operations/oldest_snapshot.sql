@@ -12,6 +12,8 @@
 --   what   | name  |         who         |        state        | transactions |   since  |        statement
 -- ---------+-------+---------------------+---------------------+--------------+----------+-------------------------
 --  session | 41712 | dbeaver, mira, shop | idle in transaction |       125731 | 03:12:45 | select * from big_table
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- oldest_snapshot
 select h.what, h.name, h.who, h.state, h.transactions, h.since, h.statement
 from (
@@ -33,3 +35,4 @@ from (
 ) h
 order by h.transactions desc nulls last, h.since desc nulls last, h.name
 limit 50;
+commit;

@@ -10,6 +10,8 @@
 --  destination |               buyer                |      orgs      | subscriptions |    since_both_valid
 -- -------------+------------------------------------+----------------+---------------+------------------------
 --  aws         | aws/us-east-1/prod-db/111122223333 | {acme,initech} | {1,3}         | 2024-01-01 00:00:00+00
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- orgs_on_one_buyer
 select t.name as destination, a.buyer, array_agg(distinct x.org order by x.org) as orgs,
        array_agg(distinct x.id order by x.id) as subscriptions,
@@ -22,3 +24,4 @@ join postmeter.destination t on t.id = a.destination_id
 cross join lateral (values (a.org, a.id), (b.org, b.id)) x(org, id)
 group by t.name, a.buyer
 order by t.name, a.buyer;
+commit;

@@ -13,6 +13,8 @@
 \else
     \set month ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- over_billed
 with credit as (
     -- what is billed less what rounding the usage gives, as in view month_close
@@ -41,3 +43,4 @@ left join lateral (
 ) p on true
 where c.units > 0
 order by t.name, c.buyer, c.dimension;
+commit;

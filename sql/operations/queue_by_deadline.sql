@@ -10,6 +10,8 @@
 -- -------------+-----------+-----+-------+------------------------
 --  aws         | < 1 hour  |   0 |     1 | 2024-09-19 09:50:00+00
 --  aws         | < 6 hours |   1 |     0 | 2024-09-19 11:50:00+00
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- queue_by_deadline
 with now as materialized (
     select postmeter.clock() as now
@@ -32,3 +34,4 @@ from classed c
 join postmeter.destination t on t.id = c.destination_id
 group by t.name, c.class
 order by t.name, c.class;
+commit;

@@ -17,6 +17,8 @@
 \else
     \set month ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- sent_this_month
 select r.destination, r.product, r.dimension, coalesce(r.hour::text, 'the month') as hour, count(*) as remittances,
        trim_scale(sum(r.quantity)) as units, case when bool_and(r.confirmed) then 'yes' else 'no' end as confirmed,
@@ -32,3 +34,4 @@ where r.status = 'accepted'
 group by grouping sets ((r.destination, r.product, r.dimension, r.currency, r.hour),
                         (r.destination, r.product, r.dimension, r.currency))
 order by r.destination, r.product, r.dimension, r.hour nulls last;
+commit;

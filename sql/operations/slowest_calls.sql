@@ -19,7 +19,9 @@
 \else
     \set most 20
 \endif
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- slowest_calls
 -- the time is written out twice and not selected once, so that the planner knows how little it is
 with call as (
@@ -42,3 +44,4 @@ select t.name as destination, round(extract(epoch from c.duration) * 1000) || ' 
 from call c
 join postmeter.destination t on t.id = c.destination_id
 order by c.duration desc nulls last, c.claimed_at;
+commit;

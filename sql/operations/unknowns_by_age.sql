@@ -10,7 +10,9 @@
 --  remittance | destination | dimension  |          hour          | units | status |   age    | memory_left | attemp …
 -- ------------+-------------+------------+------------------------+-------+--------+----------+-------------+------- …
 --           3 | aws         | core_units | 2024-09-18 10:00:00+00 |     5 | due    | 21:50:00 |             | …
-set jit = off; -- compiling it would take longer than answering it
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
+set local jit = off; -- compiling it would take longer than answering it
 -- unknowns_by_age
 with waiting as (
     select s.delivery_id from postmeter.stuck s
@@ -32,3 +34,4 @@ left join lateral (
     where a.delivery_id = d.id order by a.number desc limit 1
 ) x on true
 order by d.maybe_since, d.id;
+commit;

@@ -12,6 +12,8 @@
 --  billing | e2       | acme    | db      | cores  |        6 | 1/4    | 2024-09-18 09:10:00+00 |         | …
 --  billing | e3       | acme    | db      | cores  |        7 | 1/4    | 2024-09-18 09:10:00+00 |         | …
 --  billing | i1       | initech | db      | cores  |        1 | 1/4    | 2024-09-18 09:10:00+00 |         | …
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- usage_of_remittance
 select u.source, u.event_id, u.org, u.product, u.metric, trim_scale(u.quantity) as quantity,
        mm.factor_numerator || '/' || mm.factor_denominator as factor, u.used_at,
@@ -22,3 +24,4 @@ join postmeter.usage u on u.id = a.usage_id
 join postmeter.meter_metric mm on mm.id = a.meter_metric_id
 where a.delivery_id = :'delivery'::bigint
 order by u.used_at, u.id;
+commit;

@@ -20,6 +20,8 @@
 \else
     \set since ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- what_operators_did
 with asked as (
     select coalesce(nullif(:'since', '')::timestamptz, postmeter.clock() - interval '7 days') as since
@@ -53,3 +55,4 @@ from (
     ) n
 ) x
 order by x.at, x.why is not null, x.number;
+commit;

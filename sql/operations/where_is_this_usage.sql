@@ -23,6 +23,8 @@
 \else
     \set usage ''
 \endif
+begin read only;
+set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- where_is_this_usage
 with asked as (
     select i.usage_id from postmeter.usage_identity i
@@ -45,3 +47,4 @@ from asked a
 join postmeter.ledger_drop d
   on d.month = date_trunc('month', postmeter.moment_of(a.usage_id) at time zone 'UTC')::date
 order by usage, destination;
+commit;

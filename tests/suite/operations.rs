@@ -114,6 +114,14 @@ fn i2_every_operation_says_its_question_its_parameters_and_an_answer() {
         assert!(said.iter().any(|line| line.contains(&run)), "{name} says how it is run");
         assert!(!example.is_empty(), "{name} shows an answer");
         assert!(text.contains(&format!("\n-- {name}\n")), "{name}: its statement begins with its name");
+        let code: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("--") && !line.trim().starts_with('\\')).collect();
+        assert_eq!(code[0], "begin read only;", "{name} changes nothing, whatever it calls");
+        assert!(
+            code[1].starts_with("set local search_path = pg_catalog, pg_temp;"),
+            "{name} knows whose functions it calls"
+        );
+        assert_eq!(code.last(), Some(&"commit;"), "{name} leaves no transaction open");
         // an answer is as wide as psql makes it
         let written = text.lines().filter(|line| !example.contains(line));
         let wide: Vec<_> = written.filter(|line| line.chars().count() > 120).collect();

@@ -40,21 +40,21 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-fn worker(url: &str, direct: Option<&str>) -> Child {
+pub(super) fn worker(url: &str, direct: Option<&str>, pooled: bool) -> Child {
     let mut command = tests::postmeter(url);
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("POSTMETER_DATABASE_POOLED", "true").env("POSTMETER_WORKER_POLL_MS", "20");
+    command.env("POSTMETER_DATABASE_POOLED", pooled.to_string()).env("POSTMETER_WORKER_POLL_MS", "20");
     command.envs(direct.map(|url| ("POSTMETER_DATABASE_DIRECT_URL", url)));
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
     command.spawn().unwrap()
 }
 
-fn end(mut worker: Child) {
+pub(super) fn end(mut worker: Child) {
     tests::signal(&worker, "TERM");
     assert!(tests::end_of(&mut worker).success());
 }
 
-async fn until(stage: &Stage, sql: &str) {
+pub(super) async fn until(stage: &Stage, sql: &str) {
     tests::until_true(&stage.db.client, sql).await;
 }
 
@@ -114,7 +114,7 @@ async fn sent(stage: &Stage, before: &str, after: &str, remittances: u32) {
     until(stage, &accepted).await;
 }
 
-async fn stage_without_workers() -> Stage {
+pub(super) async fn stage_without_workers() -> Stage {
     let stage = Stage::new().await;
     stage.sql("update postmeter.worker set stopped_at = now(), reaped_at = now()").await;
     stage.at("2024-09-18T10:30:00Z").await;
@@ -127,7 +127,7 @@ async fn f8_usage_is_recorded_folded_cut_sent_and_settled_through_a_pooler() {
     let name = "f8_usage_is_recorded_folded_cut_sent_and_settled_through_a_pooler";
     let Some(mut bouncer) = bouncer(name, &stage.db, 2).await else { return };
     record(&bouncer.url(PRODUCER), "2024-09-18T10:10:00Z").await;
-    let workers = [worker(&bouncer.url(WORKER), None), worker(&bouncer.url(WORKER), None)];
+    let workers = [worker(&bouncer.url(WORKER), None, true), worker(&bouncer.url(WORKER), None, true)];
     sent(&stage, "2024-09-18T11:04:00Z", "2024-09-18T11:10:00Z", 1).await;
     assert_eq!(stage.accepted(), ["18T10 6"]);
     let listening = "select (count(*) filter (where w.sleeping) || ' ' || (select count(*) from pg_stat_activity
@@ -152,7 +152,7 @@ async fn f8_usage_is_recorded_folded_cut_sent_and_settled_through_a_pooler() {
 async fn f8_a_direct_url_beside_the_pooler_is_listened_on() {
     let stage = stage_without_workers().await;
     let Some(bouncer) = bouncer("f8_a_direct_url_beside_the_pooler_is_listened_on", &stage.db, 2).await else { return };
-    let worker = worker(&bouncer.url(WORKER), Some(&stage.db.url()));
+    let worker = worker(&bouncer.url(WORKER), Some(&stage.db.url()), true);
     until(&stage, "select exists (select from postmeter.worker where sleeping)::text").await;
     let listens = "select exists (select from pg_stat_activity where datname = current_database() and query ilike 'listen%')::text";
     until(&stage, listens).await;

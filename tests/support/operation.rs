@@ -23,13 +23,15 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(folder().join(format!("{name}.sql"))).expect(name)
 }
 
-/// Settings that a file sets before its query.
+/// Settings that a file makes for its transaction, as commands for a session.
 ///
 /// # Panics
 /// If there is no such file.
 #[must_use]
 pub fn settings_of(name: &str) -> String {
-    text(name).lines().filter(|line| line.starts_with("set ")).collect::<Vec<_>>().join("\n")
+    let text = text(name);
+    let settings = text.lines().filter_map(|line| line.strip_prefix("set local "));
+    settings.map(|setting| format!("set {setting}")).collect::<Vec<_>>().join("\n")
 }
 
 /// The one query of a file, with its variables filled in; what is not given has its file's default.
@@ -43,6 +45,7 @@ pub fn operation(name: &str, given: &[(&str, &str)]) -> String {
     let defaults: Vec<(String, String)> =
         defaults.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
     let mut sql = text.split_once(&format!("\n-- {name}\n")).expect("the statement's name").1.trim_end().to_owned();
+    sql = sql.strip_suffix("\ncommit;").expect("its transaction's end").to_owned();
     for (variable, value) in given {
         sql = sql.replace(&format!(":'{variable}'"), &format!("'{value}'"));
     }

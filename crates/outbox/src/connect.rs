@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoffBuilder;
 use backoff::backoff::Backoff;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Transaction};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::{AsyncMessage, Config, IsolationLevel};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::Error;
 use crate::query::{Query, Tx};
+use crate::state;
 
 /// Whose certificates the server may show.
 #[derive(Debug, Clone, Default)]
@@ -149,12 +150,29 @@ impl Database {
         }
     }
 
-    /// A connection for the caller's own statements (imports, tests, tools).
+    /// A connection for the caller's own statements, with the defaults of its role and database; [`begin`] begins a
+    /// transaction on it that does not depend on them.
     ///
     /// # Errors
     /// [`Error::Away`].
     pub async fn client(&self) -> Result<Object, Error> {
         Ok(self.pool.get().await?)
+    }
+
+    /// A connection that is taken out of the pool and closed after its use, in the state that all of ours have: for what
+    /// needs a session. Not through a pooler.
+    pub(crate) async fn own_session(&self) -> Result<deadpool_postgres::ClientWrapper, Error> {
+        let client = Object::take(self.pool.get().await?);
+        client.batch_execute(&state::for_session()).await?;
+        Ok(client)
+    }
+
+    /// Runs commands without parameters in a transaction of their own; they wait for locks as long as it takes.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
+        let mut session = self.session().await?;
+        let tx = Tx::begin(&mut session, "set local lock_timeout = 0").await?;
+        tx.batch(sql).await?;
+        tx.commit().await
     }
 
     /// Runs one statement in a transaction of its own.
@@ -181,6 +199,7 @@ impl Database {
             .with_max_elapsed_time(Some(patience))
             .build();
         loop {
+            // names nothing, so that no default of a session matters to it
             let error = match self.session().await {
                 Ok(session) => match session.client.simple_query("select 1").await {
                     Ok(_) => return Ok(()),
@@ -205,6 +224,8 @@ impl Database {
         let Some(direct) = &self.direct else { return Ok(()) };
         let (client, mut connection) = direct.connect(self.tls.clone()).await?;
         let listening = async {
+            // it is idle all the time: no default may end it for that
+            client.batch_execute("set idle_session_timeout = 0").await?;
             client.batch_execute(&format!("listen {channel}")).await?;
             wake();
             std::future::pending::<Result<(), tokio_postgres::Error>>().await
@@ -222,6 +243,18 @@ impl Database {
             failed = listening => Ok(failed?),
         }
     }
+}
+
+/// Begins a transaction for the caller's own statements, in the state that all of ours have, whatever the defaults of
+/// role and database are.
+///
+/// # Errors
+/// [`Error::Away`].
+pub async fn begin(client: &mut Object) -> Result<Transaction<'_>, Error> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let transaction = builder.start().await?;
+    transaction.batch_execute(state::for_transaction()).await?;
+    Ok(transaction)
 }
 
 /// Reads a URL; adds what every connection of ours has.

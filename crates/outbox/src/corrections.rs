@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use crate::query::Tx;
 use crate::{Database, Error};
 
 /// A correction of remittances.
@@ -89,14 +90,15 @@ pub async fn correct_each(
     dry_run: bool,
     mut take: impl FnMut(Change) + Send,
 ) -> Result<(), Error> {
-    let client = database.client().await?;
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, PATIENT).await?;
     let sql = format!(
         "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
         verb.function()
     );
-    let params: [(&(dyn ToSql + Sync), Type); 4] =
-        [(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
-    let mut rows = std::pin::pin!(client.query_typed_raw(&sql, params).await?);
+    let params: Vec<(&(dyn ToSql + Sync), Type)> =
+        vec![(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
+    let mut rows = std::pin::pin!(tx.composed_stream(&sql, params).await?);
     while let Some(row) = rows.try_next().await? {
         take(Change {
             delivery: row.try_get(0)?,
@@ -107,7 +109,7 @@ pub async fn correct_each(
             note: row.try_get(5)?,
         });
     }
-    Ok(())
+    tx.commit().await
 }
 
 /// Remittances that a filter fits, whatever became of them: how many by status.
@@ -115,10 +117,8 @@ pub async fn correct_each(
 /// # Errors
 /// As Postgres says.
 pub async fn fits(database: &Database, filter: &Value) -> Result<Vec<(String, i64)>, Error> {
-    let client = database.client().await?;
-    let rows = client
-        .query_typed("select status, remittances from postmeter.filter_fits($1)", &[(filter, Type::JSONB)])
-        .await?;
+    let sql = "select status, remittances from postmeter.filter_fits($1)";
+    let rows = asked(database, sql, &[(filter, Type::JSONB)]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
@@ -136,16 +136,28 @@ pub async fn correct_held(
     decider: Decider<'_>,
     dry_run: bool,
 ) -> Result<Vec<HeldUsage>, Error> {
-    let client = database.client().await?;
     let function = if verb == Verb::WriteOff { "write_off_held" } else { "retry_held" };
     let sql = format!("select usage_id, reason, quantity::text from postmeter.{function}($1, $2, $3, $4)");
-    let rows = client
-        .query_typed(
-            &sql,
-            &[(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)],
-        )
-        .await?;
+    let params: [(&(dyn ToSql + Sync), Type); 4] =
+        [(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
+    let rows = asked(database, &sql, &params).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
+/// A decision waits for those who are at work on what it concerns.
+const PATIENT: &str = "set local lock_timeout = 0";
+
+/// Runs one statement in a transaction of its own.
+async fn asked(
+    database: &Database,
+    sql: &str,
+    params: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, PATIENT).await?;
+    let rows = tx.composed(sql, params).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 /// What a decision about one thing came to.
@@ -164,13 +176,12 @@ async fn decide(
     billed: Option<bool>,
     decider: Decider<'_>,
 ) -> Result<Decided, Error> {
-    let client = database.client().await?;
     let mut parameters = vec![subject];
     if let Some(billed) = &billed {
         parameters.push((billed, Type::BOOL));
     }
     parameters.extend([(&decider.who as &(dyn ToSql + Sync), Type::TEXT), (&decider.why, Type::TEXT)]);
-    let rows = client.query_typed(sql, &parameters).await?;
+    let rows = asked(database, sql, &parameters).await?;
     let row = rows.first().expect("a function returns one row");
     Ok(Decided { now: row.try_get(0)?, changed: row.try_get(1)? })
 }

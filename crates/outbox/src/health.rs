@@ -16,7 +16,7 @@ const PURPOSE: Query = query!("health_purpose", [TEXT]);
 /// # Errors
 /// As Postgres says: most of all, that this user may not create roles.
 pub async fn create_roles(database: &Database) -> Result<(), Error> {
-    Ok(database.client().await?.batch_execute(migrate::ROLES).await?)
+    database.batch(migrate::ROLES).await
 }
 
 /// The roles that are not there.
@@ -220,5 +220,72 @@ answers! {
         owner: String,
         /// For how long, in seconds; unknown for a slot.
         seconds: Option<f64>,
+    }
+    /// What the database or a user with a role of ours sets for its sessions; one row each.
+    Default from "health_defaults" {
+        /// The user; none: the database, for everybody.
+        user: Option<String>,
+        /// For this database only.
+        here: bool,
+        /// This database.
+        database: String,
+        /// The setting.
+        name: String,
+        /// Its value, as it was written.
+        value: String,
+    }
+    /// Somebody who may create where others look functions up; one row each.
+    MayCreate from "health_grants" {
+        /// postmeter or public.
+        schema: String,
+        /// Who; public: everybody.
+        grantee: String,
+    }
+    /// A trigger of ours that does not fire as it should; one row each.
+    Trigger from "health_triggers" {
+        /// Its table.
+        table: String,
+        /// Its name.
+        trigger: String,
+        /// When it fires: never, not for replicas, for replicas only, or gone.
+        fires: String,
+    }
+    /// A publication that sends the outbox or the identities; one row for each of the two.
+    Publication from "health_publications" {
+        /// Its name.
+        publication: String,
+        /// The table.
+        table: String,
+        /// It is for all tables.
+        everything: bool,
+        /// It names the table; otherwise its schema.
+        named: bool,
+    }
+    /// A function in our schema that looks names up on its caller's path; one row each.
+    Unpinned from "health_functions" {
+        /// Its name and arguments.
+        function: String,
+        /// function or procedure.
+        kind: String,
+        /// It runs with its owner's rights.
+        definer: bool,
+    }
+    /// A collation whose version has changed; one row each.
+    Collation from "health_collations" {
+        /// Its name.
+        collation: String,
+        /// The version that indexes were made with.
+        then: String,
+        /// The version that they are read with.
+        now: String,
+    }
+    /// The database's own collation, if its version has changed; PostgreSQL 15 and later.
+    DatabaseCollation from "health_collation_of_database" {
+        /// The database.
+        database: String,
+        /// The version that indexes were made with.
+        then: String,
+        /// The version that they are read with.
+        now: String,
     }
 }

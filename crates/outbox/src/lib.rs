@@ -28,11 +28,12 @@ mod record;
 pub mod report;
 pub mod requests;
 pub mod settle;
+mod state;
 pub mod timeline;
 pub mod tokens;
 pub mod track;
 pub mod workers;
 
-pub use connect::{Access, Connections, Database, Tls};
+pub use connect::{Access, Connections, Database, Tls, begin};
 pub use error::{Error, Refused};
 pub use record::{NewUsage, Verdict, record_usage, record_usages};

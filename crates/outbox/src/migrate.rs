@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 pub use self::head::{Head, Lock};
+use crate::query::Tx;
 use crate::{Database, Error};
 
 /// One migration file.
@@ -125,8 +126,9 @@ pub struct Migrated {
 /// [`Error::Schema`] if the database has a migration of other content, or one that this program neither knows nor can
 /// work with.
 pub async fn state(database: &Database, known: &[Migration]) -> Result<State, Error> {
-    let client = database.client().await?;
-    let exists = client.query_typed("select to_regclass('postmeter.migration') is not null", &[]).await?;
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, "set local lock_timeout = 0").await?;
+    let exists = tx.composed("select to_regclass('postmeter.migration') is not null", &[]).await?;
     if !exists.first().expect("one row").try_get::<_, bool>(0)? {
         return Ok(State { pending: known.to_vec(), newer: Vec::new() });
     }
@@ -136,7 +138,7 @@ pub async fn state(database: &Database, known: &[Migration]) -> Result<State, Er
     let newest = known.last().map_or(0, |migration| migration.version);
     let mut state = State::default();
     let mut applied = 0_usize;
-    for row in client.query_typed(all, &[]).await? {
+    for row in tx.composed(all, &[]).await? {
         let (version, name, checksum): (i32, &str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let programs_from: Option<i32> = row.try_get(3)?;
         if version > newest {
@@ -230,7 +232,7 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
                 .to_owned(),
         ));
     }
-    let mut client = database.client().await?;
+    let mut client = database.own_session().await?;
     // polled from here: a session that waits inside the server would block CREATE INDEX CONCURRENTLY of later migrations
     while !client
         .query_typed("select pg_try_advisory_lock($1)", &[(&LOCK, Type::INT8)])
@@ -265,6 +267,7 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
         Ok(done)
     }
     .await;
+    // waited for: whoever runs next need not wait until the server has seen that this session is gone
     client.query_typed("select pg_advisory_unlock($1)", &[(&LOCK, Type::INT8)]).await?;
     result
 }
@@ -343,5 +346,5 @@ pub async fn drop_schema(database: &Database) -> Result<(), Error> {
     if crate::catalogue::purpose(database).await? == "production" {
         return Err(Error::Schema("the schema of a production database is not dropped".to_owned()));
     }
-    Ok(database.client().await?.batch_execute("drop schema postmeter cascade").await?)
+    database.batch("drop schema postmeter cascade").await
 }

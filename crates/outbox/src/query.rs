@@ -1,11 +1,13 @@
 //! Statements: one file of SQL each, named in its first line, with the types of its parameters.
 
+use futures_util::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Error;
 use crate::connect::Session;
+use crate::state::{self, Mode};
 
 /// A statement from `sql/queries/` with its parameters' types, so that it can run prepared or, through a pooler in
 /// transaction mode, unprepared.
@@ -28,36 +30,45 @@ pub(crate) use query;
 /// Parameters of a statement.
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A transaction that runs [`Query`]s the way its connection allows.
+/// A transaction that runs [`Query`]s the way its connection allows. Dropped without [`Tx::commit`], it is rolled back.
 pub(crate) struct Tx<'a> {
-    inner: deadpool_postgres::Transaction<'a>,
-    prepares: bool,
+    session: &'a Session,
+    is_done: bool,
 }
 
 impl<'a> Tx<'a> {
-    /// Begins a transaction; `settings` are `set local` commands for the planner.
+    /// Begins a transaction in the state that all of ours have; `settings` are `set local` commands that differ from it.
     pub(crate) async fn begin(session: &'a mut Session, settings: &str) -> Result<Self, Error> {
-        let prepares = session.prepares;
-        let inner = session.client.transaction().await?;
-        // What a worker writes must survive a crash of the server, whatever the database's default is. Compiling a
-        // statement takes longer than any of ours runs (0.4 s for a claim of 25 on a queue without statistics). A worker
-        // that freezes in a transaction must not keep its locks from those who take over from it.
-        inner
-            .batch_execute(&format!(
-                "set local synchronous_commit = on; set local jit = off; set local lock_timeout = '5s'; \
-                 set local idle_in_transaction_session_timeout = '15s'; {settings}"
-            ))
-            .await?;
-        Ok(Self { inner, prepares })
+        Self::begin_as(session, Mode::Write, settings).await
+    }
+
+    /// The same, to write or only to read. All of it is one round trip.
+    pub(crate) async fn begin_as(session: &'a mut Session, mode: Mode, settings: &str) -> Result<Self, Error> {
+        // there from the first word on: when nobody waits for the answer any more, what was begun is rolled back
+        let tx = Self { session, is_done: false };
+        let state = state::for_transaction();
+        let begun = tx.session.client.batch_execute(&format!("{}; {state}; {settings}", mode.begin())).await;
+        match begun {
+            Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
+                let begin = mode.begin_on_standby();
+                tx.session.client.batch_execute(&format!("rollback; {begin}; {state}; {settings}")).await?;
+            }
+            begun => begun?,
+        }
+        Ok(tx)
+    }
+
+    fn client(&self) -> &deadpool_postgres::ClientWrapper {
+        &self.session.client
     }
 
     /// Runs a statement and returns its rows.
     pub(crate) async fn rows(&self, query: &Query, params: Params<'_>) -> Result<Vec<Row>, Error> {
-        if self.prepares {
-            let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
-            self.inner.query(&statement, params).await.map_err(|error| self.of_prepared(error))
+        if self.session.prepares {
+            let statement = self.client().prepare_typed_cached(query.sql, query.types).await?;
+            self.client().query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
-            Ok(self.inner.query_typed(query.sql, &typed(query, params)).await?)
+            Ok(self.client().query_typed(query.sql, &typed(query, params)).await?)
         }
     }
 
@@ -70,18 +81,18 @@ impl<'a> Tx<'a> {
         }) {
             return error.into();
         }
-        self.inner.statement_cache.clear();
+        self.client().statement_cache.clear();
         Error::Again { code: SqlState::FEATURE_NOT_SUPPORTED.code().to_owned(), message: error.to_string() }
     }
 
     /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.
     pub(crate) async fn stream(&self, query: &Query, params: Params<'_>) -> Result<tokio_postgres::RowStream, Error> {
-        Ok(self.inner.query_typed_raw(query.sql, typed(query, params)).await?)
+        Ok(self.client().query_typed_raw(query.sql, typed(query, params)).await?)
     }
 
     /// Runs a statement that was composed (`listing.rs`), unprepared.
     pub(crate) async fn composed(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, Error> {
-        Ok(self.inner.query_typed(sql, params).await?)
+        Ok(self.client().query_typed(sql, params).await?)
     }
 
     /// The same, row by row.
@@ -90,43 +101,54 @@ impl<'a> Tx<'a> {
         sql: &str,
         params: Vec<(&(dyn ToSql + Sync), Type)>,
     ) -> Result<tokio_postgres::RowStream, Error> {
-        Ok(self.inner.query_typed_raw(sql, params).await?)
+        Ok(self.client().query_typed_raw(sql, params).await?)
     }
 
     /// Runs a statement for what it does; returns how many rows it wrote.
     pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
-        if self.prepares {
-            let statement = self.inner.prepare_typed_cached(query.sql, query.types).await?;
-            self.inner.execute(&statement, params).await.map_err(|error| self.of_prepared(error))
+        if self.session.prepares {
+            let statement = self.client().prepare_typed_cached(query.sql, query.types).await?;
+            self.client().execute(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
-            Ok(self.inner.execute_typed(query.sql, &typed(query, params)).await?)
+            Ok(self.client().execute_typed(query.sql, &typed(query, params)).await?)
         }
     }
 
     /// Runs a statement that was put together, and returns its rows. There are few different ones: each is prepared.
     pub(crate) async fn prepared(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
-        if self.prepares {
-            let statement = self.inner.prepare_typed_cached(sql, types).await?;
-            self.inner.query(&statement, params).await.map_err(|error| self.of_prepared(error))
+        if self.session.prepares {
+            let statement = self.client().prepare_typed_cached(sql, types).await?;
+            self.client().query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             let typed: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
-            Ok(self.inner.query_typed(sql, &typed).await?)
+            Ok(self.client().query_typed(sql, &typed).await?)
         }
     }
 
     /// Runs commands without parameters.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
-        Ok(self.inner.batch_execute(sql).await?)
+        Ok(self.client().batch_execute(sql).await?)
     }
 
     /// Rolls back, and waits until that is done: a transaction that is only dropped ends later, and its locks with it.
-    pub(crate) async fn roll_back(self) -> Result<(), Error> {
-        Ok(self.inner.rollback().await?)
+    pub(crate) async fn roll_back(mut self) -> Result<(), Error> {
+        self.is_done = true;
+        Ok(self.client().batch_execute("rollback").await?)
     }
 
     /// Commits.
-    pub(crate) async fn commit(self) -> Result<(), Error> {
-        Ok(self.inner.commit().await?)
+    pub(crate) async fn commit(mut self) -> Result<(), Error> {
+        self.is_done = true;
+        Ok(self.client().batch_execute("commit").await?)
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // asked once, it is on its way; the connection takes the answer
+            let _ = self.client().batch_execute("rollback").now_or_never();
+        }
     }
 }
 

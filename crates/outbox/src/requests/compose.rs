@@ -8,13 +8,12 @@ use super::Span;
 use crate::Error;
 use crate::connect::Session;
 use crate::query::Tx;
+use crate::state::Mode;
 
 /// A transaction that sees one moment and writes nothing. Bounds decide which partitions are read at all, so every
 /// plan is made with its values.
 pub(super) async fn reading(session: &mut Session) -> Result<Tx<'_>, Error> {
-    const SETTINGS: &str =
-        "set transaction isolation level repeatable read, read only; set local plan_cache_mode = force_custom_plan";
-    Tx::begin(session, SETTINGS).await
+    Tx::begin_as(session, Mode::Read, "set local plan_cache_mode = force_custom_plan").await
 }
 
 /// Conditions and their parameters.

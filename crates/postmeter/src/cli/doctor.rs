@@ -1,5 +1,7 @@
 //! `postmeter doctor`: what an SRE would look at, with what to do about it.
 
+mod defaults;
+mod guards;
 mod money;
 mod server;
 mod watch;
@@ -91,6 +93,8 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     database.wait(Duration::from_secs(5)).await?;
     let mut round = Round { context, database, within: Duration::from_secs(args.within), findings: Vec::new() };
     if server::look(&mut round).await? {
+        guards::look(&mut round).await?;
+        defaults::look(&mut round).await?;
         work::look(&mut round).await?;
         watch::look(&mut round).await?;
         money::look(&mut round).await?;

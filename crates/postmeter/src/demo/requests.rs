@@ -44,12 +44,12 @@ async fn play_one(database: &Database, number: i64, at: Timestamp, said: usize) 
     let mut client = database.client().await?;
     let (last, before) = SCRIPT[..said].split_last().expect("something is said");
     for (after, service, source, status, message) in before {
-        let transaction = client.transaction().await?;
+        let transaction = outbox::begin(&mut client).await?;
         track(&transaction, &status_of(&id, &org, at, (*after, service, source, status, message))).await?;
         transaction.commit().await?;
     }
     // the service's own work, what it says, and what it meters: all of it or nothing
-    let transaction = client.transaction().await?;
+    let transaction = outbox::begin(&mut client).await?;
     track(&transaction, &status_of(&id, &org, at, *last)).await?;
     if said == SCRIPT.len() {
         let (event, metric) = (format!("query-{number}"), crate::focus::metric_tag("Requests"));

@@ -171,7 +171,7 @@ impl Import<'_> {
 
 async fn once(database: &Database, statuses: &[NewStatus]) -> Result<Vec<Tracked>, outbox::Error> {
     let mut client = database.client().await?;
-    let transaction = client.transaction().await?;
+    let transaction = outbox::begin(&mut client).await?;
     let verdicts = outbox::track::track_batch(&transaction, statuses).await?;
     transaction.commit().await?;
     Ok(verdicts)

@@ -185,7 +185,7 @@ pub(super) async fn record_patiently(
 
 async fn record_once(database: &Database, usages: &[NewUsage], keep: bool) -> Result<Vec<Verdict>, outbox::Error> {
     let mut client = database.client().await?;
-    let transaction = client.transaction().await?;
+    let transaction = outbox::begin(&mut client).await?;
     let verdicts = outbox::record_usages(&transaction, usages).await?;
     if keep {
         transaction.commit().await?;

@@ -67,7 +67,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCo
         let count = TOGETHER.min(args.requests - requests);
         let mut batch: Vec<NewStatus> = (0..count).flat_map(|_| request(now, args)).collect();
         batch.sort_by_key(|message| message.date);
-        let transaction = client.transaction().await.map_err(outbox::Error::from)?;
+        let transaction = outbox::begin(&mut client).await?;
         track_batch(&transaction, &batch).await?;
         transaction.commit().await.map_err(outbox::Error::from)?;
         requests += count;
