@@ -855,7 +855,7 @@ CREATE TABLE postmeter.delivery (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
     kind text DEFAULT 'usage'::text NOT NULL,
-    key text NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
     meter_id bigint,
     hour timestamp with time zone,
     identity jsonb,
@@ -1502,7 +1502,7 @@ CREATE TABLE postmeter.held (
     destination_id integer,
     reason text NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     metric text NOT NULL,
     account text,
     quantity numeric NOT NULL,
@@ -2365,8 +2365,12 @@ declare
     corrected uuid[];
     foreign_time boolean;
     bad       record;
-    repeats   record;
     fault     text;
+    shards    smallint[];
+    repeats   uuid[];
+    repeated  record;
+    other     jsonb;
+    first_id  uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
@@ -2407,28 +2411,22 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select to_jsonb(r) as again, (r.known).usage_id as first_id into bad
+        select array_agg(r.shard), array_agg(r.id), (array_agg(to_jsonb(r)) filter (where (r.known).content
+                   <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
+        into shards, repeats, other
         from (select a.*, (select i from postmeter.usage_identity i
                            where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as known
               from arrived a where not a.returned offset 0) r
-        where (r.known).content
-              <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)
-        limit 1;
-        if found then
+        where (r.known).usage_id <> r.id;
+        if other is not null then
+            first_id := (other -> 'known' ->> 'usage_id')::uuid;
             perform postmeter.refuse_other_content(coalesce(
-                (select to_jsonb(a) from arrived a where a.id = bad.first_id),
-                (select to_jsonb(u) from postmeter.usage u where u.id = bad.first_id)), bad.again);
+                (select to_jsonb(a) from arrived a where a.id = first_id),
+                (select to_jsonb(u) from postmeter.usage u where u.id = first_id)), other);
         end if;
-        -- by shard, because the primary key begins with it
-        for repeats in
-            select r.shard, array_agg(r.id) as ids
-            from (select a.shard, a.id, (select i.usage_id from postmeter.usage_identity i
-                                         where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as first_id
-                  from arrived a where not a.returned offset 0) r
-            where r.first_id <> r.id
-            group by r.shard
-        loop
-            delete from postmeter.outbox o where o.shard = repeats.shard and o.id = any (repeats.ids);
+        -- one by one: a set of ids would be a filter on its shard in a plan that was made over a small outbox
+        for repeated in select r.shard, r.id from unnest(shards, repeats) r(shard, id) loop
+            delete from postmeter.outbox o where o.shard = repeated.shard and o.id = repeated.id;
         end loop;
     end if;
     insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
@@ -3210,7 +3208,7 @@ COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that close
 
 CREATE TABLE postmeter.destination (
     id integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     kind text NOT NULL,
     settings jsonb DEFAULT '{}'::jsonb NOT NULL,
     quota_id integer NOT NULL,
@@ -3311,8 +3309,8 @@ COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination besid
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
     name text NOT NULL,
     factor_numerator bigint DEFAULT 1 NOT NULL,
     factor_denominator bigint DEFAULT 1 NOT NULL,
@@ -3395,11 +3393,11 @@ COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: ope
 CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     account text,
     destination_id integer NOT NULL,
     identity jsonb NOT NULL,
-    buyer text,
+    buyer text COLLATE pg_catalog."C",
     buyer_account text,
     identity_form text,
     invalid text,
@@ -3794,6 +3792,50 @@ CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, roundi
 END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
+
+CREATE FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text DEFAULT NULL::text, every interval DEFAULT NULL::interval, patience interval DEFAULT NULL::interval, within interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    r      postmeter.alert_rule;
+    before text;
+    after  text;
+begin
+    perform postmeter.check_decider(who, why);
+    select x.* into r from postmeter.alert_rule x where x.name = set_alert_rule.name for update;
+    if not found then
+        raise exception 'there is no alert %', coalesce(quote_literal(name), 'without a name')
+            using errcode = 'PM033', column = 'name', constraint = 'alert_rule_exists',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(name, array(select x.name from postmeter.alert_rule x))) || '?',
+                                  'postmeter.alert_rule lists them.');
+    end if;
+    select string_agg(format('%s %s', c.field, c.old), ', ' order by c.field), string_agg(format('%s %s', c.field, c.new), ', ' order by c.field)
+    into before, after
+    from (values ('severity', r.severity, severity), ('every', r.every::text, every::text), ('patience', r.patience::text, patience::text),
+                 ('within', r.within::text, within::text), ('enabled', r.enabled::text, enabled::text)) c(field, old, new)
+    where c.new <> c.old;
+    if after is null then
+        return false;
+    end if;
+    begin
+        update postmeter.alert_rule x
+        set severity = coalesce(set_alert_rule.severity, x.severity), every = coalesce(set_alert_rule.every, x.every),
+            patience = coalesce(set_alert_rule.patience, x.patience), within = coalesce(set_alert_rule.within, x.within),
+            enabled = coalesce(set_alert_rule.enabled, x.enabled)
+        where x.name = r.name;
+    exception when check_violation then
+        raise exception 'alert % cannot have %', quote_literal(name), after
+            using errcode = 'PM037', constraint = 'alert_rule_value',
+                  hint = 'severity is critical or warning, every at least 1 second, patience not negative, within up to 2 minutes.';
+    end;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'set_alert', before, after, jsonb_build_object('alert', r.name));
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) IS 'Changes a rule of the alerts: how grave it is, how often it is looked at, how patient it is, how long a look may take, and whether there is one. What is null stays. Switching a rule off clears what is open of it. False: it was so already.';
 
 CREATE FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4403,8 +4445,8 @@ COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the com
 
 CREATE TABLE postmeter.alert (
     id bigint NOT NULL,
-    name text NOT NULL,
-    subject text DEFAULT ''::text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    subject text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
     severity text NOT NULL,
     opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     last_seen_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -4544,7 +4586,7 @@ ALTER TABLE postmeter.alert_post ALTER COLUMN number ADD GENERATED ALWAYS AS IDE
 );
 
 CREATE TABLE postmeter.alert_rule (
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     severity text NOT NULL,
     every interval NOT NULL,
     patience interval NOT NULL,
@@ -4627,8 +4669,8 @@ COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
 CREATE TABLE postmeter.meter (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
-    buyer text NOT NULL,
-    dimension text NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
     month date NOT NULL,
     rounding text NOT NULL,
     decimals integer NOT NULL,
@@ -5032,8 +5074,8 @@ COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the 
 CREATE TABLE postmeter.meter_metric (
     id bigint NOT NULL,
     meter_id bigint NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
     factor_numerator bigint NOT NULL,
     factor_denominator bigint NOT NULL,
     used numeric DEFAULT 0 NOT NULL,
@@ -5321,7 +5363,7 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
 
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
-    metric text NOT NULL,
+    metric text NOT NULL COLLATE pg_catalog."C",
     quantity numeric NOT NULL,
     CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
     CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
@@ -5508,7 +5550,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -5523,7 +5565,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger).';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts).';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -5582,7 +5624,7 @@ COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a to
 
 COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision_log.verb IS 'Retry, release, write_off, hold, resolve, pause, resume, close, reopen, apply (a catalogue over HTTP).';
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert.';
 
 COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
 
@@ -5828,7 +5870,7 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     calls_per_second numeric,
     next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT quota_calls_per_second_check CHECK (((calls_per_second > (0)::numeric) AND (calls_per_second <= (100000)::numeric))),
@@ -6001,8 +6043,8 @@ COMMENT ON COLUMN postmeter.held_list.deadline IS 'Until when that can be sent, 
 COMMENT ON COLUMN postmeter.held_list.held_at IS 'Since when it is held.';
 
 CREATE TABLE postmeter.idempotency (
-    caller text NOT NULL,
-    key text NOT NULL,
+    caller text NOT NULL COLLATE pg_catalog."C",
+    key text NOT NULL COLLATE pg_catalog."C",
     fingerprint bytea NOT NULL,
     status integer NOT NULL,
     answer text NOT NULL,
@@ -6098,7 +6140,7 @@ CREATE TABLE postmeter.ledger_export (
     month date NOT NULL,
     number integer NOT NULL,
     manifest text NOT NULL,
-    digest text NOT NULL,
+    digest text NOT NULL COLLATE pg_catalog."C",
     exported_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     decision_id bigint NOT NULL,
     CONSTRAINT ledger_export_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text)),
@@ -6254,7 +6296,7 @@ ALTER TABLE postmeter.meter_metric ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
 
 CREATE TABLE postmeter.migration (
     version integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     checksum text,
     programs_from integer,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
@@ -6409,18 +6451,18 @@ COMMENT ON COLUMN postmeter.missing_hours.bearable IS 'Silence up to this is usu
 
 CREATE VIEW postmeter.month_close AS
 SELECT
-    NULL::text AS destination,
+    NULL::text COLLATE pg_catalog."C" AS destination,
     NULL::date AS month,
     NULL::boolean AS closed,
     NULL::timestamp with time zone AS closed_at,
     NULL::text AS class,
     NULL::text AS reason,
     NULL::bigint AS meter_id,
-    NULL::text AS buyer,
+    NULL::text COLLATE pg_catalog."C" AS buyer,
     NULL::text AS org,
-    NULL::text AS product,
-    NULL::text AS metric,
-    NULL::text AS dimension,
+    NULL::text COLLATE pg_catalog."C" AS product,
+    NULL::text COLLATE pg_catalog."C" AS metric,
+    NULL::text COLLATE pg_catalog."C" AS dimension,
     NULL::bigint AS items,
     NULL::numeric AS quantity,
     NULL::text AS unit,
@@ -6520,9 +6562,9 @@ COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
 
 CREATE TABLE postmeter.reported (
     reconciliation_id bigint NOT NULL,
-    buyer text NOT NULL,
-    dimension text NOT NULL,
-    state text NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    state text NOT NULL COLLATE pg_catalog."C",
     quantity numeric NOT NULL,
     records bigint NOT NULL,
     CONSTRAINT reported_records_check CHECK ((records >= 0))
@@ -6809,7 +6851,7 @@ CREATE TABLE postmeter.request (
     last_recorded_at timestamp with time zone NOT NULL,
     statuses bigint NOT NULL,
     kinds bigint[] NOT NULL,
-    outcome text NOT NULL,
+    outcome text NOT NULL COLLATE pg_catalog."C",
     failed_service text COLLATE pg_catalog."C",
     failure text,
     open_services text[] NOT NULL,
@@ -7281,7 +7323,7 @@ CREATE TABLE postmeter.shadow_usage (
     destination_id integer NOT NULL,
     usage_id uuid NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     metric text NOT NULL,
     account text,
     quantity numeric NOT NULL,
@@ -7452,7 +7494,7 @@ CREATE TABLE postmeter.timeline_break (
     noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     who text NOT NULL,
     why text NOT NULL,
-    timeline text NOT NULL,
+    timeline text NOT NULL COLLATE pg_catalog."C",
     server_started_at timestamp with time zone NOT NULL,
     CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
     CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
@@ -7483,7 +7525,7 @@ ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
 
 CREATE TABLE postmeter.token (
     id bigint NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     hash bytea NOT NULL,
     scopes text[] NOT NULL,
     org text,
@@ -7602,8 +7644,8 @@ CREATE VIEW postmeter.unremitted AS
 SELECT
     NULL::text AS kind,
     NULL::text AS org,
-    NULL::text AS product,
-    NULL::text AS metric,
+    NULL::text COLLATE pg_catalog."C" AS product,
+    NULL::text COLLATE pg_catalog."C" AS metric,
     NULL::timestamp with time zone AS hour,
     NULL::numeric AS quantity,
     NULL::text AS unit,
@@ -7611,7 +7653,7 @@ SELECT
     NULL::text AS reason,
     NULL::timestamp with time zone AS deadline,
     NULL::timestamp with time zone AS since,
-    NULL::text AS destination,
+    NULL::text COLLATE pg_catalog."C" AS destination,
     NULL::bigint AS delivery_id,
     NULL::uuid AS usage_id,
     NULL::text AS item;
@@ -9015,7 +9057,6 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.moment_of(id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_reader;
@@ -9191,6 +9232,9 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) TO postmeter_operator;
 
@@ -9198,7 +9242,6 @@ REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, wh
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
@@ -9244,7 +9287,6 @@ GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmete
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_worker;
@@ -9313,16 +9355,6 @@ GRANT SELECT ON TABLE postmeter.alert_post TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_worker;
-
-GRANT UPDATE(severity) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(every) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(patience) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(within) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(enabled) ON TABLE postmeter.alert_rule TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
@@ -9651,6 +9683,8 @@ insert into postmeter.migration (version, name, programs_from) values
     (20, '0020_pre_views', 20),
     (21, '0021_pre_metrics', 21),
     (22, '0022_pre_alerts', 22),
-    (28, '0028_pre_pinned_functions', 28),
-    (29, '0029_pre_intake_guard', 29),
-    (30, '0030_pre_gates', 30);
+    (26, '0026_pre_alert_decisions', 22),
+    (28, '0028_pre_pinned_functions', 22),
+    (29, '0029_pre_intake_guard', 22),
+    (30, '0030_pre_gates', 22),
+    (31, '0031_post_collations', 31);
