@@ -202,6 +202,24 @@ async fn migrations_apply_once_and_a_foreign_one_is_refused() {
 }
 
 #[tokio::test]
+async fn l1_who_keeps_migrations_waiting_is_told() {
+    let database = TestDatabase::fresh().await;
+    let holder = database.connect().await;
+    holder.batch_execute("select pg_advisory_lock(x'706f73746d657465'::bigint)").await.unwrap();
+    let pid: i32 = holder.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    let mut migrate =
+        tests::postmeter(&database.url()).arg("migrate").stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(migrate.stderr.take().unwrap()));
+    let said =
+        tokio::task::spawn_blocking(move || lines.find(|line| line.as_ref().is_ok_and(|l| l.contains("waits for"))));
+    let said = tokio::time::timeout(std::time::Duration::from_secs(60), said).await.expect("it says who").unwrap();
+    let said = said.expect("a line").unwrap();
+    assert!(said.contains(&format!("session {pid} of postgres")), "{said}");
+    holder.batch_execute("select pg_advisory_unlock_all()").await.unwrap();
+    assert!(tests::end_of(&mut migrate).success());
+}
+
+#[tokio::test]
 async fn two_migrators_at_once_apply_each_migration_once() {
     let database = TestDatabase::empty().await;
     let other = database.another();
