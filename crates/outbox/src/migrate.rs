@@ -57,6 +57,7 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
+    24 "0024_pre_doors",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
