@@ -15,6 +15,7 @@ mod console;
 mod crash;
 mod deploy;
 mod docs;
+mod doors;
 mod embedded;
 mod failover;
 mod fleet;
