@@ -1508,8 +1508,7 @@ CREATE TABLE postmeter.held (
     quantity numeric NOT NULL,
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
-    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text])))
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -1518,7 +1517,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator.';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible (reserved).';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -1543,7 +1542,7 @@ CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.he
 begin
     perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
     perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'poison', 'by_operator']);
+        'too_late', 'month_closed', 'poison', 'by_operator', 'implausible']);
     return query
     select h.* from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
@@ -2844,6 +2843,34 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) IS 'Records the manifest of an export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing.';
 
+CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'usage %: used_at is a date, and marketplaces count hours; pass a timestamptz',
+                    coalesce(quote_literal(event_id), '?')
+        using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'used_at', constraint = 'used_at_zone',
+              hint = 'Pass the moment of use, with its zone.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) IS 'Refuses a date (PM001): it names no hour, and its midnight is another moment in every session.';
+
+CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'usage %: used_at is a timestamp without time zone, which is another moment in every session; pass a timestamptz',
+                    coalesce(quote_literal(event_id), '?')
+        using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'used_at', constraint = 'used_at_zone',
+              hint = 'Give your time its zone where it is made, or write: used_at at time zone ''UTC''.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) IS 'Refuses a time without a zone (PM001): cast silently, it would mean another moment in every session.';
+
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2870,66 +2897,92 @@ COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text,
 CREATE FUNCTION postmeter.record_usage_batch(usages jsonb) RETURNS TABLE(item integer, verdict text, usage_id uuid, error_code text, field text, message text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 declare
-    ids   uuid[];
-    usage jsonb;
+    ids      uuid[];
+    usage    jsonb;
+    quantity numeric;
+    used_at  timestamptz;
+    named    text;
 begin
     if jsonb_typeof(usages) is distinct from 'array' then
         raise exception 'usages must be a JSON array of objects' using errcode = 'PM001', column = 'usages', constraint = 'usages_array';
     end if;
-    begin
-        ids := array(select postmeter.new_id() from generate_series(1, jsonb_array_length(usages)));
-        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                      request_id, traceparent, attributes)
-        select ids[u.ordinality], u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
-               u.request_id, u.traceparent, coalesce(u.attributes, '{}')
-        from rows from (jsonb_to_recordset(usages) as (source text, event_id text, org text, product text, metric text,
-                quantity numeric, used_at timestamptz, account text, corrects text, request_id text, traceparent text, attributes jsonb))
-             with ordinality u(source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                               request_id, traceparent, attributes, ordinality);
-        if current_setting('postmeter.repeated', true) is distinct from 'on' then
+    if not exists (select from jsonb_array_elements(usages) e where postmeter.usage_text_fault(e) is not null) then
+        begin
+            ids := array(select postmeter.new_id() from generate_series(1, jsonb_array_length(usages)));
+            insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                          request_id, traceparent, attributes)
+            select ids[u.ordinality], u.usage ->> 'source', u.usage ->> 'event_id', u.usage ->> 'org', u.usage ->> 'product',
+                   u.usage ->> 'metric', (u.usage ->> 'quantity')::numeric, postmeter.usage_time(u.usage ->> 'used_at'),
+                   u.usage ->> 'account', u.usage ->> 'corrects', u.usage ->> 'request_id', u.usage ->> 'traceparent',
+                   coalesce(nullif(u.usage -> 'attributes', 'null'), '{}')
+            from jsonb_array_elements(usages) with ordinality u(usage, ordinality);
+            if current_setting('postmeter.repeated', true) is distinct from 'on' then
+                return query
+                select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
+                from unnest(ids) with ordinality k(id, ordinality);
+                return;
+            end if;
+            -- no join, so that no plan can be quadratic: an id of ours stands for an identity if one of its items brought it
             return query
-            select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
-            from unnest(ids) with ordinality k(id, ordinality);
+            select s.item, case when s.is_ours and s.nth = 1 then 'recorded' else 'repeated' end, s.standing,
+                   null::text, null::text, null::text
+            from (
+                select l.item, l.standing, bool_or(l.standing = ids[l.item]) over (partition by l.standing) as is_ours,
+                       row_number() over (partition by l.standing order by l.item) as nth
+                from (
+                    select n.ordinality::integer as item, (
+                               select i.usage_id from postmeter.usage_identity i
+                               where i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
+                           ) as standing
+                    from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
+                    offset 0) l
+            ) s
+            order by s.item;
             return;
-        end if;
-        return query
-        select n.ordinality::integer,
-               case when k.id is not null and row_number() over (partition by i.identity order by n.ordinality) = 1
-                    then 'recorded' else 'repeated' end,
-               i.usage_id, null::text, null::text, null::text
-        from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
-        join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
-        left join unnest(ids) k(id) on k.id = i.usage_id
-        order by n.ordinality;
-        return;
-    exception when others then
-        -- bad data of some row: every row gets its own verdict below; anything else is the caller's business
-        if sqlstate !~ '^(22|23|PM)' then
-            raise;
-        end if;
-    end;
+        exception when others then
+            -- bad data of some row: every row gets its own verdict below; anything else is the caller's business
+            if sqlstate !~ '^(22|23|PM)' then
+                raise;
+            end if;
+        end;
+    end if;
     item := 0;
     for usage in select e from jsonb_array_elements(usages) e loop
         item := item + 1;
-        error_code := null; field := null; message := null; usage_id := null;
+        usage_id := null; verdict := 'refused';
+        select f.error_code, f.field, f.message into error_code, field, message from postmeter.usage_text_refusal(usage) f;
+        if error_code is not null then
+            return next;
+            continue;
+        end if;
         begin
+            -- what a cast refuses is told by the field at hand: messages come in the server's language
+            field := 'quantity';
+            quantity := (usage ->> 'quantity')::numeric;
+            field := 'used_at';
+            used_at := postmeter.usage_time(usage ->> 'used_at');
+            field := null;
             usage_id := (select i.usage_id from postmeter.usage_identity i
                          where i.identity = postmeter.usage_identity_of(usage ->> 'source', usage ->> 'event_id'));
             verdict := case when usage_id is null then 'recorded' else 'repeated' end;
             usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
-                usage ->> 'metric', (usage ->> 'quantity')::numeric, (usage ->> 'used_at')::timestamptz, usage ->> 'account',
-                usage ->> 'corrects', usage ->> 'request_id', usage ->> 'traceparent', usage -> 'attributes');
+                usage ->> 'metric', quantity, used_at, usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id',
+                usage ->> 'traceparent', nullif(usage -> 'attributes', 'null'));
         exception when others then
-            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
             if error_code !~ '^(22|23|PM)' then
                 raise;
             end if;
             verdict := 'refused';
             usage_id := null;
-            field := coalesce(nullif(field, ''), case when message like '%numeric%' then 'quantity' when message like '%time%' then 'used_at' end);
+            if field is not null then
+                message := format('usage %L: %s: %s', usage ->> 'event_id', field, message);
+            end if;
+            field := coalesce(nullif(named, ''), field);
         end;
         return next;
     end loop;
@@ -4364,6 +4417,82 @@ CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS 
 END;
 
 COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
+
+CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (jsonb_typeof(usage) IS DISTINCT FROM 'object'::text) THEN 'usage_object'::text
+             WHEN ((usage - ARRAY['source'::text, 'event_id'::text, 'org'::text, 'product'::text, 'metric'::text, 'quantity'::text, 'used_at'::text, 'account'::text, 'corrects'::text, 'request_id'::text, 'traceparent'::text, 'attributes'::text]) <> '{}'::jsonb) THEN 'unknown_field'::text
+             WHEN ((usage ->> 'source'::text) IS NULL) THEN 'source_missing'::text
+             WHEN ((usage ->> 'event_id'::text) IS NULL) THEN 'event_id_missing'::text
+             WHEN ((usage ->> 'org'::text) IS NULL) THEN 'org_missing'::text
+             WHEN ((usage ->> 'product'::text) IS NULL) THEN 'product_missing'::text
+             WHEN ((usage ->> 'metric'::text) IS NULL) THEN 'metric_missing'::text
+             WHEN ((usage ->> 'quantity'::text) IS NULL) THEN 'quantity_missing'::text
+             WHEN ((usage ->> 'used_at'::text) IS NULL) THEN 'used_at_missing'::text
+             WHEN (jsonb_typeof((usage -> 'source'::text)) <> 'string'::text) THEN 'source_text'::text
+             WHEN (jsonb_typeof((usage -> 'event_id'::text)) <> 'string'::text) THEN 'event_id_text'::text
+             WHEN (jsonb_typeof((usage -> 'org'::text)) <> 'string'::text) THEN 'org_text'::text
+             WHEN (jsonb_typeof((usage -> 'product'::text)) <> 'string'::text) THEN 'product_text'::text
+             WHEN (jsonb_typeof((usage -> 'metric'::text)) <> 'string'::text) THEN 'metric_text'::text
+             WHEN (jsonb_typeof((usage -> 'account'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'account_text'::text
+             WHEN (jsonb_typeof((usage -> 'corrects'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'corrects_text'::text
+             WHEN (jsonb_typeof((usage -> 'request_id'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'request_id_text'::text
+             WHEN (jsonb_typeof((usage -> 'traceparent'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'traceparent_text'::text
+             WHEN ((jsonb_typeof((usage -> 'quantity'::text)) <> ALL (ARRAY['number'::text, 'string'::text])) OR ((usage ->> 'quantity'::text) !~* '^[+-]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)$'::text)) THEN 'quantity_number'::text
+             WHEN ((jsonb_typeof((usage -> 'used_at'::text)) <> 'string'::text) OR ((usage ->> 'used_at'::text) !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)$'::text)) THEN
+             CASE
+                 WHEN ((jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?)?$'::text)) THEN 'used_at_zone'::text
+                 ELSE 'used_at_time'::text
+             END
+             ELSE NULL::text
+         END AS "case";
+END;
+
+COMMENT ON FUNCTION postmeter.usage_text_fault(usage jsonb) IS 'Name of the first thing that is wrong with a usage as JSON, before its rules are asked (postmeter.usage_fault), or null. What it lets through means the same in every session, whatever its time zone and date style.';
+
+CREATE FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    fault text := postmeter.usage_text_fault(usage);
+    fields constant text[] := array['source', 'event_id', 'org', 'product', 'metric', 'quantity', 'used_at', 'account',
+                                    'corrects', 'request_id', 'traceparent', 'attributes'];
+begin
+    if fault is null then
+        return;
+    end if;
+    field := case fault when 'usage_object' then null
+                        when 'unknown_field' then (select left(min(k), 255) from jsonb_object_keys(usage - fields) k)
+                        else regexp_replace(fault, '_(missing|text|number|zone|time)$', '') end;
+    error_code := case when fault like '%_missing' then '23502' when fault = 'quantity_number' then '22P02'
+                       when fault = 'used_at_time' then '22007' else 'PM001' end;
+    message := case
+        when fault = 'usage_object' then 'must be a JSON object'
+        when fault = 'unknown_field' then format('%I is no field of a usage; there are %s', field, array_to_string(fields, ', '))
+        when fault like '%_missing' then format('%s is missing', field)
+        when fault like '%_text' then format('%s must be a text, in quotation marks', field)
+        when fault = 'quantity_number' then 'quantity must be a number, or a text that holds one, such as 12.5'
+        when fault = 'used_at_zone'
+            then 'used_at has no zone; add Z for UTC or an offset, as in 2026-11-21T10:00:00+01:00'
+        else 'used_at must be a time with its zone, such as 2026-11-21T10:00:00Z' end;
+    message := format('usage %s: %s', case when jsonb_typeof(usage -> 'event_id') in ('string', 'number')
+                                           then quote_literal(left(usage ->> 'event_id', 255)) else '?' end, message);
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) IS 'The verdict on a usage that postmeter.usage_text_fault finds fault with: SQLSTATE, field and sentence. All null: it finds none.';
+
+CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text))::timestamp with time zone AS regexp_replace;
+END;
+
+COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
 
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8154,6 +8283,9 @@ ALTER TABLE ONLY postmeter.gate
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
+ALTER TABLE postmeter.held
+    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text]))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
 
@@ -9124,6 +9256,12 @@ GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) 
 REVOKE ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
+
+REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
+
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_worker;
@@ -9323,6 +9461,12 @@ REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) F
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -9683,8 +9827,9 @@ insert into postmeter.migration (version, name, programs_from) values
     (20, '0020_pre_views', 20),
     (21, '0021_pre_metrics', 21),
     (22, '0022_pre_alerts', 22),
-    (26, '0026_pre_alert_decisions', 22),
-    (28, '0028_pre_pinned_functions', 22),
-    (29, '0029_pre_intake_guard', 22),
-    (30, '0030_pre_gates', 22),
-    (31, '0031_post_collations', 31);
+    (23, '0023_pre_doors', 22),
+    (24, '0024_pre_alert_decisions', 22),
+    (25, '0025_pre_pinned_functions', 22),
+    (26, '0026_pre_intake_guard', 22),
+    (27, '0027_pre_gates', 22),
+    (28, '0028_post_collations', 28);

@@ -17,6 +17,7 @@ mod defaults;
 mod deploy;
 mod docs;
 mod doctor;
+mod doors;
 mod embedded;
 mod failover;
 mod fleet;

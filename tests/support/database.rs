@@ -18,6 +18,7 @@ fn cluster() -> &'static Cluster {
             ("max_connections", "300"),
             ("shared_buffers", "256MB"),
             ("max_wal_size", "1GB"),
+            ("max_prepared_transactions", "10"),
             ("log_min_messages", "warning"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

@@ -59,11 +59,12 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
-    26 "0026_pre_alert_decisions",
-    28 "0028_pre_pinned_functions",
-    29 "0029_pre_intake_guard",
-    30 "0030_pre_gates",
-    31 "0031_post_collations",
+    23 "0023_pre_doors",
+    24 "0024_pre_alert_decisions",
+    25 "0025_pre_pinned_functions",
+    26 "0026_pre_intake_guard",
+    27 "0027_pre_gates",
+    28 "0028_post_collations",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

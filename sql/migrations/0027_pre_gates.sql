@@ -1,4 +1,4 @@
--- 0030_pre_gates: what keeps two from doing one thing at once is a lock that only they can take.
+-- 0027_pre_gates: what keeps two from doing one thing at once is a lock that only they can take.
 -- programs: from 0022
 -- lock: none
 
@@ -97,4 +97,4 @@ $$;
 revoke execute on function postmeter.take_gate(text), postmeter.try_gate(text), postmeter.month_gate_alone() from public;
 grant execute on function postmeter.take_gate(text), postmeter.month_gate_alone() to postmeter_operator;
 
-insert into postmeter.migration (version, name) values (30, '0030_pre_gates');
+insert into postmeter.migration (version, name) values (27, '0027_pre_gates');

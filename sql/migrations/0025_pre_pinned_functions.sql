@@ -1,4 +1,4 @@
--- 0028_pre_pinned_functions: no function of ours looks anything up on its caller's search_path.
+-- 0025_pre_pinned_functions: no function of ours looks anything up on its caller's search_path.
 -- programs: from 0022
 -- lock: none
 
@@ -296,4 +296,4 @@ alter function postmeter.target_hour(bigint) set search_path = pg_catalog, pg_te
 alter function postmeter.open_attempts() set search_path = pg_catalog, pg_temp;
 alter function postmeter.folded_until() set search_path = pg_catalog, pg_temp;
 
-insert into postmeter.migration (version, name) values (28, '0028_pre_pinned_functions');
+insert into postmeter.migration (version, name) values (25, '0025_pre_pinned_functions');

@@ -1,5 +1,5 @@
--- 0031_post_collations: keys are compared by their bytes, so that no new version of a collation library breaks their indexes.
--- programs: from 0031
+-- 0028_post_collations: keys are compared by their bytes, so that no new version of a collation library breaks their indexes.
+-- programs: from 0028
 -- lock: access exclusive on alert, grows with its rows: its indexes of texts are made anew
 -- lock: access exclusive on alert_rule, grows with its rows: its indexes of texts are made anew
 -- lock: access exclusive on cover, grows with its rows: its indexes of texts are made anew
@@ -116,4 +116,4 @@ begin
 end
 $$;
 
-insert into postmeter.migration (version, name) values (31, '0031_post_collations');
+insert into postmeter.migration (version, name) values (28, '0028_post_collations');

@@ -1,4 +1,4 @@
--- 0026_pre_alert_decisions: a rule of the alerts is changed by a decision, with who and why.
+-- 0024_pre_alert_decisions: a rule of the alerts is changed by a decision, with who and why.
 -- programs: from 0022
 -- lock: access exclusive on decision, grows with its rows: its verbs get one more, and each row is checked
 
@@ -63,4 +63,4 @@ grant execute on function postmeter.set_alert_rule(text, text, text, text, inter
 revoke execute on function postmeter.make_alert_post(interval), postmeter.take_alert_post(interval), postmeter.settle_alert_post(bigint, integer, text)
     from postmeter_operator;
 
-insert into postmeter.migration (version, name) values (26, '0026_pre_alert_decisions');
+insert into postmeter.migration (version, name) values (24, '0024_pre_alert_decisions');

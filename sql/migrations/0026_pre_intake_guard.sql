@@ -1,4 +1,4 @@
--- 0029_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
+-- 0026_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
 -- time; what comes into the outbox around it is set aside by name.
 -- programs: from 0022
 -- lock: share row exclusive on outbox, for a moment: its trigger is set to fire for replicas too
@@ -331,4 +331,4 @@ grant insert on postmeter.stray_entry to postmeter_worker;
 grant execute on function postmeter.stray_reason(postmeter.outbox) to postmeter_worker;
 grant execute on function postmeter.resolve_stray(bigint, boolean, text, text) to postmeter_operator;
 
-insert into postmeter.migration (version, name) values (29, '0029_pre_intake_guard');
+insert into postmeter.migration (version, name) values (26, '0026_pre_intake_guard');
