@@ -2874,6 +2874,7 @@ COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text,
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     recorded uuid;

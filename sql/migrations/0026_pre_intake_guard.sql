@@ -210,6 +210,9 @@ end
 $$;
 comment on function postmeter.outbox_arrived() is
     'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
+-- a repetition's first id is looked up by key, too
+alter function postmeter.record_usage(text, text, text, text, text, numeric, timestamptz, text, text, text, text, jsonb)
+    set enable_seqscan = off;
 -- under session_replication_role = replica too: usage that nobody checked would be billed (what logical replication
 -- applies fires no trigger for statements at all: fold sets it aside)
 alter table postmeter.outbox enable always trigger arrived;

@@ -93,8 +93,6 @@ async fn l3_a_repeated_batch_reads_no_more_than_twice_the_first_whatever_waits()
         }
     }
     // each by itself, as services do that do not batch
-    let one =
-        |n: i64| format!("select postmeter.record_usage('s', 'one{n}', 'acme', 'db', 'cores', 1, '2024-09-18T09:30Z')");
     for n in 0..7 {
         let (first, again) = (buffers(&session, &one(n)).await, buffers(&session, &one(n)).await);
         assert!(again <= 2 * first, "alone: {first} first, {again} again");
