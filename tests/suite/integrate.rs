@@ -2,7 +2,7 @@
 
 mod examples;
 
-pub use examples::skip;
+pub use examples::{skip, usage};
 
 use std::path::PathBuf;
 

@@ -12,7 +12,9 @@ use crate::integrate::skip;
 /// A stage whose sessions are in New York; the drivers' programs run in Berlin.
 async fn stage() -> Stage {
     let stage = Stage::new().await;
-    let zone = "do $$ begin execute format('alter database %I set timezone = ''America/New_York''', current_database()); end $$";
+    let zone = "do $$ begin
+                    execute format('alter database %I set timezone = ''America/New_York''', current_database());
+                end $$";
     stage.at("2024-09-18T15:00:00Z").await;
     stage.sql(zone).await;
     stage

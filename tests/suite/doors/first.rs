@@ -11,10 +11,7 @@ use tests::{TestDatabase, q};
 use tokio_postgres::Client;
 
 use super::{page, root};
-
-#[path = "../../../docs/integrate/examples/rust/usage.rs"]
-#[expect(dead_code, reason = "the first function is enough here")]
-mod usage;
+use crate::integrate::usage;
 
 /// A virtual day with everything real, on a busy machine.
 const DAY: Duration = Duration::from_secs(300);
@@ -219,11 +216,10 @@ async fn l8_the_first_example_of_each_page_ends_as_accepted_on_the_ground_of_pla
         .await
         .expect("a user");
     let events = languages(&play, &mut client).await;
-    // these are of the running hour: it passes
-    client
-        .batch_execute("update postmeter.setting set clock_shift = clock_shift + '66 minutes'")
-        .await
-        .expect("a clock");
+    // these are of the running hour: it passes, at the marketplace first
+    play.shell(r#"curl -fsS -X PUT "$PLAY_MARKET/_simulator/clock" -d '{"advance_seconds": 3960}'"#, &[]);
+    let passed = "update postmeter.setting set clock_shift = clock_shift + '3960 seconds'";
+    client.batch_execute(passed).await.expect("a clock");
     accepted(&client, "billing", "1").await;
     for event in events {
         accepted(&client, "shop", event).await;

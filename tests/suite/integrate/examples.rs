@@ -14,7 +14,7 @@ use super::{root, text};
 #[path = "../../../docs/integrate/examples/rust/plain.rs"]
 mod plain;
 #[path = "../../../docs/integrate/examples/rust/usage.rs"]
-mod usage;
+pub mod usage;
 
 /// The trace context that every example records.
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
