@@ -14,9 +14,11 @@ SEEDS ?= 100
 FILE ?=
 # make upgrade OLD=v1.2.0
 OLD ?=
+# make versions ONLY="16 17" FILTER=intake
+ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay features upgrade failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test lint bench crash random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -58,6 +60,9 @@ features: setup-build setup-postgres ## a program with otlp and sentry, which th
 
 upgrade: build ## an older program (OLD=revision, else the last with another schema) through a rollout to this one (long)
 	@.ci/upgrade $(OLD)
+
+versions: setup-build ## the suite on PostgreSQL 14 to 18 (ONLY=16 for one, FILTER=name for some tests; long)
+	@ONLY="$(ONLY)" .ci/versions $(FILTER)
 
 failover: build ## a real standby: promoted with and without lost commits; a restore to a point in time
 	$(CARGO) test --locked -p tests --test suite -- --ignored --nocapture --test-threads=1 failover_

@@ -31,6 +31,40 @@ fail() {
 # Something that only some tests need could not be had; they skip by name when they run.
 skipped() { say "SKIPPED $1: $2"; }
 
+# What tests find by variables: POSTMETER_BIN (the command), POSTMETER_TEST_PYTHON, POSTMETER_TEST_NODE_MODULES,
+# POSTMETER_TEST_JDBC. One that cannot run appends "name: reason" to the file POSTMETER_SKIPS and returns.
+test_environment() {
+    if [ -f "$VENV/installed.txt" ]; then
+        export POSTMETER_TEST_PYTHON=$PWD/$VENV/bin/python
+    fi
+    if [ -f "$NODE_CLIENTS/node_modules/installed.json" ]; then
+        export POSTMETER_TEST_NODE_MODULES=$PWD/$NODE_CLIENTS/node_modules
+    fi
+    if have java && have javac && [ -f "$JDBC" ]; then
+        export POSTMETER_TEST_JDBC=$JDBC
+    fi
+    local target=${CARGO_TARGET_DIR:-target}
+    export POSTMETER_BIN
+    POSTMETER_BIN=$(realpath -m "$target")/debug/postmeter
+}
+
+# How many tests the "test result:" lines of a log call passed, failed or ignored, together.
+sum() {
+    awk -v word="$2;" '/^test result: / { for (i = 2; i <= NF; i++) if ($i == word) n += $(i - 1) }
+        END { print n + 0 }' "$1"
+}
+
+# Runs the suite on a PostgreSQL of a major version, with its psql and pg_dump, into a log; arguments choose tests. What is
+# built is built once for all versions.
+suite_on() {
+    local directory log=$2 status=0
+    directory=$(.ci/setup-postgres "$1") || return 1
+    shift 2
+    PATH=$directory:$PATH POSTMETER_PG_BIN=$directory \
+        cargo test --locked -p tests --test suite -- "$@" >"$log" 2>&1 || status=$?
+    return "$status"
+}
+
 # Installs Debian packages when we are root; fails where that cannot be.
 apt_install() {
     [ "$(id -u)" = 0 ] && have apt-get || return 1

@@ -75,14 +75,12 @@ impl<'a> Tx<'a> {
     /// What went wrong with a prepared statement. Where a migration changed what it returns, Postgres refuses it for as
     /// long as it is kept: it is forgotten with the others, and the transaction is to be run again.
     fn of_prepared(&self, error: tokio_postgres::Error) -> Error {
-        let db = error.as_db_error();
-        if !db.is_some_and(|db| {
-            db.code() == &SqlState::FEATURE_NOT_SUPPORTED && db.routine() == Some("RevalidateCachedQuery")
-        }) {
+        let Some(db) = error.as_db_error() else { return error.into() };
+        if db.code() != &SqlState::FEATURE_NOT_SUPPORTED || db.routine() != Some("RevalidateCachedQuery") {
             return error.into();
         }
         self.client().statement_cache.clear();
-        Error::Again { code: SqlState::FEATURE_NOT_SUPPORTED.code().to_owned(), message: error.to_string() }
+        Error::Again { code: db.code().code().to_owned(), message: db.message().to_owned() }
     }
 
     /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.
