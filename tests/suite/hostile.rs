@@ -30,7 +30,10 @@ async fn as_public(db: &TestDatabase) {
         .unwrap();
     // its own functions call each other by name
     db.client
-        .batch_execute("create schema hostile; grant usage on schema hostile to public; alter function public.fooled(text) set schema hostile")
+        .batch_execute(
+            "create schema hostile; grant usage on schema hostile to public;
+             alter function public.fooled(text) set schema hostile",
+        )
         .await
         .unwrap();
     // the test's own questions are no part of it
@@ -148,8 +151,14 @@ async fn l1_each_query_is_safe_by_itself_where_public_is_hostile() {
     as_public(&stage.db).await;
     let client = stage.db.connect().await;
     client.batch_execute("create schema checked").await.unwrap();
+    let version = "select current_setting('server_version_num')::integer";
+    let version: i32 = stage.db.client.query_one(version, &[]).await.unwrap().get(0);
     let mut wrong = Vec::new();
     for (name, sql) in runnable() {
+        // it says so itself
+        if name == "health_collation_of_database" && version < 150_000 {
+            continue;
+        }
         client.batch_execute("begin; set local check_function_bodies = on").await.unwrap();
         let made = format!("create function checked.asked() returns void language sql begin atomic {sql};\nend");
         match client.batch_execute(&made).await {
@@ -183,7 +192,11 @@ async fn l1_a_schema_named_like_the_user_fools_nobody() {
     for user in USERS {
         stage.sql(&format!("alter schema {named} rename to {user}")).await;
         // its functions call one that went along
-        stage.sql(&format!("create schema hostile; grant usage on schema hostile to public; alter function {user}.fooled(text) set schema hostile")).await;
+        let along = format!(
+            "create schema hostile; grant usage on schema hostile to public;
+             alter function {user}.fooled(text) set schema hostile"
+        );
+        stage.sql(&along).await;
         for words in [
             &["doctor"][..],
             &["status"],
