@@ -855,7 +855,7 @@ CREATE TABLE postmeter.delivery (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
     kind text DEFAULT 'usage'::text NOT NULL,
-    key text NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
     meter_id bigint,
     hour timestamp with time zone,
     identity jsonb,
@@ -1502,14 +1502,13 @@ CREATE TABLE postmeter.held (
     destination_id integer,
     reason text NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     metric text NOT NULL,
     account text,
     quantity numeric NOT NULL,
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
-    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text])))
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -1518,7 +1517,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator.';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible (reserved).';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -1543,7 +1542,7 @@ CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.he
 begin
     perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
     perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'poison', 'by_operator']);
+        'too_late', 'month_closed', 'poison', 'by_operator', 'implausible']);
     return query
     select h.* from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
@@ -2365,8 +2364,12 @@ declare
     corrected uuid[];
     foreign_time boolean;
     bad       record;
-    repeats   record;
     fault     text;
+    shards    smallint[];
+    repeats   uuid[];
+    repeated  record;
+    other     jsonb;
+    first_id  uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
@@ -2407,28 +2410,22 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select to_jsonb(r) as again, (r.known).usage_id as first_id into bad
+        select array_agg(r.shard), array_agg(r.id), (array_agg(to_jsonb(r)) filter (where (r.known).content
+                   <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
+        into shards, repeats, other
         from (select a.*, (select i from postmeter.usage_identity i
                            where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as known
               from arrived a where not a.returned offset 0) r
-        where (r.known).content
-              <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)
-        limit 1;
-        if found then
+        where (r.known).usage_id <> r.id;
+        if other is not null then
+            first_id := (other -> 'known' ->> 'usage_id')::uuid;
             perform postmeter.refuse_other_content(coalesce(
-                (select to_jsonb(a) from arrived a where a.id = bad.first_id),
-                (select to_jsonb(u) from postmeter.usage u where u.id = bad.first_id)), bad.again);
+                (select to_jsonb(a) from arrived a where a.id = first_id),
+                (select to_jsonb(u) from postmeter.usage u where u.id = first_id)), other);
         end if;
-        -- by shard, because the primary key begins with it
-        for repeats in
-            select r.shard, array_agg(r.id) as ids
-            from (select a.shard, a.id, (select i.usage_id from postmeter.usage_identity i
-                                         where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as first_id
-                  from arrived a where not a.returned offset 0) r
-            where r.first_id <> r.id
-            group by r.shard
-        loop
-            delete from postmeter.outbox o where o.shard = repeats.shard and o.id = any (repeats.ids);
+        -- one by one: a set of ids would be a filter on its shard in a plan that was made over a small outbox
+        for repeated in select r.shard, r.id from unnest(shards, repeats) r(shard, id) loop
+            delete from postmeter.outbox o where o.shard = repeated.shard and o.id = repeated.id;
         end loop;
     end if;
     insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
@@ -2846,6 +2843,34 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) IS 'Records the manifest of an export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing.';
 
+CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'usage %: used_at is a date, and marketplaces count hours; pass a timestamptz',
+                    coalesce(quote_literal(event_id), '?')
+        using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'used_at', constraint = 'used_at_zone',
+              hint = 'Pass the moment of use, with its zone.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) IS 'Refuses a date (PM001): it names no hour, and its midnight is another moment in every session.';
+
+CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'usage %: used_at is a timestamp without time zone, which is another moment in every session; pass a timestamptz',
+                    coalesce(quote_literal(event_id), '?')
+        using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'used_at', constraint = 'used_at_zone',
+              hint = 'Give your time its zone where it is made, or write: used_at at time zone ''UTC''.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) IS 'Refuses a time without a zone (PM001): cast silently, it would mean another moment in every session.';
+
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2872,66 +2897,92 @@ COMMENT ON FUNCTION postmeter.record_usage(source text, event_id text, org text,
 CREATE FUNCTION postmeter.record_usage_batch(usages jsonb) RETURNS TABLE(item integer, verdict text, usage_id uuid, error_code text, field text, message text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 declare
-    ids   uuid[];
-    usage jsonb;
+    ids      uuid[];
+    usage    jsonb;
+    quantity numeric;
+    used_at  timestamptz;
+    named    text;
 begin
     if jsonb_typeof(usages) is distinct from 'array' then
         raise exception 'usages must be a JSON array of objects' using errcode = 'PM001', column = 'usages', constraint = 'usages_array';
     end if;
-    begin
-        ids := array(select postmeter.new_id() from generate_series(1, jsonb_array_length(usages)));
-        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                      request_id, traceparent, attributes)
-        select ids[u.ordinality], u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
-               u.request_id, u.traceparent, coalesce(u.attributes, '{}')
-        from rows from (jsonb_to_recordset(usages) as (source text, event_id text, org text, product text, metric text,
-                quantity numeric, used_at timestamptz, account text, corrects text, request_id text, traceparent text, attributes jsonb))
-             with ordinality u(source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                               request_id, traceparent, attributes, ordinality);
-        if current_setting('postmeter.repeated', true) is distinct from 'on' then
+    if not exists (select from jsonb_array_elements(usages) e where postmeter.usage_text_fault(e) is not null) then
+        begin
+            ids := array(select postmeter.new_id() from generate_series(1, jsonb_array_length(usages)));
+            insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                          request_id, traceparent, attributes)
+            select ids[u.ordinality], u.usage ->> 'source', u.usage ->> 'event_id', u.usage ->> 'org', u.usage ->> 'product',
+                   u.usage ->> 'metric', (u.usage ->> 'quantity')::numeric, postmeter.usage_time(u.usage ->> 'used_at'),
+                   u.usage ->> 'account', u.usage ->> 'corrects', u.usage ->> 'request_id', u.usage ->> 'traceparent',
+                   coalesce(nullif(u.usage -> 'attributes', 'null'), '{}')
+            from jsonb_array_elements(usages) with ordinality u(usage, ordinality);
+            if current_setting('postmeter.repeated', true) is distinct from 'on' then
+                return query
+                select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
+                from unnest(ids) with ordinality k(id, ordinality);
+                return;
+            end if;
+            -- no join, so that no plan can be quadratic: an id of ours stands for an identity if one of its items brought it
             return query
-            select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
-            from unnest(ids) with ordinality k(id, ordinality);
+            select s.item, case when s.is_ours and s.nth = 1 then 'recorded' else 'repeated' end, s.standing,
+                   null::text, null::text, null::text
+            from (
+                select l.item, l.standing, bool_or(l.standing = ids[l.item]) over (partition by l.standing) as is_ours,
+                       row_number() over (partition by l.standing order by l.item) as nth
+                from (
+                    select n.ordinality::integer as item, (
+                               select i.usage_id from postmeter.usage_identity i
+                               where i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
+                           ) as standing
+                    from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
+                    offset 0) l
+            ) s
+            order by s.item;
             return;
-        end if;
-        return query
-        select n.ordinality::integer,
-               case when k.id is not null and row_number() over (partition by i.identity order by n.ordinality) = 1
-                    then 'recorded' else 'repeated' end,
-               i.usage_id, null::text, null::text, null::text
-        from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
-        join postmeter.usage_identity i on i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
-        left join unnest(ids) k(id) on k.id = i.usage_id
-        order by n.ordinality;
-        return;
-    exception when others then
-        -- bad data of some row: every row gets its own verdict below; anything else is the caller's business
-        if sqlstate !~ '^(22|23|PM)' then
-            raise;
-        end if;
-    end;
+        exception when others then
+            -- bad data of some row: every row gets its own verdict below; anything else is the caller's business
+            if sqlstate !~ '^(22|23|PM)' then
+                raise;
+            end if;
+        end;
+    end if;
     item := 0;
     for usage in select e from jsonb_array_elements(usages) e loop
         item := item + 1;
-        error_code := null; field := null; message := null; usage_id := null;
+        usage_id := null; verdict := 'refused';
+        select f.error_code, f.field, f.message into error_code, field, message from postmeter.usage_text_refusal(usage) f;
+        if error_code is not null then
+            return next;
+            continue;
+        end if;
         begin
+            -- what a cast refuses is told by the field at hand: messages come in the server's language
+            field := 'quantity';
+            quantity := (usage ->> 'quantity')::numeric;
+            field := 'used_at';
+            used_at := postmeter.usage_time(usage ->> 'used_at');
+            field := null;
             usage_id := (select i.usage_id from postmeter.usage_identity i
                          where i.identity = postmeter.usage_identity_of(usage ->> 'source', usage ->> 'event_id'));
             verdict := case when usage_id is null then 'recorded' else 'repeated' end;
             usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
-                usage ->> 'metric', (usage ->> 'quantity')::numeric, (usage ->> 'used_at')::timestamptz, usage ->> 'account',
-                usage ->> 'corrects', usage ->> 'request_id', usage ->> 'traceparent', usage -> 'attributes');
+                usage ->> 'metric', quantity, used_at, usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id',
+                usage ->> 'traceparent', nullif(usage -> 'attributes', 'null'));
         exception when others then
-            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
             if error_code !~ '^(22|23|PM)' then
                 raise;
             end if;
             verdict := 'refused';
             usage_id := null;
-            field := coalesce(nullif(field, ''), case when message like '%numeric%' then 'quantity' when message like '%time%' then 'used_at' end);
+            if field is not null then
+                message := format('usage %L: %s: %s', usage ->> 'event_id', field, message);
+            end if;
+            field := coalesce(nullif(named, ''), field);
         end;
         return next;
     end loop;
@@ -3210,7 +3261,7 @@ COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that close
 
 CREATE TABLE postmeter.destination (
     id integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     kind text NOT NULL,
     settings jsonb DEFAULT '{}'::jsonb NOT NULL,
     quota_id integer NOT NULL,
@@ -3311,8 +3362,8 @@ COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination besid
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
     name text NOT NULL,
     factor_numerator bigint DEFAULT 1 NOT NULL,
     factor_denominator bigint DEFAULT 1 NOT NULL,
@@ -3395,11 +3446,11 @@ COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: ope
 CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     account text,
     destination_id integer NOT NULL,
     identity jsonb NOT NULL,
-    buyer text,
+    buyer text COLLATE pg_catalog."C",
     buyer_account text,
     identity_form text,
     invalid text,
@@ -3794,6 +3845,50 @@ CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, roundi
 END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
+
+CREATE FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text DEFAULT NULL::text, every interval DEFAULT NULL::interval, patience interval DEFAULT NULL::interval, within interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    r      postmeter.alert_rule;
+    before text;
+    after  text;
+begin
+    perform postmeter.check_decider(who, why);
+    select x.* into r from postmeter.alert_rule x where x.name = set_alert_rule.name for update;
+    if not found then
+        raise exception 'there is no alert %', coalesce(quote_literal(name), 'without a name')
+            using errcode = 'PM033', column = 'name', constraint = 'alert_rule_exists',
+                  hint = coalesce('Did you mean ' || quote_literal(postmeter.nearest(name, array(select x.name from postmeter.alert_rule x))) || '?',
+                                  'postmeter.alert_rule lists them.');
+    end if;
+    select string_agg(format('%s %s', c.field, c.old), ', ' order by c.field), string_agg(format('%s %s', c.field, c.new), ', ' order by c.field)
+    into before, after
+    from (values ('severity', r.severity, severity), ('every', r.every::text, every::text), ('patience', r.patience::text, patience::text),
+                 ('within', r.within::text, within::text), ('enabled', r.enabled::text, enabled::text)) c(field, old, new)
+    where c.new <> c.old;
+    if after is null then
+        return false;
+    end if;
+    begin
+        update postmeter.alert_rule x
+        set severity = coalesce(set_alert_rule.severity, x.severity), every = coalesce(set_alert_rule.every, x.every),
+            patience = coalesce(set_alert_rule.patience, x.patience), within = coalesce(set_alert_rule.within, x.within),
+            enabled = coalesce(set_alert_rule.enabled, x.enabled)
+        where x.name = r.name;
+    exception when check_violation then
+        raise exception 'alert % cannot have %', quote_literal(name), after
+            using errcode = 'PM037', constraint = 'alert_rule_value',
+                  hint = 'severity is critical or warning, every at least 1 second, patience not negative, within up to 2 minutes.';
+    end;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'set_alert', before, after, jsonb_build_object('alert', r.name));
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) IS 'Changes a rule of the alerts: how grave it is, how often it is looked at, how patient it is, how long a look may take, and whether there is one. What is null stays. Switching a rule off clears what is open of it. False: it was so already.';
 
 CREATE FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4323,6 +4418,82 @@ END;
 
 COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
 
+CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (jsonb_typeof(usage) IS DISTINCT FROM 'object'::text) THEN 'usage_object'::text
+             WHEN ((usage - ARRAY['source'::text, 'event_id'::text, 'org'::text, 'product'::text, 'metric'::text, 'quantity'::text, 'used_at'::text, 'account'::text, 'corrects'::text, 'request_id'::text, 'traceparent'::text, 'attributes'::text]) <> '{}'::jsonb) THEN 'unknown_field'::text
+             WHEN ((usage ->> 'source'::text) IS NULL) THEN 'source_missing'::text
+             WHEN ((usage ->> 'event_id'::text) IS NULL) THEN 'event_id_missing'::text
+             WHEN ((usage ->> 'org'::text) IS NULL) THEN 'org_missing'::text
+             WHEN ((usage ->> 'product'::text) IS NULL) THEN 'product_missing'::text
+             WHEN ((usage ->> 'metric'::text) IS NULL) THEN 'metric_missing'::text
+             WHEN ((usage ->> 'quantity'::text) IS NULL) THEN 'quantity_missing'::text
+             WHEN ((usage ->> 'used_at'::text) IS NULL) THEN 'used_at_missing'::text
+             WHEN (jsonb_typeof((usage -> 'source'::text)) <> 'string'::text) THEN 'source_text'::text
+             WHEN (jsonb_typeof((usage -> 'event_id'::text)) <> 'string'::text) THEN 'event_id_text'::text
+             WHEN (jsonb_typeof((usage -> 'org'::text)) <> 'string'::text) THEN 'org_text'::text
+             WHEN (jsonb_typeof((usage -> 'product'::text)) <> 'string'::text) THEN 'product_text'::text
+             WHEN (jsonb_typeof((usage -> 'metric'::text)) <> 'string'::text) THEN 'metric_text'::text
+             WHEN (jsonb_typeof((usage -> 'account'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'account_text'::text
+             WHEN (jsonb_typeof((usage -> 'corrects'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'corrects_text'::text
+             WHEN (jsonb_typeof((usage -> 'request_id'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'request_id_text'::text
+             WHEN (jsonb_typeof((usage -> 'traceparent'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'traceparent_text'::text
+             WHEN ((jsonb_typeof((usage -> 'quantity'::text)) <> ALL (ARRAY['number'::text, 'string'::text])) OR ((usage ->> 'quantity'::text) !~* '^[+-]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)$'::text)) THEN 'quantity_number'::text
+             WHEN ((jsonb_typeof((usage -> 'used_at'::text)) <> 'string'::text) OR ((usage ->> 'used_at'::text) !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)$'::text)) THEN
+             CASE
+                 WHEN ((jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?)?$'::text)) THEN 'used_at_zone'::text
+                 ELSE 'used_at_time'::text
+             END
+             ELSE NULL::text
+         END AS "case";
+END;
+
+COMMENT ON FUNCTION postmeter.usage_text_fault(usage jsonb) IS 'Name of the first thing that is wrong with a usage as JSON, before its rules are asked (postmeter.usage_fault), or null. What it lets through means the same in every session, whatever its time zone and date style.';
+
+CREATE FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    fault text := postmeter.usage_text_fault(usage);
+    fields constant text[] := array['source', 'event_id', 'org', 'product', 'metric', 'quantity', 'used_at', 'account',
+                                    'corrects', 'request_id', 'traceparent', 'attributes'];
+begin
+    if fault is null then
+        return;
+    end if;
+    field := case fault when 'usage_object' then null
+                        when 'unknown_field' then (select left(min(k), 255) from jsonb_object_keys(usage - fields) k)
+                        else regexp_replace(fault, '_(missing|text|number|zone|time)$', '') end;
+    error_code := case when fault like '%_missing' then '23502' when fault = 'quantity_number' then '22P02'
+                       when fault = 'used_at_time' then '22007' else 'PM001' end;
+    message := case
+        when fault = 'usage_object' then 'must be a JSON object'
+        when fault = 'unknown_field' then format('%I is no field of a usage; there are %s', field, array_to_string(fields, ', '))
+        when fault like '%_missing' then format('%s is missing', field)
+        when fault like '%_text' then format('%s must be a text, in quotation marks', field)
+        when fault = 'quantity_number' then 'quantity must be a number, or a text that holds one, such as 12.5'
+        when fault = 'used_at_zone'
+            then 'used_at has no zone; add Z for UTC or an offset, as in 2026-11-21T10:00:00+01:00'
+        else 'used_at must be a time with its zone, such as 2026-11-21T10:00:00Z' end;
+    message := format('usage %s: %s', case when jsonb_typeof(usage -> 'event_id') in ('string', 'number')
+                                           then quote_literal(left(usage ->> 'event_id', 255)) else '?' end, message);
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) IS 'The verdict on a usage that postmeter.usage_text_fault finds fault with: SQLSTATE, field and sentence. All null: it finds none.';
+
+CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text))::timestamp with time zone AS regexp_replace;
+END;
+
+COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
+
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4403,8 +4574,8 @@ COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the com
 
 CREATE TABLE postmeter.alert (
     id bigint NOT NULL,
-    name text NOT NULL,
-    subject text DEFAULT ''::text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    subject text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
     severity text NOT NULL,
     opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     last_seen_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -4544,7 +4715,7 @@ ALTER TABLE postmeter.alert_post ALTER COLUMN number ADD GENERATED ALWAYS AS IDE
 );
 
 CREATE TABLE postmeter.alert_rule (
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     severity text NOT NULL,
     every interval NOT NULL,
     patience interval NOT NULL,
@@ -4627,8 +4798,8 @@ COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
 CREATE TABLE postmeter.meter (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
-    buyer text NOT NULL,
-    dimension text NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
     month date NOT NULL,
     rounding text NOT NULL,
     decimals integer NOT NULL,
@@ -5032,8 +5203,8 @@ COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the 
 CREATE TABLE postmeter.meter_metric (
     id bigint NOT NULL,
     meter_id bigint NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
     factor_numerator bigint NOT NULL,
     factor_denominator bigint NOT NULL,
     used numeric DEFAULT 0 NOT NULL,
@@ -5321,7 +5492,7 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
 
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
-    metric text NOT NULL,
+    metric text NOT NULL COLLATE pg_catalog."C",
     quantity numeric NOT NULL,
     CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
     CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
@@ -5508,7 +5679,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -5523,7 +5694,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger).';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts).';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -5582,7 +5753,7 @@ COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a to
 
 COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision_log.verb IS 'Retry, release, write_off, hold, resolve, pause, resume, close, reopen, apply (a catalogue over HTTP).';
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert.';
 
 COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
 
@@ -5828,7 +5999,7 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     calls_per_second numeric,
     next_slot_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT quota_calls_per_second_check CHECK (((calls_per_second > (0)::numeric) AND (calls_per_second <= (100000)::numeric))),
@@ -6001,8 +6172,8 @@ COMMENT ON COLUMN postmeter.held_list.deadline IS 'Until when that can be sent, 
 COMMENT ON COLUMN postmeter.held_list.held_at IS 'Since when it is held.';
 
 CREATE TABLE postmeter.idempotency (
-    caller text NOT NULL,
-    key text NOT NULL,
+    caller text NOT NULL COLLATE pg_catalog."C",
+    key text NOT NULL COLLATE pg_catalog."C",
     fingerprint bytea NOT NULL,
     status integer NOT NULL,
     answer text NOT NULL,
@@ -6098,7 +6269,7 @@ CREATE TABLE postmeter.ledger_export (
     month date NOT NULL,
     number integer NOT NULL,
     manifest text NOT NULL,
-    digest text NOT NULL,
+    digest text NOT NULL COLLATE pg_catalog."C",
     exported_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     decision_id bigint NOT NULL,
     CONSTRAINT ledger_export_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text)),
@@ -6254,7 +6425,7 @@ ALTER TABLE postmeter.meter_metric ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
 
 CREATE TABLE postmeter.migration (
     version integer NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     checksum text,
     programs_from integer,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
@@ -6409,18 +6580,18 @@ COMMENT ON COLUMN postmeter.missing_hours.bearable IS 'Silence up to this is usu
 
 CREATE VIEW postmeter.month_close AS
 SELECT
-    NULL::text AS destination,
+    NULL::text COLLATE pg_catalog."C" AS destination,
     NULL::date AS month,
     NULL::boolean AS closed,
     NULL::timestamp with time zone AS closed_at,
     NULL::text AS class,
     NULL::text AS reason,
     NULL::bigint AS meter_id,
-    NULL::text AS buyer,
+    NULL::text COLLATE pg_catalog."C" AS buyer,
     NULL::text AS org,
-    NULL::text AS product,
-    NULL::text AS metric,
-    NULL::text AS dimension,
+    NULL::text COLLATE pg_catalog."C" AS product,
+    NULL::text COLLATE pg_catalog."C" AS metric,
+    NULL::text COLLATE pg_catalog."C" AS dimension,
     NULL::bigint AS items,
     NULL::numeric AS quantity,
     NULL::text AS unit,
@@ -6520,9 +6691,9 @@ COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
 
 CREATE TABLE postmeter.reported (
     reconciliation_id bigint NOT NULL,
-    buyer text NOT NULL,
-    dimension text NOT NULL,
-    state text NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    state text NOT NULL COLLATE pg_catalog."C",
     quantity numeric NOT NULL,
     records bigint NOT NULL,
     CONSTRAINT reported_records_check CHECK ((records >= 0))
@@ -6809,7 +6980,7 @@ CREATE TABLE postmeter.request (
     last_recorded_at timestamp with time zone NOT NULL,
     statuses bigint NOT NULL,
     kinds bigint[] NOT NULL,
-    outcome text NOT NULL,
+    outcome text NOT NULL COLLATE pg_catalog."C",
     failed_service text COLLATE pg_catalog."C",
     failure text,
     open_services text[] NOT NULL,
@@ -7281,7 +7452,7 @@ CREATE TABLE postmeter.shadow_usage (
     destination_id integer NOT NULL,
     usage_id uuid NOT NULL,
     org text NOT NULL,
-    product text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
     metric text NOT NULL,
     account text,
     quantity numeric NOT NULL,
@@ -7452,7 +7623,7 @@ CREATE TABLE postmeter.timeline_break (
     noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     who text NOT NULL,
     why text NOT NULL,
-    timeline text NOT NULL,
+    timeline text NOT NULL COLLATE pg_catalog."C",
     server_started_at timestamp with time zone NOT NULL,
     CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
     CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
@@ -7483,7 +7654,7 @@ ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
 
 CREATE TABLE postmeter.token (
     id bigint NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     hash bytea NOT NULL,
     scopes text[] NOT NULL,
     org text,
@@ -7602,8 +7773,8 @@ CREATE VIEW postmeter.unremitted AS
 SELECT
     NULL::text AS kind,
     NULL::text AS org,
-    NULL::text AS product,
-    NULL::text AS metric,
+    NULL::text COLLATE pg_catalog."C" AS product,
+    NULL::text COLLATE pg_catalog."C" AS metric,
     NULL::timestamp with time zone AS hour,
     NULL::numeric AS quantity,
     NULL::text AS unit,
@@ -7611,7 +7782,7 @@ SELECT
     NULL::text AS reason,
     NULL::timestamp with time zone AS deadline,
     NULL::timestamp with time zone AS since,
-    NULL::text AS destination,
+    NULL::text COLLATE pg_catalog."C" AS destination,
     NULL::bigint AS delivery_id,
     NULL::uuid AS usage_id,
     NULL::text AS item;
@@ -8111,6 +8282,9 @@ ALTER TABLE ONLY postmeter.gate
 
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE postmeter.held
+    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text]))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
@@ -9015,7 +9189,6 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.moment_of(id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_reader;
@@ -9082,6 +9255,12 @@ GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) 
 
 REVOKE ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
+
+REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp without time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -9191,6 +9370,9 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) TO postmeter_operator;
 
@@ -9198,7 +9380,6 @@ REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, wh
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
@@ -9244,7 +9425,6 @@ GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmete
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_worker;
@@ -9282,6 +9462,12 @@ GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -9313,16 +9499,6 @@ GRANT SELECT ON TABLE postmeter.alert_post TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_worker;
-
-GRANT UPDATE(severity) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(every) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(patience) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(within) ON TABLE postmeter.alert_rule TO postmeter_operator;
-
-GRANT UPDATE(enabled) ON TABLE postmeter.alert_rule TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
@@ -9651,6 +9827,9 @@ insert into postmeter.migration (version, name, programs_from) values
     (20, '0020_pre_views', 20),
     (21, '0021_pre_metrics', 21),
     (22, '0022_pre_alerts', 22),
-    (28, '0028_pre_pinned_functions', 28),
-    (29, '0029_pre_intake_guard', 29),
-    (30, '0030_pre_gates', 30);
+    (23, '0023_pre_doors', 22),
+    (24, '0024_pre_alert_decisions', 22),
+    (25, '0025_pre_pinned_functions', 22),
+    (26, '0026_pre_intake_guard', 22),
+    (27, '0027_pre_gates', 22),
+    (28, '0028_post_collations', 28);

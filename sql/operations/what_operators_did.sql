@@ -1,7 +1,7 @@
 -- What did operators do?
 --
--- Decisions (retry, release, write off, resolve, pause, resume) with who and why, and changes of the catalogue with the
--- database role that made them. The newest last. Both are append-only.
+-- Decisions (retry, release, write off, resolve, pause, resume, set alert) with who and why, and changes of the
+-- catalogue with the database role that made them. The newest last. Both are append-only.
 --
 -- Parameters: since (a time; seven days ago if left out).
 --   psql -v since=2024-09-18T11:00Z -f sql/operations/what_operators_did.sql
@@ -30,8 +30,9 @@ select x.at, x.who, x.what, x.units, x.why
 from (
     select c.decided_at as at, c.id as number, c.who || ' (as ' || c.role_name || ')' as who,
            concat_ws(' ', replace(c.verb, '_', ' '),
-                     coalesce('remittance ' || c.delivery_id, 'usage ' || c.usage_id, 'destination ' || c.destination))
-           || case when c.delivery_id is not null or c.usage_id is not null
+                     coalesce('remittance ' || c.delivery_id, 'usage ' || c.usage_id, 'destination ' || c.destination,
+                              c.detail ->> 'alert'))
+           || case when c.delivery_id is not null or c.usage_id is not null or c.verb = 'set_alert'
                    then ': ' || replace(c.status_before, '_', ' ') || ' to ' || replace(c.status_after, '_', ' ')
                    else '' end
            || coalesce(', to remittance ' || c.target_delivery_id, '') as what,

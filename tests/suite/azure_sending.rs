@@ -64,13 +64,11 @@ async fn standings(stage: &Stage) -> Vec<String> {
 
 /// Lets time pass until a remittance stands there; the breaker's pause is real time.
 async fn work_until(stage: &Stage, standing: &str) {
-    let waiting = async {
-        while standings(stage).await != [standing] {
-            stage.work().await;
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("in a minute");
+    tests::wait_until(standing, async || {
+        stage.work().await;
+        standings(stage).await == [standing]
+    })
+    .await;
 }
 
 /// The same destination, to do at the marketplace what somebody else might.
@@ -370,15 +368,9 @@ async fn d9_the_command_reads_the_profile_that_the_settings_name_and_no_other() 
         stage.at(&format!("2024-09-18T{time}:00Z")).await;
         let mut child = worker(profile);
         let ended = "select concat_ws(' ', outcome, code) from postmeter.attempt_ledger where outcome <> 'open' order by number desc limit 1";
-        let seen = async {
-            while stage.value(ended).await != expected {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        tests::wait_until(format_args!("{profile}: {expected}"), async || stage.value(ended).await == expected).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        seen.unwrap_or_else(|_| panic!("{profile}: never {expected}"));
     }
     assert_eq!(stage.accepted(), ["18T10 1.25"]);
 }

@@ -30,10 +30,14 @@ async fn end_pause(stage: &Stage) {
     stage.sql("update postmeter.breaker set open_until = clock_timestamp() where ramp is null").await;
 }
 
-/// Keeps the breaker open and waits until every call and every probe has ended.
+/// Keeps the breaker open and waits until every call and every probe has ended. Where a pause is over before a worker's
+/// step, the step ends with the right to probe and nothing to probe with: that right ends by its time.
 async fn hold(stage: &Stage) {
-    let held = "with held as (update postmeter.breaker set open_until = clock_timestamp() + interval '1 hour'
-                              where ramp is null and probing_by is null returning 1) select (count(*) = 1)::text from held";
+    let held = "with held as (update postmeter.breaker
+                              set open_until = clock_timestamp() + interval '1 hour', probing_by = null, probing_until = null
+                              where ramp is null and (probing_by is null or probing_until <= clock_timestamp())
+                              returning 1)
+                select (count(*) = 1)::text from held";
     until(stage, held).await;
     until(stage, "select (count(*) = 0)::text from postmeter.attempt_ledger where outcome = 'open'").await;
 }
@@ -250,9 +254,11 @@ async fn what_is_too_late_by_then_is_swept_away_and_the_probe_is_one_call() {
     stage.at("2024-09-18T11:20:00Z").await;
     stage.aws.clear_faults();
     end_pause(&stage).await;
-    while state(&stage).await != "recovering" {
+    tests::wait_until("the destination recovers", async || {
         stage.worker.send().await.unwrap();
-    }
+        state(&stage).await == "recovering"
+    })
+    .await;
     let calls = stage.aws.calls().split_off(before);
     assert_eq!(calls.len(), 1, "for what is too late no call is made");
     let swept = "select count(*)::text from postmeter.attempt_ledger where outcome = 'too_old' and code = 'deadline'";

@@ -3,6 +3,7 @@
 mod corrections;
 mod derive;
 mod explain;
+mod hostile;
 mod month;
 
 use tests::Stage;

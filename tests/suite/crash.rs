@@ -123,7 +123,9 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
     let mut resolved = 0;
     let quiet = "select ((select count(*) from postmeter.outbox) + (select count(*) from postmeter.open_hour) + (select count(*) from postmeter.due)
                  + (select count(*) from postmeter.later) + (select count(*) from postmeter.delivery where status in ('in_flight', 'unknown', 'held')) = 0)::text";
+    let began = Instant::now();
     while stage.value(quiet).await != "true" {
+        assert!(began.elapsed() < Duration::from_secs(600), "it does not come to rest");
         now += SignedDuration::from_mins(3);
         stage.at(&now.to_string()).await;
         tokio::time::sleep(Duration::from_millis(150)).await;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postmeter::embedded::{Cluster, Listen, Options};
+use tests::block_until;
 use tokio_postgres::{Client, NoTls};
 
 /// Set for the copy of this test binary that is to be killed: where it writes its server's address.
@@ -18,14 +19,6 @@ async fn connect(url: &str) -> Client {
 
 async fn one(url: &str) -> i32 {
     connect(url).await.query_one("select 1", &[]).await.expect("select 1").get(0)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < limit, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn alive(pid: &str) -> bool {
@@ -88,13 +81,13 @@ fn the_server_dies_with_its_parent() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the server starts", || report.exists());
+    block_until("the server starts", || report.exists());
     let text = std::fs::read_to_string(&report).unwrap();
     let (pid, directory) = text.split_once('\n').unwrap();
     assert!(alive(pid));
 
     victim.kill().unwrap();
     victim.wait().unwrap();
-    wait_until("the server stops", || !alive(pid));
-    wait_until("its directory goes", || !Path::new(directory).exists());
+    block_until("the server stops", || !alive(pid));
+    block_until("its directory goes", || !Path::new(directory).exists());
 }

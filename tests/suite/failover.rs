@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use postmeter::embedded::{Cluster, Options};
 use simulator::{FaultKind, FaultRule, IdenticalResend};
@@ -36,11 +35,7 @@ async fn value(client: &Client, sql: &str) -> String {
 }
 
 async fn until_true(client: &Client, sql: &str) {
-    let began = std::time::Instant::now();
-    while value(client, sql).await != "true" {
-        assert!(began.elapsed() < Duration::from_secs(60), "never: {sql}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(client, sql).await;
 }
 
 fn cluster(settings: &[(&str, &str)]) -> Cluster {
@@ -151,9 +146,8 @@ fn worker(url: &str) -> Running {
 }
 
 fn end(mut worker: Running) {
-    let sent = Command::new("kill").args(["-TERM", &worker.0.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    worker.0.wait().unwrap();
+    tests::signal(&worker.0, "TERM");
+    tests::end_of(&mut worker.0);
 }
 
 fn command(url: &str, words: &[&str]) -> String {
@@ -270,9 +264,7 @@ async fn failover_f6_a_synchronous_standby_takes_over_and_nothing_stops() {
     // calls take a while, so that the primary dies with answers on their way
     stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(300)).unwrap();
     let workers = [worker(&pair.url), worker(&pair.url)];
-    while stage.aws.counters().calls < 2 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    tests::wait_until("two calls", async || stage.aws.counters().calls >= 2).await;
     pair.fail_over(&mut stage).await;
     until_accepted(&stage, ORGS).await;
     usage(&stage, "2024-09-18T11:20:00Z").await;

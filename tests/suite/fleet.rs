@@ -31,7 +31,7 @@ impl Running {
 
     pub async fn stop(self) -> bool {
         self.stop.cancel();
-        self.done.await.unwrap()
+        tokio::time::timeout(tests::PATIENCE, self.done).await.expect("a worker that was told to stop does").unwrap()
     }
 }
 
@@ -46,9 +46,11 @@ pub async fn orgs(count: usize) -> Stage {
              from postmeter.destination, generate_series(1, {count}) n"
         ))
         .await;
-    while stage.value("select count(*)::text from postmeter.subscription where buyer is null").await != "0" {
+    tests::wait_until("every subscription has its buyer", async || {
         stage.worker.reload().await.unwrap();
-    }
+        stage.value("select count(*)::text from postmeter.subscription where buyer is null").await == "0"
+    })
+    .await;
     stage.at("2024-09-18T10:30:00Z").await;
     stage
         .sql(&format!(
@@ -59,11 +61,9 @@ pub async fn orgs(count: usize) -> Stage {
     stage
 }
 
-/// Waits for a condition that the running loops bring about; the test runner's own limit ends a wait in vain.
+/// Waits for a condition that the running loops bring about.
 pub async fn until(stage: &Stage, sql: &str) {
-    while stage.value(sql).await != "true" {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(&stage.db.client, sql).await;
 }
 
 pub const ALL_ACCEPTED: &str = "select (count(*) > 0 and bool_and(status = 'accepted'))::text from postmeter.delivery";

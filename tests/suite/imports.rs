@@ -40,9 +40,7 @@ async fn a7_an_import_that_is_killed_is_resumed_and_records_nothing_twice() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while stage.value("select count(*)::text from postmeter.usage").await == "0" {
-        tokio::task::yield_now().await;
-    }
+    tests::until_true(&stage.db.client, "select count(*) > 0 from postmeter.usage").await;
     killed.kill().unwrap();
     killed.wait().unwrap();
     let before: u64 = stage.value("select count(*)::text from postmeter.usage").await.parse().unwrap();

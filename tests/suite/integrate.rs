@@ -42,6 +42,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("quantity => -0.1, corrects => 'taken'", "PM001 corrects corrects_correction"),
     ("quantity => -0.1, corrects => 'first', metric => 'other'", "PM001 corrects corrects_meter"),
     ("quantity => -0.1, corrects => 'first', used_at => now() - interval '40 days'", "PM001 corrects corrects_month"),
+    ("used_at => localtimestamp", "PM001 used_at used_at_zone"),
     ("attributes => '[1]'", "PM001 attributes attributes_object"),
     ("event_id => 'first', quantity => 7", "PM002 event_id usage_identity"),
     ("quantity => -0.1, corrects => 'nobody'", "PM003 corrects corrects_unknown"),
@@ -92,7 +93,9 @@ async fn a4_every_refusal_of_the_page_is_as_documented() {
     seen.push(refusal(client, &call("quantity => -0.1, corrects => 'first'")).await);
     client.batch_execute("rollback").await.expect("undone");
     seen.extend(unresolved(client).await);
-    for line in page().lines().filter(|line| line.starts_with("| `PM") || line.starts_with("| `23")) {
+    let page = page();
+    let errors = page.split("\n## Errors").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+    for line in errors.lines().filter(|line| line.starts_with("| `PM") || line.starts_with("| `23")) {
         let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
         let column = if cells[1] == "23502" { "org" } else { cells[2] };
         let constraint = if cells[3].is_empty() { "-" } else { cells[3] };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postmeter::embedded::{Cluster, Options};
 use simulator::{FaultKind, FaultRule};
-use tests::{Dimension, Stage, TestDatabase};
+use tests::{Dimension, Stage, TestDatabase, end_of, signal};
 
 fn worker(stage: &Stage) -> Child {
     let mut command = tests::postmeter(&stage.db.url());
@@ -15,16 +15,12 @@ fn worker(stage: &Stage) -> Child {
     command.spawn().unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent =
-        std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+async fn until(stage: &Stage, sql: &str) {
+    tests::until_true(&stage.db.client, sql).await;
 }
 
-async fn until(stage: &Stage, sql: &str) {
-    while stage.value(sql).await != "true" {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+async fn until_called(stage: &Stage) {
+    tests::wait_until("the first call", async || stage.aws.counters().calls > 0).await;
 }
 
 /// Forty orgs with a core each in the hour of 10:00, folded and cut.
@@ -49,9 +45,7 @@ async fn f6_answers_in_hand_while_postgres_is_away_are_recorded_when_it_is_back(
     // the answers come while the database is away: each call takes a while, and the server goes down meanwhile
     stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(700)).unwrap();
     let mut worker = worker(&stage);
-    while stage.aws.counters().calls == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_called(&stage).await;
     let (restarted, ()) = tokio::join!(
         tokio::task::spawn_blocking(move || {
             cluster.kill().unwrap();
@@ -69,7 +63,7 @@ async fn f6_answers_in_hand_while_postgres_is_away_are_recorded_when_it_is_back(
     assert_eq!(stage.value("select count(*)::text from postmeter.outcome where code = 'worker_lost'").await, "0");
     assert_eq!(stage.aws.record().iter().map(|a| a.identical_resends).sum::<u64>(), 0, "nothing was sent twice");
     signal(&worker, "TERM");
-    worker.wait().unwrap();
+    end_of(&mut worker);
     stage.close().await;
 }
 
@@ -80,9 +74,7 @@ async fn e3_a_frozen_worker_wakes_and_its_late_answer_is_evidence() {
     // the marketplace takes the first call and does not answer it in time: the worker is frozen while it waits
     stage.aws.add_fault(FaultRule::new(FaultKind::Delay).when(simulator::When::After).ms(30_000).times(1)).unwrap();
     let mut frozen = worker(&stage);
-    while stage.aws.counters().calls == 0 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until_called(&stage).await;
     signal(&frozen, "STOP");
     let mut other = worker(&stage);
     until(&stage, "select exists (select from postmeter.outcome where code = 'worker_lost')::text").await;
@@ -95,7 +87,7 @@ async fn e3_a_frozen_worker_wakes_and_its_late_answer_is_evidence() {
     assert_eq!(stage.aws.record().iter().map(|a| a.duplicates_refused).sum::<u64>(), 0);
     for child in [&mut frozen, &mut other] {
         signal(child, "TERM");
-        child.wait().unwrap();
+        end_of(child);
     }
     stage.close().await;
 }
@@ -116,7 +108,7 @@ async fn f6_refused_connections_for_longer_than_a_lease_lose_nothing() {
     stage.at("2024-09-18T11:40:00Z").await;
     until(&stage, ACCEPTED).await;
     signal(&worker, "TERM");
-    worker.wait().unwrap();
+    end_of(&mut worker);
     stage.close().await;
 }
 

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use outbox::{Access, Database, NewUsage, record_usage, record_usages};
 use serde_json::json;
@@ -51,16 +50,12 @@ pub(super) fn worker(url: &str, direct: Option<&str>, pooled: bool) -> Child {
 }
 
 pub(super) fn end(mut worker: Child) {
-    let sent = std::process::Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().unwrap();
-    assert!(sent.success() && worker.wait().unwrap().success());
+    tests::signal(&worker, "TERM");
+    assert!(tests::end_of(&mut worker).success());
 }
 
 pub(super) async fn until(stage: &Stage, sql: &str) {
-    let begun = std::time::Instant::now();
-    while stage.value(sql).await != "true" {
-        assert!(begun.elapsed() < Duration::from_secs(120), "waited two minutes for: {sql}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(&stage.db.client, sql).await;
 }
 
 /// A command through the pooler: exit code and both streams.
@@ -106,7 +101,7 @@ fn copy(url: &str, command: &str, at: &str) {
     let mut child = child.spawn().expect("psql");
     let line = format!("copy,{at},acme,db,cores,1,{at}\n");
     child.stdin.take().expect("its input").write_all(line.as_bytes()).expect("it reads");
-    assert!(child.wait().expect("it ends").success());
+    assert!(tests::end_of(&mut child).success());
 }
 
 /// Lets a running worker fold and cut, first before the grace is over, then after.

@@ -94,9 +94,7 @@ fn promoted(data: &Path) {
 
 async fn until_promoted(stage: &Stage) -> tokio_postgres::Client {
     let client = stage.db.connect().await;
-    while client.query_one("select pg_is_in_recovery()", &[]).await.unwrap().get(0) {
-        tokio::task::yield_now().await;
-    }
+    tests::until_true(&client, "select not pg_is_in_recovery()").await;
     client
 }
 
@@ -122,19 +120,15 @@ async fn e13_a_lost_settlement_is_noticed_though_another_came_through_before_the
         let worker = Arc::clone(&worker);
         async move { worker.send().await.unwrap() }
     });
-    while stage.aws.record().len() < 3 {
-        tokio::task::yield_now().await;
-    }
+    tests::wait_until("three records at the marketplace", async || stage.aws.record().len() >= 3).await;
     // three calls were answered; the standby has their claims, and not the settlement of the first two
     cluster.stop().unwrap();
     copy(&data, &kept);
     cluster.restart().unwrap();
     stage.db.client = stage.db.connect().await;
     EACH.add_permits(2);
-    let accepted = "select count(*)::text from postmeter.delivery where status = 'accepted'";
-    while stage.value(accepted).await != "2" {
-        tokio::task::yield_now().await;
-    }
+    let accepted = "select count(*) = 2 from postmeter.delivery where status = 'accepted'";
+    tests::until_true(&stage.db.client, accepted).await;
     cluster.stop().unwrap();
     std::fs::remove_dir_all(&data).unwrap();
     copy(&kept, &data);
@@ -173,9 +167,7 @@ async fn e13_a_promotion_that_keeps_a_claim_and_loses_its_settlement_is_noticed(
         async move { worker.send().await.unwrap() }
     });
     // the call has been answered, and the answer is on its way: the standby has the claim and not the settlement
-    while stage.aws.record().len() < 3 {
-        tokio::task::yield_now().await;
-    }
+    tests::wait_until("three records at the marketplace", async || stage.aws.record().len() >= 3).await;
     cluster.stop().unwrap();
     copy(&data, &kept);
     cluster.restart().unwrap();

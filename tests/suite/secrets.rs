@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 use simulator::{FaultKind, FaultRule};
@@ -38,15 +37,12 @@ fn start(url_file: &Path, log: &Path, words: &[&str]) -> Child {
 }
 
 fn end(mut child: Child) {
-    let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    child.wait().unwrap();
+    tests::signal(&child, "TERM");
+    tests::end_of(&mut child);
 }
 
 async fn until(stage: &Stage, sql: &str) {
-    while stage.value(&format!("select ({sql})::text")).await != "true" {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(&stage.db.client, sql).await;
 }
 
 /// Everything that the database holds, as text: our tables, and what others see of sessions and statements.
@@ -145,21 +141,22 @@ async fn i6_no_secret_of_a_whole_day_is_seen_anywhere() {
     until(&stage, "select count(*) >= 6 from postmeter.remittance where status = 'accepted'").await;
     // a console, commands that fail, a password that is wrong, a marketplace that is down
     let serving = start(&url_file, &log, &["console", "--listen", "127.0.0.1:0"]);
-    let address = loop {
+    let mut address = String::new();
+    tests::wait_until("the console says where it is", async || {
         let text = std::fs::read_to_string(&log).unwrap();
-        if let Some((_, rest)) = text.split_once("listening at ") {
-            break rest.lines().next().unwrap().trim().to_owned();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+        let said = text.split_once("listening at ").and_then(|(_, rest)| rest.split_once('\n'));
+        address = said.map(|(line, _)| line.trim().to_owned()).unwrap_or_default();
+        !address.is_empty()
+    })
+    .await;
     let answers = asked(&stage, &address).await;
     for words in [&["status"][..], &["doctor"], &["attempts"], &["--json", "attempts"], &["config"], &["nonsense"]] {
-        start(&url_file, &log, words).wait().unwrap();
+        tests::end_of(&mut start(&url_file, &log, words));
     }
     std::fs::write(made.path().join("wrong"), format!("postgresql://{user}:{}x@{place}", PLANTED[0])).unwrap();
     std::fs::write(made.path().join("nonsense"), format!("postgresql://{user}:{}@[nowhere", PLANTED[0])).unwrap();
     for file in ["wrong", "nonsense"] {
-        start(&made.path().join(file), &log, &["status"]).wait().unwrap();
+        tests::end_of(&mut start(&made.path().join(file), &log, &["status"]));
     }
     workers.into_iter().for_each(end);
     end(serving);

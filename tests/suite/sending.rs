@@ -219,11 +219,12 @@ async fn d9_expired_credentials_burn_no_try_and_work_resumes_by_itself() {
     assert_eq!(worker.send().await.unwrap(), 0, "the breaker is open");
     stage.at("2024-09-18T11:12:00Z").await;
     // the breaker's pause is real time
-    while stage.remittances().await != ["18T10 accepted 1", "18T10 accepted 1"] {
+    tests::wait_until("both are accepted", async || {
         worker.maintain().await.unwrap();
         worker.send().await.unwrap();
-        tokio::task::yield_now().await;
-    }
+        stage.remittances().await == ["18T10 accepted 1", "18T10 accepted 1"]
+    })
+    .await;
     stage.close().await;
 }
 

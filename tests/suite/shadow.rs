@@ -21,7 +21,7 @@ async fn stage_with_shadow(factor: &str) -> (Stage, Running) {
     (stage, theirs)
 }
 
-async fn add_shadow(stage: &Stage) -> Running {
+pub async fn add_shadow(stage: &Stage) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let settings = Settings { clock: Clock::frozen_at(t("2024-09-18T10:00:00Z")), ..Settings::default() };
     let theirs = Simulator::start(listener, settings).expect("a simulator");

@@ -39,12 +39,12 @@ impl Telling {
             }
         });
         let mut telling = Self { child, url: String::new(), log };
-        while telling.url.is_empty() {
+        tests::block_until("the worker says where it listens", || {
             let at = telling.log().iter().find_map(|line| Some(format!("http://{}", line["at"].as_str()?)));
             telling.url = at.unwrap_or_default();
             assert!(telling.child.try_wait().unwrap().is_none(), "{:?}", telling.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            !telling.url.is_empty()
+        });
         telling
     }
 
@@ -74,14 +74,12 @@ impl Telling {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent =
-            std::process::Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        tests::signal(&self.child, name);
     }
 
     pub fn stop(mut self) {
         self.signal("TERM");
-        assert!(self.child.wait().unwrap().success());
+        assert!(tests::end_of(&mut self.child).success());
     }
 }
 

@@ -55,9 +55,7 @@ pub async fn show(cluster: &Cluster, from: &Path, name: &str) {
     client.batch_execute("select pg_reload_conf()").await.unwrap();
     let shown =
         format!("select current_setting('ssl_cert_file') like '%/{name}.pem' and current_setting('ssl') = 'on'");
-    while !client.query_one(&shown, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::task::yield_now().await;
-    }
+    tests::until_true(&client, &shown).await;
 }
 
 /// Connects as our programs do; the version of TLS, or the refusal.

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio_postgres::config::Host;
 
+use crate::block_until;
+
 /// A running pooler; it ends when this is dropped.
 pub struct Bouncer {
     program: PathBuf,
@@ -69,11 +71,11 @@ impl Bouncer {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("pgbouncer starts");
         let socket = self.directory.path().join(".s.PGSQL.6432");
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        block_until("pgbouncer takes connections", || {
             let log = || std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(child.try_wait().expect("its state").is_none(), "pgbouncer ended: {}", log());
-            std::thread::yield_now();
-        }
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        });
         self.child = Some(child);
     }
 

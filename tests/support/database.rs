@@ -8,6 +8,8 @@ use postmeter::embedded::{Cluster, Listen, Options};
 use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::{Client, NoTls};
 
+use crate::wait_until;
+
 /// The cluster of this process. It is never dropped: its watchdog ends it with the process.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -16,6 +18,7 @@ fn cluster() -> &'static Cluster {
             ("max_connections", "300"),
             ("shared_buffers", "256MB"),
             ("max_wal_size", "1GB"),
+            ("max_prepared_transactions", "10"),
             ("log_min_messages", "warning"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
@@ -57,9 +60,10 @@ async fn template() {
         }
         // the pool's connections end a moment after it is dropped
         let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
-        while !admin.query(&end, &[]).await.expect("a list of sessions").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        wait_until("the template has no sessions", async || {
+            admin.query(&end, &[]).await.expect("a list of sessions").is_empty()
+        })
+        .await;
     })
     .await;
 }

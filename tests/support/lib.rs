@@ -13,6 +13,7 @@ mod plan;
 mod program;
 mod skip;
 mod stage;
+mod wait;
 mod wrapped;
 
 pub use bouncer::Bouncer;
@@ -27,4 +28,5 @@ pub use plan::{Walk, indexes, walks};
 pub use program::postmeter;
 pub use skip::skip;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};
+pub use wait::{PATIENCE, block_until, end_of, signal, until_locked, until_true, wait_until};
 pub use wrapped::{OnTheWay, Wrapped};

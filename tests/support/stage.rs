@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 use worker::{Options, Worker};
 
-use crate::TestDatabase;
+use crate::{TestDatabase, until_locked, until_true};
 
 /// A point in time from RFC 3339; the seconds may be left out: `2024-09-18T10:05Z`.
 #[must_use]
@@ -291,9 +291,7 @@ impl Stage {
         ))
         .await;
         let over = "select pg_postmaster_start_time() + interval '1 second' < clock_timestamp()";
-        while !self.db.client.query_one(over, &[]).await.expect("a clock").get::<_, bool>(0) {
-            tokio::task::yield_now().await;
-        }
+        until_true(&self.db.client, over).await;
     }
 
     async fn destination(&self) -> i32 {
@@ -366,14 +364,7 @@ impl Stage {
 
     /// Waits until so many sessions of this database wait for a lock.
     pub async fn until_waiting(&self, sessions: i64) {
-        let waiting =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let look = async {
-            while self.db.client.query_one(waiting, &[]).await.expect("sessions").get::<_, i64>(0) < sessions {}
-        };
-        tokio::time::timeout(Duration::from_secs(60), look)
-            .await
-            .unwrap_or_else(|_| panic!("never {sessions} sessions waited"));
+        until_locked(&self.db.client, sessions, || false).await;
     }
 
     /// The end of every test: the balance closes to zero, every month recalculated from its usage is explained, and the

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::corrections::Decider;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
@@ -13,6 +14,7 @@ const MAKE_POST: Query = query!("alert_make_post", [FLOAT8]);
 const TAKE_POST: Query = query!("alert_take_post", [FLOAT8]);
 const SETTLE_POST: Query = query!("alert_settle_post", [INT8, INT4, TEXT]);
 const READ: Query = query!("alert_read", [BOOL]);
+const SET: Query = query!("alert_set", [TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, BOOL]);
 const RULES: Query = query!("alert_rules", []);
 const UNDELIVERED: Query = query!("alert_undelivered", []);
 
@@ -248,6 +250,31 @@ pub async fn take_post(database: &Database, lease_seconds: f64) -> Result<Option
         })
     };
     rows.first().map(read).transpose()
+}
+
+/// What is to change of a rule; `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// critical or warning.
+    pub severity: Option<String>,
+    /// How often it is looked at, as Postgres reads spans of time.
+    pub every: Option<String>,
+    /// How long a thing may be so before it is an alert.
+    pub patience: Option<String>,
+    /// How long a look may take.
+    pub within: Option<String>,
+    /// Whether anybody looks.
+    pub enabled: Option<bool>,
+}
+
+/// Changes a rule, as a decision. `false`: it was so already.
+///
+/// # Errors
+/// [`Error::Refused`]: no such rule (PM033), or a value that it cannot have (PM037).
+pub async fn set(database: &Database, name: &str, rule: &Rule, by: Decider<'_>) -> Result<bool, Error> {
+    let Rule { severity, every, patience, within, enabled } = rule;
+    let rows = database.one(&SET, &[&name, &by.who, &by.why, severity, every, patience, within, enabled]).await?;
+    Ok(rows.first().expect("one row").try_get(0)?)
 }
 
 /// Notes what the receiver answered; `error` is `None` when the post has arrived.

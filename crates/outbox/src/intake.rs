@@ -4,13 +4,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
-use crate::record::Verdict;
-use crate::{Database, Error, Refused};
+use crate::record::{Verdict, verdict};
+use crate::{Database, Error};
 
 const LOCK: Query = query!("idempotency_lock", [TEXT, TEXT]);
 const READ: Query = query!("idempotency_read", [TEXT, TEXT]);
@@ -113,21 +112,6 @@ async fn earlier(tx: &Tx<'_>, key: IdempotencyKey<'_>) -> Result<Option<Answered
     }
     let status = u16::try_from(row.try_get::<_, i32>("status")?).expect("we wrote an HTTP status");
     Ok(Some(Answered::Before(Answer { status, body: row.try_get("answer")? })))
-}
-
-fn verdict(row: &Row) -> Result<Verdict, Error> {
-    let id: Option<Uuid> = row.try_get("usage_id")?;
-    Ok(match (row.try_get::<_, &str>("verdict")?, id) {
-        ("recorded", Some(id)) => Verdict::Recorded(id),
-        ("repeated", Some(id)) => Verdict::Repeated(id),
-        _ => Verdict::Refused(Refused {
-            code: row.try_get("error_code")?,
-            field: row.try_get("field")?,
-            constraint: None,
-            message: row.try_get("message")?,
-            hint: None,
-        }),
-    })
 }
 
 /// Forgets answers to idempotency keys that are older than a day, some at a time; returns how many.

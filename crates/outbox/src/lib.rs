@@ -15,6 +15,7 @@ mod error;
 pub mod fold;
 pub mod health;
 pub mod intake;
+pub mod json;
 pub mod ledger;
 pub mod listing;
 pub mod maintain;

@@ -133,3 +133,14 @@ pub async fn move_clock(database: &Database, to: Timestamp) -> Result<(), Error>
     const MOVE: Query = query!("move_clock", [TIMESTAMPTZ]);
     database.one(&MOVE, &[&to]).await.map(drop)
 }
+
+/// Lets the clock of a test or demo database go with the server's, unless it is ahead of it: clocks do not go back.
+/// Returns what it says then.
+///
+/// # Errors
+/// [`Error::Refused`] on a production database whose clock was moved.
+pub async fn clock_to_present(database: &Database) -> Result<Timestamp, Error> {
+    const PRESENT: Query = query!("clock_to_present", []);
+    database.one(&PRESENT, &[]).await?;
+    clock(database).await
+}

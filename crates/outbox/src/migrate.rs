@@ -1,5 +1,6 @@
 //! Applying the migrations: plain SQL files, in order, each in its own transaction, one runner at a time.
 
+mod alone;
 mod head;
 mod steps;
 
@@ -58,16 +59,17 @@ migrations! {
     20 "0020_pre_views",
     21 "0021_pre_metrics",
     22 "0022_pre_alerts",
-    28 "0028_pre_pinned_functions",
-    29 "0029_pre_intake_guard",
-    30 "0030_pre_gates",
+    23 "0023_pre_doors",
+    24 "0024_pre_alert_decisions",
+    25 "0025_pre_pinned_functions",
+    26 "0026_pre_intake_guard",
+    27 "0027_pre_gates",
+    28 "0028_post_collations",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
 pub const ROLES: &str = include_str!("../../../sql/roles.sql");
 
-/// The runner's advisory lock.
-const LOCK: i64 = 0x706f_7374_6d65_7465;
 /// How often a step is tried that waits too long for a lock; each try gives way to whoever queued behind it.
 const TRIES: u32 = 10;
 /// Between two tries.
@@ -231,16 +233,7 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
         ));
     }
     let mut client = database.own_session().await?;
-    // polled from here: a session that waits inside the server would block CREATE INDEX CONCURRENTLY of later migrations
-    while !client
-        .query_typed("select pg_try_advisory_lock($1)", &[(&LOCK, Type::INT8)])
-        .await?
-        .first()
-        .expect("one row")
-        .try_get::<_, bool>(0)?
-    {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    alone::begin(&client).await?;
     let result = async {
         let mut done = Migrated::default();
         let pending = state(database, known).await?.pending;
@@ -265,8 +258,7 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
         Ok(done)
     }
     .await;
-    // waited for: whoever runs next need not wait until the server has seen that this session is gone
-    client.query_typed("select pg_advisory_unlock($1)", &[(&LOCK, Type::INT8)]).await?;
+    alone::end(&client).await?;
     result
 }
 

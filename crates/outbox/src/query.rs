@@ -66,10 +66,23 @@ impl<'a> Tx<'a> {
     pub(crate) async fn rows(&self, query: &Query, params: Params<'_>) -> Result<Vec<Row>, Error> {
         if self.session.prepares {
             let statement = self.client().prepare_typed_cached(query.sql, query.types).await?;
-            Ok(self.client().query(&statement, params).await?)
+            self.client().query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             Ok(self.client().query_typed(query.sql, &typed(query, params)).await?)
         }
+    }
+
+    /// What went wrong with a prepared statement. Where a migration changed what it returns, Postgres refuses it for as
+    /// long as it is kept: it is forgotten with the others, and the transaction is to be run again.
+    fn of_prepared(&self, error: tokio_postgres::Error) -> Error {
+        let db = error.as_db_error();
+        if !db.is_some_and(|db| {
+            db.code() == &SqlState::FEATURE_NOT_SUPPORTED && db.routine() == Some("RevalidateCachedQuery")
+        }) {
+            return error.into();
+        }
+        self.client().statement_cache.clear();
+        Error::Again { code: SqlState::FEATURE_NOT_SUPPORTED.code().to_owned(), message: error.to_string() }
     }
 
     /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.
@@ -95,7 +108,7 @@ impl<'a> Tx<'a> {
     pub(crate) async fn run(&self, query: &Query, params: Params<'_>) -> Result<u64, Error> {
         if self.session.prepares {
             let statement = self.client().prepare_typed_cached(query.sql, query.types).await?;
-            Ok(self.client().execute(&statement, params).await?)
+            self.client().execute(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             Ok(self.client().execute_typed(query.sql, &typed(query, params)).await?)
         }
@@ -105,7 +118,7 @@ impl<'a> Tx<'a> {
     pub(crate) async fn prepared(&self, sql: &str, types: &[Type], params: Params<'_>) -> Result<Vec<Row>, Error> {
         if self.session.prepares {
             let statement = self.client().prepare_typed_cached(sql, types).await?;
-            Ok(self.client().query(&statement, params).await?)
+            self.client().query(&statement, params).await.map_err(|error| self.of_prepared(error))
         } else {
             let typed: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
             Ok(self.client().query_typed(sql, &typed).await?)

@@ -1,12 +1,12 @@
 //! Recording usage in the caller's own transaction.
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use remittance::Quantity;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use crate::Error;
@@ -96,7 +96,13 @@ pub enum Verdict {
 /// # Errors
 /// [`Error::Refused`] names field and rule; [`Error::Away`] and [`Error::Again`] as for any statement.
 pub async fn record_usage(transaction: &Transaction<'_>, usage: &NewUsage) -> Result<Uuid, Error> {
+    if let Some(refused) = nul(usage) {
+        return Err(Error::Refused(refused));
+    }
     let quantity = decimal(usage.quantity);
+    // the driver would round, and the last moment of a month be the next one's
+    let micros = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::Floor);
+    let used_at = usage.used_at.round(micros).expect("microseconds divide a second");
     let rows = transaction
         .query_typed(
             "select postmeter.record_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -107,7 +113,7 @@ pub async fn record_usage(transaction: &Transaction<'_>, usage: &NewUsage) -> Re
                 (&usage.product, Type::TEXT),
                 (&usage.metric, Type::TEXT),
                 (&quantity, Type::NUMERIC),
-                (&usage.used_at, Type::TIMESTAMPTZ),
+                (&used_at, Type::TIMESTAMPTZ),
                 (&usage.account, Type::TEXT),
                 (&usage.corrects, Type::TEXT),
                 (&usage.request_id, Type::TEXT),
@@ -125,29 +131,73 @@ pub async fn record_usage(transaction: &Transaction<'_>, usage: &NewUsage) -> Re
 /// # Errors
 /// [`Error::Away`] and [`Error::Again`] as for any statement; refusals are verdicts.
 pub async fn record_usages(transaction: &Transaction<'_>, usages: &[NewUsage]) -> Result<Vec<Verdict>, Error> {
-    let body = serde_json::to_value(usages).expect("usages are plain data");
+    let flawed: Vec<Option<crate::Refused>> = usages.iter().map(nul).collect();
+    let sent: Vec<&NewUsage> = usages.iter().zip(&flawed).filter(|(_, nul)| nul.is_none()).map(|(u, _)| u).collect();
+    let body = serde_json::to_value(sent).expect("usages are plain data");
     let rows = transaction
         .query_typed(
-            "select verdict, usage_id, error_code, field, message from postmeter.record_usage_batch($1)",
+            "select b.verdict, b.usage_id, b.error_code, b.field, b.message from postmeter.record_usage_batch($1) b
+             order by b.item",
             &[(&body, Type::JSONB)],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            let id: Option<Uuid> = row.try_get("usage_id")?;
-            Ok(match (row.try_get::<_, &str>("verdict")?, id) {
-                ("recorded", Some(id)) => Verdict::Recorded(id),
-                ("repeated", Some(id)) => Verdict::Repeated(id),
-                _ => Verdict::Refused(crate::Refused {
-                    code: row.try_get("error_code")?,
-                    field: row.try_get("field")?,
-                    constraint: None,
-                    message: row.try_get("message")?,
-                    hint: None,
-                }),
-            })
+    let mut rows = rows.iter();
+    flawed
+        .into_iter()
+        .map(|nul| match nul {
+            Some(refused) => Ok(Verdict::Refused(refused)),
+            None => verdict(rows.next().expect("a verdict per usage")),
         })
         .collect()
+}
+
+pub(crate) fn verdict(row: &Row) -> Result<Verdict, Error> {
+    let id: Option<Uuid> = row.try_get("usage_id")?;
+    Ok(match (row.try_get::<_, &str>("verdict")?, id) {
+        ("recorded", Some(id)) => Verdict::Recorded(id),
+        ("repeated", Some(id)) => Verdict::Repeated(id),
+        _ => Verdict::Refused(crate::Refused {
+            code: row.try_get("error_code")?,
+            field: row.try_get("field")?,
+            constraint: None,
+            message: row.try_get("message")?,
+            hint: None,
+        }),
+    })
+}
+
+/// A text with U+0000, which no text of Postgres can hold: it would refuse the whole of a batch for it.
+fn nul(usage: &NewUsage) -> Option<crate::Refused> {
+    let holds = |value: &Option<String>| value.as_ref().is_some_and(|text| text.contains('\0'));
+    let field = [
+        ("source", usage.source.contains('\0')),
+        ("event_id", usage.event_id.contains('\0')),
+        ("org", usage.org.contains('\0')),
+        ("product", usage.product.contains('\0')),
+        ("metric", usage.metric.contains('\0')),
+        ("account", holds(&usage.account)),
+        ("corrects", holds(&usage.corrects)),
+        ("request_id", holds(&usage.request_id)),
+        ("traceparent", holds(&usage.traceparent)),
+        ("attributes", has_nul(&usage.attributes)),
+    ];
+    let (field, _) = field.into_iter().find(|(_, holds)| *holds)?;
+    Some(crate::Refused {
+        code: "22P05".to_owned(),
+        field: Some(field.to_owned()),
+        constraint: None,
+        message: format!("usage {:?}: {field} must not contain the character U+0000", usage.event_id),
+        hint: None,
+    })
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 /// A quantity as the type that the driver sends as `numeric`; exact, because a quantity has at most 28 digits.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
+use crate::json::{Flaw, Members};
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error, Refused};
 
@@ -75,6 +76,22 @@ impl std::fmt::Display for Malformed {
 }
 
 impl NewStatus {
+    /// Reads a message's text as [`Self::from_message`] its value. A key that stands twice is refused: which of the two
+    /// was meant, nobody can tell.
+    ///
+    /// # Errors
+    /// It is no JSON, has a key twice, or is no message.
+    pub fn from_json(text: &str) -> Result<Self, Malformed> {
+        let whole = |reason: String| Malformed { field: None, reason };
+        let message: Value = serde_json::from_str(text).map_err(|error| whole(format!("is no JSON: {error}")))?;
+        match serde_json::from_str::<Members<'_>>(text) {
+            Ok(members) if members.twice().is_some() => {
+                Err(whole(members.twice().map(Flaw::twice).expect("a key").reason))
+            }
+            _ => Self::from_message(&message),
+        }
+    }
+
     /// Reads a message as services send it: fields nobody knows are ignored, numbers count as text, `org_id` is `org`,
     /// and the date may lack its `T` and its zone.
     ///
@@ -86,6 +103,9 @@ impl NewStatus {
         };
         let text = |field: &'static str| match fields.get(field) {
             None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.contains('\0') => {
+                Err(Malformed { field: Some(field), reason: "must not contain the character U+0000".to_owned() })
+            }
             Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(_) => Err(Malformed { field: Some(field), reason: "must be text".to_owned() }),
@@ -99,11 +119,12 @@ impl NewStatus {
                 reason: format!("{text:?} is no time such as 2026-03-10T09:00:00Z"),
             })
         });
+        let date = date.transpose()?;
         Ok(Self {
             service: required("service")?,
             request_id: required("request_id")?,
             status: required("status")?,
-            date: date.transpose()?,
+            date,
             source: text("source")?,
             status_msg: text("status_msg")?,
             account: text("account")?,
@@ -249,5 +270,10 @@ mod tests {
             assert_eq!(NewStatus::from_message(&message).unwrap_err().to_string(), sentence);
         }
         assert_eq!(NewStatus::from_message(&json!([])).unwrap_err().to_string(), "the message must be a JSON object");
+        let twice = r#"{"service": "a", "request_id": "r", "status": "s", "status": "t"}"#;
+        let refused = NewStatus::from_json(twice).unwrap_err().to_string();
+        assert_eq!(refused, "the message has the key \"status\" twice");
+        assert_eq!(NewStatus::from_json(&twice.replace("\"t\"", "\"s\"")).unwrap_err().to_string(), refused);
+        assert_eq!(NewStatus::from_json(&twice.replace("status\": \"t", "x\": \"t")).unwrap().status, "s");
     }
 }

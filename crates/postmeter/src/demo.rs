@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::embedded::{Cluster, Listen, Options};
+pub use children::LastWords;
 use children::{Children, Crash};
 use market::Market;
 use verdict::Closing;
@@ -84,6 +85,8 @@ fn path(path: &Path) -> String {
 /// The database.
 struct Ground {
     url: String,
+    /// The same through TCP, where it is ours: not every driver reads the path of a socket in a URL.
+    told: String,
     database: Database,
     /// Ends with the demo.
     _cluster: Option<Cluster>,
@@ -92,22 +95,23 @@ struct Ground {
 impl Ground {
     async fn prepare(say: Say<'_>) -> anyhow::Result<Self> {
         let own = std::env::var(DATABASE_VARIABLE).ok();
-        let (url, cluster) = if let Some(url) = own {
+        let (url, told, cluster) = if let Some(url) = own {
             say(&format!("database: yours, from {DATABASE_VARIABLE}"));
-            (url, None)
+            (url.clone(), url, None)
         } else {
             let cluster = tokio::task::spawn_blocking(|| {
                 Cluster::start(Options { listen: Listen::FreePort, ..Options::default() })
             })
             .await??;
             say(&format!("database: an embedded Postgres {} of its own, fresh", cluster.binaries().major()));
-            (cluster.url("postgres"), Some(cluster))
+            let url = cluster.url("postgres");
+            (url.clone(), cluster.tcp_url("postgres").unwrap_or(url), Some(cluster))
         };
         let database = Database::open(&Access::new(&url))?;
         database.wait(PATIENCE).await.context("the demo's database")?;
         make_schema(&database).await?;
         outbox::maintain::move_clock(&database, day::midnight()).await?;
-        Ok(Self { url, database, _cluster: cluster })
+        Ok(Self { url, told, database, _cluster: cluster })
     }
 
     async fn clock(&self, market: &Market, to: Timestamp) -> anyhow::Result<()> {
@@ -215,11 +219,15 @@ async fn stay(
     folder: TempDir,
     say: Say<'_>,
 ) -> anyhow::Result<()> {
+    // what somebody records from here on was used now
+    market.clock(outbox::maintain::clock_to_present(&ground.database).await?);
     children.start_worker(None)?;
-    say("It stays up until Ctrl-C. In another terminal:");
-    say(&format!("  export POSTMETER_DATABASE_URL='{}'", ground.url));
+    say("It stays up until Ctrl-C, and its clock is today's. In another terminal:");
+    say(&format!("  export POSTMETER_DATABASE_URL='{}'", ground.told));
+    say(&format!("  export PLAY_MARKET='{}'", market.url()));
     say("  postmeter status;  postmeter attempts --limit 5;  psql \"$POSTMETER_DATABASE_URL\"");
-    say(&format!("  curl {}/_simulator/record/totals", market.url()));
+    say("  curl \"$PLAY_MARKET/_simulator/record/totals\"");
+    say("docs/integrate.md begins here: org acme buys compute, by the hours.");
     let stop = CancellationToken::new();
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,

@@ -94,16 +94,25 @@ fn tag(name: &str) -> String {
     spaced.to_lowercase().split_whitespace().collect::<Vec<_>>().join("-")
 }
 
-/// A time of an export: RFC 3339, or without a zone, which means UTC.
+/// A time of an export: RFC 3339, or without a zone, which means UTC (so says FOCUS). Cut down to microseconds, so that
+/// the last moment of a month stays in it.
 ///
 /// # Errors
 /// The text is no time.
 pub fn time(text: &str) -> anyhow::Result<Timestamp> {
-    text.parse::<Timestamp>()
+    let cut = in_microseconds(text);
+    cut.parse::<Timestamp>()
         .or_else(|_| {
-            text.parse::<DateTime>().and_then(|civil| civil.to_zoned(TimeZone::UTC)).map(|zoned| zoned.timestamp())
+            cut.parse::<DateTime>().and_then(|civil| civil.to_zoned(TimeZone::UTC)).map(|zoned| zoned.timestamp())
         })
         .with_context(|| format!("{text:?} is no time; expected 2024-09-18T22:00:00Z or 2024-09-18 22:00:00 (UTC)"))
+}
+
+/// The text without what follows the sixth decimal of its second.
+fn in_microseconds(text: &str) -> String {
+    let Some((whole, fraction)) = text.split_once('.') else { return text.to_owned() };
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    format!("{whole}.{}{}", &fraction[..digits.min(6)], &fraction[digits..])
 }
 
 #[cfg(test)]
@@ -141,5 +150,11 @@ mod tests {
     fn times_without_a_zone_are_utc() {
         assert_eq!(time("2024-09-18 22:00:00").unwrap(), time("2024-09-18T22:00:00Z").unwrap());
         assert!(time("18.09.2024").is_err());
+        let last = time("2024-09-30T23:59:59.999999Z").unwrap();
+        for text in
+            ["2024-09-30 23:59:59.9999999", "2024-09-30T23:59:59.99999999999999Z", "2024-10-01T01:59:59.999999999+02"]
+        {
+            assert_eq!(time(text).unwrap(), last, "{text}");
+        }
     }
 }

@@ -119,6 +119,8 @@ words! {
         Poison = "poison",
         /// A person put it aside.
         ByOperator = "by_operator",
+        /// The usage is beyond what is plausible for its metric; reserved.
+        Implausible = "implausible",
     }
 }
 

@@ -137,12 +137,8 @@ async fn i5_the_console_says_that_no_worker_is_alive_and_lists_alerts() {
     let console = tests::Console::start(&stage.db).await;
     let token = console.token(&["read"]).await;
     let alerts = async || console.get(&token, "/v1/alerts?open=true").await.json();
-    let look = async {
-        while alerts().await["items"].as_array().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("it looks at once");
+    let has_looked = async || !alerts().await["items"].as_array().unwrap().is_empty();
+    tests::wait_until("it looks at once", has_looked).await;
     let alert = alerts().await["items"][0].clone();
     assert_eq!((alert["name"].as_str(), alert["severity"].as_str()), (Some("no_worker_alive"), Some("critical")));
 }
@@ -200,6 +196,39 @@ async fn i5_the_doctor_asks_what_alerts_watch_where_nobody_has_looked() {
 }
 
 #[tokio::test]
+async fn l1_a_rule_is_changed_by_a_decision_and_by_nothing_else() {
+    let stage = quiet().await;
+    stage.sql(&into("conflict", "")).await;
+    assert_eq!(look(&stage).await, ["conflict aws 1"]);
+    let set = |words: &[&str]| {
+        let mut command = tests::postmeter(&stage.db.url());
+        let output = command.env("USER", "ada").args(["alerts", "set"]).args(words).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code().unwrap(), text)
+    };
+    let off = ["conflict", "--enabled", "false", "--patience", "1 hour", "--why", "we know"];
+    let (code, said) = set(&off);
+    assert!(code == 0 && said.contains("is changed and switched off"), "{said}");
+    let (code, said) = set(&off);
+    assert!(code == 0 && said.contains("NOTHING WAS CHANGED"), "{said}");
+    assert_eq!(look(&stage).await, [""; 0], "what was open of it is cleared");
+    for (words, expected) in [
+        (&["conflct", "--every", "1 s"][..], "there is no alert 'conflct' (Did you mean 'conflict'?)"),
+        (&["conflict", "--severity", "mild"], "alert 'conflict' cannot have severity mild"),
+        (&["conflict", "--within", "1 hour"], "alert 'conflict' cannot have within 01:00:00"),
+        (&["conflict", "--every", "soon"], "soon"),
+        (&["conflict"], "say what to change"),
+    ] {
+        let (code, said) = set(&[words, &["--why", "we know"]].concat());
+        assert!(code != 0 && said.contains(expected), "{words:?}: {code} {said}");
+    }
+    assert_eq!(
+        stage.column("select concat_ws(' | ', verb, who, why, status_before, status_after, detail) from postmeter.decision_log").await,
+        ["set_alert | ada | we know | enabled true, patience 00:00:00 | enabled false, patience 01:00:00 | {\"alert\": \"conflict\"}"]
+    );
+}
+
+#[tokio::test]
 async fn i3_who_may_look_and_who_may_set_thresholds() {
     let stage = quiet().await;
     let denied = |sql: &'static str, role: &'static str| {
@@ -210,14 +239,18 @@ async fn i3_who_may_look_and_who_may_set_thresholds() {
             client.batch_execute(sql).await.is_err()
         }
     };
-    let (set, clear) = ("update postmeter.alert_rule set patience = '1 minute'", "delete from postmeter.alert");
+    let set = "select postmeter.set_alert_rule('poison', 'ada', 'a test', patience => '1 minute')";
+    let silently =
+        ["update postmeter.alert_rule set patience = '1 minute'", "select postmeter.settle_alert_post(1, 200, null)"];
+    let clear = "delete from postmeter.alert";
     let note = "select postmeter.note_alerts('poison', '[]')";
     for role in
         ["postmeter_producer", "postmeter_reader", "postmeter_worker", "postmeter_operator", "postmeter_console"]
     {
         let is_operator = ["postmeter_operator", "postmeter_console"].contains(&role);
         assert_eq!(denied(set, role).await, !is_operator, "{role}");
-        assert!(denied(clear, role).await, "{role}");
+        assert!(denied(clear, role).await && denied(silently[0], role).await, "{role}");
+        assert_eq!(denied(silently[1], role).await, role != "postmeter_worker", "{role}: posts are the workers'");
         assert_eq!(denied(note, role).await, ["postmeter_producer", "postmeter_reader"].contains(&role), "{role}");
     }
     // each question is the worker's to ask, with its role alone

@@ -87,9 +87,11 @@ async fn d9_an_operator_ends_the_pause_of_a_breaker_and_it_is_a_decision() {
         ["probe aws ada, open -> half_open"]
     );
     let worker = stage.another_worker().await;
-    while stage.value(accepted).await == "false" {
+    tests::wait_until("it is accepted", async || {
         worker.work().await.unwrap();
-    }
+        stage.value(accepted).await != "false"
+    })
+    .await;
     let (code, _, error) = run(&stage, &["probe", "asw", "--why", "they are back"]);
     assert!(code == 2 && error.contains("Did you mean 'aws'?"), "{error}");
     stage.close().await;

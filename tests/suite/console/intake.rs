@@ -240,9 +240,7 @@ async fn a6_an_answer_that_is_lost_after_the_commit_is_given_again_and_leaves_on
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     // committed, and nobody reads the answer
-    while count(&stage.db, "usage").await == 0 {
-        tokio::task::yield_now().await;
-    }
+    tests::wait_until("the usage is committed", async || count(&stage.db, "usage").await > 0).await;
     drop(socket);
     let again = console.post(&token, "/v1/usage", &usage("e", "1")).await;
     let once_more = console.post(&token, "/v1/usage", &usage("e", "1")).await;

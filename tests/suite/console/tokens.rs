@@ -1,7 +1,7 @@
 //! Who may come in.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tests::{Console, TestDatabase, postmeter};
 
@@ -65,15 +65,13 @@ async fn a2_a_console_forgets_answers_that_are_older_than_a_day() {
         .await
         .unwrap();
     let _console = Console::start(&db).await;
-    loop {
+    tests::wait_until("the old answer is forgotten", async || {
         let rows = db.client.query("select key from postmeter.idempotency", &[]).await.unwrap();
         let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert!(keys.contains(&"new".to_owned()), "{keys:?}");
-        if keys.len() == 1 {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+        keys.len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -90,6 +88,6 @@ async fn a_worker_serves_http_too_if_told_and_both_end_with_a_signal() {
     let said = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let url = said.strip_prefix("listening at ").expect("an address");
     assert_eq!(http.get(format!("{url}/ready")).send().await.unwrap().status(), 200);
-    let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(told.success() && child.wait().unwrap().success());
+    tests::signal(&child, "TERM");
+    assert!(tests::end_of(&mut child).success());
 }

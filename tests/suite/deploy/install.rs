@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use postmeter::embedded::{Cluster, Listen, Options};
-use tests::TestDatabase;
+use tests::{TestDatabase, until_true};
 
 use super::{read, root, skip};
 
@@ -124,23 +124,18 @@ async fn every_command_of_the_install_page_runs_in_order() {
     assert!(told.contains("enable --now postmeter-worker@1 postmeter-worker@2 postmeter-console"), "{told}");
     let client = TestDatabase::client_of(&cluster.url("billing")).await;
     let workers = start_workers(place.path());
-    until(&client, "select count(*) = 2 from postmeter.worker where name ~ '^host/[12]$' and stopped_at is null").await;
+    until_true(&client, "select count(*) = 2 from postmeter.worker where name ~ '^host/[12]$' and stopped_at is null")
+        .await;
     let said = shell(after);
     assert!(said.contains("2 workers") || said.contains("settings"), "doctor looked: {said}");
-    until(
+    until_true(
         &client,
         "select (select count(*) = 0 from postmeter.outbox) and (select count(*) = 1 from postmeter.allocation)",
     )
     .await;
     for mut worker in workers {
-        Command::new("kill").args(["-TERM", &worker.id().to_string()]).status().unwrap();
-        assert!(worker.wait().unwrap().success());
-    }
-}
-
-async fn until(client: &tokio_postgres::Client, sql: &str) {
-    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tests::signal(&worker, "TERM");
+        assert!(tests::end_of(&mut worker).success());
     }
 }
 

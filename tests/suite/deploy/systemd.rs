@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tests::TestDatabase;
 
@@ -51,13 +50,14 @@ async fn f5_a_workers_unit_starts_it_with_its_credentials_and_stops_it_in_time()
     credentials(&unit, etc.path(), handed.path());
     let mut worker = exec_start(&unit, handed.path(), 1).spawn().expect("the command");
     let is_there = "select exists (select from postmeter.worker where name = 'host/1')";
-    while !db.client.query_one(is_there, &[]).await.unwrap().get::<_, bool>(0) {
+    tests::wait_until("the worker is there", async || {
         assert!(worker.try_wait().unwrap().is_none(), "the worker has ended");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        db.client.query_one(is_there, &[]).await.unwrap().get::<_, bool>(0)
+    })
+    .await;
     let signal = unit["KillSignal"][0].strip_prefix("SIG").expect("a signal");
-    Command::new("kill").args([&format!("-{signal}"), &worker.id().to_string()]).status().unwrap();
-    assert!(worker.wait().unwrap().success());
+    tests::signal(&worker, signal);
+    assert!(tests::end_of(&mut worker).success());
     let patience: u64 = unit["TimeoutStopSec"][0].trim_end_matches('s').parse().expect("seconds");
     assert!(patience >= worker::Options::default().stop_within.as_secs() + 10);
     assert_eq!((unit["Restart"][0].as_str(), unit["StartLimitIntervalSec"][0].as_str()), ("always", "0"));
@@ -78,6 +78,6 @@ async fn a_consoles_unit_starts_it_with_its_credentials() {
     let url = said.trim().strip_prefix("listening at ").unwrap_or_else(|| panic!("{said}")).to_owned();
     let _ = rustls::crypto::ring::default_provider().install_default();
     assert_eq!(reqwest::get(format!("{url}/ready")).await.unwrap().status(), 200);
-    Command::new("kill").args(["-TERM", &console.id().to_string()]).status().unwrap();
-    assert!(console.wait().unwrap().success());
+    tests::signal(&console, "TERM");
+    assert!(tests::end_of(&mut console).success());
 }

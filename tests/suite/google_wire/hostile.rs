@@ -68,6 +68,7 @@ where
 /// The request's first line, without taking it from the connection.
 async fn first_line(stream: &TcpStream) -> String {
     let mut bytes = [0; 256];
+    // the test that the peer belongs to has a limit of its own
     loop {
         let length = stream.peek(&mut bytes).await.unwrap_or(0);
         let text = String::from_utf8_lossy(&bytes[..length]).into_owned();

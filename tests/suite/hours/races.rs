@@ -174,8 +174,7 @@ async fn c4_two_cuts_of_one_meter_side_by_side_bill_half_and_half_as_one() {
     stage.use_cores("late", "1", "2024-09-18T10:40:00Z").await;
     let worker = stage.another_worker().await;
     let second = tokio::spawn(async move { worker.cut().await });
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while stage.db.client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !second.is_finished() {}
+    tests::until_locked(&stage.db.client, 1, || second.is_finished()).await;
     go_on.send(()).unwrap();
     assert_eq!((first.await.unwrap().unwrap().cut, second.await.unwrap().unwrap().cut), (1, 1));
     stage.work().await;

@@ -74,6 +74,11 @@ async fn l3_a_repeated_batch_reads_no_more_than_twice_the_first_whatever_waits()
         session.batch_execute(&door(0)).await.expect("recorded");
         session.batch_execute(&door(0)).await.expect("repeated");
     }
+    let one =
+        |n: i64| format!("select postmeter.record_usage('s', 'one{n}', 'acme', 'db', 'cores', 1, '2024-09-18T09:30Z')");
+    for _ in 0..2 {
+        session.batch_execute(&one(-1)).await.expect("recorded");
+    }
     let mut told = Vec::new();
     for waiting in [0, WAITING] {
         fill(&stage.db, waiting, waiting).await;

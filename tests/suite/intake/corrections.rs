@@ -78,9 +78,7 @@ async fn a4_two_corrections_at_once_cannot_go_below_zero() {
         let second = tokio::spawn(async move { take_six(&mut other, "c2").await });
         // asked from a connection of its own: the stage's has a transaction open
         let watch = stage.db.connect().await;
-        let waits =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !second.is_finished() {}
+        tests::until_locked(&watch, 1, || second.is_finished()).await;
         stage.sql(if first_commits { "commit" } else { "rollback" }).await;
         match second.await.unwrap() {
             Err(outbox::Error::Refused(refused)) if first_commits => assert_eq!(refused.code, "PM004"),

@@ -106,9 +106,8 @@ async fn i4_a_fold_of_a_shadow_that_is_under_way_is_waited_for_and_nothing_of_it
     let dropper = stage.db.connect().await;
     let dropping = tokio::spawn(async move { dropper.batch_execute(DROPPING).await });
     // it waits for the fold, or for nothing: then it has ended
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     let watch = stage.db.connect().await;
-    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !dropping.is_finished() {}
+    tests::until_locked(&watch, 1, || dropping.is_finished()).await;
     fold.commit().await.unwrap();
     let error = dropping.await.unwrap().expect_err("refused");
     assert!(["PM043 manifest ledger_rows", "55P03 - -"].contains(&Stage::refusal_in(&error).as_str()), "{error:?}");

@@ -107,8 +107,7 @@ async fn e9_a_release_while_the_hour_is_cut_again_bills_each_unit_once() {
     stage.sql("begin; select postmeter.release('{\"org\": \"acme\"}', 'ada', 'moved', false)").await;
     let cutting = tokio::spawn(async move { worker.cut().await });
     let watch = stage.db.connect().await;
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 && !cutting.is_finished() {}
+    tests::until_locked(&watch, 1, || cutting.is_finished()).await;
     stage.sql("commit").await;
     cutting.await.unwrap().unwrap();
     stage.cut_at("2024-09-18T12:30:00Z").await;

@@ -148,9 +148,7 @@ async fn the_loops_of_two_workers_serve_a_shadow_beside_the_live_destination() {
 
 /// Waits until both sides stand so.
 async fn until(stage: &Stage, standing: &str) {
-    let look = async { while both_sides(stage).await.join(", ") != standing {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), look).await;
-    assert!(waited.is_ok(), "never {standing}, but {:?}", both_sides(stage).await);
+    tests::wait_until(standing, async || both_sides(stage).await.join(", ") == standing).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 //! runs these against real sockets.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -50,16 +49,12 @@ async fn features_spans_of_fold_and_call_go_on_in_the_trace_of_the_usage() {
         &stage.db.url(),
         &[("POSTMETER_TELEMETRY_OTLP_URL", &url), ("POSTMETER_TELEMETRY_TRACES", "true")],
     );
-    while stage.value("select count(*)::text from postmeter.outbox").await != "0" {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(&stage.db.client, "select not exists (select from postmeter.outbox)").await;
     for time in ["2024-09-18T11:04:00Z", "2024-09-18T11:10:00Z"] {
         stage.at(time).await;
     }
-    while stage.value("select exists (select from postmeter.delivery where status = 'accepted')::text").await != "true"
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tests::until_true(&stage.db.client, "select exists (select from postmeter.delivery where status = 'accepted')")
+        .await;
     // what is left is sent at the end
     worker.stop();
     let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes();
@@ -80,12 +75,8 @@ async fn features_an_error_goes_to_sentry_with_its_fields_and_without_secrets() 
     let dsn = format!("http://public@{address}/7");
     let worker =
         Telling::start(&stage.db.url(), &[("POSTMETER_TELEMETRY_SENTRY_DSN", &dsn), ("AWS_SECRET_ACCESS_KEY", secret)]);
-    let told = async {
-        while !holds(&received, "/api/7/envelope/", &[b"cannot be served", b"destination"]) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("the error was sent");
+    let is_told = || holds(&received, "/api/7/envelope/", &[b"cannot be served", b"destination"]);
+    tests::wait_until("the error is sent", async || is_told()).await;
     worker.stop();
     assert!(!holds(&received, "/api/7/envelope/", &[secret.as_bytes()]));
 }

@@ -1,7 +1,5 @@
 //! F6 in the log: what fails is said once and then counted, and secrets are never said.
 
-use std::time::Duration;
-
 use postmeter::embedded::{Cluster, Options};
 use serde_json::Value;
 use tests::{Stage, TestDatabase};
@@ -25,9 +23,8 @@ async fn f6_an_outage_of_the_database_is_a_line_when_it_begins_and_one_when_it_e
     worker.until("/metrics", |_, text| steps.iter().all(|step| failed(text, step) >= 3.0)).await;
     cluster.restart().unwrap();
     stage.db.client = stage.db.connect().await;
-    while !worker.log().iter().any(|line| line["message"] == "it goes well again") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_well = || worker.log().iter().any(|line| line["message"] == "it goes well again");
+    tests::wait_until("it goes well again", async || is_well()).await;
     worker.until("/ready", |status, _| status == 200).await;
     let log = worker.log();
     let of_outage: Vec<&Value> = log[before..].iter().filter(|line| line["step"].is_string()).collect();
@@ -59,9 +56,7 @@ async fn i6_the_log_has_a_sentence_and_fields_in_each_line_and_no_secret() {
         let text = worker.get("/metrics").await.1;
         text.lines().any(|line| line.starts_with("postmeter_balance_checked_timestamp_seconds "))
     };
-    while !reads().await {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    tests::wait_until("the first check of the balance", reads).await;
     let log = worker.log();
     let unserved =
         log.iter().filter(|line| line["message"].as_str().is_some_and(|said| said.starts_with("cannot be served")));

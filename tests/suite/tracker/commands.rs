@@ -44,9 +44,7 @@ async fn h2_an_import_that_is_killed_is_resumed_and_records_nothing_twice() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while value(&db, "select count(*)::text from postmeter.request_status").await == "0" {
-        tokio::task::yield_now().await;
-    }
+    tests::until_true(&db.client, "select count(*) > 0 from postmeter.request_status").await;
     killed.kill().unwrap();
     killed.wait().unwrap();
     let before: u64 = value(&db, "select count(*)::text from postmeter.request_status").await.parse().unwrap();

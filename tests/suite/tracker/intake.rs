@@ -114,11 +114,7 @@ async fn h2_the_same_message_twice_is_one_row_and_any_difference_is_another() {
 
 /// Waits until so many sessions of this database wait for a lock.
 async fn until_waiting(db: &TestDatabase, sessions: i64) {
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while db.client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < sessions {
-        tokio::task::yield_now().await;
-    }
+    tests::until_locked(&db.client, sessions, || false).await;
 }
 
 #[tokio::test]

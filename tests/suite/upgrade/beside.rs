@@ -154,8 +154,10 @@ async fn f9_the_plan_says_when_each_step_runs_and_whom_it_keeps_out() {
     let plan = said(&command(&stage, &["migrate", "--plan"]));
     let head = last.head().unwrap();
     let line = format!(
-        "pending {}: before the new program; one transaction; programs that know {:04} work on it",
-        last.name, head.programs_from
+        "pending {}: {}; one transaction; programs that know {:04} work on it",
+        last.name,
+        if last.name.contains("_post_") { "after the old programs are gone" } else { "before the new program" },
+        head.programs_from
     );
     assert!(plan.contains(&line), "{plan}");
     for lock in &head.locks {
@@ -165,4 +167,17 @@ async fn f9_the_plan_says_when_each_step_runs_and_whom_it_keeps_out() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["steps"][0]["name"], last.name);
     assert_eq!(json["steps"][0]["locks"].as_array().unwrap().len(), head.locks.len());
+}
+
+#[tokio::test]
+async fn f9_a_statement_whose_answer_a_migration_changed_is_prepared_anew() {
+    let stage = Stage::new().await;
+    let url = stage.db.url();
+    let one = outbox::Database::open(&outbox::Access { connections_max: 1, ..outbox::Access::new(&url) }).unwrap();
+    let ask = async || outbox::alerts::blind(&one).await.map(drop);
+    ask().await.unwrap();
+    stage.sql("alter table postmeter.alert_rule alter column failure type text collate \"POSIX\"").await;
+    let error = ask().await.expect_err("Postgres refuses the statement as it was prepared");
+    assert!(matches!(&error, outbox::Error::Again { code, .. } if code == "0A000"), "{error:?}");
+    ask().await.unwrap();
 }

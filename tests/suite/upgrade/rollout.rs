@@ -1,7 +1,6 @@
 //! F9 with two real programs: `make upgrade` builds an older revision and names it in `POSTMETER_TEST_OLDER`.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use postmeter::embedded::{Cluster, Options};
 use serde_json::json;
@@ -57,11 +56,7 @@ impl Rollout {
     }
 
     async fn until(&self, sql: &str) {
-        let began = Instant::now();
-        while !self.is(sql).await {
-            assert!(began.elapsed() < Duration::from_secs(120), "never: {sql}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        tests::wait_until(sql, async || self.is(sql).await).await;
     }
 
     async fn at(&self, time: &str) {
@@ -86,8 +81,8 @@ impl Rollout {
 }
 
 fn end(worker: &mut Child) {
-    let _ = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
-    worker.wait().expect("it ends");
+    tests::signal(worker, "TERM");
+    tests::end_of(worker);
 }
 
 async fn start() -> Rollout {

@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use outbox::track::{self, NewStatus, Tracked};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -168,25 +167,7 @@ fn read(text: &str, is_lines: bool, is_many: bool, rows_max: usize) -> Result<Ve
 }
 
 fn one(element: &str) -> Result<NewStatus, Fault> {
-    let message: Value =
-        serde_json::from_str(element).map_err(|error| Fault::malformed(None, format!("is no JSON: {error}")))?;
-    let status = NewStatus::from_message(&message).map_err(|wrong| Fault::malformed(wrong.field, wrong.reason))?;
-    for (field, text) in [
-        ("service", Some(&status.service)),
-        ("request_id", Some(&status.request_id)),
-        ("status", Some(&status.status)),
-        ("source", status.source.as_ref()),
-        ("status_msg", status.status_msg.as_ref()),
-        ("account", status.account.as_ref()),
-        ("org", status.org.as_ref()),
-        ("inventory_id", status.inventory_id.as_ref()),
-        ("system_id", status.system_id.as_ref()),
-    ] {
-        if text.is_some_and(|text| text.contains('\0')) {
-            return Err(Fault::malformed(Some(field), "must not contain the character U+0000"));
-        }
-    }
-    Ok(status)
+    NewStatus::from_json(element).map_err(|wrong| Fault::malformed(wrong.field, wrong.reason))
 }
 
 /// A token for one org records that org's; what names none is that org's.

@@ -3,39 +3,39 @@
 
 use serde_json::value::RawValue;
 
-use super::row::{Fault, Fields, Row};
+use super::row::{Fault, Row, members};
 
 /// The event type that this console understands.
 const TYPE: &str = "postmeter.usage.v1";
 
+/// Where an event has what of a usage: theirs, ours.
+const NAMES: [(&str, &str); 4] =
+    [("source", "source"), ("id", "event_id"), ("time", "used_at"), ("traceparent", "traceparent")];
+
 /// Reads one event.
 pub(super) fn read(element: &RawValue) -> Result<Row, Fault> {
-    let mut event = Fields::of(element)?;
-    let version = event.required("specversion")?;
-    if version != "1.0" {
-        return Err(Fault::at("specversion", format!("is {version:?}; this is CloudEvents 1.0")));
+    let event = members(element, "an event")?;
+    let find = |field: &str| event.iter().find(|(name, _)| name == field).map(|(_, value)| *value);
+    for (field, expected) in [("specversion", "1.0"), ("type", TYPE)] {
+        let Some(value) = find(field) else { return Err(Fault::missing(field)) };
+        if serde_json::from_str::<&str>(value.get()).ok() != Some(expected) {
+            return Err(Fault::at(field, "PM001", &format!("is {value}; it must be {expected:?}")));
+        }
     }
-    let kind = event.required("type")?;
-    if kind != TYPE {
-        return Err(Fault::at("type", format!("is {kind:?}; usage has the type {TYPE:?}")));
-    }
-    let data = event.take("data").ok_or_else(|| Fault::at("data", "is missing"))?;
-    let mut data = Fields::of(data).map_err(|_| Fault::at("data", "must be a JSON object"))?;
-    let row = Row {
-        source: event.required("source")?,
-        event_id: event.required("id")?,
-        used_at: event.moment("time")?.ok_or_else(|| Fault::at("time", "is missing: it is when it was used"))?,
-        traceparent: event.text("traceparent")?,
-        org: data.required("org")?,
-        product: data.required("product")?,
-        metric: data.required("metric")?,
-        quantity: data.quantity()?,
-        account: data.text("account")?,
-        corrects: data.text("corrects")?,
-        request_id: data.text("request_id")?,
-        attributes: data.attributes()?,
-    };
-    data.end()?;
+    let data = find("data").filter(|data| data.get() != "null").ok_or_else(|| Fault::missing("data"))?;
+    let data =
+        members(data, "data").map_err(|fault| Fault { field: fault.field.or(Some("data".to_owned())), ..fault })?;
     // other attributes of the event are its transport's business, and extensions are allowed by CloudEvents
-    Ok(row)
+    let mut fields = Vec::new();
+    for (theirs, ours) in NAMES {
+        if data.iter().any(|(name, _)| name == ours) {
+            return Err(Fault::at(ours, "PM001", &format!("is no field of data: it is the event's {theirs}")));
+        }
+        match find(theirs).filter(|value| value.get() != "null") {
+            Some(value) => fields.push((ours.to_owned(), value)),
+            None if theirs == "traceparent" => {}
+            None => return Err(Fault::missing(theirs)),
+        }
+    }
+    Ok(Row::of(fields.into_iter().chain(data), &NAMES))
 }

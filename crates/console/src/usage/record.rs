@@ -188,7 +188,7 @@ impl Request {
             let detail = format!("{} usages in one request; at most {rows_max}", elements.len());
             return Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
         }
-        let rows = elements.into_iter().map(|element| for_org(format.read(element)?, org)).collect();
+        let rows = elements.into_iter().map(|element| row::for_org(format.read(element)?, org)).collect();
         Ok(Self { rows, is_one: !is_many })
     }
 
@@ -218,27 +218,17 @@ impl Request {
     }
 }
 
-fn for_org(row: Row, org: Option<&str>) -> Result<Row, Fault> {
-    match org {
-        Some(org) if row.org != org => Err(Fault {
-            code: "other_org".to_owned(),
-            field: Some("org".to_owned()),
-            message: format!("this token records usage of {org:?} only"),
-        }),
-        _ => Ok(row),
-    }
-}
-
 fn item(row: &Row, verdict: Verdict) -> Item {
     let (usage_id, word) = match verdict {
         Verdict::Recorded(id) => (id, "recorded"),
         Verdict::Repeated(id) => (id, "repeated"),
         Verdict::Refused(fault) => {
-            return refused(Fault { code: fault.code, field: fault.field, message: fault.message });
+            return refused(row.refused(Fault { code: fault.code, field: fault.field, message: fault.message }));
         }
     };
     INTAKE_USAGES.add([word], 1);
-    let href = super::standing::href(&row.source, &row.event_id);
+    let part = |field| row.text(field).unwrap_or_default();
+    let href = super::standing::href(&part("source"), &part("event_id"));
     Item { verdict: "recorded", usage_id: Some(usage_id), href: Some(href), code: None, field: None, message: None }
 }
 
@@ -253,9 +243,7 @@ fn one(item: Item) -> Answer {
     if item.verdict == "recorded" {
         return answer(StatusCode::ACCEPTED, &item);
     }
-    let message = item.message.unwrap_or_default();
-    let detail = item.field.as_ref().map_or_else(|| message.clone(), |field| format!("{field}: {message}"));
-    let problem = Problem::invalid(item.field, &item.code.unwrap_or_default(), detail);
+    let problem = Problem::invalid(item.field, &item.code.unwrap_or_default(), item.message.unwrap_or_default());
     answer(StatusCode::UNPROCESSABLE_ENTITY, &problem)
 }
 

@@ -1,34 +1,23 @@
-//! One usage of a request's body, checked as far as the text goes; the rules of intake are the schema's.
-//!
-//! Numbers are never read as floating point: quantity and attributes go to the database to the letter.
+//! One usage of a request's body, on its way to the database. The rules are the schema's, which knows them for every
+//! door: here is only what the schema could not refuse by itself, because `jsonb` refuses the whole of a document for
+//! it or drops it without a word.
 
-use std::collections::BTreeMap;
+use outbox::json::{Flaw, Members, flaw};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
-/// A usage as the database takes it.
-#[derive(Debug, Serialize)]
+/// A usage as the database takes it: each field as it was written.
+#[derive(Debug)]
 pub(super) struct Row {
-    pub source: String,
-    pub event_id: String,
-    pub org: String,
-    pub product: String,
-    pub metric: String,
-    pub quantity: String,
-    pub used_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corrects: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attributes: Option<Box<RawValue>>,
+    fields: Vec<(String, Box<RawValue>)>,
+    /// How the request calls some of our fields: theirs, ours.
+    names: &'static [(&'static str, &'static str)],
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.fields.iter().map(|(field, value)| (field, value)))
+    }
 }
 
 /// Why one usage of a request is not recorded.
@@ -40,115 +29,95 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub fn at(field: &str, message: impl Into<String>) -> Self {
-        Self { code: "malformed".to_owned(), field: Some(field.to_owned()), message: message.into() }
+    pub fn at(field: &str, code: &str, reason: &str) -> Self {
+        Self { code: code.to_owned(), field: Some(field.to_owned()), message: format!("{field} {reason}") }
     }
 
-    fn whole(message: impl Into<String>) -> Self {
-        Self { code: "malformed".to_owned(), field: None, message: message.into() }
+    pub fn missing(field: &str) -> Self {
+        Self::at(field, "23502", "is missing")
     }
 }
 
-/// Fields of one JSON object, taken one by one; what is left at the end was not expected.
-pub(super) struct Fields<'a> {
-    left: BTreeMap<String, &'a RawValue>,
-}
-
-impl<'a> Fields<'a> {
-    pub fn of(element: &'a RawValue) -> Result<Self, Fault> {
-        let left = serde_json::from_str(element.get()).map_err(|_| Fault::whole("a usage must be a JSON object"))?;
-        Ok(Self { left })
+/// The members of an object, each once, and each as Postgres keeps it.
+pub(super) fn members<'a>(element: &'a RawValue, what: &str) -> Result<Vec<(String, &'a RawValue)>, Fault> {
+    let whole = |code: &str, message: String| Fault { code: code.to_owned(), field: None, message };
+    if !element.get().starts_with('{') {
+        return Err(whole("PM001", format!("{what} must be a JSON object")));
     }
-
-    pub fn take(&mut self, field: &str) -> Option<&'a RawValue> {
-        self.left.remove(field).filter(|raw| raw.get() != "null")
+    let members: Members<'a> = serde_json::from_str(element.get())
+        .map_err(|error| whole("22P02", format!("{what} has a key that is no text: {error}")))?;
+    if let Some(key) = members.twice() {
+        return Err(Fault { field: Some(key.to_owned()), ..whole("22030", Flaw::twice(key).reason) });
     }
-
-    pub fn text(&mut self, field: &str) -> Result<Option<String>, Fault> {
-        let Some(raw) = self.take(field) else { return Ok(None) };
-        let text: String = serde_json::from_str(raw.get()).map_err(|_| Fault::at(field, "must be a text"))?;
-        if text.contains('\0') {
-            return Err(Fault::at(field, "must not contain the character U+0000"));
+    for (field, value) in &members.0 {
+        if field.contains('\0') {
+            return Err(Fault::at(field, "22P05", "must not contain the character U+0000"));
         }
-        Ok(Some(text))
-    }
-
-    pub fn required(&mut self, field: &str) -> Result<String, Fault> {
-        self.text(field)?.ok_or_else(|| missing(field))
-    }
-
-    /// A quantity: a number, or a text that holds one; to the letter.
-    pub fn quantity(&mut self) -> Result<String, Fault> {
-        let raw = self.take("quantity").ok_or_else(|| missing("quantity"))?.get();
-        match raw.bytes().next() {
-            Some(b'"') => serde_json::from_str(raw).map_err(|_| Fault::at("quantity", "must be a number")),
-            Some(b'-' | b'0'..=b'9') => Ok(raw.to_owned()),
-            _ => Err(Fault::at("quantity", "must be a number, or a text that holds one")),
+        if let Some(flaw) = flaw(value).filter(|flaw| field != "quantity" || flaw.code != "22003") {
+            return Err(Fault::at(field, flaw.code, &flaw.reason));
         }
     }
+    Ok(members.0)
+}
 
-    /// A moment with its offset from UTC; text without one would mean another moment elsewhere.
-    pub fn moment(&mut self, field: &str) -> Result<Option<String>, Fault> {
-        let Some(text) = self.text(field)? else { return Ok(None) };
-        let moment: Result<Timestamp, _> = text.parse();
-        moment.map_err(|_| Fault::at(field, "must be a time with its zone, such as 2026-11-21T10:00:00Z"))?;
-        Ok(Some(text))
+impl Row {
+    /// A row of fields under our names.
+    pub fn of<'a>(
+        fields: impl IntoIterator<Item = (String, &'a RawValue)>,
+        names: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        let lettered = |(field, value): (String, &RawValue)| {
+            let value = if field == "quantity" { lettered(value) } else { value.to_owned() };
+            (field, value)
+        };
+        Self { fields: fields.into_iter().map(lettered).collect(), names }
     }
 
-    /// A JSON object that the database can keep.
-    pub fn attributes(&mut self) -> Result<Option<Box<RawValue>>, Fault> {
-        let Some(raw) = self.take("attributes") else { return Ok(None) };
-        let wrong =
-            || Fault::at("attributes", "must be a JSON object that holds no U+0000 and no number beyond 10^300");
-        let value: Value = serde_json::from_str(raw.get()).map_err(|_| wrong())?;
-        if !value.is_object() || has_nul(&value) {
-            return Err(wrong());
+    /// A field's text; `None` if it is missing or no text, which the database then says.
+    pub fn text(&self, field: &str) -> Option<String> {
+        let (_, value) = self.fields.iter().find(|(name, _)| name == field)?;
+        serde_json::from_str(value.get()).ok()
+    }
+
+    /// The database's refusal in the request's words.
+    pub fn refused(&self, fault: Fault) -> Fault {
+        let Fault { code, field, mut message } = fault;
+        let mut field = field;
+        for (theirs, ours) in self.names {
+            if field.as_deref() == Some(ours) {
+                message = message.replacen(&format!(": {ours} "), &format!(": {theirs} "), 1);
+                field = Some((*theirs).to_owned());
+            }
         }
-        Ok(Some(raw.to_owned()))
-    }
-
-    /// Refuses what nobody asked for: a misspelt optional field would be lost without a word.
-    pub fn end(self) -> Result<(), Fault> {
-        self.left.keys().next().map_or(Ok(()), |field| {
-            let fields = "source, event_id, org, product, metric, quantity, used_at, account, corrects, request_id, \
-                          traceparent, attributes";
-            Err(Fault::at(field, format!("is no field of a usage; there are {fields}")))
-        })
-    }
-}
-
-fn missing(field: &str) -> Fault {
-    Fault::at(field, "is missing")
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
+        Fault { code, field, message }
     }
 }
 
 /// Reads one element of a plain body.
 pub(super) fn plain(element: &RawValue) -> Result<Row, Fault> {
-    let mut fields = Fields::of(element)?;
-    let row = Row {
-        source: fields.required("source")?,
-        event_id: fields.required("event_id")?,
-        org: fields.required("org")?,
-        product: fields.required("product")?,
-        metric: fields.required("metric")?,
-        quantity: fields.quantity()?,
-        used_at: fields.moment("used_at")?.ok_or_else(|| missing("used_at"))?,
-        account: fields.text("account")?,
-        corrects: fields.text("corrects")?,
-        request_id: fields.text("request_id")?,
-        traceparent: fields.text("traceparent")?,
-        attributes: fields.attributes()?,
-    };
-    fields.end()?;
-    Ok(row)
+    Ok(Row::of(members(element, "a usage")?, &[]))
+}
+
+/// Refuses what is not of a limited token's org.
+pub(super) fn for_org(row: Row, org: Option<&str>) -> Result<Row, Fault> {
+    let Some(org) = org else { return Ok(row) };
+    match row.text("org") {
+        Some(named) if named == org => Ok(row),
+        Some(_) => Err(Fault {
+            code: "other_org".to_owned(),
+            field: Some("org".to_owned()),
+            message: format!("this token records usage of {org:?} only"),
+        }),
+        None => Err(Fault::at("org", "PM001", "must be a text, in quotation marks")),
+    }
+}
+
+/// A number as a text, so that no number can be too large for the whole document.
+fn lettered(value: &RawValue) -> Box<RawValue> {
+    if value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return to_raw_value(value.get()).expect("a text");
+    }
+    value.to_owned()
 }
 
 #[cfg(test)]
@@ -158,7 +127,7 @@ mod tests {
     fn fault(text: &str) -> (String, String) {
         let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
         let fault = plain(&raw).expect_err("must be refused");
-        (fault.field.unwrap_or_default(), fault.message)
+        (fault.field.unwrap_or_default(), fault.code)
     }
 
     const GOOD: &str = r#"{"source":"s","event_id":"e","org":"o","product":"p","metric":"m","quantity":0.100000000000000000001,"used_at":"2026-11-01T00:00:00+01:00"}"#;
@@ -166,19 +135,26 @@ mod tests {
     #[test]
     fn b5_a_quantity_keeps_every_digit_on_its_way() {
         let raw: Box<RawValue> = serde_json::from_str(GOOD).unwrap();
-        assert_eq!(plain(&raw).unwrap().quantity, "0.100000000000000000001");
+        let row = serde_json::to_string(&plain(&raw).unwrap()).unwrap();
+        let expected = GOOD.replace("0.100000000000000000001", "\"0.100000000000000000001\"");
+        assert_eq!(row, expected, "nothing is read and written anew");
     }
 
     #[test]
-    fn a4_each_fault_names_its_field() {
-        assert_eq!(fault("[]").1, "a usage must be a JSON object");
-        assert_eq!(fault(&GOOD.replace("\"org\":\"o\",", "")).0, "org");
-        assert_eq!(fault(&GOOD.replace("\"o\"", "7")).0, "org");
-        assert_eq!(fault(&GOOD.replace("\"o\"", "\"a\\u0000b\"")).0, "org");
-        assert_eq!(fault(&GOOD.replace("+01:00", "")).0, "used_at");
-        assert_eq!(fault(&GOOD.replace("0.100000000000000000001", "true")).0, "quantity");
-        assert_eq!(fault(&GOOD.replace("\"metric\"", "\"acount\":\"x\",\"metric\"")).0, "acount");
-        assert_eq!(fault(&GOOD.replace("\"metric\"", "\"attributes\":{\"a\":\"\\u0000\"},\"metric\"")).0, "attributes");
-        assert_eq!(fault(&GOOD.replace("\"metric\"", "\"attributes\":{\"a\":1e999},\"metric\"")).0, "attributes");
+    fn l4_what_postgres_would_refuse_whole_or_drop_is_refused_by_field() {
+        let with = |member: &str| GOOD.replacen('{', &format!("{{{member},"), 1);
+        assert_eq!(fault("[]"), (String::new(), "PM001".to_owned()));
+        for (member, field, code) in [
+            (r#""org":"p""#, "org", "22030"),
+            (r#""\u006frg":"o""#, "org", "22030"),
+            (r#""attributes":{"a":{"b":1,"b":1}}"#, "attributes", "22030"),
+            (r#""attributes":{"a":"\u0000"}"#, "attributes", "22P05"),
+            (r#""account":"\u0000""#, "account", "22P05"),
+            (r#""a\u0000":1"#, "a\0", "22P05"),
+            (r#""account":"\udc00""#, "account", "22P02"),
+            (r#""attributes":{"a":1e999}"#, "attributes", "22003"),
+        ] {
+            assert_eq!(fault(&with(member)), (field.to_owned(), code.to_owned()), "{member}");
+        }
     }
 }

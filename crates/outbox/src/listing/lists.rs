@@ -52,6 +52,7 @@ const VERBS: Kind = Kind::Word(&[
     "retain",
     "export",
     "drop",
+    "set_alert",
 ]);
 
 /// A column that can only be read.

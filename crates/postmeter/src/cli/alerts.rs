@@ -1,5 +1,7 @@
 //! `postmeter alerts`: what an SRE must know now.
 
+mod set;
+
 use std::process::ExitCode;
 
 use outbox::alerts;
@@ -10,7 +12,10 @@ use super::output::{self, NEEDS_A_PERSON, Table};
 use super::status::text::moment;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Cleared ones too, the newest first.
     #[arg(long)]
     all: bool,
@@ -19,7 +24,16 @@ pub(super) struct Args {
     check: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Change a rule: a decision, with who and why.
+    Set(set::Args),
+}
+
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Verb::Set(args)) = args.verb {
+        return set::run(context, args).await;
+    }
     let database = context.config.database()?;
     // of workers nobody else can say that there are none
     let names: &[&str] = if args.check { alerts::NAMES } else { &[] };
@@ -45,7 +59,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
                 alert.summary.clone(),
             ]);
         }
-        output::say(if table.is_empty() { "no alert is open".to_owned() } else { table.to_string() });
+        output::say_all(if table.is_empty() { vec!["no alert is open".to_owned()] } else { table.lines() });
         for alerts::Blind { name, why } in &blind {
             output::say(format!("not looked at: {name}: {why}"));
         }

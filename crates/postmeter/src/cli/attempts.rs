@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     } else if attempts.is_empty() {
         output::say("no attempt");
     } else {
-        output::say(table(&attempts, true).to_string());
+        output::say_all(table(&attempts, true).lines());
         if usize::try_from(limit).is_ok_and(|limit| limit == attempts.len()) {
             output::say(format!("the newest {limit}; there may be more (--limit)"));
         }

@@ -139,10 +139,11 @@ fn show(
     } else if changes.is_empty() {
         output::say(nothing_left(fits));
     } else {
-        output::say(table(changes).to_string());
+        output::say_all(table(changes).lines());
         more(changes.len());
         let units = units.map_or_else(String::new, |units| format!(", billing units: {units}"));
-        output::say(format!("\n{}", sentence(verb, applied, moved.len(), changes.len(), "remittance", &units)));
+        output::say("");
+        output::say(sentence(verb, applied, moved.len(), changes.len(), "remittance", &units));
     }
     let is_whole = moved.len() == changes.len();
     Ok(if applied && !is_whole { ExitCode::from(NEEDS_A_PERSON) } else { ExitCode::SUCCESS })
@@ -191,12 +192,13 @@ fn show_held(
         for (usage, reason, quantity) in usages.iter().take(SHOWN) {
             table.row([usage.to_string(), reason.clone(), quantity.clone()]);
         }
-        output::say(table.to_string());
+        output::say_all(table.lines());
         more(usages.len());
         // usage of several metrics has no sum
         let sum = metric.and_then(|metric| Some((sum(usages.iter().map(|(.., quantity)| quantity.as_str()))?, metric)));
         let sum = sum.map_or_else(String::new, |(sum, metric)| format!(", {sum} {metric}"));
-        output::say(format!("\n{}", sentence(verb, applied, usages.len(), usages.len(), "held usage", &sum)));
+        output::say("");
+        output::say(sentence(verb, applied, usages.len(), usages.len(), "held usage", &sum));
     }
     Ok(ExitCode::SUCCESS)
 }

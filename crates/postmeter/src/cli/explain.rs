@@ -104,10 +104,9 @@ fn show(context: &Context, story: &Story, report: &impl Serialize) -> anyhow::Re
     } else {
         output::say(&story.in_short);
         for section in &story.sections {
-            output::say(format!("\n{}", section.title));
-            for line in section.lines.iter().flat_map(|line| line.lines()) {
-                output::say(format!("  {line}"));
-            }
+            output::say("");
+            output::say(&section.title);
+            output::say_all(section.lines.iter().map(|line| format!("  {line}")));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -212,7 +212,8 @@ fn for_programs(args: &FocusArgs, imported: &Imported, list: &List) -> serde_jso
 fn for_people(args: &FocusArgs, imported: &Imported, list: &List) {
     let table = imported.tally.table();
     if !table.is_empty() {
-        output::say(format!("{table}\n"));
+        output::say_all(table.lines());
+        output::say("");
     }
     let total = &imported.tally.total;
     output::say(format!(

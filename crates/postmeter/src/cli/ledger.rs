@@ -117,7 +117,7 @@ async fn status(context: &Context) -> anyhow::Result<ExitCode> {
         let bytes = month.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
         table.row([name(month.month), bytes, month.exported_at.map(moment).unwrap_or_default(), state]);
     }
-    output::say(table.to_string());
+    output::say_all(table.lines());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -239,7 +239,8 @@ async fn drop_month(
         let bytes = part.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
         table.row([part.table.clone(), part.rows.to_string(), bytes]);
     }
-    output::say(format!("{table}\n"));
+    output::say_all(table.lines());
+    output::say("");
     output::say(if apply {
         format!("{} is dropped.", name(month))
     } else {

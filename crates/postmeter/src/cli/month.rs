@@ -142,7 +142,8 @@ async fn reopen(context: &Context, which: &Which, signed: &Signed, apply: bool) 
             let (org, product, metric) = (row.org.clone(), row.product.clone(), row.metric.clone());
             table.row([row.usages.to_string(), org, product, metric, row.quantity.clone()]);
         }
-        output::say(format!("{table}\n"));
+        output::say_all(table.lines());
+        output::say("");
     }
     let usages = count(back.iter().map(|row| row.usages).sum(), "held usage");
     let name = which.name();
@@ -190,6 +191,9 @@ fn show(items: &[Item]) {
         ]);
     }
     let more = items.len().saturating_sub(SHOWN);
-    let more = if more == 0 { String::new() } else { format!("\nand {more} more (--json shows all)") };
-    output::say(format!("{table}{more}\n"));
+    output::say_all(table.lines());
+    if more > 0 {
+        output::say(format!("and {more} more (--json shows all)"));
+    }
+    output::say("");
 }

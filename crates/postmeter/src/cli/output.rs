@@ -2,22 +2,42 @@
 //!
 //! The one place that writes to standard output. Secrets never come this far: they live in `SecretString`, and errors
 //! of the connection do not quote it.
+//!
+//! Most of what is said was written by others: orgs and event ids by producers, answers by marketplaces, names by files.
+//! So a line is a line: whatever in it is not seen, line ends too, is written out ([`plain`]), and text of several lines
+//! is said line by line. No caller can forget it, because no caller does it.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+mod plain;
+mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use crate::demo::LastWords;
+use crate::embedded::EmbeddedError;
+pub(super) use plain::{is_unseen, plain, plain_in_strings, plain_json};
 use serde::Serialize;
+pub(super) use table::Table;
 
 /// Wrong usage or input: the command did nothing and exits with code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wrong(pub String);
 
+/// Wrong input with more than one problem, each on a line of its own: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{head} {}", problems.join("; "))]
+pub(super) struct Problems {
+    /// What they are problems of.
+    pub head: String,
+    /// Each in a sentence.
+    pub problems: Vec<String>,
+}
+
 /// Done, but something needs a person: exit code 3.
 pub(super) const NEEDS_A_PERSON: u8 = 3;
 
-/// Writes text to standard output as it is, for another program to read.
+/// Writes text to standard output as it is, for another program to read: what a value brings along must be plain already.
 ///
 /// # Errors
 /// It cannot be written; a reader that has gone (`| head`) is none.
@@ -31,69 +51,43 @@ pub(super) fn raw(text: &str) -> anyhow::Result<()> {
 
 /// Says a line to people. What a command does must not depend on whether anybody listens, so this cannot fail.
 pub(super) fn say(line: impl AsRef<str>) {
-    drop(raw(&format!("{}\n", line.as_ref())));
+    drop(raw(&format!("{}\n", plain(line.as_ref()))));
 }
 
-/// Gives a value to a program.
+/// Says several lines.
+pub(super) fn say_all(lines: impl IntoIterator<Item = impl AsRef<str>>) {
+    lines.into_iter().for_each(say);
+}
+
+/// Gives a value to a program: JSON in which nothing does more than be read, should a person look at it.
 ///
 /// # Errors
 /// It cannot be written.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    raw(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    raw(&format!("{}\n", plain_json(&serde_json::to_string_pretty(value)?)))
 }
 
-/// A table for people: a head, rows of as many cells, columns as wide as needed.
-#[derive(Debug)]
-pub(super) struct Table {
-    rows: Vec<Vec<String>>,
-    /// Columns of numbers.
-    right: &'static [usize],
-}
-
-impl Table {
-    /// A table with a head; `right` are the columns, from 0, that are aligned to the right.
-    pub fn new(head: &[&str], right: &'static [usize]) -> Self {
-        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()], right }
-    }
-
-    /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
-    }
-
-    /// True when there is only the head.
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() < 2
-    }
-}
-
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for (number, row) in self.rows.iter().enumerate() {
-            let mut line = String::new();
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                if self.right.contains(&column) {
-                    write!(line, "{cell:>width$}  ")?;
-                } else {
-                    write!(line, "{cell:<width$}  ")?;
-                }
-            }
-            let end = if number + 1 < self.rows.len() { "\n" } else { "" };
-            write!(f, "{}{end}", line.trim_end())?;
-        }
-        Ok(())
+/// Shows on a terminal how far it is, in place of what was shown before; `None`: takes it away.
+pub(super) fn progress(line: Option<&str>) {
+    let mut out = io::stderr().lock();
+    if out.is_terminal() {
+        let line = line.map(plain).unwrap_or_default();
+        // nobody depends on whether it is seen
+        drop(write!(out, "\r\x1b[K{line}").and_then(|()| out.flush()));
     }
 }
 
 /// Says what went wrong and gives the exit code for it.
 pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
-    eprintln!("postmeter: {error:#}");
+    if let Some(Problems { head, problems }) = error.downcast_ref::<Problems>() {
+        eprintln!("postmeter: {}", plain(head));
+        problems.iter().for_each(|problem| eprintln!("  {}", plain(problem)));
+    } else if error.is::<EmbeddedError>() || error.is::<LastWords>() {
+        // several lines of a server or a worker that we started ourselves
+        format!("postmeter: {error:#}").lines().for_each(|line| eprintln!("{}", plain(line)));
+    } else {
+        eprintln!("postmeter: {}", plain(&format!("{error:#}")));
+    }
     ExitCode::from(code_of(error))
 }
 
@@ -107,7 +101,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         Some(outbox::Error::Away(_) | outbox::Error::Again { .. }) => 4,
         Some(outbox::Error::Refused(_) | outbox::Error::Schema(_) | outbox::Error::Untrusted(_)) => 2,
         Some(_) => 1,
-        None if error.is::<Wrong>() => 2,
+        None if error.is::<Wrong>() || error.is::<Problems>() => 2,
         None => 1,
     }
 }
@@ -119,15 +113,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_as_wide_as_its_cells() {
-        let mut table = Table::new(&["name", "n"], &[1]);
-        assert!(table.is_empty());
-        table.row(["größer".to_owned(), "7".to_owned()]);
-        table.row(["b".to_owned(), "1000".to_owned()]);
-        assert_eq!(table.to_string(), "name       n\ngrößer     7\nb       1000");
-    }
-
-    #[test]
     fn i5_exit_codes_mean_something() {
         let away = || outbox::Error::Away("gone".to_owned());
         assert_eq!(code_of(&away().into()), 4);
@@ -135,6 +120,9 @@ mod tests {
         assert_eq!(code_of(&Err::<(), _>(away()).context("a").context("b").unwrap_err()), 4, "context hides nothing");
         assert_eq!(code_of(&outbox::Error::Schema("old".to_owned()).into()), 2);
         assert_eq!(code_of(&Wrong("no".to_owned()).into()), 2);
+        let two = Problems { head: "two:".to_owned(), problems: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(two.to_string(), "two: a; b");
+        assert_eq!(code_of(&two.into()), 2);
         assert_eq!(code_of(&anyhow::anyhow!("else")), 1);
     }
 }

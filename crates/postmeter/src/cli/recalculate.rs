@@ -1,6 +1,5 @@
 //! `postmeter recalculate`: a month from its usage, against what was billed, every difference by name.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -42,20 +41,17 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
 /// Says every second, on a terminal, that it is still at it: Postgres tells nothing before the first line is there.
 async fn with_progress<T>(args: &Args, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
-    let (started, is_terminal) = (Instant::now(), io::stderr().is_terminal());
+    let started = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             done = &mut work => {
-                if is_terminal {
-                    eprint!("\r\x1b[K");
-                }
+                output::progress(None);
                 return done;
             }
-            _ = tick.tick(), if is_terminal => {
+            _ = tick.tick() => {
                 let (month, seconds) = (args.month.strftime("%Y-%m"), started.elapsed().as_secs());
-                eprint!("\rrecalculating {month} of {}: {seconds} s", args.destination);
-                drop(io::stderr().flush());
+                output::progress(Some(&format!("recalculating {month} of {}: {seconds} s", args.destination)));
             }
         }
     }
@@ -98,7 +94,7 @@ impl Report {
         if self.json {
             let comma = if self.lines == 0 { "\n" } else { ",\n" };
             let line = serde_json::to_string(&part).map_err(anyhow::Error::from);
-            if let Err(error) = line.and_then(|line| output::raw(&format!("{comma}{line}"))) {
+            if let Err(error) = line.and_then(|line| output::raw(&format!("{comma}{}", output::plain_json(&line)))) {
                 self.failed.get_or_insert(error);
             }
         } else {
@@ -149,7 +145,7 @@ impl Report {
         }
         self.show();
         if !self.table.is_empty() {
-            output::say(self.table.to_string());
+            output::say_all(self.table.lines());
             output::say("");
         }
         if self.shown > SHOWN {

@@ -65,15 +65,15 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     if context.json {
         output::json(&compared)?;
     } else {
-        output::say(screen(&compared, differ, &args));
+        output::say_all(screen(&compared, differ, &args));
     }
     Ok(ExitCode::from(if differ > 0 { output::NEEDS_A_PERSON } else { 0 }))
 }
 
-fn screen(compared: &[Compared], differ: usize, args: &Args) -> String {
+fn screen(compared: &[Compared], differ: usize, args: &Args) -> Vec<String> {
     let (name, day, equal) = (&args.destination, args.day, compared.len() - differ);
     if differ == 0 {
-        return format!("{name} holds of {day} what we call accepted: {equal} keys, no difference");
+        return vec![format!("{name} holds of {day} what we call accepted: {equal} keys, no difference")];
     }
     let mut table =
         Table::new(&["buyer", "dimension", "ours", "theirs", "difference", "they say", "verdict"], &[2, 3, 4]);
@@ -89,7 +89,10 @@ fn screen(compared: &[Compared], differ: usize, args: &Args) -> String {
             one.verdict.replace('_', " "),
         ]);
     }
-    format!(
-        "{table}\n\n{differ} keys of {day} differ, {equal} are equal. Nothing is sent because of this: look at each."
-    )
+    let mut lines = table.lines();
+    lines.push(String::new());
+    lines.push(format!(
+        "{differ} keys of {day} differ, {equal} are equal. Nothing is sent because of this: look at each."
+    ));
+    lines
 }

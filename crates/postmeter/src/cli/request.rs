@@ -67,10 +67,9 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
 
 fn tell(title: &str, table: &Table) {
     if !table.is_empty() {
-        output::say(format!("\n{title}"));
-        for line in table.to_string().lines() {
-            output::say(format!("  {line}"));
-        }
+        output::say("");
+        output::say(title);
+        output::say_all(table.lines().iter().map(|line| format!("  {line}")));
     }
 }
 

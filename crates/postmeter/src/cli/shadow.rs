@@ -48,15 +48,15 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     if context.json {
         output::json(&diff)?;
     } else {
-        output::say(screen(&diff, &shadow, month));
+        output::say_all(screen(&diff, &shadow, month));
     }
     Ok(ExitCode::from(if diff.is_equal() { 0 } else { output::NEEDS_A_PERSON }))
 }
 
-fn screen(diff: &ShadowDiff, shadow: &str, month: Date) -> String {
+fn screen(diff: &ShadowDiff, shadow: &str, month: Date) -> Vec<String> {
     let month = month.strftime("%Y-%m");
     if diff.meters.is_empty() && diff.usage.is_empty() {
-        return format!("{shadow} and its live destination have nothing of {month}");
+        return vec![format!("{shadow} and its live destination have nothing of {month}")];
     }
     let mut parts = vec![meters(&diff.meters)];
     if !diff.hours.is_empty() {
@@ -72,15 +72,15 @@ fn screen(diff: &ShadowDiff, shadow: &str, month: Date) -> String {
     } else {
         format!("{month}: they differ. Nothing of a shadow is ever sent.")
     };
-    parts.push(verdict);
-    parts.join("\n\n")
+    parts.push(vec![verdict]);
+    parts.join(&String::new())
 }
 
 fn amount(amount: Option<&String>, currency: Option<&String>) -> String {
     amount.zip(currency).map_or_else(|| "unpriced".to_owned(), |(amount, currency)| format!("{amount} {currency}"))
 }
 
-fn meters(meters: &[ShadowMeter]) -> String {
+fn meters(meters: &[ShadowMeter]) -> Vec<String> {
     let head =
         ["buyer", "dimension", "hours", "differ", "live", "shadow", "difference", "live amount", "shadow amount"];
     let mut table = Table::new(&head, &[2, 3, 4, 5, 6, 7, 8]);
@@ -97,10 +97,10 @@ fn meters(meters: &[ShadowMeter]) -> String {
             amount(meter.shadow_amount.as_ref(), meter.shadow_currency.as_ref()),
         ]);
     }
-    table.to_string()
+    table.lines()
 }
 
-fn hours(hours: &[ShadowHour]) -> String {
+fn hours(hours: &[ShadowHour]) -> Vec<String> {
     let mut table = Table::new(&["hour", "buyer", "dimension", "live", "shadow", "difference", "verdict"], &[5]);
     let side = |status: Option<&String>, quantity: Option<&String>| match (status, quantity) {
         (None, _) => "nothing".to_owned(),
@@ -118,11 +118,14 @@ fn hours(hours: &[ShadowHour]) -> String {
             hour.verdict.replace('_', " "),
         ]);
     }
-    let more = if hours.len() > SHOWN { "\nand more; --json shows all" } else { "" };
-    format!("{table}{more}")
+    let mut lines = table.lines();
+    if hours.len() > SHOWN {
+        lines.push("and more; --json shows all".to_owned());
+    }
+    lines
 }
 
-fn usages(usages: &[&ShadowUsage]) -> String {
+fn usages(usages: &[&ShadowUsage]) -> Vec<String> {
     let head = ["org", "product", "metric", "live", "shadow", "not counted by the shadow", "difference"];
     let mut table = Table::new(&head, &[3, 4, 6]);
     for usage in usages {
@@ -141,5 +144,5 @@ fn usages(usages: &[&ShadowUsage]) -> String {
             usage.difference.clone(),
         ]);
     }
-    table.to_string()
+    table.lines()
 }

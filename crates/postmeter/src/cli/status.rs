@@ -38,13 +38,13 @@ pub(super) async fn run(context: &Context, _args: Args) -> anyhow::Result<ExitCo
     if context.json {
         output::json(&overview)?;
     } else {
-        output::say(screen(&overview));
+        output::say_all(screen(&overview));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The whole screen.
-fn screen(overview: &Overview) -> String {
+fn screen(overview: &Overview) -> Vec<String> {
     let now = overview.backlog.now;
     let mut lines = Vec::new();
     let clock = if overview.backlog.is_clock_moved { ", whose clock was moved" } else { "" };
@@ -62,10 +62,12 @@ fn screen(overview: &Overview) -> String {
     }
     lines.push(format!("workers  {}", workers(overview)));
     lines.extend(overview.health.iter().map(|health| format!("breaker  {}", breaker(health))));
-    lines.push(format!("at risk  {}", at_risk(overview).join("\n         ")));
+    for (row, risk) in at_risk(overview).iter().enumerate() {
+        lines.push(format!("{:7}  {risk}", if row == 0 { "at risk" } else { "" }));
+    }
     lines.push(String::new());
-    lines.push(destinations(overview));
-    lines.join("\n")
+    lines.extend(destinations(overview));
+    lines
 }
 
 fn held(groups: &[HeldGroup]) -> String {
@@ -183,9 +185,9 @@ fn named(names: &[String]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-fn destinations(overview: &Overview) -> String {
+fn destinations(overview: &Overview) -> Vec<String> {
     if overview.destinations.is_empty() {
-        return "no destination yet: see `postmeter catalog`".to_owned();
+        return vec!["no destination yet: see `postmeter catalog`".to_owned()];
     }
     let mut table = Table::new(&["destination", "status", "remittances", "units", "amount", "first deadline"], &[2]);
     for destination in &overview.destinations {
@@ -210,7 +212,9 @@ fn destinations(overview: &Overview) -> String {
             }
         }
     }
-    format!("{table}\n\n* of the running billing month")
+    let mut lines = table.lines();
+    lines.extend([String::new(), "* of the running billing month".to_owned()]);
+    lines
 }
 
 fn status_row(name: String, label: &str, standing: &[&Standing], overview: &Overview) -> [String; 6] {

@@ -32,6 +32,11 @@ pub struct Children {
     started: usize,
 }
 
+/// What processes of our own said before they failed, line by line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LastWords(String);
+
 impl Children {
     pub fn new(folder: &Path, url: &str) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of this program")?;
@@ -45,7 +50,7 @@ impl Children {
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         if !output.status.success() {
             let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            bail!("`postmeter {}` failed:\n{said}{complained}", args.join(" "));
+            return Err(LastWords(format!("`postmeter {}` failed:\n{said}{complained}", args.join(" "))).into());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -99,7 +104,7 @@ impl Children {
         self.workers = alive;
         let dead = before - self.workers.len();
         if self.started > STARTS_MAX {
-            bail!("workers keep dying; their last words:\n{}", self.last_words());
+            return Err(LastWords(format!("workers keep dying; their last words:\n{}", self.last_words())).into());
         }
         for _ in 0..dead {
             self.start_worker(None)?;

@@ -44,7 +44,7 @@ pub fn org(customer: u64) -> String {
 fn catalogue(endpoint: &str) -> String {
     let mut text = format!(
         "[[quota]]\nname = \"aws\"\ncalls_per_second = 10\n\n\
-         [[destination]]\nname = \"aws\"\nkind = \"aws\"\nquota = \"aws\"\nretry_first = \"1s\"\n\
+         [[destination]]\nname = \"aws\"\nkind = \"aws\"\nquota = \"aws\"\nretry_first = \"1s\"\ngrace = \"10s\"\n\
          settings = {{ region = \"us-east-1\", endpoint = \"{endpoint}\" }}\n"
     );
     for (unit, dimension, factor, rounding, decimals) in METRICS {
@@ -55,6 +55,13 @@ fn catalogue(endpoint: &str) -> String {
              factor = \"{factor}\"\nrounding = \"{rounding}\"\ndecimals = {decimals}\nmonth_end = \"drop\"\n"
         );
     }
+    // uses nothing that day: the examples of the documents record for it
+    text.push_str(
+        "\n[[dimension]]\ndestination = \"aws\"\nproduct = \"compute\"\nmetric = \"hours\"\nname = \"hours\"\n\
+         rounding = \"down\"\ndecimals = 6\nmonth_end = \"drop\"\n\
+         \n[[subscription]]\norg = \"acme\"\nproduct = \"compute\"\ndestination = \"aws\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n\
+         identity = { product_code = \"shop-compute\", customer_aws_account_id = \"111122223333\" }\n",
+    );
     for customer in 0..CUSTOMERS {
         let _ = write!(
             text,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::plan::{Plan, Step, plan};
 use super::read::{Entry, Problem, read};
 use super::{check, render, spec};
-use crate::cli::output::{self, NEEDS_A_PERSON, Wrong};
+use crate::cli::output::{self, NEEDS_A_PERSON, Problems, Wrong};
 
 /// Lines of the difference that the decision keeps; what changed is kept whole in `postmeter.catalogue_change`.
 const SIGNED: usize = 100;
@@ -121,8 +121,8 @@ fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<Exi
         return Ok(ExitCode::from(2));
     }
     let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
-    let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-    Err(Wrong(format!("{}: {count}, nothing was changed:{lines}", path.display())).into())
+    let head = format!("{}: {count}, nothing was changed:", path.display());
+    Err(Problems { head, problems: problems.iter().map(ToString::to_string).collect() }.into())
 }
 
 fn show(plan: &Plan, notes: &[String], how: How<'_>) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::plan::{Change, Plan, Step, telling};
 use super::read::Entry;
 use super::spec;
+use crate::cli::output::{is_unseen, plain_in_strings};
 
 /// The diff, a line an entry.
 pub(super) fn diff(plan: &Plan) -> Vec<String> {
@@ -99,6 +100,11 @@ fn toml_value(value: &Value) -> String {
             format!("{{ {} }}", fields.join(", "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        // as a basic string: the other kinds of strings know no escapes
+        Value::String(text) if text.contains(is_unseen) => {
+            let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+            plain_in_strings(&quoted, |c, out| *out += &format!("\\U{:08x}", u32::from(c))).into_owned()
+        }
         other => toml::Value::try_from(other).map_or_else(|_| other.to_string(), |value| value.to_string()),
     }
 }

@@ -1,13 +1,18 @@
 //! The log: to standard error, so that standard output stays for results.
 
-use std::io::IsTerminal as _;
+use std::fmt::Debug;
+use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::sinks::{Lines, Sinks, Telling};
+use crate::cli::output::{plain, plain_json};
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +55,30 @@ pub(super) struct Log {
     pub format: Format,
 }
 
+/// Writes a field of an event. Its value may be what others wrote: nothing of it moves the cursor or ends the line. What
+/// the formatter adds itself (time, level, colour) stays.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => write!(out, "{}", plain(&value)),
+        name => write!(out, "{name}={}", plain(&value)),
+    }
+}
+
+/// Objects, a whole one at a time, that mean the same and in which nothing does more than be read.
+struct PlainJson<W>(W);
+
+impl<W: Write> Write for PlainJson<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(plain_json(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 impl Log {
     /// Starts the log of this process, and whatever else is told. Only the first call has an effect.
     ///
@@ -62,11 +91,10 @@ impl Log {
         let crates =
             ["postmeter", "worker", "console", "outbox", "marketplaces", "remittance", "simulator", "telemetry"];
         let ours = crates.map(|name| format!(",{name}={ours}")).concat();
-        let lines =
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         let lines: Lines = match self.format {
-            Format::Text => lines.boxed(),
-            Format::Json => lines.json().flatten_event(true).boxed(),
+            Format::Text => lines.fmt_fields(format::debug_fn(field).delimited(" ")).boxed(),
+            Format::Json => lines.with_writer(|| PlainJson(io::stderr())).json().flatten_event(true).boxed(),
         };
         let mut layers: Vec<Lines> = vec![lines.with_filter(EnvFilter::new(format!("{theirs}{ours}"))).boxed()];
         let sinks = Sinks::open(telling, &mut layers)?;

@@ -31,6 +31,6 @@ pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<Exit
         let name = format!("{}.{}", setting.section, setting.setting);
         table.row([name, setting.value.clone().unwrap_or_default(), setting.from.clone()]);
     }
-    output::say(table.to_string());
+    output::say_all(table.lines());
     Ok(ExitCode::SUCCESS)
 }

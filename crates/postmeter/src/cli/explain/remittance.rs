@@ -109,7 +109,7 @@ fn tried(report: &RemittanceReport) -> Vec<String> {
             Vec::new()
         };
     }
-    let mut lines = vec![table(&report.attempts, false).to_string()];
+    let mut lines = table(&report.attempts, false).lines();
     let mut seen: Vec<&str> = Vec::new();
     for attempt in &report.attempts {
         if !seen.contains(&attempt.outcome.as_str()) {

@@ -61,6 +61,10 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         "tries_exhausted" => ("the retry policy is exhausted", "mend the cause, then retry it"),
         "poison" => ("handling it killed its worker, repeatedly", "report it with the worker's log; then retry it"),
         "by_operator" => ("a person put it aside", "retry it when that is over"),
+        "implausible" => (
+            "it is beyond what is plausible for its metric",
+            "ask who recorded it: retry it if it is right, else record a correction and write it off",
+        ),
         _ => ("of a reason that this program does not know", "see the catalogue and the decisions"),
     }
 }

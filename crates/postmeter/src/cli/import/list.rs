@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::row::{Kind, Listed};
+use crate::cli::output::plain;
 
 /// Rows of one kind, with the first of them.
 #[derive(Debug, Clone, Serialize)]
@@ -75,7 +76,10 @@ impl List {
                 let event_id = event_id.as_deref().unwrap_or_default();
                 file.write_record([&line.to_string(), kind.as_str(), field, reason, event_id])
             }
-            Sink::People(out) => writeln!(out, "line {line}: {}: {field}: {reason}", kind.as_str()).map_err(Into::into),
+            Sink::People(out) => {
+                let said = format!("line {line}: {}: {field}: {reason}", kind.as_str());
+                writeln!(out, "{}", plain(&said)).map_err(Into::into)
+            }
         }
         .context("the list of rejects")
     }

@@ -328,7 +328,8 @@ impl Import<'_> {
         }
         let table = self.tally.table();
         if !table.is_empty() {
-            output::say(format!("{table}\n"));
+            output::say_all(table.lines());
+            output::say("");
         }
         let (total, counts) = (&self.tally.total, &self.counts);
         output::say(format!(

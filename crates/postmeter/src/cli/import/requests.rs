@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use outbox::Database;
 use outbox::track::{NewStatus, Tracked};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bounded::RECORD_MAX;
 use super::list::List;
@@ -121,11 +121,10 @@ impl Import<'_> {
             return Ok(());
         }
         self.counts.lines += 1;
-        let message: Value = match serde_json::from_slice(line) {
-            Ok(message) => message,
-            Err(error) => return self.reject(number, "(line)", format!("is no JSON: {error}")),
+        let Ok(text) = std::str::from_utf8(line) else {
+            return self.reject(number, "(line)", "is not UTF-8".to_owned());
         };
-        match NewStatus::from_message(&message) {
+        match NewStatus::from_json(text) {
             Ok(status) => self.batch.push((number, status)),
             Err(wrong) => self.reject(number, wrong.field.unwrap_or("(line)"), wrong.reason)?,
         }

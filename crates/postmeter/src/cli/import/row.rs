@@ -4,6 +4,7 @@ use csv::StringRecord;
 use jiff::{SignedDuration, Timestamp};
 use outbox::NewUsage;
 use remittance::Quantity;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -215,12 +216,18 @@ fn evidence(row: &FocusRow, record: &StringRecord, places: Places) -> Value {
     put("charge_period_end", row.charge_period_end.as_deref());
     if let Some(tags) = present(record, places.tags) {
         if tags.len() <= EVIDENCE_MAX {
-            evidence.insert("tags".to_owned(), serde_json::from_str(tags).unwrap_or_else(|_| Value::from(tags)));
+            evidence.insert("tags".to_owned(), as_object(tags).unwrap_or_else(|| Value::from(tags)));
         } else {
             evidence.insert("tags_left_out".to_owned(), Value::from(tags.len()));
         }
     }
     Value::Object(evidence)
+}
+
+/// Tags as JSON; none, and they are kept as the text they are, if Postgres could not keep the JSON as it is.
+fn as_object(tags: &str) -> Option<Value> {
+    let raw: &RawValue = serde_json::from_str(tags).ok()?;
+    if outbox::json::flaw(raw).is_some() { None } else { serde_json::from_str(tags).ok() }
 }
 
 #[cfg(test)]

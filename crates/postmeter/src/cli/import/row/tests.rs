@@ -109,3 +109,15 @@ fn huge_tags_are_left_out_and_the_usage_is_not() {
     let line = format!("1,42,S,GB,3,2024-09-18T22:00:00Z,,,{}", "x".repeat(EVIDENCE_MAX + 1));
     assert_eq!(usage(&line).attributes["tags_left_out"], EVIDENCE_MAX + 1);
 }
+
+#[test]
+fn l4_tags_that_postgres_could_not_keep_as_json_are_kept_as_text() {
+    let tags = |json: &str| {
+        let quoted = json.replace('"', "\"\"");
+        usage(&format!("1,42,S,GB,3,2024-09-18T22:00:00Z,,,\"{quoted}\"")).attributes["tags"].clone()
+    };
+    assert_eq!(tags(r#"{"env":"dev"}"#)["env"], "dev");
+    for json in [r#"{"env":"a","env":"b"}"#, r#"{"env":"\u0000"}"#, r#"{"env":1e-20000}"#, r#"{"env":"\ud800"}"#] {
+        assert_eq!(tags(json), json);
+    }
+}

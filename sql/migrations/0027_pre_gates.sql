@@ -1,5 +1,5 @@
--- 0030_pre_gates: what keeps two from doing one thing at once is a lock that only they can take.
--- programs: from 0030
+-- 0027_pre_gates: what keeps two from doing one thing at once is a lock that only they can take.
+-- programs: from 0022
 -- lock: none
 
 -- An advisory lock is anybody's: a login without a single grant could hold the key of the month gate and stop every fold.
@@ -97,4 +97,4 @@ $$;
 revoke execute on function postmeter.take_gate(text), postmeter.try_gate(text), postmeter.month_gate_alone() from public;
 grant execute on function postmeter.take_gate(text), postmeter.month_gate_alone() to postmeter_operator;
 
-insert into postmeter.migration (version, name) values (30, '0030_pre_gates');
+insert into postmeter.migration (version, name) values (27, '0027_pre_gates');

@@ -1,5 +1,5 @@
--- 0028_pre_pinned_functions: no function of ours looks anything up on its caller's search_path.
--- programs: from 0028
+-- 0025_pre_pinned_functions: no function of ours looks anything up on its caller's search_path.
+-- programs: from 0022
 -- lock: none
 
 -- Whoever may create in some schema can put it first in his search_path and shadow clock_timestamp(), || or any other
@@ -296,4 +296,4 @@ alter function postmeter.target_hour(bigint) set search_path = pg_catalog, pg_te
 alter function postmeter.open_attempts() set search_path = pg_catalog, pg_temp;
 alter function postmeter.folded_until() set search_path = pg_catalog, pg_temp;
 
-insert into postmeter.migration (version, name) values (28, '0028_pre_pinned_functions');
+insert into postmeter.migration (version, name) values (25, '0025_pre_pinned_functions');

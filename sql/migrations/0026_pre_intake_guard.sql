@@ -1,6 +1,6 @@
--- 0029_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
+-- 0026_pre_intake_guard: intake's trigger cannot be skipped, nor slowed by its cached plans, nor given ids of another
 -- time; what comes into the outbox around it is set aside by name.
--- programs: from 0029
+-- programs: from 0022
 -- lock: share row exclusive on outbox, for a moment: its trigger is set to fire for replicas too
 
 -- repetitions ---------------------------------------------------------------------------------------------------------
@@ -126,8 +126,12 @@ declare
     corrected uuid[];
     foreign_time boolean;
     bad       record;
-    repeats   record;
     fault     text;
+    shards    smallint[];
+    repeats   uuid[];
+    repeated  record;
+    other     jsonb;
+    first_id  uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
@@ -168,28 +172,22 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select to_jsonb(r) as again, (r.known).usage_id as first_id into bad
+        select array_agg(r.shard), array_agg(r.id), (array_agg(to_jsonb(r)) filter (where (r.known).content
+                   <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
+        into shards, repeats, other
         from (select a.*, (select i from postmeter.usage_identity i
                            where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as known
               from arrived a where not a.returned offset 0) r
-        where (r.known).content
-              <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)
-        limit 1;
-        if found then
+        where (r.known).usage_id <> r.id;
+        if other is not null then
+            first_id := (other -> 'known' ->> 'usage_id')::uuid;
             perform postmeter.refuse_other_content(coalesce(
-                (select to_jsonb(a) from arrived a where a.id = bad.first_id),
-                (select to_jsonb(u) from postmeter.usage u where u.id = bad.first_id)), bad.again);
+                (select to_jsonb(a) from arrived a where a.id = first_id),
+                (select to_jsonb(u) from postmeter.usage u where u.id = first_id)), other);
         end if;
-        -- by shard, because the primary key begins with it
-        for repeats in
-            select r.shard, array_agg(r.id) as ids
-            from (select a.shard, a.id, (select i.usage_id from postmeter.usage_identity i
-                                         where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as first_id
-                  from arrived a where not a.returned offset 0) r
-            where r.first_id <> r.id
-            group by r.shard
-        loop
-            delete from postmeter.outbox o where o.shard = repeats.shard and o.id = any (repeats.ids);
+        -- one by one: a set of ids would be a filter on its shard in a plan that was made over a small outbox
+        for repeated in select r.shard, r.id from unnest(shards, repeats) r(shard, id) loop
+            delete from postmeter.outbox o where o.shard = repeated.shard and o.id = repeated.id;
         end loop;
     end if;
     insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
@@ -333,4 +331,4 @@ grant insert on postmeter.stray_entry to postmeter_worker;
 grant execute on function postmeter.stray_reason(postmeter.outbox) to postmeter_worker;
 grant execute on function postmeter.resolve_stray(bigint, boolean, text, text) to postmeter_operator;
 
-insert into postmeter.migration (version, name) values (29, '0029_pre_intake_guard');
+insert into postmeter.migration (version, name) values (26, '0026_pre_intake_guard');

@@ -1,0 +1,63 @@
+//! A test on a busy machine may be slow; it may not hang. Whoever waits does it by `tests/support/wait.rs`, which has a
+//! limit and says what it waited for.
+
+use std::path::Path;
+
+/// Where something takes time on purpose, or runs within a limit of the test around it; how often, and why.
+const ALLOWED: [(&str, usize, &str); 11] = [
+    ("suite/aws_wire.rs", 4, "a server that is slow, or says nothing"),
+    ("suite/azure_wire/disturbed.rs", 1, "a server that is slow"),
+    ("suite/azure_wire/tokens.rs", 1, "a server that says nothing"),
+    ("suite/crash.rs", 2, "what dies by itself within a time, else is killed; the steady worker's turn"),
+    ("suite/embedded.rs", 1, "the victim lives until it is killed"),
+    ("suite/fleet.rs", 1, "between two strikes"),
+    ("suite/google_wire/hostile.rs", 3, "servers that are slow, within the test's own limit"),
+    ("suite/outage.rs", 3, "for how long the database is away"),
+    ("suite/real_prometheus.rs", 1, "has a limit of its own, and says why it was in vain"),
+    ("suite/telling.rs", 1, "has a limit of its own, and says what was answered last"),
+    ("support/wait.rs", 3, "the way to wait"),
+];
+
+/// Every source file of the tests, as its path and its text.
+fn sources() -> Vec<(String, String)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut found) = (vec![top.join("suite"), top.join("support")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.retain(|(name, _)| name != "suite/waits.rs");
+    found
+}
+
+#[test]
+fn every_wait_of_a_test_has_a_limit_and_says_what_for() {
+    for (name, text) in sources() {
+        let pauses = text.matches("sleep(").count() + text.matches("yield_now()").count();
+        let allowed = ALLOWED.iter().find(|(file, ..)| *file == name).map_or(0, |(_, count, _)| *count);
+        assert_eq!(
+            pauses, allowed,
+            "{name}: wait by tests::wait_until and its like; a new pause needs its reason here"
+        );
+        // asking the database in a loop without a pause is a wait too
+        let asks = |line: &&str| {
+            line.trim_start().starts_with("while ") && [".value(", "query_one("].iter().any(|ask| line.contains(ask))
+        };
+        let asking: Vec<_> = text.lines().filter(asks).collect();
+        let ends = ["suite/crash.rs", "suite/unknown.rs"].contains(&name.as_str());
+        assert!(asking.is_empty() || ends, "{name} asks without a limit: {asking:#?}");
+        // a child that was not killed is waited for by tests::end_of
+        let lines: Vec<_> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(".wait()")) {
+            let is_killed = lines[at.saturating_sub(2)..at].iter().any(|before| before.contains(".kill()"));
+            assert!(is_killed, "{name}: {line} (tests::end_of has a limit)");
+        }
+    }
+}
