@@ -1,8 +1,8 @@
 -- alert_destination_paused: destinations that a person paused, or nobody remembers who, while something waits there.
 select t.name as subject, greatest(w.waiting, 1) as count,
-       format('%s is paused%s, and %s', t.name, coalesce(' by ' || p.who || ' since ' || to_char(p.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC', ''),
+       pg_catalog.format('%s is paused%s, and %s', t.name, coalesce(' by ' || p.who || ' since ' || pg_catalog.to_char(p.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC', ''),
               postmeter.counted(w.waiting, 'remittance') || case when w.waiting = 1 then ' waits' else ' wait' end) as summary,
-       jsonb_build_object('who', p.who, 'why', p.why, 'since', p.decided_at) as details
+       pg_catalog.jsonb_build_object('who', p.who, 'why', p.why, 'since', p.decided_at) as details
 from postmeter.destination t
 cross join lateral (
     select count(*) as waiting from (

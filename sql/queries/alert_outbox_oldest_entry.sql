@@ -6,10 +6,10 @@ with oldest as materialized (
     select count(*) as entries from (select from postmeter.outbox limit 100000) o
 )
 select '' as subject, greatest(w.entries, 1) as count,
-       format('the oldest outbox entry waits since %s minutes; %s%s', floor(extract(epoch from o.age) / 60),
+       pg_catalog.format('the oldest outbox entry waits since %s minutes; %s%s', pg_catalog.floor(extract(epoch from o.age) / 60::numeric),
               postmeter.counted(w.entries, 'entry'), case when w.entries = 100000 then ' or more' else '' end) as summary,
-       jsonb_build_object('oldest_seconds', floor(extract(epoch from o.age)),
-           'examples', (select coalesce(jsonb_agg(x.org), '[]') from (
+       pg_catalog.jsonb_build_object('oldest_seconds', pg_catalog.floor(extract(epoch from o.age)),
+           'examples', (select coalesce(pg_catalog.jsonb_agg(x.org), '[]') from (
                select o2.org from (select y.org from postmeter.outbox y limit 1000) o2 group by 1 order by count(*) desc limit 5) x)) as details
 from oldest o, waiting w
 where o.age > (select r.patience from postmeter.alert_rule r where r.name = 'outbox_oldest_entry')

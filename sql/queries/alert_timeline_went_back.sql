@@ -3,9 +3,9 @@ with break as materialized (
     select b.* from postmeter.timeline_break b order by b.id desc limit 1
 )
 select '' as subject, count(*) as count,
-       format('the database lost commits (%s); %s paused until somebody compared', b.why,
+       pg_catalog.format('the database lost commits (%s); %s paused until somebody compared', b.why,
               postmeter.counted(count(*), 'destination') || case when count(*) = 1 then ' is' else ' are' end) as summary,
-       jsonb_build_object('noticed_at', b.noticed_at, 'who', b.who, 'examples', to_jsonb((array_agg(t.name order by t.name))[1:5])) as details
+       pg_catalog.jsonb_build_object('noticed_at', b.noticed_at, 'who', b.who, 'examples', pg_catalog.to_jsonb((pg_catalog.array_agg(t.name order by t.name))[1:5])) as details
 from break b
 join postmeter.destination t on t.paused
 left join lateral (

@@ -1,11 +1,11 @@
 -- alert_unknown_unresolved: remittances of which nobody knows whether they were billed.
 -- Reads stuck, and the delivery of each.
 select t.name as subject, count(*) as count,
-       format('%s at %s may have been billed or not; only evidence or a person can tell', postmeter.counted(count(*), 'remittance'), t.name) as summary,
-       jsonb_build_object('since', min(s.since), 'examples', to_jsonb((array_agg('remittance ' || d.id order by s.since, d.id))[1:5])) as details
+       pg_catalog.format('%s at %s may have been billed or not; only evidence or a person can tell', postmeter.counted(count(*), 'remittance'), t.name) as summary,
+       pg_catalog.jsonb_build_object('since', pg_catalog.min(s.since), 'examples', pg_catalog.to_jsonb((pg_catalog.array_agg('remittance ' || d.id::text order by s.since, d.id))[1:5])) as details
 from postmeter.stuck s
 join postmeter.delivery d on d.id = s.delivery_id and not d.shadow
 join postmeter.destination t on t.id = s.destination_id
 where s.status = 'unknown' or (s.status = 'held' and d.maybe_billed)
 group by t.name
-having min(s.since) <= postmeter.clock() - (select r.patience from postmeter.alert_rule r where r.name = 'unknown_unresolved')
+having pg_catalog.min(s.since) <= postmeter.clock() - (select r.patience from postmeter.alert_rule r where r.name = 'unknown_unresolved')

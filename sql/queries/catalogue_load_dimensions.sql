@@ -1,10 +1,10 @@
 -- catalogue_load_dimensions: every dimension. Whether it is in use: see catalogue_metered.
 select d.id,
-       jsonb_build_object(
+       pg_catalog.jsonb_build_object(
            'destination', t.name, 'product', d.product, 'metric', d.metric, 'name', d.name,
-           'factor', d.factor_numerator || '/' || d.factor_denominator, 'rounding', d.rounding, 'decimals', d.decimals,
-           'month_end', d.month_end, 'unit_price', trim_scale(d.unit_price)::text, 'currency', d.currency,
-           'valid_from', to_char(d.valid_from, 'YYYY-MM')) as fields,
+           'factor', d.factor_numerator::text || '/' || d.factor_denominator::text, 'rounding', d.rounding, 'decimals', d.decimals,
+           'month_end', d.month_end, 'unit_price', pg_catalog.trim_scale(d.unit_price)::text, 'currency', d.currency,
+           'valid_from', pg_catalog.to_char(d.valid_from, 'YYYY-MM')) as fields,
        false as in_use, null::text as buyer, null::text as account, null::text as form, null::text as invalid
 from postmeter.dimension d
 join postmeter.destination t on t.id = d.destination_id

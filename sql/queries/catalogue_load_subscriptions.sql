@@ -2,11 +2,11 @@
 -- a buyer that was metered, or usage was counted by it. Relies on meter's unique index (destination_id, buyer, ...) and on
 -- allocation_by_subscription.
 select s.id,
-       jsonb_build_object(
+       pg_catalog.jsonb_build_object(
            'org', s.org, 'product', s.product, 'account', s.account, 'destination', t.name, 'identity', s.identity,
-           'valid_from', to_char(s.valid_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-           'valid_until', to_char(s.valid_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-           'covers', coalesce((select jsonb_object_agg(c.metric, trim_scale(c.quantity)::text order by c.metric)
+           'valid_from', pg_catalog.to_char(s.valid_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           'valid_until', pg_catalog.to_char(s.valid_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           'covers', coalesce((select pg_catalog.jsonb_object_agg(c.metric, pg_catalog.trim_scale(c.quantity)::text order by c.metric)
                                from postmeter.cover c where c.subscription_id = s.id), '{}')) as fields,
        s.buyer is not null and s.valid_from <= postmeter.clock() and exists (
            select from postmeter.meter m where m.destination_id = s.destination_id and m.buyer = s.buyer)

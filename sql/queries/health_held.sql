@@ -1,6 +1,6 @@
 -- health_held: held usage by reason, and when the first of it misses its deadline. Reads all of held.
-select jsonb_build_object('reason', h.reason, 'count', count(*), 'orgs', count(distinct h.org),
-    'first_deadline_seconds', extract(epoch from min(h.deadline) - postmeter.clock()))
+select pg_catalog.jsonb_build_object('reason', h.reason, 'count', count(*), 'orgs', pg_catalog.count(distinct h.org),
+    'first_deadline_seconds', extract(epoch from pg_catalog.min(h.deadline) - postmeter.clock()))
 from postmeter.held h
 group by h.reason
 order by h.reason

@@ -1,5 +1,5 @@
 -- health_overdue: what is due although its deadline has passed. Relies on due_by_deadline (destination_id, deadline).
-select jsonb_build_object('destination', t.name, 'count', d.count)
+select pg_catalog.jsonb_build_object('destination', t.name, 'count', d.count)
 from postmeter.destination t
 cross join lateral (select count(*) as count from postmeter.due d
                     where d.destination_id = t.id and d.deadline < postmeter.clock()) d

@@ -1,8 +1,8 @@
 -- health_sessions: who holds back the clean-up of dead rows: transactions open for more than a minute, prepared ones, replication slots.
-select jsonb_build_object('what', h.what, 'name', h.name, 'owner', h.owner, 'seconds', h.seconds)
+select pg_catalog.jsonb_build_object('what', h.what, 'name', h.name, 'owner', h.owner, 'seconds', h.seconds)
 from (
     select case when a.state like 'idle in transaction%' then 'idle' else 'session' end as what, a.pid::text as name,
-           concat_ws(', ', nullif(a.application_name, ''), a.usename, a.datname) as owner,
+           pg_catalog.concat_ws(', ', nullif(a.application_name, ''), a.usename, a.datname) as owner,
            extract(epoch from clock_timestamp() - a.xact_start) as seconds
     from pg_stat_activity a
     where a.pid <> pg_backend_pid() and a.backend_type <> 'autovacuum worker'

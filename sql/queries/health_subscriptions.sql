@@ -8,8 +8,8 @@ with fault as (
     where (s.valid_until is null or s.valid_until > postmeter.clock())
       and s.destination_id not in (select t.id from postmeter.destination t where t.shadow_of is not null)
 )
-select jsonb_build_object('fault', f.fault, 'count', count(*), 'org', (array_agg(f.org order by f.org, f.product))[1],
-    'product', (array_agg(f.product order by f.org, f.product))[1], 'reason', (array_agg(f.invalid order by f.org, f.product))[1])
+select pg_catalog.jsonb_build_object('fault', f.fault, 'count', count(*), 'org', (pg_catalog.array_agg(f.org order by f.org, f.product))[1],
+    'product', (pg_catalog.array_agg(f.product order by f.org, f.product))[1], 'reason', (pg_catalog.array_agg(f.invalid order by f.org, f.product))[1])
 from fault f
 where f.fault is not null
 group by f.fault

@@ -1,5 +1,5 @@
 -- health_unsettled: remittances that need a person. Reads all of delivery: bounded by the asker's statement_timeout.
-select jsonb_build_object('destination', t.name, 'status', d.status, 'count', count(*),
+select pg_catalog.jsonb_build_object('destination', t.name, 'status', d.status, 'count', count(*),
     'maybe_billed', count(*) filter (where d.maybe_billed))
 from postmeter.delivery d
 join postmeter.destination t on t.id = d.destination_id

@@ -1,5 +1,5 @@
 -- health_workers: workers that are alive, lost, or were taken over within the last hour. One row a start: a small table.
-select jsonb_build_object('name', w.name, 'version', w.version,
+select pg_catalog.jsonb_build_object('name', w.name, 'version', w.version,
     'state', case when w.reaped_at is not null then 'taken_over' when w.lease_until > clock_timestamp() then 'alive' else 'lost' end,
     'silent_seconds', extract(epoch from clock_timestamp() - w.heartbeat_at))
 from postmeter.worker w

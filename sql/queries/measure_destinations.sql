@@ -2,14 +2,14 @@
 -- its months that are over and not closed. Relies on due_by_deadline and meter_month.
 with recursive months as (
     -- each month once, without walking over its meters
-    select min(m.month) as month from postmeter.meter m
+    select pg_catalog.min(m.month) as month from postmeter.meter m
     union all
-    select (select min(m.month) from postmeter.meter m where m.month > x.month) from months x where x.month is not null
+    select (select pg_catalog.min(m.month) from postmeter.meter m where m.month > x.month) from months x where x.month is not null
 )
-select jsonb_build_object('destination', t.name, 'is_paused', t.paused, 'is_open', b.destination_id is not null and b.ramp is null,
+select pg_catalog.jsonb_build_object('destination', t.name, 'is_paused', t.paused, 'is_open', b.destination_id is not null and b.ramp is null,
     'deadline_seconds', extract(epoch from least(
-        (select min(q.deadline) from postmeter.due q where q.destination_id = t.id),
-        (select min(d.deadline) from postmeter.later l join postmeter.delivery d on d.id = l.delivery_id
+        (select pg_catalog.min(q.deadline) from postmeter.due q where q.destination_id = t.id),
+        (select pg_catalog.min(d.deadline) from postmeter.later l join postmeter.delivery d on d.id = l.delivery_id
          where l.destination_id = t.id)) - postmeter.clock()),
     'months_open', (select count(*) from months x
         where x.month < postmeter.month_of(postmeter.clock(), t.zone)

@@ -25,18 +25,18 @@ with month as materialized (
     from postmeter.decision c join postmeter.delivery d on d.id = c.delivery_id
     where c.verb in ('release', 'write_off') and d.status in ('released', 'written_off')
 ), cut as (
-    select mm.product, mm.metric, x.dry_run, sum(mm.usages) as usages, sum(mm.used) as quantity
+    select mm.product, mm.metric, x.dry_run, pg_catalog.sum(mm.usages) as usages, pg_catalog.sum(mm.used) as quantity
     from month x
     join postmeter.meter m on m.destination_id = x.destination_id and m.month = x.month
     join postmeter.meter_metric mm on mm.meter_id = m.id
     group by 1, 2, 3
 ), apart as (
-    select s.stage, u.product, u.metric, x.dry_run, sum(coalesce(u.usages_here, 0)) as usages, sum(u.used_here) as quantity
+    select s.stage, u.product, u.metric, x.dry_run, pg_catalog.sum(coalesce(u.usages_here, 0)) as usages, pg_catalog.sum(u.used_here) as quantity
     from somewhere s
     join postmeter.cut c on c.delivery_id = s.delivery_id
     join postmeter.meter m on m.id = c.meter_id
     join month x on x.destination_id = m.destination_id and x.month = m.month
-    cross join lateral jsonb_to_recordset(c.metrics) u(product text, metric text, used_here numeric, usages_here numeric)
+    cross join lateral pg_catalog.jsonb_to_recordset(c.metrics) u(product text, metric text, used_here numeric, usages_here numeric)
     group by 1, 2, 3, 4
 ), staged as (
     select c.product, c.metric, 'cut' as stage, c.usages, c.quantity from cut c
@@ -45,12 +45,12 @@ with month as materialized (
     union all
     select c.product, c.metric, case when c.dry_run then 'dry_run' else 'accepted' end, c.usages - coalesce(r.usages, 0), c.quantity - coalesce(r.quantity, 0)
     from cut c
-    left join (select a.product, a.metric, a.dry_run, sum(a.usages) as usages, sum(a.quantity) as quantity from apart a group by 1, 2, 3) r
+    left join (select a.product, a.metric, a.dry_run, pg_catalog.sum(a.usages) as usages, pg_catalog.sum(a.quantity) as quantity from apart a group by 1, 2, 3) r
         on r.product = c.product and r.metric = c.metric and r.dry_run = c.dry_run
     union all
-    select h.product, h.metric, 'held_usage', count(*), sum(h.quantity) from postmeter.held h
-    where h.hour >= date_trunc('month', postmeter.clock(), 'UTC') group by 1, 2
+    select h.product, h.metric, 'held_usage', count(*), pg_catalog.sum(h.quantity) from postmeter.held h
+    where h.hour >= pg_catalog.date_trunc('month', postmeter.clock(), 'UTC') group by 1, 2
 )
-select jsonb_build_object('product', s.product, 'metric', s.metric, 'stage', s.stage, 'usages', sum(s.usages), 'quantity', sum(s.quantity))
+select pg_catalog.jsonb_build_object('product', s.product, 'metric', s.metric, 'stage', s.stage, 'usages', pg_catalog.sum(s.usages), 'quantity', pg_catalog.sum(s.quantity))
 from staged s
 group by s.product, s.metric, s.stage

@@ -1,6 +1,6 @@
 -- measure_open: usage in open hours of the current month, per product and metric. Reads the allocations of those hours:
 -- bounded by the asker's statement_timeout. Relies on allocation_by_delivery.
-select jsonb_build_object('product', mm.product, 'metric', mm.metric, 'stage', 'open', 'usages', count(*), 'quantity', sum(a.quantity))
+select pg_catalog.jsonb_build_object('product', mm.product, 'metric', mm.metric, 'stage', 'open', 'usages', count(*), 'quantity', pg_catalog.sum(a.quantity))
 from postmeter.open_hour o
 join postmeter.destination t on t.id = o.destination_id and t.shadow_of is null
 join postmeter.delivery d on d.id = o.delivery_id

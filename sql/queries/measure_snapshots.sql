@@ -6,10 +6,10 @@ with session as (
 ), prepared as (
     select p.prepared, p.transaction from pg_prepared_xacts p where p.database = current_database()
 )
-select jsonb_build_object(
-    'seconds', coalesce(greatest((select max(extract(epoch from clock_timestamp() - s.xact_start)) from session s),
-                                 (select max(extract(epoch from clock_timestamp() - p.prepared)) from prepared p)), 0),
-    'transactions', coalesce(greatest((select max(age(s.backend_xmin)) from session s),
-                                      (select max(age(p.transaction)) from prepared p),
-                                      (select max(greatest(age(r.xmin), age(r.catalog_xmin))) from pg_replication_slots r)), 0),
-    'sees_sessions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'))
+select pg_catalog.jsonb_build_object(
+    'seconds', coalesce(greatest((select pg_catalog.max(extract(epoch from clock_timestamp() - s.xact_start)) from session s),
+                                 (select pg_catalog.max(extract(epoch from clock_timestamp() - p.prepared)) from prepared p)), 0),
+    'transactions', coalesce(greatest((select pg_catalog.max(pg_catalog.age(s.backend_xmin)) from session s),
+                                      (select pg_catalog.max(pg_catalog.age(p.transaction)) from prepared p),
+                                      (select pg_catalog.max(greatest(pg_catalog.age(r.xmin), pg_catalog.age(r.catalog_xmin))) from pg_replication_slots r)), 0),
+    'sees_sessions', pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage'))

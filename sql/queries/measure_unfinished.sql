@@ -1,2 +1,2 @@
 -- measure_unfinished: how many requests were received and never finished. Relies on request_open.
-select jsonb_build_object('count', count(*)) from postmeter.unfinished_request
+select pg_catalog.jsonb_build_object('count', count(*)) from postmeter.unfinished_request

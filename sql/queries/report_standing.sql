@@ -4,13 +4,13 @@
 -- delivery_meter_id_hour_key.
 with counted as materialized (
     select d.meter_id, d.product, case when l.delivery_id is not null then 'later' else d.status end as status,
-           count(*) as remittances, sum(d.quantity) as quantity, min(d.deadline) as earliest_deadline
+           count(*) as remittances, pg_catalog.sum(d.quantity) as quantity, pg_catalog.min(d.deadline) as earliest_deadline
     from postmeter.delivery d
     left join postmeter.later l on l.delivery_id = d.id and d.status = 'due'
     where d.status in ('open', 'due', 'in_flight', 'rejected', 'expired', 'conflict', 'unknown', 'held')
     group by 1, 2, 3
     union all
-    select d.meter_id, d.product, d.status, count(*), sum(d.quantity), null
+    select d.meter_id, d.product, d.status, count(*), pg_catalog.sum(d.quantity), null
     from postmeter.destination t
     join postmeter.meter m on m.destination_id = t.id
      and m.month = postmeter.month_of((select postmeter.clock()), t.zone)
@@ -18,11 +18,11 @@ with counted as materialized (
     where d.status in ('accepted', 'dry_run', 'written_off')
     group by 1, 2, 3
 )
-select t.name as destination, c.status, m.dimension, p.currency, sum(c.remittances)::bigint as remittances,
+select t.name as destination, c.status, m.dimension, p.currency, pg_catalog.sum(c.remittances)::bigint as remittances,
        -- units of different dimensions are not added up
-       case when m.dimension is not null then trim_scale(sum(c.quantity))::text end as quantity,
-       trim_scale(sum(c.quantity * p.unit_price))::text as amount,
-       min(c.earliest_deadline) as earliest_deadline
+       case when m.dimension is not null then pg_catalog.trim_scale(pg_catalog.sum(c.quantity))::text end as quantity,
+       pg_catalog.trim_scale(pg_catalog.sum(c.quantity * p.unit_price))::text as amount,
+       pg_catalog.min(c.earliest_deadline) as earliest_deadline
 from counted c
 join postmeter.meter m on m.id = c.meter_id
 join postmeter.destination t on t.id = m.destination_id

@@ -13,12 +13,12 @@ select (select count(*) from postmeter.usage) as usages,
        (select count(*) from postmeter.delivery d
         where not d.shadow and d.status not in ('accepted', 'nothing_due', 'open', 'due', 'in_flight')) as stuck,
        (select count(*) from postmeter.attempt a where a.destination_id not in (select t.id from shadow t)) as attempts,
-       (select count(distinct a.call_id) from postmeter.attempt a where a.destination_id not in (select t.id from shadow t)) as calls,
+       (select pg_catalog.count(distinct a.call_id) from postmeter.attempt a where a.destination_id not in (select t.id from shadow t)) as calls,
        (select count(*) from postmeter.attempt a where a.number > 1 and a.destination_id not in (select t.id from shadow t)) as retries,
-       (select count(distinct a.delivery_id) from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+       (select pg_catalog.count(distinct a.delivery_id) from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
         join postmeter.delivery d on d.id = a.delivery_id
         where o.outcome in ('unknown', 'unavailable', 'unrecognised') and not d.maybe_billed) as unknown_resolved,
        (select count(*) from postmeter.delivery d where d.maybe_billed) as unknown_open,
        (select count(*) from postmeter.worker w where w.reaped_at is not null and w.stopped_at is null) as workers_lost,
-       (select coalesce(sum(abs(b.difference)), 0)::text from postmeter.balance b) as meters_difference,
-       (select coalesce(sum(abs(b.difference)), 0)::text from postmeter.usage_balance b) as usage_difference
+       (select coalesce(pg_catalog.sum(pg_catalog.abs(b.difference)), 0)::text from postmeter.balance b) as meters_difference,
+       (select coalesce(pg_catalog.sum(pg_catalog.abs(b.difference)), 0)::text from postmeter.usage_balance b) as usage_difference

@@ -23,6 +23,7 @@ mod failover;
 mod fleet;
 mod google;
 mod google_wire;
+mod hostile;
 mod hours;
 mod imports;
 mod intake;

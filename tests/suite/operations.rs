@@ -3,7 +3,7 @@
 //!
 //! `POSTMETER_BLESS=operations` writes both from what was answered: read them before you commit them.
 
-mod ground;
+pub(super) mod ground;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +16,14 @@ use ground::ground;
 const SHOWN: usize = 9;
 
 /// Files whose answers are the server's own state, with a word that must be in them.
-const OF_THE_SERVER: [(&str, &str); 2] = [("biggest_tables", "request_status"), ("oldest_snapshot", "mira_holds")];
+pub(super) const OF_THE_SERVER: [(&str, &str); 2] =
+    [("biggest_tables", "request_status"), ("oldest_snapshot", "mira_holds")];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn names() -> Vec<String> {
+pub(super) fn names() -> Vec<String> {
     let entries = std::fs::read_dir(root().join("sql/operations")).expect("the directory");
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
@@ -35,7 +36,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// What psql answers to a file, with the options that its head names first.
-fn answer(psql: &Path, url: &str, role: &str, name: &str) -> String {
+pub(super) fn answer(psql: &Path, url: &str, role: &str, name: &str) -> String {
     let text = std::fs::read_to_string(file(name)).unwrap();
     let example = text.lines().find_map(|line| line.strip_prefix("--   psql ")).expect("an example");
     let options = example.split_whitespace().take_while(|word| *word != "-f");

@@ -6,14 +6,20 @@ use tests::TestDatabase;
 
 const ROLES: [&str; 6] = ["producer", "worker", "operator", "reader", "console", "migrator"];
 
-/// Tries a statement in a role and takes it back; the SQLSTATE and message, or `ok`.
+/// Tries a statement in a role and takes it back; the SQLSTATE and message, or `ok`. The role looks names up in a
+/// hostile schema before all others; what that answered is kept in `fooled`.
 const TRY: &str = "
-    create function pg_temp.try(role text, sql text) returns text language plpgsql as $$
+    create temp table fooled (role text, sql text, told text);
+    create function pg_temp.try(role text, sql text) returns text language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
         execute format('set local role %I', role);
+        perform set_config('search_path', 'hostile, pg_catalog', true);
         execute sql;
         raise exception 'taken back' using errcode = 'P9999';
     exception when others then
+        if sqlerrm like 'FOOLED%' then
+            insert into fooled values (role, sql, sqlerrm);
+        end if;
         return case when sqlstate = 'P9999' then 'ok' else sqlstate || ' ' || sqlerrm end;
     end
     $$;
@@ -64,13 +70,14 @@ const FUNCTIONS: &str = "
     select p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
            -- not constants: a strict function of null would be left out by the planner, unasked
            (select format('select postmeter.%I(%s) from (select %s offset 0) x', p.proname, string_agg('x.a' || t.place, ', ' order by t.place),
-                          string_agg('null::' || format_type(t.type, null) || ' as a' || t.place, ', ' order by t.place))
-            from unnest(p.proargtypes) with ordinality t(type, place))
+                          string_agg(format('null::%s.%I as a%s', y.typnamespace::regnamespace, y.typname, t.place), ', ' order by t.place))
+            from unnest(p.proargtypes) with ordinality t(type, place) join pg_type y on y.oid = t.type)
     from pg_proc p
     where p.pronamespace = 'postmeter'::regnamespace and p.prorettype <> 'trigger'::regtype
     order by 1";
 
 async fn matrix(db: &TestDatabase) -> String {
+    tests::hostile(&db.client).await;
     db.client.batch_execute(TRY).await.unwrap();
     let owner: String = db.client.query_one("select current_user::text", &[]).await.unwrap().get(0);
     let mut text = "# What each role may do, as it was told when it tried. S select, I insert, U update (u: some columns), D delete,\n\
@@ -107,6 +114,19 @@ async fn matrix(db: &TestDatabase) -> String {
         }
         text += &format!("{name}: {}\n", if may.is_empty() { "nobody".to_owned() } else { may.join(", ") });
     }
+    for (name, relation) in rows(db, RELATIONS).await {
+        for role in ["reader", "operator", "worker"] {
+            let (role, all) = (format!("postmeter_{role}"), format!("select * from {relation}"));
+            let told: String = db.client.query_one("select pg_temp.try($1, $2)", &[&role, &all]).await.unwrap().get(0);
+            assert!(told == "ok" || told.starts_with("42501"), "{role} reads {name}: {told}");
+        }
+    }
+    let fooled = rows(db, "select distinct role || ': ' || sql, told from fooled").await;
+    assert!(fooled.is_empty(), "{fooled:#?}");
+    // and the ground is one on which names do fool
+    let naive = "select pg_temp.try('postmeter_reader', 'select upper(''x'')'), pg_temp.try('postmeter_reader', 'select now()')";
+    let naive = rows(db, naive).await;
+    assert!(naive[0].1.contains("FOOLED"), "{naive:?}");
     text
 }
 
