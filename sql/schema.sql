@@ -67,6 +67,17 @@ $$;
 
 COMMENT ON FUNCTION postmeter.catalogue_changed() IS 'Trigger of the catalogue''s tables: keeps every change in catalogue_change.';
 
+CREATE FUNCTION postmeter.catalogue_gate() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.take_gate('catalogue');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.catalogue_gate() IS 'One edit of the catalogue at a time, until the transaction ends.';
+
 CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     BEGIN ATOMIC
@@ -2368,8 +2379,7 @@ declare
     shards    smallint[];
     repeats   uuid[];
     repeated  record;
-    other     jsonb;
-    first_id  uuid;
+    other     uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
@@ -2410,7 +2420,7 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select array_agg(r.shard), array_agg(r.id), (array_agg(to_jsonb(r)) filter (where (r.known).content
+        select array_agg(r.shard), array_agg(r.id), (array_agg(r.id) filter (where (r.known).content
                    <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
         into shards, repeats, other
         from (select a.*, (select i from postmeter.usage_identity i
@@ -2418,10 +2428,27 @@ begin
               from arrived a where not a.returned offset 0) r
         where (r.known).usage_id <> r.id;
         if other is not null then
-            first_id := (other -> 'known' ->> 'usage_id')::uuid;
-            perform postmeter.refuse_other_content(coalesce(
-                (select to_jsonb(a) from arrived a where a.id = first_id),
-                (select to_jsonb(u) from postmeter.usage u where u.id = first_id)), other);
+            -- What was recorded is not the caller's to read, and a value in a variable is: any session may have its plans
+            -- printed (debug_print_plan), with what their parameters hold. Only names leave this statement.
+            select a.source, a.event_id, case when f.found then array_remove(array[
+                       case when f.org <> a.org then 'org' end, case when f.product <> a.product then 'product' end,
+                       case when f.metric <> a.metric then 'metric' end,
+                       case when f.quantity <> a.quantity then 'quantity' end,
+                       case when f.used_at <> a.used_at then 'used_at' end,
+                       case when f.account is distinct from a.account then 'account' end,
+                       case when f.corrects is distinct from a.corrects then 'corrects' end], null) end as fields
+            into bad
+            from (select x.*, (select i.usage_id from postmeter.usage_identity i
+                               where i.identity = postmeter.usage_identity_of(x.source, x.event_id)) as first_id
+                  from arrived x where x.id = other offset 0) a
+            left join lateral (
+                select true as found, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects
+                from postmeter.usage u where u.id = a.first_id
+                union all
+                select true, y.org, y.product, y.metric, y.quantity, y.used_at, y.account, y.corrects
+                from arrived y where y.id = a.first_id
+                limit 1) f on true;
+            perform postmeter.refuse_other_content(bad.source, bad.event_id, bad.fields);
         end if;
         -- one by one: a set of ids would be a filter on its shard in a plan that was made over a small outbox
         for repeated in select r.shard, r.id from unnest(shards, repeats) r(shard, id) loop
@@ -2992,22 +3019,14 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
-CREATE FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) RETURNS void
+CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    -- the names alone: what was recorded is not the caller's to read
-    fields text[] := array(
-        select k.field
-        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects'])
-             with ordinality k(field, place)
-        where first -> k.field is distinct from again -> k.field
-        order by k.place);
 begin
     raise exception 'usage % of source % was recorded before with other content: %',
-        quote_literal(again ->> 'event_id'), quote_literal(again ->> 'source'), case
-            when first is null then 'its month of the ledger was dropped'
+        quote_literal(event_id), quote_literal(source), case
+            when fields is null then 'its month of the ledger was dropped'
             else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
         using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
               constraint = 'usage_identity',
@@ -3015,7 +3034,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) IS 'Raises PM002 for a usage whose identity is known with other content, and names the fields that differ: the rows of the first and of the new one.';
+COMMENT ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) IS 'Raises PM002 for a usage whose identity is known with other content, and names the fields that differ.';
 
 CREATE FUNCTION postmeter.refuse_usage(fault text, event_id text) RETURNS void
     LANGUAGE plpgsql
@@ -4120,7 +4139,8 @@ begin
     elsif exists (select from postmeter.allocation a join postmeter.destination t on t.id = a.destination_id
                   where a.usage_id = u.id and t.shadow_of is null)
           or exists (select from postmeter.held h where h.usage_id = u.id)
-          or exists (select from postmeter.exempted e where e.usage_id = u.id) then
+          or exists (select from postmeter.exempted e where e.usage_id = u.id)
+          or exists (select from postmeter.usage_written_off w where w.usage_id = u.id) then
         return 'accounted_for';
     end if;
     return null;
@@ -4362,19 +4382,11 @@ CREATE FUNCTION postmeter.try_gate(gate text) RETURNS boolean
     AS $$
 begin
     perform from postmeter.gate g where g.name = gate for update skip locked;
-    if found then
-        return true;
-    end if;
-    -- not there yet, or held: an insert of one's own is a lock, too
-    if not exists (select from postmeter.gate g where g.name = gate) then
-        perform postmeter.take_gate(gate);
-        return true;
-    end if;
-    return false;
+    return found;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it.';
+COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it. For gates that the schema brings along.';
 
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -7593,7 +7605,7 @@ COMMENT ON COLUMN postmeter.stray_entry.id IS 'Order of setting aside.';
 
 COMMENT ON COLUMN postmeter.stray_entry.usage_id IS 'The id that the entry bore.';
 
-COMMENT ON COLUMN postmeter.stray_entry.reason IS 'without_usage: no usage has its id; other_content: the usage with its id says something else; accounted_for: that usage is allocated, held or exempt already.';
+COMMENT ON COLUMN postmeter.stray_entry.reason IS 'without_usage: no usage has its id; other_content: the usage with its id says something else; accounted_for: that usage is allocated, held, exempt or written off already.';
 
 COMMENT ON COLUMN postmeter.stray_entry.entry IS 'The entry, whole.';
 
@@ -8961,6 +8973,9 @@ REVOKE ALL ON FUNCTION postmeter.carry_ledger(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.catalogue_gate() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.catalogue_gate() TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.chain_step(head bytea, line text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_operator;
@@ -9271,7 +9286,7 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.refuse_other_content(first jsonb, again jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
 
@@ -9433,7 +9448,6 @@ GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.take_gate(gate text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.take_gate(gate text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
@@ -9801,6 +9815,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
+insert into postmeter.gate (name) values
+    ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);

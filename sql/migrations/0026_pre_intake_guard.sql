@@ -5,29 +5,21 @@
 
 -- repetitions ---------------------------------------------------------------------------------------------------------
 
-create function postmeter.refuse_other_content(first jsonb, again jsonb) returns void
+create function postmeter.refuse_other_content(source text, event_id text, fields text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-    -- the names alone: what was recorded is not the caller's to read
-    fields text[] := array(
-        select k.field
-        from unnest(array['org', 'product', 'metric', 'quantity', 'used_at', 'account', 'corrects'])
-             with ordinality k(field, place)
-        where first -> k.field is distinct from again -> k.field
-        order by k.place);
 begin
     raise exception 'usage % of source % was recorded before with other content: %',
-        quote_literal(again ->> 'event_id'), quote_literal(again ->> 'source'), case
-            when first is null then 'its month of the ledger was dropped'
+        quote_literal(event_id), quote_literal(source), case
+            when fields is null then 'its month of the ledger was dropped'
             else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
         using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
               constraint = 'usage_identity',
               hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
 end
 $$;
-comment on function postmeter.refuse_other_content(jsonb, jsonb) is
-    'Raises PM002 for a usage whose identity is known with other content, and names the fields that differ: the rows of the first and of the new one.';
+comment on function postmeter.refuse_other_content(text, text, text[]) is
+    'Raises PM002 for a usage whose identity is known with other content, and names the fields that differ.';
 
 -- corrections: each corrected usage is looked up and summed once, by index, whatever was there when this was planned
 create or replace function postmeter.check_corrections(corrected uuid[]) returns void
@@ -130,8 +122,7 @@ declare
     shards    smallint[];
     repeats   uuid[];
     repeated  record;
-    other     jsonb;
-    first_id  uuid;
+    other     uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
@@ -172,7 +163,7 @@ begin
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- a statement of its own: this one sees the rows that the racing insert waited for
-        select array_agg(r.shard), array_agg(r.id), (array_agg(to_jsonb(r)) filter (where (r.known).content
+        select array_agg(r.shard), array_agg(r.id), (array_agg(r.id) filter (where (r.known).content
                    <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
         into shards, repeats, other
         from (select a.*, (select i from postmeter.usage_identity i
@@ -180,10 +171,27 @@ begin
               from arrived a where not a.returned offset 0) r
         where (r.known).usage_id <> r.id;
         if other is not null then
-            first_id := (other -> 'known' ->> 'usage_id')::uuid;
-            perform postmeter.refuse_other_content(coalesce(
-                (select to_jsonb(a) from arrived a where a.id = first_id),
-                (select to_jsonb(u) from postmeter.usage u where u.id = first_id)), other);
+            -- What was recorded is not the caller's to read, and a value in a variable is: any session may have its plans
+            -- printed (debug_print_plan), with what their parameters hold. Only names leave this statement.
+            select a.source, a.event_id, case when f.found then array_remove(array[
+                       case when f.org <> a.org then 'org' end, case when f.product <> a.product then 'product' end,
+                       case when f.metric <> a.metric then 'metric' end,
+                       case when f.quantity <> a.quantity then 'quantity' end,
+                       case when f.used_at <> a.used_at then 'used_at' end,
+                       case when f.account is distinct from a.account then 'account' end,
+                       case when f.corrects is distinct from a.corrects then 'corrects' end], null) end as fields
+            into bad
+            from (select x.*, (select i.usage_id from postmeter.usage_identity i
+                               where i.identity = postmeter.usage_identity_of(x.source, x.event_id)) as first_id
+                  from arrived x where x.id = other offset 0) a
+            left join lateral (
+                select true as found, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects
+                from postmeter.usage u where u.id = a.first_id
+                union all
+                select true, y.org, y.product, y.metric, y.quantity, y.used_at, y.account, y.corrects
+                from arrived y where y.id = a.first_id
+                limit 1) f on true;
+            perform postmeter.refuse_other_content(bad.source, bad.event_id, bad.fields);
         end if;
         -- one by one: a set of ids would be a filter on its shard in a plan that was made over a small outbox
         for repeated in select r.shard, r.id from unnest(shards, repeats) r(shard, id) loop
@@ -231,7 +239,7 @@ create index stray_entry_open on postmeter.stray_entry (id) where decision_id is
 comment on table postmeter.stray_entry is 'Outbox entries that no usage stands behind: they came around intake''s trigger (replication, a disabled trigger). Fold sets them aside and bills none. A person resolves them.';
 comment on column postmeter.stray_entry.id is 'Order of setting aside.';
 comment on column postmeter.stray_entry.usage_id is 'The id that the entry bore.';
-comment on column postmeter.stray_entry.reason is 'without_usage: no usage has its id; other_content: the usage with its id says something else; accounted_for: that usage is allocated, held or exempt already.';
+comment on column postmeter.stray_entry.reason is 'without_usage: no usage has its id; other_content: the usage with its id says something else; accounted_for: that usage is allocated, held, exempt or written off already.';
 comment on column postmeter.stray_entry.entry is 'The entry, whole.';
 comment on column postmeter.stray_entry.set_aside_at is 'When.';
 comment on column postmeter.stray_entry.decision_id is 'The decision that resolved it; null: it is open.';
@@ -252,7 +260,8 @@ begin
     elsif exists (select from postmeter.allocation a join postmeter.destination t on t.id = a.destination_id
                   where a.usage_id = u.id and t.shadow_of is null)
           or exists (select from postmeter.held h where h.usage_id = u.id)
-          or exists (select from postmeter.exempted e where e.usage_id = u.id) then
+          or exists (select from postmeter.exempted e where e.usage_id = u.id)
+          or exists (select from postmeter.usage_written_off w where w.usage_id = u.id) then
         return 'accounted_for';
     end if;
     return null;
@@ -327,7 +336,7 @@ end
 $$;
 comment on function postmeter.spilled_months() is 'Months of which rows are in a default partition, up to the coming one.';
 
-revoke execute on function postmeter.id_window(), postmeter.refuse_other_content(jsonb, jsonb), postmeter.stray_reason(postmeter.outbox),
+revoke execute on function postmeter.id_window(), postmeter.refuse_other_content(text, text, text[]), postmeter.stray_reason(postmeter.outbox),
     postmeter.resolve_stray(bigint, boolean, text, text) from public;
 grant select on postmeter.stray_entry to postmeter_reader, postmeter_operator, postmeter_worker;
 grant insert on postmeter.stray_entry to postmeter_worker;

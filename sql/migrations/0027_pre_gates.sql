@@ -8,6 +8,8 @@
 create table postmeter.gate (
     name text collate "C" not null primary key check (octet_length(name) between 1 and 100)
 );
+insert into postmeter.gate (name) values
+    ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 comment on table postmeter.gate is 'Rows to lock: whoever holds one does what it names, alone. Nobody has a grant on them but the owner, through take_gate and try_gate.';
 comment on column postmeter.gate.name is 'What is done by one at a time.';
 
@@ -29,18 +31,19 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from postmeter.gate g where g.name = gate for update skip locked;
-    if found then
-        return true;
-    end if;
-    -- not there yet, or held: an insert of one's own is a lock, too
-    if not exists (select from postmeter.gate g where g.name = gate) then
-        perform postmeter.take_gate(gate);
-        return true;
-    end if;
-    return false;
+    return found;
 end
 $$;
-comment on function postmeter.try_gate(text) is 'As take_gate, but false at once if somebody else holds it.';
+comment on function postmeter.try_gate(text) is 'As take_gate, but false at once if somebody else holds it. For gates that the schema brings along.';
+
+create function postmeter.catalogue_gate() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform postmeter.take_gate('catalogue');
+end
+$$;
+comment on function postmeter.catalogue_gate() is 'One edit of the catalogue at a time, until the transaction ends.';
 
 -- the gate of months: what opens hours passes it with others, who closes a month or tells a shadow passes it alone
 create or replace function postmeter.month_gate() returns void
@@ -94,7 +97,8 @@ begin
 end
 $$;
 
-revoke execute on function postmeter.take_gate(text), postmeter.try_gate(text), postmeter.month_gate_alone() from public;
-grant execute on function postmeter.take_gate(text), postmeter.month_gate_alone() to postmeter_operator;
+revoke execute on function postmeter.take_gate(text), postmeter.try_gate(text), postmeter.catalogue_gate(),
+    postmeter.month_gate_alone() from public;
+grant execute on function postmeter.catalogue_gate(), postmeter.month_gate_alone() to postmeter_operator;
 
 insert into postmeter.migration (version, name) values (27, '0027_pre_gates');

@@ -36,6 +36,21 @@ declare
     path text := current_setting('search_path');
 begin
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- somebody's own view over ours would have to go and come back: that is theirs to do
+    select string_agg(distinct format('%I.%I', n.nspname, c.relname), ', ') into s
+    from pg_depend d
+    join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+    join pg_class c on c.oid = r.ev_class
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_class o on d.refclassid = 'pg_class'::regclass and o.oid = d.refobjid
+    where o.relnamespace = 'postmeter'::regnamespace and c.relnamespace <> o.relnamespace
+      and (o.relkind = 'v' or o.relname in ('alert_rule', 'alert', 'cover', 'delivery', 'destination', 'dimension', 'held',
+           'idempotency', 'ledger_export', 'meter', 'meter_metric', 'migration', 'quota', 'reported', 'request',
+           'shadow_usage', 'subscription', 'timeline_break', 'token'));
+    if s is not null then
+        raise exception 'views of your own stand on tables or views of ours that are made anew: %', s
+            using hint = 'Keep their definitions (pg_dump), drop them, run the migration, and create them again.';
+    end if;
     -- a column that a view shows cannot change: views are made anew, to the letter
     for v in
         select c.oid, format('postmeter.%I', c.relname) as name, pg_get_viewdef(c.oid) as body, c.reloptions, c.relacl, c.relowner
@@ -44,8 +59,15 @@ begin
         todo := todo || format('create view %s%s as %s', v.name, ' with (' || array_to_string(v.reloptions, ', ') || ')', v.body);
         names := names || v.name;
         select then_do || coalesce(array_agg(line), '{}') into then_do
-        from (select format('grant %s on %s to %I', a.privilege_type, v.name, r.rolname) as line
-              from aclexplode(v.relacl) a join pg_roles r on r.oid = a.grantee where a.grantee <> v.relowner
+        from (select format('grant %s on %s to %s%s', a.privilege_type, v.name, coalesce(quote_ident(r.rolname), 'public'),
+                            case when a.is_grantable then ' with grant option' else '' end) as line
+              from aclexplode(v.relacl) a left join pg_roles r on r.oid = a.grantee where a.grantee <> v.relowner
+              union all
+              select format('grant %s (%I) on %s to %s%s', a.privilege_type, t.attname, v.name,
+                            coalesce(quote_ident(r.rolname), 'public'),
+                            case when a.is_grantable then ' with grant option' else '' end)
+              from pg_attribute t cross join lateral aclexplode(t.attacl) a left join pg_roles r on r.oid = a.grantee
+              where t.attrelid = v.oid
               union all
               select format('comment on %s is %L', case when d.objsubid = 0 then 'view ' || v.name
                                                         else format('column %s.%I', v.name, a.attname) end, d.description)
@@ -92,6 +114,8 @@ begin
             execute s;
         end loop;
         execute format('alter table %s %s', v.name, v.changes);
+        -- what was known of the columns is gone with their type
+        execute format('analyze %s', v.name);
     end loop;
 
     -- a view may stand on others

@@ -1,2 +1,2 @@
 -- catalogue_lock: one edit of the catalogue at a time, until the transaction ends.
-select postmeter.take_gate('catalogue')
+select postmeter.catalogue_gate()

@@ -21,7 +21,8 @@ with taken as (
     join postmeter.destination x on x.id = s.destination_id and x.shadow_of is not null
     where not t.returned
     on conflict do nothing
+), held as (
+    insert into postmeter.held (usage_id, reason, org, product, metric, account, quantity, hour)
+    select t.id, 'poison', t.org, t.product, t.metric, t.account, t.quantity, t.hour from poison t
 )
-insert into postmeter.held (usage_id, reason, org, product, metric, account, quantity, hour)
-select t.id, 'poison', t.org, t.product, t.metric, t.account, t.quantity, t.hour from poison t
-returning usage_id
+select (t.entry).id as usage_id from taken t

@@ -5,5 +5,5 @@ from pg_catalog.pg_proc p
 join pg_catalog.pg_language l on l.oid = p.prolang
 where p.pronamespace = 'postmeter'::regnamespace and p.prosqlbody is null
   and l.lanname <> 'internal'::name and l.lanname <> 'c'::name
-  and not exists (select from pg_catalog.unnest(p.proconfig) c(setting) where pg_catalog.starts_with(c.setting, 'search_path=pg_catalog'))
+  and not exists (select from pg_catalog.unnest(p.proconfig) c(setting) where c.setting = 'search_path=pg_catalog, pg_temp'::text)
 order by p.oid::regprocedure::text

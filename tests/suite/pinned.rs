@@ -139,22 +139,55 @@ async fn l1_a_login_without_a_grant_holds_up_nothing() {
 async fn l1_a_gate_lets_one_pass_at_a_time() {
     let stage = Stage::bare().await;
     let (mut one, two) = (stage.db.connect().await, stage.db.connect().await);
-    let passed = |client: tokio_postgres::Client| async move {
-        let row = client.query_one("select postmeter.try_gate('fresh')", &[]).await.unwrap();
-        (row.get::<_, bool>(0), client)
-    };
+    let passes =
+        async || two.query_one("select postmeter.try_gate('make_alert_post')", &[]).await.unwrap().get::<_, bool>(0);
     let inside = one.transaction().await.unwrap();
-    inside.batch_execute("select postmeter.take_gate('fresh')").await.unwrap();
-    // its row is not there for anybody else yet: the other waits for the insert, or is told no
+    inside.batch_execute("select postmeter.take_gate('make_alert_post')").await.unwrap();
+    assert!(!passes().await, "somebody is inside");
+    inside.commit().await.unwrap();
+    assert!(passes().await, "nobody is inside any more");
+    // one that is made when it is first needed
+    let inside = one.transaction().await.unwrap();
+    inside.batch_execute("select postmeter.take_gate('subscription 99')").await.unwrap();
     two.batch_execute("set lock_timeout = '200ms'").await.unwrap();
-    assert!(two.query_one("select postmeter.try_gate('fresh')", &[]).await.is_err());
+    let waits = two.batch_execute("select postmeter.take_gate('subscription 99')").await.unwrap_err();
+    assert_eq!(waits.code().unwrap().code(), "55P03");
     inside.commit().await.unwrap();
-    let inside = one.transaction().await.unwrap();
-    inside.batch_execute("select postmeter.take_gate('fresh')").await.unwrap();
-    let (held, two) = passed(two).await;
-    assert!(!held, "somebody is inside");
-    inside.commit().await.unwrap();
-    assert!(passed(two).await.0, "nobody is inside any more");
+    two.batch_execute("select postmeter.take_gate('subscription 99')").await.unwrap();
+}
+
+/// Whoever records may have plans printed, with the values that their parameters hold.
+#[tokio::test]
+async fn l1_no_plan_that_a_producer_may_print_shows_what_others_recorded() {
+    let stage = Stage::new().await;
+    stage
+        .sql(
+            "select postmeter.record_usage('secret', '1', 'hidden-org', 'db', 'cores', 12345, '2024-09-18T09:30Z',
+               attributes => '{\"deal\": \"topsecret\"}')",
+        )
+        .await;
+    let url = stage.db.url();
+    let said = tokio::task::spawn_blocking(move || {
+        let calls = "set role postmeter_producer; set client_min_messages = log; set debug_print_plan = on; set debug_print_parse = on;
+            select postmeter.record_usage('secret', '1', 'o', 'p', 'm', 1, '2024-09-18T09:30Z');
+            select * from postmeter.record_usage_batch('[{\"source\": \"secret\", \"event_id\": \"1\", \"org\": \"o\", \"product\": \"p\",
+                \"metric\": \"m\", \"quantity\": 1, \"used_at\": \"2024-09-18T09:30:00Z\"}]');
+            select postmeter.record_usage('secret', '2', 'o', 'p', 'm', -1, '2024-09-18T09:30Z', corrects => '1')";
+        let psql = postmeter::embedded::Binaries::find().expect("a server").program("psql");
+        std::process::Command::new(psql).args(["-X", "-d", &url, "-c", calls]).output()
+    });
+    let Ok(said) = said.await.unwrap() else {
+        return tests::skip("l1_no_plan_that_a_producer_may_print_shows_what_others_recorded", "psql is not installed");
+    };
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains(":constvalue") && said.contains("recorded before with other content"),
+        "plans are printed: {said:.300}"
+    );
+    for secret in ["hidden-org", "topsecret"] {
+        let bytes: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+        assert!(!said.contains(secret) && !said.contains(&bytes.join(" ")), "{secret} is in a plan");
+    }
 }
 
 /// A database where the walk over [`UNPINNED`] has something to walk over.

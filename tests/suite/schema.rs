@@ -97,7 +97,8 @@ fn dumped(url: &str) -> Option<String> {
         }
         blank = line.is_empty();
     }
-    kept.push_str(&alert_rules());
+    kept.push_str(&rows_of("alert_rule"));
+    kept.push_str(&rows_of("gate"));
     kept.push_str("insert into postmeter.setting default values;\ninsert into postmeter.request_floor default values;\nselect postmeter.create_partitions(1);\nselect postmeter.create_request_partitions(7);\ninsert into postmeter.migration (version, name, programs_from) values\n");
     let row = |m: &outbox::migrate::Migration| {
         format!("    ({}, '{}', {})", m.version, m.name, m.head().expect("a head").programs_from)
@@ -108,10 +109,11 @@ fn dumped(url: &str) -> Option<String> {
     Some(kept)
 }
 
-/// The statements that make the rules of alerts: rows that belong to the schema.
-fn alert_rules() -> String {
+/// The statements that make rows which belong to the schema: the rules of alerts, the gates.
+fn rows_of(table: &str) -> String {
+    let insert = format!("insert into postmeter.{table} (");
     let statements = outbox::migrate::MIGRATIONS.iter().filter_map(|migration| {
-        let from = migration.sql.find("insert into postmeter.alert_rule")?;
+        let from = migration.sql.find(&insert).filter(|from| migration.sql[..*from].ends_with('\n'))?;
         migration.sql[from..].split_inclusive(";\n").next()
     });
     statements.collect()

@@ -61,7 +61,8 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, marker: &str, cut: A
                     is_marked = true;
                     said.clear();
                 }
-                is_last |= is_marked && has(&said, "COMMIT") && !cut.swap(true, Ordering::SeqCst);
+                // the whole message: its length, its text, its end; settings have the word in their names
+                is_last |= is_marked && has(&said, "\u{b}commit\0") && !cut.swap(true, Ordering::SeqCst);
                 // a text may come in two pieces
                 said.drain(..said.len().saturating_sub(100));
                 if server.write_all(&up[..count]).await.is_err() {

@@ -8,7 +8,6 @@ mod shadow;
 mod turns;
 
 use remittance::Reason;
-use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -18,9 +17,9 @@ use plan::{Entry, Plan, Target};
 pub use shadow::{fold_shadow, return_cured_shadow};
 pub use turns::Turns;
 
-const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8, BOOL]);
+const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
-const SET_ASIDE: Query = query!("fold_set_aside", [JSONB_ARRAY]);
+const SET_ASIDE: Query = query!("fold_set_aside", [TEXT_ARRAY]);
 const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
 const WAITING: Query = query!("fold_waiting", []);
 const DEATHS: Query = query!("fold_deaths", []);
@@ -109,35 +108,16 @@ pub async fn fold_with(
     most: usize,
     pause: impl AsyncFnOnce(),
 ) -> Result<Folded, Error> {
-    match take_and_fold(database, turns, most, false, pause).await {
-        // some usage of these is accounted for already: nothing that asks each of them would be quick, so only now
-        Err(Error::Refused(refused)) if refused.code == UNIQUE_VIOLATION => {
-            take_and_fold(database, turns, most, true, async || {}).await
-        }
-        folded => folded,
-    }
-}
-
-/// SQLSTATE of a second allocation, held row or exemption of one usage.
-const UNIQUE_VIOLATION: &str = "23505";
-
-async fn take_and_fold(
-    database: &Database,
-    turns: &mut Turns,
-    most: usize,
-    careful: bool,
-    pause: impl AsyncFnOnce(),
-) -> Result<Folded, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, LOOK_UPS).await?;
     let share = turns.share(most);
     let (of_one, of_all) = (i64::try_from(share).expect("small"), i64::try_from(most).expect("small"));
-    let taken = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all, &careful]).await?;
-    let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
-    drop(taken);
-    let took = turns::Took::of(&entries);
-    let traced: Vec<Uuid> = entries.iter().take(turns.traced_max()).map(|entry| entry.usage).collect();
-    let folded = fold_entries(tx, entries, pause).await?;
+    let rows = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all]).await?;
+    let taken = Taken::of(&rows)?;
+    drop(rows);
+    let took = turns::Took::of(&taken.places);
+    let traced: Vec<Uuid> = taken.entries.iter().take(turns.traced_max()).map(|entry| entry.usage).collect();
+    let folded = fold_entries(tx, taken, pause).await?;
     // only now: what a failed fold took is where it was
     turns.took(took, share, most);
     if !traced.is_empty() {
@@ -148,6 +128,30 @@ async fn take_and_fold(
     Ok(folded)
 }
 
+/// What was taken from the outbox.
+struct Taken {
+    /// What is to be folded.
+    entries: Vec<Entry>,
+    /// Entries that must not be, whole, as the text of JSON: nobody has checked what they hold.
+    strays: Vec<String>,
+    /// Shard and id of all of them.
+    places: Vec<(i16, Uuid)>,
+}
+
+impl Taken {
+    fn of(rows: &[Row]) -> Result<Self, Error> {
+        let mut taken = Self { entries: Vec::with_capacity(rows.len()), strays: Vec::new(), places: Vec::new() };
+        for row in rows {
+            taken.places.push((row.try_get("shard")?, row.try_get("id")?));
+            match row.try_get("stray")? {
+                Some(stray) => taken.strays.push(stray),
+                None => taken.entries.push(read_entry(row)?),
+            }
+        }
+        Ok(taken)
+    }
+}
+
 /// Folds one entry alone: the way to find the one that kills workers.
 ///
 /// # Errors
@@ -155,17 +159,16 @@ async fn take_and_fold(
 pub async fn fold_one(database: &Database, usage: Uuid, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    let taken = tx.rows(&TAKE_ONE, &[&usage]).await?;
-    let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?;
-    fold_entries(tx, entries, pause).await
+    let taken = Taken::of(&tx.rows(&TAKE_ONE, &[&usage]).await?)?;
+    fold_entries(tx, taken, pause).await
 }
 
 /// Everything between taking entries and the commit.
-async fn fold_entries(tx: Tx<'_>, mut entries: Vec<Entry>, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
-    if entries.is_empty() {
+async fn fold_entries(tx: Tx<'_>, taken: Taken, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
+    let Taken { entries, strays, places } = taken;
+    if places.is_empty() {
         return Ok(Folded::default());
     }
-    let strays: Vec<Value> = entries.extract_if(.., |entry| entry.stray.is_some()).filter_map(|e| e.stray).collect();
     if !strays.is_empty() {
         tx.run(&SET_ASIDE, &[&strays]).await?;
     }
@@ -204,7 +207,6 @@ pub async fn deaths(database: &Database) -> Result<u32, Error> {
 fn read_entry(row: &Row) -> Result<Entry, Error> {
     Ok(Entry {
         usage: row.try_get("id")?,
-        shard: row.try_get("shard")?,
         org: row.try_get("org")?,
         product: row.try_get("product")?,
         metric: row.try_get("metric")?,
@@ -212,7 +214,6 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: row.try_get("returned")?,
-        stray: row.try_get("stray")?,
     })
 }
 

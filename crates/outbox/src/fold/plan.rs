@@ -11,7 +11,6 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub usage: Uuid,
-    pub shard: i16,
     pub org: String,
     pub product: String,
     pub metric: String,
@@ -20,8 +19,6 @@ pub(super) struct Entry {
     pub quantity: Decimal,
     /// It was folded before, or put aside.
     pub returned: bool,
-    /// The whole entry, if it must not be folded: no usage stands behind it.
-    pub stray: Option<serde_json::Value>,
 }
 
 /// An entry as the plan keeps it.

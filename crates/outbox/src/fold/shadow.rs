@@ -70,7 +70,6 @@ pub async fn fold_shadow(database: &Database, shadow: i32, most: usize) -> Resul
 fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
     Ok(Entry {
         usage: row.try_get("usage_id")?,
-        shard: 0,
         org: row.try_get("org")?,
         product: row.try_get("product")?,
         metric: row.try_get("metric")?,
@@ -78,7 +77,6 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: true,
-        stray: None,
     })
 }
 

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::plan::Entry;
-
 /// How many shards the outbox has (`outbox.shard`).
 const SHARDS: i16 = 1024;
 
@@ -34,14 +32,14 @@ pub(super) struct Took {
 }
 
 impl Took {
-    pub(super) fn of(entries: &[Entry]) -> Self {
+    pub(super) fn of(places: &[(i16, Uuid)]) -> Self {
         let mut shards: HashMap<i16, (usize, Uuid)> = HashMap::new();
-        for entry in entries {
-            let (count, last) = shards.entry(entry.shard).or_insert((0, entry.usage));
+        for &(shard, id) in places {
+            let (count, last) = shards.entry(shard).or_insert((0, id));
             *count += 1;
-            *last = (*last).max(entry.usage);
+            *last = (*last).max(id);
         }
-        Self { entries: entries.len(), shards }
+        Self { entries: places.len(), shards }
     }
 }
 

@@ -47,6 +47,7 @@ async fn holder(client: &Client) -> Result<Option<String>, Error> {
             "select format('session %s of %s (%s)', a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'))
              from pg_locks l join pg_stat_activity a on a.pid = l.pid
              where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+               and l.database = (select d.oid from pg_database d where d.datname = current_database())
                and ((l.classid::bigint << 32) | l.objid::bigint) = $1",
             &[(&LOCK, Type::INT8)],
         )
