@@ -152,6 +152,24 @@ async fn l2_values_that_no_usage_could_have_stop_no_fold_and_are_kept_to_the_las
     stage.close().await;
 }
 
+/// Fold asks about every entry that was not written together with its usage: of what comes in through a door, about none.
+#[tokio::test]
+async fn l2_every_door_writes_usage_and_entry_in_one_transaction() {
+    let stage = Stage::new().await;
+    stage.sql(&call(&[])).await;
+    stage.sql(&insert(&[("event_id", "'e2'")])).await;
+    stage.sql(&format!("begin; savepoint a; {}; release a; commit", call(&[("event_id", "'e3'")]))).await;
+    // beside one that is refused: row by row, each in a savepoint of its own
+    let batch = "select * from postmeter.record_usage_batch('[{\"source\": \"s\"}, {\"source\": \"s\", \"event_id\": \"e4\",
+        \"org\": \"acme\", \"product\": \"db\", \"metric\": \"cores\", \"quantity\": 1, \"used_at\": \"2024-09-18T09:30:00Z\"}]')";
+    stage.sql(batch).await;
+    let together =
+        "select count(*)::text from postmeter.outbox o join postmeter.usage u using (id) where o.xmin = u.xmin";
+    assert_eq!(stage.value(together).await, "4");
+    stage.fold().await;
+    stage.close().await;
+}
+
 #[tokio::test]
 async fn l2_a_second_entry_is_set_aside_wherever_its_usage_is_accounted_for() {
     let stage = Stage::new().await;
