@@ -58,7 +58,42 @@ impl std::fmt::Display for Refused {
     }
 }
 
+/// Whose fault an error is, when a batch of rows meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Another session's: it holds a lock, or met us in a deadlock.
+    Lock,
+    /// The time's: it was not enough for so many rows.
+    Time,
+    /// One of the rows'.
+    Member,
+    /// Nobody's in particular: every row would meet it (no connection, no space, no right, another schema).
+    Step,
+}
+
 impl Error {
+    /// Whose fault it is, when a batch of rows meets it.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Again { code, .. } if code == SqlState::QUERY_CANCELED.code() => Blame::Time,
+            Self::Again { .. } => Blame::Lock,
+            Self::Away(_) | Self::Untrusted(_) | Self::Schema(_) => Blame::Step,
+            Self::Unexpected { code, .. } if code.starts_with("42") || code.starts_with("28") => Blame::Step,
+            Self::Refused(_) | Self::Unexpected { .. } => Blame::Member,
+        }
+    }
+
+    /// SQLSTATE, where the server gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refused) => Some(&refused.code),
+            Self::Again { code, .. } | Self::Unexpected { code, .. } => Some(code),
+            Self::Away(_) | Self::Untrusted(_) | Self::Schema(_) => None,
+        }
+    }
+
     /// What kind of error, in a word.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -28,6 +28,8 @@ pub mod reconcile;
 mod record;
 pub mod report;
 pub mod requests;
+pub mod rounds;
+pub mod setback;
 pub mod settle;
 mod state;
 pub mod timeline;
@@ -36,5 +38,5 @@ pub mod track;
 pub mod workers;
 
 pub use connect::{Access, Connections, Database, Tls, begin};
-pub use error::{Error, Refused};
+pub use error::{Blame, Error, Refused};
 pub use record::{NewUsage, Verdict, record_usage, record_usages};

@@ -1,0 +1,172 @@
+//! Setbacks: what did not go through, by step and member, so that the next round takes it last, locks it alone or leaves it
+//! until its time, and so that people see what is locked out or set aside, and why.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::query::{Query, query};
+use crate::rounds::Round;
+use crate::{Database, Error};
+
+const READ: Query = query!("setback_read", [TEXT]);
+const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT]);
+const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TEXT, BOOL]);
+const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
+const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
+const HOLDERS: Query = query!("setback_holders", [INT4]);
+const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, TEXT, TEXT]);
+const STEP_WENT_WELL: Query = query!("step_went_well", [TEXT, UUID]);
+
+/// What was skipped so often is locked alone, waiting for its holder.
+const ALONE_AFTER: i32 = 2;
+/// Who locks a member alone waits so long at most.
+pub const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// A lock that is not had after this time has a holder worth naming.
+const NAMED_AFTER: Duration = Duration::from_millis(200);
+
+/// What a step handles one of.
+pub trait Member: Clone + PartialEq {
+    /// Its number or id.
+    fn id(&self) -> String;
+    /// Its destination, if it has one.
+    fn destination(&self) -> Option<i32> {
+        None
+    }
+    /// Its org, where the step knows it.
+    fn org(&self) -> Option<String> {
+        None
+    }
+    /// Its deadline is near: it is locked alone at once.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Setback {
+    skipped: i32,
+    is_its_time: bool,
+}
+
+/// What a step's rounds before left behind.
+#[derive(Debug)]
+pub struct Setbacks {
+    step: &'static str,
+    by_member: HashMap<String, Setback>,
+}
+
+/// Candidates of a round in the order in which they are to be tried.
+#[derive(Debug)]
+pub struct Order<M> {
+    /// First these, in shares, skipping what is locked.
+    pub together: Vec<M>,
+    /// Then these, one by one, waiting [`LOCK_WAIT`] at most for each lock.
+    pub alone: Vec<M>,
+}
+
+impl Setbacks {
+    /// What kept members of a step.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn read(database: &Database, step: &'static str) -> Result<Self, Error> {
+        let mut by_member = HashMap::new();
+        for row in database.one(&READ, &[&step]).await? {
+            let setback = Setback { skipped: row.try_get("skipped")?, is_its_time: row.try_get("is_its_time")? };
+            by_member.insert(row.try_get("member")?, setback);
+        }
+        Ok(Self { step, by_member })
+    }
+
+    /// True when the rounds before left nothing behind.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_member.is_empty()
+    }
+
+    /// Orders candidates: those without a setback first, as they come; what was skipped or failed before behind them; what
+    /// was skipped twice, or once and is urgent, alone. What failed and whose time has not come is left out.
+    #[must_use]
+    pub fn order<M: Member>(&self, candidates: Vec<M>) -> Order<M> {
+        let (mut together, mut behind, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for member in candidates {
+            match self.by_member.get(&member.id()) {
+                None => together.push(member),
+                Some(setback) if !setback.is_its_time => {}
+                Some(setback) if setback.skipped >= if member.is_urgent() { 1 } else { ALONE_AFTER } => {
+                    alone.push(member);
+                }
+                Some(_) => behind.push(member),
+            }
+        }
+        together.extend(behind);
+        Order { together, alone }
+    }
+
+    /// Notes what a round came to. `holder`: who held what was locked alone.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn note<M: Member>(
+        &self,
+        database: &Database,
+        round: &Round<M>,
+        holder: Option<&str>,
+    ) -> Result<(), Error> {
+        let recovered: Vec<String> =
+            round.passed.iter().map(Member::id).filter(|id| self.by_member.contains_key(id)).collect();
+        if !recovered.is_empty() {
+            database.one(&PASSED, &[&self.step, &recovered]).await?;
+        }
+        if !round.skipped.is_empty() {
+            let ids: Vec<String> = round.skipped.iter().map(Member::id).collect();
+            let destinations: Vec<Option<i32>> = round.skipped.iter().map(Member::destination).collect();
+            let orgs: Vec<Option<String>> = round.skipped.iter().map(Member::org).collect();
+            database.one(&LOCKED, &[&self.step, &ids, &destinations, &orgs, &holder]).await?;
+        }
+        let others_passed = !round.passed.is_empty();
+        for (member, error) in &round.failed {
+            let (id, code, reason) = (member.id(), error.code(), error.to_string());
+            let of = (member.destination(), member.org());
+            database.one(&FAILED, &[&self.step, &id, &of.0, &of.1, &code, &reason, &others_passed]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps new folds off a member that is about to be locked alone: they share its lock and would never let go of it.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn hold_off(database: &Database, step: &str, member: &str, length: Duration) -> Result<(), Error> {
+    database.one(&HOLD_OFF, &[&step, &member, &(length.as_secs_f64() * 1000.0)]).await.map(drop)
+}
+
+/// Waits for `locking`, which is what the session with this process id does; if it has to wait, says for whom.
+pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Future<Output = T>) -> (T, Option<String>) {
+    let mut locking = std::pin::pin!(locking);
+    if let Ok(done) = tokio::time::timeout(NAMED_AFTER, &mut locking).await {
+        return (done, None);
+    }
+    let asking = async {
+        let rows = tokio::time::timeout(LOCK_WAIT, database.one(&HOLDERS, &[&pid])).await.ok()?.ok()?;
+        rows.first()?.try_get::<_, Option<String>>(0).ok()?
+    };
+    tokio::join!(locking, asking)
+}
+
+/// Notes that a step failed as a whole.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn step_failed(database: &Database, step: &str, worker: uuid::Uuid, error: &Error) -> Result<(), Error> {
+    database.one(&STEP_FAILED, &[&step, &worker, &error.code(), &error.to_string()]).await.map(drop)
+}
+
+/// Notes that a step goes well again.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn step_went_well(database: &Database, step: &str, worker: uuid::Uuid) -> Result<(), Error> {
+    database.one(&STEP_WENT_WELL, &[&step, &worker]).await.map(drop)
+}
