@@ -4388,6 +4388,71 @@ $$;
 
 COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it. For gates that the schema brings along.';
 
+CREATE TABLE postmeter.setback (
+    step text NOT NULL COLLATE pg_catalog."C",
+    member text NOT NULL COLLATE pg_catalog."C",
+    destination_id integer,
+    org text,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    skipped integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    code text,
+    reason text,
+    holder text,
+    set_aside_at timestamp with time zone,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    held_off_until timestamp with time zone,
+    CONSTRAINT setback_failed_check CHECK ((failed >= 0)),
+    CONSTRAINT setback_member_check CHECK (((octet_length(member) >= 1) AND (octet_length(member) <= 200))),
+    CONSTRAINT setback_skipped_check CHECK ((skipped >= 0)),
+    CONSTRAINT setback_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50)))
+);
+
+COMMENT ON TABLE postmeter.setback IS 'Members of a step''s batch that did not go through: locked by another session, or failing. The rest of the batch went on. A row goes when its member passes. All times are the server''s.';
+
+COMMENT ON COLUMN postmeter.setback.step IS 'The step: fold, cut, carry, month_end, review, …';
+
+COMMENT ON COLUMN postmeter.setback.member IS 'What the step handles one of, by its number or id: fold a usage (or an org, as org:…), cut and review a remittance, carry and month_end a meter.';
+
+COMMENT ON COLUMN postmeter.setback.destination_id IS 'The member''s destination, if it has one.';
+
+COMMENT ON COLUMN postmeter.setback.org IS 'The member''s org, where the step knows it.';
+
+COMMENT ON COLUMN postmeter.setback.since IS 'When it first did not go through.';
+
+COMMENT ON COLUMN postmeter.setback.last_at IS 'When it last did not.';
+
+COMMENT ON COLUMN postmeter.setback.skipped IS 'Rounds in a row in which another session held its lock.';
+
+COMMENT ON COLUMN postmeter.setback.failed IS 'Times in a row that it failed alone while another member passed.';
+
+COMMENT ON COLUMN postmeter.setback.code IS 'SQLSTATE of the last failure.';
+
+COMMENT ON COLUMN postmeter.setback.reason IS 'The server''s message of the last failure.';
+
+COMMENT ON COLUMN postmeter.setback.holder IS 'The session that held the lock when it was last waited for.';
+
+COMMENT ON COLUMN postmeter.setback.set_aside_at IS 'When it was set aside: it failed twice alone while another passed. It is tried again at next_at.';
+
+COMMENT ON COLUMN postmeter.setback.next_at IS 'Not tried again before, unless a change could cure it (postmeter.try_setbacks_again).';
+
+COMMENT ON COLUMN postmeter.setback.held_off_until IS 'Until then no new fold locks it: whoever waits to lock it alone comes next.';
+
+CREATE FUNCTION postmeter.try_setbacks_again() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    BEGIN ATOMIC
+ WITH again AS (
+          UPDATE postmeter.setback s SET next_at = clock_timestamp()
+           WHERE (s.next_at > clock_timestamp())
+           RETURNING 1 AS "?column?"
+         )
+  SELECT (count(*))::integer AS count
+    FROM again;
+END;
+
+COMMENT ON FUNCTION postmeter.try_setbacks_again() IS 'What was set aside is tried again in the next round: after a change that could cure it. Returns how many.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -5632,10 +5697,55 @@ CREATE VIEW postmeter.dead_letter AS
                   WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                    FROM (postmeter.delivery d
                      JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
-                  WHERE (d.meter_id = m.id)))))) l
+                  WHERE (d.meter_id = m.id)))))
+        UNION ALL
+         SELECT d.id AS delivery_id,
+            u.id AS usage_id,
+            COALESCE(t.name, dt.name, mt.name) AS name,
+            'set aside'::text AS class,
+            COALESCE(s.code, 'unknown'::text) AS code,
+            u.org,
+            COALESCE(u.product, d.product) AS product,
+            u.metric,
+            COALESCE(dm.dimension, m.dimension) AS dimension,
+            COALESCE(d.hour, postmeter.hour_of(u.used_at)) AS hour,
+            d.key,
+            u.quantity,
+            NULL::numeric AS amount,
+            NULL::text AS currency,
+            s.set_aside_at,
+            d.deadline,
+            false AS maybe_billed,
+            'mend what the reason in postmeter.setback names: it is tried again by itself'::text AS what_to_do,
+                CASE
+                    WHEN (u.org IS NULL) THEN '{}'::text[]
+                    ELSE ARRAY[u.org]
+                END AS orgs,
+            (((s.step || ' '::text) || s.member) COLLATE "default") AS item
+           FROM (((((((postmeter.setback s
+             LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+             LEFT JOIN postmeter.usage u ON (((s.step = 'fold'::text) AND (u.id =
+                CASE
+                    WHEN (s.member ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text) THEN (s.member)::uuid
+                    ELSE NULL::uuid
+                END))))
+             LEFT JOIN postmeter.delivery d ON (((s.step = ANY (ARRAY['cut'::text, 'review'::text, 'reconsider'::text, 'promote'::text])) AND (d.id =
+                CASE
+                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                    ELSE NULL::bigint
+                END))))
+             LEFT JOIN postmeter.destination dt ON ((dt.id = d.destination_id)))
+             LEFT JOIN postmeter.meter dm ON ((dm.id = d.meter_id)))
+             LEFT JOIN postmeter.meter m ON (((s.step = ANY (ARRAY['carry'::text, 'month_end'::text])) AND (m.id =
+                CASE
+                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                    ELSE NULL::bigint
+                END))))
+             LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
+          WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l
   ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since;
 
-COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); and quantity of a meter that no hour of its month can take any more. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); quantity of a meter that no hour of its month can take any more; and what a step has set aside because it fails. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 COMMENT ON COLUMN postmeter.dead_letter.delivery_id IS 'The remittance; null: it is none.';
 
@@ -5643,9 +5753,9 @@ COMMENT ON COLUMN postmeter.dead_letter.usage_id IS 'The held usage; null: it is
 
 COMMENT ON COLUMN postmeter.dead_letter.destination IS 'Where it goes, if that is known.';
 
-COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage or stranded.';
+COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage, stranded or set aside.';
 
-COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, or the code of the last answer.';
+COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, the code of the last answer, or the SQLSTATE with which a step failed.';
 
 COMMENT ON COLUMN postmeter.dead_letter.org IS 'Org of held usage; else see orgs.';
 
@@ -6183,6 +6293,32 @@ COMMENT ON COLUMN postmeter.held_list.hour IS 'The hour it belongs to.';
 COMMENT ON COLUMN postmeter.held_list.deadline IS 'Until when that can be sent, if that is known.';
 
 COMMENT ON COLUMN postmeter.held_list.held_at IS 'Since when it is held.';
+
+CREATE VIEW postmeter.hour_not_cut AS
+ SELECT d.id AS delivery_id,
+    t.name AS destination,
+    d.key,
+    d.hour,
+    d.deadline,
+    (d.deadline - t.lead) AS should_be_cut_at
+   FROM ((postmeter.open_hour o
+     JOIN postmeter.delivery d ON ((d.id = o.delivery_id)))
+     JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+  WHERE ((NOT d.shadow) AND (o.hour <= (postmeter.clock() - '01:00:00'::interval)) AND ((d.deadline - t.lead) <= postmeter.clock()));
+
+COMMENT ON VIEW postmeter.hour_not_cut IS 'Open hours so near their deadline that they must be cut at once, whatever is still on its way.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.delivery_id IS 'The open remittance.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.destination IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.key IS 'Its canonical key.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.hour IS 'The hour, UTC.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.deadline IS 'Until when the hour can be sent.';
+
+COMMENT ON COLUMN postmeter.hour_not_cut.should_be_cut_at IS 'The deadline less the destination''s lead: a worker cuts it then.';
 
 CREATE TABLE postmeter.idempotency (
     caller text NOT NULL COLLATE pg_catalog."C",
@@ -7253,6 +7389,55 @@ COMMENT ON COLUMN postmeter.request_status_kind.status IS 'The status.';
 
 COMMENT ON COLUMN postmeter.request_status_kind.total IS 'How many were ever counted, dropped ones included.';
 
+CREATE VIEW postmeter.setback_list AS
+ SELECT s.step,
+    s.member,
+    t.name AS destination,
+    s.org,
+        CASE
+            WHEN (s.set_aside_at IS NOT NULL) THEN 'set_aside'::text
+            WHEN (s.code IS NOT NULL) THEN 'failing'::text
+            ELSE 'locked'::text
+        END AS state,
+    s.since,
+    s.last_at,
+        CASE
+            WHEN (s.code IS NOT NULL) THEN s.failed
+            ELSE s.skipped
+        END AS times,
+        CASE
+            WHEN (s.code IS NOT NULL) THEN s.reason
+            ELSE COALESCE(('held by '::text || s.holder), 'another session holds it'::text)
+        END AS why,
+        CASE
+            WHEN (s.code IS NOT NULL) THEN s.next_at
+            ELSE NULL::timestamp with time zone
+        END AS next_at
+   FROM (postmeter.setback s
+     LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)));
+
+COMMENT ON VIEW postmeter.setback_list IS 'What a step could not take along, and why: set aside, failing or locked. The rest of each batch went on.';
+
+COMMENT ON COLUMN postmeter.setback_list.step IS 'The step.';
+
+COMMENT ON COLUMN postmeter.setback_list.member IS 'What it handles one of: fold a usage or an org, cut a remittance, carry a meter.';
+
+COMMENT ON COLUMN postmeter.setback_list.destination IS 'Where it goes, if the step knows that.';
+
+COMMENT ON COLUMN postmeter.setback_list.org IS 'Whose it is, if the step knows that.';
+
+COMMENT ON COLUMN postmeter.setback_list.state IS 'set_aside: it failed twice alone while another passed; failing: it failed; locked: another session holds it.';
+
+COMMENT ON COLUMN postmeter.setback_list.since IS 'Since when it does not go through.';
+
+COMMENT ON COLUMN postmeter.setback_list.last_at IS 'When that was last tried.';
+
+COMMENT ON COLUMN postmeter.setback_list.times IS 'Rounds in a row.';
+
+COMMENT ON COLUMN postmeter.setback_list.why IS 'The server''s message, or the session that holds it.';
+
+COMMENT ON COLUMN postmeter.setback_list.next_at IS 'When it is tried again; null: in the next round.';
+
 CREATE VIEW postmeter.shadow_difference AS
  WITH pair AS (
          SELECT s.id AS shadow_id,
@@ -7587,6 +7772,34 @@ COMMENT ON COLUMN postmeter.shadow_usage_difference.uncounted_quantity IS 'Their
 COMMENT ON COLUMN postmeter.shadow_usage_difference.reasons IS 'Why; waiting: not yet.';
 
 COMMENT ON COLUMN postmeter.shadow_usage_difference.difference IS 'Given to the shadow less counted live.';
+
+CREATE TABLE postmeter.step_failure (
+    step text NOT NULL COLLATE pg_catalog."C",
+    worker_id uuid NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    times integer DEFAULT 1 NOT NULL,
+    code text,
+    message text NOT NULL,
+    CONSTRAINT step_failure_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50))),
+    CONSTRAINT step_failure_times_check CHECK ((times > 0))
+);
+
+COMMENT ON TABLE postmeter.step_failure IS 'Steps that fail as a whole, by worker, with the last error. A row goes when the step goes well again.';
+
+COMMENT ON COLUMN postmeter.step_failure.step IS 'The step.';
+
+COMMENT ON COLUMN postmeter.step_failure.worker_id IS 'The worker that meets it.';
+
+COMMENT ON COLUMN postmeter.step_failure.since IS 'When it first failed.';
+
+COMMENT ON COLUMN postmeter.step_failure.last_at IS 'When it last failed.';
+
+COMMENT ON COLUMN postmeter.step_failure.times IS 'Times in a row.';
+
+COMMENT ON COLUMN postmeter.step_failure.code IS 'SQLSTATE of the last error.';
+
+COMMENT ON COLUMN postmeter.step_failure.message IS 'The last error.';
 
 CREATE TABLE postmeter.stray_entry (
     id bigint NOT NULL,
@@ -8398,11 +8611,17 @@ ALTER TABLE ONLY postmeter.request_status_default
 ALTER TABLE ONLY postmeter.request_status_kind
     ADD CONSTRAINT request_status_kind_pkey PRIMARY KEY (kind);
 
+ALTER TABLE ONLY postmeter.setback
+    ADD CONSTRAINT setback_pkey PRIMARY KEY (step, member);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
 ALTER TABLE ONLY postmeter.shadow_usage
     ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
+
+ALTER TABLE ONLY postmeter.step_failure
+    ADD CONSTRAINT step_failure_pkey PRIMARY KEY (step, worker_id);
 
 ALTER TABLE ONLY postmeter.stray_entry
     ADD CONSTRAINT stray_entry_pkey PRIMARY KEY (id);
@@ -9468,6 +9687,15 @@ GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.try_gate(gate text) FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.setback TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setback TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.setback TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.try_setbacks_again() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
@@ -9651,6 +9879,10 @@ GRANT SELECT ON TABLE postmeter.held_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.held_list TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_worker;
+
 GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
@@ -9737,6 +9969,10 @@ GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_difference TO postmeter_worker;
@@ -9752,6 +9988,10 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.shadow_usage TO postmeter_w
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.step_failure TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_operator;
@@ -9815,6 +10055,11 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('hour_not_cut', 'critical', '30 seconds', '5 minutes',  '10 seconds'),
+    ('step_failing', 'critical', '30 seconds', '0',          '10 seconds'),
+    ('set_aside',    'critical', '30 seconds', '0',          '10 seconds'),
+    ('locked_out',   'warning',  '30 seconds', '2 minutes',  '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -9849,4 +10094,6 @@ insert into postmeter.migration (version, name, programs_from) values
     (25, '0025_pre_pinned_functions', 22),
     (26, '0026_pre_intake_guard', 22),
     (27, '0027_pre_gates', 22),
-    (28, '0028_post_collations', 28);
+    (28, '0028_post_collations', 28),
+    (29, '0029_pre_setbacks', 22),
+    (38, '0038_pre_isolation', 22);

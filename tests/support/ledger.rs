@@ -116,7 +116,7 @@ const VIEWS: [(&str, &str, &str); 34] = [
 const JIT_OFF: &str = "set jit = off";
 
 /// Views that answer about everything at once, and are not quick: the proof that nothing is lost reads all usage.
-pub const WHOLE: [&str; 1] = ["usage_balance"];
+pub const WHOLE: [&str; 3] = ["usage_balance", "setback_list", "hour_not_cut"];
 
 /// What the questions are about.
 struct Subject {

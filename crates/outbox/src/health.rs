@@ -73,7 +73,7 @@ macro_rules! answers {
         $answer:ident from $question:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }
     )+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         pub struct $answer {
             $($(#[$field_doc])* pub $field: $type,)+
         }
@@ -180,6 +180,22 @@ answers! {
         destination: String,
         /// How many.
         count: i64,
+    }
+    /// What does not go through while the rest goes on; one row a kind and name.
+    Isolated from "health_isolation" {
+        /// `set_aside`, `failing` or `locked`: members of a step; `step`: a step as a whole; `hour`: open hours that must be
+        /// cut at once.
+        kind: String,
+        /// The step; of hours the destination.
+        name: String,
+        /// How many; of a step, how often in a row; of hours there is a row without any.
+        count: i64,
+        /// Seconds since the first is so.
+        seconds: f64,
+        /// One of them.
+        example: String,
+        /// The last error, who holds the lock, or the deadline.
+        why: String,
     }
     /// Remittances that need a person, by destination and status; one row each.
     Unsettled from "health_unsettled" {

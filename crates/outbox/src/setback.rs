@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::query::{Query, query};
 use crate::rounds::Round;
 use crate::{Database, Error};
@@ -14,7 +16,7 @@ const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TE
 const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
 const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
 const HOLDERS: Query = query!("setback_holders", [INT4]);
-const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, TEXT, TEXT]);
+const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, INT4, TEXT, TEXT]);
 const STEP_WENT_WELL: Query = query!("step_went_well", [TEXT, UUID]);
 
 /// What was skipped so often is locked alone, waiting for its holder.
@@ -155,18 +157,24 @@ pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Futur
     tokio::join!(locking, asking)
 }
 
-/// Notes that a step failed as a whole.
+/// Notes that a step has failed as a whole, so many times in a row.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn step_failed(database: &Database, step: &str, worker: uuid::Uuid, error: &Error) -> Result<(), Error> {
-    database.one(&STEP_FAILED, &[&step, &worker, &error.code(), &error.to_string()]).await.map(drop)
+pub async fn step_failed(
+    database: &Database,
+    worker: Uuid,
+    step: &str,
+    times: i32,
+    (code, message): (Option<&str>, &str),
+) -> Result<(), Error> {
+    database.one(&STEP_FAILED, &[&step, &worker, &times, &code, &message]).await.map(drop)
 }
 
 /// Notes that a step goes well again.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn step_went_well(database: &Database, step: &str, worker: uuid::Uuid) -> Result<(), Error> {
+pub async fn step_went_well(database: &Database, worker: Uuid, step: &str) -> Result<(), Error> {
     database.one(&STEP_WENT_WELL, &[&step, &worker]).await.map(drop)
 }

@@ -12,6 +12,7 @@ use crate::{Database, Error};
 
 const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8, INT4]);
 const HEARTBEAT: Query = query!("heartbeat", [UUID, UUID, BOOL]);
+const STEP_FORGET: Query = query!("step_forget", []);
 const STOP: Query = query!("worker_stop", [UUID]);
 const REAP_WORKERS: Query = query!("reap_workers", [UUID]);
 const REAP_OWN: Query = query!("reap_own", [UUID, UUID]);
@@ -27,7 +28,8 @@ const PAGE: usize = 1000;
 /// As Postgres says.
 pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, lease: Duration) -> Result<(), Error> {
     let knows = crate::migrate::MIGRATIONS.last().map(|migration| migration.version);
-    database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await.map(drop)
+    database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await?;
+    database.one(&STEP_FORGET, &[]).await.map(drop)
 }
 
 /// Renews the lease and says where the server's history stands. `None`: the worker was taken for dead; what it holds is

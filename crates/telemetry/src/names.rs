@@ -64,6 +64,12 @@ table! {
     DEAD_LETTERS = Reading "postmeter_dead_letters" ["destination", "status"];
     /// Since when the oldest delivery is unknown: nobody knows whether it was billed.
     UNKNOWN_OLDEST_AGE = Reading "postmeter_unknown_oldest_age_seconds" ["destination"];
+    /// What steps could not take along while the rest went on, by state: locked by another session, failing, set aside.
+    SETBACKS = Reading "postmeter_setbacks" ["step", "state"];
+    /// How often in a row a step failed as a whole; missing where it goes well.
+    STEP_FAILURES_IN_A_ROW = Reading "postmeter_step_failures_in_a_row" ["step"];
+    /// Open hours so near their deadline that they must be cut at once.
+    HOURS_NOT_CUT = Reading "postmeter_hours_not_cut" ["destination"];
     /// 1: the destination's breaker is open or probing, nothing but a probe is sent.
     BREAKER_OPEN = Reading "postmeter_breaker_open" ["destination"];
     /// 1: a person, or a worker that found commits missing, paused the destination.

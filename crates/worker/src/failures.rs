@@ -16,6 +16,21 @@ pub struct Failures {
     said_every: Duration,
     /// By step; a lost database is one trouble, whichever steps notice it.
     failing: Mutex<HashMap<String, Failing>>,
+    /// Each step's failures in a row, for the fleet to see.
+    streaks: Mutex<HashMap<String, Streak>>,
+}
+
+/// Failures of a step in a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Streak {
+    /// How many; zero: it goes well again.
+    pub times: i32,
+    /// SQLSTATE of the last.
+    pub code: Option<String>,
+    /// The last error.
+    pub message: String,
+    /// The fleet knows so many.
+    told: i32,
 }
 
 #[derive(Debug)]
@@ -40,7 +55,7 @@ enum Say {
 
 impl Default for Failures {
     fn default() -> Self {
-        Self { said_every: SAID_EVERY, failing: Mutex::default() }
+        Self { said_every: SAID_EVERY, failing: Mutex::default(), streaks: Mutex::default() }
     }
 }
 
@@ -49,6 +64,7 @@ impl Failures {
     pub fn failed(&self, step: &str, error: &Error) {
         names::STEP_FAILURES.add([step], 1);
         names::DATABASE_ERRORS.add([error.kind()], 1);
+        self.count(step, error);
         match self.note(key(step, error), Instant::now()) {
             Say::First if matches!(error, Error::Away(_)) => {
                 tracing::warn!(step, %error, "the database is away: every step waits and is tried again");
@@ -67,8 +83,35 @@ impl Failures {
         }
     }
 
+    fn count(&self, step: &str, error: &Error) {
+        let mut streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);
+        let streak = streaks.entry(step.to_owned()).or_default();
+        streak.times = streak.times.saturating_add(1);
+        (streak.code, streak.message) = (error.code().map(str::to_owned), error.to_string());
+    }
+
+    /// What the fleet does not know yet: steps that failed again, and steps that go well again.
+    pub fn untold(&self) -> Vec<(String, Streak)> {
+        let streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = streaks.iter().filter(|(_, streak)| streak.times != streak.told);
+        news.map(|(step, streak)| (step.clone(), streak.clone())).collect()
+    }
+
+    /// The fleet knows this now.
+    pub fn told(&self, step: &str, times: i32) {
+        let mut streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);
+        match streaks.get_mut(step) {
+            Some(streak) if times == 0 && streak.times == 0 => drop(streaks.remove(step)),
+            Some(streak) => streak.told = times,
+            None => {}
+        }
+    }
+
     /// A step went well.
     pub fn went_well(&self, step: &str) {
+        if let Some(streak) = self.streaks.lock().unwrap_or_else(PoisonError::into_inner).get_mut(step) {
+            streak.times = 0;
+        }
         for key in [step, AWAY] {
             if let Say::Again { failures, seconds } = self.end(key, Instant::now()) {
                 tracing::info!(step, failures, seconds, "it goes well again");

@@ -105,7 +105,11 @@ impl Worker {
                 break;
             }
             match tokio::time::timeout(every, self.beat()).await {
-                Ok(Ok(true)) => self.failures.went_well("heartbeat"),
+                Ok(Ok(true)) => {
+                    self.failures.went_well("heartbeat");
+                    // within the beat's own time: whatever keeps this from being written keeps no heartbeat
+                    let _ = tokio::time::timeout(every / 2, self.tell_failures()).await;
+                }
                 Ok(Ok(false)) => {
                     tracing::error!("was taken for dead: its claims are another's now");
                     work.cancel();
@@ -116,6 +120,23 @@ impl Worker {
             }
         }
         self.options.pulse.end("heartbeat");
+    }
+
+    /// Lets the fleet see which steps fail here, and which go well again.
+    ///
+    /// # Errors
+    /// As Postgres says; what was not told is told with the next heartbeat.
+    pub async fn tell_failures(&self) -> Result<(), outbox::Error> {
+        for (step, streak) in self.failures.untold() {
+            if streak.times == 0 {
+                outbox::setback::step_went_well(&self.database, self.id, &step).await?;
+            } else {
+                let last = (streak.code.as_deref(), streak.message.as_str());
+                outbox::setback::step_failed(&self.database, self.id, &step, streak.times, last).await?;
+            }
+            self.failures.told(&step, streak.times);
+        }
+        Ok(())
     }
 
     async fn fold_loop(self: Arc<Self>, stop: CancellationToken) {

@@ -174,10 +174,9 @@ impl Worker {
     pub async fn maintain_all(&self, rarely: bool) -> Vec<(&'static str, outbox::Error)> {
         let database = &self.database;
         let mut failed = Vec::new();
-        let mut done = |step, result: Result<(), outbox::Error>| {
-            if let Err(error) = result {
-                failed.push((step, error));
-            }
+        let mut done = |step, result: Result<(), outbox::Error>| match result {
+            Ok(()) => self.failures.went_well(step),
+            Err(error) => failed.push((step, error)),
         };
         done("reap", self.reap().await.map(drop));
         done("review", outbox::maintain::review(database, 1000).await.map(drop));

@@ -129,6 +129,12 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
             stage.fold().await;
             ("", "1 entry came into the outbox around intake")
         }
+        "hour_not_cut" => {
+            stage.use_cores("left open", "1", "2024-09-18T11:05:00Z").await;
+            stage.fold().await;
+            stage.at("2024-09-19T10:40:00Z").await;
+            ("aws", "1 hour at aws is still open; the first deadline is")
+        }
         "balance_not_zero" => {
             stage.sql("update postmeter.meter set carried = carried + 1").await;
             check_balance(stage).await;
@@ -180,6 +186,7 @@ async fn mend(stage: &Stage, name: &str) {
             stage.work().await;
         }
         "stray_entries" => stage.sql("select postmeter.resolve_stray(1, false, 'mira', 'a drill')").await,
+        "hour_not_cut" => stage.work().await,
         "balance_not_zero" => {
             // a defect has no remedy of its own; here it is taken back
             stage.sql("update postmeter.meter set carried = carried - 1").await;
@@ -199,7 +206,8 @@ const AROUND_INTAKE: &str = "alter table postmeter.outbox disable trigger arrive
     alter table postmeter.outbox enable always trigger arrived";
 
 /// Alerts that tests of their own fire and clear.
-const ELSEWHERE: [&str; 3] = ["missing_hours", "snapshot_pins_horizon", "key_stuck"];
+const ELSEWHERE: [&str; 6] =
+    ["missing_hours", "snapshot_pins_horizon", "key_stuck", "step_failing", "set_aside", "locked_out"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i5_every_alert_is_fired_by_what_it_is_for_and_cleared_by_its_runbook() {

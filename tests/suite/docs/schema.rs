@@ -97,6 +97,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "maintain.rs",
         "measure.rs",
         "requests.rs",
+        "setback.rs",
         "settle.rs",
         "timeline.rs",
         "workers.rs",
@@ -110,6 +111,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "health_workers",
         "health_partitions",
         "health_balance",
+        "health_isolation",
         "health_usage_balance",
     ]
     .map(str::to_owned)

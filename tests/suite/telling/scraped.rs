@@ -84,6 +84,9 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
     ] {
         tests::until_true(&stage.db.client, sql).await;
     }
+    let isolated = "insert into postmeter.setback (step, member, skipped) values ('cut', '4711', 1);
+                    insert into postmeter.step_failure (step, worker_id, message) select 'cut', id, 'no space' from postmeter.worker";
+    stage.sql(isolated).await;
     // a worker that was asked before has answers that it keeps for a while
     let of_worker = worker.get("/metrics").await.1;
     let of_console = get(&console.url, "/metrics").await.1;
@@ -105,6 +108,9 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
         ("postmeter_held_usages{reason=\"no_subscription\"}", "1"),
         ("postmeter_quota_calls_per_second{quota=\"aws\"}", "1000"),
         ("postmeter_balance_open_meters", "0"),
+        ("postmeter_setbacks{step=\"cut\",state=\"locked\"}", "1"),
+        ("postmeter_step_failures_in_a_row{step=\"cut\"}", "1"),
+        ("postmeter_hours_not_cut{destination=\"aws\"}", "0"),
         ("postmeter_alerts_open{name=\"conflict\"}", "0"),
         ("postmeter_requests_unfinished", "1"),
         ("postmeter_usage_rows{product=\"db\",metric=\"cores\",stage=\"recorded\"}", "8"),

@@ -1,12 +1,18 @@
 //! What is where: the overview of everything.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, STANDING, WORKERS, fields};
+use crate::health::Isolated;
 use crate::query::Query;
 use crate::{Database, Error};
+
+/// How long may be looked for what does not go through: it is named where that is quick.
+const ISOLATED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Everything at once.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +33,8 @@ pub struct Overview {
     pub forecast: Vec<Forecast>,
     /// Workers whose lease holds.
     pub workers: Vec<LiveWorker>,
+    /// What does not go through while the rest goes on.
+    pub isolated: Vec<Isolated>,
 }
 
 /// What waits in the outbox.
@@ -171,7 +179,7 @@ pub struct LiveWorker {
     pub heartbeat_age: f64,
 }
 
-/// Reads the overview: seven statements, each a moment of its own.
+/// Reads the overview: nine statements, each a moment of its own.
 ///
 /// # Errors
 /// As Postgres says.
@@ -217,6 +225,12 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
             Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age }))
         })
         .await?,
+        isolated: crate::health::ask::<Isolated>(database, ISOLATED_WITHIN)
+            .await?
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|isolated| isolated.count > 0)
+            .collect(),
     })
 }
 

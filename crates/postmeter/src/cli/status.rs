@@ -5,6 +5,7 @@ pub(super) mod text;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use outbox::health::Isolated;
 use outbox::report::{Health, HeldGroup, Overview, Standing};
 
 use super::Context;
@@ -62,6 +63,9 @@ fn screen(overview: &Overview) -> Vec<String> {
     }
     lines.push(format!("workers  {}", workers(overview)));
     lines.extend(overview.health.iter().map(|health| format!("breaker  {}", breaker(health))));
+    for (row, isolated) in overview.isolated.iter().map(isolated).enumerate() {
+        lines.push(format!("{:7}  {isolated}", if row == 0 { "steps" } else { "" }));
+    }
     for (row, risk) in at_risk(overview).iter().enumerate() {
         lines.push(format!("{:7}  {risk}", if row == 0 { "at risk" } else { "" }));
     }
@@ -116,6 +120,20 @@ fn workers(overview: &Overview) -> String {
         })
         .collect();
     format!("{} alive: {}", overview.workers.len(), named(&names))
+}
+
+/// What does not go through while the rest goes on, in a sentence.
+#[expect(clippy::cast_possible_truncation, reason = "seconds, for people")]
+fn isolated(isolated: &Isolated) -> String {
+    let Isolated { kind, name, count: number, seconds, example, why } = isolated;
+    let since = span(*seconds as i64);
+    match kind.as_str() {
+        "step" => format!("{name} failed {number} times in a row ({example}): {why}"),
+        "hour" => {
+            format!("{name}: {} should have been cut {since} ago ({example}); {why}", count(*number, "open hour"))
+        }
+        state => format!("{name}: {number} {} for {since} ({example}): {why}", state.replace('_', " ")),
+    }
 }
 
 /// A destination that is down or recovers, in a sentence.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use outbox::health::{Backlog, Fellow, Partitions};
+use outbox::health::{Backlog, Fellow, Isolated, Partitions};
 use outbox::{Error, measure};
 
 use super::{Asking, funnel, precise};
@@ -17,6 +17,7 @@ pub(super) async fn cheap(asking: &mut Asking<'_>) -> Result<(), Error> {
     outbox(asking).await?;
     deliveries(asking).await?;
     destinations(asking).await?;
+    isolated(asking).await?;
     held(asking).await?;
     workers(asking).await?;
     server(asking).await?;
@@ -69,6 +70,18 @@ async fn outbox(asking: &mut Asking<'_>) -> Result<(), Error> {
     for row in asking.ask::<Backlog>("outbox").await?.into_iter().flatten() {
         asking.page.put(&names::OUTBOX_ENTRIES, [], precise(row.entries));
         asking.page.put(&names::OUTBOX_OLDEST_AGE, [], row.oldest_seconds.unwrap_or_default().max(0.0));
+    }
+    Ok(())
+}
+
+async fn isolated(asking: &mut Asking<'_>) -> Result<(), Error> {
+    for row in asking.ask::<Isolated>("isolation").await?.into_iter().flatten() {
+        let (name, count) = (row.name.as_str(), precise(row.count));
+        match row.kind.as_str() {
+            "step" => asking.page.put(&names::STEP_FAILURES_IN_A_ROW, [name], count),
+            "hour" => asking.page.put(&names::HOURS_NOT_CUT, [name], count),
+            state => asking.page.put(&names::SETBACKS, [name, state], count),
+        }
     }
     Ok(())
 }

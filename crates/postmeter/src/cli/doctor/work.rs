@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outbox::Error;
-use outbox::health::{Backlog, BadSubscriptions, Fellow, Held, Overdue};
+use outbox::health::{Backlog, BadSubscriptions, Fellow, Held, Isolated, Overdue};
 
 use super::{Round, for_people};
 
@@ -14,6 +14,7 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     backlog(round).await?;
     held(round).await?;
     overdue(round).await?;
+    isolated(round).await?;
     alerts(round).await
 }
 
@@ -220,6 +221,45 @@ async fn overdue(round: &mut Round<'_>) -> Result<(), Error> {
             format!("{destination}: {count} are due and past their deadline"),
             "a running worker settles them as expired; see why they were not sent",
         );
+    }
+    Ok(())
+}
+
+/// Members of batches and whole steps that do not go through, and hours that should have been cut.
+async fn isolated(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(mut isolated) = round.ask::<Isolated>("steps").await? else { return Ok(()) };
+    isolated.retain(|isolated| isolated.count > 0);
+    if isolated.is_empty() {
+        round.ok("steps", "nothing is set aside, locked out or late to be cut, and no step fails");
+    }
+    for Isolated { kind, name, count, seconds, example, why } in isolated {
+        let since = for_people(seconds);
+        match kind.as_str() {
+            "set_aside" => round.problem(
+                "steps",
+                format!("{name}: {count} set aside for {since} (first {example}): {why}"),
+                "mend the cause; it is tried again by itself, at once after `select postmeter.try_setbacks_again()`",
+            ),
+            "failing" => {
+                let found = format!("{name}: {count} failing for {since} (first {example}): {why}");
+                round.warning("steps", found, "it is tried again; what fails twice alone is set aside");
+            }
+            "locked" => round.warning(
+                "steps",
+                format!("{name}: {count} locked for {since} (first {example}): {why}"),
+                "end that session's transaction, or the session: the rest goes on meanwhile",
+            ),
+            "step" => round.problem(
+                "steps",
+                format!("{name} failed {count} times in a row ({example}): {why}"),
+                "nothing goes through this step until what the error names is mended",
+            ),
+            _ => round.problem(
+                "deadlines",
+                format!("{name}: {count} open hours should have been cut {since} ago (first {example}); {why}"),
+                "see what steps and workers say above: a running worker cuts them",
+            ),
+        }
     }
     Ok(())
 }
