@@ -10,6 +10,8 @@ KILLS ?= 200
 SEED ?= 1
 # make random SEEDS=100
 SEEDS ?= 100
+# make storm STORMS=5
+STORMS ?= 5
 # make replay FILE=export.csv
 FILE ?=
 # make upgrade OLD=v1.2.0
@@ -18,7 +20,7 @@ OLD ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test lint bench crash storm random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -44,6 +46,10 @@ bench: setup-build setup-postgres ## the benchmarks, beside graphile-worker wher
 crash: build ## the soak: KILLS workers killed at random moments, drawn from SEED (long)
 	POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_e2
+
+storm: build ## the soak: STORMS storms of every fault at once; nothing lost or billed twice, and no slow phase after (long)
+	POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
+		--ignored --nocapture --test-threads=1 soak_storm
 
 replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
 	POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \

@@ -2,6 +2,8 @@
 //! requests and answers. At the end three ledgers are compared: what was recorded, what our tables say, what the
 //! marketplace accepted.
 
+mod storm;
+
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -53,8 +55,8 @@ async fn death(child: &mut Child, within: Duration) {
     }
 }
 
-async fn prepare(seed: u64) -> Stage {
-    let stage = Stage::bare().await;
+/// A stage with these orgs, whose own worker does nothing.
+async fn orgs(stage: Stage) -> Stage {
     stage.dimension(Dimension::default()).await;
     for n in 0..ORGS {
         stage.subscribe(&format!("org{n}"), &format!("{}", 100_000_000_000 + n)).await;
@@ -64,6 +66,11 @@ async fn prepare(seed: u64) -> Stage {
         .await;
     // the stage's own worker registered, but its loops do not run: it must not stand in as a reaper, nor be reaped late
     stage.sql("update postmeter.worker set stopped_at = now(), reaped_at = now()").await;
+    stage
+}
+
+async fn prepare(seed: u64) -> Stage {
+    let stage = orgs(Stage::bare().await).await;
     for (kind, chance, salt) in
         [(FaultKind::LoseResponse, 0.10, 1), (FaultKind::LoseRequest, 0.07, 2), (FaultKind::Reset, 0.05, 3)]
     {

@@ -24,6 +24,10 @@ fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
 
 /// Five remittances of two cores each: of `rejected` refused, of `unknown` unknown, of `paused` due at a paused
 /// destination, of `acme` and `beta` about to be sent; a usage that nobody knows what to do with; one in an open hour; and a request that nobody finished.
+/// A meter that somebody has locked, and a step that fails.
+const ISOLATED: &str = "insert into postmeter.setback (step, member, skipped) values ('cut', '4711', 1);
+    insert into postmeter.step_failure (step, worker_id, message) select 'cut', id, 'no space' from postmeter.worker";
+
 async fn scene() -> Stage {
     let stage = Stage::bare().await;
     stage.dimension(Dimension::default()).await;
@@ -84,9 +88,7 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
     ] {
         tests::until_true(&stage.db.client, sql).await;
     }
-    let isolated = "insert into postmeter.setback (step, member, skipped) values ('cut', '4711', 1);
-                    insert into postmeter.step_failure (step, worker_id, message) select 'cut', id, 'no space' from postmeter.worker";
-    stage.sql(isolated).await;
+    stage.sql(ISOLATED).await;
     // a worker that was asked before has answers that it keeps for a while
     let of_worker = worker.get("/metrics").await.1;
     let of_console = get(&console.url, "/metrics").await.1;
