@@ -14,6 +14,7 @@ const READ: Query = query!("setback_read", [TEXT]);
 const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT]);
 const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TEXT, BOOL]);
 const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
+const FORGET: Query = query!("setback_forget", []);
 const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
 const HOLDERS: Query = query!("setback_holders", [INT4]);
 const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, INT4, TEXT, TEXT]);
@@ -155,6 +156,14 @@ pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Futur
         rows.first()?.try_get::<_, Option<String>>(0).ok()?
     };
     tokio::join!(locking, asking)
+}
+
+/// Forgets members that are no candidates any more: they left by another way than their step.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn forget(database: &Database) -> Result<(), Error> {
+    database.one(&FORGET, &[]).await.map(drop)
 }
 
 /// Notes that a step has failed as a whole, so many times in a row.

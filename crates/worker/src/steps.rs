@@ -189,6 +189,7 @@ impl Worker {
             done("return_cured", outbox::maintain::return_cured(database, 100_000).await.map(drop));
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
+            done("forget_setbacks", outbox::setback::forget(database).await);
             done("tend", outbox::requests::tend(database).await);
         }
         failed
