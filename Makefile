@@ -20,7 +20,7 @@ OLD ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash storm random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test lint bench crash mutants storm random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -46,6 +46,9 @@ bench: setup-build setup-postgres ## the benchmarks, beside graphile-worker wher
 crash: build ## the soak: KILLS workers killed at random moments, drawn from SEED (long)
 	POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_e2
+
+mutants: setup-build setup-postgres setup-python ## takes rules out of the code, one after the other: a test must notice each (ONLY="claim settle"; hours)
+	@ONLY="$(ONLY)" .ci/mutants
 
 storm: build ## the soak: STORMS storms of every fault at once; nothing lost or billed twice, and no slow phase after (long)
 	POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
