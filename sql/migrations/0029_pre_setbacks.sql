@@ -68,3 +68,5 @@ revoke execute on function postmeter.try_setbacks_again() from public;
 grant execute on function postmeter.try_setbacks_again() to postmeter_operator, postmeter_worker, postmeter_console;
 grant select on postmeter.setback, postmeter.step_failure to postmeter_reader, postmeter_operator, postmeter_worker;
 grant insert, update, delete on postmeter.setback, postmeter.step_failure to postmeter_worker;
+
+insert into postmeter.migration (version, name) values (29, '0029_pre_setbacks');

@@ -35,6 +35,7 @@ mod state;
 pub mod timeline;
 pub mod tokens;
 pub mod track;
+mod turn;
 pub mod workers;
 
 pub use connect::{Access, Connections, Database, Tls, begin};

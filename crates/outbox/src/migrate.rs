@@ -66,6 +66,7 @@ migrations! {
     27 "0027_pre_gates",
     28 "0028_post_collations",
     29 "0029_pre_setbacks",
+    31 "0031_pre_rounds",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

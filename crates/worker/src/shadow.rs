@@ -36,7 +36,7 @@ impl Worker {
             done += folded.taken - folded.returned;
         }
         let freeze = |sum: &outbox::cut::Sum| self.directory.freeze(sum);
-        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &shadows, &freeze).await?;
+        let cut = self.shadow_cutter.lock().await.cut(&self.database, &shadows, &freeze).await?;
         if cut.due > 0 {
             self.wake.notify_waiters();
         }

@@ -99,7 +99,7 @@ impl Worker {
             self.crash.point("in_cut");
             self.directory.freeze(sum)
         };
-        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &self.directory.servable(), &freeze).await?;
+        let cut = self.cutter.lock().await.cut(&self.database, &self.directory.servable(), &freeze).await?;
         names::HOURS_CUT.add([], u64::try_from(cut.cut).unwrap_or_default());
         if cut.forced > 0 {
             names::HOURS_FORCED.add([], u64::try_from(cut.forced).unwrap_or_default());
