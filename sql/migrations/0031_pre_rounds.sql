@@ -243,7 +243,7 @@ comment on table postmeter.cure is 'Changes of the catalogue after which more us
 comment on column postmeter.cure.id is 'Number of the mark.';
 comment on column postmeter.cure.wanted_at is 'When the catalogue changed; the server''s time.';
 
-create function postmeter.return_cured_share(after uuid, most integer, out last uuid, out looked_at integer, out returned bigint)
+create function postmeter.return_cured_of(usages uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -251,9 +251,8 @@ declare
 begin
     with waiting as materialized (
         select h.* from postmeter.held h
-        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-          and h.usage_id > coalesce(after, '00000000-0000-0000-0000-000000000000')
-        order by h.usage_id limit most
+        where h.usage_id = any (usages)
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
@@ -266,24 +265,26 @@ begin
         select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
         where r.reason is distinct from k.reason
     )
-    select (select w.usage_id from waiting w order by w.usage_id desc limit 1), (select count(*) from waiting),
-           array(select w.usage_id from waiting w
-                 join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
-                  and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason)
-    into last, looked_at, cured;
-    returned := postmeter.return_held(cured);
+    select array_agg(w.usage_id) into cured
+    from waiting w
+    join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
+     and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
+    return coalesce(postmeter.return_held(cured), 0);
 end
 $$;
-comment on function postmeter.return_cured_share(after uuid, most integer, OUT last uuid, OUT looked_at integer, OUT returned bigint) is 'Looks at so many held usages after a given one, in the order of their ids, and sends back to the outbox those whose reason no longer holds. What another session holds is passed over. Fewer looked at than asked for: there are no more.';
+comment on function postmeter.return_cured_of(usages uuid[]) is 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
 create or replace function postmeter.cure_held() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    looked_at integer;
+    first uuid[] := array(
+        select h.usage_id from postmeter.held h
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        order by h.usage_id limit 1000);
 begin
-    select s.looked_at into looked_at from postmeter.return_cured_share(null, 1000) s;
-    if looked_at = 1000 then
+    perform postmeter.return_cured_of(first);
+    if cardinality(first) = 1000 then
         insert into postmeter.cure default values;
     end if;
     return null;
@@ -291,8 +292,8 @@ end
 $$;
 comment on function postmeter.cure_held() is 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-revoke execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_share(uuid, integer) from public;
-grant execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_share(uuid, integer) to postmeter_worker;
+revoke execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_of(uuid[]) from public;
+grant execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_of(uuid[]) to postmeter_worker;
 grant select, delete on postmeter.cure to postmeter_worker;
 grant select on postmeter.cure to postmeter_reader, postmeter_operator;
 

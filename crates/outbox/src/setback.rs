@@ -12,6 +12,7 @@ const READ: Query = query!("setback_read", [TEXT]);
 const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT]);
 const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TEXT, BOOL]);
 const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
+const FORGET: Query = query!("setback_forget", []);
 const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
 const HOLDERS: Query = query!("setback_holders", [INT4]);
 const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, TEXT, TEXT]);
@@ -132,6 +133,14 @@ impl Setbacks {
         }
         Ok(())
     }
+}
+
+/// Drops what is noted of members that are candidates no more.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn forget(database: &Database) -> Result<(), Error> {
+    database.one(&FORGET, &[]).await.map(drop)
 }
 
 /// Keeps new folds off a member that is about to be locked alone: they share its lock and would never let go of it.

@@ -1,3 +1,0 @@
--- cut_try_deliveries: locks those of the remittances that nobody else holds, after their meters, in order of their numbers.
--- $1 deliveries.
-select d.id from postmeter.delivery d where d.id = any ($1) order by d.id for update skip locked
