@@ -292,6 +292,33 @@ end
 $$;
 comment on function postmeter.cure_held() is 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
+-- request statuses ----------------------------------------------------------------------------------------------------
+
+create function postmeter.put_request_news_behind() returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    floor postmeter.request_floor;
+    moved text;
+begin
+    perform postmeter.take_gate('gather_requests');
+    floor := postmeter.request_floor_now();
+    with gone as (
+        delete from postmeter.request_news n
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit 1)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select g.request_key, g.date, g.digest, g.kind, g.message, g.recorded_at from gone g
+    returning request_key into moved;
+    return moved;
+end
+$$;
+comment on function postmeter.put_request_news_behind() is 'Puts the first request status that gather has not counted behind all others: alone, it could not be gathered. Returns its request''s key; null: there is none.';
+revoke execute on function postmeter.put_request_news_behind() from public;
+grant execute on function postmeter.put_request_news_behind() to postmeter_worker;
+
 revoke execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_of(uuid[]) from public;
 grant execute on function postmeter.reconsider(bigint[]), postmeter.return_cured_of(uuid[]) to postmeter_worker;
 grant select, delete on postmeter.cure to postmeter_worker;

@@ -135,12 +135,7 @@ impl Cutter {
     ///
     /// # Errors
     /// What every hour would have met; what was cut before that stays cut.
-    pub async fn cut(
-        &mut self,
-        database: &Database,
-        destinations: &[i32],
-        freeze: Freeze<'_>,
-    ) -> Result<Cut, Error> {
+    pub async fn cut(&mut self, database: &Database, destinations: &[i32], freeze: Freeze<'_>) -> Result<Cut, Error> {
         let rows = database.one(&CANDIDATES, &[&self.most, &destinations, &self.step]).await?;
         let candidates = rows.iter().map(read_hour).collect::<Result<Vec<_>, Error>>()?;
         let mut cutting = Cutting { freeze, cut: Cut::default() };

@@ -31,12 +31,8 @@ const OF_ONE: &str = "set local lock_timeout = '200ms'; set local statement_time
 pub(crate) trait Work<M>: Send {
     /// Locks these, as [`Locking`] says, does what there is to do, and returns those that it skipped because another
     /// session holds them.
-    fn work(
-        &mut self,
-        tx: &Tx<'_>,
-        part: &[M],
-        locking: Locking,
-    ) -> impl Future<Output = Result<Vec<M>, Error>> + Send;
+    fn work(&mut self, tx: &Tx<'_>, part: &[M], locking: Locking)
+    -> impl Future<Output = Result<Vec<M>, Error>> + Send;
 }
 
 /// Takes a turn.
@@ -105,7 +101,8 @@ async fn locked_alone<M>(
     let mut holder = None;
     let result = async {
         let mut session = database.session().await?;
-        let settings = format!("set local lock_timeout = {}; set local statement_timeout = '120s'", LOCK_WAIT.as_millis());
+        let settings =
+            format!("set local lock_timeout = {}; set local statement_timeout = '120s'", LOCK_WAIT.as_millis());
         let tx = Tx::begin(&mut session, &settings).await?;
         let pid = tx.rows(&PID, &[]).await?.first().expect("one row").try_get(0)?;
         let (result, held_by) = setback::naming_holder(database, pid, work.work(&tx, part, Locking::Wait)).await;

@@ -168,7 +168,7 @@ impl Worker {
         self.promote().await?;
         outbox::maintain::review(&self.database).await?;
         outbox::maintain::reconsider_stuck(&self.database, false).await?;
-        outbox::maintain::return_cured_if_wanted(&self.database, CURED_MAX).await?;
+        self.return_cured(false).await?;
         outbox::maintain::carry(&self.database, false).await?;
         outbox::maintain::month_end(&self.database, false).await?;
         self.maintain_shadows(true).await
@@ -190,18 +190,32 @@ impl Worker {
         done("month_end", outbox::maintain::month_end(database, false).await.map(drop));
         done("reload", self.reload().await);
         if !rarely {
-            done("return_cured", outbox::maintain::return_cured_if_wanted(database, CURED_MAX).await.map(drop));
+            done("return_cured", self.return_cured(false).await);
         } else {
             let policy = |destination| self.directory.policy(destination);
             done("settle_lost", self.settle_lost().await.map(drop));
             done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, false).await.map(drop));
-            done("return_cured", outbox::maintain::return_cured(database, CURED_MAX).await.map(drop));
+            done("return_cured", self.return_cured(true).await);
             done("forget_setbacks", outbox::setback::forget(database).await);
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
             done("tend", outbox::requests::tend(database).await);
         }
         failed
+    }
+
+    /// Sends back to the outbox held usage that the catalogue knows by now, if a change of it asks for that or `always`.
+    async fn return_cured(&self, always: bool) -> Result<(), outbox::Error> {
+        let returned = if always {
+            outbox::maintain::return_cured(&self.database, CURED_MAX).await?
+        } else {
+            outbox::maintain::return_cured_if_wanted(&self.database, CURED_MAX).await?
+        };
+        if returned > 0 {
+            // it comes back with ids below the floors
+            self.turns.lock().await.forget_floors();
+        }
+        Ok(())
     }
 
     /// Takes over from dead workers.

@@ -2,7 +2,7 @@
 
 use tests::{Dimension, Stage};
 
-use super::{holding, meter_of, ripe, setbacks, try_again};
+use super::{cure, holding, meter_of, ripe, setbacks, sick, try_again};
 
 #[tokio::test]
 async fn j1_cut_skips_a_locked_meter_and_names_who_holds_it() {
@@ -80,12 +80,7 @@ async fn j1_cut_of_an_urgent_hour_waits_for_its_lock_after_it_was_skipped_once()
 #[tokio::test]
 async fn j2_cut_sets_aside_the_meter_that_fails_and_goes_on_when_it_is_cured() {
     let stage = ripe(5).await;
-    stage
-        .sql(&format!(
-            "do $$ begin execute 'alter table postmeter.meter add constraint sick check (id <> ' || {} || ') not valid'; end $$",
-            meter_of(4)
-        ))
-        .await;
+    sick(&stage, "meter", &meter_of(4), "id").await;
     assert_eq!(stage.worker.cut().await.unwrap().cut, 4, "the others, in the same round");
     assert_eq!(setbacks(&stage).await, ["cut 0/1: 23514"]);
     // it fails once more while another passes
@@ -97,8 +92,7 @@ async fn j2_cut_sets_aside_the_meter_that_fails_and_goes_on_when_it_is_cured() {
     assert_eq!(stage.worker.cut().await.unwrap().cut, 1);
     let aside = "select set_aside_at is not null and reason like '%sick%' from postmeter.setback";
     assert_eq!(stage.value(&format!("select ({aside})::text")).await, "true");
-    stage.sql("alter table postmeter.meter drop constraint sick").await;
-    try_again(&stage).await;
+    cure(&stage, "meter").await;
     assert_eq!(stage.worker.cut().await.unwrap().cut, 1, "by itself");
     assert!(setbacks(&stage).await.is_empty());
     stage.work().await;
@@ -116,9 +110,8 @@ async fn j1_cut_takes_the_earliest_deadline_first_and_what_is_locked_leaves_room
     )
     .await;
     let destinations = [stage.value("select id::text from postmeter.destination").await.parse().unwrap()];
-    let freeze = |_: &outbox::cut::Sum| {
-        Ok(outbox::cut::Bytes { body: "{}".to_owned(), batch_group: "never sent".to_owned() })
-    };
+    let freeze =
+        |_: &outbox::cut::Sum| Ok(outbox::cut::Bytes { body: "{}".to_owned(), batch_group: "never sent".to_owned() });
     let mut cutter = outbox::cut::Cutter::live(2);
     let mut cut = Vec::new();
     for _ in 0..3 {
@@ -172,4 +165,39 @@ async fn j3_everyday_denominators_multiply_beyond_64_bits_too() {
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 1"]);
     stage.close().await;
+}
+
+/// How long an hour with so many usages takes to cut, and how long the others wait for it:
+/// `POSTMETER_USAGES=1000000 cargo test … j5_measure -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "measures, and takes minutes"]
+async fn j5_measure_an_hour_of_very_many_usages() {
+    let many = std::env::var("POSTMETER_USAGES").ok().and_then(|many| many.parse().ok()).unwrap_or(1_000_000_u32);
+    let stage = ripe(300).await;
+    stage
+        .sql(&format!(
+            "insert into postmeter.allocation (usage_id, destination_id, delivery_id, meter_metric_id, round, quantity, hour, subscription_id)
+             select postmeter.new_id(), a.destination_id, a.delivery_id, a.meter_metric_id, a.round, 1, a.hour, a.subscription_id
+             from generate_series(1, {many}) n,
+                  (select * from postmeter.allocation x where x.delivery_id = (select min(id) from postmeter.delivery)) a;
+             analyze postmeter.allocation"
+        ))
+        .await;
+    let began = std::time::Instant::now();
+    let beside = tokio::spawn({
+        let (other, client) = (stage.another_worker().await, stage.db.connect().await);
+        async move {
+            let left = "select count(*) from postmeter.open_hour";
+            while client.query_one(left, &[]).await.unwrap().get::<_, i64>(0) > 1 {
+                other.cut().await.unwrap();
+            }
+            began.elapsed()
+        }
+    });
+    let mut cut = 0;
+    while cut == 0 || stage.value("select count(*)::text from postmeter.open_hour").await != "0" {
+        cut += stage.worker.cut().await.unwrap().cut;
+    }
+    println!("all 300 hours, one of {many} usages, in {:?}", began.elapsed());
+    println!("the other 299 were through after {:?}", beside.await.unwrap());
 }

@@ -113,8 +113,7 @@ impl Work<Owing> for Opening {
         }
         tx.run(&LOCK_METERS, &[&ids]).await?;
         let locked: HashSet<i64> = ids.into_iter().collect();
-        let (ours, skipped): (Vec<&Owing>, Vec<&Owing>) =
-            part.iter().partition(|owing| locked.contains(&owing.meter));
+        let (ours, skipped): (Vec<&Owing>, Vec<&Owing>) = part.iter().partition(|owing| locked.contains(&owing.meter));
         let mut opened = 0;
         for Owing { meter, hour, identity, product, .. } in ours {
             let rows = tx.rows(&OPEN, &[meter, hour, identity, product]).await?;

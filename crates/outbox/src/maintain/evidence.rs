@@ -32,12 +32,7 @@ pub async fn review(database: &Database) -> Result<usize, Error> {
 struct Reviewing;
 
 impl Work<Remittance> for Reviewing {
-    async fn work(
-        &mut self,
-        tx: &Tx<'_>,
-        part: &[Remittance],
-        locking: Locking,
-    ) -> Result<Vec<Remittance>, Error> {
+    async fn work(&mut self, tx: &Tx<'_>, part: &[Remittance], locking: Locking) -> Result<Vec<Remittance>, Error> {
         let ids: Vec<i64> = part.iter().map(|remittance| remittance.id).collect();
         let lock = if locking == Locking::Skip { &TRY } else { &LOCK };
         let locked: Vec<i64> = tx.rows(lock, &[&ids]).await?.iter().map(|row| row.get(0)).collect();

@@ -47,12 +47,7 @@ struct Moving {
 }
 
 impl Work<Remittance> for Moving {
-    async fn work(
-        &mut self,
-        tx: &Tx<'_>,
-        part: &[Remittance],
-        locking: Locking,
-    ) -> Result<Vec<Remittance>, Error> {
+    async fn work(&mut self, tx: &Tx<'_>, part: &[Remittance], locking: Locking) -> Result<Vec<Remittance>, Error> {
         // before any other lock: an edit of the catalogue keeps the gate shut and then waits for meters
         tx.run(&GATE, &[]).await?;
         let mut ids: Vec<i64> = part.iter().map(|stuck| stuck.id).collect();
