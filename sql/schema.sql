@@ -816,13 +816,21 @@ CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    first uuid[] := array(
+        select h.usage_id from postmeter.held h
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        order by h.usage_id limit 1000);
 begin
-    perform postmeter.return_cured(1000000);
+    perform postmeter.return_cured_of(first);
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.cure_held() IS 'Trigger of the catalogue: what a change cures goes back to the outbox in the same transaction.';
+COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -981,31 +989,45 @@ CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT fa
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    given  jsonb := filter - 'within';
+    named  bigint[];
     chosen bigint[];
     wholly text;
 begin
-    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
-    perform postmeter.check_word(filter, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
-    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+    perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
+    perform postmeter.check_word(given, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
+    perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
         'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+    -- one that is named is looked up, not looked for among all: else many, one by one, cost the square of their number
+    if filter ->> 'delivery' is not null then
+        named := array[(filter ->> 'delivery')::bigint];
+    elsif filter ? 'within' then
+        named := array(select w.id::bigint from jsonb_array_elements_text(filter -> 'within') w(id));
+    else
+        named := array(select s.delivery_id from postmeter.stuck s where not waiting
+                       union all select q.delivery_id from postmeter.due q where waiting
+                       union all select l.delivery_id from postmeter.later l where waiting);
+    end if;
     chosen := array(
         select d.id
-        from (select s.delivery_id from postmeter.stuck s where not waiting
-              union all select q.delivery_id from postmeter.due q where waiting
-              union all select l.delivery_id from postmeter.later l where waiting) k
-        join postmeter.delivery d on d.id = k.delivery_id
+        from postmeter.delivery d
         join postmeter.destination t on t.id = d.destination_id
-        where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
+        where d.id = any (named)
+          and d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due') and (d.status = 'due') = waiting
           and (filter ->> 'status' is null or d.status = filter ->> 'status')
           and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
           and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
           -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
           and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
-          and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
           and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
           and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
           and (filter ->> 'product' is null or d.product = filter ->> 'product')
           and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric'));
+    if filter ? 'within' then
+        -- what the whole filter means was asked before
+        return query select d.* from postmeter.delivery d where d.id = any (chosen) order by d.id;
+        return;
+    end if;
     if chosen = '{}' then
         -- nothing left to do is success, a filter that names nothing is a mistake
         if not exists (select from postmeter.filter_fits(filter)) then
@@ -1034,7 +1056,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. With within, a list of deliveries, only those of them. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
 
 CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1608,7 +1630,7 @@ begin
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'hold', d.id, d.status, 'held', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'hold', d.id, d.status, 'held', d.quantity, jsonb_build_object('filter', filter - 'within'));
         end if;
         return next;
     end loop;
@@ -2512,6 +2534,31 @@ $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
 
+CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    floor postmeter.request_floor;
+    moved text;
+begin
+    perform postmeter.take_gate('gather_requests');
+    floor := postmeter.request_floor_now();
+    with gone as (
+        delete from postmeter.request_news n
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit 1)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select g.request_key, g.date, g.digest, g.kind, g.message, g.recorded_at from gone g
+    returning request_key into moved;
+    return moved;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.put_request_news_behind() IS 'Puts the first request status that gather has not counted behind all others: alone, it could not be gathered. Returns its request''s key; null: there is none.';
+
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2788,26 +2835,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
 
-CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION postmeter.reconsider(deliveries bigint[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    d          postmeter.delivery;
-    candidates bigint[];
-    now        timestamptz := postmeter.clock();
-    changed    integer := 0;
-    after      text;
+    d       postmeter.delivery;
+    now     timestamptz := postmeter.clock();
+    changed integer := 0;
+    after   text;
 begin
     -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
     perform postmeter.month_gate();
-    candidates := array(select s.delivery_id from postmeter.stuck s
-                        where s.again_at <= postmeter.clock()
-                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
-    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
-    for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (deliveries)));
+    for d in select f.* from postmeter.delivery f where f.id = any (deliveries) order by f.id for update loop
+        continue when not exists (select from postmeter.stuck s where s.delivery_id = d.id and s.again_at <= now);
         after := d.status;
         if d.status = 'expired' then
             select r.status_after into after
@@ -2824,6 +2867,21 @@ begin
         end if;
     end loop;
     return changed;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reconsider(deliveries bigint[]) IS 'These dead letters may move without a person, if their time has come: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Returns how many moved.';
+
+CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return postmeter.reconsider(array(
+        select s.delivery_id from postmeter.stuck s
+        where s.again_at <= postmeter.clock()
+          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+        order by s.again_at limit most));
 end
 $$;
 
@@ -3113,7 +3171,7 @@ begin
                 end if;
             end loop;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
-            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
             note := 'its quantity goes to remittance ' || target;
         end if;
         return next;
@@ -3700,7 +3758,7 @@ begin
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -3763,6 +3821,39 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_cured(most integer) IS 'Sends back to the outbox held usage whose reason no longer holds. A catalogue change calls it; maintenance calls it too, since a fold and a catalogue change can miss each other.';
+
+CREATE FUNCTION postmeter.return_cured_of(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    cured uuid[];
+begin
+    with waiting as materialized (
+        select h.* from postmeter.held h
+        where h.usage_id = any (usages)
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        for update skip locked
+    ), kinds as materialized (
+        select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+        from waiting w group by 1, 2, 3, 4, 5, 6
+    ), given as (
+        select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+               array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+        from kinds k
+    ), changed as (
+        select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
+        where r.reason is distinct from k.reason
+    )
+    select array_agg(w.usage_id) into cured
+    from waiting w
+    join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
+     and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
+    return coalesce(postmeter.return_held(cured), 0);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
 CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4388,6 +4479,71 @@ $$;
 
 COMMENT ON FUNCTION postmeter.try_gate(gate text) IS 'As take_gate, but false at once if somebody else holds it. For gates that the schema brings along.';
 
+CREATE TABLE postmeter.setback (
+    step text NOT NULL COLLATE pg_catalog."C",
+    member text NOT NULL COLLATE pg_catalog."C",
+    destination_id integer,
+    org text,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    skipped integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    code text,
+    reason text,
+    holder text,
+    set_aside_at timestamp with time zone,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    held_off_until timestamp with time zone,
+    CONSTRAINT setback_failed_check CHECK ((failed >= 0)),
+    CONSTRAINT setback_member_check CHECK (((octet_length(member) >= 1) AND (octet_length(member) <= 200))),
+    CONSTRAINT setback_skipped_check CHECK ((skipped >= 0)),
+    CONSTRAINT setback_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50)))
+);
+
+COMMENT ON TABLE postmeter.setback IS 'Members of a step''s batch that did not go through: locked by another session, or failing. The rest of the batch went on. A row goes when its member passes. All times are the server''s.';
+
+COMMENT ON COLUMN postmeter.setback.step IS 'The step: fold, cut, carry, month_end, review, …';
+
+COMMENT ON COLUMN postmeter.setback.member IS 'What the step handles one of, by its number or id: fold a usage (or an org, as org:…), cut and review a remittance, carry and month_end a meter.';
+
+COMMENT ON COLUMN postmeter.setback.destination_id IS 'The member''s destination, if it has one.';
+
+COMMENT ON COLUMN postmeter.setback.org IS 'The member''s org, where the step knows it.';
+
+COMMENT ON COLUMN postmeter.setback.since IS 'When it first did not go through.';
+
+COMMENT ON COLUMN postmeter.setback.last_at IS 'When it last did not.';
+
+COMMENT ON COLUMN postmeter.setback.skipped IS 'Rounds in a row in which another session held its lock.';
+
+COMMENT ON COLUMN postmeter.setback.failed IS 'Times in a row that it failed alone while another member passed.';
+
+COMMENT ON COLUMN postmeter.setback.code IS 'SQLSTATE of the last failure.';
+
+COMMENT ON COLUMN postmeter.setback.reason IS 'The server''s message of the last failure.';
+
+COMMENT ON COLUMN postmeter.setback.holder IS 'The session that held the lock when it was last waited for.';
+
+COMMENT ON COLUMN postmeter.setback.set_aside_at IS 'When it was set aside: it failed twice alone while another passed. It is tried again at next_at.';
+
+COMMENT ON COLUMN postmeter.setback.next_at IS 'Not tried again before, unless a change could cure it (postmeter.try_setbacks_again).';
+
+COMMENT ON COLUMN postmeter.setback.held_off_until IS 'Until then no new fold locks it: whoever waits to lock it alone comes next.';
+
+CREATE FUNCTION postmeter.try_setbacks_again() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    BEGIN ATOMIC
+ WITH again AS (
+          UPDATE postmeter.setback s SET next_at = clock_timestamp()
+           WHERE (s.next_at > clock_timestamp())
+           RETURNING 1 AS "?column?"
+         )
+  SELECT (count(*))::integer AS count
+    FROM again;
+END;
+
+COMMENT ON FUNCTION postmeter.try_setbacks_again() IS 'What was set aside is tried again in the next round: after a change that could cure it. Returns how many.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -4533,7 +4689,7 @@ begin
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -4577,13 +4733,13 @@ CREATE AGGREGATE postmeter.chain_of(text) (
 
 COMMENT ON AGGREGATE postmeter.chain_of(text) IS 'Head of the hash chain over lines, in their order; it begins with 32 zero bytes.';
 
-CREATE AGGREGATE postmeter.lcm_of(bigint) (
+CREATE AGGREGATE postmeter.lcm_of(numeric) (
     SFUNC = pg_catalog.lcm,
-    STYPE = bigint,
+    STYPE = numeric,
     INITCOND = '1'
 );
 
-COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the common denominator of a meter''s factors.';
+COMMENT ON AGGREGATE postmeter.lcm_of(numeric) IS 'Least common multiple: the common denominator of a meter''s factors.';
 
 CREATE TABLE postmeter.alert (
     id bigint NOT NULL,
@@ -5262,8 +5418,8 @@ CREATE VIEW postmeter.balance AS
             mm.meter_id,
             mm.used,
             mm.covered,
-            (mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id) / mm.factor_denominator)) AS units,
-            (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id))::numeric AS denominator
+            ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
+            postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
            FROM postmeter.meter_metric mm
         ), counted AS (
          SELECT d.meter_id,
@@ -5283,8 +5439,8 @@ CREATE VIEW postmeter.balance AS
             sum(r_1.recorded) AS recorded,
             sum(r_1.open) AS open
            FROM ( SELECT f.meter_id,
-                    sum((u.quantity * (f.units)::numeric)) AS recorded,
-                    COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
+                    sum((u.quantity * f.units)) AS recorded,
+                    COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
                    FROM (((factor f
                      JOIN counted d ON ((d.meter_id = f.meter_id)))
                      JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
@@ -5292,7 +5448,7 @@ CREATE VIEW postmeter.balance AS
                   GROUP BY f.meter_id
                 UNION ALL
                  SELECT f.meter_id,
-                    (c_1.quantity * (f.units)::numeric),
+                    (c_1.quantity * f.units),
                     0
                    FROM (postmeter.ledger_carry c_1
                      JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
@@ -5326,7 +5482,7 @@ CREATE VIEW postmeter.balance AS
           GROUP BY s.meter_id
         ), covered AS (
          SELECT f.meter_id,
-            sum((f.covered * (f.units)::numeric)) AS covered,
+            sum((f.covered * f.units)) AS covered,
             max(f.denominator) AS denominator
            FROM factor f
           GROUP BY f.meter_id
@@ -5518,6 +5674,26 @@ COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
 COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
+
+CREATE TABLE postmeter.cure (
+    id bigint NOT NULL,
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.cure IS 'Changes of the catalogue after which more usage was held than one transaction looks at: maintenance looks at the rest, in shares, and deletes the row.';
+
+COMMENT ON COLUMN postmeter.cure.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.cure.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+ALTER TABLE postmeter.cure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.cure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE VIEW postmeter.dead_letter AS
  SELECT l.delivery_id,
@@ -7588,6 +7764,34 @@ COMMENT ON COLUMN postmeter.shadow_usage_difference.reasons IS 'Why; waiting: no
 
 COMMENT ON COLUMN postmeter.shadow_usage_difference.difference IS 'Given to the shadow less counted live.';
 
+CREATE TABLE postmeter.step_failure (
+    step text NOT NULL COLLATE pg_catalog."C",
+    worker_id uuid NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    times integer DEFAULT 1 NOT NULL,
+    code text,
+    message text NOT NULL,
+    CONSTRAINT step_failure_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50))),
+    CONSTRAINT step_failure_times_check CHECK ((times > 0))
+);
+
+COMMENT ON TABLE postmeter.step_failure IS 'Steps that fail as a whole, by worker, with the last error. A row goes when the step goes well again.';
+
+COMMENT ON COLUMN postmeter.step_failure.step IS 'The step.';
+
+COMMENT ON COLUMN postmeter.step_failure.worker_id IS 'The worker that meets it.';
+
+COMMENT ON COLUMN postmeter.step_failure.since IS 'When it first failed.';
+
+COMMENT ON COLUMN postmeter.step_failure.last_at IS 'When it last failed.';
+
+COMMENT ON COLUMN postmeter.step_failure.times IS 'Times in a row.';
+
+COMMENT ON COLUMN postmeter.step_failure.code IS 'SQLSTATE of the last error.';
+
+COMMENT ON COLUMN postmeter.step_failure.message IS 'The last error.';
+
 CREATE TABLE postmeter.stray_entry (
     id bigint NOT NULL,
     usage_id uuid NOT NULL,
@@ -8254,6 +8458,9 @@ ALTER TABLE ONLY postmeter.closed_month
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
 
+ALTER TABLE ONLY postmeter.cure
+    ADD CONSTRAINT cure_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.cut
     ADD CONSTRAINT cut_pkey PRIMARY KEY (delivery_id, meter_id, round);
 
@@ -8398,11 +8605,17 @@ ALTER TABLE ONLY postmeter.request_status_default
 ALTER TABLE ONLY postmeter.request_status_kind
     ADD CONSTRAINT request_status_kind_pkey PRIMARY KEY (kind);
 
+ALTER TABLE ONLY postmeter.setback
+    ADD CONSTRAINT setback_pkey PRIMARY KEY (step, member);
+
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
 ALTER TABLE ONLY postmeter.shadow_usage
     ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
+
+ALTER TABLE ONLY postmeter.step_failure
+    ADD CONSTRAINT step_failure_pkey PRIMARY KEY (step, worker_id);
 
 ALTER TABLE ONLY postmeter.stray_entry
     ADD CONSTRAINT stray_entry_pkey PRIMARY KEY (id);
@@ -9261,10 +9474,16 @@ GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO p
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.put_request_news_behind() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
@@ -9373,6 +9592,9 @@ GRANT ALL ON FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry
 REVOKE ALL ON FUNCTION postmeter.return_cured(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
@@ -9468,6 +9690,15 @@ GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.try_gate(gate text) FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.setback TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setback TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.setback TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.try_setbacks_again() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
@@ -9494,10 +9725,10 @@ GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.lcm_of(bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.lcm_of(numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.alert TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.alert TO postmeter_operator;
@@ -9604,6 +9835,10 @@ GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
+
+GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
@@ -9753,6 +9988,10 @@ GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.step_failure TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.stray_entry TO postmeter_worker;
@@ -9849,4 +10088,6 @@ insert into postmeter.migration (version, name, programs_from) values
     (25, '0025_pre_pinned_functions', 22),
     (26, '0026_pre_intake_guard', 22),
     (27, '0027_pre_gates', 22),
-    (28, '0028_post_collations', 28);
+    (28, '0028_post_collations', 28),
+    (29, '0029_pre_setbacks', 22),
+    (31, '0031_pre_rounds', 22);

@@ -1,6 +1,6 @@
 -- 0031_pre_rounds: factors meet in exact numbers of any size, and what moved many rows in one transaction moves shares of them.
 -- programs: from 0022
--- lock: none
+-- lock: access exclusive on balance, for a moment: its factors are exact numbers of any size
 
 -- factors -------------------------------------------------------------------------------------------------------------
 
