@@ -34,7 +34,7 @@ with given as materialized (
 ), covered as materialized (
     select x.*, least(x.used_after, greatest(x.covered_before, x.cover)) as covered_after from metric x
 ), denominator as materialized (
-    select c.delivery_id, c.meter_id, postmeter.lcm_of(c.factor_denominator)::numeric as denominator
+    select c.delivery_id, c.meter_id, postmeter.lcm_of(c.factor_denominator) as denominator
     from covered c group by 1, 2
 ), totals as materialized (
     select k.delivery_id, k.meter_id, g.round, g.deferred,

@@ -1,7 +1,7 @@
 -- maintain_month_end: meters with a remainder whose last hour has begun, the month's or that of a subscription that ends in
 -- it; that hour is cut even without usage.
--- $1 at most so many, $2 of shadows or of live destinations. Relies on meter_month, subscription_by_buyer.
-select m.id, h.hour, d.identity, d.product
+-- $1 at most so many, $2 of shadows or of live destinations, $3 only meters after this one. Relies on meter_month, subscription_by_buyer.
+select m.id, m.destination_id, h.hour, d.identity, d.product
 from (
     select t.id as destination_id, null as buyer, c.month,
            ((c.month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour' as hour
@@ -21,7 +21,7 @@ join postmeter.meter m on m.destination_id = h.destination_id and m.month = h.mo
 cross join lateral (
     select d.identity, d.product from postmeter.delivery d where d.meter_id = m.id order by d.hour desc limit 1
 ) d
-where h.hour <= postmeter.clock()
+where h.hour <= postmeter.clock() and m.id > $3
   and m.month_end = 'round_up' and m.carried > 0
   and not exists (select from postmeter.delivery l where l.meter_id = m.id and l.hour = h.hour)
   and postmeter.deadline_of(m.destination_id, m.buyer, h.hour) >= postmeter.clock()

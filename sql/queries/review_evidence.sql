@@ -1,13 +1,8 @@
--- review_evidence: late evidence that nobody has considered, of deliveries that are not in flight; locks them in order.
--- $1 at most so many. Relies on late_evidence_by_delivery.
-select d.id, d.status, d.maybe_billed
-from postmeter.delivery d
-where d.id in (
-    select e.delivery_id
-    from postmeter.late_evidence e
-    join postmeter.delivery n on n.id = e.delivery_id
-    where e.id > n.evidence_read and n.status <> 'in_flight'
-    limit $1
-)
-order by d.id
-for update
+-- review_evidence: deliveries with late evidence that nobody has considered, and that are not in flight.
+-- $1 at most so many, $2 only deliveries after this one. Relies on late_evidence_by_delivery.
+select distinct e.delivery_id, n.destination_id
+from postmeter.late_evidence e
+join postmeter.delivery n on n.id = e.delivery_id
+where e.id > n.evidence_read and n.status <> 'in_flight' and e.delivery_id > $2
+order by e.delivery_id
+limit $1

@@ -44,6 +44,7 @@ mod real_prometheus;
 mod reference;
 mod replay;
 mod restore;
+mod rounds;
 mod schema;
 mod secrets;
 mod sending;

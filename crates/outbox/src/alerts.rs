@@ -75,13 +75,13 @@ pub struct Change {
 }
 
 /// Looks at those of the named alerts whose time has come (`always`: at all of them), each in a transaction of its own
-/// with its own limit of time. What cannot be looked at is noted with its rule, and keeps no other from its turn.
+/// with its own limit of time. What cannot be looked at, or what was seen and cannot be noted, keeps no other from its turn.
 ///
 /// # Errors
-/// As Postgres says, when it is away or nothing can be noted.
+/// As Postgres says, when it is away, or when a rule's turn could not be noted: all the others had theirs.
 pub async fn look(database: &Database, names: &[&str], always: bool) -> Result<Vec<Change>, Error> {
     let mut left: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    let mut changes = Vec::new();
+    let (mut changes, mut unnoted) = (Vec::new(), None);
     while !left.is_empty() {
         let mut session = database.session().await?;
         let tx = Tx::begin(&mut session, "").await?;
@@ -89,10 +89,24 @@ pub async fn look(database: &Database, names: &[&str], always: bool) -> Result<V
         let Some(row) = rows.first() else { break };
         let (name, within): (String, i64) = (row.try_get("name")?, row.try_get("within_ms")?);
         left.retain(|other| *other != name);
-        changes.extend(look_at(&tx, &name, within).await?);
-        tx.commit().await?;
+        let looked = async {
+            let seen = look_at(&tx, &name, within).await?;
+            tx.commit().await?;
+            Ok::<_, Error>(seen)
+        };
+        match looked.await {
+            Ok(seen) => changes.extend(seen),
+            Err(error) if error.is_of_connection() => return Err(error),
+            Err(error) => {
+                drop(session);
+                // the rule's own row says why, if it can be written
+                if database.one(&FAILURE, &[&name, &Some(error.to_string())]).await.is_err() {
+                    unnoted = Some(error);
+                }
+            }
+        }
     }
-    Ok(changes)
+    unnoted.map_or(Ok(changes), Err)
 }
 
 async fn look_at(tx: &Tx<'_>, name: &str, within_ms: i64) -> Result<Vec<Change>, Error> {

@@ -23,6 +23,7 @@ const SHADOW_GATE: Query = query!("catalogue_shadow_gate", [BOOL, TEXT_ARRAY]);
 const CLOCK: Query = query!("clock", []);
 const METERED: Query = query!("catalogue_metered", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
 const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
+const TRY_AGAIN: Query = query!("setback_try_again", []);
 const SIGN: Query = query!("catalogue_sign", [TEXT, TEXT, JSONB]);
 const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
 const READINGS: Query = query!("catalogue_write_readings", [JSONB]);

@@ -77,8 +77,13 @@ pub async fn correct(
     Ok(changes)
 }
 
-/// As [`correct`], and hands each change to `take`: however many there are, they need not fit into memory. What was
-/// taken counts only if this ends well.
+/// So many remittances are decided about in one transaction. Who decides about more does it in shares: no decision, however
+/// much it is about, keeps meters from being cut for longer than a share of it takes.
+const SHARE: usize = 200;
+
+/// As [`correct`], and hands each change to `take`: however many there are, they need not fit into memory. Where the filter
+/// fits many, they are decided about in shares, each in a transaction of its own: on an error what was decided before stays
+/// decided, and the same again goes on with the rest. The filter is read once, before the first share.
 ///
 /// # Errors
 /// As [`correct`].
@@ -89,6 +94,33 @@ pub async fn correct_each(
     decider: Decider<'_>,
     dry_run: bool,
     mut take: impl FnMut(Change) + Send,
+) -> Result<(), Error> {
+    let chosen = if dry_run { Vec::new() } else { chosen(database, verb, filter).await? };
+    if chosen.len() <= SHARE {
+        return correct_share(database, verb, filter, decider, dry_run, &mut take).await;
+    }
+    for share in chosen.chunks(SHARE) {
+        let mut within = filter.clone();
+        within["within"] = share.into();
+        correct_share(database, verb, &within, decider, false, &mut take).await?;
+    }
+    Ok(())
+}
+
+/// What a filter names now, in the order in which it is locked.
+async fn chosen(database: &Database, verb: Verb, filter: &Value) -> Result<Vec<i64>, Error> {
+    let sql = "select d.id from postmeter.deliveries_by($1, $2) d order by d.id";
+    let rows = asked(database, sql, &[(filter, Type::JSONB), (&(verb == Verb::Hold), Type::BOOL)]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+async fn correct_share(
+    database: &Database,
+    verb: Verb,
+    filter: &Value,
+    decider: Decider<'_>,
+    dry_run: bool,
+    take: &mut (impl FnMut(Change) + Send),
 ) -> Result<(), Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PATIENT).await?;
@@ -205,10 +237,11 @@ pub async fn set_paused(
     paused: bool,
     decider: Decider<'_>,
 ) -> Result<Decided, Error> {
+    // whoever resumes may have mended something: what was set aside is tried at once
     let sql = if paused {
         "select 'paused', postmeter.pause($1, $2, $3)"
     } else {
-        "select 'sending', postmeter.resume($1, $2, $3)"
+        "select 'sending', r.changed from postmeter.resume($1, $2, $3) r(changed), postmeter.try_setbacks_again()"
     };
     decide(database, sql, (&destination, Type::TEXT), None, decider).await
 }

@@ -1,7 +1,8 @@
 //! Cut: closes hours. Quantity, bytes and key are frozen here and never change again.
 //!
 //! Locks first the meters, then the remittances, each in order; reads sums in statements after the last lock, because
-//! READ COMMITTED takes a statement's snapshot before it waits.
+//! READ COMMITTED takes a statement's snapshot before it waits. What another session holds is skipped, and keeps no other
+//! hour from being cut; a remittance whose meters cannot all be had is not cut.
 
 use std::collections::HashSet;
 
@@ -12,11 +13,17 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
+use crate::rounds::Share;
+use crate::setback::Member;
+use crate::turn::{Locking, Work, turn};
 use crate::{Database, Error};
 
-const CANDIDATES: Query = query!("cut_candidates", [INT8, INT4_ARRAY]);
+const CANDIDATES: Query = query!("cut_candidates", [INT8, INT4_ARRAY, TEXT]);
+const FORGET: Query = query!("cut_forget", [TEXT]);
 const LOCK_METERS: Query = query!("cut_lock_meters", [INT8_ARRAY]);
-const LOCK_DELIVERIES: Query = query!("cut_lock_deliveries", [INT8_ARRAY]);
+const TRY_METERS: Query = query!("cut_try_meters", [INT8_ARRAY]);
+const LOCK_DELIVERIES: Query = query!("lock_deliveries", [INT8_ARRAY]);
+const TRY_DELIVERIES: Query = query!("try_deliveries", [INT8_ARRAY]);
 const MEMBERS: Query = query!("cut_members", [INT8_ARRAY]);
 const METERS: Query = query!("cut_meters", [INT8_ARRAY, BOOL_ARRAY]);
 const HAS_TARGET: Query = query!("cut_has_target", [INT8]);
@@ -66,51 +73,177 @@ pub struct Cut {
     pub forced: usize,
 }
 
-/// Cuts hours that are over, of the destinations that the caller can serve. `freeze` is the marketplace's code; it must be pure.
-///
-/// # Errors
-/// As Postgres says; the transaction is rolled back and nothing has happened.
-pub async fn cut(
-    database: &Database,
-    most: i64,
-    destinations: &[i32],
-    freeze: &(dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync),
-) -> Result<Cut, Error> {
-    let candidates = database.one(&CANDIDATES, &[&most, &destinations]).await?;
-    if candidates.is_empty() {
-        return Ok(Cut::default());
+impl Cut {
+    fn add(&mut self, more: Self) {
+        self.cut += more.cut;
+        self.due += more.due;
+        self.held += more.held;
+        self.forced += more.forced;
     }
-    let ids = candidates.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-    let forced = candidates.iter().filter(|row| row.try_get("forced").unwrap_or(false)).count();
-    let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, "").await?;
-    let locked: HashSet<i64> = tx.rows(&LOCK_METERS, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
-    tx.run(&LOCK_DELIVERIES, &[&ids]).await?;
-    let (deliveries, deferred) = members(&tx, &ids, &locked).await?;
-    let sums = tx.rows(&METERS, &[&deliveries, &deferred]).await?;
-    let decided = sums.iter().map(|row| decide_row(row, freeze)).collect::<Result<Vec<_>, _>>()?;
-    let cut = write(&tx, &decided).await?;
-    tx.commit().await?;
-    Ok(Cut { forced: forced.min(cut.cut), ..cut })
 }
 
-/// Which of them can be cut together now: still open, all their meters locked, no meter twice. And which have missed
-/// their time and carry everything to another hour of the month that has not.
-async fn members(tx: &Tx<'_>, ids: &[i64], locked: &HashSet<i64>) -> Result<(Vec<i64>, Vec<bool>), Error> {
-    let (mut deliveries, mut deferred, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
+/// An hour that may be cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Hour {
+    id: i64,
+    destination: i32,
+    is_urgent: bool,
+    is_forced: bool,
+}
+
+impl Member for Hour {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn destination(&self) -> Option<i32> {
+        Some(self.destination)
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+}
+
+/// The marketplace's code, which makes bytes of a quantity; it must be pure.
+pub type Freeze<'a> = &'a (dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync);
+
+/// Who cuts: live hours or those of shadows, in rounds of so many. Kept from round to round, so that its transactions are
+/// as long as they should be.
+#[derive(Debug, Clone, Copy)]
+pub struct Cutter {
+    step: &'static str,
+    most: i64,
+    share: Share,
+}
+
+impl Cutter {
+    /// Cuts live hours, at most so many a round.
+    #[must_use]
+    pub fn live(most: i64) -> Self {
+        Self { step: "cut", most, share: Share::of(usize::try_from(most).unwrap_or(usize::MAX)) }
+    }
+
+    /// Cuts hours of shadows.
+    #[must_use]
+    pub fn of_shadows(most: i64) -> Self {
+        Self { step: "shadow_cut", ..Self::live(most) }
+    }
+
+    /// Cuts hours that are over, of the destinations that the caller can serve. What another session holds, or what
+    /// fails alone, is noted in `postmeter.setback`, and the others are cut.
+    ///
+    /// # Errors
+    /// What every hour would have met; what was cut before that stays cut.
+    pub async fn cut(&mut self, database: &Database, destinations: &[i32], freeze: Freeze<'_>) -> Result<Cut, Error> {
+        let rows = database.one(&CANDIDATES, &[&self.most, &destinations, &self.step]).await?;
+        let candidates = rows.iter().map(read_hour).collect::<Result<Vec<_>, Error>>()?;
+        let mut cutting = Cutting { freeze, cut: Cut::default() };
+        let turned = turn(database, self.step, candidates, &mut self.share, &mut cutting).await?;
+        if !turned.skipped.is_empty() {
+            self.forget(database).await?;
+        }
+        Ok(cutting.cut)
+    }
+
+    /// Drops what is noted of hours that somebody else has cut meanwhile.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn forget(&self, database: &Database) -> Result<(), Error> {
+        database.one(&FORGET, &[&self.step]).await.map(drop)
+    }
+}
+
+/// What a turn of cuts does, and has done.
+struct Cutting<'a> {
+    freeze: Freeze<'a>,
+    cut: Cut,
+}
+
+impl Work<Hour> for Cutting<'_> {
+    async fn work(&mut self, tx: &Tx<'_>, part: &[Hour], locking: Locking) -> Result<Vec<Hour>, Error> {
+        let (done, skipped) = cut_share(tx, part, locking, self.freeze).await?;
+        self.cut.add(done);
+        Ok(skipped)
+    }
+}
+
+/// One round of a [`Cutter`] of live hours.
+///
+/// # Errors
+/// As [`Cutter::cut`].
+pub async fn cut(database: &Database, most: i64, destinations: &[i32], freeze: Freeze<'_>) -> Result<Cut, Error> {
+    Cutter::live(most).cut(database, destinations, freeze).await
+}
+
+fn read_hour(row: &Row) -> Result<Hour, Error> {
+    Ok(Hour {
+        id: row.try_get("id")?,
+        destination: row.try_get("destination_id")?,
+        is_urgent: row.try_get("urgent")?,
+        is_forced: row.try_get("forced")?,
+    })
+}
+
+/// Cuts in one transaction; returns what it cut, and which hours it skipped because somebody else holds them.
+async fn cut_share(
+    tx: &Tx<'_>,
+    part: &[Hour],
+    locking: Locking,
+    freeze: Freeze<'_>,
+) -> Result<(Cut, Vec<Hour>), Error> {
+    let ids: Vec<i64> = part.iter().map(|hour| hour.id).collect();
+    let (meters, deliveries) = match locking {
+        Locking::Skip => (&TRY_METERS, &TRY_DELIVERIES),
+        Locking::Wait => (&LOCK_METERS, &LOCK_DELIVERIES),
+    };
+    let meters: HashSet<i64> = tx.rows(meters, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
+    let locked: HashSet<i64> = tx.rows(deliveries, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
+    let members = members(tx, &ids, &locked, &meters).await?;
+    let skipped = part.iter().filter(|hour| members.skipped.contains(&hour.id)).copied().collect();
+    let forced = part.iter().filter(|hour| hour.is_forced && members.deliveries.contains(&hour.id)).count();
+    if members.deliveries.is_empty() {
+        return Ok((Cut::default(), skipped));
+    }
+    let sums = tx.rows(&METERS, &[&members.deliveries, &members.deferred]).await?;
+    let decided = sums.iter().map(|row| decide_row(row, freeze)).collect::<Result<Vec<_>, _>>()?;
+    let cut = write(tx, &decided).await?;
+    Ok((Cut { forced, ..cut }, skipped))
+}
+
+/// What a share can cut.
+#[derive(Default)]
+struct Members {
+    /// Still open, all their meters locked, no meter twice.
+    deliveries: Vec<i64>,
+    /// Per delivery: it has missed its time and carries everything to another hour of the month that has not.
+    deferred: Vec<bool>,
+    /// Still open, and they or one of their meters are another session's.
+    skipped: HashSet<i64>,
+}
+
+/// Which of them can be cut together now.
+async fn members(tx: &Tx<'_>, ids: &[i64], locked: &HashSet<i64>, meters: &HashSet<i64>) -> Result<Members, Error> {
+    let (mut members, mut taken) = (Members::default(), HashSet::new());
     for row in tx.rows(&MEMBERS, &[&ids]).await? {
-        let (id, meters): (i64, Vec<i64>) = (row.try_get("id")?, row.try_get("meters")?);
-        if !meters.iter().all(|meter| locked.contains(meter)) || meters.iter().any(|meter| taken.contains(meter)) {
+        let (id, of): (i64, Vec<i64>) = (row.try_get("id")?, row.try_get("meters")?);
+        if !locked.contains(&id) || !of.iter().all(|meter| meters.contains(meter)) {
+            members.skipped.insert(id);
             continue;
         }
-        taken.extend(meters);
+        // counts on a meter of another one here: in the next round
+        if of.iter().any(|meter| taken.contains(meter)) {
+            continue;
+        }
+        taken.extend(of);
         let is_late: bool = row.try_get("is_late")?;
         let carries =
             is_late && tx.rows(&HAS_TARGET, &[&id]).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
-        deliveries.push(id);
-        deferred.push(carries);
+        members.deliveries.push(id);
+        members.deferred.push(carries);
     }
-    Ok((deliveries, deferred))
+    Ok(members)
 }
 
 struct Decided {
@@ -122,7 +255,7 @@ struct Decided {
     idempotency_key: Option<Uuid>,
 }
 
-fn decide_row(row: &Row, freeze: &(dyn Fn(&Sum) -> Result<Bytes, Reason> + Sync)) -> Result<Decided, Error> {
+fn decide_row(row: &Row, freeze: Freeze<'_>) -> Result<Decided, Error> {
     let id = row.try_get("id")?;
     let text: String = row.try_get("quantity")?;
     let held = |quantity| Decided {

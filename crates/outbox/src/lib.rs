@@ -5,6 +5,7 @@
 //! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
 
 pub mod alerts;
+pub mod balance;
 pub mod breaker;
 pub mod catalogue;
 pub mod claim;
@@ -35,6 +36,7 @@ mod state;
 pub mod timeline;
 pub mod tokens;
 pub mod track;
+mod turn;
 pub mod workers;
 
 pub use connect::{Access, Connections, Database, Tls, begin};

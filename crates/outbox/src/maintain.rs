@@ -1,19 +1,23 @@
 //! Maintain: what keeps the rest going. Every step may run on any worker, at any time, twice.
 
-use jiff::Timestamp;
-use serde_json::Value;
+mod carry;
+mod cured;
+mod evidence;
+mod promote;
+mod stuck;
 
-use crate::query::{Query, Tx, query};
+use jiff::Timestamp;
+
+use crate::query::{Query, query};
 use crate::{Database, Error};
 
-const PROMOTE: Query = query!("promote", [INT8]);
-const CARRY: Query = query!("maintain_carry", [INT8, BOOL]);
-const MONTH_END: Query = query!("maintain_month_end", [INT8, BOOL]);
-const OPEN: Query = query!("maintain_open", [INT8, TIMESTAMPTZ, JSONB, TEXT]);
-const REVIEW: Query = query!("review_evidence", [INT8]);
-const REVIEW_SETTLE: Query = query!("review_settle", [INT8_ARRAY]);
+pub use carry::{carry, month_end};
+pub use cured::{return_cured, return_cured_if_wanted};
+pub use evidence::review;
+pub use promote::promote;
+pub use stuck::reconsider_stuck;
+
 const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4]);
-const RETURN_CURED: Query = query!("maintain_cured", [INT4]);
 const PARTITIONS: Query = query!("maintain_partitions", [INT4]);
 const NOW: Query = query!("clock", []);
 
@@ -25,70 +29,27 @@ pub async fn clock(database: &Database) -> Result<Timestamp, Error> {
     Ok(database.one(&NOW, &[]).await?.first().expect("one row").try_get(0)?)
 }
 
-/// Puts deliveries whose time has come back into the queue; returns how many.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
-    let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, "set local enable_seqscan = off; set local enable_bitmapscan = off").await?;
-    let promoted = tx.run(&PROMOTE, &[&most]).await?;
-    tx.commit().await?;
-    Ok(promoted)
+/// A remittance by its number, as what a step handles one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Remittance {
+    id: i64,
+    destination: i32,
 }
 
-/// Opens hours for quantity that has none: released or deferred quantity, and remainders at the month's end; of
-/// live destinations, or of shadows: one never waits for the other.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn carry(database: &Database, most: i64, shadows: bool) -> Result<usize, Error> {
-    let mut opened = 0;
-    for (query, has_hour) in [(&CARRY, false), (&MONTH_END, true)] {
-        for row in database.one(query, &[&most, &shadows]).await? {
-            let (meter, identity, product): (i64, Value, &str) =
-                (row.try_get("id")?, row.try_get("identity")?, row.try_get("product")?);
-            let hour: Option<Timestamp> = if has_hour { Some(row.try_get("hour")?) } else { None };
-            let rows = database.one(&OPEN, &[&meter, &hour, &identity, &product]).await?;
-            opened +=
-                usize::from(rows.first().is_some_and(|row| row.try_get::<_, Option<i64>>(0).ok().flatten().is_some()));
-        }
+impl Remittance {
+    fn read(row: &tokio_postgres::Row) -> Result<Self, Error> {
+        Ok(Self { id: row.try_get("delivery_id")?, destination: row.try_get("destination_id")? })
     }
-    Ok(opened)
 }
 
-/// Considers late evidence; returns for how many deliveries.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn review(database: &Database, most: i64) -> Result<usize, Error> {
-    let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, "").await?;
-    let ids = tx.rows(&REVIEW, &[&most]).await?.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-    if ids.is_empty() {
-        return Ok(0);
+impl crate::setback::Member for Remittance {
+    fn id(&self) -> String {
+        self.id.to_string()
     }
-    tx.run(&REVIEW_SETTLE, &[&ids]).await?;
-    tx.commit().await?;
-    Ok(ids.len())
-}
 
-/// Sends back to the outbox held usage that the catalogue knows by now.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn return_cured(database: &Database, most: i32) -> Result<i64, Error> {
-    Ok(database.one(&RETURN_CURED, &[&most]).await?.first().expect("one row").try_get(0)?)
-}
-
-/// Moves dead letters that may move without a person: buyers who were not entitled are asked for again, and what
-/// expired is rolled forward where the destination says so. Returns how many moved.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn reconsider_stuck(database: &Database, most: i32, shadows: bool) -> Result<i32, Error> {
-    const STUCK: Query = query!("maintain_stuck", [INT4, BOOL]);
-    Ok(database.one(&STUCK, &[&most, &shadows]).await?.first().expect("one row").try_get(0)?)
+    fn destination(&self) -> Option<i32> {
+        Some(self.destination)
+    }
 }
 
 /// Makes the partitions of the coming months, and those of months whose rows are in a default partition, each in a

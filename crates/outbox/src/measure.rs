@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::health::{Unbalanced, UsageUnbalanced, answers, ask};
+use crate::balance;
+use crate::health::{UsageUnbalanced, answers, ask};
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
@@ -191,9 +192,9 @@ pub async fn check_balance(database: &Database, within: Duration) -> Result<Opti
         return Ok(None);
     }
     let began = Instant::now();
-    let meters = ask::<Unbalanced>(database, within).await?;
+    let meters = balance::prove(database, within).await?;
     let usages = if meters.is_some() { ask::<UsageUnbalanced>(database, within).await? } else { None };
-    let found = meters.zip(usages).and_then(|(mut meters, mut usages)| Some((meters.pop()?, usages.pop()?)));
+    let found = meters.zip(usages).and_then(|(meters, mut usages)| Some((meters, usages.pop()?)));
     let open = found.as_ref().map(|(meters, usages)| meters.open + usages.open);
     let example = found.and_then(|(meters, usages)| meters.example.or(usages.example));
     database.one(&WRITE, &[&open, &example, &began.elapsed().as_secs_f64()]).await?;

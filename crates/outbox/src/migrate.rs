@@ -66,11 +66,19 @@ migrations! {
     27 "0027_pre_gates",
     28 "0028_post_collations",
     29 "0029_pre_setbacks",
+    31 "0031_pre_rounds",
     38 "0038_pre_isolation",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
 pub const ROLES: &str = include_str!("../../../sql/roles.sql");
+
+/// What was set aside is tried again at once: a new program or schema may have cured it. An older list has no such thing.
+const TRY_AGAIN: &str = "do $$ begin
+    if to_regprocedure('postmeter.try_setbacks_again()') is not null then
+        perform postmeter.try_setbacks_again();
+    end if;
+end $$";
 
 /// How often a step is tried that waits too long for a lock; each try gives way to whoever queued behind it.
 const TRIES: u32 = 10;
@@ -256,6 +264,9 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
             }
             patiently(&mut client, migration).await?;
             done.applied.push(migration.name);
+        }
+        if !done.applied.is_empty() {
+            client.batch_execute(TRY_AGAIN).await?;
         }
         Ok(done)
     }

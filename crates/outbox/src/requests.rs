@@ -5,6 +5,7 @@
 
 mod compose;
 mod counts;
+mod gathering;
 mod listing;
 mod one;
 mod statuses;
@@ -15,12 +16,13 @@ use jiff::Timestamp;
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
+use gathering::GATHER_MAX;
+pub use gathering::gather;
 pub use listing::{RequestFilter, RequestSort, requests};
 pub use one::{Request, Said, Step, Way, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
 pub use totals::{Kind, Totals, totals};
 
-const GATHER: Query = query!("gather", [INT4]);
 const PARTITIONS: Query = query!("request_partitions", [INT4, INT4]);
 const RETENTION: Query = query!("request_retention", []);
 const FORGET: Query = query!("request_forget", [INT4]);
@@ -31,9 +33,6 @@ const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);
 const UNFINISHED: Query = query!("request_unfinished", []);
 const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
 const KINDS_NEW: Query = query!("request_kinds_new", [TEXT, TEXT, TEXT]);
-
-/// Statuses of one gather: large enough that planning it costs little, small enough that nobody waits long.
-const GATHER_MAX: i32 = 10_000;
 
 /// What a reader gathers at most before it answers; a worker gathers the rest.
 const BEFORE_READING: i64 = 50_000;
@@ -98,15 +97,6 @@ pub struct Listed<T> {
     pub count: i64,
     /// Those of the page.
     pub rows: Vec<T>,
-}
-
-/// Counts what nobody has counted yet, and computes its requests; returns how many statuses it took.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn gather(database: &Database) -> Result<i64, Error> {
-    let rows = database.one(&GATHER, &[&GATHER_MAX]).await?;
-    Ok(i64::from(rows.first().expect("one row").try_get::<_, i32>(0)?))
 }
 
 /// Gathers until nothing is left, or more came in than a reader can wait for.

@@ -4,6 +4,7 @@
 //! When a share fails, its halves are tried, down to the member that fails alone; all others pass in the same round. An
 //! error that everybody would meet (no space, no right, no connection) is the step's: the round ends, and nobody is blamed.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::Error;
@@ -67,6 +68,66 @@ impl<M> Default for Round<M> {
     }
 }
 
+/// A round under way: which members the next transaction takes, and what it came to.
+#[derive(Debug)]
+pub struct Trying<M> {
+    left: VecDeque<M>,
+    halves: Vec<Vec<M>>,
+    round: Round<M>,
+}
+
+impl<M: Clone + PartialEq> Trying<M> {
+    /// A round of these, in their order.
+    #[must_use]
+    pub fn of(members: Vec<M>) -> Self {
+        Self { left: members.into(), halves: Vec::new(), round: Round::default() }
+    }
+
+    /// What the next transaction takes; `None`: all were tried, or there is no use in going on.
+    pub fn next(&mut self, share: &Share) -> Option<Vec<M>> {
+        if self.round.broken.is_some() {
+            return None;
+        }
+        if let Some(half) = self.halves.pop() {
+            return Some(half);
+        }
+        let many = share.now().min(self.left.len());
+        (many > 0).then(|| self.left.drain(..many).collect())
+    }
+
+    /// That transaction took so long, and returned which of its members it skipped, or the error with which it did nothing.
+    pub fn tried(&mut self, part: Vec<M>, result: Result<Vec<M>, Error>, took: Duration, share: &mut Share) {
+        let error = match result {
+            Ok(skipped) => {
+                share.took(part.len(), took);
+                self.round.passed.extend(part.into_iter().filter(|member| !skipped.contains(member)));
+                self.round.skipped.extend(skipped);
+                return;
+            }
+            Err(error) => error,
+        };
+        let blame = error.blame();
+        if blame == Blame::Time {
+            share.halve();
+        }
+        match part.as_slice() {
+            _ if blame == Blame::Step => self.round.broken = Some(error),
+            [member] if blame == Blame::Lock => self.round.skipped.push(member.clone()),
+            [member] => self.round.failed.push((member.clone(), error)),
+            _ => {
+                let (first, second) = part.split_at(part.len() / 2);
+                self.halves.extend([second.to_vec(), first.to_vec()]);
+            }
+        }
+    }
+
+    /// What it came to.
+    #[must_use]
+    pub fn end(self) -> Round<M> {
+        self.round
+    }
+}
+
 /// Tries all members, in their order, by shares. `work` is one transaction; it returns which of its members it skipped
 /// because another session holds them, and on an error it has done nothing.
 pub async fn round<M: Clone + PartialEq>(
@@ -74,46 +135,13 @@ pub async fn round<M: Clone + PartialEq>(
     share: &mut Share,
     mut work: impl AsyncFnMut(&[M]) -> Result<Vec<M>, Error>,
 ) -> Round<M> {
-    let mut round = Round::default();
-    let mut left: &[M] = &members;
-    let mut halves: Vec<&[M]> = Vec::new();
-    loop {
-        let part = match halves.pop() {
-            Some(half) => half,
-            None if left.is_empty() => return round,
-            None => {
-                let (next, rest) = left.split_at(share.now().min(left.len()));
-                left = rest;
-                next
-            }
-        };
+    let mut trying = Trying::of(members);
+    while let Some(part) = trying.next(share) {
         let began = Instant::now();
-        match work(part).await {
-            Ok(skipped) => {
-                share.took(part.len(), began.elapsed());
-                round.passed.extend(part.iter().filter(|member| !skipped.contains(member)).cloned());
-                round.skipped.extend(skipped);
-            }
-            Err(error) => {
-                let blame = error.blame();
-                if blame == Blame::Step {
-                    round.broken = Some(error);
-                    return round;
-                }
-                if blame == Blame::Time {
-                    share.halve();
-                }
-                match part {
-                    [member] if blame == Blame::Lock => round.skipped.push(member.clone()),
-                    [member] => round.failed.push((member.clone(), error)),
-                    _ => {
-                        let (first, second) = part.split_at(part.len() / 2);
-                        halves.extend([second, first]);
-                    }
-                }
-            }
-        }
+        let result = work(&part).await;
+        trying.tried(part, result, began.elapsed(), share);
     }
+    trying.end()
 }
 
 #[cfg(test)]

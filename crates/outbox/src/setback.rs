@@ -137,6 +137,14 @@ impl Setbacks {
     }
 }
 
+/// Drops what is noted of members that are candidates no more.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn forget(database: &Database) -> Result<(), Error> {
+    database.one(&FORGET, &[]).await.map(drop)
+}
+
 /// Keeps new folds off a member that is about to be locked alone: they share its lock and would never let go of it.
 ///
 /// # Errors
@@ -156,14 +164,6 @@ pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Futur
         rows.first()?.try_get::<_, Option<String>>(0).ok()?
     };
     tokio::join!(locking, asking)
-}
-
-/// Forgets members that are no candidates any more: they left by another way than their step.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn forget(database: &Database) -> Result<(), Error> {
-    database.one(&FORGET, &[]).await.map(drop)
 }
 
 /// Notes that a step has failed as a whole, so many times in a row.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox::Database;
+use outbox::cut::Cutter;
 use telemetry::{Pulse, names};
 use tokio::sync::{Mutex, Notify, RwLock};
 use uuid::Uuid;
@@ -111,6 +112,8 @@ pub struct Worker {
     hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
+    cutter: Mutex<Cutter>,
+    shadow_cutter: Mutex<Cutter>,
     /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side, as far
     /// as patience goes.
     alone: RwLock<()>,
@@ -137,6 +140,8 @@ impl Worker {
             hands: Arc::default(),
             crash,
             turns: Mutex::default(),
+            cutter: Mutex::new(Cutter::live(options.cut_max)),
+            shadow_cutter: Mutex::new(Cutter::of_shadows(options.cut_max)),
             alone: RwLock::new(()),
             suspect: Mutex::default(),
             wake: Notify::new(),

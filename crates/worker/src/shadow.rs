@@ -12,9 +12,10 @@ impl Worker {
         if self.directory.shadows().is_empty() {
             return Ok(());
         }
-        let mut done = outbox::maintain::carry(&self.database, 1000, true).await.map(drop);
+        let mut done = outbox::maintain::carry(&self.database, true).await.map(drop);
+        done = done.and(outbox::maintain::month_end(&self.database, true).await.map(drop));
         if rarely {
-            done = done.and(outbox::maintain::reconsider_stuck(&self.database, 1000, true).await.map(drop));
+            done = done.and(outbox::maintain::reconsider_stuck(&self.database, true).await.map(drop));
             done = done.and(outbox::fold::return_cured_shadow(&self.database, 100_000).await.map(drop));
         }
         done
@@ -36,7 +37,7 @@ impl Worker {
             done += folded.taken - folded.returned;
         }
         let freeze = |sum: &outbox::cut::Sum| self.directory.freeze(sum);
-        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &shadows, &freeze).await?;
+        let cut = self.shadow_cutter.lock().await.cut(&self.database, &shadows, &freeze).await?;
         if cut.due > 0 {
             self.wake.notify_waiters();
         }

@@ -29,6 +29,9 @@ pub struct Worked {
     pub shadow: usize,
 }
 
+/// Held usages at most that one transaction looks at, whether the catalogue knows them by now.
+const CURED_MAX: usize = 5000;
+
 impl Worker {
     /// Reads the catalogue again, and the identities of subscriptions that were written by SQL.
     ///
@@ -99,7 +102,7 @@ impl Worker {
             self.crash.point("in_cut");
             self.directory.freeze(sum)
         };
-        let cut = outbox::cut::cut(&self.database, self.options.cut_max, &self.directory.servable(), &freeze).await?;
+        let cut = self.cutter.lock().await.cut(&self.database, &self.directory.servable(), &freeze).await?;
         names::HOURS_CUT.add([], u64::try_from(cut.cut).unwrap_or_default());
         if cut.forced > 0 {
             names::HOURS_FORCED.add([], u64::try_from(cut.forced).unwrap_or_default());
@@ -163,9 +166,11 @@ impl Worker {
     /// As Postgres says.
     pub async fn maintain(&self) -> Result<(), outbox::Error> {
         self.promote().await?;
-        while outbox::maintain::review(&self.database, 1000).await? == 1000 {}
-        outbox::maintain::reconsider_stuck(&self.database, 1000, false).await?;
-        outbox::maintain::carry(&self.database, 1000, false).await?;
+        outbox::maintain::review(&self.database).await?;
+        outbox::maintain::reconsider_stuck(&self.database, false).await?;
+        self.return_cured(false).await?;
+        outbox::maintain::carry(&self.database, false).await?;
+        outbox::maintain::month_end(&self.database, false).await?;
         self.maintain_shadows(true).await
     }
 
@@ -179,20 +184,37 @@ impl Worker {
             Err(error) => failed.push((step, error)),
         };
         done("reap", self.reap().await.map(drop));
-        done("review", outbox::maintain::review(database, 1000).await.map(drop));
-        done("carry", outbox::maintain::carry(database, 1000, false).await.map(drop));
+        done("review", outbox::maintain::review(database).await.map(drop));
+        done("carry", outbox::maintain::carry(database, false).await.map(drop));
+        done("month_end", outbox::maintain::month_end(database, false).await.map(drop));
         done("reload", self.reload().await);
-        if rarely {
+        if !rarely {
+            done("return_cured", self.return_cured(false).await);
+        } else {
             let policy = |destination| self.directory.policy(destination);
             done("settle_lost", self.settle_lost().await.map(drop));
-            done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, 1000, false).await.map(drop));
-            done("return_cured", outbox::maintain::return_cured(database, 100_000).await.map(drop));
+            done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, false).await.map(drop));
+            done("return_cured", self.return_cured(true).await);
+            done("forget_setbacks", outbox::setback::forget(database).await);
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
-            done("forget_setbacks", outbox::setback::forget(database).await);
             done("tend", outbox::requests::tend(database).await);
         }
         failed
+    }
+
+    /// Sends back to the outbox held usage that the catalogue knows by now, if a change of it asks for that or `always`.
+    async fn return_cured(&self, always: bool) -> Result<(), outbox::Error> {
+        let returned = if always {
+            outbox::maintain::return_cured(&self.database, CURED_MAX).await?
+        } else {
+            outbox::maintain::return_cured_if_wanted(&self.database, CURED_MAX).await?
+        };
+        if returned > 0 {
+            // it comes back with ids below the floors
+            self.turns.lock().await.forget_floors();
+        }
+        Ok(())
     }
 
     /// Takes over from dead workers.

@@ -69,7 +69,7 @@ async fn c4_a_fold_paused_while_its_hour_is_cut_and_opened_again_counts_in_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn c4_a_cut_that_waits_for_a_folds_locks_counts_what_that_fold_brought() {
+async fn c4_a_cut_beside_a_folds_locks_counts_what_that_fold_brought() {
     let stage = Arc::new(forced().await);
     // holds the fold between its locks and its end: it cannot insert its allocation
     let holder = stage.db.connect().await;
@@ -78,6 +78,8 @@ async fn c4_a_cut_that_waits_for_a_folds_locks_counts_what_that_fold_brought() {
     let folding = tokio::spawn(async move { fold(&database, &mut Turns::default(), 100).await });
     stage.until_waiting(1).await;
     let other = stage.another_worker().await;
+    assert_eq!(other.cut().await.unwrap().cut, 0, "the fold has it");
+    // skipped once and urgent: now it waits
     let cutting = tokio::spawn(async move { other.cut().await });
     stage.until_waiting(2).await;
     holder.batch_execute("commit").await.unwrap();
@@ -173,6 +175,9 @@ async fn c4_two_cuts_of_one_meter_side_by_side_bill_half_and_half_as_one() {
     // an entry of ten o'clock keeps the second from that hour: it takes eleven o'clock
     stage.use_cores("late", "1", "2024-09-18T10:40:00Z").await;
     let worker = stage.another_worker().await;
+    for _ in 0..2 {
+        assert_eq!(worker.cut().await.unwrap().cut, 0, "its meter is the other's");
+    }
     let second = tokio::spawn(async move { worker.cut().await });
     tests::until_locked(&stage.db.client, 1, || second.is_finished()).await;
     go_on.send(()).unwrap();
@@ -204,6 +209,8 @@ async fn c4_many_workers_cutting_at_once_bill_once() {
     for worker in workers {
         cut += worker.await.unwrap();
     }
+    // who came second skipped what the first one had in hand
+    cut += stage.worker.cut().await.unwrap().cut + stage.worker.cut().await.unwrap().cut;
     assert_eq!(cut, 2);
     stage.work().await;
     assert_eq!(stage.accepted(), ["18T10 1", "18T11 1"]);

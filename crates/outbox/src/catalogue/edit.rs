@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, SIGN, ZONES};
+use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, SIGN, TRY_AGAIN, ZONES};
 use crate::connect::Session;
 use crate::corrections::Decider;
 use crate::query::{Query, Tx};
@@ -214,11 +214,12 @@ impl Edit<'_> {
         self.tx.rows(&SIGN, &[&decider.who, &decider.why, detail]).await.map(drop)
     }
 
-    /// Ends the edit and keeps it.
+    /// Ends the edit and keeps it. What was set aside is tried again at once: the edit may have cured it.
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn commit(self) -> Result<(), Error> {
+        self.tx.rows(&TRY_AGAIN, &[]).await?;
         self.tx.commit().await
     }
 }

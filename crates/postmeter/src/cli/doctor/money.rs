@@ -1,13 +1,13 @@
 //! The books: what needs a person, and whether everything recorded is somewhere.
 
 use outbox::Error;
-use outbox::health::{Unbalanced, Unsettled, UsageUnbalanced};
+use outbox::health::{Unsettled, UsageUnbalanced};
 
 use super::Round;
 
 pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     unsettled(round).await?;
-    if let Some(balance) = round.ask::<Unbalanced>("balance").await?.and_then(|rows| rows.into_iter().next()) {
+    if let Some(balance) = round.prove().await? {
         verdict(round, "balance", "meters", balance.checked, balance.open, balance.example);
     }
     if let Some(balance) = round.ask::<UsageUnbalanced>("usage").await?.and_then(|rows| rows.into_iter().next()) {

@@ -1,0 +1,80 @@
+//! Held usage that the catalogue knows by now goes back to the outbox, in shares.
+
+use uuid::Uuid;
+
+use crate::query::{Query, Tx, query};
+use crate::rounds::Share;
+use crate::setback::Member;
+use crate::turn::{Locking, Work, turn};
+use crate::{Database, Error};
+
+const HELD: Query = query!("maintain_cured", [INT8, UUID]);
+const RETURN: Query = query!("cured_return", [UUID_ARRAY]);
+const WANTED: Query = query!("cure_wanted", []);
+const DONE: Query = query!("cure_done", [INT8]);
+
+/// Usages of one look.
+const PAGE: i64 = 10_000;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Usage {
+    id: Uuid,
+    org: String,
+}
+
+impl Member for Usage {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn org(&self) -> Option<String> {
+        Some(self.org.clone())
+    }
+}
+
+/// Looks at all held usage, at most `most` of it in one transaction, and sends back to the outbox what the catalogue
+/// knows by now; returns how much.
+///
+/// # Errors
+/// What all of it would have met.
+pub async fn return_cured(database: &Database, most: usize) -> Result<i64, Error> {
+    let wanted: Option<i64> = database.one(&WANTED, &[]).await?.first().expect("one row").try_get("last")?;
+    let (mut returning, mut share, mut after) = (Returning::default(), Share::of(most), Uuid::nil());
+    loop {
+        let rows = database.one(&HELD, &[&PAGE, &after]).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.try_get("usage_id")?;
+        let read = |row: &tokio_postgres::Row| Ok(Usage { id: row.try_get("usage_id")?, org: row.try_get("org")? });
+        let held = rows.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+        turn(database, "return_cured", held, &mut share, &mut returning).await?;
+    }
+    if let Some(last) = wanted {
+        database.one(&DONE, &[&last]).await?;
+    }
+    Ok(returning.returned)
+}
+
+/// The same, if the catalogue has changed while more was held than the change itself could look at.
+///
+/// # Errors
+/// As [`return_cured`].
+pub async fn return_cured_if_wanted(database: &Database, most: usize) -> Result<i64, Error> {
+    let wanted: Option<i64> = database.one(&WANTED, &[]).await?.first().expect("one row").try_get("last")?;
+    if wanted.is_none() { Ok(0) } else { return_cured(database, most).await }
+}
+
+/// Sends it back, and counts it.
+#[derive(Default)]
+struct Returning {
+    returned: i64,
+}
+
+impl Work<Usage> for Returning {
+    async fn work(&mut self, tx: &Tx<'_>, part: &[Usage], _: Locking) -> Result<Vec<Usage>, Error> {
+        let ids: Vec<Uuid> = part.iter().map(|usage| usage.id).collect();
+        let rows = tx.rows(&RETURN, &[&ids]).await?;
+        self.returned += rows.first().expect("one row").try_get::<_, i64>("returned")?;
+        // what another session holds, that one decides about
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,55 @@
+//! Promote: what waited for its time goes back into the queue.
+
+use super::Remittance;
+use crate::error::Blame;
+use crate::query::{Query, Tx, query};
+use crate::rounds::Share;
+use crate::turn::{Locking, Work, turn};
+use crate::{Database, Error};
+
+const PROMOTE: Query = query!("promote", [INT8]);
+const CANDIDATES: Query = query!("promote_candidates", [INT8]);
+const THESE: Query = query!("promote_these", [INT8_ARRAY]);
+
+/// Read along its index: most of the table is not ripe.
+const BY_INDEX: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off";
+
+/// Puts deliveries whose time has come back into the queue; returns how many. If all together cannot be, the one to blame
+/// is found and set aside.
+///
+/// # Errors
+/// What each of them would have met.
+pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
+    match promote_all(database, most).await {
+        Err(error) if error.blame() == Blame::Member => {}
+        done => return done,
+    }
+    let rows = database.one(&CANDIDATES, &[&most]).await?;
+    let ripe = rows.iter().map(Remittance::read).collect::<Result<Vec<_>, Error>>()?;
+    let (mut promoting, mut share) = (Promoting::default(), Share::of(ripe.len()));
+    turn(database, "promote", ripe, &mut share, &mut promoting).await?;
+    Ok(promoting.promoted)
+}
+
+async fn promote_all(database: &Database, most: i64) -> Result<u64, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, BY_INDEX).await?;
+    let promoted = tx.run(&PROMOTE, &[&most]).await?;
+    tx.commit().await?;
+    Ok(promoted)
+}
+
+/// Promotes, and counts.
+#[derive(Default)]
+struct Promoting {
+    promoted: u64,
+}
+
+impl Work<Remittance> for Promoting {
+    async fn work(&mut self, tx: &Tx<'_>, part: &[Remittance], _: Locking) -> Result<Vec<Remittance>, Error> {
+        let ids: Vec<i64> = part.iter().map(|remittance| remittance.id).collect();
+        self.promoted += tx.run(&THESE, &[&ids]).await?;
+        // who holds one may be another worker that promotes it
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,116 @@
+//! A turn of a step: one round over its candidates, behind them what the rounds before left, then one by one what was
+//! skipped too often. What went through, is locked or fails is noted for the next turn, and for people.
+
+use std::time::{Duration, Instant};
+
+use crate::query::{Query, Tx, query};
+use crate::rounds::{Round, Share, Trying};
+use crate::setback::{self, LOCK_WAIT, Member, Setbacks};
+use crate::{Database, Error};
+
+const PID: Query = query!("session_pid", []);
+
+/// Who waits for so many locks, one after the other, keeps the others of the turn waiting.
+const ALONE_MOST: usize = 5;
+
+/// How a transaction takes its locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locking {
+    /// Skips what another session holds; where it must wait, for a moment.
+    Skip,
+    /// One member, for which it waits [`LOCK_WAIT`] at most.
+    Wait,
+}
+
+/// Limits of a share's transaction. A lock that cannot be skipped is waited for less long than Postgres waits before it
+/// looks for a deadlock. A share that meets its limit of time is halved, down to one member, which may take longer.
+const OF_MANY: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '5s'";
+const OF_ONE: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '120s'";
+
+/// What a step does in one transaction.
+pub(crate) trait Work<M>: Send {
+    /// Locks these, as [`Locking`] says, does what there is to do, and returns those that it skipped because another
+    /// session holds them.
+    fn work(&mut self, tx: &Tx<'_>, part: &[M], locking: Locking)
+    -> impl Future<Output = Result<Vec<M>, Error>> + Send;
+}
+
+/// Takes a turn.
+///
+/// # Errors
+/// What everybody would have met; what had gone through by then has.
+pub(crate) async fn turn<M: Member + Send + Sync>(
+    database: &Database,
+    step: &'static str,
+    candidates: Vec<M>,
+    share: &mut Share,
+    work: &mut impl Work<M>,
+) -> Result<Round<M>, Error> {
+    if candidates.is_empty() {
+        return Ok(Round::default());
+    }
+    let setbacks = Setbacks::read(database, step).await?;
+    let order = setbacks.order(candidates);
+    let mut trying = Trying::of(order.together);
+    while let Some(part) = trying.next(share) {
+        let began = Instant::now();
+        let result = together(database, &part, work).await;
+        trying.tried(part, result, began.elapsed(), share);
+    }
+    let mut all = trying.end();
+    setbacks.note(database, &all, None).await?;
+    let mut alone = order.alone;
+    alone.sort_by_key(|member| !member.is_urgent());
+    alone.truncate(ALONE_MOST);
+    for member in alone {
+        if all.broken.is_some() {
+            break;
+        }
+        setback::hold_off(database, step, &member.id(), LOCK_WAIT * 2).await?;
+        let mut one = Trying::of(vec![member.clone()]);
+        let (result, holder) = locked_alone(database, std::slice::from_ref(&member), work).await;
+        one.tried(vec![member], result, Duration::ZERO, &mut Share::of(1));
+        let one = one.end();
+        setbacks.note(database, &one, holder.as_deref()).await?;
+        all.passed.extend(one.passed);
+        all.skipped.extend(one.skipped);
+        all.failed.extend(one.failed);
+        all.broken = one.broken;
+    }
+    match all.broken.take() {
+        Some(error) => Err(error),
+        None => Ok(all),
+    }
+}
+
+/// Does the work on a share, skipping what is locked.
+async fn together<M>(database: &Database, part: &[M], work: &mut impl Work<M>) -> Result<Vec<M>, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, if part.len() > 1 { OF_MANY } else { OF_ONE }).await?;
+    let skipped = work.work(&tx, part, Locking::Skip).await?;
+    tx.commit().await?;
+    Ok(skipped)
+}
+
+/// Does the work on one member, waiting for its locks, and says who held them.
+async fn locked_alone<M>(
+    database: &Database,
+    part: &[M],
+    work: &mut impl Work<M>,
+) -> (Result<Vec<M>, Error>, Option<String>) {
+    let mut holder = None;
+    let result = async {
+        let mut session = database.session().await?;
+        let settings =
+            format!("set local lock_timeout = {}; set local statement_timeout = '120s'", LOCK_WAIT.as_millis());
+        let tx = Tx::begin(&mut session, &settings).await?;
+        let pid = tx.rows(&PID, &[]).await?.first().expect("one row").try_get(0)?;
+        let (result, held_by) = setback::naming_holder(database, pid, work.work(&tx, part, Locking::Wait)).await;
+        holder = held_by;
+        let skipped = result?;
+        tx.commit().await?;
+        Ok(skipped)
+    }
+    .await;
+    (result, holder)
+}
