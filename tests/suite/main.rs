@@ -19,6 +19,7 @@ mod docs;
 mod doctor;
 mod doors;
 mod embedded;
+mod evidence;
 mod failover;
 mod fleet;
 mod google;

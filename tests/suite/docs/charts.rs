@@ -31,7 +31,8 @@ fn case(word: &str, when: &str, maybe_billed: bool) -> (Outcome, Standing, Polic
     }
     let maybe_since = maybe_billed.then_some(NOW);
     let batch = if when.contains("with others") { 25 } else { 1 };
-    let standing = Standing { maybe_billed, maybe_since, tries: 4, batch, deadline: Timestamp::MAX, seed: 7 };
+    let standing =
+        Standing { maybe_billed, maybe_since, tries: 4, batch, refusals: 0, deadline: Timestamp::MAX, seed: 7 };
     let tries_max = when.contains("exhausted").then_some(5);
     let memory = when.contains("forgotten").then(|| Duration::from_millis(1));
     (outcome, standing, Policy { retry: RetrySchedule { tries_max, ..RetrySchedule::default() }, memory })
