@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::claim::Floor;
 use crate::query::{Query, query};
-use crate::{Database, Error};
+use crate::{Database, Error, pace};
 
 const READ: Query = query!("breaker_read", []);
 const FAULT: Query = query!("breaker_fault", [INT4, UUID, TEXT, TEXT, INT4, FLOAT8, FLOAT8, FLOAT8]);
@@ -58,12 +58,21 @@ pub enum Standing {
     },
 }
 
-/// Every destination that is not healthy.
+/// Every destination that is not healthy, and every quota that is paced or waits.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn read(database: &Database) -> Result<Vec<Shared>, Error> {
-    database.one(&READ, &[]).await?.iter().map(read_row).collect()
+pub async fn read(database: &Database) -> Result<(Vec<Shared>, Vec<pace::Standing>), Error> {
+    let rows = database.one(&READ, &[]).await?;
+    let (mut shared, mut paces) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if row.try_get::<_, Option<i32>>("quota_id")?.is_some() {
+            paces.push(pace::standing(row)?);
+        } else {
+            shared.push(read_row(row)?);
+        }
+    }
+    Ok((shared, paces))
 }
 
 fn read_row(row: &Row) -> Result<Shared, Error> {

@@ -14,7 +14,6 @@ const WRITE: Query = query!(
     "pace_write",
     [INT4, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8]
 );
-const READ: Query = query!("pace_read", []);
 
 /// How a quota stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,14 +24,6 @@ pub struct Standing {
     pub rate: Option<f64>,
     /// No call for so long: they said so.
     pub wait: Duration,
-}
-
-/// Every quota that is paced or waits.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn read(database: &Database) -> Result<Vec<Standing>, Error> {
-    database.one(&READ, &[]).await?.iter().map(standing).collect()
 }
 
 /// Adds what a worker has counted, with the wait that the marketplace asked for, if any; returns where the quota stands.
@@ -73,7 +64,7 @@ pub async fn note(database: &Database, quota: i32, count: Count, wait: Option<Du
     Ok(Standing { rate: pace.rate, ..standing(row)? })
 }
 
-fn standing(row: &Row) -> Result<Standing, Error> {
+pub(crate) fn standing(row: &Row) -> Result<Standing, Error> {
     let wait: f64 = row.try_get("wait_ms")?;
     let wait = Duration::try_from_secs_f64(wait.max(0.0) / 1000.0).unwrap_or_default();
     Ok(Standing { quota: row.try_get("quota_id")?, rate: row.try_get("rate")?, wait })

@@ -91,9 +91,8 @@ impl Worker {
             self.report(served).await?;
         }
         let marks: Vec<_> = all.values().map(|served| (served, served.breaker.mark())).collect();
-        let shared: HashMap<i32, Shared> =
-            outbox::breaker::read(&self.database).await?.into_iter().map(|row| (row.destination, row)).collect();
-        let paces = outbox::pace::read(&self.database).await?;
+        let (shared, paces) = outbox::breaker::read(&self.database).await?;
+        let shared: HashMap<i32, Shared> = shared.into_iter().map(|row| (row.destination, row)).collect();
         let (mut wakes, now) = (false, Instant::now());
         self.paces.merge(&paces, now);
         for (served, mark) in marks {
