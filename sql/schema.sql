@@ -5440,6 +5440,8 @@ CREATE TABLE postmeter.breaker (
     code text,
     http_status integer,
     updated_at timestamp with time zone NOT NULL,
+    probed_deadline timestamp with time zone,
+    probed_delivery bigint,
     CONSTRAINT breaker_faults_check CHECK ((faults >= 1)),
     CONSTRAINT breaker_probe CHECK (((probing_by IS NULL) = (probing_until IS NULL))),
     CONSTRAINT breaker_ramp_check CHECK ((ramp >= 1)),
@@ -5470,6 +5472,10 @@ COMMENT ON COLUMN postmeter.breaker.code IS 'Its code.';
 COMMENT ON COLUMN postmeter.breaker.http_status IS 'Its HTTP status.';
 
 COMMENT ON COLUMN postmeter.breaker.updated_at IS 'When a worker last wrote this row.';
+
+COMMENT ON COLUMN postmeter.breaker.probed_deadline IS 'Deadline of the remittance that the last failed probe took: the next one takes another, behind it.';
+
+COMMENT ON COLUMN postmeter.breaker.probed_delivery IS 'That remittance.';
 
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
@@ -6672,6 +6678,65 @@ CREATE TABLE postmeter.outcome_default (
 
 COMMENT ON TABLE postmeter.outcome_default IS 'Outcomes for which no partition was made in time.';
 
+CREATE TABLE postmeter.pace (
+    quota_id integer NOT NULL,
+    wait_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    rate double precision,
+    base double precision DEFAULT 0 NOT NULL,
+    trial_rate double precision,
+    trial_share double precision,
+    epoch_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    epoch_calls double precision DEFAULT 0 NOT NULL,
+    epoch_faults double precision DEFAULT 0 NOT NULL,
+    window_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    window_calls double precision DEFAULT 0 NOT NULL,
+    window_passed double precision DEFAULT 0 NOT NULL,
+    before_seconds double precision DEFAULT 0 NOT NULL,
+    before_calls double precision DEFAULT 0 NOT NULL,
+    before_passed double precision DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT pace_base_check CHECK (((base >= (0)::double precision) AND (base <= (1)::double precision))),
+    CONSTRAINT pace_rate_check CHECK ((rate > (0)::double precision)),
+    CONSTRAINT pace_trial CHECK (((trial_rate IS NULL) = (trial_share IS NULL))),
+    CONSTRAINT pace_trial_rate_check CHECK ((trial_rate > (0)::double precision)),
+    CONSTRAINT pace_trial_share_check CHECK (((trial_share >= (0)::double precision) AND (trial_share <= (1)::double precision)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.pace IS 'How fast a quota is taken by what its calls were answered: throttling and server errors slow the whole fleet down, and trip nothing. A quota that never met any has no row. Its times are real times.';
+
+COMMENT ON COLUMN postmeter.pace.quota_id IS 'The quota.';
+
+COMMENT ON COLUMN postmeter.pace.wait_until IS 'No call starts before: the server said so (Retry-After).';
+
+COMMENT ON COLUMN postmeter.pace.rate IS 'Calls a second at most, below what the quota allows; null: as the quota says.';
+
+COMMENT ON COLUMN postmeter.pace.base IS 'The share of calls that fail whatever the pace: slowing down for these would only lose time.';
+
+COMMENT ON COLUMN postmeter.pace.trial_rate IS 'The pace before it was last lowered, until it is known whether that helped.';
+
+COMMENT ON COLUMN postmeter.pace.trial_share IS 'The share of calls that failed at that pace.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_at IS 'Since when calls are counted for the next change.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_calls IS 'Calls answered since.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_faults IS 'Of these, throttled or answered by a server error.';
+
+COMMENT ON COLUMN postmeter.pace.window_at IS 'Begin of the running ten seconds.';
+
+COMMENT ON COLUMN postmeter.pace.window_calls IS 'Calls answered in them.';
+
+COMMENT ON COLUMN postmeter.pace.window_passed IS 'Of these, with a record accepted.';
+
+COMMENT ON COLUMN postmeter.pace.before_seconds IS 'How long the ten seconds before were.';
+
+COMMENT ON COLUMN postmeter.pace.before_calls IS 'Calls answered in the ten seconds before.';
+
+COMMENT ON COLUMN postmeter.pace.before_passed IS 'Of these, with a record accepted.';
+
+COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this row.';
+
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
     START WITH 1
@@ -6813,6 +6878,70 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.refusal (
+    destination_id integer NOT NULL,
+    buyer text NOT NULL,
+    delivery_id bigint NOT NULL,
+    code text NOT NULL,
+    http_status integer,
+    alone integer NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refused_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refused_id uuid NOT NULL,
+    passed_at timestamp with time zone,
+    judged_at timestamp with time zone,
+    CONSTRAINT refusal_alone_check CHECK ((alone >= 0)),
+    CONSTRAINT refusal_judged CHECK (((judged_at IS NULL) OR (alone > 0)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.refusal IS 'Buyers whose calls were refused in words that may be about one of them or about the credential (a 403). What others are answered after it says whose fault it is. A buyer that is accepted has no row. Its times are real times.';
+
+COMMENT ON COLUMN postmeter.refusal.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.refusal.buyer IS 'The buyer, as in meter.buyer.';
+
+COMMENT ON COLUMN postmeter.refusal.delivery_id IS 'The remittance that was refused last.';
+
+COMMENT ON COLUMN postmeter.refusal.code IS 'Their word for it.';
+
+COMMENT ON COLUMN postmeter.refusal.http_status IS 'The HTTP status.';
+
+COMMENT ON COLUMN postmeter.refusal.alone IS 'How often it was refused in a call of its own; 0: only together with others. From the first time on it is sent alone.';
+
+COMMENT ON COLUMN postmeter.refusal.since IS 'When it was refused first.';
+
+COMMENT ON COLUMN postmeter.refusal.refused_at IS 'When it was refused last.';
+
+COMMENT ON COLUMN postmeter.refusal.refused_id IS 'Attempts with later ids were claimed after the refusal that others must pass after.';
+
+COMMENT ON COLUMN postmeter.refusal.passed_at IS 'When another buyer was accepted by a call that was claimed after it: the credential may bill.';
+
+COMMENT ON COLUMN postmeter.refusal.judged_at IS 'When it was found to be this buyer''s own: refused alone, with others passing. Its remittance is held since.';
+
+CREATE VIEW postmeter.refused_buyer AS
+ SELECT t.name AS destination,
+    r.buyer,
+    r.code,
+    r.http_status,
+    r.alone AS refusals,
+    r.since,
+    r.refused_at,
+    r.delivery_id,
+        CASE
+            WHEN (r.judged_at IS NOT NULL) THEN 'buyer'::text
+            WHEN (( SELECT count(*) AS count
+               FROM postmeter.refusal o
+              WHERE ((o.destination_id = r.destination_id) AND (o.alone > 0) AND (o.passed_at IS NULL) AND (o.judged_at IS NULL))) >= 3) THEN 'credential'::text
+            ELSE 'unknown'::text
+        END AS to_blame,
+    r.judged_at
+   FROM (postmeter.refusal r
+     JOIN postmeter.destination t ON ((t.id = r.destination_id)))
+  WHERE (r.alone > 0);
+
+COMMENT ON VIEW postmeter.refused_buyer IS 'Buyers that were refused in a call of their own, and whose fault it is: the buyer''s (others passed after it), the credential''s (three were refused and none has passed since), or unknown as yet. Times are real times.';
 
 CREATE VIEW postmeter.remittance_summary AS
  WITH part AS (
@@ -8350,6 +8479,9 @@ ALTER TABLE ONLY postmeter.outcome
 ALTER TABLE ONLY postmeter.outcome_default
     ADD CONSTRAINT outcome_default_pkey PRIMARY KEY (attempt_id);
 
+ALTER TABLE ONLY postmeter.pace
+    ADD CONSTRAINT pace_pkey PRIMARY KEY (quota_id);
+
 ALTER TABLE ONLY postmeter.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
 
@@ -8361,6 +8493,9 @@ ALTER TABLE ONLY postmeter.quota
 
 ALTER TABLE ONLY postmeter.reconciliation
     ADD CONSTRAINT reconciliation_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.refusal
+    ADD CONSTRAINT refusal_pkey PRIMARY KEY (destination_id, buyer);
 
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
@@ -8956,6 +9091,12 @@ ALTER TABLE ONLY postmeter.destination
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.pace
+    ADD CONSTRAINT pace_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY postmeter.refusal
+    ADD CONSTRAINT refusal_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_reconciliation_id_fkey FOREIGN KEY (reconciliation_id) REFERENCES postmeter.reconciliation(id);
@@ -9689,6 +9830,10 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
@@ -9700,6 +9845,14 @@ GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.refusal TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.refusal TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.refusal TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_operator;
@@ -9815,6 +9968,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('buyer_refused', 'warning', '15 seconds', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -9849,4 +10004,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (25, '0025_pre_pinned_functions', 22),
     (26, '0026_pre_intake_guard', 22),
     (27, '0027_pre_gates', 22),
-    (28, '0028_post_collations', 28);
+    (28, '0028_post_collations', 28),
+    (32, '0032_pre_evidence', 22);
