@@ -5,4 +5,4 @@ set probing_by = $2, probing_until = clock_timestamp() + $3 * interval '1 millis
 where b.destination_id = $1 and b.ramp is null and b.open_until <= clock_timestamp()
   and (b.probing_until is null or b.probing_until <= clock_timestamp())
   and exists (select from postmeter.due q where q.destination_id = $1)
-returning b.destination_id
+returning b.probed_deadline, b.probed_delivery

@@ -3,14 +3,21 @@
 -- may have, $8 and $9 the timeline and position that were seen last (null: none), $10 the reserved share: the oldest
 -- deliveries with numbers above this one, whatever their deadlines (null: by deadline). One statement, never waits.
 -- Deliveries that were in the hands of a dying worker are left to claim_suspect, those with unread late evidence to review.
--- Relies on due_by_deadline, due_pkey and delivery_pkey.
+-- Relies on due_by_deadline, due_pkey, delivery_pkey and refusal_pkey.
 with clock as materialized (
     select postmeter.clock() as now
 ), here as materialized (
     -- a server that lacks commits we have seen gives nothing to send
     select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+), refused as materialized (
+    -- what these buyers' calls are refused for must not stop others again: each of their records goes alone
+    select m.id as meter_id
+    from postmeter.refusal r
+    join postmeter.meter m on m.destination_id = r.destination_id and m.buyer = r.buyer
+    where r.destination_id = $1 and r.alone > 0
 ), earliest as materialized (
-    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at, coalesce(d.batch_limit, $6) as batch_limit
+    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at,
+           case when d.meter_id in (select r.meter_id from refused r) then 1 else coalesce(d.batch_limit, $6) end as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
     where $10 is null and (select h.holds from here h) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
@@ -20,7 +27,8 @@ with clock as materialized (
     limit $3
     for update of q, d skip locked
 ), oldest as materialized (
-    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at, coalesce(d.batch_limit, $6) as batch_limit
+    select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at,
+           case when d.meter_id in (select r.meter_id from refused r) then 1 else coalesce(d.batch_limit, $6) end as batch_limit
     from postmeter.due q
     -- the sum keeps the planner from walking over all deliveries in the order of their numbers
     join postmeter.delivery d on d.id = q.delivery_id + 0

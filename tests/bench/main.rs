@@ -5,6 +5,7 @@
 
 mod answerer;
 mod dispatch;
+mod faults;
 mod folding;
 mod graphile;
 mod ground;
@@ -26,7 +27,7 @@ mod tracker;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 12] = [
+const ALL: [&str; 14] = [
     "recording",
     "console",
     "fold",
@@ -36,6 +37,8 @@ const ALL: [&str; 12] = [
     "recalculate",
     "quota",
     "outage",
+    "j9",
+    "j9_last",
     "tracker",
     "ledger",
     "sizing",
@@ -79,6 +82,8 @@ async fn measure(wanted: &[&str]) {
             "sizing" => sizing::run(&mut report).await,
             "ledger" => ledger::run(&mut report).await,
             "quota" => quota::run(&mut report).await,
+            "j9" => faults::run(&mut report).await,
+            "j9_last" => faults::run_last(&mut report).await,
             _ => outage::run(&mut report).await,
         }
     }

@@ -49,6 +49,11 @@ impl Marketplace {
         self.tell(self.http.post(self.at("faults")).body(fault.to_string())).await;
     }
 
+    /// Adds faults, as one list.
+    pub async fn fails(&self, faults: &Value) {
+        self.tell(self.http.post(self.at("faults")).body(faults.to_string())).await;
+    }
+
     /// Its faults are over.
     pub async fn is_back(&self) {
         self.tell(self.http.delete(self.at("faults"))).await;

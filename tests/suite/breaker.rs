@@ -31,11 +31,13 @@ async fn end_pause(stage: &Stage) {
 }
 
 /// Keeps the breaker open and waits until every call and every probe has ended. Where a pause is over before a worker's
-/// step, the step ends with the right to probe and nothing to probe with: that right ends by its time.
+/// step, the step ends with the right to probe, and nothing may be left to probe with: nobody uses that right, and it is
+/// taken away. A probe that has an open attempt is waited for; its call has a limit of its own.
 async fn hold(stage: &Stage) {
     let held = "with held as (update postmeter.breaker
                               set open_until = clock_timestamp() + interval '1 hour', probing_by = null, probing_until = null
-                              where ramp is null and (probing_by is null or probing_until <= clock_timestamp())
+                              where ramp is null and (probing_by is null or probing_until <= clock_timestamp()
+                                 or not exists (select from postmeter.attempt_ledger l where l.outcome = 'open'))
                               returning 1)
                 select (count(*) = 1)::text from held";
     until(stage, held).await;
@@ -63,9 +65,8 @@ async fn d9_an_outage_is_probed_by_one_call_of_one_record_in_the_whole_fleet_and
     // one that had looked before the breaker opened could still claim after it: this one looks first
     let fleet = [first, Running::start(&stage).await];
     let (before, first) = (stage.aws.calls().len(), faults(&stage).await);
-    // eight calls in flight and two that were answered before the third fault; sixteen were claimed, and the rest is
-    // handed back
-    assert!((before as u64) < 10 + first, "{before} calls, {first} faults");
+    // seven calls in flight and nine that were answered before the tenth without an answer about a record
+    assert!((before as u64) < 17 + first, "{before} calls, {first} faults");
     for round in 1..=5 {
         end_pause(&stage).await;
         until(&stage, &format!("select (faults >= {})::text from postmeter.breaker", first + round)).await;
@@ -179,7 +180,8 @@ async fn d9_the_probe_is_won_by_one_worker_and_a_dead_one_does_not_block_it_for_
     let hour = Duration::from_secs(3600);
     let workers: Vec<Uuid> = (0..8).map(|_| Uuid::new_v4()).collect();
     let race = workers.iter().map(|worker| probe(&stage.db.database, 1, *worker, hour));
-    let won = futures_util::future::join_all(race).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+    let won =
+        futures_util::future::join_all(race).await.into_iter().filter(|won| won.as_ref().unwrap().is_some()).count();
     assert_eq!(won, 1);
     stage.aws.clear_faults();
     let before = stage.aws.calls().len();
@@ -227,11 +229,11 @@ async fn nothing_is_written_while_a_destination_is_healthy() {
              create trigger counted after insert or update or delete on postmeter.breaker for each statement execute function public.count()",
         )
         .await;
-    // two faults in a row are not three
+    // nine calls without an answer are not ten
     stage.configure("in_flight_max = 1").await;
-    stage.aws.add_fault(FaultRule::new(FaultKind::Status).status(503).times(2)).unwrap();
+    stage.aws.add_fault(FaultRule::new(FaultKind::Status).status(503).times(9)).unwrap();
     let running = Running::start(&stage).await;
-    until(&stage, "select (count(*) filter (where status = 'accepted') = 58)::text from postmeter.delivery").await;
+    until(&stage, "select (count(*) filter (where status = 'accepted') = 51)::text from postmeter.delivery").await;
     stage.at("2024-09-18T11:30:00Z").await;
     until(&stage, ALL_ACCEPTED).await;
     assert!(running.stop().await);
@@ -247,7 +249,7 @@ async fn what_is_too_late_by_then_is_swept_away_and_the_probe_is_one_call() {
         .sql("update postmeter.delivery d set deadline = q.deadline from postmeter.due q where q.delivery_id = d.id")
         .await;
     stage.aws.clear_faults();
-    stage.aws.add_fault(FaultRule::new(FaultKind::Throttle)).unwrap();
+    stage.aws.add_fault(FaultRule::new(FaultKind::RefuseRecord).error("UnrecognizedClientException")).unwrap();
     stage.worker.send().await.unwrap();
     hold(&stage).await;
     let before = stage.aws.calls().len();
@@ -273,7 +275,7 @@ async fn what_is_too_late_by_then_is_swept_away_and_the_probe_is_one_call() {
 
 #[tokio::test]
 async fn e11_what_was_in_dying_hands_can_be_the_probe() {
-    let stage = down(10).await;
+    let stage = down(40).await;
     stage.worker.send().await.unwrap();
     hold(&stage).await;
     stage.sql("update postmeter.delivery set deaths = 1").await;

@@ -29,6 +29,7 @@ mod hours;
 mod imports;
 mod intake;
 mod integrate;
+mod late_evidence;
 mod layering;
 mod ledger;
 mod lost;

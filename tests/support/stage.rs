@@ -60,7 +60,7 @@ pub fn azure_test_client() -> ClientCredentials {
 /// Options of a worker that waits for nothing.
 #[must_use]
 pub fn quick() -> Options {
-    Options { poll: Duration::from_millis(20), open: aws_with_test_keys, ..Options::default() }
+    Options { poll: Duration::from_millis(20), outage: Duration::ZERO, open: aws_with_test_keys, ..Options::default() }
 }
 
 /// A dimension to add to the catalogue; the defaults are the acceptance list's.

@@ -98,7 +98,9 @@ fn read(reply: &Reply, parcels: &[Parcel]) -> Vec<Answer> {
         }
         (200, _) => Outcome::Unrecognised { code: "no_results".to_owned(), record_alone: false },
         (400, _) => Outcome::BatchRefused { code },
-        (401 | 403, _) => Outcome::Unauthorised { code },
+        (401, _) => Outcome::Unauthorised { code },
+        // it may be one record's as well: evidence decides
+        (403, _) => Outcome::Doubtful { code },
         (429, _) => Outcome::Throttled { after: reply.retry_after() },
         (500.., _) => Outcome::Unavailable { code },
         _ => Outcome::Unrecognised { code, record_alone: false },
@@ -198,7 +200,7 @@ mod tests {
             assert_eq!(outcome("200 OK", said.clone()).await, expected, "{said}");
         }
         assert_eq!(outcome("400 No", json!({})).await, Outcome::BatchRefused { code: "http_400".to_owned() });
-        assert_eq!(outcome("403 No", json!({})).await, Outcome::Unauthorised { code: "http_403".to_owned() });
+        assert_eq!(outcome("403 No", json!({})).await, Outcome::Doubtful { code: "http_403".to_owned() });
         assert_eq!(outcome("429 No", json!({})).await, Outcome::Throttled { after: None });
         assert_eq!(outcome("503 No", json!({})).await, Outcome::Unavailable { code: "http_503".to_owned() });
     }

@@ -152,7 +152,9 @@ impl Google {
         let mut reported = reported.into_iter();
         let answers: Vec<Answer> =
             refused.into_iter().filter_map(|refused| refused.or_else(|| reported.next())).collect();
-        if answers.iter().any(|answer| matches!(answer.outcome, Outcome::Unauthorised { .. })) {
+        let is_refused =
+            |answer: &Answer| matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::Doubtful { .. });
+        if answers.iter().any(is_refused) {
             // Perhaps revoked, or expired early: the next call asks for another.
             self.tokens.forget(&token);
         }

@@ -35,6 +35,7 @@ macro_rules! questions {
 questions! {
     "balance_not_zero" from "alert_balance_not_zero",
     "breaker_open" from "alert_breaker_open",
+    "buyer_refused" from "alert_buyer_refused",
     "conflict" from "alert_conflict",
     "dead_letters" from "alert_dead_letters",
     "destination_paused" from "alert_destination_paused",

@@ -9,12 +9,14 @@ use remittance::Answer;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::claim::Floor;
 use crate::query::{Query, query};
-use crate::{Database, Error};
+use crate::{Database, Error, pace};
 
 const READ: Query = query!("breaker_read", []);
 const FAULT: Query = query!("breaker_fault", [INT4, UUID, TEXT, TEXT, INT4, FLOAT8, FLOAT8, FLOAT8]);
 const PROBE: Query = query!("breaker_probe", [INT4, UUID, FLOAT8]);
+const PROBED: Query = query!("breaker_probed", [INT4, UUID, TIMESTAMPTZ, INT8]);
 const RAMP: Query = query!("breaker_ramp", [INT4, UUID, INT4, INT4]);
 const CLOSE: Query = query!("breaker_close", [INT4, UUID, INT4]);
 
@@ -56,12 +58,21 @@ pub enum Standing {
     },
 }
 
-/// Every destination that is not healthy.
+/// Every destination that is not healthy, and every quota that is paced or waits.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn read(database: &Database) -> Result<Vec<Shared>, Error> {
-    database.one(&READ, &[]).await?.iter().map(read_row).collect()
+pub async fn read(database: &Database) -> Result<(Vec<Shared>, Vec<pace::Standing>), Error> {
+    let rows = database.one(&READ, &[]).await?;
+    let (mut shared, mut paces) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if row.try_get::<_, Option<i32>>("quota_id")?.is_some() {
+            paces.push(pace::standing(row)?);
+        } else {
+            shared.push(read_row(row)?);
+        }
+    }
+    Ok((shared, paces))
 }
 
 fn read_row(row: &Row) -> Result<Shared, Error> {
@@ -114,12 +125,40 @@ pub fn jitter(worker: Uuid) -> f64 {
     f64::from(worker.as_bytes()[15]) / 256.0 / 4.0
 }
 
+/// The right to the fleet's one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// What the last probe took, if it failed: this one takes a record behind it.
+    pub behind: Option<Floor>,
+}
+
 /// Takes the right to probe for so long. Only one worker of the fleet has it; it ends by itself.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn probe(database: &Database, destination: i32, worker: Uuid, right: Duration) -> Result<bool, Error> {
-    Ok(!database.one(&PROBE, &[&destination, &worker, &(right.as_secs_f64() * 1000.0)]).await?.is_empty())
+pub async fn probe(
+    database: &Database,
+    destination: i32,
+    worker: Uuid,
+    right: Duration,
+) -> Result<Option<Right>, Error> {
+    let rows = database.one(&PROBE, &[&destination, &worker, &(right.as_secs_f64() * 1000.0)]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let last = (row.try_get("probed_deadline")?, row.try_get("probed_delivery")?);
+    let behind = match last {
+        (Some(deadline), Some(delivery)) => Some(Floor { deadline, delivery }),
+        _ => None,
+    };
+    Ok(Some(Right { behind }))
+}
+
+/// Notes what a probe takes: should it fail, the next one takes another.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn probed(database: &Database, destination: i32, worker: Uuid, took: Floor) -> Result<(), Error> {
+    database.one(&PROBED, &[&destination, &worker, &took.deadline, &took.delivery]).await?;
+    Ok(())
 }
 
 /// Lets each worker have `to` calls in flight, after `from` (`None`: after the probe) were answered. `false`: another

@@ -67,6 +67,7 @@ migrations! {
     28 "0028_post_collations",
     29 "0029_pre_setbacks",
     31 "0031_pre_rounds",
+    32 "0032_pre_evidence",
     38 "0038_pre_isolation",
 }
 

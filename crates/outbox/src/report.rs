@@ -7,6 +7,7 @@ mod attempts;
 mod overview;
 mod remittance;
 mod shadow;
+mod strain;
 mod usage;
 mod verdict;
 
@@ -16,6 +17,7 @@ pub use overview::{
 };
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
+pub use strain::{QuotaPace, RefusedBuyer, Strain, strain};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, dropped_with, usage};
 pub use verdict::{Verdict, accepted, verdict};
 
@@ -35,6 +37,8 @@ const FORECAST: Query = query!("report_forecast", []);
 const HEALTH: Query = query!("report_health", []);
 const HELD: Query = query!("report_held", []);
 const MEMBERS: Query = query!("report_members", [INT8, INT8]);
+const PACES: Query = query!("report_paces", []);
+const REFUSED: Query = query!("report_refused", []);
 const REMITTANCE: Query = query!("report_remittance", [INT8]);
 const SHADOW_HOURS: Query = query!("report_shadow_hours", [TEXT, DATE, INT8]);
 const SHADOW_METERS: Query = query!("report_shadow_meters", [TEXT, DATE]);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
 use crate::timeline::Position;
-use crate::{Database, Error};
+use crate::{Database, Error, refusal};
 
 const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);
 const WRITE: Query = query!(
@@ -73,6 +73,8 @@ pub struct Settled {
     pub late: i64,
     /// Where the server stood; none if there was nothing to settle.
     pub position: Option<Position>,
+    /// Destinations whose credential is to blame for refusals, each with the answer that proves it.
+    pub credentials: Vec<(i32, Answer)>,
 }
 
 /// Settles answers; `policy` tells the policy of a destination.
@@ -100,26 +102,34 @@ pub async fn settle(
             deaths: row.try_get("deaths")?,
             now: row.try_get("now")?,
             shadow: row.try_get("shadow")?,
+            has_refusals: row.try_get::<_, Option<bool>>("has_refusals")?.unwrap_or_default(),
             standing: Standing {
                 maybe_billed: row.try_get("maybe_billed")?,
                 maybe_since: row.try_get("maybe_since")?,
                 tries: u32::try_from(row.try_get::<_, i32>("tries")?).unwrap_or_default(),
                 batch: 1,
+                refusals: 0,
                 deadline: row.try_get("deadline")?,
                 seed: id.unsigned_abs(),
             },
         };
         standings.insert(id, standing);
     }
-    let answers: Vec<Cow<'_, Settlement>> =
+    let mut answers: Vec<Cow<'_, Settlement>> =
         answers.iter().map(|answer| of_shadow(answer, standings.get(&answer.delivery))).collect();
+    let ours = |answer: &Settlement| {
+        let held = standings.get(&answer.delivery).filter(|held| held.attempt == Some(answer.attempt));
+        held.map(|held| (held.destination, held.has_refusals))
+    };
+    let weighed = refusal::weigh(&tx, &mut answers, &ours).await?;
     let mut columns = Columns::default();
     for answer in &answers {
-        columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, policy)));
+        let refusals = weighed.refusals.get(&answer.delivery).copied().unwrap_or_default();
+        columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, refusals, policy)));
     }
     let settled = columns.write(&tx, worker).await?;
     tx.commit().await?;
-    Ok(settled)
+    Ok(Settled { credentials: weighed.credentials, ..settled })
 }
 
 /// A delivery as it was locked.
@@ -129,6 +139,7 @@ struct Held {
     deaths: i32,
     now: Timestamp,
     shadow: bool,
+    has_refusals: bool,
     standing: Standing,
 }
 
@@ -146,11 +157,16 @@ fn of_shadow<'a>(answer: &'a Settlement, held: Option<&Held>) -> Cow<'a, Settlem
 
 impl Held {
     /// What becomes of it, and its deaths; `None` if the claim is no longer ours.
-    fn next(&self, settlement: &Settlement, policy: &(dyn Fn(i32) -> Policy + Sync)) -> Option<(Next, i32)> {
+    fn next(
+        &self,
+        settlement: &Settlement,
+        refusals: u32,
+        policy: &(dyn Fn(i32) -> Policy + Sync),
+    ) -> Option<(Next, i32)> {
         if self.attempt != Some(settlement.attempt) {
             return None;
         }
-        let standing = Standing { batch: settlement.batch, ..self.standing };
+        let standing = Standing { batch: settlement.batch, refusals, ..self.standing };
         let next = decide(&standing, &settlement.answer.outcome, &policy(self.destination), self.now);
         if !settlement.is_death {
             // only an answer proves that it kills nobody
@@ -246,6 +262,6 @@ impl<'a> Columns<'a> {
             .await?;
         let row = rows.first().expect("counts are one row");
         let (moved, given): (i64, i64) = (row.try_get("moved")?, row.try_get("given")?);
-        Ok(Settled { moved, late: given - moved, position: Some(Position::read(row)?) })
+        Ok(Settled { moved, late: given - moved, position: Some(Position::read(row)?), ..Settled::default() })
     }
 }

@@ -17,6 +17,8 @@ pub struct Standing {
     pub tries: u32,
     /// Records in the call that brought this outcome.
     pub batch: u32,
+    /// How often its buyer was refused alone, this time included, without anybody's knowing yet whose fault it is.
+    pub refusals: u32,
     /// Last moment at which it may be sent.
     pub deadline: Timestamp,
     /// Spreads retries; the delivery's id.
@@ -50,6 +52,9 @@ pub struct Next {
     pub batch_limit: Option<u32>,
 }
 
+/// So long before the deadline, up to twice as long, the last try is made.
+const LAST_TRY: Duration = Duration::from_secs(20);
+
 impl Next {
     const fn end(status: Status, maybe_billed: bool) -> Self {
         Self { status, reason: None, maybe_billed, is_try: true, delay: None, batch_limit: None }
@@ -77,7 +82,7 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
         // earlier attempts may have arrived: it is ours.
         Outcome::Duplicate { shown } if shown.is_some() || maybe => Next::end(Status::Accepted, false),
         Outcome::Duplicate { .. } | Outcome::Conflict { .. } => Next::end(Status::Conflict, false),
-        Outcome::BatchRefused { .. } if standing.batch > 1 => {
+        Outcome::BatchRefused { .. } | Outcome::Doubtful { .. } if standing.batch > 1 => {
             Next { batch_limit: Some(standing.batch.div_ceil(2)), ..Next::again(maybe, false, None) }
         }
         // A refusal of this attempt says nothing about an earlier one that may have been taken.
@@ -93,12 +98,17 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
         Outcome::NotEntitled { .. } => Next::held(Reason::InvalidSubscription, false),
         Outcome::Rejected { .. } | Outcome::BatchRefused { .. } => Next::end(Status::Rejected, false),
         Outcome::TooOld { .. } => Next::end(Status::Expired, false),
+        // Their own wait is the wait: a longer one would only lose time before the deadline.
         Outcome::Throttled { after } => {
-            let delay = policy.retry.delay(1, standing.seed);
-            Next::again(maybe, false, Some(after.map_or(delay, |after| after.max(delay))))
+            let delay = after.unwrap_or_else(|| policy.retry.delay(1, standing.seed));
+            Next::again(maybe, false, Some(in_time(standing, now, delay)))
+        }
+        Outcome::Doubtful { .. } => {
+            let delay = policy.retry.delay(standing.refusals.max(1), standing.seed);
+            Next::again(maybe, false, Some(in_time(standing, now, delay)))
         }
         Outcome::Unauthorised { .. } | Outcome::NotSent { .. } | Outcome::NoCredentials { .. } => {
-            Next::again(maybe, false, Some(policy.retry.delay(1, standing.seed)))
+            Next::again(maybe, false, Some(in_time(standing, now, policy.retry.delay(1, standing.seed))))
         }
         Outcome::Unrecognised { record_alone: true, .. } => Next::held(Reason::UnrecognisedAnswer, true),
         Outcome::Unavailable { .. } => send_again(standing, policy, now, false),
@@ -110,11 +120,22 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
     }
 }
 
+/// A wait that would last beyond the deadline ends shortly before it: one last try is made. What failed together does
+/// not come back in the same second.
+fn in_time(standing: &Standing, now: Timestamp, delay: Duration) -> Duration {
+    let before = LAST_TRY + Duration::from_secs(standing.seed % LAST_TRY.as_secs());
+    let left = Duration::try_from(standing.deadline.duration_since(now)).unwrap_or_default();
+    match left.checked_sub(before) {
+        Some(last) if last < delay => last,
+        _ => delay,
+    }
+}
+
 /// After an attempt that may have arrived: the same bytes with the same key, as long as the marketplace would
 /// recognise them and the policy allows; after that only evidence or a person.
 fn send_again(standing: &Standing, policy: &Policy, now: Timestamp, is_try: bool) -> Next {
     let tries = standing.tries.saturating_add(u32::from(is_try));
-    let delay = policy.retry.delay(tries.max(1), standing.seed);
+    let delay = in_time(standing, now, policy.retry.delay(tries.max(1), standing.seed));
     let next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
     let since = standing.maybe_since.unwrap_or(now);
     let forgotten = policy.memory.is_some_and(|memory| since.checked_add(memory).is_ok_and(|end| next_at >= end));
@@ -135,7 +156,7 @@ mod tests {
 
     fn standing(maybe_billed: bool, batch: u32) -> Standing {
         let maybe_since = maybe_billed.then_some(NOW);
-        Standing { maybe_billed, maybe_since, tries: 0, batch, deadline: Timestamp::MAX, seed: 7 }
+        Standing { maybe_billed, maybe_since, tries: 0, batch, refusals: 0, deadline: Timestamp::MAX, seed: 7 }
     }
 
     fn policy(tries_max: Option<u32>, memory: Option<Duration>) -> Policy {
@@ -243,8 +264,38 @@ mod tests {
     }
 
     #[test]
-    fn throttling_waits_as_long_as_they_said() {
-        let after = Some(Duration::from_secs(60));
-        assert_eq!(next(false, 1, &Outcome::Throttled { after }).delay, after);
+    fn j9_their_own_wait_is_the_wait() {
+        for seconds in [0, 1, 60, 3600] {
+            let after = Some(Duration::from_secs(seconds));
+            assert_eq!(next(false, 1, &Outcome::Throttled { after }).delay, after);
+        }
+    }
+
+    #[test]
+    fn j9_one_last_try_is_made_before_the_deadline() {
+        let deadline = NOW + Duration::from_secs(300);
+        let wait = |after| {
+            let outcome = Outcome::Throttled { after: Some(Duration::from_secs(after)) };
+            decide(&Standing { deadline, ..standing(false, 1) }, &outcome, &policy(None, None), NOW).delay.unwrap()
+        };
+        assert_eq!(wait(200), Duration::from_secs(200));
+        assert!((260..300).contains(&wait(7200).as_secs()), "{:?}", wait(7200));
+        let unavailable = Outcome::Unavailable { code: "503".into() };
+        let tired = Standing { deadline: NOW + Duration::from_secs(60), tries: 30, ..standing(false, 1) };
+        let next = decide(&tired, &unavailable, &policy(None, None), NOW);
+        assert!(next.delay.is_some_and(|delay| delay < Duration::from_secs(60)), "{next:?}");
+    }
+
+    #[test]
+    fn j7_a_refusal_that_may_be_about_one_record_is_halved_and_then_waits_for_evidence() {
+        let doubtful = Outcome::Doubtful { code: "Forbidden".into() };
+        assert_eq!(next(false, 25, &doubtful).batch_limit, Some(13));
+        let alone = |refusals| {
+            let standing = Standing { refusals, ..standing(false, 1) };
+            let next = decide(&standing, &doubtful, &policy(None, None), NOW);
+            assert_eq!((next.status, next.is_try), (Status::Due, false), "nobody knows whose fault it is");
+            next.delay.expect("it is paced")
+        };
+        assert!(alone(1) < alone(3) && alone(3) < alone(6));
     }
 }

@@ -6,6 +6,7 @@
 mod decide;
 mod key;
 mod outcome;
+pub mod pace;
 mod quantity;
 pub mod request;
 mod retry;

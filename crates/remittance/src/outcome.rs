@@ -38,6 +38,13 @@ pub enum Outcome {
         /// Why.
         code: String,
     },
+    /// The call was refused in words that may be about one of its records or about the credentials (a 403); none was
+    /// taken. Evidence decides: it is halved down to the record, and what others are answered meanwhile says whose
+    /// fault it is. In the ledger it is `batch_refused`, unless that has been decided.
+    Doubtful {
+        /// Why.
+        code: String,
+    },
     /// Too many calls; nothing was taken.
     Throttled {
         /// Wait at least this long, if they said so.
@@ -102,7 +109,7 @@ impl Outcome {
             Self::Conflict { .. } => "conflict",
             Self::Rejected { .. } => "rejected",
             Self::NotEntitled { .. } => "not_entitled",
-            Self::BatchRefused { .. } => "batch_refused",
+            Self::BatchRefused { .. } | Self::Doubtful { .. } => "batch_refused",
             Self::Throttled { .. } => "throttled",
             Self::Unavailable { .. } => "unavailable",
             Self::Unauthorised { .. } => "unauthorised",
@@ -145,6 +152,7 @@ impl Outcome {
             Self::Rejected { code }
             | Self::NotEntitled { code }
             | Self::BatchRefused { code }
+            | Self::Doubtful { code }
             | Self::Unavailable { code }
             | Self::Unauthorised { code }
             | Self::Unknown { code }
@@ -174,7 +182,13 @@ impl Outcome {
         matches!(self, Self::Unknown { .. } | Self::Unavailable { .. } | Self::Unrecognised { .. })
     }
 
-    /// A fault of the destination as a whole: it opens the breaker and spends nobody's tries.
+    /// The marketplace took this record, now or before: whoever called may bill, and it answers.
+    #[must_use]
+    pub const fn has_passed(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Duplicate { .. } | Self::Conflict { .. })
+    }
+
+    /// A fault of the destination as a whole: no record is to blame, and it spends nobody's tries.
     #[must_use]
     pub const fn is_destination_fault(&self) -> bool {
         matches!(

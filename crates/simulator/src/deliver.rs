@@ -43,7 +43,11 @@ pub(crate) fn send(disturbance: Option<&FaultRule>, answer: Option<Answer>) -> R
         (FaultKind::Reset, _) => Err(Cut::Reset),
         (FaultKind::Status, _) => {
             let body = rule.body.clone().unwrap_or_else(|| "{\"message\":\"a fault of the simulator\"}".to_owned());
-            of_fault(JSON, Body::from(body))
+            let mut response = of_fault(JSON, Body::from(body))?;
+            if let Some(seconds) = rule.retry_after {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Ok(response)
         }
         (FaultKind::Garbage, _) => of_fault(JSON, Body::from(GARBAGE)),
         (FaultKind::Html, _) => of_fault("text/html; charset=utf-8", Body::from(HTML)),

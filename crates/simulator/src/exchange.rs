@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -68,7 +69,10 @@ pub(crate) async fn run<E: Exchange>(shared: Arc<Shared>, mut exchange: E) -> Re
 fn process<E: Exchange>(shared: &Shared, mut exchange: E, plan: &Plan, delivery: Delivery) -> (u64, Answer) {
     let mut state = shared.lock();
     exchange.decide(&mut state, &plan.content);
-    let (content_type, headers) = (exchange.content_type(), exchange.headers());
+    let (content_type, mut headers) = (exchange.content_type(), exchange.headers());
+    if let Some(seconds) = plan.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     let (mut call, body) = exchange.into_answer();
     call.processed = true;
     call.delivery = delivery;

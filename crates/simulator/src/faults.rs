@@ -47,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) delay_before: Duration,
     pub(crate) delay_after: Duration,
     pub(crate) content: ContentFaults,
+    pub(crate) retry_after: Option<u64>,
     pub(crate) disturbance: Option<FaultRule>,
     pub(crate) struck: Vec<FaultKind>,
 }
@@ -77,7 +78,10 @@ impl Plan {
         match rule.kind {
             FaultKind::Delay if rule.when_or_default() == When::After => self.delay_after += pause,
             FaultKind::Delay => self.delay_before += pause,
-            FaultKind::Throttle => self.content.throttle = true,
+            FaultKind::Throttle => {
+                self.content.throttle = true;
+                self.retry_after = self.retry_after.or(rule.retry_after);
+            }
             FaultKind::Unprocessed => self.content.unprocessed.push(rule.matching.clone()),
             FaultKind::RefuseRecord if self.content.refuse.is_none() => self.content.refuse = Some(rule.clone()),
             FaultKind::RefuseRecord => return false,
@@ -182,6 +186,7 @@ mod tests {
             FaultRule::new(FaultKind::Status).status(200),
             FaultRule::new(FaultKind::RefuseRecord),
             FaultRule::new(FaultKind::Delay),
+            FaultRule::new(FaultKind::Html).retry_after(1),
             FaultRule::new(FaultKind::Drip).when(When::Before),
             FaultRule::new(FaultKind::Html).probability(1.5, 0),
         ] {

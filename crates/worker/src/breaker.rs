@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use outbox::breaker::Standing;
+use outbox::claim::Floor;
 use remittance::Answer;
-use sign::{Sign, sign};
+use sign::sign;
+pub use state::Limits;
 use state::{Phase, State};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -96,12 +98,30 @@ impl Breaker {
         }
     }
 
-    /// The fleet gave us the right to probe.
-    pub fn may_probe(&self, until: Instant) {
+    /// The fleet gave us the right to probe, with a record behind the one that the last probe took.
+    pub fn may_probe(&self, until: Instant, from: Option<Floor>) {
         let mut state = self.state();
+        state.probe_from = from;
         if let Phase::Open { right, .. } = &mut state.phase {
             *right = Some(until);
             state.version += 1;
+        }
+    }
+
+    /// Where our probe begins.
+    pub fn probe_from(&self) -> Floor {
+        self.state().probe_from.unwrap_or(Floor::START)
+    }
+
+    /// Refusals of several buyers have proven that the credential is to blame.
+    pub fn blame(&self, answer: &Answer) {
+        let mut state = self.state();
+        if !matches!(state.phase, Phase::Open { .. }) {
+            let report = state.open(answer);
+            state.version += 1;
+            state.reports.push_back(report);
+            drop(state);
+            self.changed.notify_waiters();
         }
     }
 
@@ -150,21 +170,13 @@ impl Breaker {
         Ok(Some(Passing { breaker: Arc::clone(self), era: state.era }))
     }
 
-    /// A call was answered, or was not; `in_flight_max` is what the destination may have in health.
-    pub fn heard(&self, passing: &Passing, answers: &[Answer], in_flight_max: usize) {
+    /// A call was answered, or was not.
+    pub fn heard(&self, passing: &Passing, answers: &[Answer], limits: Limits) {
         let mut state = self.state();
         if passing.era != state.era {
             return;
         }
-        let report = match (state.phase, sign(answers)) {
-            (_, Sign::Nothing) => None,
-            (Phase::Closed, sign) => state.heard_in_health(sign),
-            (Phase::Recovering { ramp }, Sign::Good) => state.climb(ramp, in_flight_max),
-            (Phase::Recovering { .. }, Sign::Unclear(_)) => None,
-            (Phase::Open { .. }, Sign::Good) => Some(state.recover(None, 1, in_flight_max)),
-            (Phase::Recovering { .. }, Sign::Fault(answer))
-            | (Phase::Open { .. }, Sign::Fault(answer) | Sign::Unclear(answer)) => Some(state.open(answer)),
-        };
+        let report = state.heard(sign(answers), limits, Instant::now());
         if let Some(report) = report {
             state.version += 1;
             state.reports.push_back(report);
@@ -212,7 +224,7 @@ impl Breaker {
             }
         };
         if std::mem::discriminant(&phase) != std::mem::discriminant(&state.phase) {
-            (state.era, state.faults) = (state.era + 1, 0);
+            (state.era, state.silent) = (state.era + 1, None);
         }
         if phase != state.phase {
             state.answered = 0;

@@ -7,6 +7,7 @@ use marketplaces::{Marketplace, Parcel};
 use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
 use outbox::settle::Settlement;
+use outbox::timeline::Position;
 use remittance::{Answer, Outcome};
 use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,9 +16,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use crate::Worker;
-use crate::breaker::{Passage, Passing};
+use crate::breaker::{Limits, Passage, Passing};
 use crate::directory::Served;
 use crate::hands::Grip;
+use crate::pace;
 use crate::settler::Answers;
 
 /// A lease shorter than this starts no call: the answer could not be written down as ours.
@@ -141,9 +143,8 @@ impl Worker {
         }
         let most = state.most(passage, room.len(), destination.records_max);
         let claiming = self.hands.claiming(self.lease.now());
-        let claims = self.claim(destination, passage, most, state).await?;
+        let claims = self.claim(served, passage, most, state).await?;
         if claims.is_empty() {
-            state.floor = Floor::START;
             return Ok(0);
         }
         let count = claims.len();
@@ -177,14 +178,17 @@ impl Worker {
     /// By deadline; at every turn of the reserved share by age.
     async fn claim(
         &self,
-        destination: &Destination,
+        served: &Served,
         passage: Passage,
         most: i64,
         state: &mut Dispatch,
     ) -> Result<Vec<Claim>, outbox::Error> {
         let seen = self.options.history.position();
-        let (database, id, limits) = (&self.database, destination.id, destination.limits());
-        if state.full_claims + 1 >= RESERVED_EVERY && !matches!(passage, Passage::Probe { .. }) {
+        let (database, id, limits) = (&self.database, served.destination.id, served.destination.limits());
+        if let Passage::Probe { .. } = passage {
+            return self.claim_probe(served, most, seen.as_ref()).await;
+        }
+        if state.full_claims + 1 >= RESERVED_EVERY {
             state.full_claims = 0;
             let above = &mut state.oldest_above;
             let claims = outbox::claim::claim_oldest(database, id, self.id, most, limits, above, seen.as_ref()).await?;
@@ -195,8 +199,35 @@ impl Worker {
             state.oldest_above = 0;
         }
         let floor = &mut state.floor;
-        let claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        let mut claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        // what came back meanwhile stands below: a refused batch goes on in halves without a pause
+        if claims.is_empty() && *floor != Floor::START {
+            *floor = Floor::START;
+            claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        }
         state.full_claims += u32::from(i64::try_from(claims.len()).is_ok_and(|count| count == most));
+        Ok(claims)
+    }
+
+    /// The probe's: behind what the last one took, so that no single record can fail all probes.
+    async fn claim_probe(
+        &self,
+        served: &Served,
+        most: i64,
+        seen: Option<&Position>,
+    ) -> Result<Vec<Claim>, outbox::Error> {
+        let (database, id, limits) = (&self.database, served.destination.id, served.destination.limits());
+        let mut floor = served.breaker.probe_from();
+        let mut claims = outbox::claim::claim(database, id, self.id, most, limits, &mut floor, seen).await?;
+        if claims.is_empty() && floor != Floor::START {
+            floor = Floor::START;
+            claims = outbox::claim::claim(database, id, self.id, most, limits, &mut floor, seen).await?;
+        }
+        if !claims.is_empty()
+            && let Err(error) = outbox::breaker::probed(database, id, self.id, floor).await
+        {
+            self.failures.failed("probed", &error);
+        }
         Ok(claims)
     }
 
@@ -215,12 +246,17 @@ impl Worker {
         served: &Served,
         state: &Dispatch,
     ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
+        let quota = served.destination.quota;
         let (passage, room) = loop {
+            if self.paces.wait(quota, Instant::now()).is_some_and(|left| left > pace::PATIENCE) {
+                return Ok(None);
+            }
             let before = served.passage();
             if before == Passage::Shut {
                 return Ok(None);
             }
-            let room = state.room(before, &self.options.pulse, &served.destination.name).await;
+            let mut room = state.room(before, &self.options.pulse, &served.destination.name).await;
+            room.truncate(self.paces.calls_max(quota));
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
@@ -233,7 +269,8 @@ impl Worker {
     /// When the calls may start, by the quota. If the quota cannot be asked, they wait for no slot: they are claimed
     /// already, and a throttled answer costs nothing but the call.
     async fn slots(&self, served: &Served, calls: usize) -> Option<(Instant, Duration)> {
-        if !served.destination.is_limited || served.destination.dry_run {
+        let is_limited = served.destination.is_limited || self.paces.rate(served.destination.quota).is_some();
+        if !is_limited || served.destination.dry_run {
             return None;
         }
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
@@ -266,8 +303,10 @@ impl Worker {
                 () = stop.cancelled() => {}
             }
         }
-        // while it waited for its turn, the calls before it may have found the destination broken
-        let settlements = match served.pass(stop).await {
+        // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken
+        let may_start = served.destination.dry_run || self.wait_for_them(served, stop).await;
+        let passing = if may_start { served.pass(stop).await } else { None };
+        let settlements = match passing {
             Some(passing) => self.submit(served, claims, &passing).await,
             None => hand_back(claims),
         };
@@ -282,7 +321,11 @@ impl Worker {
         } else if answers.send(settlements).await.is_ok() {
             grip.answered();
         }
-        if let Err(error) = self.report(served).await {
+        let told = async {
+            self.report(served).await?;
+            self.tell_pace(served).await
+        };
+        if let Err(error) = told.await {
             self.failures.failed("report", &error);
         }
     }
@@ -309,7 +352,10 @@ impl Worker {
                 marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
             }
         };
-        served.breaker.heard(passing, &made, served.destination.in_flight_max);
+        let made = judged_beside(made);
+        let limits = Limits { in_flight_max: served.destination.in_flight_max, outage: self.options.outage };
+        served.breaker.heard(passing, &made, limits);
+        self.heard_pace(served, &made);
         let took = started.elapsed();
         served.observe(&timely, &made, started, took);
         settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
@@ -355,6 +401,18 @@ async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, ans
         let _ = answers.send(settlements).await;
     }
     if timely.is_empty() { Vec::new() } else { vec![timely] }
+}
+
+/// What was refused beside what the same call got accepted is that record's own fault: the credential may bill.
+fn judged_beside(made: Vec<Answer>) -> Vec<Answer> {
+    if !made.iter().any(|answer| answer.outcome.has_passed()) {
+        return made;
+    }
+    let judged = |answer: Answer| match answer.outcome {
+        Outcome::Doubtful { code } => Answer { outcome: Outcome::NotEntitled { code }, ..answer },
+        _ => answer,
+    };
+    made.into_iter().map(judged).collect()
 }
 
 fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {

@@ -41,10 +41,10 @@ impl Worker {
                 // counted from before it is asked for, so that it ends here before it ends there
                 let (asked, right) = (Instant::now(), served.destination.call_timeout + BESIDE_THE_CALL);
                 let won = outbox::breaker::probe(&self.database, served.destination.id, self.id, right).await?;
-                if won {
-                    served.breaker.may_probe(asked + right);
+                if let Some(won) = won {
+                    served.breaker.may_probe(asked + right, won.behind);
                 }
-                Ok(won)
+                Ok(won.is_some())
             }
         }
     }
@@ -91,9 +91,10 @@ impl Worker {
             self.report(served).await?;
         }
         let marks: Vec<_> = all.values().map(|served| (served, served.breaker.mark())).collect();
-        let shared: HashMap<i32, Shared> =
-            outbox::breaker::read(&self.database).await?.into_iter().map(|row| (row.destination, row)).collect();
+        let (shared, paces) = outbox::breaker::read(&self.database).await?;
+        let shared: HashMap<i32, Shared> = shared.into_iter().map(|row| (row.destination, row)).collect();
         let (mut wakes, now) = (false, Instant::now());
+        self.paces.merge(&paces, now);
         for (served, mark) in marks {
             let row = shared.get(&served.destination.id);
             wakes |= served.breaker.merge(mark, row.map(|row| row.standing), self.id, now);

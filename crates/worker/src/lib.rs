@@ -13,6 +13,7 @@ mod hands;
 mod health;
 mod history;
 mod lease;
+mod pace;
 mod rhythm;
 mod run;
 mod settler;
@@ -37,6 +38,7 @@ use failures::Failures;
 use hands::Hands;
 pub use history::History;
 use lease::Lease;
+use pace::Paces;
 pub use traces::{PassOn, Traces};
 
 /// Opens a marketplace from a destination's kind and settings.
@@ -56,6 +58,8 @@ pub struct Options {
     pub fold_max: usize,
     /// Hours of a cut at most.
     pub cut_max: i64,
+    /// So long without one answer about a record (and ten calls), and a destination counts as down.
+    pub outage: Duration,
     /// How long a stopping worker waits for its calls before it leaves them to the reaper.
     pub stop_within: Duration,
     /// Opens destinations; [`marketplaces::open`] unless credentials come from elsewhere.
@@ -80,6 +84,7 @@ impl Default for Options {
             poll: Duration::from_millis(1200),
             fold_max: 20_000,
             cut_max: 500,
+            outage: Duration::from_secs(10),
             stop_within: Duration::from_secs(25),
             open: marketplaces::open,
             history: Arc::default(),
@@ -122,6 +127,7 @@ pub struct Worker {
     /// Something may be due.
     wake: Notify,
     failures: Failures,
+    paces: Paces,
 }
 
 impl Worker {
@@ -146,6 +152,7 @@ impl Worker {
             suspect: Mutex::default(),
             wake: Notify::new(),
             failures: Failures::default(),
+            paces: Paces::default(),
             database,
             options,
         };

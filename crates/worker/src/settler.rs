@@ -24,6 +24,14 @@ impl Worker {
         let policy = |destination| self.directory.policy(destination);
         let began = Instant::now();
         let settled = outbox::settle::settle(&self.database, self.id, answers, &policy).await?;
+        for (destination, answer) in &settled.credentials {
+            if let Some(served) = self.directory.all().get(destination) {
+                served.breaker.blame(answer);
+                if let Err(error) = self.report(served).await {
+                    self.failures.failed("report", &error);
+                }
+            }
+        }
         names::SETTLE_DURATION.observe([], began.elapsed());
         names::LATE_EVIDENCE.add([], u64::try_from(settled.late).unwrap_or_default());
         if settled.late == 0 {

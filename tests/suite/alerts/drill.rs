@@ -108,6 +108,10 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
             impatient(stage, name).await;
             ("aws", "aws is down since")
         }
+        "buyer_refused" => {
+            answered(stage, Outcome::Doubtful { code: "Forbidden".to_owned() }).await;
+            ("aws", "either these may not be billed, or the credential")
+        }
         "destination_paused" => {
             run(stage, "pause aws").await;
             stage.at("2024-09-18T12:20:00Z").await;
@@ -183,6 +187,10 @@ async fn mend(stage: &Stage, name: &str) {
             refuse_credentials(stage, false);
             stage.at("2024-09-18T11:20:00Z").await;
             run(stage, "probe aws").await;
+            stage.work().await;
+        }
+        "buyer_refused" => {
+            stage.at("2024-09-18T11:20:00Z").await;
             stage.work().await;
         }
         "stray_entries" => stage.sql("select postmeter.resolve_stray(1, false, 'mira', 'a drill')").await,

@@ -29,9 +29,13 @@ fn case(word: &str, when: &str, maybe_billed: bool) -> (Outcome, Standing, Polic
     if let Outcome::Unrecognised { record_alone, .. } = &mut outcome {
         *record_alone = when.contains("of this record");
     }
+    if when.contains("may be the credential") {
+        outcome = Outcome::Doubtful { code: "code".to_owned() };
+    }
     let maybe_since = maybe_billed.then_some(NOW);
     let batch = if when.contains("with others") { 25 } else { 1 };
-    let standing = Standing { maybe_billed, maybe_since, tries: 4, batch, deadline: Timestamp::MAX, seed: 7 };
+    let standing =
+        Standing { maybe_billed, maybe_since, tries: 4, batch, refusals: 0, deadline: Timestamp::MAX, seed: 7 };
     let tries_max = when.contains("exhausted").then_some(5);
     let memory = when.contains("forgotten").then(|| Duration::from_millis(1));
     (outcome, standing, Policy { retry: RetrySchedule { tries_max, ..RetrySchedule::default() }, memory })
@@ -48,7 +52,7 @@ fn again(outcome: &Outcome, next: &Next) -> &'static str {
     match (next.status, next.delay, next.batch_limit, outcome) {
         (Status::Due, None, Some(13), _) => "at once, in half as large a call",
         (Status::Due, None, None, _) => "at once",
-        (Status::Due, Some(_), None, Outcome::Throttled { .. }) => "after a delay, at least theirs",
+        (Status::Due, Some(_), None, Outcome::Throttled { .. }) => "after their wait, else after a delay",
         (Status::Due, Some(_), None, _) => "after a delay",
         (Status::Due, ..) => "in a way that the page does not know",
         _ => "",
@@ -65,6 +69,7 @@ fn the_table_of_outcomes_is_what_decide_does() {
         "they show our quantity",
         "with others in the call",
         "alone in the call",
+        "alone in the call, and it may be the credential's fault",
         "remembered",
         "remembered, tries left",
         "forgotten by then",

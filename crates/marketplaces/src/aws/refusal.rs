@@ -32,6 +32,8 @@ enum Class {
 ///   none may be dropped for it.
 /// - A 503 without a throttling type is `unavailable`, not `throttled`: a gateway that gave up waiting says 503 too, and
 ///   the record behind it may have been taken.
+/// - Refused access is never one record's: `BatchMeterUsage` knows no resource that a policy could name, and a buyer or
+///   product that is not ours has error types of its own.
 pub(super) fn outcome(status: u16, kind: Option<&str>, after: Option<Duration>, batch: usize) -> Outcome {
     let code = kind.map_or_else(|| format!("http_{status}"), str::to_owned);
     let class = kind.and_then(class);

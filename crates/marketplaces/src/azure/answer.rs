@@ -174,7 +174,7 @@ mod tests {
         let body = r#"{"code":"Forbidden","message":"the token eyJ0eXAi.secret-token.x is not yours"}"#;
         let answer =
             read(&reply(403, &[], Ok(body)), &call(Operation::Batch, 1), &["eyJ0eXAi.secret-token.x"]).remove(0);
-        assert_eq!(answer.outcome, Outcome::Unauthorised { code: "Forbidden".to_owned() });
+        assert_eq!(answer.outcome, Outcome::Doubtful { code: "Forbidden".to_owned() });
         assert!(answer.excerpt.is_some_and(|kept| !kept.contains("secret-token") && kept.contains("[redacted]")));
     }
 }

@@ -32,9 +32,10 @@ pub(super) fn outcome(status: u16, json: Option<&Value>, after: Option<Duration>
             Some(json) => bad_request(json, batch),
             None => Outcome::Unrecognised { code, record_alone: false },
         },
-        // A valid token that is not the offer's is a 403 too: the credential and the offer's technical configuration do
-        // not fit, and no event is at fault.
-        401 | 403 => Outcome::Unauthorised { code },
+        401 => Outcome::Unauthorised { code },
+        // "Client is not authorized for this usage resource" is said of the whole call for one resource that is not the
+        // offer's, and for a valid token that does not fit the offer's technical configuration.
+        403 => Outcome::Doubtful { code },
         408 => Outcome::Unavailable { code: format!("http_{status}") },
         429 => Outcome::Throttled { after },
         500.. => Outcome::Unavailable { code },
@@ -179,8 +180,8 @@ mod tests {
     #[test]
     fn d4_401_and_403_are_unauthorised_for_the_call() {
         let body = json!({ "code": "Forbidden", "message": "not authorized for this resource" });
-        assert_eq!(outcome(403, Some(&body), None, 25), Outcome::Unauthorised { code: "Forbidden".to_owned() });
-        assert_eq!(outcome(403, None, None, 1), Outcome::Unauthorised { code: "http_403".to_owned() });
+        assert_eq!(outcome(403, Some(&body), None, 25), Outcome::Doubtful { code: "Forbidden".to_owned() });
+        assert_eq!(outcome(403, None, None, 1), Outcome::Doubtful { code: "http_403".to_owned() });
         let gateway = json!({ "error": { "code": "Unauthorized" } });
         assert_eq!(outcome(401, Some(&gateway), None, 1), Outcome::Unauthorised { code: "Unauthorized".to_owned() });
     }

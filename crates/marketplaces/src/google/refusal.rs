@@ -45,9 +45,10 @@ pub(super) fn word_in(body: &[u8]) -> Option<String> {
 pub(super) fn of_report(status: u16, word: Option<&str>, after: Option<Duration>, count: usize) -> Outcome {
     let code = || code(status, word);
     match (status, word) {
-        // 403: the service account lacks the role. 404: there is no such service, a setting is wrong. Both stop the
-        // destination, and no record is to blame.
-        (401 | 403 | 404, _) => Outcome::Unauthorised { code: code() },
+        (401, _) => Outcome::Unauthorised { code: code() },
+        // 403: the service account lacks the role, or one consumer is not ours to bill. 404: there is no such service, a
+        // setting is wrong; or no such consumer.
+        (403 | 404, _) => Outcome::Doubtful { code: code() },
         (429, _) => Outcome::Throttled { after },
         (400, Some("FAILED_PRECONDITION")) if count == 1 => Outcome::NotEntitled { code: code() },
         (400, Some("INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE")) | (413, _) => {
@@ -64,7 +65,8 @@ pub(super) fn of_report(status: u16, word: Option<&str>, after: Option<Duration>
 /// of these says that it may have arrived.
 pub(super) fn of_check(status: u16, word: Option<&str>, after: Option<Duration>) -> Outcome {
     match status {
-        401 | 403 | 404 => Outcome::Unauthorised { code: code(status, word) },
+        401 => Outcome::Unauthorised { code: code(status, word) },
+        403 | 404 => Outcome::Doubtful { code: code(status, word) },
         429 => Outcome::Throttled { after },
         // A check is about one consumer: it alone is refused.
         400 if word.is_some() => Outcome::Rejected { code: code(status, word) },
@@ -108,9 +110,9 @@ mod tests {
             (408, "", 1, "unavailable http_408"),
             (429, "RESOURCE_EXHAUSTED", 1, "throttled -"),
             (401, "UNAUTHENTICATED", 1, "unauthorised UNAUTHENTICATED"),
-            (403, "PERMISSION_DENIED", 2, "unauthorised PERMISSION_DENIED"),
-            (404, "NOT_FOUND", 1, "unauthorised NOT_FOUND"),
-            (404, "", 1, "unauthorised http_404"),
+            (403, "PERMISSION_DENIED", 2, "batch_refused PERMISSION_DENIED"),
+            (404, "NOT_FOUND", 1, "batch_refused NOT_FOUND"),
+            (404, "", 1, "batch_refused http_404"),
             (400, "INVALID_ARGUMENT", 2, "batch_refused INVALID_ARGUMENT"),
             (400, "OUT_OF_RANGE", 1, "batch_refused OUT_OF_RANGE"),
             (400, "FAILED_PRECONDITION", 1, "not_entitled FAILED_PRECONDITION"),
@@ -170,7 +172,7 @@ mod tests {
             }
         }
         assert_eq!(of_check(503, None, None), Outcome::NotSent { code: "check_http_503".to_owned() });
-        assert_eq!(of_check(403, None, None), Outcome::Unauthorised { code: "http_403".to_owned() });
+        assert_eq!(of_check(403, None, None), Outcome::Doubtful { code: "http_403".to_owned() });
         let code = "INVALID_ARGUMENT".to_owned();
         assert_eq!(of_check(400, Some("INVALID_ARGUMENT"), None), Outcome::Rejected { code });
     }

@@ -161,6 +161,7 @@ impl Config {
                 poll: Duration::from_millis(layers.get("worker", "poll_ms")),
                 fold_max: layers.get("worker", "fold_max"),
                 cut_max: layers.get("worker", "cut_max"),
+                outage: defaults.outage,
                 stop_within: Duration::from_secs(layers.get("worker", "stop_within_seconds")),
                 open: defaults.open,
                 history: defaults.history,

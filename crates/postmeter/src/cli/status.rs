@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use outbox::health::Isolated;
-use outbox::report::{Health, HeldGroup, Overview, Standing};
+use outbox::report::{Health, HeldGroup, Overview, QuotaPace, RefusedBuyer, Standing, Strain};
 
 use super::Context;
 use super::output::{self, Table};
@@ -35,17 +35,27 @@ const STATUSES: &[(&str, &str)] = &[
 const NAMED: usize = 3;
 
 pub(super) async fn run(context: &Context, _args: Args) -> anyhow::Result<ExitCode> {
-    let overview = outbox::report::overview(&context.config.database()?).await?;
+    let database = context.config.database()?;
+    let (overview, strain) = (outbox::report::overview(&database).await?, outbox::report::strain(&database).await?);
     if context.json {
-        output::json(&overview)?;
+        output::json(&Whole { overview: &overview, strain: &strain })?;
     } else {
-        output::say_all(screen(&overview));
+        output::say_all(screen(&overview, &strain));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Both as one object.
+#[derive(serde::Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    overview: &'a Overview,
+    #[serde(flatten)]
+    strain: &'a Strain,
+}
+
 /// The whole screen.
-fn screen(overview: &Overview) -> Vec<String> {
+fn screen(overview: &Overview, strain: &Strain) -> Vec<String> {
     let now = overview.backlog.now;
     let mut lines = Vec::new();
     let clock = if overview.backlog.is_clock_moved { ", whose clock was moved" } else { "" };
@@ -66,6 +76,8 @@ fn screen(overview: &Overview) -> Vec<String> {
     for (row, isolated) in overview.isolated.iter().map(isolated).enumerate() {
         lines.push(format!("{:7}  {isolated}", if row == 0 { "steps" } else { "" }));
     }
+    lines.extend(strain.refused.iter().map(|buyer| format!("refused  {}", refused(buyer))));
+    lines.extend(strain.paces.iter().map(|quota| format!("pace     {}", pace(quota))));
     for (row, risk) in at_risk(overview).iter().enumerate() {
         lines.push(format!("{:7}  {risk}", if row == 0 { "at risk" } else { "" }));
     }
@@ -155,6 +167,32 @@ fn breaker(health: &Health) -> String {
         _ => "it is probed as soon as a worker has something to send".to_owned(),
     };
     format!("{name} is down since {since} ({last}): nothing is sent there and no try is spent; {next}")
+}
+
+/// A buyer whose calls are refused, in a sentence with every reading that is open.
+fn refused(buyer: &RefusedBuyer) -> String {
+    let RefusedBuyer { destination, buyer, code, to_blame, delivery_id, .. } = buyer;
+    let (who, remittance) = (shortened(buyer, 60), format!("remittance {delivery_id}"));
+    match to_blame.as_str() {
+        "buyer" => format!("{destination} does not take {who} ({code}) and takes others: {remittance} is held"),
+        "credential" => format!("{destination} refuses {who} ({code}) and everybody else: the credential is to blame"),
+        _ => format!(
+            "{destination} refuses {who} ({code}) and has taken nobody since: either this buyer may not be billed, or the \
+             credential may not bill it; {remittance} is tried again"
+        ),
+    }
+}
+
+/// A quota that is slower than it may be, in a sentence.
+#[expect(clippy::cast_possible_truncation, reason = "seconds, for people")]
+fn pace(quota: &QuotaPace) -> String {
+    let name = &quota.quota;
+    if let Some(seconds) = quota.wait_seconds {
+        return format!("quota {name} waits {}, as the marketplace asked", span(seconds.ceil() as i64));
+    }
+    let limit = quota.calls_per_second.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    let rate = quota.rate.unwrap_or_default();
+    format!("quota {name} is taken at {rate:.1}{limit} calls a second: calls are throttled or fail there")
 }
 
 /// Remittances and held usage that miss a deadline within the hour.

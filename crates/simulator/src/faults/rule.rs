@@ -101,6 +101,9 @@ pub struct FaultRule {
     /// HTTP status, for every kind that sends an answer of its own.
     #[serde(default)]
     pub status: Option<u16>,
+    /// Seconds that the answer says in `Retry-After`, for `status` and `throttle`.
+    #[serde(default)]
+    pub retry_after: Option<u64>,
     /// Body, for `status`.
     #[serde(default)]
     pub body: Option<String>,
@@ -128,6 +131,7 @@ impl FaultRule {
             matching: Match::default(),
             ms: None,
             status: None,
+            retry_after: None,
             body: None,
             error: None,
             bytes: None,
@@ -170,6 +174,12 @@ impl FaultRule {
         FaultRule { status: Some(status), ..self }
     }
 
+    /// Seconds that the answer says in `Retry-After`, for `status` and `throttle`.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> FaultRule {
+        FaultRule { retry_after: Some(seconds), ..self }
+    }
+
     /// Name of the error, for `refuse_record`.
     #[must_use]
     pub fn error(self, error: &str) -> FaultRule {
@@ -200,6 +210,9 @@ impl FaultRule {
         match self.kind {
             FaultKind::Status if self.status.is_none_or(|status| status < 400) => {
                 fails("status must be from 400 to 599")
+            }
+            kind if self.retry_after.is_some() && !matches!(kind, FaultKind::Status | FaultKind::Throttle) => {
+                fails("retry_after is said with status and throttle only")
             }
             FaultKind::RefuseRecord if self.error.is_none() => fails("error must name the refusal"),
             FaultKind::Delay if self.ms.is_none() => fails("ms must say how long"),

@@ -1,24 +1,25 @@
 //! Where a breaker stands, and how what is heard moves it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use outbox::breaker::FIRST_PAUSE;
-use remittance::{Answer, Outcome};
+use outbox::claim::Floor;
+use remittance::Answer;
 
 use super::Report;
 use super::sign::Sign;
 
-/// Faults in a row that open it.
-const FAULTS: u32 = 3;
+/// So many calls without one answer about a record, and for so long, are an outage.
+pub const SILENT_CALLS: u32 = 10;
 
 /// A breaker's state.
 #[derive(Debug, Default)]
 pub struct State {
     /// Where it stands.
     pub phase: Phase,
-    /// Faults in a row, while it is closed.
-    pub faults: u32,
+    /// Calls without an answer about a record, and since when; none while the last one had one.
+    pub silent: Option<(u32, Instant)>,
     /// Calls in flight.
     pub in_flight: usize,
     /// Good answers since the ramp last grew.
@@ -29,6 +30,8 @@ pub struct State {
     pub version: u64,
     /// What the fleet has not heard yet.
     pub reports: VecDeque<Report>,
+    /// Where the next probe begins: behind what the last one took.
+    pub probe_from: Option<Floor>,
 }
 
 /// A phase.
@@ -43,28 +46,53 @@ pub enum Phase {
     Recovering { ramp: usize },
 }
 
+/// What a destination may have in flight in health, and how long it may be silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Calls.
+    pub in_flight_max: usize,
+    /// So long without one answer about a record, and it is down.
+    pub outage: Duration,
+}
+
 impl State {
-    /// An answer while it is closed.
-    pub fn heard_in_health(&mut self, sign: Sign<'_>) -> Option<Report> {
+    /// An answer of this era. Throttling and single faults move nothing: they are the pace's.
+    pub fn heard(&mut self, sign: Sign<'_>, limits: Limits, now: Instant) -> Option<Report> {
+        if matches!(self.phase, Phase::Open { .. }) {
+            return self.heard_of_probe(sign, limits.in_flight_max);
+        }
         match sign {
-            Sign::Good => self.faults = 0,
-            Sign::Fault(answer) => {
-                // credentials are no passing thing: they count at once
-                let is_grave = matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::NoCredentials { .. });
-                self.faults = if is_grave { FAULTS } else { self.faults + 1 };
-                if self.faults >= FAULTS {
-                    return Some(self.open(answer));
+            Sign::Good => {
+                self.silent = None;
+                match self.phase {
+                    Phase::Recovering { ramp } => self.climb(ramp, limits.in_flight_max),
+                    _ => None,
                 }
             }
-            Sign::Unclear(_) | Sign::Nothing => {}
+            Sign::Credential(answer) => Some(self.open(answer)),
+            Sign::Silent(answer) => {
+                let (calls, since) = self.silent.map_or((1, now), |(calls, since)| (calls + 1, since));
+                self.silent = Some((calls, since));
+                let is_outage = calls >= SILENT_CALLS && now.saturating_duration_since(since) >= limits.outage;
+                is_outage.then(|| self.open(answer))
+            }
+            Sign::Doubtful(_) | Sign::Throttled | Sign::Nothing => None,
         }
-        None
+    }
+
+    /// A probe that is throttled has shown that somebody answers.
+    fn heard_of_probe(&mut self, sign: Sign<'_>, in_flight_max: usize) -> Option<Report> {
+        match sign {
+            Sign::Nothing => None,
+            Sign::Good | Sign::Throttled => Some(self.recover(None, 1, in_flight_max)),
+            Sign::Credential(answer) | Sign::Doubtful(answer) | Sign::Silent(answer) => Some(self.open(answer)),
+        }
     }
 
     /// Opens for the first pause; the fleet says how long it really is.
     pub fn open(&mut self, answer: &Answer) -> Report {
         self.phase = Phase::Open { until: Instant::now() + FIRST_PAUSE, right: None };
-        (self.era, self.faults, self.answered) = (self.era + 1, 0, 0);
+        (self.era, self.silent, self.answered) = (self.era + 1, None, 0);
         Report::Fault(Box::new(Answer { excerpt: None, ..answer.clone() }))
     }
 

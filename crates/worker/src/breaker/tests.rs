@@ -1,12 +1,14 @@
 use remittance::Outcome;
 
+use super::sign::Sign;
 use super::*;
 
 const MAX: usize = 8;
+const LIMITS: Limits = Limits { in_flight_max: MAX, outage: Duration::ZERO };
 
 fn answered(breaker: &Arc<Breaker>, outcome: Outcome) {
     let passing = breaker.turn(Instant::now()).expect("no fault").expect("room");
-    breaker.heard(&passing, &[Answer::bare(outcome)], MAX);
+    breaker.heard(&passing, &[Answer::bare(outcome)], LIMITS);
 }
 
 fn down() -> Outcome {
@@ -26,20 +28,50 @@ fn open() -> Arc<Breaker> {
     let breaker = Arc::new(Breaker::default());
     answered(&breaker, Outcome::Unauthorised { code: "expired".to_owned() });
     assert_eq!(reports(&breaker).len(), 1, "credentials are no passing thing");
-    breaker.may_probe(Instant::now() + Duration::from_secs(60));
+    breaker.may_probe(Instant::now() + Duration::from_secs(60), None);
     breaker
 }
 
 #[test]
-fn d9_it_opens_after_faults_in_a_row() {
+fn j9_an_outage_is_ten_calls_and_ten_seconds_without_one_answer_about_a_record() {
+    let answer = Answer::bare(down());
+    let (mut state, begin) = (State::default(), Instant::now());
+    let limits = Limits { outage: Duration::from_secs(10), ..LIMITS };
+    let mut at = |state: &mut State, seconds| {
+        let sign = sign(std::slice::from_ref(&answer));
+        state.heard(sign, limits, begin + Duration::from_secs(seconds)).is_some()
+    };
+    assert!((0..50).all(|_| !at(&mut state, 9)), "many calls in a short time");
+    assert_eq!(state.heard(Sign::Good, limits, begin), None);
+    assert!((0..9).all(|call| !at(&mut state, 20 + 10 * call)), "few calls in a long time, after a success");
+    assert!(at(&mut state, 110), "the tenth");
+}
+
+#[test]
+fn j9_throttling_and_doubt_trip_nothing() {
     let breaker = Arc::new(Breaker::default());
-    for outcome in [down(), down(), Outcome::Accepted, down(), down()] {
-        answered(&breaker, outcome);
-        assert_eq!((passage(&breaker), breaker.report()), (Passage::Free, None));
+    for _ in 0..100 {
+        answered(&breaker, Outcome::Throttled { after: None });
+        answered(&breaker, Outcome::Doubtful { code: "Forbidden".to_owned() });
+        answered(&breaker, Outcome::HandedBack);
     }
+    assert_eq!((passage(&breaker), breaker.report()), (Passage::Free, None));
+}
+
+#[test]
+fn d9_it_opens_after_silent_calls_that_no_success_interrupts() {
+    let breaker = Arc::new(Breaker::default());
+    let silent = |breaker: &Arc<Breaker>, calls| {
+        for _ in 0..calls {
+            answered(breaker, down());
+            answered(breaker, Outcome::Throttled { after: None });
+        }
+    };
+    silent(&breaker, 9);
+    answered(&breaker, Outcome::Accepted);
+    silent(&breaker, 8);
     answered(&breaker, Outcome::Unknown { code: "timeout".to_owned() });
-    answered(&breaker, Outcome::HandedBack);
-    assert_eq!(passage(&breaker), Passage::Free, "these say nothing");
+    assert_eq!((passage(&breaker), breaker.report()), (Passage::Free, None));
     answered(&breaker, down());
     assert_eq!(passage(&breaker), Passage::Shut);
     assert!(matches!(breaker.report(), Some(Report::Fault(_))));
@@ -47,11 +79,27 @@ fn d9_it_opens_after_faults_in_a_row() {
 }
 
 #[test]
+fn j7_what_proves_the_credential_to_blame_opens_it_once() {
+    let breaker = Arc::new(Breaker::default());
+    let refused = Answer::bare(Outcome::Unauthorised { code: "Forbidden".to_owned() });
+    breaker.blame(&refused);
+    breaker.blame(&refused);
+    assert_eq!((passage(&breaker), reports(&breaker).len()), (Passage::Shut, 1));
+}
+
+#[test]
+fn j9_a_probe_that_is_throttled_has_found_somebody() {
+    let breaker = open();
+    answered(&breaker, Outcome::Throttled { after: None });
+    assert_eq!(passage(&breaker), Passage::Ramp(1));
+}
+
+#[test]
 fn a_good_record_beside_bad_ones_is_no_fault_of_the_destination() {
     let breaker = Arc::new(Breaker::default());
     let passing = breaker.turn(Instant::now()).unwrap().unwrap();
     let denied = Answer::bare(Outcome::Unauthorised { code: "denied".to_owned() });
-    breaker.heard(&passing, &[denied, Answer::bare(Outcome::Accepted)], MAX);
+    breaker.heard(&passing, &[denied, Answer::bare(Outcome::Accepted)], LIMITS);
     assert_eq!(passage(&breaker), Passage::Free);
 }
 
@@ -62,7 +110,7 @@ fn the_probe_is_one_call_of_whoever_has_the_right() {
     assert!(breaker.turn(Instant::now() + Duration::from_secs(61)).is_err(), "it would outlast the right");
     let probe = breaker.turn(Instant::now()).unwrap().unwrap();
     assert!(breaker.turn(Instant::now()).unwrap().is_none(), "one at a time");
-    breaker.heard(&probe, &[Answer::bare(Outcome::Unknown { code: "timeout".to_owned() })], MAX);
+    breaker.heard(&probe, &[Answer::bare(Outcome::Unknown { code: "timeout".to_owned() })], LIMITS);
     assert!(matches!(reports(&breaker)[..], [Report::Fault(_)]), "an unclear probe has failed");
     assert_eq!(passage(&breaker), Passage::Probe { is_ours: false }, "the next probe is anybody's");
 }
@@ -78,7 +126,7 @@ fn a_recovery_doubles_the_calls_in_flight_with_as_many_answers() {
         }
         seen.push(flying.len());
         for passing in flying {
-            breaker.heard(&passing, &[Answer::bare(Outcome::Accepted)], MAX);
+            breaker.heard(&passing, &[Answer::bare(Outcome::Accepted)], LIMITS);
         }
     }
     assert_eq!(seen, [1, 1, 2, 4], "the probe, then the ramp, then all eight");
@@ -87,13 +135,17 @@ fn a_recovery_doubles_the_calls_in_flight_with_as_many_answers() {
 }
 
 #[test]
-fn a_fault_while_it_recovers_opens_it_again_and_stragglers_say_nothing() {
+fn a_recovery_bears_single_faults_and_stragglers_say_nothing() {
     let breaker = open();
     answered(&breaker, Outcome::Accepted);
     let straggler = breaker.turn(Instant::now()).unwrap().unwrap();
-    breaker.heard(&straggler, &[Answer::bare(down())], MAX);
-    assert!(!matches!(passage(&breaker), Passage::Ramp(_)));
-    breaker.heard(&straggler, &[Answer::bare(Outcome::Accepted)], MAX);
+    for _ in 0..9 {
+        breaker.heard(&straggler, &[Answer::bare(down())], LIMITS);
+    }
+    assert!(matches!(passage(&breaker), Passage::Ramp(_)), "nine");
+    breaker.heard(&straggler, &[Answer::bare(down())], LIMITS);
+    assert!(!matches!(passage(&breaker), Passage::Ramp(_)), "ten");
+    breaker.heard(&straggler, &[Answer::bare(Outcome::Accepted)], LIMITS);
     assert!(!matches!(passage(&breaker), Passage::Ramp(_)), "its call began before it opened again");
 }
 
@@ -112,7 +164,7 @@ fn what_the_fleet_says_counts_unless_this_worker_knows_better() {
     assert!(breaker.merge(breaker.mark(), Some(Standing::Recovering { ramp: 2 }), us, now));
     assert_eq!(breaker.passage(now), Passage::Ramp(2));
     let before = breaker.mark();
-    answered(&breaker, down());
+    answered(&breaker, Outcome::Unauthorised { code: "expired".to_owned() });
     breaker.merge(before, None, us, now);
     assert_ne!(breaker.passage(now), Passage::Free, "the database was asked before the fault");
     breaker.merge(breaker.mark(), None, us, now);
