@@ -1,7 +1,8 @@
 -- claim: takes due deliveries of a destination, earliest deadline first, and writes the intent to send each.
 -- $1 destination, $2 worker, $3 at most so many, $4 and $5 scan floor (deadline, delivery), $6 records and $7 bytes a call
 -- may have, $8 and $9 the timeline and position that were seen last (null: none), $10 the reserved share: the oldest
--- deliveries with numbers above this one, whatever their deadlines (null: by deadline). One statement, never waits.
+-- deliveries with numbers above this one, whatever their deadlines (null: by deadline), $11 the destination's version by which the worker
+-- acts. One statement, never waits.
 -- Deliveries that were in the hands of a dying worker are left to claim_suspect, those with unread late evidence to review.
 -- Relies on due_by_deadline, due_pkey and delivery_pkey.
 with clock as materialized (
@@ -9,11 +10,14 @@ with clock as materialized (
 ), here as materialized (
     -- a server that lacks commits we have seen gives nothing to send
     select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+), rules as materialized (
+    -- by rules of yesterday nothing is claimed, nor for who is paused
+    select exists (select from postmeter.destination t where t.id = $1 and t.version = $11 and not t.paused) as hold
 ), earliest as materialized (
     select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at, coalesce(d.batch_limit, $6) as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
-    where $10 is null and (select h.holds from here h) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
+    where $10 is null and (select h.holds from here h) and (select r.hold from rules r) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
       and d.status = 'due' and d.deaths = 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.deadline, q.delivery_id
@@ -24,7 +28,7 @@ with clock as materialized (
     from postmeter.due q
     -- the sum keeps the planner from walking over all deliveries in the order of their numbers
     join postmeter.delivery d on d.id = q.delivery_id + 0
-    where $10 is not null and (select h.holds from here h) and q.destination_id = $1 and q.delivery_id > $10
+    where $10 is not null and (select h.holds from here h) and (select r.hold from rules r) and q.destination_id = $1 and q.delivery_id > $10
       and d.status = 'due' and d.deaths = 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.delivery_id

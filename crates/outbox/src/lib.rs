@@ -30,6 +30,7 @@ pub mod report;
 pub mod requests;
 pub mod settle;
 mod state;
+pub mod switches;
 pub mod timeline;
 pub mod tokens;
 pub mod track;

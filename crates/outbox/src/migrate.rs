@@ -65,6 +65,7 @@ migrations! {
     26 "0026_pre_intake_guard",
     27 "0027_pre_gates",
     28 "0028_post_collations",
+    34 "0034_pre_switches",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

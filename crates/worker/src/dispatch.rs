@@ -183,11 +183,11 @@ impl Worker {
         state: &mut Dispatch,
     ) -> Result<Vec<Claim>, outbox::Error> {
         let seen = self.options.history.position();
-        let (database, id, limits) = (&self.database, destination.id, destination.limits());
+        let (database, rules, limits) = (&self.database, destination.rules(), destination.limits());
         if state.full_claims + 1 >= RESERVED_EVERY && !matches!(passage, Passage::Probe { .. }) {
             state.full_claims = 0;
             let above = &mut state.oldest_above;
-            let claims = outbox::claim::claim_oldest(database, id, self.id, most, limits, above, seen.as_ref()).await?;
+            let claims = outbox::claim::claim_oldest(database, rules, self.id, most, limits, above, seen.as_ref()).await?;
             if !claims.is_empty() {
                 return Ok(claims);
             }
@@ -195,7 +195,7 @@ impl Worker {
             state.oldest_above = 0;
         }
         let floor = &mut state.floor;
-        let claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        let claims = outbox::claim::claim(database, rules, self.id, most, limits, floor, seen.as_ref()).await?;
         state.full_claims += u32::from(i64::try_from(claims.len()).is_ok_and(|count| count == most));
         Ok(claims)
     }
@@ -264,10 +264,12 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
                 () = stop.cancelled() => {}
+                () = served.replaced.cancelled() => {}
             }
         }
-        // while it waited for its turn, the calls before it may have found the destination broken
-        let settlements = match served.pass(stop).await {
+        // while it waited for its turn, the calls before it may have found the destination broken, or its rules changed
+        let passing = served.replaced.run_until_cancelled(served.pass(stop)).await.flatten();
+        let settlements = match passing {
             Some(passing) => self.submit(served, claims, &passing).await,
             None => hand_back(claims),
         };
@@ -299,7 +301,9 @@ impl Worker {
         let carried = self.traceparent(&Span::current(), &timely).await;
         let remaining = self.lease.remaining();
         let started = Instant::now();
+        let begun = served.begin();
         let made = match &served.marketplace {
+            _ if begun.is_none() => same_for(&timely, &Outcome::HandedBack),
             _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
             _ if served.destination.dry_run || served.destination.shadow => same_for(&timely, &Outcome::DryRun),
             Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
@@ -309,6 +313,7 @@ impl Worker {
                 marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
             }
         };
+        drop(begun);
         served.breaker.heard(passing, &made, served.destination.in_flight_max);
         let took = started.elapsed();
         served.observe(&timely, &made, started, took);

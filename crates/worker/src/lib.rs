@@ -19,6 +19,7 @@ mod settler;
 mod shadow;
 mod steps;
 mod suspect;
+mod switches;
 mod told;
 mod traces;
 
@@ -116,6 +117,8 @@ pub struct Worker {
     alone: RwLock<()>,
     /// Of those deliveries one is sent at a time.
     suspect: Mutex<()>,
+    /// Of which rules the fleet knows that we act by them; none: it must be told.
+    told: Mutex<Option<outbox::switches::Versions>>,
     /// Something may be due.
     wake: Notify,
     failures: Failures,
@@ -139,6 +142,7 @@ impl Worker {
             turns: Mutex::default(),
             alone: RwLock::new(()),
             suspect: Mutex::default(),
+            told: Mutex::default(),
             wake: Notify::new(),
             failures: Failures::default(),
             database,

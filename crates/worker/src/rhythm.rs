@@ -54,6 +54,11 @@ impl<'a> Backoff<'a> {
         self.turned(self.worker.options.poll)
     }
 
+    /// There was nothing to do, and it is looked again after so long at the latest.
+    pub fn within(&mut self, longest: Duration) -> Duration {
+        self.turned(self.worker.options.poll.min(longest))
+    }
+
     /// The same, for what is not urgent.
     pub fn seldom(&mut self) -> Duration {
         self.turned(self.worker.options.poll * SELDOM)

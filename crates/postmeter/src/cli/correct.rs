@@ -7,14 +7,16 @@ mod filter;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use outbox::corrections::{self, Change, Decided, Decider, HeldUsage, Verb};
+use outbox::switches;
 use remittance::Quantity;
 use serde_json::json;
 
-use super::Context;
 use super::import::Sum;
 use super::output::{self, NEEDS_A_PERSON, Table, Wrong};
 use super::status::text::count;
+use super::{Context, heard};
 use filter::Filter;
 
 /// A screen shows so many rows; `--json` shows all.
@@ -249,19 +251,26 @@ pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> a
     let database = context.config.database()?;
     let name = &args.destination;
     let changed = corrections::set_paused(&database, name, paused, args.signed.decider()).await?.changed;
+    // also where it was paused already: whoever did it may not have waited
+    let heard = if paused {
+        let heard = switches::until_heard(&database, Some(name)).await;
+        Some(heard.with_context(|| format!("{name} is paused, but not whether every worker acts by it"))?)
+    } else {
+        None
+    };
+    let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
     if context.json {
-        output::json(&json!({ "destination": name, "paused": paused, "changed": changed }))?;
-        return Ok(ExitCode::SUCCESS);
+        output::json(&json!({ "destination": name, "paused": paused, "changed": changed, "heard": heard }))?;
+        return Ok(code);
     }
     output::say(match (paused, changed) {
-        (true, true) => {
-            format!("{name} is paused: what is in flight ends by itself, nothing more is sent, deadlines go on")
-        }
+        (true, true) => format!("{name} is paused: nothing more is sent, deadlines go on"),
         (true, false) => format!("{name} was paused already: nothing was changed"),
         (false, true) => format!("{name} is sent to again"),
         (false, false) => format!("{name} was not paused: nothing was changed"),
     });
-    Ok(ExitCode::SUCCESS)
+    output::say_all(heard.iter().flat_map(heard::lines));
+    Ok(code)
 }
 
 pub(super) async fn probe(context: &Context, args: ProbeArgs) -> anyhow::Result<ExitCode> {
