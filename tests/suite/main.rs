@@ -48,6 +48,7 @@ mod secrets;
 mod sending;
 mod shadow;
 mod stuck;
+mod switches;
 mod telling;
 mod tls;
 mod tracker;

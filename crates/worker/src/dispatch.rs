@@ -187,7 +187,8 @@ impl Worker {
         if state.full_claims + 1 >= RESERVED_EVERY && !matches!(passage, Passage::Probe { .. }) {
             state.full_claims = 0;
             let above = &mut state.oldest_above;
-            let claims = outbox::claim::claim_oldest(database, rules, self.id, most, limits, above, seen.as_ref()).await?;
+            let claims =
+                outbox::claim::claim_oldest(database, rules, self.id, most, limits, above, seen.as_ref()).await?;
             if !claims.is_empty() {
                 return Ok(claims);
             }

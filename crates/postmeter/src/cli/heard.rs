@@ -23,7 +23,9 @@ pub(super) fn lines(heard: &Heard) -> Vec<String> {
     let silent = heard.silent.iter().map(|silent| {
         let (name, id) = (&silent.worker, silent.id);
         if silent.lease_ended {
-            format!("worker {name} ({id}) has not acknowledged; its lease has ended, so it begins no call before it has")
+            format!(
+                "worker {name} ({id}) has not acknowledged; its lease has ended, so it begins no call before it has"
+            )
         } else {
             format!(
                 "worker {name} ({id}) HAS NOT ACKNOWLEDGED within its lease and is alive: it may still call by the old \
