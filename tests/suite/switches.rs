@@ -23,6 +23,13 @@ impl Slow {
     async fn start(stage: &Stage, open: worker::Opener) -> Self {
         let options = Options { poll: Duration::from_secs(60), lease: Duration::from_secs(60), open, ..quick() };
         let worker = Worker::start(stage.db.another(), options).await.unwrap();
+        stage
+            .sql(
+                "insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
+                 select 'hooli', 'db', id, '{\"product_code\": \"prod-db\", \"customer_aws_account_id\": \"999900001111\"}', '2024-01-01Z'
+                 from postmeter.destination where name = 'other'",
+            )
+            .await;
         // it says that it sleeps, so that due deliveries wake it
         worker.beat().await.unwrap();
         let stop = CancellationToken::new();
@@ -31,6 +38,9 @@ impl Slow {
             async move { worker.run(stop).await.unwrap() }
         });
         listens(stage).await;
+        // its first round of maintenance reads the catalogue too: what it has read then lasts for six minutes
+        let read = "select bool_and(buyer is not null) from postmeter.subscription";
+        tests::until_true(&stage.db.client, read).await;
         Self { stop, done }
     }
 

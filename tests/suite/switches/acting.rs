@@ -62,6 +62,8 @@ async fn j10_a_shadow_that_was_applied_is_never_called() {
     stage.worker.reload().await.unwrap();
     let dry = "select (count(*) = 2)::text from postmeter.remittance where shadow and status = 'dry_run'";
     stage.at("2024-09-18T12:30:00Z").await;
+    stage.worker.shadow().await.unwrap();
+    stage.at("2024-09-18T12:40:00Z").await;
     tests::wait_until("the shadow's two hours end as dry runs", async || {
         stage.worker.shadow().await.unwrap();
         stage.value(dry).await == "true"
