@@ -2512,6 +2512,33 @@ $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
 
+CREATE FUNCTION postmeter.raise_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- whoever sets it by hand raises it too
+    if new is distinct from old then
+        new.version := old.version + 1;
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.raise_version() IS 'Trigger: whatever changes a destination raises its version.';
+
+CREATE FUNCTION postmeter.raise_versions_of_quota() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update postmeter.destination t set version = t.version + 1 where t.quota_id = new.id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
+
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3305,6 +3332,7 @@ CREATE TABLE postmeter.destination (
     tries_max integer,
     memory interval,
     shadow_of integer,
+    version bigint DEFAULT 1 NOT NULL,
     CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
     CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
     CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
@@ -3378,6 +3406,8 @@ COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is a
 COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
 
 COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
@@ -3944,7 +3974,7 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_destination(destination);
-    select * into t from postmeter.destination x where x.name = set_paused.destination for update;
+    select * into t from postmeter.destination x where x.name = set_paused.destination for no key update;
     if t.paused = set_paused.paused then
         return false;
     end if;
@@ -5858,6 +5888,7 @@ CREATE TABLE postmeter.worker (
     knows integer,
     stopped_at timestamp with time zone,
     reaped_at timestamp with time zone,
+    acknowledged jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
 )
 WITH (fillfactor='50');
@@ -5891,6 +5922,8 @@ COMMENT ON COLUMN postmeter.worker.knows IS 'Number of the newest migration that
 COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
 
 COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
+
+COMMENT ON COLUMN postmeter.worker.acknowledged IS 'By number of destination: the version by which it acts (no call begins by an older one any more), and how many calls were on the wire when it said so.';
 
 CREATE VIEW postmeter.destination_health AS
  SELECT t.name AS destination,
@@ -8931,6 +8964,10 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
+
+CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
+
 CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
 
 CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
@@ -9260,6 +9297,10 @@ GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO p
 
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -9849,4 +9890,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (25, '0025_pre_pinned_functions', 22),
     (26, '0026_pre_intake_guard', 22),
     (27, '0027_pre_gates', 22),
-    (28, '0028_post_collations', 28);
+    (28, '0028_post_collations', 28),
+    (34, '0034_pre_switches', 22);
