@@ -5,6 +5,7 @@ mod derive;
 mod explain;
 mod hostile;
 mod month;
+mod resolved;
 
 use tests::Stage;
 

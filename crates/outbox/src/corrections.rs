@@ -1,9 +1,13 @@
 //! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
 
+mod resolve;
+
 use futures_util::TryStreamExt;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
+
+pub use resolve::{Resolved, SHARE, dead_letters_by, resolve_share};
 
 use crate::query::Tx;
 use crate::{Database, Error};

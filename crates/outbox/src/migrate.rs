@@ -66,6 +66,7 @@ migrations! {
     27 "0027_pre_gates",
     28 "0028_post_collations",
     34 "0034_pre_switches",
+    35 "0035_pre_resolve_many",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
