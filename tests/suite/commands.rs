@@ -6,6 +6,7 @@ mod explain;
 mod hostile;
 mod month;
 mod resolved;
+mod said;
 
 use tests::Stage;
 

@@ -184,7 +184,7 @@ impl Worker {
             &names::LEASES_LOST,
         ];
         counters.iter().for_each(|counter| counter.add([], 0));
-        for kind in ["away", "again", "refused", "schema", "unexpected"] {
+        for kind in ["away", "unable", "unwelcome", "again", "refused", "schema", "unexpected"] {
             names::DATABASE_ERRORS.add([kind], 0);
         }
         names::ATTEMPTS_IN_HAND.set([], 0.0);

@@ -115,7 +115,7 @@ async fn a_receipt_names_a_remittance_and_what_cannot_be_meant_is_refused() {
     assert!(said.contains("no unresolved remittance has this receipt"), "{said}");
     assert_eq!(stage.value(&format!("select status from postmeter.delivery where key = '{key}'")).await, "accepted");
     for (words, sentence) in [
-        (&["resolve", "--billed", "--why", "x"][..], "names nothing"),
+        (&["resolve", "--billed", "--why", "x"][..], "a filter is needed"),
         (&["resolve", "--status", "unknown", "--org", "nobody", "--billed", "--why", "x"], "nobody"),
         (&["resolve", "--file", &path, "--org", "org1", "--why", "x"], "only --destination"),
         (&["resolve", "--file", &path, "--billed", "--why", "x"], "cannot be used with"),
