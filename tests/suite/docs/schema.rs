@@ -98,6 +98,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "measure.rs",
         "requests.rs",
         "settle.rs",
+        "switches.rs",
         "timeline.rs",
         "workers.rs",
     ];
