@@ -1,7 +1,8 @@
 -- claim: takes due deliveries of a destination, earliest deadline first, and writes the intent to send each.
 -- $1 destination, $2 worker, $3 at most so many, $4 and $5 scan floor (deadline, delivery), $6 records and $7 bytes a call
 -- may have, $8 and $9 the timeline and position that were seen last (null: none), $10 the reserved share: the oldest
--- deliveries with numbers above this one, whatever their deadlines (null: by deadline). One statement, never waits.
+-- deliveries with numbers above this one, whatever their deadlines (null: by deadline), $11 the destination's version by which the worker
+-- acts. One statement, never waits.
 -- Deliveries that were in the hands of a dying worker are left to claim_suspect, those with unread late evidence to review.
 -- Relies on due_by_deadline, due_pkey, delivery_pkey and refusal_pkey.
 with clock as materialized (
@@ -15,12 +16,15 @@ with clock as materialized (
     from postmeter.refusal r
     join postmeter.meter m on m.destination_id = r.destination_id and m.buyer = r.buyer
     where r.destination_id = $1 and r.alone > 0
+), rules as materialized (
+    -- by rules of yesterday nothing is claimed, nor for who is paused
+    select exists (select from postmeter.destination t where t.id = $1 and t.version = $11 and not t.paused) as hold
 ), earliest as materialized (
     select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at,
            case when d.meter_id in (select r.meter_id from refused r) then 1 else coalesce(d.batch_limit, $6) end as batch_limit
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
-    where $10 is null and (select h.holds from here h) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
+    where $10 is null and (select h.holds from here h) and (select r.hold from rules r) and q.destination_id = $1 and (q.deadline, q.delivery_id) > ($4, $5)
       and d.status = 'due' and d.deaths = 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.deadline, q.delivery_id
@@ -32,7 +36,7 @@ with clock as materialized (
     from postmeter.due q
     -- the sum keeps the planner from walking over all deliveries in the order of their numbers
     join postmeter.delivery d on d.id = q.delivery_id + 0
-    where $10 is not null and (select h.holds from here h) and q.destination_id = $1 and q.delivery_id > $10
+    where $10 is not null and (select h.holds from here h) and (select r.hold from rules r) and q.destination_id = $1 and q.delivery_id > $10
       and d.status = 'due' and d.deaths = 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.delivery_id

@@ -1,13 +1,17 @@
 -- claim_suspect: takes one delivery that was in the hands of a dying worker, to send it alone.
--- $1 destination, $2 worker, $3 and $4 the timeline and position that were seen last (null: none). Only a worker with nothing else in its hands asks.
+-- $1 destination, $2 worker, $3 and $4 the timeline and position that were seen last (null: none), $5 the destination's version by
+-- which the worker acts. Only a worker with nothing else in its hands asks.
 with here as materialized (
     -- a server that lacks commits we have seen gives nothing to send
     select coalesce($3 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $4::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+), rules as materialized (
+    -- by rules of yesterday nothing is claimed, nor for who is paused
+    select exists (select from postmeter.destination t where t.id = $1 and t.version = $5 and not t.paused) as hold
 ), picked as materialized (
     select q.delivery_id, q.deadline
     from postmeter.due q
     join postmeter.delivery d on d.id = q.delivery_id
-    where (select h.holds from here h) and q.destination_id = $1 and d.status = 'due' and d.deaths > 0
+    where (select h.holds from here h) and (select r.hold from rules r) and q.destination_id = $1 and d.status = 'due' and d.deaths > 0
       and not exists (select from postmeter.late_evidence e where e.delivery_id = d.id and e.id > d.evidence_read)
     order by q.destination_id, q.deadline, q.delivery_id
     limit 1

@@ -339,7 +339,7 @@ async fn d9_the_command_reads_the_profile_that_the_settings_name_and_no_other() 
     let worker = |profile: &str| {
         let mut command = tests::postmeter(&stage.db.url());
         command.arg("worker");
-        command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "2");
+        command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_TEST_LEASE_SECONDS", "2");
         command.env(format!("POSTMETER_AZURE_{profile}_TENANT_ID"), "contoso.example");
         command.env(format!("POSTMETER_AZURE_{profile}_CLIENT_ID"), "app-main");
         command.env(format!("POSTMETER_AZURE_{profile}_CLIENT_SECRET_FILE"), file.path());

@@ -27,7 +27,7 @@ async fn queue(stage: &Stage, count: i64) {
 }
 
 async fn claimed(stage: &Stage, worker: Uuid, most: i64, floor: &mut Floor) -> Vec<outbox::claim::Claim> {
-    claim(&stage.db.database, 1, worker, most, LIMITS, floor, None).await.unwrap()
+    claim(&stage.db.database, stage.rules("aws").await, worker, most, LIMITS, floor, None).await.unwrap()
 }
 
 #[tokio::test]
@@ -94,6 +94,7 @@ async fn a_claim_reads_at_most_300_buffers_of_a_million_rows_whatever_the_statis
 async fn buffers_of_a_claim(stage: &Stage, floor: &str, oldest_above: &str) -> i64 {
     let sql = include_str!("../../sql/queries/claim.sql");
     let sql = sql
+        .replace("$11", "(select version from postmeter.destination where id = 1)")
         .replace("$10", oldest_above)
         .replace("$1", "1")
         .replace("$2", "gen_random_uuid()")
@@ -194,7 +195,10 @@ async fn the_reserved_share_is_claimed_by_age_and_goes_on_where_it_was() {
     let mut above = 0;
     let mut order: Vec<i64> = Vec::new();
     for _ in 0..5 {
-        let claims = claim_oldest(&stage.db.database, 1, Uuid::new_v4(), 50, LIMITS, &mut above, None).await.unwrap();
+        let claims =
+            claim_oldest(&stage.db.database, stage.rules("aws").await, Uuid::new_v4(), 50, LIMITS, &mut above, None)
+                .await
+                .unwrap();
         let mut ids: Vec<i64> = claims.iter().map(|claim| claim.delivery).collect();
         ids.sort_unstable();
         order.extend(ids);

@@ -5,6 +5,8 @@ mod derive;
 mod explain;
 mod hostile;
 mod month;
+mod resolved;
+mod said;
 
 use tests::Stage;
 

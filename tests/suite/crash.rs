@@ -34,7 +34,7 @@ const ORGS: u64 = 12;
 fn worker(stage: &Stage, crash: Option<String>) -> Child {
     let mut command = tests::postmeter(&stage.db.url());
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "2");
+    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_TEST_LEASE_SECONDS", "2");
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
     if let Some(crash) = crash {
         command.env("POSTMETER_CRASH", crash);

@@ -140,7 +140,7 @@ impl Drop for Running {
 fn worker(url: &str) -> Running {
     let mut command = tests::postmeter(url);
     command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_WORKER_LEASE_SECONDS", "8");
+    command.env("POSTMETER_WORKER_POLL_MS", "20").env("POSTMETER_TEST_LEASE_SECONDS", "8");
     command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "test").env_remove("AWS_PROFILE");
     Running(command.spawn().unwrap())
 }

@@ -51,6 +51,7 @@ mod secrets;
 mod sending;
 mod shadow;
 mod stuck;
+mod switches;
 mod telling;
 mod tls;
 mod tracker;

@@ -9,7 +9,7 @@ use marketplaces::aws::{Aws, Credentials};
 use marketplaces::azure::{Azure, ClientCredentials};
 use marketplaces::{Marketplace, SettingsError};
 use outbox::NewUsage;
-use outbox::claim::{CallLimits, Claim, Floor};
+use outbox::claim::{CallLimits, Claim, Floor, Rules};
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome, Policy, Quantity, RetrySchedule};
 use serde_json::{Value, json};
@@ -246,15 +246,15 @@ impl Stage {
     /// Claims what is due in the name of a worker.
     pub async fn claim_as(&self, worker: Uuid) -> Vec<Claim> {
         let limits = CallLimits { records: 25, bytes: 900_000 };
-        let destination = self.destination().await;
-        outbox::claim::claim(&self.db.database, destination, worker, 1000, limits, &mut Floor::START.clone(), None)
+        let rules = self.rules("aws").await;
+        outbox::claim::claim(&self.db.database, rules, worker, 1000, limits, &mut Floor::START.clone(), None)
             .await
             .expect("a claim")
     }
 
     /// Claims what was in the hands of a dying worker, in the name of another.
     pub async fn claim_suspect_as(&self, worker: Uuid, delivery: &str) -> Vec<Claim> {
-        let claim = outbox::claim::claim_suspect(&self.db.database, self.destination().await, worker, None)
+        let claim = outbox::claim::claim_suspect(&self.db.database, self.rules("aws").await, worker, None)
             .await
             .expect("a claim");
         assert!(claim.iter().all(|claim| claim.delivery.to_string() == delivery));
@@ -294,13 +294,11 @@ impl Stage {
         until_true(&self.db.client, over).await;
     }
 
-    async fn destination(&self) -> i32 {
-        self.db
-            .client
-            .query_one("select id from postmeter.destination where name = 'aws'", &[])
-            .await
-            .expect("a destination")
-            .get(0)
+    /// The rules of a destination as they are now, to claim by.
+    pub async fn rules(&self, destination: &str) -> Rules {
+        let sql = "select id, version from postmeter.destination where name = $1";
+        let row = self.db.client.query_one(sql, &[&destination]).await.expect("a destination");
+        Rules { destination: row.get(0), version: row.get(1) }
     }
 
     /// Folds only.

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::heard::Heard;
+
 /// A future that a trait object returns.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -72,4 +74,6 @@ pub struct Difference {
     pub not_in_file: Vec<String>,
     /// Not wrong, but somebody should know.
     pub notes: Vec<String>,
+    /// Whether workers act by it, where it changes by which rules calls are made.
+    pub heard: Option<Heard>,
 }

@@ -11,6 +11,7 @@ mod counting;
 mod decide;
 mod extract;
 mod health;
+pub mod heard;
 mod limits;
 mod lists;
 mod openapi;

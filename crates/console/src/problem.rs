@@ -191,6 +191,14 @@ impl From<outbox::Error> for Problem {
                 tracing::warn!(cause, "the database cannot be reached");
                 Self::away(5, "nothing was acknowledged; send the same request again, with the same ids")
             }
+            outbox::Error::Unable(cause) => {
+                tracing::error!(cause, "the database can do nothing now");
+                Self::away(5, "nothing was acknowledged; send the same request again, with the same ids")
+            }
+            outbox::Error::Unwelcome(cause) => {
+                tracing::error!(cause, "the database does not let us in");
+                Self::away(30, "nothing was acknowledged; send the same request again, with the same ids")
+            }
             outbox::Error::Untrusted(cause) => {
                 tracing::error!(cause, "the connection to the database is not safe, so there is none");
                 Self::away(30, "nothing was acknowledged; send the same request again, with the same ids")

@@ -8,7 +8,7 @@ use remittance::{Policy, RetrySchedule};
 use serde_json::Value;
 use tokio_postgres::Row;
 
-use crate::claim::CallLimits;
+use crate::claim::{CallLimits, Rules};
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
@@ -75,6 +75,8 @@ impl Kind {
 pub struct Destination {
     /// Its number.
     pub id: i32,
+    /// Raised by every change of what is said here.
+    pub version: i64,
     /// Its name.
     pub name: String,
     /// Which marketplace's code serves it.
@@ -109,6 +111,12 @@ impl Destination {
     pub const fn limits(&self) -> CallLimits {
         CallLimits { records: self.records_max, bytes: self.bytes_max }
     }
+
+    /// The rules by which it is served, to claim by.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules { destination: self.id, version: self.version }
+    }
 }
 
 /// Every destination.
@@ -133,6 +141,7 @@ fn read_destination(row: &Row) -> Result<Destination, Error> {
     };
     Ok(Destination {
         id: row.try_get("id")?,
+        version: row.try_get("version")?,
         name: row.try_get("name")?,
         kind: row.try_get("kind")?,
         settings: row.try_get("settings")?,

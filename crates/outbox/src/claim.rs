@@ -11,8 +11,8 @@ use crate::query::{Query, Tx, query};
 use crate::timeline::Position;
 use crate::{Database, Error};
 
-const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT, INT8]);
-const SUSPECT: Query = query!("claim_suspect", [INT4, UUID, TEXT, TEXT]);
+const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT, INT8, INT8]);
+const SUSPECT: Query = query!("claim_suspect", [INT4, UUID, TEXT, TEXT, INT8]);
 
 /// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
 const PLANNER: &str = "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off; \
@@ -55,6 +55,15 @@ impl Floor {
     pub const START: Self = Self { deadline: Timestamp::UNIX_EPOCH, delivery: 0 };
 }
 
+/// A destination, under the rules by which a worker has read it: of other rules, and of a pause, a claim takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Its number.
+    pub destination: i32,
+    /// The version of its row.
+    pub version: i64,
+}
+
 /// What a call of the destination can take.
 #[derive(Debug, Clone, Copy)]
 pub struct CallLimits {
@@ -71,14 +80,14 @@ pub struct CallLimits {
 /// As Postgres says; nothing is claimed then.
 pub async fn claim(
     database: &Database,
-    destination: i32,
+    rules: Rules,
     worker: Uuid,
     most: i64,
     limits: CallLimits,
     floor: &mut Floor,
     seen: Option<&Position>,
 ) -> Result<Vec<Claim>, Error> {
-    let rows = take(database, destination, worker, most, limits, (*floor, None), seen).await?;
+    let rows = take(database, rules, worker, most, limits, (*floor, None), seen).await?;
     let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     if let Some(last) = rows
         .iter()
@@ -97,14 +106,14 @@ pub async fn claim(
 /// As Postgres says; nothing is claimed then.
 pub async fn claim_oldest(
     database: &Database,
-    destination: i32,
+    rules: Rules,
     worker: Uuid,
     most: i64,
     limits: CallLimits,
     above: &mut i64,
     seen: Option<&Position>,
 ) -> Result<Vec<Claim>, Error> {
-    let rows = take(database, destination, worker, most, limits, (Floor::START, Some(*above)), seen).await?;
+    let rows = take(database, rules, worker, most, limits, (Floor::START, Some(*above)), seen).await?;
     let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     *above = claims.iter().map(|claim| claim.delivery).max().unwrap_or(*above);
     Ok(claims)
@@ -112,7 +121,7 @@ pub async fn claim_oldest(
 
 async fn take(
     database: &Database,
-    destination: i32,
+    rules: Rules,
     worker: Uuid,
     most: i64,
     limits: CallLimits,
@@ -126,7 +135,7 @@ async fn take(
         .rows(
             &CLAIM,
             &[
-                &destination,
+                &rules.destination,
                 &worker,
                 &most,
                 &floor.deadline,
@@ -136,6 +145,7 @@ async fn take(
                 &timeline,
                 &flushed,
                 &oldest_above,
+                &rules.version,
             ],
         )
         .await?;
@@ -158,14 +168,14 @@ pub async fn suspects(database: &Database) -> Result<Vec<i32>, Error> {
 /// As Postgres says.
 pub async fn claim_suspect(
     database: &Database,
-    destination: i32,
+    rules: Rules,
     worker: Uuid,
     seen: Option<&Position>,
 ) -> Result<Option<Claim>, Error> {
     let (timeline, flushed) = parts(seen);
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
-    let rows = tx.rows(&SUSPECT, &[&destination, &worker, &timeline, &flushed]).await?;
+    let rows = tx.rows(&SUSPECT, &[&rules.destination, &worker, &timeline, &flushed, &rules.version]).await?;
     let claim = rows.first().map(read).transpose()?;
     tx.commit().await?;
     Ok(claim)

@@ -42,6 +42,12 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether a text is the URL of a database. Nothing is connected to.
+    #[must_use]
+    pub fn is_url(text: &str) -> bool {
+        read_url(&SecretString::from(text)).is_ok()
+    }
+
     /// Access with defaults for a URL.
     #[must_use]
     pub fn new(url: &str) -> Self {

@@ -1,9 +1,13 @@
 //! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
 
+mod resolve;
+
 use futures_util::TryStreamExt;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
+
+pub use resolve::{Resolved, dead_letters_by, resolve_share};
 
 use crate::query::Tx;
 use crate::{Database, Error};
@@ -79,7 +83,7 @@ pub async fn correct(
 
 /// So many remittances are decided about in one transaction. Who decides about more does it in shares: no decision, however
 /// much it is about, keeps meters from being cut for longer than a share of it takes.
-const SHARE: usize = 200;
+pub const SHARE: usize = 200;
 
 /// As [`correct`], and hands each change to `take`: however many there are, they need not fit into memory. Where the filter
 /// fits many, they are decided about in shares, each in a transaction of its own: on an error what was decided before stays

@@ -19,6 +19,13 @@ pub enum Error {
     /// No connection, or it was lost: wait and try again.
     #[error("the database cannot be reached: {0}")]
     Away(String),
+    /// The server answers and can do nothing for anybody now, for a reason that it names (its disk is full, it is read only):
+    /// wait and try again, and see to it.
+    #[error("{0}")]
+    Unable(String),
+    /// The server does not let this user in (password, `pg_hba.conf`). Waiting does not help.
+    #[error("the database does not let us in: {0}: look at user and password in the URL, and at pg_hba.conf")]
+    Unwelcome(String),
     /// The server cannot prove to be the one that is meant, or offers no encryption where it is required. Waiting does not
     /// help.
     #[error("the connection to the database is not safe: {0}")]
@@ -78,7 +85,7 @@ impl Error {
         match self {
             Self::Again { code, .. } if code == SqlState::QUERY_CANCELED.code() => Blame::Time,
             Self::Again { .. } => Blame::Lock,
-            Self::Away(_) | Self::Untrusted(_) | Self::Schema(_) => Blame::Step,
+            Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => Blame::Step,
             Self::Unexpected { code, .. } if code.starts_with("42") || code.starts_with("28") => Blame::Step,
             Self::Refused(_) | Self::Unexpected { .. } => Blame::Member,
         }
@@ -90,7 +97,7 @@ impl Error {
         match self {
             Self::Refused(refused) => Some(&refused.code),
             Self::Again { code, .. } | Self::Unexpected { code, .. } => Some(code),
-            Self::Away(_) | Self::Untrusted(_) | Self::Schema(_) => None,
+            Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => None,
         }
     }
 
@@ -101,22 +108,25 @@ impl Error {
             Self::Refused(_) => "refused",
             Self::Again { .. } => "again",
             Self::Away(_) => "away",
+            Self::Unable(_) => "unable",
+            Self::Unwelcome(_) => "unwelcome",
             Self::Untrusted(_) => "untrusted",
             Self::Schema(_) => "schema",
             Self::Unexpected { .. } => "unexpected",
         }
     }
 
-    /// True when there is no connection: whatever the caller wanted, nothing else will do either.
+    /// True when there is no connection, or the server can do nothing for anybody: whatever the caller wanted, nothing else
+    /// will do either.
     #[must_use]
     pub const fn is_of_connection(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Untrusted(_))
+        matches!(self, Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_))
     }
 
     /// True when waiting and doing the same again may help.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Again { .. } | Self::Away(_))
+        matches!(self, Self::Again { .. } | Self::Away(_) | Self::Unable(_))
     }
 }
 
@@ -170,11 +180,30 @@ fn classify(db: &DbError) -> Error {
         &SqlState::LOCK_NOT_AVAILABLE,
         &SqlState::QUERY_CANCELED,
     ];
-    let away = ["08", "57P", "53", "58", "25006"];
+    let away = ["08", "57P"];
+    let unable = [
+        ("53100", "the database's disk is full"),
+        ("53200", "the database is out of memory"),
+        ("53300", "the database has no connection left for us"),
+        ("53", "the database has reached a limit of its server"),
+        ("58", "the database's server has a fault of its own system"),
+        ("25006", "the database is read only: a standby, or made so"),
+    ];
+    let why = unable.into_iter().find(|(class, _)| code.starts_with(class)).map(|(_, why)| why);
+    // 42P01 and 42883 also name what is not ours
+    let is_ours = code == "3F000" || ["42P01", "42883"].contains(&code.as_str()) && message.contains("postmeter.");
     if again.contains(&db.code()) {
         Error::Again { code, message }
     } else if away.iter().any(|class| code.starts_with(class)) {
         Error::Away(format!("{message} ({code})"))
+    } else if let Some(why) = why {
+        Error::Unable(format!("{why}: {message} ({code})"))
+    } else if code.starts_with("28") {
+        Error::Unwelcome(format!("{message} ({code})"))
+    } else if is_ours {
+        Error::Schema(format!(
+            "the database lacks what this program needs: {message} ({code}); run `postmeter migrate`"
+        ))
     } else if ["PM", "22", "23"].iter().any(|class| code.starts_with(class)) {
         Error::Refused(Refused {
             code,

@@ -35,6 +35,7 @@ pub mod rounds;
 pub mod setback;
 pub mod settle;
 mod state;
+pub mod switches;
 pub mod timeline;
 pub mod tokens;
 pub mod track;

@@ -68,6 +68,8 @@ migrations! {
     29 "0029_pre_setbacks",
     31 "0031_pre_rounds",
     32 "0032_pre_evidence",
+    34 "0034_pre_switches",
+    35 "0035_pre_resolve_many",
     38 "0038_pre_isolation",
 }
 

@@ -9,6 +9,7 @@ mod correct;
 mod demo;
 mod doctor;
 mod explain;
+mod heard;
 mod import;
 mod ledger;
 mod migrate;
@@ -82,7 +83,7 @@ enum Command {
     Hold(correct::Args),
     /// Say whether an unknown remittance was billed.
     Resolve(correct::ResolveArgs),
-    /// Stop sending to a destination.
+    /// Stop sending to a destination: when this returns, no call begins any more; it says how many are on the wire.
     Pause(correct::PauseArgs),
     /// Send to a destination again.
     Resume(correct::PauseArgs),

@@ -158,7 +158,7 @@ table! {
     LEASES_LOST = Counter "postmeter_leases_lost_total" [];
     /// Steps of a worker that failed and are tried again.
     STEP_FAILURES = Counter "postmeter_step_failures_total" ["step"];
-    /// Errors of the database by kind: away (no connection), untrusted (no safe one), again (another transaction), refused, schema, unexpected.
+    /// Errors of the database by kind: away (no connection), unable (full or read only), unwelcome (password), untrusted (no safe one), again (another transaction), refused, schema, unexpected.
     DATABASE_ERRORS = Counter "postmeter_database_errors_total" ["kind"];
     /// Connections of this process's pool: in_use, idle, and waiting for one.
     POOL_CONNECTIONS = Gauge "postmeter_pool_connections" ["state"];

@@ -1,6 +1,7 @@
 //! The destinations this worker knows, each with its marketplace's code.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, RwLock};
 
 use marketplaces::{Marketplace, Muted, Record};
@@ -9,6 +10,7 @@ use outbox::cut::{Bytes, Sum};
 use remittance::{Policy, Reason, RetrySchedule};
 use serde_json::Value;
 use telemetry::{Codes, names};
+use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
 
@@ -22,6 +24,10 @@ pub struct Served {
     pub breaker: Arc<Breaker>,
     /// Codes of its answers that have a series of their own.
     pub codes: Arc<Codes>,
+    /// Its calls on the wire, by whatever rules.
+    pub on_the_wire: Arc<AtomicUsize>,
+    /// Cancelled: the destination has other rules now, and no call begins by these.
+    pub replaced: CancellationToken,
 }
 
 /// All of them, as last read.
@@ -42,13 +48,17 @@ impl Directory {
         Arc::clone(&self.served.read().expect("no holder of this lock can panic"))
     }
 
-    /// Takes over what the catalogue says now; breakers and connections stay where nothing changed.
+    /// Takes over what the catalogue says now; breakers and connections stay where nothing changed. After this no call
+    /// begins by what it said before.
     pub fn replace(&self, destinations: Vec<Destination>) {
         let before = self.all();
         let after = destinations
             .into_iter()
             .map(|destination| {
                 let old = before.get(&destination.id);
+                if let Some(old) = old.filter(|old| old.destination == destination && old.marketplace.is_ok()) {
+                    return (destination.id, Arc::clone(old));
+                }
                 let same = old.filter(|old| {
                     old.destination.kind == destination.kind && old.destination.settings == destination.settings
                 });
@@ -63,14 +73,23 @@ impl Directory {
                 }
                 let breaker = old.map_or_else(Arc::default, |old| Arc::clone(&old.breaker));
                 let codes = old.map_or_else(Arc::default, |old| Arc::clone(&old.codes));
+                let on_the_wire = old.map_or_else(Arc::default, |old| Arc::clone(&old.on_the_wire));
                 if old.is_none() {
                     names::DELIVERIES_CLAIMED.add([&destination.name], 0);
                     names::BREAKER_OPENED.add([&destination.name], 0);
                 }
-                (destination.id, Arc::new(Served { destination, marketplace, breaker, codes }))
+                let replaced = CancellationToken::new();
+                let served = Served { destination, marketplace, breaker, codes, on_the_wire, replaced };
+                (served.destination.id, Arc::new(served))
             })
             .collect();
-        *self.served.write().expect("no holder of this lock can panic") = Arc::new(after);
+        let after = Arc::new(after);
+        *self.served.write().expect("no holder of this lock can panic") = Arc::clone(&after);
+        for (id, old) in before.iter() {
+            if after.get(id).is_none_or(|new| !Arc::ptr_eq(new, old)) {
+                old.replaced.cancel();
+            }
+        }
     }
 
     fn open(&self, destination: &Destination) -> Result<Arc<dyn Marketplace>, String> {

@@ -184,14 +184,16 @@ impl Worker {
         state: &mut Dispatch,
     ) -> Result<Vec<Claim>, outbox::Error> {
         let seen = self.options.history.position();
-        let (database, id, limits) = (&self.database, served.destination.id, served.destination.limits());
+        let (database, rules) = (&self.database, served.destination.rules());
+        let limits = served.destination.limits();
         if let Passage::Probe { .. } = passage {
             return self.claim_probe(served, most, seen.as_ref()).await;
         }
         if state.full_claims + 1 >= RESERVED_EVERY {
             state.full_claims = 0;
             let above = &mut state.oldest_above;
-            let claims = outbox::claim::claim_oldest(database, id, self.id, most, limits, above, seen.as_ref()).await?;
+            let claims =
+                outbox::claim::claim_oldest(database, rules, self.id, most, limits, above, seen.as_ref()).await?;
             if !claims.is_empty() {
                 return Ok(claims);
             }
@@ -199,11 +201,11 @@ impl Worker {
             state.oldest_above = 0;
         }
         let floor = &mut state.floor;
-        let mut claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+        let mut claims = outbox::claim::claim(database, rules, self.id, most, limits, floor, seen.as_ref()).await?;
         // what came back meanwhile stands below: a refused batch goes on in halves without a pause
         if claims.is_empty() && *floor != Floor::START {
             *floor = Floor::START;
-            claims = outbox::claim::claim(database, id, self.id, most, limits, floor, seen.as_ref()).await?;
+            claims = outbox::claim::claim(database, rules, self.id, most, limits, floor, seen.as_ref()).await?;
         }
         state.full_claims += u32::from(i64::try_from(claims.len()).is_ok_and(|count| count == most));
         Ok(claims)
@@ -216,12 +218,13 @@ impl Worker {
         most: i64,
         seen: Option<&Position>,
     ) -> Result<Vec<Claim>, outbox::Error> {
-        let (database, id, limits) = (&self.database, served.destination.id, served.destination.limits());
+        let (database, id) = (&self.database, served.destination.id);
+        let (rules, limits) = (served.destination.rules(), served.destination.limits());
         let mut floor = served.breaker.probe_from();
-        let mut claims = outbox::claim::claim(database, id, self.id, most, limits, &mut floor, seen).await?;
+        let mut claims = outbox::claim::claim(database, rules, self.id, most, limits, &mut floor, seen).await?;
         if claims.is_empty() && floor != Floor::START {
             floor = Floor::START;
-            claims = outbox::claim::claim(database, id, self.id, most, limits, &mut floor, seen).await?;
+            claims = outbox::claim::claim(database, rules, self.id, most, limits, &mut floor, seen).await?;
         }
         if !claims.is_empty()
             && let Err(error) = outbox::breaker::probed(database, id, self.id, floor).await
@@ -301,11 +304,16 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
                 () = stop.cancelled() => {}
+                () = served.replaced.cancelled() => {}
             }
         }
-        // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken
-        let may_start = served.destination.dry_run || self.wait_for_them(served, stop).await;
-        let passing = if may_start { served.pass(stop).await } else { None };
+        // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
+        // its rules may have changed
+        let passing = served.replaced.run_until_cancelled(async {
+            let may_start = served.destination.dry_run || self.wait_for_them(served, stop).await;
+            if may_start { served.pass(stop).await } else { None }
+        });
+        let passing = passing.await.flatten();
         let settlements = match passing {
             Some(passing) => self.submit(served, claims, &passing).await,
             None => hand_back(claims),
@@ -342,7 +350,9 @@ impl Worker {
         let carried = self.traceparent(&Span::current(), &timely).await;
         let remaining = self.lease.remaining();
         let started = Instant::now();
+        let begun = served.begin();
         let made = match &served.marketplace {
+            _ if begun.is_none() => same_for(&timely, &Outcome::HandedBack),
             _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
             _ if served.destination.dry_run || served.destination.shadow => same_for(&timely, &Outcome::DryRun),
             Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
@@ -352,6 +362,7 @@ impl Worker {
                 marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
             }
         };
+        drop(begun);
         let made = judged_beside(made);
         let limits = Limits { in_flight_max: served.destination.in_flight_max, outage: self.options.outage };
         served.breaker.heard(passing, &made, limits);

@@ -69,6 +69,12 @@ impl Failures {
             Say::First if matches!(error, Error::Away(_)) => {
                 tracing::warn!(step, %error, "the database is away: every step waits and is tried again");
             }
+            Say::First if matches!(error, Error::Unable(_)) => {
+                tracing::error!(step, %error, "the database can do nothing now: every step waits and is tried again");
+            }
+            Say::First if matches!(error, Error::Unwelcome(_)) => {
+                tracing::error!(step, %error, "there is no connection to the database: every step waits");
+            }
             Say::First if error.is_of_connection() => {
                 tracing::error!(step, %error, "there is no safe connection to the database: every step waits");
             }

@@ -20,6 +20,7 @@ mod settler;
 mod shadow;
 mod steps;
 mod suspect;
+mod switches;
 mod told;
 mod traces;
 
@@ -124,6 +125,8 @@ pub struct Worker {
     alone: RwLock<()>,
     /// Of those deliveries one is sent at a time.
     suspect: Mutex<()>,
+    /// Of which rules the fleet knows that we act by them; none: it must be told.
+    told: Mutex<Option<outbox::switches::Versions>>,
     /// Something may be due.
     wake: Notify,
     failures: Failures,
@@ -150,6 +153,7 @@ impl Worker {
             shadow_cutter: Mutex::new(Cutter::of_shadows(options.cut_max)),
             alone: RwLock::new(()),
             suspect: Mutex::default(),
+            told: Mutex::default(),
             wake: Notify::new(),
             failures: Failures::default(),
             paces: Paces::default(),
@@ -192,7 +196,7 @@ impl Worker {
             &names::LEASES_LOST,
         ];
         counters.iter().for_each(|counter| counter.add([], 0));
-        for kind in ["away", "again", "refused", "schema", "unexpected"] {
+        for kind in ["away", "unable", "unwelcome", "again", "refused", "schema", "unexpected"] {
             names::DATABASE_ERRORS.add([kind], 0);
         }
         names::ATTEMPTS_IN_HAND.set([], 0.0);

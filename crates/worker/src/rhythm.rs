@@ -54,6 +54,11 @@ impl<'a> Backoff<'a> {
         self.turned(self.worker.options.poll)
     }
 
+    /// There was nothing to do, and it is looked again after so long at the latest.
+    pub fn within(&mut self, longest: Duration) -> Duration {
+        self.turned(self.worker.options.poll.min(longest))
+    }
+
     /// The same, for what is not urgent.
     pub fn seldom(&mut self) -> Duration {
         self.turned(self.worker.options.poll * SELDOM)
@@ -74,9 +79,9 @@ impl<'a> Backoff<'a> {
     pub fn wait_after_failure(&mut self) -> Duration {
         self.worker.options.pulse.turn(&self.name);
         self.failures += 1;
-        // jitter by what differs between workers anyway, so that they do not come back together
-        let jitter = Duration::from_millis(u64::from(std::process::id()) % 97);
-        (Duration::from_millis(50) * (1 << self.failures.min(6))).min(Duration::from_secs(3)) + jitter
+        let pause = (Duration::from_millis(50) * (1 << self.failures.min(6))).min(Duration::from_secs(3));
+        // so that workers do not come back together: in containers they all have the same process id
+        pause + pause.mul_f64(rand::random_range(0.0..0.25))
     }
 }
 

@@ -33,6 +33,10 @@ impl Worker {
             names::LEASES_LOST.add([], 1);
             return Ok(false);
         };
+        if self.lease.remaining().is_zero() {
+            // whoever changed a rule meanwhile has not waited for us
+            self.heed_switches().await?;
+        }
         self.lease.renewed(sent_at);
         self.options.pulse.beat(self.lease.remaining());
         self.look_back(beat).await?;
@@ -69,6 +73,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).promote_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).gather_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).health_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).switches_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).alert_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
@@ -320,6 +325,7 @@ impl Worker {
     async fn destinations_loop(self: Arc<Self>, stop: CancellationToken, answers: Answers) {
         let mut loops: HashMap<i32, JoinHandle<()>> = HashMap::new();
         loop {
+            let woken = self.wake.notified();
             for id in self.directory.all().keys() {
                 if loops.get(id).is_none_or(JoinHandle::is_finished) {
                     loops.insert(
@@ -333,8 +339,10 @@ impl Worker {
                 }
             }
             self.options.pulse.turn_before("destinations", self.options.poll);
-            if !pause(self.options.poll, &stop).await {
-                break;
+            tokio::select! {
+                () = tokio::time::sleep(self.options.poll) => {}
+                () = woken => {}
+                () = stop.cancelled() => break,
             }
         }
         self.options.pulse.end("destinations");
@@ -346,11 +354,19 @@ impl Worker {
     async fn destination_loop(self: Arc<Self>, id: i32, stop: CancellationToken, answers: Answers) {
         let Some(served) = self.directory.all().get(&id).cloned() else { return };
         let (mut state, name) = (Dispatch::new(&served.destination), served.destination.name.clone());
+        let mut version = served.destination.version;
         let mut backoff = Backoff::of_destination(&self, &name);
         let mut suspects_at = Instant::now();
         while !stop.is_cancelled() {
-            let Some(served) = self.directory.all().get(&id).cloned() else { break };
+            // from before the rules are read: whoever changes them meanwhile is not missed
             let woken = self.wake.notified();
+            let Some(served) = self.directory.all().get(&id).cloned() else { break };
+            if served.destination.version != version {
+                // what is in hand ends, or is handed back before its call; then it goes on by the new rules
+                let _rest = self.options.pulse.rest(&name);
+                state.drained().await;
+                (state, version) = (Dispatch::new(&served.destination), served.destination.version);
+            }
             let sent = async {
                 let claimed = self.dispatch(&served, &mut state, &answers, &stop).await?;
                 if suspects_at.elapsed() > self.options.poll * SELDOM {

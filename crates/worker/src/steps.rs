@@ -38,7 +38,7 @@ impl Worker {
     /// # Errors
     /// As Postgres says.
     pub async fn reload(&self) -> Result<(), outbox::Error> {
-        self.directory.replace(outbox::catalogue::destinations(&self.database).await?);
+        self.take_over_rules().await?;
         let mut cured = false;
         for unread in outbox::catalogue::unread(&self.database).await? {
             if let Some(reading) = self.directory.read_identity(unread.destination, &unread.identity) {
@@ -131,6 +131,7 @@ impl Worker {
     pub async fn send(self: &Arc<Self>) -> Result<usize, outbox::Error> {
         let mut claimed = 0;
         let stop = CancellationToken::new();
+        self.heed_switches().await?;
         self.read_health().await?;
         for served in self.directory.all().values() {
             let mut state = Dispatch::new(&served.destination);

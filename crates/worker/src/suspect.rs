@@ -33,9 +33,9 @@ impl Worker {
         if !may_begin().await? {
             return Ok(false);
         }
-        let (id, seen) = (served.destination.id, self.options.history.position());
+        let (rules, seen) = (served.destination.rules(), self.options.history.position());
         let claiming = self.hands.claiming(self.lease.now());
-        let Some(claim) = outbox::claim::claim_suspect(&self.database, id, self.id, seen.as_ref()).await? else {
+        let Some(claim) = outbox::claim::claim_suspect(&self.database, rules, self.id, seen.as_ref()).await? else {
             return Ok(false);
         };
         let grip = self.grip(std::slice::from_ref(&claim));

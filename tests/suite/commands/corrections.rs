@@ -44,7 +44,7 @@ async fn e8_pause_and_resume_twice_are_one_decision_each() {
     let stage = Stage::new().await;
     for (words, said) in [
         (["resume", "aws"], "was not paused: nothing was changed"),
-        (["pause", "aws"], "is paused: what is in flight ends by itself"),
+        (["pause", "aws"], "is paused: nothing more is sent"),
         (["pause", "aws"], "was paused already: nothing was changed"),
         (["resume", "aws"], "is sent to again"),
     ] {

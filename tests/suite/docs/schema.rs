@@ -99,6 +99,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "requests.rs",
         "setback.rs",
         "settle.rs",
+        "switches.rs",
         "timeline.rs",
         "workers.rs",
     ];

@@ -80,13 +80,7 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
     cut_both(&stage, "2024-09-18T11:10:00Z").await;
     let dying = stage.another_worker().await;
-    let shadow = stage
-        .db
-        .client
-        .query_one("select id from postmeter.destination where name = 'trial'", &[])
-        .await
-        .unwrap()
-        .get(0);
+    let shadow = stage.rules("trial").await;
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
     let mut floor = outbox::claim::Floor::START;
     let database = &stage.db.database;
@@ -107,10 +101,9 @@ async fn a_worker_that_died_with_a_shadow_in_hand_leaves_nothing_unknown() {
 /// A live delivery and one of the shadow, claimed by one worker.
 async fn claimed_both(stage: &Stage, worker: uuid::Uuid) {
     assert_eq!(stage.claim_as(worker).await.len(), 1);
-    let shadow = stage.db.client.query_one("select id from postmeter.destination where name = 'trial'", &[]).await;
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
     let mut floor = outbox::claim::Floor::START;
-    let (database, shadow) = (&stage.db.database, shadow.unwrap().get(0));
+    let (database, shadow) = (&stage.db.database, stage.rules("trial").await);
     let claims = outbox::claim::claim(database, shadow, worker, 10, limits, &mut floor, None).await.unwrap();
     assert_eq!(claims.len(), 1);
 }
@@ -158,13 +151,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence()
     stage.at("2024-09-18T10:10:00Z").await;
     stage.use_cores("a", "5", "2024-09-18T10:05:00Z").await;
     cut_both(&stage, "2024-09-18T11:10:00Z").await;
-    let shadow = stage
-        .db
-        .client
-        .query_one("select id from postmeter.destination where name = 'trial'", &[])
-        .await
-        .unwrap()
-        .get(0);
+    let shadow = stage.rules("trial").await;
     let limits = outbox::claim::CallLimits { records: 25, bytes: 900_000 };
     let mut floor = outbox::claim::Floor::START;
     let claims = outbox::claim::claim(&stage.db.database, shadow, stage.worker.id(), 10, limits, &mut floor, None)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use outbox::corrections::{self, Decider};
+use outbox::switches;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,7 @@ use super::who;
 use crate::app::App;
 use crate::auth::{Caller, Operate};
 use crate::extract::{Body, InPath};
+use crate::heard::Heard;
 use crate::problem::Problem;
 use crate::refusals::Deciding;
 
@@ -36,6 +38,8 @@ pub(crate) struct Paused {
     paused: bool,
     /// False: it was so before, and no second decision is left.
     changed: bool,
+    /// Whether workers act by it; none: sending goes on.
+    heard: Option<Heard>,
 }
 
 /// Where a destination's breaker stands.
@@ -67,7 +71,8 @@ pub(crate) async fn probe(
     Ok(Json(Probed { destination, breaker: decided.now, changed: decided.changed }))
 }
 
-/// Stops sending to a destination; what is in flight ends by itself.
+/// Stops sending to a destination: when this answers, a worker's lease later at most, no call begins any more, except
+/// by workers that it names.
 #[utoipa::path(
     post, path = "/v1/destinations/{destination}/pause", tag = "decisions", security(("token" = ["operate"])),
     params(("destination" = String, Path, description = "Its name")),
@@ -107,5 +112,10 @@ async fn set(
     let who = who(caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
     let decided = corrections::set_paused(&app.database, &destination, paused, decider).await?;
-    Ok(Json(Paused { destination, paused, changed: decided.changed }))
+    // also where it was paused already: whoever did it may not have waited
+    let heard = match paused {
+        true => Some(switches::until_heard(&app.database, Some(&destination)).await?.into()),
+        false => None,
+    };
+    Ok(Json(Paused { destination, paused, changed: decided.changed, heard }))
 }

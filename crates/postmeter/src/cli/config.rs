@@ -348,7 +348,23 @@ mod tests {
     fn i6_a_malformed_value_is_named_with_its_origin() {
         let cases = [
             ("[worker]\npoll_ms = \"soon\"\n", "p.toml, line 2: poll_ms must be a whole number from 10 to 60000"),
-            ("[worker]\nlease_seconds = 1\n", "p.toml, line 2: lease_seconds must be a whole number from 2 to 3600"),
+            ("[worker]\nlease_seconds = 15\n", "p.toml, line 2: lease_seconds must be a whole number from 16 to 3600"),
+            (
+                "[database]\nurl = \"nonsense\"\n",
+                "p.toml, line 2: url must be the URL of a Postgres (postgres://user@host:5432/database)",
+            ),
+            (
+                "[console]\nlisten = \"127.0.0.1:99999\"\n",
+                "p.toml, line 2: listen must be an address and a port up to 65535 (127.0.0.1:8080)",
+            ),
+            (
+                "[worker]\nlisten = \"nowhere\"\n",
+                "p.toml, line 2: listen must be an address and a port up to 65535 (127.0.0.1:8080), or off",
+            ),
+            (
+                "[telemetry]\notlp_url = \"nonsense\"\n",
+                "p.toml, line 2: otlp_url must be an address of the web (https://…)",
+            ),
             ("[database]\npooled = 1\n", "p.toml, line 2: pooled must be true or false"),
             ("[log]\nlevel = \"all\"\n", "p.toml, line 2: level must be one of error, warn, info, debug"),
             ("[log]\nlevel = [1]\n", "p.toml, line 2: level must be a text, a number or true or false"),
@@ -359,7 +375,9 @@ mod tests {
         }
         let sentence = "environment: POSTMETER_WORKER_POLL_MS must be a whole number from 10 to 60000";
         assert_eq!(refused("", &[("POSTMETER_WORKER_POLL_MS", "x")]), sentence);
-        assert!(refused("[database]\nurl = \"a\"\nurl_file = \"b\"\n", &[]).contains("exclude each other"));
+        assert!(
+            refused("[database]\nurl = \"postgres://h/d\"\nurl_file = \"b\"\n", &[]).contains("exclude each other")
+        );
     }
 
     #[test]

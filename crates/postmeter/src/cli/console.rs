@@ -46,7 +46,7 @@ pub(super) async fn serve(context: &Context, listen: Option<&str>, stop: Cancell
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| Wrong(format!("cannot listen at {listen}: {error}; name another with --listen")))?;
-    output::say(format!("listening at http://{}", listener.local_addr()?));
+    output::started(format!("listening at http://{}", listener.local_addr()?));
     let stopped = async move { stop.cancelled().await };
     let catalogue = Arc::new(super::catalog::Catalogue);
     ::console::serve(listener, database, catalogue, context.config.console.clone(), stopped).await?;

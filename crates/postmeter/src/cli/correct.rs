@@ -4,18 +4,24 @@
 //! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
 
 mod filter;
+mod held_there;
+mod resolve;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use outbox::corrections::{self, Change, Decided, Decider, HeldUsage, Verb};
+use outbox::switches;
 use remittance::Quantity;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::Context;
 use super::import::Sum;
 use super::output::{self, NEEDS_A_PERSON, Table, Wrong};
 use super::status::text::count;
+use super::{Context, heard};
 use filter::Filter;
+pub(super) use resolve::{ResolveArgs, resolve};
 
 /// A screen shows so many rows; `--json` shows all.
 const SHOWN: usize = 50;
@@ -27,6 +33,9 @@ pub(super) struct Args {
     /// Act on held usage instead of remittances (retry and write-off only).
     #[arg(long)]
     held_usage: bool,
+    /// With --held-usage: this one, by its id.
+    #[arg(long, value_name = "UUID", requires = "held_usage")]
+    usage: Option<Uuid>,
     #[command(flatten)]
     signed: Signed,
     /// Carry it out. Without this nothing is changed: it is only shown.
@@ -49,20 +58,6 @@ impl Signed {
     pub fn decider(&self) -> Decider<'_> {
         Decider { who: &self.who, why: &self.why }
     }
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct ResolveArgs {
-    /// The remittance, by its number.
-    delivery: i64,
-    /// The marketplace holds it: it becomes accepted.
-    #[arg(long, conflicts_with = "not_billed", required_unless_present = "not_billed")]
-    billed: bool,
-    /// The marketplace does not hold it: it is sent again while its deadline allows, else it is expired.
-    #[arg(long)]
-    not_billed: bool,
-    #[command(flatten)]
-    signed: Signed,
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +85,7 @@ pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Re
         return Err(Wrong(sentence.to_owned()).into());
     }
     let database = context.config.database()?;
-    let (filter, decider) = (args.filter.json(), args.signed.decider());
+    let (filter, decider) = (args.filter.json(args.usage), args.signed.decider());
     if args.held_usage {
         let usages = corrections::correct_held(&database, verb, &filter, decider, !args.apply).await?;
         return show_held(context, verb, &usages, args.filter.metric(), args.apply);
@@ -220,48 +215,30 @@ fn sentence(verb: Verb, applied: bool, moved: usize, found: usize, what: &str, s
     }
 }
 
-pub(super) async fn resolve(context: &Context, args: ResolveArgs) -> anyhow::Result<ExitCode> {
-    let database = context.config.database()?;
-    let Decided { now, changed } =
-        corrections::resolve(&database, args.delivery, args.billed, args.signed.decider()).await?;
-    if context.json {
-        output::json(&json!({ "delivery": args.delivery, "billed": args.billed, "status": now, "changed": changed }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !changed {
-        let now = now.replace('_', " ");
-        output::say(format!(
-            "remittance {} was resolved so before and is {now} now: nothing was changed",
-            args.delivery
-        ));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let consequence = match now.as_str() {
-        "accepted" => "it counts as billed; its quantity is marked as not confirmed",
-        "due" => "it is sent again with the same bytes and key",
-        _ => "its deadline has passed, so it is not sent again: release it or write it off",
-    };
-    output::say(format!("remittance {} is now {}: {consequence}", args.delivery, now.replace('_', " ")));
-    Ok(ExitCode::SUCCESS)
-}
-
 pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
     let name = &args.destination;
     let changed = corrections::set_paused(&database, name, paused, args.signed.decider()).await?.changed;
+    // also where it was paused already: whoever did it may not have waited
+    let heard = if paused {
+        let heard = switches::until_heard(&database, Some(name)).await;
+        Some(heard.with_context(|| format!("{name} is paused, but not whether every worker acts by it"))?)
+    } else {
+        None
+    };
+    let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
     if context.json {
-        output::json(&json!({ "destination": name, "paused": paused, "changed": changed }))?;
-        return Ok(ExitCode::SUCCESS);
+        output::json(&json!({ "destination": name, "paused": paused, "changed": changed, "heard": heard }))?;
+        return Ok(code);
     }
     output::say(match (paused, changed) {
-        (true, true) => {
-            format!("{name} is paused: what is in flight ends by itself, nothing more is sent, deadlines go on")
-        }
+        (true, true) => format!("{name} is paused: nothing more is sent, deadlines go on"),
         (true, false) => format!("{name} was paused already: nothing was changed"),
         (false, true) => format!("{name} is sent to again"),
         (false, false) => format!("{name} was not paused: nothing was changed"),
     });
-    Ok(ExitCode::SUCCESS)
+    output::say_all(heard.iter().flat_map(heard::lines));
+    Ok(code)
 }
 
 pub(super) async fn probe(context: &Context, args: ProbeArgs) -> anyhow::Result<ExitCode> {

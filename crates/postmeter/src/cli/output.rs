@@ -12,6 +12,7 @@ mod table;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use crate::demo::LastWords;
 use crate::embedded::EmbeddedError;
@@ -67,6 +68,19 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     raw(&format!("{}\n", plain_json(&serde_json::to_string_pretty(value)?)))
 }
 
+/// Says that a service has begun: a line for people, or one of the log where that is for programs.
+pub(super) fn started(line: impl AsRef<str>) {
+    if is_log_json() { tracing::info!("{}", line.as_ref()) } else { say(line) }
+}
+
+/// The log is an object a line. Before the configuration was read, the environment alone says so.
+fn is_log_json() -> bool {
+    LOG_IS_JSON.get().copied().unwrap_or_else(|| std::env::var("POSTMETER_LOG_FORMAT").is_ok_and(|word| word == "json"))
+}
+
+/// Whether the log is an object a line, once the configuration has said so.
+pub(super) static LOG_IS_JSON: OnceLock<bool> = OnceLock::new();
+
 /// Shows on a terminal how far it is, in place of what was shown before; `None`: takes it away.
 pub(super) fn progress(line: Option<&str>) {
     let mut out = io::stderr().lock();
@@ -79,6 +93,21 @@ pub(super) fn progress(line: Option<&str>) {
 
 /// Says what went wrong and gives the exit code for it.
 pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
+    if is_log_json() {
+        // collectors of logs read objects, and the last line is the one that matters
+        let message = match error.downcast_ref::<Problems>() {
+            Some(problems) => problems.to_string(),
+            None => format!("{error:#}"),
+        };
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tracing::error!("{message}");
+        } else {
+            // the log could not even be started
+            let line = serde_json::json!({ "level": "ERROR", "target": "postmeter", "message": message });
+            eprintln!("{}", plain_json(&line.to_string()));
+        }
+        return ExitCode::from(code_of(error));
+    }
     if let Some(Problems { head, problems }) = error.downcast_ref::<Problems>() {
         eprintln!("postmeter: {}", plain(head));
         problems.iter().for_each(|problem| eprintln!("  {}", plain(problem)));
@@ -98,8 +127,13 @@ fn code_of(error: &anyhow::Error) -> u8 {
         _ => None,
     });
     match database {
-        Some(outbox::Error::Away(_) | outbox::Error::Again { .. }) => 4,
-        Some(outbox::Error::Refused(_) | outbox::Error::Schema(_) | outbox::Error::Untrusted(_)) => 2,
+        Some(outbox::Error::Away(_) | outbox::Error::Unable(_) | outbox::Error::Again { .. }) => 4,
+        Some(
+            outbox::Error::Refused(_)
+            | outbox::Error::Schema(_)
+            | outbox::Error::Unwelcome(_)
+            | outbox::Error::Untrusted(_),
+        ) => 2,
         Some(_) => 1,
         None if error.is::<Wrong>() || error.is::<Problems>() => 2,
         None => 1,

@@ -41,7 +41,11 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     // told to stop while it still waits, it has nothing in hand
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
+    outbox::migrate::check(&database).await?;
     let purpose = outbox::catalogue::purpose(&database).await?;
+    if purpose != "production" {
+        options.lease = test_lease()?.unwrap_or(options.lease);
+    }
     options.webhook = context.config.webhook.open(&purpose)?;
     tracing::info!(name = options.name, version = env!("CARGO_PKG_VERSION"), "the worker starts");
     let serving =
@@ -53,6 +57,14 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     worked.and(served)?;
     tracing::info!(name = options.name, "the worker has stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A lease shorter than a call may take, for tests that let workers die.
+fn test_lease() -> anyhow::Result<Option<Duration>> {
+    const NAME: &str = "POSTMETER_TEST_LEASE_SECONDS";
+    let Ok(said) = std::env::var(NAME) else { return Ok(None) };
+    let seconds = said.parse().map_err(|error| Wrong(format!("environment: {NAME}: {error}")))?;
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 /// The ports of a machine's first workers. Not 9187, which is the usual one of the exporter that stands beside a Postgres.
@@ -134,11 +146,14 @@ async fn work(database: &Database, options: &Options, stop: &CancellationToken) 
 }
 
 pub(super) async fn wait(database: &Database) -> Result<(), outbox::Error> {
-    if database.wait(Duration::ZERO).await.is_ok() {
-        return Ok(());
+    match database.wait(Duration::ZERO).await {
+        Err(error) if error.is_passing() => {
+            tracing::warn!("{error}; waiting up to {} s", PATIENCE.as_secs());
+            database.wait(PATIENCE).await
+        }
+        // ours to mend, or nothing to wait for
+        answered => answered,
     }
-    tracing::warn!("the database cannot be reached; waiting up to {} s", PATIENCE.as_secs());
-    database.wait(PATIENCE).await
 }
 
 /// Cancelled at the first SIGTERM or SIGINT. A second one ends the process as if it had crashed: what is in hand is

@@ -7,11 +7,13 @@ use anyhow::Context as _;
 use outbox::Database;
 use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind};
 use outbox::corrections::Decider;
+use outbox::switches::{self, Heard};
 use serde_json::{Value, json};
 
 use super::plan::{Plan, Step, plan};
 use super::read::{Entry, Problem, read};
 use super::{check, render, spec};
+use crate::cli::heard;
 use crate::cli::output::{self, NEEDS_A_PERSON, Problems, Wrong};
 
 /// Lines of the difference that the decision keeps; what changed is kept whole in `postmeter.catalogue_change`.
@@ -40,7 +42,9 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
     if !findings.problems.is_empty() {
         return refuse(path, findings.problems, how.json);
     }
-    show(&plan, &findings.notes, how)?;
+    if !how.json || how.dry_run {
+        show(&plan, &findings.notes, None, how)?;
+    }
     let nothing = plan.changes.is_empty() && findings.readings.is_empty();
     if how.dry_run {
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) });
@@ -49,14 +53,28 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
         let written = write(edit, &plan, findings.readings, how.prune, how.by).await;
         written.context("the catalogue was not changed")?;
     }
-    if !how.json {
+    let heard = heard(database, &plan).await.context("applied, but not whether every worker acts by it")?;
+    let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
+    if how.json {
+        show(&plan, &findings.notes, heard.as_ref(), how)?;
+    } else {
         output::say(match plan.changes.len() {
             0 => "nothing to change".to_owned(),
             1 => "applied: 1 entry".to_owned(),
             count => format!("applied: {count} entries"),
         });
+        output::say_all(heard.iter().flat_map(heard::lines));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Waits until workers act by what was applied, where it changes by which rules calls are made.
+pub(super) async fn heard(database: &Database, plan: &Plan) -> Result<Option<Heard>, outbox::Error> {
+    let is_rule = |kind| matches!(kind, Kind::Quota | Kind::Destination);
+    if !plan.changes.iter().any(|change| is_rule(change.entry.kind) && change.step != Step::Add) {
+        return Ok(None);
+    }
+    switches::until_heard(database, None).await.map(Some)
 }
 
 /// Compares and checks; all problems there are come together.
@@ -125,11 +143,11 @@ fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<Exi
     Err(Problems { head, problems: problems.iter().map(ToString::to_string).collect() }.into())
 }
 
-fn show(plan: &Plan, notes: &[String], how: How<'_>) -> anyhow::Result<()> {
+fn show(plan: &Plan, notes: &[String], heard: Option<&Heard>, how: How<'_>) -> anyhow::Result<()> {
     if how.json {
         let kept: Vec<String> = plan.kept.iter().map(Entry::name).collect();
         return output::json(&json!({
-            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes,
+            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes, "heard": heard,
         }));
     }
     for line in render::diff(plan) {

@@ -47,8 +47,9 @@ async fn carry_out(database: &Database, wanted: Wanted) -> Result<Applied, Error
         let by = Decider { who: &wanted.who, why: &wanted.why };
         apply::write(edit, &plan, findings.readings, wanted.prune, by).await?;
     }
+    let heard = if applied { apply::heard(database, &plan).await?.map(Into::into) } else { None };
     let not_in_file = plan.kept.iter().map(Entry::name).collect();
-    Ok(Applied::Done(Difference { applied, changes, diff, not_in_file, notes: findings.notes }))
+    Ok(Applied::Done(Difference { applied, changes, diff, not_in_file, notes: findings.notes, heard }))
 }
 
 fn wrong(problem: Problem) -> Wrong {

@@ -112,7 +112,7 @@ impl Layers {
         let effective = |setting: &'static Setting| {
             let (value, from) = match self.said.get(&(setting.section, setting.key)) {
                 Some(said) if said.by_file => (Some(format!("(in {})", said.value)), said.origin.clone()),
-                Some(said) if matches!(setting.kind, Kind::Secret) => {
+                Some(said) if matches!(setting.kind, Kind::Secret(_)) => {
                     (Some("(secret, not shown)".to_owned()), said.origin.clone())
                 }
                 Some(said) => (Some(said.value.clone()), said.origin.clone()),

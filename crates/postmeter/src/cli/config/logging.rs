@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::sinks::{Lines, Sinks, Telling};
-use crate::cli::output::{plain, plain_json};
+use crate::cli::output::{LOG_IS_JSON, plain, plain_json};
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,11 +85,15 @@ impl Log {
     /// # Errors
     /// What is to be told cannot be.
     pub fn start(self, telling: &Telling) -> anyhow::Result<Sinks> {
+        // a second configuration, in a test, is no error
+        let _ = LOG_IS_JSON.set(matches!(self.format, Format::Json));
         let ours = self.level.word();
         // other people's crates tell too much below a warning, some of it headers of requests
         let theirs = if self.level == Level::Error { "error" } else { "warn" };
         let crates =
             ["postmeter", "worker", "console", "outbox", "marketplaces", "remittance", "simulator", "telemetry"];
+        // the pool says of each connection that has ended what our own lines say once
+        let theirs = format!("{theirs},deadpool=error");
         let ours = crates.map(|name| format!(",{name}={ours}")).concat();
         let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         let lines: Lines = match self.format {

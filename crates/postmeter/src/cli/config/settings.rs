@@ -16,8 +16,12 @@ use super::logging::{Format, Level};
 pub(super) enum Kind {
     /// Any text.
     Text,
-    /// A text that nobody may see. `<setting>_file` names a file that holds it.
-    Secret,
+    /// A text that nobody may see, as it must look. `<setting>_file` names a file that holds it.
+    Secret(Looks),
+    /// An address of the web.
+    Url,
+    /// Where to listen: an address or host name, and a port; or a word that says nowhere.
+    Listen(&'static str),
     /// A whole number within bounds.
     Number(u64, u64),
     /// Yes or no.
@@ -30,11 +34,46 @@ pub(super) enum Kind {
     Template(&'static str),
 }
 
+/// How a text must look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// As it likes.
+    Free,
+    /// As the URL of a Postgres.
+    Postgres,
+    /// As an address of the web.
+    Web,
+}
+
+impl Looks {
+    fn fit(self, text: &str) -> bool {
+        match self {
+            Self::Free => true,
+            Self::Postgres => outbox::Access::is_url(text),
+            Self::Web => is_of_the_web(text),
+        }
+    }
+}
+
+fn is_of_the_web(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+}
+
+fn is_place(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = !host.is_empty() && !host.contains(|sign: char| sign.is_whitespace() || sign == '/');
+        is_host && port.parse::<u16>().is_ok()
+    })
+}
+
 impl Kind {
     /// Refuses what may not be said, with what may.
     pub fn check(self, value: &str) -> Result<(), String> {
         let fits = match self {
-            Self::Text | Self::Secret => true,
+            Self::Text => true,
+            Self::Secret(looks) => looks.fit(value),
+            Self::Url => is_of_the_web(value),
+            Self::Listen(nowhere) => is_place(value) || !nowhere.is_empty() && value == nowhere,
             Self::Number(from, to) => plain(value).parse().is_ok_and(|number: u64| (from..=to).contains(&number)),
             Self::Flag => value.parse::<bool>().is_ok(),
             Self::Word(words) => words().iter().any(|word| word == value),
@@ -48,7 +87,11 @@ impl Kind {
 
     fn expected(self) -> String {
         match self {
-            Self::Text | Self::Secret => "a text".to_owned(),
+            Self::Text | Self::Secret(Looks::Free) => "a text".to_owned(),
+            Self::Secret(Looks::Postgres) => "the URL of a Postgres (postgres://user@host:5432/database)".to_owned(),
+            Self::Secret(Looks::Web) | Self::Url => "an address of the web (https://…)".to_owned(),
+            Self::Listen("") => "an address and a port up to 65535 (127.0.0.1:8080)".to_owned(),
+            Self::Listen(nowhere) => format!("an address and a port up to 65535 (127.0.0.1:8080), or {nowhere}"),
             Self::Number(from, to) => format!("a whole number from {from} to {to}"),
             Self::Flag => "true or false".to_owned(),
             Self::Word(words) => format!("one of {}", words().join(", ")),
@@ -61,7 +104,10 @@ impl Kind {
     fn cell(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
-            Self::Secret => "secret".to_owned(),
+            Self::Secret(_) => "secret".to_owned(),
+            Self::Url => "URL".to_owned(),
+            Self::Listen("") => "address:port".to_owned(),
+            Self::Listen(nowhere) => format!("address:port, {nowhere}"),
             Self::Number(from, to) => format!("{from} to {to}"),
             Self::Flag => "true, false".to_owned(),
             Self::Word(words) => words().join(", "),
@@ -114,27 +160,27 @@ const fn setting(
     Setting { section, key, kind, default, what }
 }
 
-use Kind::{Addresses, Flag, Number, Secret, Template, Text, Word};
+use Kind::{Addresses, Flag, Listen, Number, Secret, Template, Text, Url, Word};
 
 /// The table, in the order of the page.
 #[rustfmt::skip] // a setting a line
 pub(super) const SETTINGS: &[Setting] = &[
-    setting("database", "url", Secret, "", "`postgres://user:password@host:5432/database?sslmode=require`"),
-    setting("database", "direct_url", Secret, "", "with `pooled`: [the server itself](operate/pgbouncer.md)"),
+    setting("database", "url", Secret(Looks::Postgres), "", "`postgres://user:password@host:5432/database?sslmode=require`"),
+    setting("database", "direct_url", Secret(Looks::Postgres), "", "with `pooled`: [the server itself](operate/pgbouncer.md)"),
     setting("database", "tls_authority", Text, "(public ones)", "PEM file with the only authority to trust"),
     setting("database", "pooled", Flag, "false", "true behind pgbouncer in transaction mode"),
     setting("database", "connections_max", Number(1, 1000), "8", "connections of this process"),
     setting("worker", "name", Text, "(host/process)", "how people know it; flag `worker --name`"),
     // a call may take 15 seconds, and must have ended before the lease does
-    setting("worker", "lease_seconds", Number(2, 3600), "20",
-        "how long a heartbeat is good for; one is sent every quarter. At least 16: a call may take 15 s"),
+    setting("worker", "lease_seconds", Number(16, 3600), "20",
+        "how long a heartbeat is good for; one is sent every quarter. A call may take 15 s, and ends before it"),
     setting("worker", "poll_ms", Number(10, 60_000), "1200", "rhythm of idle loops, in milliseconds"),
     setting("worker", "fold_max", Number(1, 1_000_000), "20000", "outbox entries of one fold; bounds memory"),
     setting("worker", "cut_max", Number(1, 100_000), "500", "hours of one cut"),
     setting("worker", "stop_within_seconds", Number(0, 3600), "25", "how long a stopping worker waits for its calls"),
-    setting("worker", "listen", Text, "(127.0.0.1:9470, or the next free port up to 9485)",
+    setting("worker", "listen", Listen("off"), "(127.0.0.1:9470, or the next free port up to 9485)",
         "where it serves `/live`, `/ready` and `/metrics` ([metrics](operate/metrics.md)); `off`: nowhere"),
-    setting("console", "listen", Text, "127.0.0.1:8080", "address and port; flag `console --listen`"),
+    setting("console", "listen", Listen(""), "127.0.0.1:8080", "address and port; flag `console --listen`"),
     setting("console", "body_bytes_max", Number(1024, 1 << 30), "8388608",
         "bytes of a request's body; more is answered 413"),
     setting("console", "body_seconds_max", Number(1, 3600), "30",
@@ -162,11 +208,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("console", "kibana_url", Template("{query}"), "", "a search in Kibana"),
     setting("telemetry", "traces", Flag, "false",
         "calls carry the `traceparent` under which their usage was recorded, if all of it was under one"),
-    setting("telemetry", "otlp_url", Text, "",
+    setting("telemetry", "otlp_url", Url, "",
         "where spans are sent, such as `http://collector:4318/v1/traces`; needs a program built with the feature otlp"),
-    setting("telemetry", "sentry_dsn", Secret, "", "where errors are sent; needs a program built with the feature sentry"),
-    setting("alerts", "webhook_url", Secret, "", "where workers post [alerts](operate/runbook.md) to; https"),
-    setting("alerts", "webhook_secret", Secret, "", "what signs posts (`whsec_…`); one a line while it is exchanged"),
+    setting("telemetry", "sentry_dsn", Secret(Looks::Web), "", "where errors are sent; needs a program built with the feature sentry"),
+    setting("alerts", "webhook_url", Secret(Looks::Web), "", "where workers post [alerts](operate/runbook.md) to; https"),
+    setting("alerts", "webhook_secret", Secret(Looks::Free), "", "what signs posts (`whsec_…`); one a line while it is exchanged"),
     setting("alerts", "webhook_private", Flag, "false", "true: the receiver may have a private address, and no TLS"),
     setting("alerts", "webhook_repeat_minutes", Number(1, 100_000), "240",
         "how often an alert that stays open is posted again"),
@@ -196,7 +242,7 @@ impl Name {
 /// Every way to say a setting.
 pub(super) fn names() -> impl Iterator<Item = Name> {
     SETTINGS.iter().flat_map(|setting| {
-        let by_file = matches!(setting.kind, Secret).then_some(Name { setting, by_file: true });
+        let by_file = matches!(setting.kind, Secret(_)).then_some(Name { setting, by_file: true });
         [Some(Name { setting, by_file: false }), by_file].into_iter().flatten()
     })
 }

@@ -39,9 +39,6 @@ pub(super) struct Filter {
     /// This one, by its number.
     #[arg(long, value_name = "N")]
     delivery: Option<i64>,
-    /// With --held-usage: this one, by its id.
-    #[arg(long, value_name = "UUID", requires = "held_usage")]
-    usage: Option<Uuid>,
     /// Everything there is, if nothing else is said.
     #[arg(long)]
     all: bool,
@@ -53,8 +50,8 @@ impl Filter {
         self.metric.as_deref()
     }
 
-    /// As JSON, for the functions of the schema. Fields that they do not know are refused there, by name.
-    pub fn json(&self) -> Value {
+    /// As JSON, for the functions of the schema, with the held usage that is meant alone. Fields that they do not know are refused there, by name.
+    pub fn json(&self, usage: Option<Uuid>) -> Value {
         let mut filter = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -73,7 +70,7 @@ impl Filter {
         put("from", time(self.from));
         put("until", time(self.until));
         put("delivery", self.delivery.map(Value::from));
-        put("usage", self.usage.map(|usage| Value::from(usage.to_string())));
+        put("usage", usage.map(|usage| Value::from(usage.to_string())));
         put("all", self.all.then_some(Value::from(true)));
         Value::Object(filter)
     }
@@ -87,7 +84,7 @@ mod tests {
 
     #[test]
     fn e8_only_what_is_said_stands_in_the_filter() {
-        assert_eq!(Filter::default().json(), json!({}), "the database refuses this one");
+        assert_eq!(Filter::default().json(None), json!({}), "the database refuses this one");
         let filter = Filter {
             org: Some("acme".into()),
             from: Some("2024-09-18T10:00:00Z".parse().unwrap()),
@@ -95,6 +92,9 @@ mod tests {
             all: true,
             ..Filter::default()
         };
-        assert_eq!(filter.json(), json!({"org": "acme", "from": "2024-09-18T10:00:00Z", "delivery": 7, "all": true}));
+        assert_eq!(
+            filter.json(None),
+            json!({"org": "acme", "from": "2024-09-18T10:00:00Z", "delivery": 7, "all": true})
+        );
     }
 }

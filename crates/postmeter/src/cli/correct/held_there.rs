@@ -1,0 +1,191 @@
+//! What a marketplace holds, as a file says it: a row for each remittance, by its key or receipt, with the quantity.
+//!
+//! CSV with a line of names, or a JSON object a line; which of them is told by the first character. Other columns and
+//! fields are left alone: a seller's report has many.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
+
+use remittance::Quantity;
+use serde_json::{Map, Value, json};
+
+use crate::cli::output::Wrong;
+
+/// A row of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    /// Its line.
+    pub line: u64,
+    /// The key or receipt that it names, for people.
+    pub name: String,
+    /// What is asked of the database, or why it is not.
+    pub asks: Result<Value, (&'static str, String)>,
+}
+
+/// Reads rows, however many there are.
+pub(super) struct Rows {
+    lines: Lines,
+    destination: Option<String>,
+    /// What was named before.
+    seen: HashSet<String>,
+}
+
+enum Lines {
+    Csv { reader: csv::Reader<Box<dyn Read + Send>>, names: Vec<String> },
+    Json { reader: Box<dyn BufRead + Send>, line: u64 },
+}
+
+/// The columns or fields that count.
+const FIELDS: [&str; 3] = ["key", "receipt", "quantity"];
+
+impl Rows {
+    /// Reads the file's first line.
+    ///
+    /// # Errors
+    /// [`Wrong`]: it has no column that names a remittance, or none with the quantity.
+    pub fn open(file: Box<dyn Read + Send>, destination: Option<String>) -> anyhow::Result<Self> {
+        let mut reader = BufReader::new(file);
+        let first = reader.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+        let lines = if first == Some(b'{') {
+            Lines::Json { reader: Box::new(reader), line: 0 }
+        } else {
+            let mut reader =
+                csv::ReaderBuilder::new().flexible(true).from_reader(Box::new(reader) as Box<dyn Read + Send>);
+            let names: Vec<String> = reader
+                .headers()?
+                .iter()
+                .map(|name| name.trim_start_matches('\u{feff}').trim().to_lowercase())
+                .collect();
+            let has = |wanted: &str| names.iter().any(|name| name == wanted);
+            if !(has("key") || has("receipt")) || !has("quantity") {
+                let found = names.join(", ");
+                let needs = "needs a column key or receipt, and a column quantity: what they hold, 0 for nothing";
+                return Err(Wrong(format!("the file {needs}; its first line says {found:?}")).into());
+            }
+            Lines::Csv { reader, names }
+        };
+        Ok(Self { lines, destination, seen: HashSet::new() })
+    }
+
+    /// The next row; none: that was the last.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn next(&mut self) -> anyhow::Result<Option<Row>> {
+        let Some((line, fields)) = self.lines.next()? else { return Ok(None) };
+        let fields = match fields {
+            Ok(fields) => fields,
+            Err(problem) => return Ok(Some(Row { line, name: String::new(), asks: Err(("malformed", problem)) })),
+        };
+        let [key, receipt, quantity] = FIELDS.map(|name| fields.get(name).map(|text| text.trim()).unwrap_or_default());
+        let name = if key.is_empty() { receipt } else { key };
+        let asks = self.ask((key, receipt), quantity);
+        Ok(Some(Row { line, name: name.to_owned(), asks }))
+    }
+
+    fn ask(&mut self, (key, receipt): (&str, &str), quantity: &str) -> Result<Value, (&'static str, String)> {
+        let malformed = |problem: String| ("malformed", problem);
+        let (field, name) = if key.is_empty() { ("receipt", receipt) } else { ("key", key) };
+        if name.is_empty() {
+            return Err(malformed("names neither a key nor a receipt".to_owned()));
+        }
+        let wants = "quantity must be a number from 0 upwards";
+        let held: Quantity =
+            quantity.parse().map_err(|error| malformed(format!("{wants}, not {quantity:?}: {error}")))?;
+        if held < Quantity::ZERO {
+            return Err(malformed(format!("{wants}, not {quantity:?}")));
+        }
+        if !self.seen.insert(format!("{field} {name}")) {
+            return Err(("repeated", "an earlier row of the file names it too: that one counts".to_owned()));
+        }
+        let mut asks =
+            Map::from_iter([(field.to_owned(), json!(name)), ("quantity".to_owned(), json!(held.to_string()))]);
+        if let Some(destination) = &self.destination {
+            asks.insert("destination".to_owned(), json!(destination));
+        }
+        Ok(Value::Object(asks))
+    }
+}
+
+type Fields = Map<String, Value>;
+
+/// The fields of a row that are texts or numbers.
+struct Texts(Fields);
+
+impl Texts {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+}
+
+impl Lines {
+    fn next(&mut self) -> anyhow::Result<Option<(u64, Result<Texts, String>)>> {
+        match self {
+            Self::Csv { reader, names } => {
+                let mut record = csv::StringRecord::new();
+                let line = reader.position().line();
+                match reader.read_record(&mut record) {
+                    Ok(false) => Ok(None),
+                    Ok(true) => {
+                        let line = record.position().map_or(line, csv::Position::line);
+                        let pairs = names.iter().zip(record.iter());
+                        let fields = pairs.map(|(name, value)| (name.clone(), Value::from(value))).collect();
+                        Ok(Some((line, Ok(Texts(fields)))))
+                    }
+                    Err(error) if error.is_io_error() => Err(error.into()),
+                    Err(error) => Ok(Some((line, Err(error.to_string())))),
+                }
+            }
+            Self::Json { reader, line } => loop {
+                let mut text = String::new();
+                if reader.read_line(&mut text)? == 0 {
+                    return Ok(None);
+                }
+                *line += 1;
+                if text.trim().is_empty() {
+                    continue;
+                }
+                return Ok(Some((*line, object(&text))));
+            },
+        }
+    }
+}
+
+fn object(text: &str) -> Result<Texts, String> {
+    let fields: Fields = serde_json::from_str(text).map_err(|error| format!("is no JSON object: {error}"))?;
+    let text = |value: Value| match value {
+        Value::Number(number) => Value::from(number.to_string()),
+        other => other,
+    };
+    Ok(Texts(fields.into_iter().map(|(name, value)| (name, text(value))).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Vec<Row> {
+        let mut rows = Rows::open(Box::new(text.as_bytes()), None).expect("a file");
+        std::iter::from_fn(|| rows.next().expect("a row")).collect()
+    }
+
+    #[test]
+    fn csv_and_json_lines_say_the_same() {
+        let csv = read("Product,Key,Quantity\ndb,aws/a, 5\ndb,aws/b,0\n");
+        let json =
+            read("{\"key\": \"aws/a\", \"quantity\": 5, \"more\": [1]}\n\n{\"key\": \"aws/b\", \"quantity\": \"0\"}\n");
+        let asks = |rows: &[Row]| rows.iter().map(|row| row.asks.clone().expect("a row")).collect::<Vec<_>>();
+        assert_eq!(asks(&csv), asks(&json));
+        assert_eq!(asks(&csv)[0], json!({"key": "aws/a", "quantity": "5"}));
+        assert_eq!((csv[0].line, json[1].line), (2, 3));
+    }
+
+    #[test]
+    fn every_row_that_cannot_be_meant_has_its_verdict_and_the_rest_goes_on() {
+        let rows = read("receipt,quantity\nr1,5\n,5\nr2,many\nr3,-1\nr1,6\nr4,7\n");
+        let verdicts: Vec<_> =
+            rows.iter().map(|row| row.asks.as_ref().map_or_else(|(word, _)| *word, |_| "asked")).collect();
+        assert_eq!(verdicts, ["asked", "malformed", "malformed", "malformed", "repeated", "asked"]);
+        assert!(Rows::open(Box::new(&b"product,quantity\ndb,5\n"[..]), None).is_err(), "no column names a remittance");
+    }
+}

@@ -1,0 +1,266 @@
+//! `postmeter resolve`: what a marketplace holds of one remittance, of those that a filter names, or of those in a file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use outbox::Database;
+use outbox::corrections::{self, Decided, Decider, Resolved, SHARE};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::filter::Filter;
+use super::held_there::{Row, Rows};
+use super::{SHOWN, Signed};
+use crate::cli::Context;
+use crate::cli::output::{self, NEEDS_A_PERSON, Table, Wrong};
+use crate::cli::status::text::count;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ResolveArgs {
+    /// This remittance, by its number: it is resolved at once. Otherwise name a filter or a file.
+    #[arg(value_name = "DELIVERY")]
+    one: Option<i64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// What they hold, row by row (- is standard input): CSV with a line of names, or a JSON object a line, with key or
+    /// receipt, and quantity (0: they hold nothing). Other columns are left alone. Of the filters only --destination.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["one", "billed", "not_billed"])]
+    file: Option<PathBuf>,
+    /// Write the verdict of every row to this file (CSV).
+    #[arg(long, value_name = "FILE")]
+    verdicts: Option<PathBuf>,
+    /// The marketplace holds it: it becomes accepted.
+    #[arg(long, conflicts_with = "not_billed", required_unless_present_any = ["not_billed", "file"])]
+    billed: bool,
+    /// The marketplace does not hold it: it is sent again while its deadline allows, else it is expired.
+    #[arg(long)]
+    not_billed: bool,
+    #[command(flatten)]
+    signed: Signed,
+    /// Carry it out, for a filter or a file. Without this nothing is changed: it is only shown.
+    #[arg(long, conflicts_with = "one")]
+    apply: bool,
+}
+
+pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> anyhow::Result<ExitCode> {
+    let filter = args.filter.json(None);
+    if let Some(delivery) = args.one {
+        if filter.as_object().is_some_and(|filter| !filter.is_empty()) || args.verdicts.is_some() {
+            return Err(Wrong("name one remittance by its number, or a filter: not both".to_owned()).into());
+        }
+        return one(context, delivery, args.billed, args.signed.decider()).await;
+    }
+    let mut said = Said::new(args.verdicts.as_deref(), context.json)?;
+    let how = How { by: args.signed.decider(), dry_run: !args.apply };
+    let database = context.config.database()?;
+    match &args.file {
+        Some(path) => {
+            let destination = destination_alone(&filter)?;
+            let file: Box<dyn Read + Send> = if path == Path::new("-") {
+                Box::new(io::stdin())
+            } else {
+                Box::new(File::open(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?)
+            };
+            by_file(&database, Rows::open(file, destination)?, how, &mut said).await?;
+        }
+        None => {
+            // refused where it names nothing, or everything by accident
+            let deliveries = corrections::dead_letters_by(&database, &filter).await?;
+            for share in deliveries.chunks(SHARE) {
+                let rows: Vec<Value> =
+                    share.iter().map(|id| json!({ "delivery": id, "billed": args.billed })).collect();
+                let resolved = corrections::resolve_share(&database, &rows, how.by, how.dry_run).await;
+                for resolved in resolved.with_context(|| said.so_far(how.dry_run))? {
+                    said.take(None, resolved)?;
+                }
+            }
+        }
+    }
+    said.end(args.apply)
+}
+
+/// Who decides, and whether it is carried out.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    by: Decider<'a>,
+    dry_run: bool,
+}
+
+/// A file is not filtered, except by the destination whose report it is.
+fn destination_alone(filter: &Value) -> Result<Option<String>, Wrong> {
+    let fields = filter.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let others: Vec<&str> = fields.filter(|name| *name != "destination").collect();
+    if others.is_empty() {
+        return Ok(filter.get("destination").and_then(Value::as_str).map(str::to_owned));
+    }
+    Err(Wrong(format!("with --file only --destination: --{} does not go with it", others.join(", --"))))
+}
+
+/// In shares, so that no transaction's length grows with the file.
+async fn by_file(database: &Database, mut rows: Rows, how: How<'_>, said: &mut Said) -> anyhow::Result<()> {
+    loop {
+        let mut share = Vec::new();
+        while share.len() < SHARE
+            && let Some(row) = rows.next().with_context(|| said.so_far(how.dry_run))?
+        {
+            share.push(row);
+        }
+        if share.is_empty() {
+            return Ok(());
+        }
+        let asks: Vec<Value> = share.iter().filter_map(|row| row.asks.clone().ok()).collect();
+        let resolved = if asks.is_empty() {
+            Vec::new()
+        } else {
+            let resolved = corrections::resolve_share(database, &asks, how.by, how.dry_run).await;
+            resolved.with_context(|| said.so_far(how.dry_run))?
+        };
+        let mut resolved = resolved.into_iter();
+        for row in share {
+            let verdict = match &row.asks {
+                Ok(_) => resolved.next().expect("a verdict for every row"),
+                Err((verdict, note)) => unasked(verdict, &row.name, note),
+            };
+            said.take(Some(&row), verdict)?;
+        }
+    }
+}
+
+fn unasked(verdict: &str, name: &str, note: &str) -> Resolved {
+    Resolved {
+        delivery: None,
+        key: Some(name.to_owned()).filter(|name| !name.is_empty()),
+        before: None,
+        after: None,
+        quantity: None,
+        verdict: verdict.to_owned(),
+        note: Some(note.to_owned()),
+    }
+}
+
+/// A row of the file with its verdict.
+#[derive(Debug, Serialize)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(flatten)]
+    resolved: Resolved,
+}
+
+/// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
+struct Said {
+    verdicts: BTreeMap<String, u64>,
+    shown: Vec<Line>,
+    shows_all: bool,
+    list: Option<csv::Writer<Box<dyn Write>>>,
+}
+
+impl Said {
+    fn new(list: Option<&Path>, shows_all: bool) -> anyhow::Result<Self> {
+        let list = match list {
+            None => None,
+            Some(path) => {
+                let file = File::create(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?;
+                let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
+                list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
+                Some(list)
+            }
+        };
+        Ok(Self { verdicts: BTreeMap::new(), shown: Vec::new(), shows_all, list })
+    }
+
+    fn take(&mut self, row: Option<&Row>, resolved: Resolved) -> anyhow::Result<()> {
+        *self.verdicts.entry(resolved.verdict.clone()).or_default() += 1;
+        let line = Line { line: row.map(|row| row.line), resolved };
+        if let Some(list) = &mut self.list {
+            list.write_record(cells(&line)).context("the list of verdicts")?;
+        }
+        // a file's rows that went well are many, and nobody need look at them
+        if self.shows_all || self.shown.len() < SHOWN && (row.is_none() || !line.resolved.is_settled()) {
+            self.shown.push(line);
+        }
+        Ok(())
+    }
+
+    /// What was carried out stays so.
+    fn so_far(&self, dry_run: bool) -> String {
+        let rows: u64 = self.verdicts.values().sum();
+        let done =
+            if dry_run { "nothing was changed" } else { "what was resolved stays so: run it again for the rest" };
+        format!("after {rows} rows: {done}")
+    }
+
+    fn end(mut self, applied: bool) -> anyhow::Result<ExitCode> {
+        if let Some(list) = &mut self.list {
+            list.flush().context("the list of verdicts")?;
+        }
+        let of = |words: &[&str]| words.iter().filter_map(|word| self.verdicts.get(*word)).sum::<u64>();
+        let rows: u64 = self.verdicts.values().sum();
+        let (changed, settled) = (of(&["billed", "not_billed"]), of(&["billed", "not_billed", "agrees"]));
+        if self.shows_all {
+            output::json(&json!({
+                "applied": applied, "found": rows, "changed": changed, "verdicts": self.verdicts, "rows": self.shown,
+            }))?;
+        } else {
+            let mut table =
+                Table::new(&["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"], &[0, 2, 6]);
+            self.shown.iter().for_each(|line| table.row(cells(line)));
+            if !self.shown.is_empty() {
+                output::say_all(table.lines());
+                output::say("");
+            }
+            for (verdict, count) in &self.verdicts {
+                output::say(format!("{}: {count}", verdict.replace('_', " ")));
+            }
+            let rows = count(i64::try_from(rows).unwrap_or(i64::MAX), "row");
+            output::say(match (applied, changed) {
+                (_, 0) => format!("nothing is left to do of {rows}. NOTHING WAS CHANGED."),
+                (true, _) => format!("{changed} of {rows} resolved."),
+                (false, _) => {
+                    format!("would resolve {changed} of {rows}. NOTHING WAS CHANGED: say --apply to carry it out.")
+                }
+            });
+        }
+        Ok(if settled < rows && applied { ExitCode::from(NEEDS_A_PERSON) } else { ExitCode::SUCCESS })
+    }
+}
+
+fn cells(line: &Line) -> [String; 8] {
+    let Resolved { delivery, key, before, after, quantity, verdict, note } = &line.resolved;
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().replace('_', " ");
+    [
+        line.line.map(|line| line.to_string()).unwrap_or_default(),
+        key.clone().unwrap_or_default(),
+        delivery.map(|delivery| delivery.to_string()).unwrap_or_default(),
+        verdict.replace('_', " "),
+        text(before),
+        if after == before { String::new() } else { text(after) },
+        quantity.clone().unwrap_or_default(),
+        note.clone().unwrap_or_default(),
+    ]
+}
+
+async fn one(context: &Context, delivery: i64, billed: bool, by: Decider<'_>) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    let Decided { now, changed } = corrections::resolve(&database, delivery, billed, by).await?;
+    if context.json {
+        output::json(&json!({ "delivery": delivery, "billed": billed, "status": now, "changed": changed }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !changed {
+        let now = now.replace('_', " ");
+        output::say(format!("remittance {delivery} was resolved so before and is {now} now: nothing was changed"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let consequence = match now.as_str() {
+        "accepted" => "it counts as billed; its quantity is marked as not confirmed",
+        "due" => "it is sent again with the same bytes and key",
+        _ => "its deadline has passed, so it is not sent again: release it or write it off",
+    };
+    output::say(format!("remittance {delivery} is now {}: {consequence}", now.replace('_', " ")));
+    Ok(ExitCode::SUCCESS)
+}
