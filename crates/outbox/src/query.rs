@@ -20,7 +20,7 @@ pub(crate) struct Query {
 macro_rules! query {
     ($name:literal, [$($ty:ident),* $(,)?]) => {
         $crate::query::Query {
-            sql: include_str!(concat!("../../../sql/queries/", $name, ".sql")),
+            sql: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/queries/", $name, ".sql")),
             types: &[$(tokio_postgres::types::Type::$ty),*],
         }
     };

@@ -67,6 +67,64 @@ impl<M> Default for Round<M> {
     }
 }
 
+/// A round under way, for whoever runs the transactions: [`Self::next`], then [`Self::came`], until there is no next.
+#[derive(Debug)]
+pub struct Rounds<M> {
+    members: std::vec::IntoIter<M>,
+    halves: Vec<Vec<M>>,
+    began: Instant,
+    round: Round<M>,
+}
+
+impl<M: Clone + PartialEq> Rounds<M> {
+    /// A round of these members, in this order.
+    #[must_use]
+    pub fn of(members: Vec<M>) -> Self {
+        Self { members: members.into_iter(), halves: Vec::new(), began: Instant::now(), round: Round::default() }
+    }
+
+    /// What the next transaction is to try; `None`: all were tried, or the round is broken.
+    pub fn next(&mut self, share: &Share) -> Option<Vec<M>> {
+        if self.round.broken.is_some() {
+            return None;
+        }
+        let part = self.halves.pop().unwrap_or_else(|| self.members.by_ref().take(share.now()).collect());
+        self.began = Instant::now();
+        Some(part).filter(|part| !part.is_empty())
+    }
+
+    /// What it came to: which of its members it skipped, or why it has done nothing.
+    pub fn came(&mut self, mut part: Vec<M>, share: &mut Share, result: Result<Vec<M>, Error>) {
+        let round = &mut self.round;
+        match result {
+            Ok(skipped) => {
+                share.took(part.len(), self.began.elapsed());
+                part.retain(|member| !skipped.contains(member));
+                round.passed.extend(part);
+                round.skipped.extend(skipped);
+            }
+            Err(error) => match error.blame() {
+                Blame::Step => round.broken = Some(error),
+                blame if part.len() > 1 => {
+                    if blame == Blame::Time {
+                        share.halve();
+                    }
+                    let second = part.split_off(part.len() / 2);
+                    self.halves.extend([second, part]);
+                }
+                Blame::Lock => round.skipped.extend(part),
+                Blame::Member | Blame::Time => round.failed.extend(part.pop().map(|member| (member, error))),
+            },
+        }
+    }
+
+    /// What all of it came to.
+    #[must_use]
+    pub fn end(self) -> Round<M> {
+        self.round
+    }
+}
+
 /// Tries all members, in their order, by shares. `work` is one transaction; it returns which of its members it skipped
 /// because another session holds them, and on an error it has done nothing.
 pub async fn round<M: Clone + PartialEq>(
@@ -74,46 +132,12 @@ pub async fn round<M: Clone + PartialEq>(
     share: &mut Share,
     mut work: impl AsyncFnMut(&[M]) -> Result<Vec<M>, Error>,
 ) -> Round<M> {
-    let mut round = Round::default();
-    let mut left: &[M] = &members;
-    let mut halves: Vec<&[M]> = Vec::new();
-    loop {
-        let part = match halves.pop() {
-            Some(half) => half,
-            None if left.is_empty() => return round,
-            None => {
-                let (next, rest) = left.split_at(share.now().min(left.len()));
-                left = rest;
-                next
-            }
-        };
-        let began = Instant::now();
-        match work(part).await {
-            Ok(skipped) => {
-                share.took(part.len(), began.elapsed());
-                round.passed.extend(part.iter().filter(|member| !skipped.contains(member)).cloned());
-                round.skipped.extend(skipped);
-            }
-            Err(error) => {
-                let blame = error.blame();
-                if blame == Blame::Step {
-                    round.broken = Some(error);
-                    return round;
-                }
-                if blame == Blame::Time {
-                    share.halve();
-                }
-                match part {
-                    [member] if blame == Blame::Lock => round.skipped.push(member.clone()),
-                    [member] => round.failed.push((member.clone(), error)),
-                    _ => {
-                        let (first, second) = part.split_at(part.len() / 2);
-                        halves.extend([second, first]);
-                    }
-                }
-            }
-        }
+    let mut rounds = Rounds::of(members);
+    while let Some(part) = rounds.next(share) {
+        let result = work(&part).await;
+        rounds.came(part, share, result);
     }
+    rounds.end()
 }
 
 #[cfg(test)]

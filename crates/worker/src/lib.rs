@@ -23,11 +23,12 @@ mod told;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use outbox::Database;
 use telemetry::{Pulse, names};
-use tokio::sync::{Mutex, Notify, RwLock};
+use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 use crash::Crash;
@@ -111,11 +112,12 @@ pub struct Worker {
     hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
-    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side, as far
-    /// as patience goes.
-    alone: RwLock<()>,
-    /// Of those deliveries one is sent at a time.
-    suspect: Mutex<()>,
+    /// Entries that its folds brought through since it last looked at those that had failed.
+    passed: AtomicUsize,
+    /// Answers that were settled since it last looked at those that could not be.
+    settled: AtomicUsize,
+    /// Of the deliveries that were in the hands of a dying worker one is sent at a time.
+    suspect: Arc<Mutex<()>>,
     /// Something may be due.
     wake: Notify,
     failures: Failures,
@@ -137,8 +139,9 @@ impl Worker {
             hands: Arc::default(),
             crash,
             turns: Mutex::default(),
-            alone: RwLock::new(()),
-            suspect: Mutex::default(),
+            passed: AtomicUsize::default(),
+            settled: AtomicUsize::default(),
+            suspect: Arc::default(),
             wake: Notify::new(),
             failures: Failures::default(),
             database,
