@@ -4404,7 +4404,7 @@ CREATE TABLE postmeter.setback (
     next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     held_off_until timestamp with time zone,
     CONSTRAINT setback_failed_check CHECK ((failed >= 0)),
-    CONSTRAINT setback_member_check CHECK (((octet_length(member) >= 1) AND (octet_length(member) <= 200))),
+    CONSTRAINT setback_member_check CHECK (((octet_length(member) >= 1) AND (octet_length(member) <= 300))),
     CONSTRAINT setback_skipped_check CHECK ((skipped >= 0)),
     CONSTRAINT setback_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50)))
 );
@@ -5994,7 +5994,7 @@ COMMENT ON COLUMN postmeter.worker.oldest_attempt IS 'None of its attempts befor
 
 COMMENT ON COLUMN postmeter.worker.sleeping IS 'It waits for a notification: inserts into due send one.';
 
-COMMENT ON COLUMN postmeter.worker.folding IS 'What it is about to fold: how many entries at most, or the one; to find a row that kills workers.';
+COMMENT ON COLUMN postmeter.worker.folding IS 'What it has in hand: per shard the first and the last entry of its fold (spans) and of its fold of what did not go through before (apart), or the suspect range (suspect). Null: it folds nothing.';
 
 COMMENT ON COLUMN postmeter.worker.knows IS 'Number of the newest migration that its program knows: `postmeter migrate` leaves what would break it until it is gone.';
 
@@ -7844,6 +7844,35 @@ ALTER TABLE postmeter.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE postmeter.suspect (
+    usage_id uuid NOT NULL,
+    shard smallint NOT NULL,
+    range_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.suspect IS 'Outbox entries that a worker had in hand while it died folding. The ordinary folds leave them out.';
+
+COMMENT ON COLUMN postmeter.suspect.usage_id IS 'The usage of the entry.';
+
+COMMENT ON COLUMN postmeter.suspect.shard IS 'The entry''s shard.';
+
+COMMENT ON COLUMN postmeter.suspect.range_id IS 'The part with which it is folded.';
+
+CREATE TABLE postmeter.suspect_range (
+    id uuid NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    CONSTRAINT suspect_range_deaths_check CHECK ((deaths >= 0))
+);
+
+COMMENT ON TABLE postmeter.suspect_range IS 'Parts of the outbox that workers had in hand while they died folding. Each is folded apart from everything else, by whichever worker takes it; one that kills again is split, down to the entry to blame. A row goes when its part is through.';
+
+COMMENT ON COLUMN postmeter.suspect_range.id IS 'Drawn by chance.';
+
+COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when: the server''s time.';
+
+COMMENT ON COLUMN postmeter.suspect_range.deaths IS 'Workers that died with it, since it is one entry alone. After two that entry is held as poison.';
+
 CREATE TABLE postmeter.timeline_break (
     id bigint NOT NULL,
     noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -8632,6 +8661,12 @@ ALTER TABLE ONLY postmeter.stuck
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.suspect
+    ADD CONSTRAINT suspect_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.suspect_range
+    ADD CONSTRAINT suspect_range_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.timeline_break
     ADD CONSTRAINT timeline_break_pkey PRIMARY KEY (id);
 
@@ -8779,6 +8814,8 @@ CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
+
+CREATE INDEX suspect_by_range ON postmeter.suspect USING btree (range_id);
 
 CREATE INDEX usage_corrections ON ONLY postmeter.usage USING btree (corrected_identity) WHERE (corrected_identity IS NOT NULL);
 
@@ -9997,6 +10034,14 @@ GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.stray_entry TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.stray_entry TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.suspect TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.suspect TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.suspect TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.suspect_range TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
@@ -10096,4 +10141,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (27, '0027_pre_gates', 22),
     (28, '0028_post_collations', 28),
     (29, '0029_pre_setbacks', 22),
+    (30, '0030_pre_suspects', 22),
     (38, '0038_pre_isolation', 22);

@@ -6,5 +6,4 @@ select pg_catalog.jsonb_build_object(
         select extract(epoch from clock_timestamp()) - pg_catalog.min(('x' || pg_catalog.translate(pg_catalog.left(o.id::text, 13), '-', ''))::bit(48)::bigint)::numeric / 1000.0
         from pg_catalog.generate_series(0, 1023) n(shard)
         cross join lateral (select o.id from postmeter.outbox o where o.shard = n.shard and not o.returned order by o.id limit 1) o),
-    'fold_deaths', (select count(*) from postmeter.worker w
-                    where w.folding is not null and w.reaped_at > clock_timestamp() - interval '10 minutes'))
+    'suspects', (select count(*) from postmeter.suspect))

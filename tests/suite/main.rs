@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says where")]
 
 mod alerts;
+mod answers;
 mod arithmetic;
 mod aws_wire;
 mod azure_sending;
@@ -22,6 +23,7 @@ mod embedded;
 mod evidence;
 mod failover;
 mod fleet;
+mod folds;
 mod google;
 mod google_wire;
 mod hostile;

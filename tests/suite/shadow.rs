@@ -13,7 +13,7 @@ mod told;
 
 /// A stage with destination `trial`, a shadow of `aws`, which counts acme's cores by `factor`; and the marketplace that
 /// it would call.
-async fn stage_with_shadow(factor: &str) -> (Stage, Running) {
+pub async fn stage_with_shadow(factor: &str) -> (Stage, Running) {
     let stage = Stage::new().await;
     let theirs = add_shadow(&stage).await;
     shadow_dimension(&stage, factor).await;
@@ -50,7 +50,7 @@ async fn shadow_dimension(stage: &Stage, factor: &str) {
         .await;
 }
 
-async fn shadow_subscription(stage: &Stage, org: &str, account: &str) {
+pub async fn shadow_subscription(stage: &Stage, org: &str, account: &str) {
     stage
         .sql(&format!(
             "insert into postmeter.subscription (org, product, destination_id, identity, valid_from)

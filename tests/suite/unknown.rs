@@ -262,36 +262,3 @@ async fn e1_an_answer_lost_before_the_request_was_read_is_unknown_too() {
     assert_eq!(stage.accepted(), ["18T10 1"]);
     stage.close().await;
 }
-
-#[tokio::test]
-async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
-    let stage = Stage::new().await;
-    stage.at("2024-09-18T10:30:00Z").await;
-    for n in 0..40 {
-        stage.use_cores(&format!("e{n}"), "1", "2024-09-18T10:10:00Z").await;
-    }
-    let poison = outbox::fold::waiting(&stage.db.database).await.unwrap().unwrap();
-    // workers die whenever the poison is among what they fold, and say before what they are about to do
-    let mut deaths = 0;
-    while stage.value("select count(*)::text from postmeter.held").await == "0" {
-        let dying = stage.another_worker().await;
-        let most = 20_000_usize.checked_shr(4 * deaths).unwrap_or(0);
-        let folding =
-            if most > 1 { outbox::workers::Folding::Many(most) } else { outbox::workers::Folding::One(poison) };
-        outbox::workers::set_folding(&stage.db.database, dying.id(), Some(folding)).await.unwrap();
-        stage.end_lease_of(dying.id()).await;
-        assert_eq!(stage.worker.reap().await.unwrap(), 1);
-        deaths += 1;
-        assert_eq!(outbox::fold::deaths(&stage.db.database).await.unwrap(), deaths);
-        assert!(deaths <= 5, "a bounded number of deaths");
-    }
-    assert_eq!(stage.value("select usage_id || ' ' || reason from postmeter.held").await, format!("{poison} poison"));
-    assert_eq!(stage.worker.fold().await.unwrap().taken, 1, "folds stay small for a while");
-    stage.fold().await;
-    assert_eq!(
-        stage.value("select count(*)::text from postmeter.allocation").await,
-        "39",
-        "the neighbours are through"
-    );
-    stage.close().await;
-}

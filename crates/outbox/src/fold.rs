@@ -3,26 +3,35 @@
 //! Only allocations are inserted; nothing is summed into a shared row, so a hot customer is no hot row. Everything is
 //! one transaction: an entry is in the outbox, or it is held, exempt or allocated; never neither, never both.
 
+mod apart;
+mod halves;
 mod plan;
 mod shadow;
+mod suspects;
+mod taking;
 mod turns;
+
+use std::time::Duration;
 
 use remittance::Reason;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
-use plan::{Entry, Plan, Target};
-pub use shadow::{fold_shadow, return_cured_shadow};
+pub use apart::fold_apart;
+use plan::{Plan, Target};
+pub use shadow::{fold_shadow, fold_shadow_apart, return_cured_shadow};
+pub use suspects::{find_suspects, fold_suspects};
+use taking::{Picked, Taken};
 pub use turns::Turns;
 
-const TAKE: Query = query!("fold_take", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
-const TAKE_ONE: Query = query!("fold_take_one", [UUID]);
+const LOOK: Query = query!("fold_look", []);
+const PICK: Query = query!("fold_pick", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
+const PICK_OTHERS: Query = query!("fold_pick_others", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const SET_ASIDE: Query = query!("fold_set_aside", [TEXT_ARRAY]);
 const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
-const WAITING: Query = query!("fold_waiting", []);
-const DEATHS: Query = query!("fold_deaths", []);
 /// Keeps months from being closed under a fold; resolve then says which are.
 const GATE: Query = query!("fold_gate", []);
 const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
@@ -31,8 +40,10 @@ const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMP
 const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
+const LATE_LOCK_FREE: Query = query!("fold_late_lock_free", [INT8_ARRAY]);
 const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
 const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
+const LOCK_FREE: Query = query!("fold_lock_free", [INT8_ARRAY]);
 const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
 const ALLOCATE: Query = query!(
     "fold_allocate",
@@ -59,7 +70,7 @@ const SHADOW_GIVE: Query = query!(
     "fold_shadow",
     [UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
 );
-const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8]);
+const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8, TEXT]);
 const SHADOW_RESOLVE: Query =
     query!("shadow_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY, INT4]);
 const SHADOW_KEEP: Query = query!(
@@ -86,14 +97,64 @@ pub struct Folded {
     pub held: usize,
     /// Of exempt orgs.
     pub exempt: usize,
-    /// Returned to the outbox because their hour was cut meanwhile; the next fold knows the target.
+    /// Returned to the outbox because their hour was cut meanwhile, or because another session keeps what they need; a
+    /// later fold knows better.
     pub returned: usize,
+    /// Entries that failed alone. They are in the outbox, and left out of the ordinary folds (`postmeter.setback`).
+    pub failed: usize,
+}
+
+impl Folded {
+    /// Entries that are accounted for.
+    #[must_use]
+    pub const fn through(&self) -> usize {
+        self.taken - self.returned
+    }
+
+    /// What both did.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            taken: self.taken + other.taken,
+            set_aside: self.set_aside + other.set_aside,
+            allocated: self.allocated + other.allocated,
+            held: self.held + other.held,
+            exempt: self.exempt + other.exempt,
+            returned: self.returned + other.returned,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
+/// What waits to be folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// An entry, if there is one.
+    pub first: Option<Uuid>,
+    /// Some entries are to be left out of the ordinary folds: [`fold_apart`] and [`fold_suspects`] are for them.
+    pub has_others: bool,
+    /// A worker died while it folded, and nobody has looked at what it had in hand: [`find_suspects`] does.
+    pub has_deaths: bool,
+}
+
+/// What waits to be folded, and how.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn look(database: &Database) -> Result<Waiting, Error> {
+    let rows = database.one(&LOOK, &[]).await?;
+    let row = rows.first().expect("one row");
+    Ok(Waiting {
+        first: row.try_get("first_entry")?,
+        has_others: row.try_get("has_others")?,
+        has_deaths: row.try_get("has_deaths")?,
+    })
 }
 
 /// Folds one batch. `turns` remembers which tenants come next; `most` bounds the batch, and with it memory.
 ///
 /// # Errors
-/// As Postgres says; the transaction is rolled back and nothing has happened.
+/// As [`fold_as`].
 pub async fn fold(database: &Database, turns: &mut Turns, most: usize) -> Result<Folded, Error> {
     fold_with(database, turns, most, async || {}).await
 }
@@ -101,120 +162,147 @@ pub async fn fold(database: &Database, turns: &mut Turns, most: usize) -> Result
 /// [`fold`] with a pause between reading the targets and locking them, for tests of what may happen there.
 ///
 /// # Errors
-/// As [`fold`].
+/// As [`fold_as`].
 pub async fn fold_with(
     database: &Database,
     turns: &mut Turns,
     most: usize,
     pause: impl AsyncFnOnce(),
 ) -> Result<Folded, Error> {
+    fold_as(database, None, turns, (most, true), pause).await
+}
+
+/// Folds one batch: at most so many entries, without those that are folded apart if there are such. The worker says which
+/// part of the outbox it has in hand before it touches it. What another session keeps is left for [`fold_apart`]; if the
+/// batch fails, it is folded in halves, down to the entries that fail alone, and all others are through.
+///
+/// # Errors
+/// Only what every entry would meet; what is not through is in the outbox.
+pub async fn fold_as(
+    database: &Database,
+    worker: Option<Uuid>,
+    turns: &mut Turns,
+    (most, has_others): (usize, bool),
+    pause: impl AsyncFnOnce(),
+) -> Result<Folded, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, LOOK_UPS).await?;
     let share = turns.share(most);
     let (of_one, of_all) = (i64::try_from(share).expect("small"), i64::try_from(most).expect("small"));
-    let rows = tx.rows(&TAKE, &[&turns.shards(), &turns.floors(), &of_one, &of_all]).await?;
-    let taken = Taken::of(&rows)?;
-    drop(rows);
-    let took = turns::Took::of(&taken.places);
-    let traced: Vec<Uuid> = taken.entries.iter().take(turns.traced_max()).map(|entry| entry.usage).collect();
-    let folded = fold_entries(tx, taken, pause).await?;
-    // only now: what a failed fold took is where it was
-    turns.took(took, share, most);
-    if !traced.is_empty() {
-        drop(session);
-        let rows = database.one(&TRACES, &[&traced]).await.unwrap_or_default();
-        turns.found(rows.iter().filter_map(|row| row.try_get(0).ok()).collect());
-    }
-    Ok(folded)
-}
-
-/// What was taken from the outbox.
-struct Taken {
-    /// What is to be folded.
-    entries: Vec<Entry>,
-    /// Entries that must not be, whole, as the text of JSON: nobody has checked what they hold.
-    strays: Vec<String>,
-    /// Shard and id of all of them.
-    places: Vec<(i16, Uuid)>,
-}
-
-impl Taken {
-    fn of(rows: &[Row]) -> Result<Self, Error> {
-        let mut taken = Self { entries: Vec::with_capacity(rows.len()), strays: Vec::new(), places: Vec::new() };
-        for row in rows {
-            taken.places.push((row.try_get("shard")?, row.try_get("id")?));
-            match row.try_get("stray")? {
-                Some(stray) => taken.strays.push(stray),
-                None => taken.entries.push(read_entry(row)?),
-            }
-        }
-        Ok(taken)
-    }
-}
-
-/// Folds one entry alone: the way to find the one that kills workers.
-///
-/// # Errors
-/// As [`fold`].
-pub async fn fold_one(database: &Database, usage: Uuid, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
-    let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, "").await?;
-    let taken = Taken::of(&tx.rows(&TAKE_ONE, &[&usage]).await?)?;
-    fold_entries(tx, taken, pause).await
-}
-
-/// Everything between taking entries and the commit.
-async fn fold_entries(tx: Tx<'_>, taken: Taken, pause: impl AsyncFnOnce()) -> Result<Folded, Error> {
-    let Taken { entries, strays, places } = taken;
-    if places.is_empty() {
+    let pick = if has_others { &PICK_OTHERS } else { &PICK };
+    let picked = taking::picked(&tx.rows(pick, &[&turns.shards(), &turns.floors(), &of_one, &of_all]).await?)?;
+    if picked.is_empty() {
         return Ok(Folded::default());
     }
+    if let Some(worker) = worker {
+        crate::workers::set_folding(database, worker, &crate::workers::Folding::Spans(taking::spans(&picked))).await?;
+    }
+    let traced: Vec<Uuid> = picked.iter().take(turns.traced_max()).map(|picked| picked.entry.id).collect();
+    match fold_in(&tx, &picked, Locking::FREE, pause).await {
+        Ok(done) => {
+            tx.commit().await?;
+            drop(session);
+            // only now: what a failed fold took is where it was
+            turns.took(turns::Took::of(&picked), share, most);
+            halves::note_locked(database, halves::Queue::Outbox, &done.locked).await?;
+            if !traced.is_empty() {
+                let rows = database.one(&TRACES, &[&traced]).await.unwrap_or_default();
+                turns.found(rows.iter().filter_map(|row| row.try_get(0).ok()).collect());
+            }
+            Ok(done.folded)
+        }
+        Err(Failed::Rows(error)) if error.blame() != Blame::Step => {
+            tx.roll_back().await?;
+            drop(session);
+            tracing::debug!(%error, entries = picked.len(), "a fold failed; it is tried in halves");
+            halves::fold_in_halves(database, &taking::entries(&picked)).await
+        }
+        Err(failed) => Err(failed.into()),
+    }
+}
+
+/// How a fold gets its locks.
+#[derive(Debug, Clone, Copy)]
+struct Locking {
+    /// Takes only what is free; else it waits.
+    is_free: bool,
+    /// For what others are making that this fold makes too, and for what it waits for.
+    rows: Duration,
+    /// For whole tables, once the rows are locked.
+    tables: Duration,
+}
+
+impl Locking {
+    /// Of an ordinary fold. What others make and it makes too is there when their folds end.
+    const FREE: Self = Self { is_free: true, rows: crate::setback::LOCK_WAIT, tables: Duration::from_secs(5) };
+    /// Of a part of a fold that failed: whoever keeps something has kept it for long.
+    const BRIEF: Self = Self { is_free: true, rows: Duration::from_millis(100), tables: Duration::from_millis(100) };
+    /// Of what did not go through before.
+    const APART: Self = Self { rows: Duration::from_millis(100), ..Self::FREE };
+    /// Of what was skipped twice.
+    const ALONE: Self = Self { is_free: false, rows: crate::setback::LOCK_WAIT, tables: Duration::from_secs(5) };
+}
+
+/// What a fold's transaction came to, before its commit.
+struct Done {
+    folded: Folded,
+    /// Orgs of which another session keeps something: their entries are returned.
+    locked: Vec<String>,
+}
+
+/// Why a fold's transaction came to nothing.
+enum Failed {
+    /// Months are being closed: nobody folds meanwhile.
+    Gate(Error),
+    /// Something else.
+    Rows(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Rows(error)
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Gate(error) | Failed::Rows(error) => error,
+        }
+    }
+}
+
+/// Everything between locking entries and the commit.
+async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl AsyncFnOnce()) -> Result<Done, Failed> {
+    let Taken { entries, strays } = taking::take(tx, picked).await?;
     if !strays.is_empty() {
         tx.run(&SET_ASIDE, &[&strays]).await?;
     }
     tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
     let mut plan = Plan::of(entries);
-    tx.run(&GATE, &[]).await?;
-    resolve(&tx, &mut plan).await?;
-    tx.batch(BULK).await?;
-    open(&tx, &mut plan).await?;
+    gate(tx).await?;
+    resolve(tx, &mut plan).await?;
+    place(tx, &mut plan, locking, pause).await?;
+    let folded = write(tx, &plan).await?;
+    let folded = Folded { taken: folded.taken + strays.len(), set_aside: strays.len(), ..folded };
+    Ok(Done { folded, locked: plan.locked() })
+}
+
+async fn gate(tx: &Tx<'_>) -> Result<(), Failed> {
+    let passed = tx.run(&GATE, &[]).await;
+    passed.map(drop).map_err(|error| if error.blame() == Blame::Lock { Failed::Gate(error) } else { error.into() })
+}
+
+/// Finds each kind's remittance and locks it.
+async fn place(tx: &Tx<'_>, plan: &mut Plan, locking: Locking, pause: impl AsyncFnOnce()) -> Result<(), Error> {
+    let wait = |length: Duration| format!("set local lock_timeout = {}", length.as_millis());
+    tx.batch(&format!("{BULK}; {}", wait(locking.rows))).await?;
+    open(tx, plan).await?;
     tx.batch("set local enable_nestloop = on").await?;
-    late(&tx, &mut plan).await?;
+    late(tx, plan, locking).await?;
     pause().await;
-    lock(&tx, &mut plan).await?;
-    let folded = write(&tx, &plan).await?;
-    tx.commit().await?;
-    Ok(Folded { taken: folded.taken + strays.len(), set_aside: strays.len(), ..folded })
-}
-
-/// An entry that waits, if any.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn waiting(database: &Database) -> Result<Option<Uuid>, Error> {
-    Ok(database.one(&WAITING, &[]).await?.first().map(|row| row.try_get(0)).transpose()?)
-}
-
-/// How many workers died lately while they folded.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn deaths(database: &Database) -> Result<u32, Error> {
-    let deaths: i64 = database.one(&DEATHS, &[]).await?.first().expect("a count is one row").try_get(0)?;
-    Ok(u32::try_from(deaths).unwrap_or(u32::MAX))
-}
-
-fn read_entry(row: &Row) -> Result<Entry, Error> {
-    Ok(Entry {
-        usage: row.try_get("id")?,
-        org: row.try_get("org")?,
-        product: row.try_get("product")?,
-        metric: row.try_get("metric")?,
-        account: row.try_get("account")?,
-        hour: row.try_get("hour")?,
-        quantity: row.try_get("quantity")?,
-        returned: row.try_get("returned")?,
-    })
+    lock(tx, plan, locking).await?;
+    tx.batch(&wait(locking.tables)).await
 }
 
 /// What the catalogue says about each kind of entry.
@@ -279,9 +367,9 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
 }
 
 /// Finds another hour for what came too late for its own, after locking the meters in order.
-async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+async fn late(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
     let kinds = plan.late_in_order();
-    let meters: Vec<i64> = kinds
+    let mut meters: Vec<i64> = kinds
         .iter()
         .filter_map(|kind| match plan.kinds[*kind].target {
             Target::Late { meter, .. } => Some(meter),
@@ -291,9 +379,19 @@ async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     if meters.is_empty() {
         return Ok(());
     }
-    tx.run(&LATE_LOCK, &[&meters]).await?;
+    if locking.is_free {
+        let free = tx.rows(&LATE_LOCK_FREE, &[&meters]).await?;
+        meters = free.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        meters.sort_unstable();
+    } else {
+        tx.run(&LATE_LOCK, &[&meters]).await?;
+    }
     for kind in kinds {
         let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
+        if meters.binary_search(&meter).is_err() {
+            plan.kinds[kind].target = Target::Locked;
+            continue;
+        }
         let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
         let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
         plan.kinds[kind].target = match delivery {
@@ -305,17 +403,19 @@ async fn late(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
 }
 
 /// Locks the remittances, shared and in order, and reads in a later statement which of them are still open.
-async fn lock(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
     let deliveries = plan.deliveries();
     if deliveries.is_empty() {
         return Ok(());
     }
-    tx.run(&LOCK, &[&deliveries]).await?;
+    let query = if locking.is_free { &LOCK_FREE } else { &LOCK };
+    let locked = tx.rows(query, &[&deliveries]).await?;
+    let locked: Vec<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let mut open = std::collections::HashMap::new();
-    for row in tx.rows(&OPEN_STILL, &[&deliveries]).await? {
+    for row in tx.rows(&OPEN_STILL, &[&locked]).await? {
         open.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i32>(1)?);
     }
-    plan.keep_open(&open);
+    plan.keep_open(&locked.into_iter().collect(), &open);
     Ok(())
 }
 
@@ -327,7 +427,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         held: rows.held.usage.len(),
         exempt: rows.exempt.0.len(),
         returned: rows.returned.len(),
-        set_aside: 0,
+        ..Folded::default()
     };
     let a = &rows.allocated;
     if !a.usage.is_empty() {
@@ -355,13 +455,4 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         shadow::give(tx, plan).await?;
     }
     Ok(folded)
-}
-
-/// Puts one entry aside as poison: its handling killed workers.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn quarantine(database: &Database, usage: Uuid) -> Result<bool, Error> {
-    const QUARANTINE: Query = query!("fold_quarantine", [UUID]);
-    Ok(!database.one(&QUARANTINE, &[&usage]).await?.is_empty())
 }

@@ -171,8 +171,8 @@ answers! {
         entries: i64,
         /// Seconds since the oldest was recorded.
         oldest_seconds: Option<f64>,
-        /// Workers that died while they folded, in the last ten minutes.
-        fold_deaths: i64,
+        /// Entries that a worker had in hand while it died folding, and that are not through yet.
+        suspects: i64,
     }
     /// What is due although its deadline has passed, by destination; one row each.
     Overdue from "health_overdue" {

@@ -66,6 +66,7 @@ migrations! {
     27 "0027_pre_gates",
     28 "0028_post_collations",
     29 "0029_pre_setbacks",
+    30 "0030_pre_suspects",
     31 "0031_pre_rounds",
     32 "0032_pre_evidence",
     34 "0034_pre_switches",

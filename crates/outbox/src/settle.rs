@@ -1,18 +1,24 @@
 //! Settle: writes outcomes and moves statuses, in one transaction, fenced by the attempt.
 
+mod each;
+
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use remittance::{Answer, Next, Outcome, Policy, Reason, Standing, decide};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
 use crate::timeline::Position;
 use crate::{Database, Error, refusal};
+pub use each::{Each, note_left, settle_apart, settle_each};
 
 const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);
+const LOCK_FREE: Query = query!("settle_lock_free", [INT8_ARRAY]);
+const KNOWN: Query = query!("settle_known", [INT8_ARRAY]);
 const WRITE: Query = query!(
     "settle_write",
     [
@@ -77,7 +83,7 @@ pub struct Settled {
     pub credentials: Vec<(i32, Answer)>,
 }
 
-/// Settles answers; `policy` tells the policy of a destination.
+/// Settles answers, all of them or none, waiting for their deliveries; `policy` tells the policy of a destination.
 ///
 /// # Errors
 /// As Postgres says; nothing is written then, and the same settlement can be tried again.
@@ -90,11 +96,51 @@ pub async fn settle(
     if answers.is_empty() {
         return Ok(Settled::default());
     }
+    let answers: Vec<&Settlement> = answers.iter().collect();
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
+    settle_together(tx, worker, &answers, policy, &LOCK).await.map(|(settled, _)| settled)
+}
+
+/// One transaction; also tells which answers it passed over, if `lock` skips what another session keeps.
+async fn settle_together(
+    tx: Tx<'_>,
+    worker: Uuid,
+    answers: &[&Settlement],
+    policy: &(dyn Fn(i32) -> Policy + Sync),
+    lock: &Query,
+) -> Result<(Settled, Vec<usize>), Error> {
     let ids: Vec<i64> = answers.iter().map(|a| a.delivery).collect();
-    let mut standings = HashMap::with_capacity(ids.len());
-    for row in tx.rows(&LOCK, &[&ids]).await? {
+    let mut passed_over = Vec::new();
+    let standings = read_standings(&tx.rows(lock, &[&ids]).await?)?;
+    if standings.len() < ids.len() {
+        let missing: Vec<i64> = ids.iter().copied().filter(|id| !standings.contains_key(id)).collect();
+        let locked = tx.rows(&KNOWN, &[&missing]).await?;
+        let locked: HashSet<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        passed_over = (0..ids.len()).filter(|place| locked.contains(&ids[*place])).collect();
+    }
+    let mut answers: Vec<Cow<'_, Settlement>> = (0..answers.len())
+        .filter(|place| passed_over.binary_search(place).is_err())
+        .map(|place| of_shadow(answers[place], standings.get(&answers[place].delivery)))
+        .collect();
+    let ours = |answer: &Settlement| {
+        let held = standings.get(&answer.delivery).filter(|held| held.attempt == Some(answer.attempt));
+        held.map(|held| (held.destination, held.has_refusals))
+    };
+    let weighed = refusal::weigh(&tx, &mut answers, &ours).await?;
+    let mut columns = Columns::default();
+    for answer in &answers {
+        let refusals = weighed.refusals.get(&answer.delivery).copied().unwrap_or_default();
+        columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, refusals, policy)));
+    }
+    let settled = columns.write(&tx, worker).await?;
+    tx.commit().await?;
+    Ok((Settled { credentials: weighed.credentials, ..settled }, passed_over))
+}
+
+fn read_standings(rows: &[Row]) -> Result<HashMap<i64, Held>, Error> {
+    let mut standings = HashMap::with_capacity(rows.len());
+    for row in rows {
         let id: i64 = row.try_get("id")?;
         let standing = Held {
             attempt: row.try_get("attempt_id")?,
@@ -115,21 +161,7 @@ pub async fn settle(
         };
         standings.insert(id, standing);
     }
-    let mut answers: Vec<Cow<'_, Settlement>> =
-        answers.iter().map(|answer| of_shadow(answer, standings.get(&answer.delivery))).collect();
-    let ours = |answer: &Settlement| {
-        let held = standings.get(&answer.delivery).filter(|held| held.attempt == Some(answer.attempt));
-        held.map(|held| (held.destination, held.has_refusals))
-    };
-    let weighed = refusal::weigh(&tx, &mut answers, &ours).await?;
-    let mut columns = Columns::default();
-    for answer in &answers {
-        let refusals = weighed.refusals.get(&answer.delivery).copied().unwrap_or_default();
-        columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, refusals, policy)));
-    }
-    let settled = columns.write(&tx, worker).await?;
-    tx.commit().await?;
-    Ok(Settled { credentials: weighed.credentials, ..settled })
+    Ok(standings)
 }
 
 /// A delivery as it was locked.

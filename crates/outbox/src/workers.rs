@@ -6,7 +6,7 @@ use remittance::{Answer, Outcome, Policy};
 use uuid::Uuid;
 
 use crate::query::{Query, query};
-use crate::settle::{Settlement, settle};
+use crate::settle::{Settlement, note_left, settle_each};
 use crate::timeline::Beat;
 use crate::{Database, Error};
 
@@ -54,25 +54,47 @@ pub async fn stop(database: &Database, id: Uuid) -> Result<(), Error> {
     database.one(&STOP, &[&id]).await.map(drop)
 }
 
-/// What a worker is about to fold.
+/// Entries of one shard, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folding {
-    /// So many entries at most.
-    Many(usize),
-    /// This one alone.
-    One(Uuid),
+pub struct Span {
+    /// The shard.
+    pub shard: i16,
+    /// The first entry.
+    pub first: Uuid,
+    /// The last.
+    pub last: Uuid,
 }
 
-/// Says what the worker is about to fold, before it does; `None`: it has come through.
+/// What a worker has in hand while it folds. What it folds apart stands beside its ordinary fold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Folding {
+    /// An ordinary fold.
+    Spans(Vec<Span>),
+    /// What did not go through before.
+    Apart(Vec<Span>),
+    /// A range that a dying worker had in hand.
+    Suspect(Uuid),
+    /// The ordinary fold has come through.
+    Through,
+    /// So has what it folded apart.
+    ApartThrough,
+}
+
+/// Says what the worker has in hand, before it touches it.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn set_folding(database: &Database, id: Uuid, folding: Option<Folding>) -> Result<(), Error> {
+pub async fn set_folding(database: &Database, id: Uuid, folding: &Folding) -> Result<(), Error> {
     const FOLDING: Query = query!("worker_folding", [UUID, JSONB]);
-    let value = folding.map(|folding| match folding {
-        Folding::Many(most) => serde_json::json!({ "most": most }),
-        Folding::One(usage) => serde_json::json!({ "usage": usage }),
-    });
+    let listed =
+        |spans: &[Span]| spans.iter().map(|s| serde_json::json!([s.shard, s.first, s.last])).collect::<Vec<_>>();
+    let value = match folding {
+        Folding::Spans(spans) => serde_json::json!({ "spans": listed(spans) }),
+        Folding::Apart(spans) => serde_json::json!({ "apart": listed(spans), "suspect": null }),
+        Folding::Suspect(range) => serde_json::json!({ "suspect": range, "apart": null }),
+        Folding::Through => serde_json::json!({ "spans": null }),
+        Folding::ApartThrough => serde_json::json!({ "apart": null, "suspect": null }),
+    };
     database.one(&FOLDING, &[&id, &value]).await.map(drop)
 }
 
@@ -98,18 +120,16 @@ pub async fn reap(
     policy: &(dyn Fn(i32) -> Policy + Sync),
 ) -> Result<Vec<Reaped>, Error> {
     let mut reaped = Vec::new();
-    for row in database.one(&REAP_WORKERS, &[&reaper]).await? {
+    let dead = database.one(&REAP_WORKERS, &[&reaper]).await?;
+    for row in &dead {
         let id: Uuid = row.try_get("id")?;
         // who said goodbye did not die of what it had lost sight of
         let is_death = !row.try_get::<_, bool>("stopped")?;
-        let attempts = take_over(database, reaper, id, is_death, policy).await?;
-        let folding: Option<serde_json::Value> = row.try_get("folding")?;
-        let alone = folding.as_ref().and_then(|folding| folding.get("usage")?.as_str()?.parse().ok());
-        if let Some(usage) = alone {
-            // it died with this one entry in its hands, after others had died with it among others
-            crate::fold::quarantine(database, usage).await?;
-        }
+        let attempts = take_over(database, reaper, id, (is_death, false), policy).await?;
         reaped.push(Reaped { id, name: row.try_get("name")?, attempts });
+    }
+    if !dead.is_empty() {
+        crate::fold::find_suspects(database).await?;
     }
     Ok(reaped)
 }
@@ -126,7 +146,7 @@ pub async fn take_over_rest(
     const REST: Query = query!("reap_rest", []);
     let mut attempts = 0;
     for row in database.one(&REST, &[]).await? {
-        attempts += take_over(database, reaper, row.try_get("id")?, row.try_get("died")?, policy).await?;
+        attempts += take_over(database, reaper, row.try_get("id")?, (row.try_get("died")?, true), policy).await?;
     }
     Ok(attempts)
 }
@@ -135,7 +155,7 @@ async fn take_over(
     database: &Database,
     reaper: Uuid,
     dead: Uuid,
-    is_death: bool,
+    (is_death, is_rest): (bool, bool),
     policy: &(dyn Fn(i32) -> Policy + Sync),
 ) -> Result<usize, Error> {
     let (mut from, mut attempts) = (Uuid::nil(), 0);
@@ -147,8 +167,16 @@ async fn take_over(
             .collect::<Result<Vec<_>, Error>>()?;
         let Some(last) = lost.last() else { return Ok(attempts) };
         from = last.attempt;
-        attempts += lost.len();
-        settle(database, reaper, &lost, policy).await?;
+        // what is locked or fails costs its own attempt: it is found again by take_over_rest
+        let each = settle_each(database, reaper, &lost, policy).await;
+        let left = each.left().len();
+        attempts += lost.len() - left;
+        if let Some((_, error)) = each.broken {
+            return Err(error);
+        }
+        if left > 0 || is_rest {
+            note_left(database, "reap", &lost, each).await?;
+        }
     }
 }
 

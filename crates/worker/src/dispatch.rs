@@ -109,6 +109,11 @@ impl Dispatch {
         }
     }
 
+    /// Begins a call that the destination's loop does not wait for.
+    pub fn begin(&self, call: impl Future<Output = ()> + Send + 'static) {
+        self.calls.spawn(call);
+    }
+
     /// Waits until every call has ended.
     pub async fn drained(&self) {
         self.calls.close();
@@ -297,7 +302,6 @@ impl Worker {
         stop: &CancellationToken,
         answers: &Answers,
     ) {
-        let shared = self.alone.read().await;
         let permit = permits.acquire().await;
         let Call { claims, grip, start_at } = call;
         if let Some(start_at) = start_at {
@@ -319,14 +323,14 @@ impl Worker {
             None => hand_back(claims),
         };
         drop(permit);
-        drop(shared);
+        self.answered(served, settlements, grip, answers).await;
+    }
+
+    /// Passes the answers of a call on to be settled, and says what they tell of the destination.
+    pub(crate) async fn answered(&self, served: &Served, settlements: Vec<Settlement>, grip: Grip, answers: &Answers) {
         self.tell(served, &settlements);
-        if served.destination.shadow {
-            // alone, so that whoever keeps a lock on a shadow's delivery delays no answer about a live one
-            self.settle_surely(&settlements, || ()).await;
-            grip.answered();
         // the receiver lives until every call has ended
-        } else if answers.send(settlements).await.is_ok() {
+        if answers.send(settlements).await.is_ok() {
             grip.answered();
         }
         let told = async {

@@ -25,12 +25,13 @@ mod told;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use outbox::Database;
 use outbox::cut::Cutter;
 use telemetry::{Pulse, names};
-use tokio::sync::{Mutex, Notify, RwLock};
+use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 use crash::Crash;
@@ -120,13 +121,14 @@ pub struct Worker {
     turns: Mutex<outbox::fold::Turns>,
     cutter: Mutex<Cutter>,
     shadow_cutter: Mutex<Cutter>,
-    /// Calls hold it shared; a delivery that was in the hands of a dying worker is sent under the exclusive side, as far
-    /// as patience goes.
-    alone: RwLock<()>,
-    /// Of those deliveries one is sent at a time.
-    suspect: Mutex<()>,
     /// Of which rules the fleet knows that we act by them; none: it must be told.
     told: Mutex<Option<outbox::switches::Versions>>,
+    /// Entries that its folds brought through since it last looked at those that had failed.
+    passed: AtomicUsize,
+    /// Answers that were settled since it last looked at those that could not be.
+    settled: AtomicUsize,
+    /// Of the deliveries that were in the hands of a dying worker one is sent at a time.
+    suspect: Arc<Mutex<()>>,
     /// Something may be due.
     wake: Notify,
     failures: Failures,
@@ -151,9 +153,10 @@ impl Worker {
             turns: Mutex::default(),
             cutter: Mutex::new(Cutter::live(options.cut_max)),
             shadow_cutter: Mutex::new(Cutter::of_shadows(options.cut_max)),
-            alone: RwLock::new(()),
-            suspect: Mutex::default(),
             told: Mutex::default(),
+            passed: AtomicUsize::default(),
+            settled: AtomicUsize::default(),
+            suspect: Arc::default(),
             wake: Notify::new(),
             failures: Failures::default(),
             paces: Paces::default(),

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use crate::dispatch::Dispatch;
 use crate::rhythm::{Backoff, RARELY, SELDOM};
 use crate::settler::Answers;
+use crate::suspect::Suspect;
 use crate::{Worker, WorkerError};
 
 /// Each half of the balance is given up after this: its snapshot keeps dead rows from being removed meanwhile.
@@ -58,7 +59,8 @@ impl Worker {
             async move {
                 // a worker whose answers nobody writes down must end; in order, it ends after everything else
                 let _ended = work.drop_guard();
-                worker.settle_all(receiver).await;
+                let (apart, left) = mpsc::unbounded_channel();
+                tokio::join!(worker.settle_all(receiver, apart), worker.settle_all_apart(left));
             }
             .instrument(tracing::error_span!("worker", worker = %self.id))
         });
@@ -68,6 +70,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).heartbeat_loop(beating.clone(), work.clone()).instrument(span.clone()));
         let loops = [
             tokio::spawn(Arc::clone(self).fold_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).fold_apart_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).shadow_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone()).instrument(span.clone())),
@@ -148,7 +151,22 @@ impl Worker {
         let mut backoff = Backoff::new(&self, "fold");
         while !stop.is_cancelled() {
             let wait = match self.fold().await {
-                Ok(folded) if folded.taken > folded.returned => backoff.reset(),
+                Ok(folded) if folded.through() > 0 => backoff.reset(),
+                Ok(_) => backoff.idle(),
+                Err(error) => backoff.failed(&error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Beside the ordinary folds: what waits for a lock, or fails, never keeps them waiting.
+    async fn fold_apart_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "fold_apart");
+        while !stop.is_cancelled() {
+            let wait = match self.fold_apart().await {
+                Ok(folded) if folded.through() > 0 => backoff.reset(),
                 Ok(_) => backoff.idle(),
                 Err(error) => backoff.failed(&error),
             };
@@ -369,14 +387,12 @@ impl Worker {
             }
             let sent = async {
                 let claimed = self.dispatch(&served, &mut state, &answers, &stop).await?;
+                // the answer of the one that is under way wakes this loop
                 if suspects_at.elapsed() > self.options.poll * SELDOM {
-                    if outbox::claim::suspects(&self.database).await?.contains(&id)
-                        && self.dispatch_suspect(&served).await?
-                    {
-                        return Ok(claimed + 1);
+                    let has_some = outbox::claim::suspects(&self.database).await?.contains(&id);
+                    if !has_some || self.dispatch_suspect(&served, &state, &answers).await? == Suspect::Nobody {
+                        suspects_at = Instant::now();
                     }
-                    // while there is another, it need not wait
-                    suspects_at = Instant::now();
                 }
                 Ok(claimed)
             };

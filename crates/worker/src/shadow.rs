@@ -1,6 +1,7 @@
 //! Shadows: they count what live destinations count, by a catalogue of their own, and never call.
 
 use crate::Worker;
+use crate::steps::APART_MAX;
 
 impl Worker {
     /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured. A step
@@ -34,8 +35,9 @@ impl Worker {
         let mut done = 0;
         for shadow in &shadows {
             let folded = outbox::fold::fold_shadow(&self.database, *shadow, self.options.fold_max).await?;
-            done += folded.taken - folded.returned;
+            done += folded.through();
         }
+        done += outbox::fold::fold_shadow_apart(&self.database, APART_MAX, done > 0).await?.through();
         let freeze = |sum: &outbox::cut::Sum| self.directory.freeze(sum);
         let cut = self.shadow_cutter.lock().await.cut(&self.database, &shadows, &freeze).await?;
         if cut.due > 0 {

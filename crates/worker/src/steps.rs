@@ -1,11 +1,14 @@
 //! The steps of a worker, one at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use outbox::cut::Cut;
 use outbox::fold::Folded;
+use outbox::settle::Settlement;
 use outbox::workers::Folding;
+use remittance::Outcome;
 use telemetry::names;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +17,14 @@ use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::dispatch::Dispatch;
+use crate::suspect::Suspect;
 use crate::{Worker, WorkerError};
+
+/// Entries of an org that are folded apart at once: they are fewer than a batch, for some of them may come back.
+pub const APART_MAX: usize = 2000;
+
+/// Ranges of suspects that are folded before whatever else is folded apart has its turn.
+const SUSPECTS_MAX: usize = 16;
 
 /// What [`Worker::work`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,30 +63,28 @@ impl Worker {
         Ok(())
     }
 
-    /// Folds one batch. After deaths in folds the batches are smaller, down to one entry, whose id is known before it is
-    /// touched: so a row that kills workers is found and put aside, and the rest goes on.
+    /// Folds one batch, without what is folded apart ([`Self::fold_apart`]).
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn fold(&self) -> Result<Folded, outbox::Error> {
-        let Some(first) = outbox::fold::waiting(&self.database).await? else { return Ok(Folded::default()) };
-        let deaths = outbox::fold::deaths(&self.database).await?;
-        let most = self.options.fold_max.checked_shr(4 * deaths).unwrap_or_default().max(1);
-        let folding = if most > 1 { Folding::Many(most) } else { Folding::One(first) };
-        outbox::workers::set_folding(&self.database, self.id, Some(folding)).await?;
+        let waiting = outbox::fold::look(&self.database).await?;
+        if waiting.has_deaths {
+            outbox::fold::find_suspects(&self.database).await?;
+        }
+        if waiting.first.is_none() {
+            return Ok(Folded::default());
+        }
+        let which = (self.options.fold_max, waiting.has_others || waiting.has_deaths);
         let mut turns = self.turns.lock().await;
         turns.trace(self.options.traces.is_some());
         let span = tracing::error_span!(parent: None, "fold", worker = %self.id, entries = Empty);
         let began = Instant::now();
         let pause = async || self.crash.point("in_fold");
-        let folded = match folding {
-            Folding::Many(most) => {
-                outbox::fold::fold_with(&self.database, &mut turns, most, pause).instrument(span.clone()).await
-            }
-            Folding::One(usage) => outbox::fold::fold_one(&self.database, usage, pause).instrument(span.clone()).await,
-        };
-        // an error is no death: the next fold says anew what it is about to do
-        outbox::workers::set_folding(&self.database, self.id, None).await?;
+        let folding = outbox::fold::fold_as(&self.database, Some(self.id), &mut turns, which, pause);
+        let folded = folding.instrument(span.clone()).await;
+        // an error is no death: the next fold says anew what it has in hand
+        outbox::workers::set_folding(&self.database, self.id, &Folding::Through).await?;
         let folded = folded?;
         if folded.returned > 0 || folded.taken == 0 {
             turns.forget_floors();
@@ -87,10 +95,46 @@ impl Worker {
                 traces.link(&span, turns.traced());
             }
             names::FOLD_DURATION.observe([], began.elapsed());
-            names::ENTRIES_FOLDED.add([], u64::try_from(folded.taken - folded.returned).unwrap_or_default());
+            self.count_folded(folded);
             self.crash.point("after_fold");
         }
         Ok(folded)
+    }
+
+    /// Folds what the ordinary folds leave out: what was in the hands of dying workers, orgs of which another session keeps
+    /// something, entries that failed. Returns what went through.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn fold_apart(&self) -> Result<Folded, outbox::Error> {
+        if !outbox::fold::look(&self.database).await?.has_others {
+            return Ok(Folded::default());
+        }
+        let folded = self.fold_others().await;
+        outbox::workers::set_folding(&self.database, self.id, &Folding::ApartThrough).await?;
+        let folded = folded?;
+        self.count_folded(folded);
+        Ok(folded)
+    }
+
+    async fn fold_others(&self) -> Result<Folded, outbox::Error> {
+        let mut folded = Folded::default();
+        for _ in 0..SUSPECTS_MAX {
+            let pause = async || self.crash.point("in_fold");
+            match outbox::fold::fold_suspects(&self.database, Some(self.id), pause).await? {
+                Some(suspects) => folded = folded.and(suspects),
+                None => break,
+            }
+        }
+        let others_passed = self.passed.swap(0, Ordering::Relaxed) > 0;
+        let most = self.options.fold_max.min(APART_MAX);
+        let apart = outbox::fold::fold_apart(&self.database, Some(self.id), most, others_passed).await?;
+        Ok(folded.and(apart))
+    }
+
+    fn count_folded(&self, folded: Folded) {
+        self.passed.fetch_add(folded.through(), Ordering::Relaxed);
+        names::ENTRIES_FOLDED.add([], u64::try_from(folded.through()).unwrap_or_default());
     }
 
     /// Cuts hours that are over.
@@ -138,15 +182,32 @@ impl Worker {
             let (answers, receiver) = mpsc::channel(1024);
             claimed += self.dispatch(served, &mut state, &answers, &stop).await?;
             drop(answers);
-            let mut receiver = receiver;
-            while let Some(batch) = receiver.recv().await {
-                self.settle(&batch).await?;
-            }
-            while self.dispatch_suspect(served).await? {
+            self.settle_sent(receiver).await?;
+            loop {
+                let (answers, receiver) = mpsc::channel(1);
+                let suspect = self.dispatch_suspect(served, &state, &answers).await?;
+                drop(answers);
+                // what was handed back is a suspect still
+                if suspect != Suspect::Sent || !self.settle_sent(receiver).await? {
+                    break;
+                }
                 claimed += 1;
             }
         }
         Ok(claimed)
+    }
+
+    /// Settles what calls bring until they have ended; whether anything was answered.
+    async fn settle_sent(&self, mut answers: mpsc::Receiver<Vec<Settlement>>) -> Result<bool, outbox::Error> {
+        let mut is_answered = false;
+        while let Some(batch) = answers.recv().await {
+            is_answered |= batch.iter().any(|settlement| settlement.answer.outcome != Outcome::HandedBack);
+            let left = self.settle(batch).await.map_err(|(_, error)| error)?;
+            let policy = |destination| self.directory.policy(destination);
+            outbox::settle::settle(&self.database, self.id, &left, &policy).await?;
+            self.hands.put(left.iter().map(|answer| answer.attempt));
+        }
+        Ok(is_answered)
     }
 
     /// Promotes what waited for its time; returns how many deliveries.
@@ -268,10 +329,17 @@ impl Worker {
             if !lost.is_empty() {
                 tracing::warn!(attempts = lost.len(), "own attempts were lost from sight: unknown, and sent again");
                 let policy = |destination| self.directory.policy(destination);
-                outbox::settle::settle(&self.database, self.id, &lost, &policy).await?;
-                self.hands.put(lost.iter().map(|lost| lost.attempt));
-                names::ATTEMPTS_LOST.add([], u64::try_from(lost.len()).unwrap_or_default());
-                found += lost.len();
+                let each = outbox::settle::settle_each(&self.database, self.id, &lost, &policy).await;
+                let left = each.left();
+                let is_settled = |place: &usize| left.binary_search(place).is_err();
+                self.hands.put((0..lost.len()).filter(is_settled).map(|place| lost[place].attempt));
+                names::ATTEMPTS_LOST.add([], u64::try_from(lost.len() - left.len()).unwrap_or_default());
+                found += lost.len() - left.len();
+                // they are not ours to know of yet: the next look finds them again
+                oldest_ours = oldest_ours.or(left.first().map(|place| lost[*place].attempt));
+                if let Some((_, error)) = each.broken {
+                    return Err(error);
+                }
             }
             if own.is_last {
                 self.hands.know(oldest_ours.map_or(own.bound, |oldest| own.bound.min(oldest)));
@@ -292,7 +360,7 @@ impl Worker {
             self.beat().await?;
             self.maintain().await?;
             let folded = self.fold().await?;
-            worked.folded += folded.taken - folded.returned;
+            worked.folded += folded.through() + self.fold_apart().await?.through();
             worked.cut += self.cut().await?.cut;
             worked.shadow += self.shadow().await?;
             worked.claimed += self.send().await?;

@@ -1,6 +1,6 @@
 //! What a fold is about to do: entries grouped by kind, and the target of each kind. No database here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use remittance::Reason;
@@ -49,6 +49,8 @@ pub(super) enum Target {
     Exempt(i64),
     /// Its hour was cut while we looked: back to the outbox.
     Returned,
+    /// Another session keeps what it needs: back to the outbox, and its org is folded apart.
+    Locked,
 }
 
 /// What all entries of a kind have in common.
@@ -186,16 +188,26 @@ impl Plan {
         deliveries
     }
 
-    /// Takes over the rounds of what is still open; the rest goes back.
-    pub fn keep_open(&mut self, open: &HashMap<i64, i32>) {
+    /// Takes over the rounds of what is locked and still open; the rest goes back.
+    pub fn keep_open(&mut self, locked: &HashSet<i64>, open: &HashMap<i64, i32>) {
         for kind in &mut self.kinds {
             if let Target::Open { delivery, round, .. } = &mut kind.target {
                 match open.get(delivery) {
                     Some(known) => *round = Some(*known),
-                    None => kind.target = Target::Returned,
+                    None if locked.contains(delivery) => kind.target = Target::Returned,
+                    None => kind.target = Target::Locked,
                 }
             }
         }
+    }
+
+    /// Orgs of which another session keeps something, each once.
+    pub fn locked(&self) -> Vec<String> {
+        let locked = self.kinds.iter().filter(|kind| kind.target == Target::Locked);
+        let mut orgs: Vec<String> = locked.map(|kind| kind.org.clone()).collect();
+        orgs.sort_unstable();
+        orgs.dedup();
+        orgs
     }
 
     /// Everything to write.
@@ -231,7 +243,7 @@ impl Plan {
                     rows.exempt.0.push(*usage);
                     rows.exempt.1.push(exemption);
                 }
-                Target::Returned => rows.returned.push(*usage),
+                Target::Returned | Target::Locked => rows.returned.push(*usage),
                 Target::Unresolved | Target::Resolved { .. } | Target::Late { .. } => {
                     unreachable!("every kind has found its target before anything is written")
                 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::taking::{Picked, Place};
+
 /// How many shards the outbox has (`outbox.shard`).
 const SHARDS: i16 = 1024;
 
@@ -32,14 +34,14 @@ pub(super) struct Took {
 }
 
 impl Took {
-    pub(super) fn of(places: &[(i16, Uuid)]) -> Self {
+    pub(super) fn of(picked: &[Picked]) -> Self {
         let mut shards: HashMap<i16, (usize, Uuid)> = HashMap::new();
-        for &(shard, id) in places {
+        for &Picked { entry: Place { shard, id }, .. } in picked {
             let (count, last) = shards.entry(shard).or_insert((0, id));
             *count += 1;
             *last = (*last).max(id);
         }
-        Self { entries: places.len(), shards }
+        Self { entries: picked.len(), shards }
     }
 }
 

@@ -176,11 +176,11 @@ async fn backlog(round: &mut Round<'_>) -> Result<(), Error> {
     } else {
         round.ok("outbox", found);
     }
-    if backlog.fold_deaths > 0 {
+    if backlog.suspects > 0 {
         round.warning(
             "outbox",
-            format!("{} workers died while they folded; folds are small for ten minutes", backlog.fold_deaths),
-            "a row that does it again will be held as poison; if it was none, look at the workers' logs",
+            format!("workers died with {} entries in hand; these are folded apart", backlog.suspects),
+            "an entry that kills again will be held as poison; if none does, look at the workers' logs",
         );
     }
     Ok(())

@@ -1,0 +1,240 @@
+//! What is left out of the ordinary folds: orgs of which another session keeps something, and entries that failed. They are
+//! tried again apart, one by one, so that nobody else waits with them.
+
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::halves::{self, Part, Queue, ROUND, STEP};
+use super::taking::{self, Place};
+use super::{Done, Failed, Folded, LOOK_UPS, Locking, fold_in};
+use crate::error::Blame;
+use crate::query::{Query, Tx, query};
+use crate::rounds::Round;
+use crate::setback::{Setbacks, naming_holder};
+use crate::workers::{Folding, set_folding};
+use crate::{Database, Error};
+
+const TAKE_ON: Query = query!("setback_take_on", [TEXT]);
+const PUT_DOWN: Query = query!("setback_put_down", [TEXT, TEXT_ARRAY]);
+const WAITS_STILL: Query = query!("fold_waits_still", [TEXT, UUID]);
+const SHARD: Query = query!("fold_shard", [TEXT]);
+pub(super) const PID: Query = query!("session_pid", []);
+
+/// What was skipped so often is locked alone, waiting for its holder.
+const ALONE_AFTER: i32 = 2;
+
+/// A member that did not go through before.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// Its name in `postmeter.setback`.
+    pub member: String,
+    pub org: String,
+    pub skipped: i32,
+}
+
+impl Kept {
+    /// Whether it is to be locked alone, waiting for whoever keeps it.
+    pub(super) const fn is_urgent(&self) -> bool {
+        self.skipped >= ALONE_AFTER
+    }
+}
+
+/// What became of a member.
+pub(super) enum Tried {
+    /// It went through, or nothing of it waits.
+    Passed(Folded),
+    /// Another session keeps something of it; who, if that is known.
+    Locked(Folded, Option<String>),
+    /// It failed alone.
+    Failed(Error),
+    /// Somebody else folds it at this moment.
+    Busy,
+}
+
+/// A round of what a step kept: as long as it lasts, each member is tried apart.
+pub(super) struct Again {
+    step: &'static str,
+    others_passed: bool,
+    setbacks: Setbacks,
+    left: std::vec::IntoIter<Kept>,
+    began: Instant,
+    put_down: Vec<String>,
+    folded: Folded,
+}
+
+impl Again {
+    /// Takes on what the step kept, if it is time. `others_passed`: something else went through since it was last tried.
+    pub(super) async fn take_on(
+        database: &Database,
+        step: &'static str,
+        others_passed: bool,
+    ) -> Result<Option<Self>, Error> {
+        let mut taken = Vec::new();
+        for row in database.one(&TAKE_ON, &[&step]).await? {
+            let org: Option<String> = row.try_get("org")?;
+            let (member, skipped) = (row.try_get("member")?, row.try_get("skipped")?);
+            taken.push(Kept { member, org: org.unwrap_or_default(), skipped });
+        }
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let (setbacks, left) = (Setbacks::read(database, step).await?, taken.into_iter());
+        let (began, folded) = (Instant::now(), Folded::default());
+        Ok(Some(Self { step, others_passed, setbacks, left, began, put_down: Vec::new(), folded }))
+    }
+
+    /// Whose turn it is.
+    pub(super) fn next(&mut self) -> Option<Kept> {
+        if self.began.elapsed() > ROUND {
+            return None;
+        }
+        self.left.next()
+    }
+
+    /// Notes what became of it.
+    pub(super) async fn came(&mut self, database: &Database, kept: &Kept, tried: Tried) -> Result<(), Error> {
+        let part = Part::Usage { member: kept.member.clone(), org: kept.org.clone() };
+        let passed = self.others_passed.then_some(Part::Other).into_iter().collect();
+        let (mut round, mut holder) = (Round { passed, ..Round::default() }, None);
+        match tried {
+            Tried::Passed(folded) => {
+                self.folded = self.folded.and(folded);
+                round.passed.push(part);
+            }
+            Tried::Locked(folded, who) => {
+                self.folded = self.folded.and(folded);
+                (round.skipped, holder) = (vec![part], who);
+                self.put_down.push(kept.member.clone());
+            }
+            Tried::Failed(error) => {
+                self.folded.failed += 1;
+                round.failed.push((part, error));
+            }
+            Tried::Busy => self.put_down.push(kept.member.clone()),
+        }
+        self.setbacks.note(database, &round, holder.as_deref()).await
+    }
+
+    /// Lets others try what is left; returns what went through.
+    pub(super) async fn end(mut self, database: &Database) -> Result<Folded, Error> {
+        self.put_down.extend(self.left.map(|kept| kept.member));
+        database.one(&PUT_DOWN, &[&self.step, &self.put_down]).await?;
+        Ok(self.folded)
+    }
+}
+
+/// Folds what did not go through before, apart from everything else: at most so many entries of an org. `others_passed`:
+/// ordinary folds went through since the last time.
+///
+/// # Errors
+/// Only what every entry would meet.
+pub async fn fold_apart(
+    database: &Database,
+    worker: Option<Uuid>,
+    most: usize,
+    others_passed: bool,
+) -> Result<Folded, Error> {
+    let Some(mut again) = Again::take_on(database, STEP, others_passed).await? else { return Ok(Folded::default()) };
+    while let Some(kept) = again.next() {
+        let tried = match kept.member.parse() {
+            Ok(usage) => again_usage(database, worker, usage, &kept.org).await?,
+            Err(_) => again_org(database, worker, &kept, most).await?,
+        };
+        again.came(database, &kept, tried).await?;
+    }
+    again.end(database).await
+}
+
+async fn again_usage(database: &Database, worker: Option<Uuid>, usage: Uuid, org: &str) -> Result<Tried, Error> {
+    let shard = database.one(&SHARD, &[&org]).await?.first().expect("one row").try_get(0)?;
+    match attempt(database, worker, Locking::APART, Pick::One(Place { shard, id: usage })).await?.0 {
+        Attempt::Nothing => nothing(database, org, Some(usage)).await,
+        Attempt::Done(done) if done.locked.is_empty() => Ok(Tried::Passed(done.folded)),
+        Attempt::Done(done) => {
+            // it goes on as one of its org's
+            halves::note_locked(database, Queue::Outbox, &done.locked).await?;
+            Ok(Tried::Passed(done.folded))
+        }
+        Attempt::Failed(_, error) if error.blame() == Blame::Lock => Ok(Tried::Busy),
+        Attempt::Failed(_, error) => Ok(Tried::Failed(error)),
+    }
+}
+
+async fn again_org(database: &Database, worker: Option<Uuid>, kept: &Kept, most: usize) -> Result<Tried, Error> {
+    let pick = Pick::Org(&kept.org, most);
+    let (mut tried, mut holder) = (Attempt::Nothing, None);
+    if kept.is_urgent() {
+        (tried, holder) = attempt(database, worker, Locking::ALONE, pick).await?;
+    }
+    // whatever of it is free goes on all the same
+    if matches!(&tried, Attempt::Nothing) || matches!(&tried, Attempt::Failed(_, error) if error.blame() == Blame::Lock)
+    {
+        (tried, _) = attempt(database, worker, Locking::APART, pick).await?;
+    }
+    match tried {
+        Attempt::Nothing => nothing(database, &kept.org, None).await,
+        Attempt::Done(done) if done.locked.is_empty() => Ok(Tried::Passed(done.folded)),
+        Attempt::Done(done) => Ok(Tried::Locked(done.folded, holder)),
+        Attempt::Failed(_, error) if error.blame() == Blame::Lock => Ok(Tried::Locked(Folded::default(), holder)),
+        Attempt::Failed(places, _) => Ok(Tried::Passed(halves::fold_in_halves(database, &places).await?)),
+    }
+}
+
+/// There was nothing to pick: nothing waits, or somebody else has it.
+async fn nothing(database: &Database, org: &str, usage: Option<Uuid>) -> Result<Tried, Error> {
+    let waits: bool = database.one(&WAITS_STILL, &[&org, &usage]).await?.first().expect("one row").try_get(0)?;
+    Ok(if waits { Tried::Busy } else { Tried::Passed(Folded::default()) })
+}
+
+/// What is to be folded apart.
+#[derive(Clone, Copy)]
+enum Pick<'a> {
+    One(Place),
+    /// So many entries of this org at most.
+    Org(&'a str, usize),
+}
+
+enum Attempt {
+    /// There was nothing to pick.
+    Nothing,
+    Done(Done),
+    /// With what it had picked. Only what one of the entries, or another session, can be to blame for.
+    Failed(Vec<Place>, Error),
+}
+
+/// One transaction; and who kept it waiting, if it waited.
+async fn attempt(
+    database: &Database,
+    worker: Option<Uuid>,
+    locking: Locking,
+    pick: Pick<'_>,
+) -> Result<(Attempt, Option<String>), Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, LOOK_UPS).await?;
+    let picked = match pick {
+        Pick::One(place) => taking::pick_these(&tx, &[place]).await?,
+        Pick::Org(org, most) => taking::pick_org(&tx, org, most).await?,
+    };
+    if picked.is_empty() {
+        return Ok((Attempt::Nothing, None));
+    }
+    if let Some(worker) = worker {
+        set_folding(database, worker, &Folding::Apart(taking::spans(&picked))).await?;
+    }
+    let folding = fold_in(&tx, &picked, locking, async || {});
+    let (folded, holder) = if locking.is_free {
+        (folding.await, None)
+    } else {
+        let pid = tx.rows(&PID, &[]).await?.first().expect("one row").try_get(0)?;
+        naming_holder(database, pid, folding).await
+    };
+    match folded {
+        Ok(done) => tx.commit().await.map(|()| (Attempt::Done(done), None)),
+        Err(Failed::Rows(error)) if error.blame() != Blame::Step => {
+            tx.roll_back().await?;
+            Ok((Attempt::Failed(taking::entries(&picked), error), holder))
+        }
+        Err(failed) => Err(failed.into()),
+    }
+}

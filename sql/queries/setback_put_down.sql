@@ -1,0 +1,6 @@
+-- setback_put_down: members that were taken on and are locked still, or that nobody came to: others may try them. What is
+-- locked for long is tried less often, every three seconds at least.
+-- $1 step, $2 members.
+update postmeter.setback s
+set next_at = clock_timestamp() + least(interval '3 seconds', s.skipped * interval '0.2 seconds')
+where s.step = $1 and s.member = any ($2) and s.failed = 0

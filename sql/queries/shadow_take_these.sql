@@ -1,0 +1,13 @@
+-- shadow_take_these: takes usages that are known and wait for a shadow, as far as nobody else has them.
+-- $1 destination, $2 usages. Relies on shadow_usage_pkey.
+with picked as materialized (
+    select g.destination_id, g.usage_id
+    from postmeter.shadow_usage g
+    where g.destination_id = $1 and g.usage_id = any ($2) and g.reason is null
+    order by g.destination_id, g.usage_id
+    for update skip locked
+)
+delete from postmeter.shadow_usage g
+using picked p
+where g.destination_id = p.destination_id and g.usage_id = p.usage_id
+returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity

@@ -1,0 +1,150 @@
+//! J4: workers die while they fold.
+
+use std::sync::Arc;
+
+use outbox::fold::{Turns, find_suspects, fold_as, fold_suspects};
+use tests::{Stage, until_true};
+use uuid::Uuid;
+use worker::Worker;
+
+const IN_HAND: usize = 200;
+
+/// Lets a worker die with a batch in hand: nobody says goodbye for it.
+async fn dies_folding(stage: &Stage, worker: &Arc<Worker>) {
+    let (pausing, paused) = tokio::sync::oneshot::channel();
+    let (database, id) = (stage.db.another(), worker.id());
+    let folding = tokio::spawn(async move {
+        let pause = async move || {
+            pausing.send(()).unwrap();
+            std::future::pending().await
+        };
+        fold_as(&database, Some(id), &mut Turns::default(), (IN_HAND, false), pause).await
+    });
+    paused.await.unwrap();
+    folding.abort();
+    folding.await.unwrap_err();
+    let ended =
+        "select count(*) = 0 from pg_stat_activity where datname = current_database() and state like 'idle in tr%'";
+    until_true(&stage.db.client, ended).await;
+}
+
+#[tokio::test]
+async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_once() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage
+        .sql(
+            "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+             select 's', 'e' || n, 'acme', 'db', 'cores', 1, '2024-09-18T10:10Z' from generate_series(1, 2000) n",
+        )
+        .await;
+    let mut dying = Vec::new();
+    for _ in 0..5 {
+        let worker = stage.another_worker().await;
+        dies_folding(&stage, &worker).await;
+        dying.push(worker);
+    }
+    for worker in &dying {
+        stage.end_lease_of(worker.id()).await;
+    }
+    assert_eq!(stage.worker.reap().await.unwrap(), 5);
+    let suspects = "select count(*) || ' in ' || count(distinct range_id) from postmeter.suspect";
+    let share = stage.value(suspects).await;
+    assert_eq!(share, format!("{} in 16", IN_HAND / 2), "once, whoever died with it, and shared out");
+    assert_eq!(find_suspects(&stage.db.database).await.unwrap(), (0, 0), "and they are looked at once");
+    // everything else is folded at full pace
+    let mut turns = Turns::default();
+    let mut folds = 0;
+    while fold_as(&stage.db.database, None, &mut turns, (1000, true), async || {}).await.unwrap().taken > 0 {
+        folds += 1;
+    }
+    assert!(folds <= 5, "{folds} folds");
+    let left = "select count(*)::text from postmeter.outbox";
+    assert_eq!(stage.value(left).await, (IN_HAND / 2).to_string());
+    // two workers share the ranges
+    let other = stage.another_worker().await;
+    let (ours, theirs) = tokio::join!(stage.worker.fold_apart(), other.fold_apart());
+    assert_eq!(ours.unwrap().through() + theirs.unwrap().through(), IN_HAND / 2);
+    let over = "select ((select count(*) from postmeter.suspect) + (select count(*) from postmeter.suspect_range)
+                      + (select count(*) from postmeter.outbox))::text";
+    assert_eq!(stage.value(over).await, "0", "then caution is over");
+    assert!(!outbox::fold::look(&stage.db.database).await.unwrap().has_others);
+    stage.close().await;
+}
+
+/// Usage of thirteen kills whoever folds it: the worker stands still in the middle, and is ended from outside.
+const KILLER: &str = "create function postmeter.kills() returns trigger language plpgsql as
+    $$begin if new.quantity = 13 then perform pg_sleep(600); end if; return new; end$$;
+    create trigger kills before insert on postmeter.allocation for each row execute function postmeter.kills()";
+
+/// Folds as a worker until it is through or dies; `true`: it died.
+async fn dies(stage: &Stage, worker: Uuid, apart: bool) -> bool {
+    let database = stage.db.another();
+    let sleeping =
+        "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    let folding = async {
+        if apart {
+            fold_suspects(&database, Some(worker), async || {}).await.map(|folded| folded.is_some())
+        } else {
+            fold_as(&database, Some(worker), &mut Turns::default(), (IN_HAND, false), async || {}).await.map(|_| true)
+        }
+    };
+    let died = tokio::select! {
+        folded = folding => { folded.unwrap(); false }
+        () = until_true(&stage.db.client, sleeping) => true,
+    };
+    let end = "select pg_terminate_backend(pid, 30000) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    stage.sql(end).await;
+    died
+}
+
+#[tokio::test]
+async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    for n in 0..60 {
+        stage.use_cores(&format!("e{n}"), if n == 31 { "13" } else { "1" }, "2024-09-18T10:10:00Z").await;
+    }
+    stage.sql(KILLER).await;
+    let (mut deaths, mut is_first) = (0, true);
+    while stage.value("select count(*)::text from postmeter.held").await == "0" {
+        let worker = stage.another_worker().await;
+        if dies(&stage, worker.id(), !is_first).await {
+            deaths += 1;
+            is_first = false;
+            stage.end_lease_of(worker.id()).await;
+            assert!(stage.worker.reap().await.unwrap() >= 1);
+        } else {
+            outbox::workers::stop(&stage.db.database, worker.id()).await.unwrap();
+        }
+        assert!(deaths <= 4, "with all, with its part, twice alone");
+    }
+    assert_eq!(stage.value("select reason || ' ' || trim_scale(quantity) from postmeter.held").await, "poison 13");
+    while stage.worker.fold_apart().await.unwrap().taken > 0 {}
+    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "59", "all others are through");
+    assert_eq!(stage.value("select count(*)::text from postmeter.suspect_range").await, "0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j4_suspects_that_fail_but_do_not_kill_are_kept_by_name() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    for n in 0..40 {
+        stage.use_cores(&format!("e{n}"), if n == 31 { "13" } else { "1" }, "2024-09-18T10:10:00Z").await;
+    }
+    stage.sql("alter table postmeter.allocation add constraint thirteen check (quantity <> 13) not valid").await;
+    let worker = stage.another_worker().await;
+    dies_folding(&stage, &worker).await;
+    stage.end_lease_of(worker.id()).await;
+    assert_eq!(stage.worker.reap().await.unwrap(), 1);
+    for _ in 0..3 {
+        stage.worker.fold_apart().await.unwrap();
+    }
+    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "39");
+    assert_eq!(super::setbacks(&stage).await.len(), 1);
+    assert_eq!(stage.value("select count(*)::text from postmeter.suspect_range").await, "0");
+    stage.sql("alter table postmeter.allocation drop constraint thirteen; select postmeter.try_setbacks_again()").await;
+    super::until_nothing_is_kept(&stage).await;
+    stage.close().await;
+}

@@ -1,0 +1,132 @@
+//! J1: another session holds what one member needs.
+
+use tests::wait_until;
+
+use super::{allocated, others_use, setbacks, until_nothing_is_kept, with_others};
+
+#[tokio::test]
+async fn j1_fold_a_locked_meter_with_late_usage_costs_its_org_and_nobody_else() {
+    let stage = with_others().await;
+    stage.use_cores("on time", "1", "2024-09-18T10:10:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    stage.use_cores("late", "2", "2024-09-18T10:20:00Z").await;
+    others_use(&stage, "a", "2024-09-18T11:05:00Z").await;
+    let holder = stage.db.connect().await;
+    holder
+        .batch_execute("set application_name = 'somebody'; begin; select from postmeter.meter for update")
+        .await
+        .unwrap();
+    // the others' meters are not made yet
+    let folded = stage.worker.fold().await.unwrap();
+    assert_eq!(
+        (folded.taken, folded.returned, folded.allocated),
+        (4, 1, 3),
+        "the others are through in the same round"
+    );
+    assert_eq!(setbacks(&stage).await, ["org:acme skipped 1 failed 0 -"]);
+    wait_until("the holder is named", async || {
+        stage.worker.fold_apart().await.unwrap();
+        let named = "select (holder like 'session % of % (somebody)')::text from postmeter.setback";
+        stage.value(named).await == "true"
+    })
+    .await;
+    others_use(&stage, "b", "2024-09-18T11:06:00Z").await;
+    let folded = stage.worker.fold().await.unwrap();
+    assert_eq!((folded.taken, folded.allocated), (3, 3), "what is locked is not even taken");
+    holder.batch_execute("commit").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    assert_eq!(allocated(&stage).await, ["acme 2", "other0 2", "other1 2", "other2 2"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_an_open_update_of_a_subscription_costs_its_org_and_nobody_else() {
+    let stage = with_others().await;
+    stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
+    others_use(&stage, "first", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    stage.use_cores("second", "1", "2024-09-18T10:20:00Z").await;
+    others_use(&stage, "second", "2024-09-18T10:20:00Z").await;
+    let holder = stage.db.connect().await;
+    // its end moves deadlines: the trigger locks the org's remittances
+    let update = "begin; update postmeter.subscription set valid_until = '2024-09-18T12:00:00Z' where org = 'acme'";
+    holder.batch_execute(update).await.unwrap();
+    let folded = stage.worker.fold().await.unwrap();
+    assert_eq!((folded.taken, folded.returned, folded.allocated), (4, 1, 3));
+    assert_eq!(setbacks(&stage).await, ["org:acme skipped 1 failed 0 -"]);
+    holder.batch_execute("rollback").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    assert_eq!(allocated(&stage).await, ["acme 2", "other0 2", "other1 2", "other2 2"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_a_meter_that_another_session_is_making_costs_its_org_and_nobody_else() {
+    let stage = with_others().await;
+    stage.use_cores("a", "1", "2024-09-18T10:10:00Z").await;
+    others_use(&stage, "a", "2024-09-18T10:10:00Z").await;
+    let holder = stage.db.connect().await;
+    let make =
+        "begin; insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+                select s.destination_id, s.buyer, 'cores', '2024-09-01', 'up', 0, 'round_up'
+                from postmeter.subscription s where s.org = 'acme'";
+    holder.batch_execute(make).await.unwrap();
+    let folded = stage.worker.fold().await.unwrap();
+    assert_eq!(folded.allocated, 3, "the others are through in the same round");
+    assert_eq!(setbacks(&stage).await, ["org:acme skipped 1 failed 0 -"]);
+    holder.batch_execute("rollback").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    assert_eq!(allocated(&stage).await, ["acme 1", "other0 1", "other1 1", "other2 1"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_a_locked_org_at_the_head_does_not_starve_its_shard() {
+    let stage = with_others().await;
+    stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    let neighbour = stage
+        .value(
+            "select 'org' || n from generate_series(1, 100000) n
+             where (hashtextextended('org' || n, 0) & 1023) = (hashtextextended('acme', 0) & 1023) limit 1",
+        )
+        .await;
+    stage.subscribe(&neighbour, "300000000000").await;
+    for n in 0..40 {
+        stage.use_cores(&format!("a{n}"), "1", "2024-09-18T10:20:00Z").await;
+    }
+    stage.record("behind them", &neighbour, "cores", "1", "2024-09-18T10:20:00Z").await;
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.delivery for update").await.unwrap();
+    let mut turns = outbox::fold::Turns::default();
+    for _ in 0..2 {
+        // a share is sixteen entries of a shard
+        outbox::fold::fold(&stage.db.database, &mut turns, 32).await.unwrap();
+    }
+    assert_eq!(allocated(&stage).await, ["acme 1".to_owned(), format!("{neighbour} 1")], "in the next round");
+    holder.batch_execute("commit").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    stage.fold().await;
+    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "42");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_leaves_alone_a_remittance_whose_cut_waits_for_it() {
+    let stage = with_others().await;
+    stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    stage.use_cores("second", "1", "2024-09-18T10:20:00Z").await;
+    others_use(&stage, "a", "2024-09-18T10:20:00Z").await;
+    let held_off = "insert into postmeter.setback (step, member, held_off_until)
+                    select 'cut', id::text, clock_timestamp() + interval '1 hour' from postmeter.delivery";
+    stage.sql(held_off).await;
+    let folded = stage.worker.fold().await.unwrap();
+    assert_eq!((folded.allocated, folded.returned), (3, 1));
+    stage.worker.fold_apart().await.unwrap();
+    assert_eq!(allocated(&stage).await, ["acme 1", "other0 1", "other1 1", "other2 1"], "until the cut has its lock");
+    stage.sql("update postmeter.setback set held_off_until = clock_timestamp() where step = 'cut'").await;
+    until_nothing_is_kept(&stage).await;
+    assert_eq!(allocated(&stage).await, ["acme 2", "other0 1", "other1 1", "other2 1"]);
+    stage.close().await;
+}
