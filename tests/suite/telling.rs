@@ -1,6 +1,7 @@
 //! What processes tell about themselves: metrics, probes, logs.
 
 mod features;
+mod locked;
 mod outage;
 mod scraped;
 mod table;

@@ -5,6 +5,7 @@
 //! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
 
 pub mod alerts;
+mod ask;
 pub mod breaker;
 pub mod catalogue;
 pub mod claim;

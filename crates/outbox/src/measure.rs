@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::health::{Unbalanced, UsageUnbalanced, answers, ask};
+use crate::health::{Limits, Unbalanced, UsageUnbalanced, answers, ask};
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
@@ -191,8 +191,11 @@ pub async fn check_balance(database: &Database, within: Duration) -> Result<Opti
         return Ok(None);
     }
     let began = Instant::now();
-    let meters = ask::<Unbalanced>(database, within).await?;
-    let usages = if meters.is_some() { ask::<UsageUnbalanced>(database, within).await? } else { None };
+    let meters = ask::<Unbalanced>(database, Limits::within(within)).await?.answer();
+    let usages = match meters {
+        Some(_) => ask::<UsageUnbalanced>(database, Limits::within(within)).await?.answer(),
+        None => None,
+    };
     let found = meters.zip(usages).and_then(|(mut meters, mut usages)| Some((meters.pop()?, usages.pop()?)));
     let open = found.as_ref().map(|(meters, usages)| meters.open + usages.open);
     let example = found.and_then(|(meters, usages)| meters.example.or(usages.example));

@@ -12,7 +12,8 @@ mod totals;
 
 use jiff::Timestamp;
 
-use crate::query::{Query, query};
+use crate::connect::Session;
+use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
 pub use listing::{RequestFilter, RequestSort, requests};
@@ -122,6 +123,16 @@ async fn gather_first(database: &Database) -> Result<(), Error> {
         if some < i64::from(GATHER_MAX) || taken >= BEFORE_READING {
             return Ok(());
         }
+    }
+}
+
+/// Gathers once, for a reader with limits; who may only read leaves it to the workers.
+async fn gather_within(session: &mut Session, settings: &str) -> Result<(), Error> {
+    let tx = Tx::begin(session, settings).await?;
+    match tx.rows(&GATHER, &[&GATHER_MAX]).await {
+        Ok(_) => tx.commit().await,
+        Err(Error::Unexpected { code, .. }) if code == "42501" => tx.roll_back().await,
+        Err(error) => Err(error),
     }
 }
 
