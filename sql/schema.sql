@@ -514,15 +514,19 @@ CREATE TABLE postmeter.setting (
     tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
     tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
     ledger_retention interval,
+    workers_expected integer,
+    consoles_expected integer,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
+    CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
     CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
-    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
+    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval)),
+    CONSTRAINT setting_workers_expected_check CHECK ((workers_expected >= 0))
 );
 
 COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
@@ -550,6 +554,10 @@ COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case,
 COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
 
 COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
+
+COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should live at any time; fewer is an alert (fleet_incomplete). Null: as many as lived when one was lost without stopping in order, within a week.';
+
+COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -625,6 +633,18 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
 $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
+
+CREATE FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    insert into postmeter.console (id, name, version, stopped_at)
+    values (console_seen.id, left(console_seen.name, 255), left(console_seen.version, 255), case when stops then clock_timestamp() end)
+    on conflict on constraint console_pkey do update
+    set seen_at = clock_timestamp(), stopped_at = case when stops then clock_timestamp() end
+$$;
+
+COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1280,6 +1300,38 @@ CREATE FUNCTION postmeter.forget_answers() RETURNS bigint
 $$;
 
 COMMENT ON FUNCTION postmeter.forget_answers() IS 'Deletes answers to idempotency keys that are older than a day, some at a time. The identity of usage remembers longer.';
+
+CREATE FUNCTION postmeter.forget_processes(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    forgotten integer;
+    consoles  integer;
+begin
+    delete from postmeter.worker w
+    where w.id in (
+        select x.id from postmeter.worker x
+        where x.reaped_at < clock_timestamp() - interval '7 days'
+          -- what it had in hand is known: nobody has to look for it any more
+          and not exists (
+            select from postmeter.attempt a
+            where a.worker_id = x.id and a.id >= coalesce(x.oldest_attempt, postmeter.id_at(x.started_at - interval '1 hour'))
+              and not exists (select from postmeter.outcome o where o.attempt_id = a.id))
+          -- what it died with while it folded may be suspect for longer
+          and (x.folding is null or x.reaped_at < clock_timestamp() - interval '30 days')
+        order by x.reaped_at limit most for update skip locked);
+    get diagnostics forgotten = row_count;
+    delete from postmeter.console c
+    where c.id in (
+        select x.id from postmeter.console x where x.seen_at < clock_timestamp() - interval '7 days'
+        order by x.seen_at limit most for update skip locked);
+    get diagnostics consoles = row_count;
+    return forgotten + consoles;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_processes(most integer) IS 'Forgets up to so many workers and so many consoles that ended more than a week ago: no worker of which an attempt has no outcome, and one that died while it folded only after 30 days. Attempts keep the worker''s id. Returns how many.';
 
 CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5503,6 +5555,30 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
     CACHE 1
 );
 
+CREATE TABLE postmeter.console (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.console IS 'One row per console process: its signs of life, in real time. Rows of a week ago are forgotten.';
+
+COMMENT ON COLUMN postmeter.console.id IS 'Drawn anew at every start.';
+
+COMMENT ON COLUMN postmeter.console.name IS 'Host and process, for people.';
+
+COMMENT ON COLUMN postmeter.console.version IS 'Version of the program.';
+
+COMMENT ON COLUMN postmeter.console.started_at IS 'When it started.';
+
+COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is one every ten seconds.';
+
+COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
+
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL COLLATE pg_catalog."C",
@@ -6009,6 +6085,83 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW postmeter.fleet AS
+ WITH process AS MATERIALIZED (
+         SELECT 'worker'::text AS part,
+            w.name,
+            w.started_at,
+            w.heartbeat_at AS seen_at,
+            w.lease_until AS alive_until,
+            w.stopped_at
+           FROM postmeter.worker w
+        UNION ALL
+         SELECT 'console'::text AS part,
+            c.name,
+            c.started_at,
+            c.seen_at,
+            (c.seen_at + '00:01:00'::interval) AS alive_until,
+            c.stopped_at
+           FROM postmeter.console c
+        ), part AS (
+         SELECT 'worker'::text AS part,
+            s.workers_expected AS expected
+           FROM postmeter.setting s
+        UNION ALL
+         SELECT 'console'::text AS part,
+            s.consoles_expected AS expected
+           FROM postmeter.setting s
+        ), alive AS (
+         SELECT p.part,
+            p.expected,
+            ( SELECT count(*) AS count
+                   FROM process x
+                  WHERE ((x.part = p.part) AND (x.stopped_at IS NULL) AND (x.alive_until > clock_timestamp()))) AS alive
+           FROM part p
+        ), lost AS (
+         SELECT l_1.part,
+            l_1.name,
+            l_1.alive_until,
+            ( SELECT count(*) AS count
+                   FROM process x
+                  WHERE ((x.part = l_1.part) AND (x.stopped_at IS NULL) AND (x.started_at <= l_1.seen_at) AND (x.seen_at >= l_1.seen_at))) AS lived
+           FROM ( SELECT x.part,
+                    x.name,
+                    x.seen_at,
+                    x.alive_until
+                   FROM process x
+                  WHERE ((x.stopped_at IS NULL) AND (x.alive_until <= clock_timestamp()) AND (x.alive_until > (clock_timestamp() - '7 days'::interval)))
+                  ORDER BY x.alive_until DESC
+                 LIMIT 100) l_1
+        )
+ SELECT a.part,
+    a.alive,
+    COALESCE((a.expected)::bigint, l.lived, a.alive) AS expected,
+    GREATEST((COALESCE((a.expected)::bigint, l.lived, a.alive) - a.alive), (0)::bigint) AS missing,
+    COALESCE(l.alive_until, ( SELECT max(x.stopped_at) AS max
+           FROM process x
+          WHERE (x.part = a.part)), '-infinity'::timestamp with time zone) AS since,
+    l.names
+   FROM (alive a
+     LEFT JOIN LATERAL ( SELECT max(x.lived) AS lived,
+            max(x.alive_until) AS alive_until,
+            (array_agg(x.name ORDER BY x.alive_until DESC))[1:5] AS names
+           FROM lost x
+          WHERE ((x.part = a.part) AND ((a.expected IS NOT NULL) OR (x.lived > a.alive)))) l ON (true));
+
+COMMENT ON VIEW postmeter.fleet IS 'Workers and consoles: how many live, and how many are missing. One that stopped in order is not missed; one that was replaced is not either.';
+
+COMMENT ON COLUMN postmeter.fleet.part IS 'worker or console.';
+
+COMMENT ON COLUMN postmeter.fleet.alive IS 'How many live.';
+
+COMMENT ON COLUMN postmeter.fleet.expected IS 'How many should: by setting.workers_expected and consoles_expected, else as many as lived when one was lost within a week.';
+
+COMMENT ON COLUMN postmeter.fleet.missing IS 'How many are missing.';
+
+COMMENT ON COLUMN postmeter.fleet.since IS 'Since when the last of the lost ones is silent, or the last one stopped.';
+
+COMMENT ON COLUMN postmeter.fleet.names IS 'The lost ones, the latest first; five at most. Null: none is lost.';
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
@@ -8251,6 +8404,9 @@ ALTER TABLE ONLY postmeter.catalogue_change
 ALTER TABLE ONLY postmeter.closed_month
     ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
 
+ALTER TABLE ONLY postmeter.console
+    ADD CONSTRAINT console_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
 
@@ -9032,6 +9188,9 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -9095,6 +9254,9 @@ REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.forget_answers() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.forget_processes(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.forget_processes(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
@@ -9601,6 +9763,10 @@ GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -9632,6 +9798,10 @@ GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
@@ -9815,6 +9985,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('key_stuck',                 'warning',  '30 seconds', '1 minute',   '10 seconds');
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('fleet_incomplete', 'warning', '30 seconds', '5 minutes', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -9849,4 +10021,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (25, '0025_pre_pinned_functions', 22),
     (26, '0026_pre_intake_guard', 22),
     (27, '0027_pre_gates', 22),
-    (28, '0028_post_collations', 28);
+    (28, '0028_post_collations', 28),
+    (36, '0036_pre_fleet', 22);

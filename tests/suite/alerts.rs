@@ -2,6 +2,7 @@
 
 mod drill;
 pub(super) mod fired;
+mod fleet;
 mod missing;
 mod rows;
 mod webhook;

@@ -132,6 +132,17 @@ answers! {
         /// Rows went to the default partition.
         spilled: bool,
     }
+    /// Months or days of a partitioned table that somebody took out by hand; one row each.
+    Detached from "health_detached" {
+        /// The table.
+        parent: String,
+        /// The partition's name.
+        name: String,
+        /// detached (it is there, outside), pending (a detach was begun) or gone.
+        fault: String,
+        /// The command that cures it, where there is one.
+        attach: Option<String>,
+    }
     /// Months of the ledger; one row.
     Ledger from "health_ledger" {
         /// For how long it is kept; none: for ever.

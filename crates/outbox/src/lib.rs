@@ -13,6 +13,7 @@ mod connect;
 pub mod corrections;
 pub mod cut;
 mod error;
+pub mod fleet;
 pub mod fold;
 pub mod health;
 pub mod intake;

@@ -160,6 +160,15 @@ answers! {
         /// Units of the metric.
         quantity: f64,
     }
+    /// Who lives and who is missing; one row for workers and one for consoles.
+    Fleet from "measure_fleet" {
+        /// worker or console.
+        part: String,
+        /// How many live.
+        alive: i64,
+        /// How many are missing.
+        missing: i64,
+    }
     /// Alerts by rule; one row each.
     OpenAlerts from "measure_alerts" {
         /// The rule.

@@ -66,6 +66,7 @@ migrations! {
     26 "0026_pre_intake_guard",
     27 "0027_pre_gates",
     28 "0028_post_collations",
+    36 "0036_pre_fleet",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -17,7 +17,7 @@ use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
 pub use listing::{RequestFilter, RequestSort, requests};
-pub use one::{Request, Said, Step, Way, way};
+pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
 pub use totals::{Kind, Totals, totals};
 
@@ -26,6 +26,7 @@ const PARTITIONS: Query = query!("request_partitions", [INT4, INT4]);
 const RETENTION: Query = query!("request_retention", []);
 const FORGET: Query = query!("request_forget", [INT4]);
 const ONE: Query = query!("request_one", [TEXT]);
+const MARK: Query = query!("request_mark", [TEXT]);
 const SAID: Query = query!("request_said", [TEXT, INT8]);
 const STEPS: Query = query!("request_steps", [TEXT]);
 const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);

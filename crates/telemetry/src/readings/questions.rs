@@ -26,6 +26,7 @@ pub(super) struct Topic {
 const TOPICS: &[Topic] = &[
     cheap("clock", |asking| Box::pin(clock(asking))),
     cheap("workers", |asking| Box::pin(workers(asking))),
+    cheap("fleet", |asking| Box::pin(fleet(asking))),
     cheap("outbox", |asking| Box::pin(outbox(asking))),
     cheap("deliveries", |asking| Box::pin(deliveries(asking))),
     cheap("in_flight", |asking| Box::pin(in_flight(asking))),
@@ -148,6 +149,15 @@ async fn workers(asking: &mut Asking<'_>) {
         // two that share a name share a series: that of the younger
         if seen.insert(&fellow.name) {
             asking.page.put(&names::WORKER_HEARTBEAT_AGE, [&fellow.name], fellow.silent_seconds.max(0.0));
+        }
+    }
+}
+
+async fn fleet(asking: &mut Asking<'_>) {
+    for row in asking.ask::<measure::Fleet>("fleet").await.into_iter().flatten() {
+        asking.page.put(&names::PROCESSES_MISSING, [&row.part], precise(row.missing));
+        if row.part == "console" {
+            asking.page.put(&names::CONSOLES, [], precise(row.alive));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The server: reachable, of a version and with settings we can live with, and with our schema.
 
 use outbox::Error;
-use outbox::health::{self, Clock, Holder, Ledger, Limits, Lock, Partitions, Server, Told};
+use outbox::health::{self, Clock, Detached, Holder, Ledger, Limits, Lock, Partitions, Server, Told};
 
 use super::{Round, for_people};
 
@@ -78,7 +78,26 @@ async fn rest(round: &mut Round<'_>, server: Option<&Server>) -> Result<(), Erro
     }
     locks(round).await?;
     partitions(round).await?;
+    months(round).await?;
     ledger(round).await
+}
+
+/// Partitions that somebody took out by hand: nothing in them is found, and no balance over them closes.
+async fn months(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(faults) = round.ask::<Detached>("months").await? else { return Ok(()) };
+    if faults.is_empty() {
+        round.ok("months", "no month or day is taken out");
+    }
+    for Detached { parent, name, fault, attach } in faults {
+        let found = match fault.as_str() {
+            "detached" => format!("{name} is there and is no part of {parent}: nothing in it is found"),
+            "pending" => format!("{name}: somebody began to detach it from {parent} and did not end"),
+            _ => format!("{name} is gone, while other tables of the ledger have that month"),
+        };
+        let restore = "attach it again under that name, or restore it from a backup";
+        round.problem("months", found, attach.unwrap_or_else(|| restore.to_owned()));
+    }
+    Ok(())
 }
 
 /// Whole tables that others cannot read or write.
