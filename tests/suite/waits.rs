@@ -89,17 +89,28 @@ fn hangs_if_it_is_told_to() {
     }
 }
 
+/// A run that hangs does not outlive the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn j12_a_test_that_hangs_is_named_and_ends_the_run() {
     const HANGS: &str = "waits::hangs_if_it_is_told_to";
     let mut run = std::process::Command::new(std::env::current_exe().unwrap());
     run.args(["--exact", HANGS, "waits::every_wait_of_a_test_has_a_limit_and_says_what_for", "--test-threads=2"]);
     run.env("POSTMETER_TEST_HANGS", "1").env("POSTMETER_TEST_LIMIT_SECONDS", "2").env_remove("POSTMETER_SKIPS");
-    let mut run = run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let said = run.stderr.take().unwrap();
+    let run = run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut run = Ended(run);
+    let said = run.0.stderr.take().unwrap();
     let line = tests::line_of(said, |line| line.contains("it hangs").then(|| line.to_owned()));
     assert!(line.starts_with(&format!("test {HANGS} has run for ")), "{line}");
-    assert_eq!(tests::end_of(&mut run).code(), Some(124));
+    assert_eq!(tests::end_of(&mut run.0).code(), Some(124));
 }
 
 #[test]
