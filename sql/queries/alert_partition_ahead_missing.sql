@@ -16,7 +16,8 @@ with parents as (
         select pg_catalog.to_char(pg_catalog.date_trunc('day', postmeter.clock(), 'UTC') at time zone 'UTC' + interval '1 day' * g::double precision, 'YYYYMMDD')
         from pg_catalog.generate_series(0, 1) g where p.digits = 8
     ) n
-    where pg_catalog.to_regclass('postmeter.' || p.parent::text || '_' || n.name) is null
+    where not exists (select from pg_class c
+                      where c.oid = pg_catalog.to_regclass('postmeter.' || p.parent::text || '_' || n.name) and c.relispartition)
     union all
     select s.parent::text || ' has rows in its default partition'
     from (values ('usage', exists (select from postmeter.usage_default)), ('allocation', exists (select from postmeter.allocation_default)),

@@ -2,6 +2,7 @@
 
 mod drill;
 pub(super) mod fired;
+mod fleet;
 mod isolation;
 mod missing;
 mod rows;

@@ -8,3 +8,4 @@ mod openapi;
 mod requests;
 mod tokens;
 mod tracker;
+mod watched;

@@ -17,6 +17,7 @@ fn root() -> PathBuf {
 }
 
 pub fn read(path: &str) -> String {
+    tests::limit();
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

@@ -160,3 +160,29 @@ async fn l9_doctor_names_a_collation_that_has_changed() {
     db.client.batch_execute(cure).await.unwrap_or_else(|error| panic!("{cure}: {error:?}"));
     assert_eq!(found(&db, "collation"), []);
 }
+
+#[tokio::test]
+async fn j11_doctor_finds_a_month_that_was_taken_out_by_hand() {
+    let db = TestDatabase::fresh().await;
+    db.client
+        .batch_execute("select postmeter.create_partitions(2), postmeter.create_request_partitions(2, 1)")
+        .await
+        .unwrap();
+    let day = "select 'request_status_' || to_char(postmeter.clock() at time zone 'UTC', 'YYYYMMDD')";
+    for (parent, name) in [
+        ("attempt", "select 'attempt_' || to_char(now() at time zone 'UTC', 'YYYYMM')"),
+        ("usage", "select 'usage_' || to_char(now() at time zone 'UTC' + interval '1 month', 'YYYYMM')"),
+        ("request_status", day),
+    ] {
+        let name: String = db.client.query_one(name, &[]).await.unwrap().get(0);
+        let detach = format!("alter table postmeter.{parent} detach partition postmeter.{name}");
+        named_and_cured(&db, "months", &detach, "problem", &format!("{name} is there and is no part of {parent}"))
+            .await;
+    }
+    let detach = "do $$ declare name text := 'outcome_' || to_char(now() at time zone 'UTC', 'YYYYMM'); begin
+        execute format('alter table postmeter.outcome detach partition postmeter.%I', name);
+        execute format('drop table postmeter.%I', name); end $$";
+    db.client.batch_execute(detach).await.unwrap();
+    let findings = found(&db, "months");
+    assert!(findings.len() == 1 && findings[0].1.contains("is gone, while other tables"), "{findings:?}");
+}

@@ -16,6 +16,7 @@ fn root() -> PathBuf {
 
 /// A program of Prometheus, if it is at hand; else the test is skipped by its name.
 pub fn tool(test: &str, name: &str) -> Option<Command> {
+    tests::limit();
     let unpacked = root().join(".tools/prometheus/usr/bin").join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|place| place.join(name));
@@ -81,7 +82,8 @@ impl RealPrometheus {
         }
         let address = address.expect("an address");
         // what it says must be read, or it would stand still
-        std::thread::spawn(move || lines.for_each(drop));
+        let reading = move || lines.for_each(drop);
+        std::thread::Builder::new().name("reader".to_owned()).spawn(reading).expect("a thread");
         let scheme = if more.iter().any(|word| word.starts_with("--web.config.file")) { "https" } else { "http" };
         Some(Self { url: format!("{scheme}://{address}"), child, directory })
     }

@@ -1,6 +1,7 @@
 //! What processes tell about themselves: metrics, probes, logs.
 
 mod features;
+mod locked;
 mod outage;
 mod scraped;
 mod table;
@@ -29,7 +30,7 @@ impl Telling {
         let mut child = command.spawn().unwrap();
         let log: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn({
+        let reading = {
             let log = Arc::clone(&log);
             move || {
                 for line in lines.map_while(Result::ok) {
@@ -37,7 +38,8 @@ impl Telling {
                     log.lock().unwrap().push(line);
                 }
             }
-        });
+        };
+        std::thread::Builder::new().name("reader".to_owned()).spawn(reading).unwrap();
         let mut telling = Self { child, url: String::new(), log };
         tests::block_until("the worker says where it listens", || {
             let at = telling.log().iter().find_map(|line| Some(format!("http://{}", line["at"].as_str()?)));

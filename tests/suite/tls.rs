@@ -124,7 +124,7 @@ fn impostor(directory: &Path) -> (String, Arc<AtomicUsize>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let counted = Arc::clone(&seen);
-    std::thread::spawn(move || {
+    let serving = move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let Ok(session) = rustls::ServerConnection::new(Arc::clone(&config)) else { return };
             let mut stream = rustls::StreamOwned::new(session, stream);
@@ -132,7 +132,8 @@ fn impostor(directory: &Path) -> (String, Arc<AtomicUsize>) {
                 counted.fetch_add(1, Ordering::SeqCst);
             }
         }
-    });
+    };
+    std::thread::Builder::new().name("server".to_owned()).spawn(serving).unwrap();
     (url, seen)
 }
 

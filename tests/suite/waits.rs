@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// Where something takes time on purpose, or runs within a limit of the test around it; how often, and why.
-const ALLOWED: [(&str, usize, &str); 12] = [
+const ALLOWED: [(&str, usize, &str); 13] = [
     ("suite/aws_wire.rs", 4, "a server that is slow, or says nothing"),
     ("suite/azure_wire/disturbed.rs", 1, "a server that is slow"),
     ("suite/azure_wire/tokens.rs", 1, "a server that says nothing"),
@@ -16,7 +16,29 @@ const ALLOWED: [(&str, usize, &str); 12] = [
     ("suite/outage.rs", 3, "for how long the database is away"),
     ("suite/real_prometheus.rs", 1, "has a limit of its own, and says why it was in vain"),
     ("suite/telling.rs", 1, "has a limit of its own, and says what was answered last"),
+    ("support/limit.rs", 1, "looks again and again, at every test"),
     ("support/wait.rs", 3, "the way to wait"),
+];
+
+/// What waits for another without a limit, unless the line says one: a message, a notification, a line, an end.
+const UNLIMITED: [&str; 7] =
+    [".recv()", ".notified()", ".read_line(", ".next_line()", ".wait_with_output()", ".wait_for(", ".changed()"];
+
+/// Loops without a condition, and waits of the kind above, that end all the same: file, how many, and how they end.
+const ENDING: [(&str, usize, &str); 13] = [
+    ("suite/alerts/webhook.rs", 1, "within a limit in the same line"),
+    ("suite/aws_wire.rs", 1, "the peer's bytes, or its end"),
+    ("suite/claims.rs", 1, "the queue of 2,000 is empty"),
+    ("suite/console/lists.rs", 1, "the last page of a list"),
+    ("suite/doors/first.rs", 1, "has a limit of its own"),
+    ("suite/google_wire/hostile.rs", 1, "within the limit of its test"),
+    ("suite/intake/answers.rs", 1, "the server's answer, or its end"),
+    ("suite/moto.rs", 2, "within a limit"),
+    ("suite/real_prometheus.rs", 1, "has a limit of its own"),
+    ("suite/sending.rs", 1, "the queue of 40 is empty"),
+    ("suite/telling.rs", 1, "within a limit"),
+    ("support/cutter.rs", 1, "one of both sides ends"),
+    ("support/wait.rs", 1, "the way to wait"),
 ];
 
 /// Every source file of the tests, as its path and its text.
@@ -36,6 +58,59 @@ fn sources() -> Vec<(String, String)> {
     }
     found.retain(|(name, _)| name != "suite/waits.rs");
     found
+}
+
+#[test]
+fn j12_a_loop_and_a_wait_for_another_end_or_have_their_reason_here() {
+    for (name, text) in sources() {
+        let is_unlimited = |line: &&str| {
+            line.trim_start().starts_with("loop {")
+                || line.contains(" loop {")
+                || UNLIMITED.iter().any(|wait| line.contains(wait))
+        };
+        let found: Vec<_> = text.lines().filter(is_unlimited).collect();
+        let allowed = ENDING.iter().find(|(file, ..)| *file == name).map_or(0, |(_, count, _)| *count);
+        let limit = usize::from(name == "support/limit.rs");
+        assert_eq!(
+            found.len(),
+            allowed + limit,
+            "{name}: what ends it? Use tests::line_of, recv_timeout, …: {found:#?}"
+        );
+        // the limit of tests knows them by the names of their threads: no other thread may look like one
+        assert!(!text.contains("thread::spawn("), "{name}: give the thread a name without :: (thread::Builder)");
+    }
+}
+
+#[test]
+fn hangs_if_it_is_told_to() {
+    tests::limit();
+    while std::env::var_os("POSTMETER_TEST_HANGS").is_some() {
+        std::thread::park();
+    }
+}
+
+/// A run that hangs does not outlive the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn j12_a_test_that_hangs_is_named_and_ends_the_run() {
+    const HANGS: &str = "waits::hangs_if_it_is_told_to";
+    let mut run = std::process::Command::new(std::env::current_exe().unwrap());
+    run.args(["--exact", HANGS, "waits::every_wait_of_a_test_has_a_limit_and_says_what_for", "--test-threads=2"]);
+    run.env("POSTMETER_TEST_HANGS", "1").env("POSTMETER_TEST_LIMIT_SECONDS", "2").env_remove("POSTMETER_SKIPS");
+    let run = run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut run = Ended(run);
+    let said = run.0.stderr.take().unwrap();
+    let line = tests::line_of(said, |line| line.contains("it hangs").then(|| line.to_owned()));
+    assert!(line.starts_with(&format!("test {HANGS} has run for ")), "{line}");
+    assert_eq!(tests::end_of(&mut run.0).code(), Some(124));
 }
 
 #[test]

@@ -37,6 +37,7 @@ async fn admin() -> Client {
 }
 
 async fn connect(url: &str) -> Client {
+    crate::limit();
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|error| {
         let log = std::fs::read_to_string(cluster().log_path()).unwrap_or_default();
         let end = log.lines().rev().take(15).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
@@ -92,6 +93,7 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A fresh one, migrated, marked as test.
     pub async fn fresh() -> Self {
+        crate::limit();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let _copying = COPYING.lock().await;
         template().await;
@@ -115,6 +117,7 @@ impl TestDatabase {
 
     /// The same by its URL, which may name several servers.
     pub async fn alone_at(url: &str) -> Self {
+        crate::limit();
         let url = url.to_owned();
         let database = Database::open(&Access::new(&url)).expect("a URL");
         let client = connect(&url).await;

@@ -8,6 +8,7 @@ use std::process::Command;
 /// It lies beside the test binary, unless `POSTMETER_BIN` says where.
 #[must_use]
 pub fn postmeter(database_url: &str) -> Command {
+    crate::limit();
     let program = std::env::var_os("POSTMETER_BIN").map_or_else(
         || {
             let test = std::env::current_exe().expect("this program's path");

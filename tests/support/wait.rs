@@ -16,6 +16,7 @@ const EVERY: Duration = Duration::from_millis(5);
 /// # Panics
 /// When that takes longer than [`PATIENCE`].
 pub async fn wait_until(what: impl Display, mut is_so: impl AsyncFnMut() -> bool) {
+    crate::limit();
     let look = async {
         while !is_so().await {
             tokio::time::sleep(EVERY).await;
@@ -74,6 +75,28 @@ pub async fn until_locked(client: &Client, sessions: i64, has_ended: impl Fn() -
 pub fn signal(child: &Child, name: &str) {
     let sent = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(sent.expect("kill").success(), "SIG{name}");
+}
+
+/// The first line of what a process says that satisfies `wanted`; the rest is read too, or the process would stand still.
+///
+/// # Panics
+/// When that takes longer than [`PATIENCE`], or the process says nothing like it.
+pub fn line_of<T: Send + 'static>(
+    said: impl std::io::Read + Send + 'static,
+    mut wanted: impl FnMut(&str) -> Option<T> + Send + 'static,
+) -> T {
+    let (found, finding) = std::sync::mpsc::channel();
+    let reading = move || {
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(said));
+        for line in lines.map_while(Result::ok) {
+            if let Some(line) = wanted(&line) {
+                // whoever has the first one does not wait any more
+                let _ = found.send(line);
+            }
+        }
+    };
+    std::thread::Builder::new().name("reader".to_owned()).spawn(reading).expect("a thread");
+    finding.recv_timeout(PATIENCE).expect("the process says it within its time")
 }
 
 /// Waits for a process that was told to end, or that ends by itself.

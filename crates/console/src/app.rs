@@ -30,13 +30,16 @@ pub(crate) struct App {
     pub limits: Limits,
     pub vital: Vital,
     pub stopping: CancellationToken,
+    pub watched: requests::Watched,
     _counting: Keeping,
 }
 
 impl App {
     pub(crate) fn new(database: Database, catalogue: Arc<dyn Catalogue>, options: Options) -> Self {
         let limits = Limits::new(&options);
+        let stopping = CancellationToken::new();
         Self {
+            watched: requests::Watched::new(&database, stopping.clone()),
             vital: Vital::of_console(database.clone()),
             _counting: telemetry::start(env!("CARGO_PKG_VERSION")),
             database,
@@ -44,7 +47,7 @@ impl App {
             options,
             catalogue,
             tokens: Tokens::default(),
-            stopping: CancellationToken::new(),
+            stopping,
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::tracker::Access;
 /// Options of a console.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Its name, for people: host and process.
+    pub name: String,
     /// Bytes of a request's body at most.
     pub body_bytes_max: usize,
     /// How long a body may take to arrive.
@@ -19,7 +21,7 @@ pub struct Options {
     pub intake_at_once_max: usize,
     /// Exports (lists as CSV or NDJSON) at the same time at most: each holds a connection and a snapshot.
     pub streams_at_once_max: usize,
-    /// Streams of events at the same time at most: each asks the database once a second.
+    /// Streams of events at the same time at most: those that watch one request share one reading of it a second.
     pub events_at_once_max: usize,
     /// Static files under `/app/payload-tracker/`, if there are any.
     pub static_dir: Option<PathBuf>,
@@ -44,6 +46,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            name: "console".to_owned(),
             body_bytes_max: 8 << 20,
             body_within: Duration::from_secs(30),
             rows_max: 5000,

@@ -3,9 +3,11 @@
 mod events;
 mod list;
 mod record;
+mod watched;
 mod way;
 
 pub(crate) use events::{__path_events, events};
 pub(crate) use list::{__path_list, list};
 pub(crate) use record::{__path_record, record};
+pub(crate) use watched::Watched;
 pub(crate) use way::{__path_find, find};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use outbox::Database;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use crate::app::{App, router};
 use crate::catalogue::Catalogue;
@@ -28,7 +29,10 @@ pub async fn serve(
     tracker::check(&options, listener.local_addr()?)?;
     let app = Arc::new(App::new(database, catalogue, options));
     let _forgetting = forget_answers(app.database.clone());
-    let _watching = watch_workers(app.database.clone());
+    // what it says and watches does not wait behind what it serves
+    let beside = app.database.apart(1);
+    let (id, name) = (Uuid::new_v4(), app.options.name.clone());
+    let watching = watch(beside.clone(), id, name.clone());
     let stopping = app.stopping.clone();
     // streams without an end of their own must see that the console stops
     let stop = async move {
@@ -36,8 +40,21 @@ pub async fn serve(
         stopping.cancel();
     };
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+    drop(watching);
+    let farewell = outbox::fleet::console_seen(&beside, id, &name, true);
+    if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+        tracing::warn!("the database did not hear that this console stops: it is missed until another starts");
+    }
+    served
 }
+
+/// How long a console that stops tries to say so.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How often it says that it lives, and looks for others.
+const SIGN: Duration = Duration::from_secs(10);
+/// Alerts that workers cannot open when it is they who are missing.
+const WATCHED: [&str; 2] = ["no_worker_alive", "fleet_incomplete"];
 
 /// Forgets answers to idempotency keys that are older than a day: at once, and every minute while this is held.
 fn forget_answers(database: Database) -> AbortOnDropHandle<()> {
@@ -60,14 +77,18 @@ fn forget_answers(database: Database) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Looks whether any worker lives: they cannot say that there is none. The rule's own rhythm decides when.
-fn watch_workers(database: Database) -> AbortOnDropHandle<()> {
+/// Says that this console lives, and looks whether workers do: they cannot say that there is none. The rules' own rhythm
+/// decides when.
+fn watch(database: Database, id: Uuid, name: String) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut every = tokio::time::interval(Duration::from_secs(10));
+        let mut every = tokio::time::interval(SIGN);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            match outbox::alerts::look(&database, &["no_worker_alive"], false).await {
+            if let Err(error) = outbox::fleet::console_seen(&database, id, &name, false).await {
+                tracing::debug!(%error, "this console could not say that it lives");
+            }
+            match outbox::alerts::look(&database, &WATCHED, false).await {
                 Ok(changes) => {
                     for change in changes.iter().filter(|change| change.opened) {
                         tracing::error!(alert = change.name, "alert: {}", change.summary);

@@ -8,6 +8,7 @@ use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
 const TAKE: Query = query!("alert_take", [TEXT_ARRAY, BOOL]);
+const STANDING: Query = query!("alert_standing", [TEXT]);
 const NOTE: Query = query!("alert_note", [TEXT, JSONB]);
 const FAILURE: Query = query!("alert_failure", [TEXT, TEXT]);
 const MAKE_POST: Query = query!("alert_make_post", [FLOAT8]);
@@ -39,6 +40,7 @@ questions! {
     "conflict" from "alert_conflict",
     "dead_letters" from "alert_dead_letters",
     "destination_paused" from "alert_destination_paused",
+    "fleet_incomplete" from "alert_fleet_incomplete",
     "held_without_subscription" from "alert_held_without_subscription",
     "hour_not_cut" from "alert_hour_not_cut",
     "key_stuck" from "alert_key_stuck",
@@ -112,7 +114,9 @@ pub async fn look(database: &Database, names: &[&str], always: bool) -> Result<V
 
 async fn look_at(tx: &Tx<'_>, name: &str, within_ms: i64) -> Result<Vec<Change>, Error> {
     let Some(question) = question(name) else { return Ok(Vec::new()) };
-    tx.batch(&format!("savepoint look; set local statement_timeout = {within_ms}")).await?;
+    // a table that is locked is so for every rule that reads it
+    let limits = format!("set local statement_timeout = {within_ms}; set local lock_timeout = '1s'");
+    tx.batch(&format!("savepoint look; {limits}")).await?;
     let mut failure = None;
     let mut found = Vec::new();
     match tx.rows(&question, &[]).await {
@@ -131,10 +135,30 @@ async fn look_at(tx: &Tx<'_>, name: &str, within_ms: i64) -> Result<Vec<Change>,
         Err(Error::Again { code, .. }) if code == "57014" => {
             failure = Some(format!("it takes more than {} s", within_ms / 1000));
         }
+        Err(Error::Again { code, .. }) if code == "55P03" => {
+            failure = Some("a table that it reads is locked: `postmeter doctor` says by whom".to_owned());
+        }
         Err(error) => failure = Some(error.to_string()),
     }
     let failed_whole = failure.is_some() && found.is_empty();
-    tx.batch(if failed_whole { "rollback to savepoint look" } else { "set local statement_timeout = 0" }).await?;
+    if failure.is_some() && !failed_whole {
+        // what could not be seen this time is not over for that
+        let standing = tx.rows(&STANDING, &[&name]).await?;
+        for row in &standing {
+            let subject: String = row.try_get("subject")?;
+            if found.iter().all(|seen| seen["subject"] != subject.as_str()) {
+                let (count, summary): (i64, String) = (row.try_get("count")?, row.try_get("summary")?);
+                let details: Value = row.try_get("details")?;
+                found.push(json!({ "subject": subject, "count": count, "summary": summary, "details": details }));
+            }
+        }
+    }
+    tx.batch(if failed_whole {
+        "rollback to savepoint look"
+    } else {
+        "set local statement_timeout = 0; set local lock_timeout = '5s'"
+    })
+    .await?;
     tx.rows(&FAILURE, &[&name, &failure]).await?;
     if failed_whole {
         return Ok(Vec::new());

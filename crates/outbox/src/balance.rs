@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Blame;
-use crate::health::{Unbalanced, ask};
+use crate::health::{Limits, Unbalanced, ask};
 use crate::query::{Query, Tx, query};
 use crate::rounds::{Round, Share, Trying};
 use crate::{Database, Error};
@@ -21,8 +21,8 @@ const PAGE: i64 = 1000;
 /// What every meter would have met.
 pub async fn prove(database: &Database, within: Duration) -> Result<Option<Unbalanced>, Error> {
     let began = Instant::now();
-    match ask::<Unbalanced>(database, within).await {
-        Ok(rows) => Ok(rows.and_then(|mut rows| rows.pop())),
+    match ask::<Unbalanced>(database, Limits::within(within)).await {
+        Ok(told) => Ok(told.answer().and_then(|mut rows| rows.pop())),
         Err(error) if error.blame() == Blame::Member => {
             one_by_one(database, within.saturating_sub(began.elapsed())).await
         }

@@ -60,6 +60,7 @@ impl Access {
 pub struct Database {
     pool: Pool,
     pooled: bool,
+    config: Config,
     /// How to reach the server itself; none: only through a pooler.
     direct: Option<Config>,
     tls: MakeRustlsConnect,
@@ -115,17 +116,15 @@ impl Database {
             None => (!access.pooled).then(|| config.clone()),
         };
         let tls = MakeRustlsConnect::new(tls_config(&access.tls)?);
-        let manager =
-            Manager::from_config(config, tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let pool = Pool::builder(manager)
-            .max_size(access.connections_max)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(Duration::from_secs(30)))
-            .create_timeout(Some(Duration::from_secs(10)))
-            .recycle_timeout(Some(Duration::from_secs(5)))
-            .build()
-            .map_err(|error| Error::Schema(error.to_string()))?;
-        Ok(Self { pool, pooled: access.pooled, direct, tls })
+        let pool = pool(&config, &tls, access.connections_max);
+        Ok(Self { pool, pooled: access.pooled, config, direct, tls })
+    }
+
+    /// The same database through connections of its own: whoever takes these takes none from others, and gets one when
+    /// all of theirs are taken.
+    #[must_use]
+    pub fn apart(&self, connections_max: usize) -> Self {
+        Self { pool: pool(&self.config, &self.tls, connections_max), ..self.clone() }
     }
 
     /// A pooler in transaction mode stands between.
@@ -261,6 +260,18 @@ pub async fn begin(client: &mut Object) -> Result<Transaction<'_>, Error> {
     let transaction = builder.start().await?;
     transaction.batch_execute(state::for_transaction()).await?;
     Ok(transaction)
+}
+
+fn pool(config: &Config, tls: &MakeRustlsConnect, connections_max: usize) -> Pool {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Pool::builder(Manager::from_config(config.clone(), tls.clone(), recycling))
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(Duration::from_secs(30)))
+        .create_timeout(Some(Duration::from_secs(10)))
+        .recycle_timeout(Some(Duration::from_secs(5)))
+        .build()
+        .expect("a runtime is named")
 }
 
 /// Reads a URL; adds what every connection of ours has.

@@ -1,15 +1,13 @@
 //! What an SRE would ask the database: one question a file, answers as they are, judged by whoever asks.
 
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-use crate::query::{Query, Tx, query};
+pub use crate::ask::{Answer, Limits, Told, ask};
+use crate::query::{Query, query};
 use crate::{Database, Error, migrate};
 
 const ROLES: Query = query!("health_roles", []);
 const PURPOSE: Query = query!("health_purpose", [TEXT]);
+const READY_WORKER: Query = query!("ready_worker", []);
+const READY_CONSOLE: Query = query!("ready_console", []);
 
 /// Makes the roles; harmless if they are there.
 ///
@@ -35,36 +33,40 @@ pub async fn set_purpose(database: &Database, purpose: &str) -> Result<(), Error
     database.one(&PURPOSE, &[&purpose]).await.map(drop)
 }
 
-pub(crate) mod sealed {
-    /// Which question an answer answers; rows of one JSON object each.
-    pub trait Asked {
-        const QUESTION: &'static str;
-    }
+/// Whose main statements are to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Fold, cut, claim, settle and heartbeat.
+    Worker,
+    /// Tokens, usage and request statuses.
+    Console,
 }
 
-/// A row of an answer; its fields are explained where the question is, in `sql/queries/health_*.sql`.
-pub trait Answer: sealed::Asked + DeserializeOwned {}
-
-impl<T: sealed::Asked + DeserializeOwned> Answer for T {}
-
-/// Asks the question that `T` answers, for at most `within`. `None`: it took longer and was given up.
+/// Whether the database has the schema that this program knows, and the main statements of a part of it can pass.
 ///
 /// # Errors
-/// As Postgres says.
-pub async fn ask<T: Answer>(database: &Database, within: Duration) -> Result<Option<Vec<T>>, Error> {
-    let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, &format!("set local statement_timeout = {}", within.as_millis())).await?;
-    match tx.rows(&Query { sql: T::QUESTION, types: &[] }, &[]).await {
-        Err(Error::Again { .. }) => Ok(None),
-        Err(error) => Err(error),
-        Ok(rows) => {
-            let read = |row: &tokio_postgres::Row| {
-                let answer = serde_json::from_value(row.try_get::<_, Value>(0)?);
-                answer.map_err(|error| Error::Unexpected { code: String::new(), message: error.to_string() })
-            };
-            rows.iter().map(read).collect::<Result<Vec<T>, Error>>().map(Some)
-        }
+/// As [`migrate::check`], and as Postgres says of a statement; no lock and no limit of time is an error.
+pub async fn ready(database: &Database, part: Part, limits: Limits) -> Result<Told<()>, Error> {
+    let query = match part {
+        Part::Worker => &READY_WORKER,
+        Part::Console => &READY_CONSOLE,
+    };
+    match migrate::check_within(database, limits).await? {
+        Told::Answer(()) => {}
+        other => return Ok(other),
     }
+    crate::ask::rows(database, query, &[], limits).await?.and_then(|_| Ok(()))
+}
+
+/// Who keeps tables of ours locked, in a sentence; empty: nobody does any more, or nobody could be asked.
+pub async fn who_locks(database: &Database, limits: Limits) -> String {
+    let Ok(Told::Answer(locks)) = ask::<Lock>(database, limits).await else { return String::new() };
+    let said = locks.iter().map(|lock| {
+        let Lock { table, session, mode, waits } = lock;
+        let holds = if *waits { "waits for" } else { "holds" };
+        format!("session {session} {holds} {mode} on {table}")
+    });
+    said.collect::<Vec<_>>().join(", ")
 }
 
 macro_rules! answers {
@@ -78,7 +80,7 @@ macro_rules! answers {
             $($(#[$field_doc])* pub $field: $type,)+
         }
 
-        impl $crate::health::sealed::Asked for $answer {
+        impl $crate::ask::sealed::Asked for $answer {
             const QUESTION: &'static str = $crate::query::query!($question, []).sql;
         }
     )+};
@@ -101,6 +103,17 @@ answers! {
         /// We may see what others' sessions do.
         sees_sessions: bool,
     }
+    /// Tables of ours that others cannot write or read; one row a lock.
+    Lock from "health_locks" {
+        /// The table.
+        table: String,
+        /// The process id of the session.
+        session: i64,
+        /// The lock's mode, as in `pg_locks`.
+        mode: String,
+        /// It waits for the lock, and everybody who comes later waits behind it.
+        waits: bool,
+    }
     /// What the database is for, and its clock; one row.
     Clock from "health_clock" {
         /// production, test or demo.
@@ -118,6 +131,17 @@ answers! {
         ahead: bool,
         /// Rows went to the default partition.
         spilled: bool,
+    }
+    /// Months or days of a partitioned table that somebody took out by hand; one row each.
+    Detached from "health_detached" {
+        /// The table.
+        parent: String,
+        /// The partition's name.
+        name: String,
+        /// detached (it is there, outside), pending (a detach was begun) or gone.
+        fault: String,
+        /// The command that cures it, where there is one.
+        attach: Option<String>,
     }
     /// Months of the ledger; one row.
     Ledger from "health_ledger" {

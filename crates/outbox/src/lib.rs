@@ -5,6 +5,7 @@
 //! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
 
 pub mod alerts;
+mod ask;
 pub mod balance;
 pub mod breaker;
 pub mod catalogue;
@@ -13,6 +14,7 @@ mod connect;
 pub mod corrections;
 pub mod cut;
 mod error;
+pub mod fleet;
 pub mod fold;
 pub mod health;
 pub mod intake;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::balance;
-use crate::health::{UsageUnbalanced, answers, ask};
+use crate::health::{Limits, UsageUnbalanced, answers, ask};
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
@@ -161,6 +161,15 @@ answers! {
         /// Units of the metric.
         quantity: f64,
     }
+    /// Who lives and who is missing; one row for workers and one for consoles.
+    Fleet from "measure_fleet" {
+        /// worker or console.
+        part: String,
+        /// How many live.
+        alive: i64,
+        /// How many are missing.
+        missing: i64,
+    }
     /// Alerts by rule; one row each.
     OpenAlerts from "measure_alerts" {
         /// The rule.
@@ -193,7 +202,10 @@ pub async fn check_balance(database: &Database, within: Duration) -> Result<Opti
     }
     let began = Instant::now();
     let meters = balance::prove(database, within).await?;
-    let usages = if meters.is_some() { ask::<UsageUnbalanced>(database, within).await? } else { None };
+    let usages = match meters {
+        Some(_) => ask::<UsageUnbalanced>(database, Limits::within(within)).await?.answer(),
+        None => None,
+    };
     let found = meters.zip(usages).and_then(|(meters, mut usages)| Some((meters, usages.pop()?)));
     let open = found.as_ref().map(|(meters, usages)| meters.open + usages.open);
     let example = found.and_then(|(meters, usages)| meters.example.or(usages.example));

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 pub use self::head::{Head, Lock};
+use crate::ask::{Limits, Told};
 use crate::query::Tx;
 use crate::{Database, Error};
 
@@ -71,6 +72,7 @@ migrations! {
     32 "0032_pre_evidence",
     34 "0034_pre_switches",
     35 "0035_pre_resolve_many",
+    36 "0036_pre_fleet",
     38 "0038_pre_isolation",
 }
 
@@ -142,6 +144,24 @@ pub struct Migrated {
 pub async fn state(database: &Database, known: &[Migration]) -> Result<State, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "set local lock_timeout = 0").await?;
+    state_in(&tx, known).await
+}
+
+/// The same for somebody who waits: within limits.
+///
+/// # Errors
+/// As [`state`].
+pub async fn state_within(database: &Database, known: &[Migration], limits: Limits) -> Result<Told<State>, Error> {
+    let asking = async {
+        let mut session = database.session().await?;
+        let Some(settings) = limits.settings() else { return Ok(Told::Silent) };
+        let tx = Tx::begin(&mut session, &settings).await?;
+        state_in(&tx, known).await.map(Told::Answer)
+    };
+    limits.keep(asking).await
+}
+
+async fn state_in(tx: &Tx<'_>, known: &[Migration]) -> Result<State, Error> {
     let exists = tx.composed("select to_regclass('postmeter.migration') is not null", &[]).await?;
     if !exists.first().expect("one row").try_get::<_, bool>(0)? {
         return Ok(State { pending: known.to_vec(), newer: Vec::new() });
@@ -211,7 +231,15 @@ pub async fn pending(database: &Database) -> Result<Vec<Migration>, Error> {
 /// # Errors
 /// [`Error::Schema`] with what to do.
 pub async fn check(database: &Database) -> Result<(), Error> {
-    let pending = pending(database).await?;
+    nothing_lacks(&pending(database).await?)
+}
+
+/// The same for somebody who waits: within limits.
+pub(crate) async fn check_within(database: &Database, limits: Limits) -> Result<Told<()>, Error> {
+    state_within(database, MIGRATIONS, limits).await?.and_then(|state| nothing_lacks(&state.pending))
+}
+
+fn nothing_lacks(pending: &[Migration]) -> Result<(), Error> {
     let lacking = pending.iter().filter(|migration| !migration.is_post()).count();
     match pending.iter().find(|migration| !migration.is_post()) {
         None => Ok(()),

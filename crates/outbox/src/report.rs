@@ -13,7 +13,7 @@ mod verdict;
 
 pub use attempts::{Attempt, AttemptFilter, attempts};
 pub use overview::{
-    AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Overview, Standing, overview,
+    AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Missing, Overview, Standing, overview,
 };
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};

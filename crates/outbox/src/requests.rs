@@ -13,13 +13,14 @@ mod totals;
 
 use jiff::Timestamp;
 
-use crate::query::{Query, query};
-use crate::{Database, Error};
+use crate::connect::Session;
+use crate::query::{Query, Tx, query};
+use crate::{Blame, Database, Error};
 
-use gathering::GATHER_MAX;
+use gathering::{GATHER, GATHER_MAX};
 pub use gathering::gather;
 pub use listing::{RequestFilter, RequestSort, requests};
-pub use one::{Request, Said, Step, Way, way};
+pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
 pub use totals::{Kind, Totals, totals};
 
@@ -27,6 +28,7 @@ const PARTITIONS: Query = query!("request_partitions", [INT4, INT4]);
 const RETENTION: Query = query!("request_retention", []);
 const FORGET: Query = query!("request_forget", [INT4]);
 const ONE: Query = query!("request_one", [TEXT]);
+const MARK: Query = query!("request_mark", [TEXT]);
 const SAID: Query = query!("request_said", [TEXT, INT8]);
 const STEPS: Query = query!("request_steps", [TEXT]);
 const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);
@@ -112,6 +114,18 @@ async fn gather_first(database: &Database) -> Result<(), Error> {
         if some < i64::from(GATHER_MAX) || taken >= BEFORE_READING {
             return Ok(());
         }
+    }
+}
+
+/// Gathers once, for a reader with limits; who may only read leaves it to the workers.
+async fn gather_within(session: &mut Session, settings: &str) -> Result<(), Error> {
+    let tx = Tx::begin(session, settings).await?;
+    match tx.rows(&GATHER, &[&GATHER_MAX]).await {
+        Ok(_) => tx.commit().await,
+        Err(Error::Unexpected { code, .. }) if code == "42501" => tx.roll_back().await,
+        // a status that cannot be counted is put behind by a worker, and keeps no reader from the rest
+        Err(error) if error.blame() == Blame::Member => tx.roll_back().await,
+        Err(error) => Err(error),
     }
 }
 

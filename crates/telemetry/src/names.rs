@@ -92,6 +92,10 @@ table! {
 
     /// Workers by state: alive, or lost (the lease is over and nobody has taken over yet).
     WORKERS = Reading "postmeter_workers" ["state"];
+    /// Consoles that are alive.
+    CONSOLES = Reading "postmeter_consoles" [];
+    /// Workers and consoles (part) that should live and do not: by setting.workers_expected and consoles_expected, else those that were lost within a week and not replaced.
+    PROCESSES_MISSING = Reading "postmeter_processes_missing" ["part"];
     /// Time since a worker's last heartbeat; the 100 latest workers.
     WORKER_HEARTBEAT_AGE = Reading "postmeter_worker_heartbeat_age_seconds" ["worker"];
     /// Age of the oldest transaction whose snapshot keeps dead rows from being removed; 0 if there is none.

@@ -3,30 +3,31 @@
 mod funnel;
 mod questions;
 
-use std::collections::HashSet;
-use std::future::Future;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use outbox::health::{Answer, ask};
+use futures_util::future::{BoxFuture, join_all};
+use outbox::health::{Answer, Limits, Told, ask};
 use outbox::requests::{Totals, totals};
 use outbox::{Database, Error};
 use tokio::sync::Mutex;
 
+use self::questions::Topic;
 use crate::names;
 use crate::page::Page;
 
+/// How long a scrape waits for the database, whatever happens there: scrapers give up after 10 s, some sooner.
+const BUDGET: Duration = Duration::from_millis(2500);
+/// How long a question may take of that; then its metrics are missing.
+const WITHIN: Duration = Duration::from_secs(2);
+/// How long it may wait for a lock: what is locked is locked for all who ask about it, one after the other.
+const LOCK: Duration = Duration::from_millis(200);
 /// How long an answer is good for, however often it is scraped.
 const FRESH: Duration = Duration::from_secs(10);
 /// The same for questions whose cost grows with what waits.
 const FRESH_DEAR: Duration = Duration::from_secs(60);
 /// Nothing that was true of a database that did not answer is kept for long.
 const FRESH_AWAY: Duration = Duration::from_secs(2);
-/// How long a question may take; then its metrics are missing.
-const WITHIN: Duration = Duration::from_secs(2);
-/// How long a scrape waits for the database: less than scrapers wait.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// What an answer may take on its way beyond that.
-const GRACE: Duration = Duration::from_millis(500);
 /// Series of request statuses at most; whatever is beyond is counted together.
 const SERIES_MAX: i64 = 2000;
 
@@ -40,60 +41,65 @@ pub(crate) struct Readings {
 
 #[derive(Default)]
 struct Last {
-    cheap: Option<Kept>,
-    dear: Option<Kept>,
+    topics: BTreeMap<&'static str, Kept>,
+    /// The database answered when it was asked last.
+    is_up: bool,
     /// Kinds of request statuses that have a series of their own: they keep it, so that no counter falls.
     kinds: HashSet<i64>,
 }
 
 struct Kept {
     until: Instant,
-    is_up: bool,
     page: Page,
 }
 
-impl Kept {
-    fn is_fresh(kept: Option<&Self>) -> bool {
-        kept.is_some_and(|kept| kept.until > Instant::now())
-    }
-}
-
-/// Puts answers on a page; what is not answered is named there.
+/// Asks about one topic and puts the answers on a page; what is not answered is named there.
 pub(crate) struct Asking<'a> {
     database: &'a Database,
-    has_statuses: bool,
     page: Page,
-    /// When the scrape goes without what is not asked yet.
+    /// When the scrape goes without what is not answered yet.
     until: Instant,
     /// The database said something, if only that it takes too long.
     is_answered: bool,
+    /// An answer is missing that may be there soon.
+    is_to_be_repeated: bool,
 }
 
 impl Asking<'_> {
-    /// Asks a question within its time. An error only if the database is away.
-    async fn ask<T: Answer>(&mut self, question: &'static str) -> Result<Option<Vec<T>>, Error> {
-        let within = WITHIN.min(self.until.saturating_duration_since(Instant::now()));
-        let answer = tokio::time::timeout(within + GRACE, ask(self.database, within.max(Duration::from_millis(1))));
-        let why = match if within.is_zero() { None } else { answer.await.ok() } {
-            Some(Ok(Some(answer))) => {
-                self.is_answered = true;
+    fn limits(&self) -> Limits {
+        Limits { until: self.until, statement: WITHIN, lock: LOCK }
+    }
+
+    /// Asks a question within its time.
+    async fn ask<T: Answer>(&mut self, question: &'static str) -> Option<Vec<T>> {
+        let told = ask(self.database, self.limits()).await;
+        self.take(question, told)
+    }
+
+    /// Takes what became of a question.
+    fn take<T>(&mut self, question: &'static str, told: Result<Told<T>, Error>) -> Option<T> {
+        let is_silent = match &told {
+            Ok(told) => matches!(told, Told::Silent),
+            Err(error) => error.is_of_connection(),
+        };
+        self.is_answered |= !is_silent;
+        let why = match told {
+            Ok(Told::Answer(answer)) => {
                 self.page.put(&names::READING_MISSING, [question], 0.0);
-                return Ok(Some(answer));
+                return Some(answer);
             }
-            Some(Err(error)) if error.is_of_connection() => return Err(error),
-            Some(Err(error)) => {
-                self.is_answered = true;
+            Ok(told) => {
+                self.is_to_be_repeated |= !matches!(told, Told::Late);
+                told.why(WITHIN)
+            }
+            Err(error) => {
+                self.is_to_be_repeated |= is_silent;
                 error.to_string()
             }
-            Some(Ok(None)) => {
-                self.is_answered = true;
-                format!("it takes more than {} s", within.as_secs_f64())
-            }
-            None => "there was no time left for it".to_owned(),
         };
         tracing::debug!(question, "a scrape goes without an answer: {why}");
         self.page.put(&names::READING_MISSING, [question], 1.0);
-        Ok(None)
+        None
     }
 }
 
@@ -102,69 +108,89 @@ impl Readings {
         Self { database, has_statuses, last: Mutex::default() }
     }
 
-    /// The lines for a scrape. One scrape asks; others meanwhile wait for it.
+    /// The lines for a scrape, within [`BUDGET`]. One scrape asks; others meanwhile wait for it.
     pub async fn text(&self) -> String {
+        let until = Instant::now() + BUDGET;
         let mut last = self.last.lock().await;
-        let Last { cheap, dear, kinds } = &mut *last;
-        let until = Instant::now() + PATIENCE;
-        if !Kept::is_fresh(cheap.as_ref()) {
-            *cheap = Some(self.read(until, FRESH, questions::cheap).await);
-            if self.has_statuses
-                && let Some(kept) = cheap
-                && kept.is_up
-            {
-                self.statuses(until, kept, kinds).await;
-            }
-        }
-        // whether it is up, the cheap questions say: a backlog that makes the dear ones slow must not look like an outage
-        let is_up = cheap.as_ref().is_some_and(|kept| kept.is_up);
-        if !is_up {
-            *dear = None;
-        } else if !Kept::is_fresh(dear.as_ref()) {
-            *dear = Some(self.read(until, FRESH_DEAR, questions::dear).await);
-        }
+        let asked = self.read(&last, until).await;
+        last.keep(asked);
         let mut page = Page::default();
-        page.put(&names::DATABASE_UP, [], f64::from(u8::from(is_up)));
-        [&*cheap, &*dear].into_iter().flatten().for_each(|kept| page.take(&kept.page));
+        page.put(&names::DATABASE_UP, [], f64::from(u8::from(last.is_up)));
+        last.topics.values().for_each(|kept| page.take(&kept.page));
         page.text()
     }
 
-    /// Asks some questions, for as long as a scrape waits.
-    async fn read(
-        &self,
-        until: Instant,
-        fresh: Duration,
-        questions: impl AsyncFn(&mut Asking<'_>) -> Result<(), Error>,
-    ) -> Kept {
-        let (database, has_statuses) = (&self.database, self.has_statuses);
-        let mut asking = Asking { database, has_statuses, page: Page::default(), until, is_answered: false };
-        let asked = questions(&mut asking).await;
-        let is_up = asked.is_ok() && asking.is_answered;
-        if let Err(error) = asked {
-            // nothing that was true once: a gauge that stands still looks healthy
-            tracing::debug!(%error, "a scrape could not ask the database");
-            asking.page = Page::default();
-            return Kept { until: Instant::now() + FRESH_AWAY, is_up, page: asking.page };
+    /// Asks about everything that is not known any more, side by side: a table that is locked, or a question that is
+    /// slow, costs its own answer. The connections are fewer; the cheap questions come first.
+    async fn read(&self, last: &Last, until: Instant) -> Vec<Asked> {
+        let now = Instant::now();
+        let is_known = |topic: &&Topic| last.topics.get(topic.name).is_some_and(|kept| kept.until > now);
+        let topics = questions::topics(self.has_statuses).filter(|topic| !is_known(topic));
+        let mut asking: Vec<BoxFuture<'_, Asked>> =
+            topics.map(|topic| Box::pin(self.about(topic, until)) as BoxFuture<'_, Asked>).collect();
+        let statuses = "request_statuses";
+        if self.has_statuses && last.topics.get(statuses).is_none_or(|kept| kept.until <= now) {
+            asking.push(Box::pin(self.statuses(statuses, last.kinds.iter().copied().collect(), until)));
         }
-        Kept { until: Instant::now() + fresh, is_up, page: asking.page }
+        join_all(asking).await
     }
 
-    async fn statuses(&self, until: Instant, kept: &mut Kept, kinds: &mut HashSet<i64>) {
-        let known: Vec<i64> = kinds.iter().copied().collect();
-        let Ok(counted) = in_time(until, totals(&self.database, &known, SERIES_MAX)).await else {
-            kept.page.put(&names::READING_MISSING, ["request_statuses"], 1.0);
-            return;
-        };
-        *kinds = counted.kinds.iter().map(|kind| kind.kind).collect();
-        kept.page.put(&names::READING_MISSING, ["request_statuses"], 0.0);
-        kept.page.put(&names::REQUESTS_UNFINISHED, [], precise(counted.unfinished));
-        put_statuses(&mut kept.page, &counted);
+    fn asking(&self, until: Instant) -> Asking<'_> {
+        let (page, is_answered, is_to_be_repeated) = (Page::default(), false, false);
+        Asking { database: &self.database, page, until, is_answered, is_to_be_repeated }
+    }
+
+    async fn about(&self, topic: &'static Topic, until: Instant) -> Asked {
+        let mut asking = self.asking(until);
+        (topic.ask)(&mut asking).await;
+        Asked::of(topic.name, if topic.is_dear { FRESH_DEAR } else { FRESH }, asking)
+    }
+
+    async fn statuses(&self, name: &'static str, known: Vec<i64>, until: Instant) -> Asked {
+        let mut asking = self.asking(until);
+        let told = totals(&self.database, &known, SERIES_MAX, asking.limits()).await;
+        let counted = asking.take(name, told);
+        if let Some(counted) = &counted {
+            asking.page.put(&names::REQUESTS_UNFINISHED, [], precise(counted.unfinished));
+            put_statuses(&mut asking.page, counted);
+        }
+        let kinds = counted.map(|counted| counted.kinds.iter().map(|kind| kind.kind).collect());
+        Asked { kinds, ..Asked::of(name, FRESH, asking) }
     }
 }
 
-async fn in_time<T>(until: Instant, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let away = |_| Err(Error::Away("it did not answer in time".to_owned()));
-    tokio::time::timeout_at(until.into(), asking).await.unwrap_or_else(away)
+/// What became of one topic.
+struct Asked {
+    name: &'static str,
+    kept: Kept,
+    is_answered: bool,
+    kinds: Option<HashSet<i64>>,
+}
+
+impl Asked {
+    fn of(name: &'static str, fresh: Duration, asking: Asking<'_>) -> Self {
+        let until = Instant::now() + if asking.is_to_be_repeated { FRESH_AWAY } else { fresh };
+        Self { name, kept: Kept { until, page: asking.page }, is_answered: asking.is_answered, kinds: None }
+    }
+}
+
+impl Last {
+    fn keep(&mut self, asked: Vec<Asked>) {
+        if !asked.is_empty() {
+            self.is_up = asked.iter().any(|asked| asked.is_answered);
+        }
+        for Asked { name, kept, kinds, .. } in asked {
+            self.kinds = kinds.unwrap_or(std::mem::take(&mut self.kinds));
+            self.topics.insert(name, kept);
+        }
+        if !self.is_up {
+            // nothing that was true once: a gauge that stands still looks healthy
+            self.topics.values_mut().for_each(|kept| {
+                kept.page = Page::default();
+                kept.until = kept.until.min(Instant::now() + FRESH_AWAY);
+            });
+        }
+    }
 }
 
 fn put_statuses(page: &mut Page, totals: &Totals) {

@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::{HeaderName, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
-use outbox::{Database, Error, migrate};
+use outbox::health::{self, Limits, Part, Told};
+use outbox::{Database, Error};
 use tokio::net::TcpListener;
 
 use crate::names;
@@ -18,8 +19,12 @@ use crate::pulse::Pulse;
 use crate::readings::Readings;
 use crate::{process, recorder};
 
-/// How long the database may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to say whether a process can work; who asks gives up soon after.
+const PATIENCE: Duration = Duration::from_millis(2200);
+/// How long a lock on a table may be in the way of the main statements: those wait for five seconds.
+const LOCK: Duration = Duration::from_secs(1);
+/// Connections with which it is asked how a process is, beside those with which it works.
+const ASKING: usize = 3;
 
 /// What somebody who asks about a process is told.
 pub struct Vital {
@@ -37,6 +42,8 @@ pub struct Vital {
 pub enum Unready {
     /// The database.
     Database(Error),
+    /// The main statements cannot pass: why, and where a table is locked, by whom.
+    Blocked(String),
     /// This worker has no lease: it has not registered yet, or no heartbeat was heard for longer than one lasts.
     NoLease,
 }
@@ -45,25 +52,30 @@ impl std::fmt::Display for Unready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
+            Self::Blocked(why) => f.write_str(why),
             Self::NoLease => f.write_str("the worker has no lease: no heartbeat of it was heard"),
         }
     }
 }
 
 impl Vital {
-    /// Of a worker that works with `counted`. What is asked is asked elsewhere: it can be asked while all those
-    /// connections are busy, and asking takes none of them.
+    /// Of a worker that works with these connections. Whoever asks is answered through others: also while all of these
+    /// are busy.
     #[must_use]
-    pub fn of_worker(database: Database, counted: Database, pulse: Arc<Pulse>) -> Self {
-        let readings = Readings::new(database.clone(), false);
-        Self { database, counted, pulse: Some(pulse), recorder: recorder::handle(), readings }
+    pub fn of_worker(counted: Database, pulse: Arc<Pulse>) -> Self {
+        Self::of(counted, Some(pulse))
     }
 
-    /// Of a console.
+    /// Of a console that serves with these connections.
     #[must_use]
-    pub fn of_console(database: Database) -> Self {
-        let readings = Readings::new(database.clone(), true);
-        Self { counted: database.clone(), database, pulse: None, recorder: recorder::handle(), readings }
+    pub fn of_console(counted: Database) -> Self {
+        Self::of(counted, None)
+    }
+
+    fn of(counted: Database, pulse: Option<Arc<Pulse>>) -> Self {
+        let database = counted.apart(ASKING);
+        let readings = Readings::new(database.clone(), pulse.is_none());
+        Self { database, counted, pulse, recorder: recorder::handle(), readings }
     }
 
     /// Its loops turn. Says nothing about the database: a restart would not bring that back.
@@ -79,14 +91,25 @@ impl Vital {
         Err(said.collect::<Vec<_>>().join(", "))
     }
 
-    /// It can work: the database answers and has the schema that this program knows; a worker's lease holds.
+    /// It can work: the database answers, has the schema that this program knows, and lets its main statements pass; a
+    /// worker's lease holds.
     ///
     /// # Errors
     /// What is in the way.
     pub async fn ready(&self) -> Result<(), Unready> {
-        let checked = tokio::time::timeout(PATIENCE, migrate::check(&self.database)).await;
-        let late = |_| Err(Error::Away("it did not answer in time".to_owned()));
-        checked.unwrap_or_else(late).map_err(Unready::Database)?;
+        let until = Instant::now() + PATIENCE;
+        let limits = Limits { until, statement: PATIENCE, lock: LOCK };
+        let part = if self.pulse.is_some() { Part::Worker } else { Part::Console };
+        match health::ready(&self.database, part, limits).await.map_err(Unready::Database)? {
+            Told::Answer(()) => {}
+            Told::Silent => return Err(Unready::Database(Error::Away("it did not answer in time".to_owned()))),
+            Told::Late => return Err(Unready::Blocked("the main statements take too long to begin".to_owned())),
+            Told::Locked => {
+                let who = health::who_locks(&self.database, limits).await;
+                let why = "a table that the main statements need is locked";
+                return Err(Unready::Blocked(if who.is_empty() { why.to_owned() } else { format!("{why}: {who}") }));
+            }
+        }
         match &self.pulse {
             Some(pulse) if !pulse.is_leased() => Err(Unready::NoLease),
             _ => Ok(()),

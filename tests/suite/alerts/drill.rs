@@ -64,6 +64,18 @@ async fn impatient(stage: &Stage, name: &str) {
 const LEASES_ARE_OVER: &str = "update postmeter.worker set lease_until = clock_timestamp() - interval '2 minutes',
      heartbeat_at = clock_timestamp() - interval '3 minutes'";
 
+/// Of two workers, one was killed ten minutes ago.
+const ONE_OF_TWO_IS_LOST: &str = "update postmeter.worker set started_at = clock_timestamp() - interval '1 hour';
+     update postmeter.worker set heartbeat_at = clock_timestamp() - interval '10 minutes', lease_until = clock_timestamp() - interval '9 minutes'
+     where id = (select id from postmeter.worker order by id desc limit 1)";
+
+/// Keeps everybody from every table but those that a look itself needs.
+const LOCK_EVERYTHING: &str = "do $$ declare name text; begin
+    for name in select c.relname from pg_class c where c.relnamespace = 'postmeter'::regnamespace and c.relkind in ('r', 'p')
+                and not c.relispartition and c.relname not in ('alert', 'alert_rule', 'alert_post', 'setting') loop
+        execute format('lock table postmeter.%I', name);
+    end loop; end $$";
+
 /// Lets happen what an alert is for; its subject, and a part of its sentence.
 async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
     match name {
@@ -152,6 +164,11 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
             stage.sql(LEASES_ARE_OVER).await;
             ("", "no worker is alive")
         }
+        "fleet_incomplete" => {
+            drop(stage.another_worker().await);
+            stage.sql(ONE_OF_TWO_IS_LOST).await;
+            ("worker", "1 worker is missing: 1 of 2 live")
+        }
         "requests_never_finished" => {
             said(stage, "ingress r received 2024-09-18T11:05:00Z").await;
             stage.at("2024-09-18T12:20:00Z").await;
@@ -201,7 +218,7 @@ async fn mend(stage: &Stage, name: &str) {
             check_balance(stage).await;
         }
         "partition_ahead_missing" => assert!(stage.worker.maintain_all(true).await.is_empty()),
-        "no_worker_alive" => drop(stage.another_worker().await),
+        "no_worker_alive" | "fleet_incomplete" => drop(stage.another_worker().await),
         "requests_never_finished" => said(stage, "ingress r success 2024-09-18T11:06:00Z").await,
         other => panic!("{other} has no drill"),
     }
@@ -228,14 +245,47 @@ async fn i5_every_alert_is_fired_by_what_it_is_for_and_cleared_by_its_runbook() 
         let change = changes.iter().find(|change| change.name == name).unwrap_or_else(|| panic!("{name}: {changes:?}"));
         assert!(change.opened && change.subject == subject && change.summary.contains(says), "{name}: {change:?}");
         assert!(stage.worker.look(true).await.unwrap().iter().all(|change| change.name != name), "{name}: told once");
+        let open = format!("select summary from postmeter.alert where name = '{name}' and cleared_at is null");
+        stays_open_while_nobody_can_look(&stage, name).await;
+        heals_by_itself_as_the_page_says(&stage, name).await;
         mend(&stage, name).await;
         stage.worker.look(true).await.unwrap();
-        let open = format!("select summary from postmeter.alert where name = '{name}' and cleared_at is null");
         assert_eq!(stage.column(&open).await, [""; 0], "{name} is cleared");
         let known =
             format!("select count(*)::text from postmeter.alert where name = '{name}' and cleared_at is not null");
         assert_eq!(stage.value(&known).await, "1", "{name} is remembered");
     }
+}
+
+/// J11: what cannot be looked at is not over.
+async fn stays_open_while_nobody_can_look(stage: &Stage, name: &str) {
+    let mut other = stage.db.connect().await;
+    let lock = other.transaction().await.unwrap();
+    lock.batch_execute(LOCK_EVERYTHING).await.unwrap();
+    let changes = outbox::alerts::look(&stage.db.database, &[name], true).await.unwrap();
+    assert!(changes.is_empty(), "{name} changed while its tables were locked: {changes:?}");
+    let failure = stage.value(&format!("select failure from postmeter.alert_rule where name = '{name}'")).await;
+    assert!(failure.contains("is locked"), "{name}: {failure}");
+    drop(lock);
+}
+
+/// Whether workers alone cure it is what the drill's table says.
+async fn heals_by_itself_as_the_page_says(stage: &Stage, name: &str) {
+    if name == "no_worker_alive" {
+        // there is nobody who could
+        return;
+    }
+    let rule: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+    let page = crate::docs::read("docs/operate/drill.md");
+    let row = page.lines().find(|line| line.starts_with(&format!("| {rule} |"))).unwrap_or_else(|| panic!("{rule}"));
+    let says = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+    assert!(["yes", "no"].contains(&says), "{row}");
+    stage.worker.reload().await.unwrap();
+    stage.work().await;
+    stage.worker.maintain_all(true).await;
+    stage.worker.look(true).await.unwrap();
+    let open = format!("select count(*)::text from postmeter.alert where name = '{name}' and cleared_at is null");
+    assert_eq!(if stage.value(&open).await == "0" { "yes" } else { "no" }, says, "{rule}: docs/operate/drill.md");
 }
 
 #[tokio::test]

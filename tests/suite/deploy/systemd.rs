@@ -65,7 +65,6 @@ async fn f5_a_workers_unit_starts_it_with_its_credentials_and_stops_it_in_time()
 
 #[tokio::test]
 async fn a_consoles_unit_starts_it_with_its_credentials() {
-    use std::io::BufRead;
     let unit = unit(&root().join("deploy/systemd/postmeter-console.service"));
     let db = TestDatabase::fresh().await;
     let (etc, handed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -73,9 +72,8 @@ async fn a_consoles_unit_starts_it_with_its_credentials() {
     std::fs::write(etc.path().join("postmeter.toml"), "[console]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     credentials(&unit, etc.path(), handed.path());
     let mut console = exec_start(&unit, handed.path(), 1).spawn().expect("the command");
-    let mut said = String::new();
-    std::io::BufReader::new(console.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    let url = said.trim().strip_prefix("listening at ").unwrap_or_else(|| panic!("{said}")).to_owned();
+    let said = console.stdout.take().unwrap();
+    let url = tests::line_of(said, |line| Some(line.strip_prefix("listening at ")?.to_owned()));
     let _ = rustls::crypto::ring::default_provider().install_default();
     assert_eq!(reqwest::get(format!("{url}/ready")).await.unwrap().status(), 200);
     tests::signal(&console, "TERM");

@@ -35,8 +35,15 @@ fn i5_every_alert_has_a_rule_a_section_and_a_test_that_fires_it() {
         let fires = fires.split("  - name: ").next().expect("a test");
         assert!(fires.contains(&format!("alertname: {rule}\n")) && fires.contains("- exp_labels:"), "{rule}: {fires}");
         assert!(tests.contains(&format!("- name: {rule} does not fire")), "{rule}: and what does not fire it");
+        assert!(
+            tests.contains(&format!("- name: {rule} is resolved only when it is over\n")),
+            "{rule}: its transitions"
+        );
         assert!(drill.contains(&format!("\n| {rule} | ")), "{rule} has no drill");
     }
+    let install = read("docs/operate/install.md");
+    let said = format!("lists {} rules", rules.len());
+    assert!(install.contains(&said), "docs/operate/install.md says otherwise than: {said}");
     for part in ["**Means**", "**Costs**", "**See**", "**Mend**"] {
         let page = read("docs/operate/runbook.md");
         for section in page.split("\n## ").skip(1) {

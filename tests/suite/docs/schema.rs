@@ -93,6 +93,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "breaker.rs",
         "claim.rs",
         "cut.rs",
+        "fleet.rs",
         "fold.rs",
         "maintain.rs",
         "measure.rs",

@@ -47,7 +47,8 @@ impl Play {
         let mut child = command.args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().expect("it starts");
         let (say, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let reading = move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line));
+        std::thread::Builder::new().name("reader".to_owned()).spawn(reading).expect("a thread");
         let (mut exports, mut said) = (Vec::new(), Vec::new());
         let began = Instant::now();
         while !said.iter().any(|line: &String| line.contains("docs/integrate.md begins here")) {
@@ -147,8 +148,7 @@ fn first_call(play: &Play) {
         .spawn()
         .expect("a console");
     let mut console = Ended(console);
-    let mut line = String::new();
-    BufReader::new(console.0.stdout.as_mut().expect("its output")).read_line(&mut line).expect("a line");
+    let line = tests::line_of(console.0.stdout.take().expect("its output"), |line| Some(line.to_owned()));
     let block = blocks("docs/api.md", "sh")[0].replace("localhost:8080", &address);
     let said = play.shell(&block, &[]);
     assert!(said.contains(r#""verdict":"recorded""#), "{line}: {said}");

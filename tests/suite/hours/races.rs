@@ -166,12 +166,14 @@ async fn c4_two_cuts_of_one_meter_side_by_side_bill_half_and_half_as_one() {
     let first = tokio::spawn(async move {
         let paused = move |sum: &Sum| {
             counted.send(()).expect("the test waits");
-            tokio::task::block_in_place(|| may_go_on.lock().expect("one holder").recv().expect("the test goes on"));
+            tokio::task::block_in_place(|| {
+                may_go_on.lock().expect("one holder").recv_timeout(tests::PATIENCE).expect("the test goes on")
+            });
             freeze(&*aws, sum)
         };
         outbox::cut::cut(&database, 10, &[destination], &paused).await
     });
-    tokio::task::block_in_place(|| is_counted.recv().unwrap());
+    tokio::task::block_in_place(|| is_counted.recv_timeout(tests::PATIENCE).expect("the first cut counts"));
     // an entry of ten o'clock keeps the second from that hour: it takes eleven o'clock
     stage.use_cores("late", "1", "2024-09-18T10:40:00Z").await;
     let worker = stage.another_worker().await;

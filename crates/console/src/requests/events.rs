@@ -1,6 +1,5 @@
 //! `GET /v1/requests/{request_id}/events`: a request's way as it happens.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +11,16 @@ use futures_util::stream::{self, Stream};
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::way::{Known, known};
+use super::watched::{Line, Watcher};
+use super::way::unknown;
 use crate::app::App;
 use crate::auth::{Caller, Read};
 use crate::extract::InPath;
 use crate::problem::Problem;
 use crate::refusals::Reading;
 
-/// How often a stream asks for news.
-const POLL: Duration = Duration::from_secs(1);
+/// How long a token is believed without asking again.
+const BELIEVED: Duration = Duration::from_secs(1);
 /// A stream that has nothing to say shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -42,10 +42,12 @@ pub(crate) async fn events(
     parts: Parts,
 ) -> Result<impl IntoResponse, Problem> {
     let place = app.limits.events()?;
-    let org = caller.org().map(str::to_owned);
-    let first = known(&app, org.as_deref(), &id).await?;
-    let mut watch = Watch { app, parts, id, org, told: HashSet::new(), failed: false, _place: place };
-    let waiting = watch.news(first);
+    if id.contains('\0') {
+        return Err(unknown());
+    }
+    let mut watcher = app.watched.join(&id, caller.org().map(str::to_owned));
+    let waiting = told(watcher.news().await?);
+    let watch = Watch { app, parts, watcher, failed: false, _place: place };
     Ok(Sse::new(tell(watch, waiting)).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
@@ -53,61 +55,70 @@ pub(crate) async fn events(
 struct Watch {
     app: Arc<App>,
     parts: Parts,
-    id: String,
-    org: Option<String>,
-    told: HashSet<String>,
+    watcher: Watcher,
     failed: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Watch {
-    /// What was not told yet, the next one last.
-    fn news(&mut self, known: Known) -> Vec<Event> {
-        let texts = known.entries.iter().map(|entry| serde_json::to_string(entry).expect("plain data"));
-        let mut news: Vec<Event> = texts
-            .filter(|text| self.told.insert(text.clone()))
-            .map(|text| Event::default().event("status").data(text))
-            .collect();
-        news.reverse();
-        news
-    }
-
-    /// Waits until there is news; `None`: the console stops, or asking has failed.
-    async fn next(&mut self) -> Option<Vec<Event>> {
+    /// Waits until there is news, the next one last; `None`: the console stops, or asking has failed.
+    async fn next(&mut self) -> Option<Vec<Told>> {
         if self.failed {
             return None;
         }
         let stopping = self.app.stopping.clone();
         loop {
-            stopping.run_until_cancelled(tokio::time::sleep(POLL)).await?;
-            let allowed = self.app.tokens.of(&self.parts, &self.app).await;
-            let known = match allowed {
-                Ok(_) => known(&self.app, self.org.as_deref(), &self.id).await,
-                Err(problem) => Err(problem),
+            let waited = tokio::time::timeout(BELIEVED, self.watcher.news());
+            let news = match stopping.run_until_cancelled(waited).await? {
+                Ok(news) => news.map(told),
+                // nothing new: is it still somebody who may know?
+                Err(_) => self.app.tokens.of(&self.parts, &self.app).await.map(|_| Vec::new()),
             };
-            match known {
-                Ok(known) => {
-                    let news = self.news(known);
-                    if !news.is_empty() {
-                        return Some(news);
-                    }
-                }
-                Err(problem) => {
-                    self.failed = true;
-                    let text = serde_json::to_string(&problem).expect("plain data");
-                    return Some(vec![Event::default().event("problem").data(text)]);
-                }
+            match news {
+                Ok(news) if news.is_empty() => {}
+                // news is for who may still know
+                Ok(news) => match self.app.tokens.of(&self.parts, &self.app).await {
+                    Ok(_) => return Some(news),
+                    Err(problem) => return Some(self.fail(problem)),
+                },
+                Err(problem) => return Some(self.fail(problem)),
+            }
+        }
+    }
+
+    fn fail(&mut self, problem: Problem) -> Vec<Told> {
+        self.failed = true;
+        vec![Told::Problem(problem)]
+    }
+}
+
+/// What is told next.
+enum Told {
+    Status(Arc<Line>),
+    Problem(Problem),
+}
+
+impl Told {
+    fn event(self) -> Event {
+        match self {
+            Self::Status(line) => Event::default().event("status").data(&line.text),
+            Self::Problem(problem) => {
+                Event::default().event("problem").data(serde_json::to_string(&problem).expect("plain data"))
             }
         }
     }
 }
 
-fn tell(watch: Watch, waiting: Vec<Event>) -> impl Stream<Item = Result<Event, Infallible>> {
+fn told(news: Vec<Arc<Line>>) -> Vec<Told> {
+    news.into_iter().rev().map(Told::Status).collect()
+}
+
+fn tell(watch: Watch, waiting: Vec<Told>) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold((watch, waiting), |(mut watch, mut waiting)| async move {
         if waiting.is_empty() {
             waiting = watch.next().await?;
         }
-        let event = waiting.pop()?;
-        Some((Ok(event), (watch, waiting)))
+        let told = waiting.pop()?;
+        Some((Ok(told.event()), (watch, waiting)))
     })
 }

@@ -91,10 +91,13 @@ pub(super) struct Known {
     pub entries: Vec<Entry>,
 }
 
+/// What nobody knows, and what is not for this caller, are the same.
+pub(super) fn unknown() -> Problem {
+    Problem::not_found("nobody said anything about this request, or it is longer ago than that is kept")
+}
+
 /// Reads a request. A caller for one org sees that org's, without what was said of others.
 pub(super) async fn known(app: &App, org: Option<&str>, id: &str) -> Result<Known, Problem> {
-    let unknown =
-        || Problem::not_found("nobody said anything about this request, or it is longer ago than that is kept");
     if id.contains('\0') {
         return Err(unknown());
     }

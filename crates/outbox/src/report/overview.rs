@@ -7,18 +7,16 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, STANDING, WORKERS, fields};
+use crate::ask::{Limits, Told, ask, rows};
 use crate::health::Isolated;
 use crate::query::Query;
 use crate::{Database, Error};
 
-/// How long may be looked for what does not go through: it is named where that is quick.
-const ISOLATED_WITHIN: Duration = Duration::from_secs(2);
-
 /// Everything at once.
 #[derive(Debug, Clone, Serialize)]
 pub struct Overview {
-    /// The outbox and the clock.
-    pub backlog: Backlog,
+    /// The outbox and the clock; none: it is among what is missing.
+    pub backlog: Option<Backlog>,
     /// Held usage.
     pub held: Vec<HeldGroup>,
     /// Destinations.
@@ -35,6 +33,17 @@ pub struct Overview {
     pub workers: Vec<LiveWorker>,
     /// What does not go through while the rest goes on.
     pub isolated: Vec<Isolated>,
+    /// What could not be read, and is empty here for that.
+    pub missing: Vec<Missing>,
+}
+
+/// A part of the overview that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Its name: that of the field.
+    pub part: &'static str,
+    /// Why.
+    pub why: String,
 }
 
 /// What waits in the outbox.
@@ -179,61 +188,78 @@ pub struct LiveWorker {
     pub heartbeat_age: f64,
 }
 
-/// Reads the overview: nine statements, each a moment of its own.
+/// How long one part may take.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Reads the overview: nine statements side by side, each a moment of its own. A part that is locked or slow is named as
+/// missing, and costs no other.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn overview(database: &Database) -> Result<Overview, Error> {
-    let backlog = database.one(&BACKLOG, &[]).await?;
-    let row = backlog.first().expect("one row of settings");
-    Ok(Overview {
-        backlog: fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }),
-        held: all(database, &HELD, |row| {
+    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated) = tokio::join!(
+        part(database, &BACKLOG, |row| {
+            Ok(fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }))
+        }),
+        part(database, &HELD, |row| {
             Ok(fields!(row => HeldGroup {
                 reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline
             }))
-        })
-        .await?,
-        destinations: all(database, &DESTINATIONS, |row| {
+        }),
+        part(database, &DESTINATIONS, |row| {
             Ok(fields!(row => DestinationState { destination, paused, dry_run, shadow, next_try_at }))
-        })
-        .await?,
-        health: all(database, &HEALTH, |row| {
+        }),
+        part(database, &HEALTH, |row| {
             Ok(fields!(row => Health {
                 destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds,
                 next_probe_seconds
             }))
-        })
-        .await?,
-        standing: all(database, &STANDING, |row| {
+        }),
+        part(database, &STANDING, |row| {
             Ok(fields!(row => Standing {
                 destination, status, dimension, currency, remittances, quantity, amount, earliest_deadline
             }))
-        })
-        .await?,
-        at_risk: all(database, &AT_RISK, |row| {
+        }),
+        part(database, &AT_RISK, |row| {
             Ok(fields!(row => AtRisk {
                 destination, status, currency, remittances, quantity, amount, earliest_deadline
             }))
-        })
-        .await?,
-        forecast: all(database, &FORECAST, |row| {
+        }),
+        part(database, &FORECAST, |row| {
             Ok(fields!(row => Forecast { destination, waiting, misses, all_sent_by, first_missed_deadline }))
-        })
-        .await?,
-        workers: all(database, &WORKERS, |row| {
-            Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age }))
-        })
-        .await?,
-        isolated: crate::health::ask::<Isolated>(database, ISOLATED_WITHIN)
-            .await?
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|isolated| isolated.count > 0)
-            .collect(),
+        }),
+        part(database, &WORKERS, |row| { Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age })) }),
+        ask::<Isolated>(database, Limits::within(WITHIN)),
+    );
+    let mut missing = Vec::new();
+    let mut isolated = there(&mut missing, "isolated", isolated?);
+    isolated.retain(|isolated| isolated.count > 0);
+    Ok(Overview {
+        backlog: there(&mut missing, "backlog", backlog?).into_iter().next(),
+        held: there(&mut missing, "held", held?),
+        destinations: there(&mut missing, "destinations", destinations?),
+        health: there(&mut missing, "health", health?),
+        standing: there(&mut missing, "standing", standing?),
+        at_risk: there(&mut missing, "at_risk", at_risk?),
+        forecast: there(&mut missing, "forecast", forecast?),
+        workers: there(&mut missing, "workers", workers?),
+        isolated,
+        missing,
     })
 }
 
-async fn all<T>(database: &Database, query: &Query, read: fn(&Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-    database.one(query, &[]).await?.iter().map(read).collect()
+async fn part<T>(
+    database: &Database,
+    query: &Query,
+    read: fn(&Row) -> Result<T, Error>,
+) -> Result<Told<Vec<T>>, Error> {
+    rows(database, query, &[], Limits::within(WITHIN)).await?.and_then(|rows| rows.iter().map(read).collect())
+}
+
+fn there<T>(missing: &mut Vec<Missing>, part: &'static str, told: Told<Vec<T>>) -> Vec<T> {
+    let why = told.why(WITHIN);
+    told.answer().unwrap_or_else(|| {
+        missing.push(Missing { part, why });
+        Vec::new()
+    })
 }

@@ -13,7 +13,12 @@ use crate::state::Mode;
 /// A transaction that sees one moment and writes nothing. Bounds decide which partitions are read at all, so every
 /// plan is made with its values.
 pub(super) async fn reading(session: &mut Session) -> Result<Tx<'_>, Error> {
-    Tx::begin_as(session, Mode::Read, "set local plan_cache_mode = force_custom_plan").await
+    reading_with(session, "").await
+}
+
+/// The same with settings of its own.
+pub(super) async fn reading_with<'a>(session: &'a mut Session, settings: &str) -> Result<Tx<'a>, Error> {
+    Tx::begin_as(session, Mode::Read, &format!("set local plan_cache_mode = force_custom_plan; {settings}")).await
 }
 
 /// Conditions and their parameters.

@@ -6,7 +6,7 @@ use crate::rounds::Round;
 use crate::setback::{Member, Setbacks};
 use crate::{Database, Error};
 
-const GATHER: Query = query!("gather", [INT4]);
+pub(super) const GATHER: Query = query!("gather", [INT4]);
 const BEHIND: Query = query!("gather_behind", []);
 
 /// Statuses of one gather: large enough that planning it costs little, small enough that nobody waits long.

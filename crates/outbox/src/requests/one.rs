@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{ONE, SAID, STEPS};
+use super::{MARK, ONE, SAID, STEPS};
 use crate::{Database, Error};
 
 /// Messages that are read of one request at most, the latest.
@@ -112,7 +113,7 @@ macro_rules! fields {
     };
 }
 
-pub(super) fn read_request(row: &tokio_postgres::Row) -> Result<Request, Error> {
+pub(super) fn read_request(row: &Row) -> Result<Request, Error> {
     Ok(fields!(row => Request {
         id, request_id, account, org, inventory_id, system_id, created_at, first_date, last_date, last_recorded_at,
         statuses, outcome, failed_service, failure, open_services
@@ -124,30 +125,54 @@ pub(super) fn read_request(row: &tokio_postgres::Row) -> Result<Request, Error> 
 /// # Errors
 /// As Postgres says.
 pub async fn way(database: &Database, id: &str) -> Result<Option<Way>, Error> {
+    let seen = look(database, id, &mut Mark::default()).await?;
+    Ok(seen.map(|Seen { request, said, steps }| Way { request, said: said.unwrap_or_default(), steps }))
+}
+
+/// How far somebody who watches a request has read.
+#[derive(Debug, Default)]
+pub struct Mark(Option<(i64, Option<Timestamp>)>);
+
+/// What somebody who watches a request sees.
+#[derive(Debug)]
+pub struct Seen {
+    /// The request; `None`: no service said anything, only usage names it.
+    pub request: Option<Request>,
+    /// What services said, in order; `None`: it is what was read before.
+    pub said: Option<Vec<Said>>,
+    /// What Postmeter did, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Looks at a request again; what services said is read only if there is more of it than at the mark, which moves.
+/// `None`: nobody knows it.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn look(database: &Database, id: &str, mark: &mut Mark) -> Result<Option<Seen>, Error> {
     super::gather_first(database).await?;
     let mut session = database.session().await?;
     let tx = super::compose::reading(&mut session).await?;
     let request = tx.rows(&ONE, &[&id]).await?.first().map(read_request).transpose()?;
-    let said = tx.rows(&SAID, &[&id, &SAID_MAX]).await?;
+    let row = tx.rows(&MARK, &[&id]).await?;
+    let row = row.first().expect("one row");
+    let now = (row.try_get("said")?, row.try_get("last")?);
+    let said = if mark.0 == Some(now) { None } else { Some(tx.rows(&SAID, &[&id, &SAID_MAX]).await?) };
     let steps = tx.rows(&STEPS, &[&id]).await?;
     tx.commit().await?;
-    if request.is_none() && said.is_empty() && steps.is_empty() {
+    if request.is_none() && now.0 == 0 && steps.is_empty() {
         return Ok(None);
     }
-    let said = said
-        .iter()
-        .map(|row| {
-            Ok(fields!(row => Said {
-                request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date,
-                recorded_at
-            }))
-        })
-        .collect::<Result<_, Error>>()?;
-    let steps = steps
-        .iter()
-        .map(|row| {
-            Ok(fields!(row => Step { service, source, status, status_msg, org, account, date, delivery_id, usage_id }))
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(Some(Way { request, said, steps }))
+    let read_said = |row: &Row| {
+        Ok(fields!(row => Said {
+            request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at
+        }))
+    };
+    let read_step = |row: &Row| {
+        Ok(fields!(row => Step { service, source, status, status_msg, org, account, date, delivery_id, usage_id }))
+    };
+    let said = said.map(|rows| rows.iter().map(read_said).collect::<Result<_, Error>>()).transpose()?;
+    let steps = steps.iter().map(read_step).collect::<Result<_, Error>>()?;
+    *mark = Mark(Some(now));
+    Ok(Some(Seen { request, said, steps }))
 }

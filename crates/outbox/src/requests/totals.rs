@@ -1,6 +1,7 @@
 //! What was said in all, for metrics.
 
 use super::{TOTALS, UNFINISHED};
+use crate::ask::{Limits, Told};
 use crate::{Database, Error};
 
 /// A service, source and status, and how often it was said.
@@ -32,11 +33,17 @@ pub struct Totals {
 /// Counts what was committed: of at most `most` kinds each, `known` ones first, of the others together.
 ///
 /// # Errors
-/// As Postgres says.
-pub async fn totals(database: &Database, known: &[i64], most: i64) -> Result<Totals, Error> {
-    super::gather_first(database).await?;
+/// As Postgres says; no lock and no limit of time is an error.
+pub async fn totals(database: &Database, known: &[i64], most: i64, limits: Limits) -> Result<Told<Totals>, Error> {
+    limits.keep(async { within(database, known, most, limits).await }).await
+}
+
+async fn within(database: &Database, known: &[i64], most: i64, limits: Limits) -> Result<Told<Totals>, Error> {
     let mut session = database.session().await?;
-    let tx = super::compose::reading(&mut session).await?;
+    let Some(settings) = limits.settings() else { return Ok(Told::Silent) };
+    super::gather_within(&mut session, &settings).await?;
+    let Some(settings) = limits.settings() else { return Ok(Told::Late) };
+    let tx = super::compose::reading_with(&mut session, &settings).await?;
     let unfinished = tx.rows(&UNFINISHED, &[]).await?.first().expect("one row").try_get(0)?;
     let rows = tx.rows(&TOTALS, &[&known, &most]).await?;
     tx.commit().await?;
@@ -52,5 +59,5 @@ pub async fn totals(database: &Database, known: &[i64], most: i64) -> Result<Tot
     let kinds = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let all: i64 = rows.first().map_or(Ok(0), |row| row.try_get("all_kinds"))?;
     let others = all - kinds.iter().map(|kind| kind.total).sum::<i64>();
-    Ok(Totals { unfinished, kinds, others })
+    Ok(Told::Answer(Totals { unfinished, kinds, others }))
 }

@@ -234,6 +234,7 @@ impl Config {
 
 fn console_options(layers: &Layers) -> console::Options {
     console::Options {
+        name: default_name(),
         body_bytes_max: layers.get("console", "body_bytes_max"),
         body_within: Duration::from_secs(layers.get("console", "body_seconds_max")),
         rows_max: layers.get("console", "rows_max"),
@@ -285,7 +286,7 @@ fn environment() -> impl Iterator<Item = (String, Option<String>)> {
 fn default_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.map(|host| host.trim().to_owned()).filter(|host| !host.is_empty());
-    let host = host.unwrap_or_else(|| "worker".to_owned());
+    let host = host.unwrap_or_else(|| "host".to_owned());
     format!("{host}/{}", std::process::id())
 }
 

@@ -10,7 +10,7 @@ mod work;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use outbox::health::{self, Answer};
+use outbox::health::{self, Answer, Limits, Told};
 use outbox::{Database, Error};
 use serde::Serialize;
 use serde_json::json;
@@ -80,13 +80,42 @@ impl Round<'_> {
 
     /// Asks the database. What it cannot answer is a finding, and the round goes on; only a lost database ends it.
     async fn ask<T: Answer>(&mut self, check: &'static str) -> Result<Option<Vec<T>>, Error> {
-        match health::ask(&self.database, self.within).await {
-            Ok(Some(rows)) => return Ok(Some(rows)),
-            Ok(None) => self.warning(
-                check,
-                format!("not looked at: it takes more than {} s", self.within.as_secs()),
-                "ask again with --within, at a quiet time",
-            ),
+        let limits = Limits::within(self.within);
+        let told = health::ask(&self.database, limits).await;
+        self.take(check, told).await
+    }
+
+    /// The same of what is asked otherwise.
+    async fn hear<T>(
+        &mut self,
+        check: &'static str,
+        asking: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        let told = match tokio::time::timeout(self.within, asking).await {
+            Err(_) => Ok(Told::Late),
+            Ok(Err(Error::Again { code, .. })) if code == "55P03" => Ok(Told::Locked),
+            Ok(Err(Error::Again { .. })) => Ok(Told::Late),
+            Ok(told) => told.map(Told::Answer),
+        };
+        self.take(check, told).await
+    }
+
+    async fn take<T>(&mut self, check: &'static str, told: Result<Told<T>, Error>) -> Result<Option<T>, Error> {
+        match told {
+            Ok(Told::Answer(answer)) => return Ok(Some(answer)),
+            Ok(Told::Locked) => {
+                let who = health::who_locks(&self.database, Limits::within(Duration::from_secs(2))).await;
+                let by = if who.is_empty() { String::new() } else { format!(": {who}") };
+                self.problem(
+                    check,
+                    format!("not looked at: a table that it reads is locked{by}"),
+                    "see what that session does in pg_stat_activity; if it may end: select pg_terminate_backend(pid)",
+                );
+            }
+            Ok(told) => {
+                let found = format!("not looked at: {}", told.why(self.within));
+                self.warning(check, found, "ask again with --within, at a quiet time");
+            }
             Err(Error::Unexpected { code, message }) => self.warning(
                 check,
                 format!("not looked at: {message} ({code})"),

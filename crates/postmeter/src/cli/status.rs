@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use outbox::health::Isolated;
-use outbox::report::{Health, HeldGroup, Overview, QuotaPace, RefusedBuyer, Standing, Strain};
+use outbox::report::{Health, HeldGroup, Missing, Overview, QuotaPace, RefusedBuyer, Standing, Strain};
 
 use super::Context;
-use super::output::{self, Table};
+use super::output::{self, NEEDS_A_PERSON, Table};
 use text::{amount, count, from_now, minute, moment, shortened, span};
 
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, _args: Args) -> anyhow::Result<ExitCo
     } else {
         output::say_all(screen(&overview, &strain));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if overview.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) })
 }
 
 /// Both as one object.
@@ -54,20 +54,28 @@ struct Whole<'a> {
     strain: &'a Strain,
 }
 
-/// The whole screen.
+/// The whole screen, with what could not be read at its head.
 fn screen(overview: &Overview, strain: &Strain) -> Vec<String> {
-    let now = overview.backlog.now;
-    let mut lines = Vec::new();
-    let clock = if overview.backlog.is_clock_moved { ", whose clock was moved" } else { "" };
-    lines.push(format!("{} ({} database{clock})", moment(now), overview.backlog.purpose));
+    let mut lines: Vec<String> =
+        overview.missing.iter().map(|Missing { part, why }| format!("NOT READ {part}: {why}")).collect();
+    if !lines.is_empty() {
+        lines.push("         `postmeter doctor` says who holds a lock".to_owned());
+    }
+    let Some(backlog) = &overview.backlog else {
+        // without the database's clock nothing can be said about what is late
+        lines.push(format!("workers  {}", workers(overview)));
+        return lines;
+    };
+    let clock = if backlog.is_clock_moved { ", whose clock was moved" } else { "" };
+    lines.push(format!("{} ({} database{clock})", moment(backlog.now), backlog.purpose));
     lines.push(String::new());
-    let oldest = overview
-        .backlog
+    let now = backlog.now;
+    let oldest = backlog
         .oldest_recorded_at
         .map(|at| format!("; the oldest was recorded {}", from_now(now, at)))
         .unwrap_or_default();
-    lines.push(format!("outbox   {} waiting{oldest}", count(overview.backlog.waiting, "usage")));
-    lines.push(format!("held     {}", held(&overview.held)));
+    lines.push(format!("outbox   {} waiting{oldest}", count(backlog.waiting, "usage")));
+    lines.push(format!("held     {}", held(overview)));
     for (reason, groups) in by_reason(&overview.held) {
         lines.push(format!("         {}", held_reason(reason, &groups, overview)));
     }
@@ -86,11 +94,26 @@ fn screen(overview: &Overview, strain: &Strain) -> Vec<String> {
     lines
 }
 
-fn held(groups: &[HeldGroup]) -> String {
-    match groups.iter().map(|group| group.usages).sum() {
+/// Nothing is not the same.
+const NOT_READ: &str = "not read";
+
+fn is_missing(overview: &Overview, part: &str) -> bool {
+    overview.missing.iter().any(|missing| missing.part == part)
+}
+
+fn held(overview: &Overview) -> String {
+    if is_missing(overview, "held") {
+        return NOT_READ.to_owned();
+    }
+    match overview.held.iter().map(|group| group.usages).sum() {
         0 => "nothing".to_owned(),
         usages => format!("{}:", count(usages, "usage")),
     }
+}
+
+/// The database's time: what is late, is so by it.
+fn now(overview: &Overview) -> Timestamp {
+    overview.backlog.as_ref().expect("a screen without it ends before").now
 }
 
 /// Groups by reason, the most usages first.
@@ -106,7 +129,7 @@ fn by_reason(groups: &[HeldGroup]) -> Vec<(&str, Vec<&HeldGroup>)> {
 }
 
 fn held_reason(reason: &str, groups: &[&HeldGroup], overview: &Overview) -> String {
-    let now = overview.backlog.now;
+    let now = now(overview);
     let usages = groups.iter().map(|group| group.usages).sum();
     let what: Vec<String> =
         groups.iter().map(|group| format!("{} {} of {}", group.quantity, group.metric, group.product)).collect();
@@ -120,6 +143,9 @@ fn held_reason(reason: &str, groups: &[&HeldGroup], overview: &Overview) -> Stri
 }
 
 fn workers(overview: &Overview) -> String {
+    if is_missing(overview, "workers") {
+        return NOT_READ.to_owned();
+    }
     if overview.workers.is_empty() {
         return "NONE ALIVE: nothing is folded, cut or sent".to_owned();
     }
@@ -197,7 +223,7 @@ fn pace(quota: &QuotaPace) -> String {
 
 /// Remittances and held usage that miss a deadline within the hour.
 fn at_risk(overview: &Overview) -> Vec<String> {
-    let now = overview.backlog.now;
+    let now = now(overview);
     let first = |at: Timestamp| format!("first deadline {} ({})", minute(at), from_now(now, at));
     let mut lines: Vec<String> = overview
         .at_risk
@@ -229,7 +255,8 @@ fn at_risk(overview: &Overview) -> Vec<String> {
         lines.push(format!("{misses} will be too late for {name} at the present rate, {missed}"));
     }
     if lines.is_empty() {
-        lines.push("nothing in the next hour".to_owned());
+        let is_whole = ["at_risk", "forecast", "held"].iter().all(|part| !is_missing(overview, part));
+        lines.push(if is_whole { "nothing in the next hour" } else { NOT_READ }.to_owned());
     }
     lines
 }
@@ -242,6 +269,9 @@ fn named(names: &[String]) -> String {
 }
 
 fn destinations(overview: &Overview) -> Vec<String> {
+    if ["destinations", "standing"].iter().any(|part| is_missing(overview, part)) {
+        return vec![format!("destinations: {NOT_READ}")];
+    }
     if overview.destinations.is_empty() {
         return vec!["no destination yet: see `postmeter catalog`".to_owned()];
     }
@@ -294,6 +324,6 @@ fn status_row(name: String, label: &str, standing: &[&Standing], overview: &Over
         sums.iter().map(|s| s.remittances).sum::<i64>().to_string(),
         units,
         amounts.join(" + "),
-        deadline.map(|at| format!("{} ({})", minute(at), from_now(overview.backlog.now, at))).unwrap_or_default(),
+        deadline.map(|at| format!("{} ({})", minute(at), from_now(now(overview), at))).unwrap_or_default(),
     ]
 }

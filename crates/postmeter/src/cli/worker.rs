@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let stop = stop_at_signal()?;
     let _counting = telemetry::start(env!("CARGO_PKG_VERSION"));
     // before it waits for the database: that it waits is what can be asked then
-    let _telling = tell(context, listen(context).await?, &database, &options)?;
+    let _telling = tell(listen(context).await?, &database, &options)?;
     // told to stop while it still waits, it has nothing in hand
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
@@ -96,20 +96,15 @@ async fn listen(context: &Context) -> anyhow::Result<Option<TcpListener>> {
     }
 }
 
-/// Connections with which it is asked how a worker is.
-const ASKING: usize = 2;
-
 /// Serves `/live`, `/ready` and `/metrics` until what it returns is dropped: also while the worker stops.
 fn tell(
-    context: &Context,
     listener: Option<TcpListener>,
     database: &Database,
     options: &Options,
 ) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
     let Some(listener) = listener else { return Ok(None) };
     tracing::info!(at = %listener.local_addr()?, "serving /live, /ready and /metrics");
-    let asked = context.config.database_with(ASKING)?;
-    let vital = Arc::new(Vital::of_worker(asked, database.clone(), Arc::clone(&options.pulse)));
+    let vital = Arc::new(Vital::of_worker(database.clone(), Arc::clone(&options.pulse)));
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = telemetry::serve(listener, vital, std::future::pending()).await {
             tracing::error!(%error, "/live, /ready and /metrics are not served any more");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outbox::{Error, measure};
+use outbox::measure;
 
 use super::Asking;
 use crate::names;
@@ -13,15 +13,15 @@ const PAIRS_MAX: usize = 200;
 type Stages = BTreeMap<String, (f64, f64)>;
 
 /// Asks for each stage. `folded` and `recorded` are sums of the others, so they are only told where all of them are.
-pub(super) async fn ask(asking: &mut Asking<'_>) -> Result<(), Error> {
+pub(super) async fn ask(asking: &mut Asking<'_>) {
     let mut pairs: BTreeMap<(String, String), Stages> = BTreeMap::new();
     let mut add = |product: String, metric: String, stage: String, usages: f64, quantity: f64| {
         let (rows, sum) = pairs.entry((product, metric)).or_default().entry(stage).or_default();
         (*rows, *sum) = (*rows + usages, *sum + quantity);
     };
-    let rest = asking.ask::<measure::Funnel>("funnel").await?;
-    let open = asking.ask::<measure::OpenUsage>("open").await?;
-    let waiting = asking.ask::<measure::WaitingUsage>("waiting").await?;
+    let rest = asking.ask::<measure::Funnel>("funnel").await;
+    let open = asking.ask::<measure::OpenUsage>("open").await;
+    let waiting = asking.ask::<measure::WaitingUsage>("waiting").await;
     let (is_folded, is_recorded) =
         (rest.is_some() && open.is_some(), rest.is_some() && open.is_some() && waiting.is_some());
     for row in rest.into_iter().flatten() {
@@ -52,7 +52,6 @@ pub(super) async fn ask(asking: &mut Asking<'_>) -> Result<(), Error> {
             asking.page.put(&names::USAGE_QUANTITY, labels, quantity);
         }
     }
-    Ok(())
 }
 
 /// The pairs with most usages; the others together as `other`, whose quantity adds units of different metrics: a measure

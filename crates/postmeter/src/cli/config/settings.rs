@@ -191,7 +191,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("console", "streams_at_once_max", Number(1, 100), "4",
         "exports at once, each with a connection and a snapshot; one more is answered 429"),
     setting("console", "events_at_once_max", Number(1, 10_000), "64",
-        "requests watched at once (server-sent events), each asks the database once a second; one more is answered 429"),
+        "requests watched at once (server-sent events), each request is read once a second for all who watch it; one more is answered 429"),
     setting("console", "static_dir", Text, "",
         "directory of static files (a single-page application) served under `/app/payload-tracker/`, without a token"),
     setting("console", "requests_per_minute", Number(1, 10_000_000), "6000", "requests of one token; more is answered 429"),

@@ -1,7 +1,7 @@
 //! The server: reachable, of a version and with settings we can live with, and with our schema.
 
 use outbox::Error;
-use outbox::health::{self, Clock, Holder, Ledger, Partitions, Server};
+use outbox::health::{self, Clock, Detached, Holder, Ledger, Limits, Lock, Partitions, Server, Told};
 
 use super::{Round, for_people};
 
@@ -12,17 +12,19 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
         version(round, server);
     }
     sessions(round, server.as_ref().is_some_and(|server| server.sees_sessions)).await?;
-    let missing = health::missing_roles(&round.database).await?;
-    if missing.is_empty() {
-        round.ok("roles", "all roles exist");
-    } else {
-        round.problem(
-            "roles",
-            format!("missing: {}", missing.join(", ")),
-            "run sql/roles.sql, or `postmeter migrate --create-roles`",
-        );
-    }
-    match outbox::migrate::state(&round.database, outbox::migrate::MIGRATIONS).await {
+    roles(round).await?;
+    let limits = Limits::within(round.within);
+    let told = outbox::migrate::state_within(&round.database, outbox::migrate::MIGRATIONS, limits).await;
+    let known = match told {
+        Ok(Told::Answer(state)) => Ok(state),
+        Ok(told) => {
+            // what can be looked at is looked at all the same
+            round.take("schema", Ok(told)).await?;
+            return rest(round, server.as_ref()).await.map(|()| true);
+        }
+        Err(error) => Err(error),
+    };
+    match known {
         Ok(state) if state.pending.is_empty() && state.newer.is_empty() => {
             round.ok("schema", "every migration of this program is applied, and no other")
         }
@@ -49,16 +51,69 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
         }
         Err(error) => return Err(error),
     }
+    rest(round, server.as_ref()).await?;
+    Ok(true)
+}
+
+async fn roles(round: &mut Round<'_>) -> Result<(), Error> {
+    let database = round.database.clone();
+    let Some(missing) = round.hear("roles", health::missing_roles(&database)).await? else { return Ok(()) };
+    if missing.is_empty() {
+        round.ok("roles", "all roles exist");
+    } else {
+        let found = format!("missing: {}", missing.join(", "));
+        round.problem("roles", found, "run sql/roles.sql, or `postmeter migrate --create-roles`");
+    }
+    Ok(())
+}
+
+/// What is looked at where there is a schema.
+async fn rest(round: &mut Round<'_>, server: Option<&Server>) -> Result<(), Error> {
     let is_production = clock(round).await?;
-    if let Some(server) = &server {
+    if let Some(server) = server {
         settings(round, server, is_production);
         if is_production {
             tuning(round, server);
         }
     }
+    locks(round).await?;
     partitions(round).await?;
-    ledger(round).await?;
-    Ok(true)
+    months(round).await?;
+    ledger(round).await
+}
+
+/// Partitions that somebody took out by hand: nothing in them is found, and no balance over them closes.
+async fn months(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(faults) = round.ask::<Detached>("months").await? else { return Ok(()) };
+    if faults.is_empty() {
+        round.ok("months", "no month or day is taken out");
+    }
+    for Detached { parent, name, fault, attach } in faults {
+        let found = match fault.as_str() {
+            "detached" => format!("{name} is there and is no part of {parent}: nothing in it is found"),
+            "pending" => format!("{name}: somebody began to detach it from {parent} and did not end"),
+            _ => format!("{name} is gone, while other tables of the ledger have that month"),
+        };
+        let restore = "attach it again under that name, or restore it from a backup";
+        round.problem("months", found, attach.unwrap_or_else(|| restore.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whole tables that others cannot read or write.
+async fn locks(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(locks) = round.ask::<Lock>("locks").await? else { return Ok(()) };
+    if locks.is_empty() {
+        round.ok("locks", "no table is locked");
+    }
+    for Lock { table, session, mode, waits } in locks {
+        let holds = if waits { "waits for" } else { "holds" };
+        let found = format!("session {session} {holds} {mode} on {table}: what comes after it waits");
+        let advice =
+            format!("pg_stat_activity says what it does; if it may end: select pg_terminate_backend({session})");
+        round.warning("locks", found, advice);
+    }
+    Ok(())
 }
 
 fn version(round: &mut Round<'_>, server: &Server) {

@@ -56,18 +56,13 @@ async fn workers(round: &mut Round<'_>) -> Result<(), Error> {
 }
 
 async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
-    let destinations = match outbox::catalogue::destinations(&round.database).await {
-        Err(Error::Unexpected { message, .. }) => {
-            round.warning(
-                "destinations",
-                format!("not looked at: {message}"),
-                "connect as a user with the role postmeter_reader",
-            );
-            return Ok(());
-        }
-        other => other?,
+    let database = round.database.clone();
+    let asking = async {
+        let destinations = outbox::catalogue::destinations(&database).await?;
+        Ok((destinations, outbox::catalogue::purpose(&database).await?))
     };
-    let loopback_only = outbox::catalogue::purpose(&round.database).await? != "production";
+    let Some((destinations, purpose)) = round.hear("destinations", asking).await? else { return Ok(()) };
+    let loopback_only = purpose != "production";
     if destinations.is_empty() {
         round.warning("destinations", "there is none", "`postmeter catalog apply`");
     }
@@ -266,19 +261,12 @@ async fn isolated(round: &mut Round<'_>) -> Result<(), Error> {
 
 /// What workers saw: alerts that are open, rules that nobody can look at, and posts that do not arrive.
 async fn alerts(round: &mut Round<'_>) -> Result<(), Error> {
-    let asked = async {
-        let database = &round.database;
-        let (open, blind) = (outbox::alerts::read(database, false).await?, outbox::alerts::blind(database).await?);
-        Ok((open, blind, outbox::alerts::undelivered(database).await?))
+    let database = round.database.clone();
+    let asking = async {
+        let (open, blind) = (outbox::alerts::read(&database, false).await?, outbox::alerts::blind(&database).await?);
+        Ok((open, blind, outbox::alerts::undelivered(&database).await?))
     };
-    let (open, blind, undelivered) = match asked.await {
-        Err(Error::Unexpected { message, .. }) => {
-            let advice = "connect as a user with the role postmeter_reader";
-            round.warning("alerts", format!("not looked at: {message}"), advice);
-            return Ok(());
-        }
-        other => other?,
-    };
+    let Some((open, blind, undelivered)) = round.hear("alerts", asking).await? else { return Ok(()) };
     if open.is_empty() {
         round.ok("alerts", "none is open");
     }
