@@ -17,8 +17,8 @@ use crate::connect::Session;
 use crate::query::{Query, Tx, query};
 use crate::{Blame, Database, Error};
 
-use gathering::{GATHER, GATHER_MAX};
 pub use gathering::gather;
+use gathering::{GATHER, GATHER_MAX};
 pub use listing::{RequestFilter, RequestSort, requests};
 pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
