@@ -94,6 +94,7 @@ async fn j2_settle_an_answer_that_cannot_be_written_is_kept_until_it_can_and_the
 async fn dies_with_all(stage: &Stage) {
     let dying = stage.another_worker().await;
     assert_eq!(stage.claim_as(dying.id()).await.len(), 3);
+    stage.worker.beat().await.unwrap();
     stage.end_lease_of(dying.id()).await;
 }
 

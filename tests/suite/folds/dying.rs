@@ -44,6 +44,7 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
         dies_folding(&stage, &worker).await;
         dying.push(worker);
     }
+    stage.worker.beat().await.unwrap();
     for worker in &dying {
         stage.end_lease_of(worker.id()).await;
     }
@@ -112,6 +113,8 @@ async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
         if dies(&stage, worker.id(), !is_first).await {
             deaths += 1;
             is_first = false;
+            // the reaper must be well, however long the test takes
+            stage.worker.beat().await.unwrap();
             stage.end_lease_of(worker.id()).await;
             assert!(stage.worker.reap().await.unwrap() >= 1);
         } else {
@@ -136,6 +139,7 @@ async fn j4_suspects_that_fail_but_do_not_kill_are_kept_by_name() {
     stage.sql("alter table postmeter.allocation add constraint thirteen check (quantity <> 13) not valid").await;
     let worker = stage.another_worker().await;
     dies_folding(&stage, &worker).await;
+    stage.worker.beat().await.unwrap();
     stage.end_lease_of(worker.id()).await;
     assert_eq!(stage.worker.reap().await.unwrap(), 1);
     for _ in 0..3 {
