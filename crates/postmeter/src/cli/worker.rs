@@ -39,10 +39,8 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     // before it waits for the database: that it waits is what can be asked then
     let _telling = tell(listen(context).await?, &database, &options)?;
     // told to stop while it still waits, it has nothing in hand
-    let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
-    waited?;
-    outbox::migrate::check(&database).await?;
-    let purpose = outbox::catalogue::purpose(&database).await?;
+    let Some(purpose) = stop.run_until_cancelled(purpose(&database)).await else { return Ok(ExitCode::SUCCESS) };
+    let purpose = purpose?;
     if purpose != "production" {
         options.lease = test_lease()?.unwrap_or(options.lease);
     }
@@ -57,6 +55,25 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     worked.and(served)?;
     tracing::info!(name = options.name, "the worker has stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the database, and for a schema that this program knows; says what the database is for.
+async fn purpose(database: &Database) -> Result<String, outbox::Error> {
+    loop {
+        wait(database).await?;
+        let asked = async {
+            outbox::migrate::check(database).await?;
+            outbox::catalogue::purpose(database).await
+        };
+        match asked.await {
+            // it went away again
+            Err(error) if error.is_passing() => {
+                tracing::warn!("{error}; asking again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// A lease shorter than a call may take, for tests that let workers die.
