@@ -8,7 +8,7 @@
 
 create table postmeter.refusal (
     destination_id integer     not null references postmeter.destination on delete cascade,
-    buyer          text        not null,
+    buyer          text collate "C" not null,
     delivery_id    bigint      not null,
     code           text        not null,
     http_status    integer,
@@ -45,6 +45,17 @@ from postmeter.refusal r
 join postmeter.destination t on t.id = r.destination_id
 where r.alone > 0;
 comment on view postmeter.refused_buyer is 'Buyers that were refused in a call of their own, and whose fault it is: the buyer''s (others passed after it), the credential''s (three were refused and none has passed since), or unknown as yet. Times are real times.';
+
+comment on column postmeter.refused_buyer.destination is 'The destination.';
+comment on column postmeter.refused_buyer.buyer is 'The buyer, as the marketplace knows it.';
+comment on column postmeter.refused_buyer.code is 'Their word for it.';
+comment on column postmeter.refused_buyer.http_status is 'The HTTP status.';
+comment on column postmeter.refused_buyer.refusals is 'How often in a call of its own.';
+comment on column postmeter.refused_buyer.since is 'When it was refused first.';
+comment on column postmeter.refused_buyer.refused_at is 'When it was refused last.';
+comment on column postmeter.refused_buyer.delivery_id is 'The remittance that was refused last.';
+comment on column postmeter.refused_buyer.to_blame is 'buyer, credential or unknown.';
+comment on column postmeter.refused_buyer.judged_at is 'When it was found to be the buyer''s own fault.';
 
 -- the pace of a quota ---------------------------------------------------------------------------------------------------
 

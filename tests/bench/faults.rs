@@ -37,9 +37,10 @@ struct Scene {
 
 pub async fn run(report: &mut Report) {
     let ground = Ground::start(true, &[]);
-    for (kind, limit, records) in KINDS {
+    let only = std::env::var("POSTMETER_BENCH_ONLY").ok();
+    for (kind, limit, records) in KINDS.into_iter().filter(|(kind, ..)| only.as_ref().is_none_or(|only| only == kind)) {
         let window = Duration::from_secs(scaled(WINDOW).max(6) as u64);
-        let calls = limit.unwrap_or(f64::from(IN_FLIGHT) * 1000.0 / CALL_MS as f64);
+        let calls = limit.unwrap_or(f64::from(IN_FLIGHT) * 1000.0 / call_ms(kind) as f64);
         let backlog = (calls * f64::from(records) * window.as_secs_f64() * 9.0) as usize;
         let mut scene = Scene::start(&ground, &format!("j9_{kind}"), kind, limit, records).await;
         scene.due(backlog).await;
@@ -52,10 +53,9 @@ pub async fn run(report: &mut Report) {
             report.note("j9", what, rate / healthy / (1.0 - share), "", Target::AtLeast(0.8));
         }
         for share in SHARES {
-            let throttled =
-                json!({ "kind": "status", "status": 429, "probability": share, "seed": 7, "retry_after": 1 });
+            let throttled = json!({ "match": { "min_records": 1 }, "kind": "status", "status": 429, "probability": share, "seed": 7, "retry_after": 1 });
             let rate = scene.rate(window, &[throttled]).await;
-            let ideal = waits_exactly(share, limit) * f64::from(records);
+            let ideal = waits_exactly(share, limit, call_ms(kind)) * f64::from(records);
             let what = format!("{kind}: {share} answered 429 with Retry-After: 1, of who waits so long");
             report.note("j9", what, rate / ideal, "", Target::AtLeast(0.8));
         }
@@ -112,9 +112,14 @@ pub async fn run_last(report: &mut Report) {
 
 /// A share of calls, half of them throttled and half refused by a server error, none processed.
 fn half_and_half(share: f64) -> Vec<Value> {
-    let rule = |status: u16, probability: f64, seed: u64| json!({ "kind": "status", "status": status, "probability": probability, "seed": seed });
+    let rule = |status: u16, probability: f64, seed: u64| json!({ "match": { "min_records": 1 }, "kind": "status", "status": status, "probability": probability, "seed": seed });
     // the second is drawn for what the first has left
     vec![rule(429, share / 2.0, 11), rule(503, share / 2.0 / (1.0 - share / 2.0), 13)]
+}
+
+/// At Google every consumer of the bench is checked before its report, by a call of its own. Faults strike reports.
+fn call_ms(kind: &str) -> u64 {
+    if kind == "google" { 2 * CALL_MS } else { CALL_MS }
 }
 
 fn customer(kind: &str, number: usize) -> String {
@@ -268,7 +273,7 @@ const DUE: &str = "with given as (
 
 /// Calls a second that pass for a client with as many in flight and the same quota, which after each 429 begins no call
 /// for exactly a second. In steps of a millisecond, over an hour.
-fn waits_exactly(share: f64, limit: Option<f64>) -> f64 {
+fn waits_exactly(share: f64, limit: Option<f64>, call_ms: u64) -> f64 {
     let (mut flying, mut gate, mut slot, mut passed, mut seed) = (Vec::new(), 0_u64, 0.0_f64, 0_u64, 7_u64);
     let length = 3_600_000;
     for now in 0..length {
@@ -285,7 +290,7 @@ fn waits_exactly(share: f64, limit: Option<f64>) -> f64 {
             false
         });
         while flying.len() < IN_FLIGHT as usize && gate <= now && slot <= now as f64 {
-            flying.push(now + CALL_MS);
+            flying.push(now + call_ms);
             if let Some(limit) = limit {
                 slot = slot.max(now as f64) + 1000.0 / limit;
             }

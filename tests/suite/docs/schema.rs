@@ -97,6 +97,8 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "fold.rs",
         "maintain.rs",
         "measure.rs",
+        "pace.rs",
+        "refusal.rs",
         "requests.rs",
         "setback.rs",
         "settle.rs",
