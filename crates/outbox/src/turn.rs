@@ -24,7 +24,7 @@ pub(crate) enum Locking {
 
 /// Limits of a share's transaction. A lock that cannot be skipped is waited for less long than Postgres waits before it
 /// looks for a deadlock. A share that meets its limit of time is halved, down to one member, which may take longer.
-const OF_MANY: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '5s'";
+const OF_MANY: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '2s'";
 const OF_ONE: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '120s'";
 
 /// What a step does in one transaction.
