@@ -26,7 +26,7 @@ async fn e3_a_claim_leaves_what_has_unread_late_evidence_to_the_review() {
     let (stage, claims) = unknown().await;
     stage.settle_as(stage.worker.id(), &claims, Outcome::Accepted).await;
     assert_eq!(stage.claim_as(stage.worker.id()).await, [], "what they said is read before it is sent again");
-    assert_eq!(outbox::maintain::review(&stage.db.database, 10).await.unwrap(), 1);
+    assert_eq!(outbox::maintain::review(&stage.db.database).await.unwrap(), 1);
     assert_eq!(stage.remittances().await, ["18T10 accepted 9"]);
     assert_eq!(stage.value("select count(*)::text from postmeter.due").await, "0");
 }
@@ -35,7 +35,7 @@ async fn e3_a_claim_leaves_what_has_unread_late_evidence_to_the_review() {
 async fn e3_a_late_conflict_is_a_conflict_with_what_they_hold() {
     let (stage, claims) = unknown().await;
     stage.settle_as(stage.worker.id(), &claims, Outcome::Conflict { shown: Some(q("7")) }).await;
-    assert_eq!(outbox::maintain::review(&stage.db.database, 10).await.unwrap(), 1);
+    assert_eq!(outbox::maintain::review(&stage.db.database).await.unwrap(), 1);
     let status = "select status || ' ' || trim_scale(shown_quantity) || ' ' || maybe_billed from postmeter.delivery";
     assert_eq!(stage.value(status).await, "conflict 7 false");
     assert_eq!(stage.claim_as(stage.worker.id()).await, [], "a conflict is not sent again");
