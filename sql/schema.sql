@@ -514,15 +514,19 @@ CREATE TABLE postmeter.setting (
     tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
     tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
     ledger_retention interval,
+    workers_expected integer,
+    consoles_expected integer,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
+    CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
     CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
-    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval))
+    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval)),
+    CONSTRAINT setting_workers_expected_check CHECK ((workers_expected >= 0))
 );
 
 COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
@@ -550,6 +554,10 @@ COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case,
 COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
 
 COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
+
+COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should live at any time; fewer is an alert (fleet_incomplete). Null: as many as lived when one was lost without stopping in order, within a week.';
+
+COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -625,6 +633,18 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
 $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
+
+CREATE FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    insert into postmeter.console (id, name, version, stopped_at)
+    values (console_seen.id, left(console_seen.name, 255), left(console_seen.version, 255), case when stops then clock_timestamp() end)
+    on conflict on constraint console_pkey do update
+    set seen_at = clock_timestamp(), stopped_at = case when stops then clock_timestamp() end
+$$;
+
+COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -816,13 +836,21 @@ CREATE FUNCTION postmeter.cure_held() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    first uuid[] := array(
+        select h.usage_id from postmeter.held h
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        order by h.usage_id limit 1000);
 begin
-    perform postmeter.return_cured(1000000);
+    perform postmeter.return_cured_of(first);
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.cure_held() IS 'Trigger of the catalogue: what a change cures goes back to the outbox in the same transaction.';
+COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -981,31 +1009,45 @@ CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT fa
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    given  jsonb := filter - 'within';
+    named  bigint[];
     chosen bigint[];
     wholly text;
 begin
-    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
-    perform postmeter.check_word(filter, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
-    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+    perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
+    perform postmeter.check_word(given, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
+    perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
         'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+    -- one that is named is looked up, not looked for among all: else many, one by one, cost the square of their number
+    if filter ->> 'delivery' is not null then
+        named := array[(filter ->> 'delivery')::bigint];
+    elsif filter ? 'within' then
+        named := array(select w.id::bigint from jsonb_array_elements_text(filter -> 'within') w(id));
+    else
+        named := array(select s.delivery_id from postmeter.stuck s where not waiting
+                       union all select q.delivery_id from postmeter.due q where waiting
+                       union all select l.delivery_id from postmeter.later l where waiting);
+    end if;
     chosen := array(
         select d.id
-        from (select s.delivery_id from postmeter.stuck s where not waiting
-              union all select q.delivery_id from postmeter.due q where waiting
-              union all select l.delivery_id from postmeter.later l where waiting) k
-        join postmeter.delivery d on d.id = k.delivery_id
+        from postmeter.delivery d
         join postmeter.destination t on t.id = d.destination_id
-        where d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due')
+        where d.id = any (named)
+          and d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due') and (d.status = 'due') = waiting
           and (filter ->> 'status' is null or d.status = filter ->> 'status')
           and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
           and (filter ->> 'destination' is null or t.name = filter ->> 'destination')
           -- a shadow's are meant only by name: what is decided about live ones must not touch them, nor be hidden among them
           and (not d.shadow or filter ->> 'destination' is not null or filter ->> 'delivery' is not null)
-          and (filter ->> 'delivery' is null or d.id = (filter ->> 'delivery')::bigint)
           and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
           and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
           and (filter ->> 'product' is null or d.product = filter ->> 'product')
           and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric'));
+    if filter ? 'within' then
+        -- what the whole filter means was asked before
+        return query select d.* from postmeter.delivery d where d.id = any (chosen) order by d.id;
+        return;
+    end if;
     if chosen = '{}' then
         -- nothing left to do is success, a filter that names nothing is a mistake
         if not exists (select from postmeter.filter_fits(filter)) then
@@ -1034,7 +1076,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
+COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. With within, a list of deliveries, only those of them. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
 
 CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1280,6 +1322,38 @@ CREATE FUNCTION postmeter.forget_answers() RETURNS bigint
 $$;
 
 COMMENT ON FUNCTION postmeter.forget_answers() IS 'Deletes answers to idempotency keys that are older than a day, some at a time. The identity of usage remembers longer.';
+
+CREATE FUNCTION postmeter.forget_processes(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    forgotten integer;
+    consoles  integer;
+begin
+    delete from postmeter.worker w
+    where w.id in (
+        select x.id from postmeter.worker x
+        where x.reaped_at < clock_timestamp() - interval '7 days'
+          -- what it had in hand is known: nobody has to look for it any more
+          and not exists (
+            select from postmeter.attempt a
+            where a.worker_id = x.id and a.id >= coalesce(x.oldest_attempt, postmeter.id_at(x.started_at - interval '1 hour'))
+              and not exists (select from postmeter.outcome o where o.attempt_id = a.id))
+          -- what it died with while it folded may be suspect for longer
+          and (x.folding is null or x.reaped_at < clock_timestamp() - interval '30 days')
+        order by x.reaped_at limit most for update skip locked);
+    get diagnostics forgotten = row_count;
+    delete from postmeter.console c
+    where c.id in (
+        select x.id from postmeter.console x where x.seen_at < clock_timestamp() - interval '7 days'
+        order by x.seen_at limit most for update skip locked);
+    get diagnostics consoles = row_count;
+    return forgotten + consoles;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forget_processes(most integer) IS 'Forgets up to so many workers and so many consoles that ended more than a week ago: no worker of which an attempt has no outcome, and one that died while it folded only after 30 days. Attempts keep the worker''s id. Returns how many.';
 
 CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1608,7 +1682,7 @@ begin
             delete from postmeter.later l where l.delivery_id = d.id;
             update postmeter.delivery u set status = 'held', reason = 'by_operator', changed_at = now where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'hold', d.id, d.status, 'held', d.quantity, jsonb_build_object('filter', filter));
+            values (who, why, 'hold', d.id, d.status, 'held', d.quantity, jsonb_build_object('filter', filter - 'within'));
         end if;
         return next;
     end loop;
@@ -2512,6 +2586,58 @@ $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
 
+CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    floor postmeter.request_floor;
+    moved text;
+begin
+    perform postmeter.take_gate('gather_requests');
+    floor := postmeter.request_floor_now();
+    with gone as (
+        delete from postmeter.request_news n
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit 1)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select g.request_key, g.date, g.digest, g.kind, g.message, g.recorded_at from gone g
+    returning request_key into moved;
+    return moved;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.put_request_news_behind() IS 'Puts the first request status that gather has not counted behind all others: alone, it could not be gathered. Returns its request''s key; null: there is none.';
+
+CREATE FUNCTION postmeter.raise_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- whoever sets it by hand raises it too
+    if new is distinct from old then
+        new.version := old.version + 1;
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.raise_version() IS 'Trigger: whatever changes a destination raises its version.';
+
+CREATE FUNCTION postmeter.raise_versions_of_quota() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update postmeter.destination t set version = t.version + 1 where t.quota_id = new.id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
+
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2788,26 +2914,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
 
-CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION postmeter.reconsider(deliveries bigint[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    d          postmeter.delivery;
-    candidates bigint[];
-    now        timestamptz := postmeter.clock();
-    changed    integer := 0;
-    after      text;
+    d       postmeter.delivery;
+    now     timestamptz := postmeter.clock();
+    changed integer := 0;
+    after   text;
 begin
     -- before any lock: an edit of the catalogue keeps the gate shut and then waits for meters
     perform postmeter.month_gate();
-    candidates := array(select s.delivery_id from postmeter.stuck s
-                        where s.again_at <= postmeter.clock()
-                          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-                        order by s.again_at limit most);
     -- meters first, then remittances, each in order: the same order as the cut
-    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (candidates)));
-    for d in select f.* from postmeter.delivery f where f.id = any (candidates) order by f.id for update loop
+    perform postmeter.lock_meters(array(select c.meter_id from postmeter.cut c where c.delivery_id = any (deliveries)));
+    for d in select f.* from postmeter.delivery f where f.id = any (deliveries) order by f.id for update loop
+        continue when not exists (select from postmeter.stuck s where s.delivery_id = d.id and s.again_at <= now);
         after := d.status;
         if d.status = 'expired' then
             select r.status_after into after
@@ -2824,6 +2946,21 @@ begin
         end if;
     end loop;
     return changed;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reconsider(deliveries bigint[]) IS 'These dead letters may move without a person, if their time has come: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Returns how many moved.';
+
+CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return postmeter.reconsider(array(
+        select s.delivery_id from postmeter.stuck s
+        where s.again_at <= postmeter.clock()
+          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+        order by s.again_at limit most));
 end
 $$;
 
@@ -3113,7 +3250,7 @@ begin
                 end if;
             end loop;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
-            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'release', d.id, d.status, 'released', d.quantity, target, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
             note := 'its quantity goes to remittance ' || target;
         end if;
         return next;
@@ -3305,6 +3442,7 @@ CREATE TABLE postmeter.destination (
     tries_max integer,
     memory interval,
     shadow_of integer,
+    version bigint DEFAULT 1 NOT NULL,
     CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
     CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
     CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
@@ -3378,6 +3516,8 @@ COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is a
 COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
 
 COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
@@ -3573,6 +3713,102 @@ END;
 
 COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
+CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    r        record;
+    d        postmeter.delivery;
+    found_in bigint[];
+    receipts jsonb;
+    now      timestamptz := postmeter.clock();
+    is_held  boolean;
+    unclear  boolean;
+begin
+    perform postmeter.check_decider(who, why);
+    if jsonb_typeof(rows) <> 'array' or jsonb_array_length(rows) > 1000 then
+        raise exception 'rows must be an array of 1000 objects at most'
+            using errcode = 'PM037', column = 'rows', constraint = 'resolve_rows', hint = 'Say many in shares: each is a transaction of its own.';
+    end if;
+    -- receipts of what is unresolved, read once for all rows
+    select jsonb_object_agg(x.receipt, x.deliveries) into receipts
+    from (select e.receipt, jsonb_agg(distinct e.delivery_id) as deliveries
+          from (select o.receipt, a.delivery_id
+                from postmeter.stuck s
+                join postmeter.attempt a on a.delivery_id = s.delivery_id
+                join postmeter.outcome o on o.attempt_id = a.id
+                union all
+                select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
+          where e.receipt in (select x ->> 'receipt' from jsonb_array_elements(rows) x) group by e.receipt) x
+    where exists (select from jsonb_array_elements(rows) x where x ->> 'receipt' is not null);
+    for r in
+        select e.ordinality as number, x.delivery, x.key, x.receipt, x.destination, x.quantity, x.billed
+        from jsonb_array_elements(rows) with ordinality e(value, ordinality)
+        cross join lateral jsonb_to_record(e.value) x(delivery bigint, key text, receipt text, destination text, quantity numeric, billed boolean)
+        order by e.ordinality
+    loop
+        row_number := r.number; delivery_id := null; key := r.key; status_before := null; status_after := null; quantity := null; note := null;
+        found_in := case
+            when r.delivery is not null then array[r.delivery]
+            when r.key is not null then
+                array(select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = r.key where not f.shadow)
+            else array(select jsonb_array_elements_text(receipts -> r.receipt)::bigint)
+        end;
+        found_in := array(select f.id from postmeter.delivery f join postmeter.destination t on t.id = f.destination_id
+                          where f.id = any (found_in) and (r.destination is null or t.name = r.destination));
+        if cardinality(found_in) <> 1 then
+            verdict := case cardinality(found_in) when 0 then 'not_found' else 'ambiguous' end;
+            note := case when cardinality(found_in) > 1 then 'several remittances bear it: name the destination'
+                         when r.key is null and r.delivery is null then 'no unresolved remittance has this receipt: name the key'
+                         else 'there is no such remittance' end;
+            return next;
+            continue;
+        end if;
+        delivery_id := found_in[1];
+        -- who works on one of them keeps the others from nothing
+        select f.* into d from postmeter.delivery f where f.id = delivery_id for update skip locked;
+        if not found then
+            verdict := 'locked'; note := 'somebody works on it at this moment: say it again';
+            return next;
+            continue;
+        end if;
+        key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity;
+        unclear := d.maybe_billed and d.status in ('unknown', 'held');
+        is_held := coalesce(r.billed, r.quantity > 0);
+        if is_held is null or r.quantity < 0 then
+            verdict := 'malformed'; note := 'says neither billed nor a quantity from 0 upwards';
+        elsif r.quantity > 0 and r.quantity <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
+            verdict := 'other_quantity';
+            note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(r.quantity), trim_scale(d.quantity));
+        elsif d.status = 'conflict' and is_held then
+            verdict := 'billed'; status_after := 'accepted';
+        elsif unclear then
+            verdict := case when is_held then 'billed' else 'not_billed' end;
+            status_after := case when is_held then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
+        elsif d.status = 'accepted' and is_held then
+            verdict := 'agrees'; note := 'is accepted already';
+        elsif is_held = (select (c.detail ->> 'billed')::boolean from postmeter.decision c
+                         where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1) then
+            verdict := 'agrees'; note := format('was resolved so before, and is %s now', replace(d.status, '_', ' '));
+        else
+            verdict := 'nothing_to_resolve';
+            note := case when d.status = 'accepted' then 'we call it accepted: look it up, it is a matter for their support'
+                         when d.status = 'conflict' then 'they hold another quantity under this key: write it off, or say that it is billed'
+                         when d.status in ('due', 'in_flight') then 'it is on its way: it is sent with the same key'
+                         else format('is %s, and was never maybe billed', replace(d.status, '_', ' ')) end;
+        end if;
+        if status_after <> status_before and not dry_run then
+            perform postmeter.resolve_unknown(d.id, is_held, who, why);
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) IS 'A person says of many remittances what the marketplace holds (an array of 1000 objects at most: delivery, key or receipt, destination where a key is at several, and quantity or billed), as resolve_unknown says it of one. A verdict for every row: billed, not_billed, agrees, other_quantity, nothing_to_resolve, not_found, ambiguous, locked, malformed; the other rows go on. A quantity of 0 means that they hold nothing. Nothing changes if dry_run.';
+
 CREATE FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3700,7 +3936,7 @@ begin
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'retry', d.id, d.status, 'due', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -3763,6 +3999,39 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_cured(most integer) IS 'Sends back to the outbox held usage whose reason no longer holds. A catalogue change calls it; maintenance calls it too, since a fold and a catalogue change can miss each other.';
+
+CREATE FUNCTION postmeter.return_cured_of(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    cured uuid[];
+begin
+    with waiting as materialized (
+        select h.* from postmeter.held h
+        where h.usage_id = any (usages)
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        for update skip locked
+    ), kinds as materialized (
+        select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+        from waiting w group by 1, 2, 3, 4, 5, 6
+    ), given as (
+        select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+               array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+        from kinds k
+    ), changed as (
+        select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
+        where r.reason is distinct from k.reason
+    )
+    select array_agg(w.usage_id) into cured
+    from waiting w
+    join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
+     and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
+    return coalesce(postmeter.return_held(cured), 0);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
 CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3944,7 +4213,7 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_destination(destination);
-    select * into t from postmeter.destination x where x.name = set_paused.destination for update;
+    select * into t from postmeter.destination x where x.name = set_paused.destination for no key update;
     if t.paused = set_paused.paused then
         return false;
     end if;
@@ -4598,7 +4867,7 @@ begin
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
-            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter, 'reason', d.reason)));
+            values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
         return next;
     end loop;
@@ -4642,13 +4911,13 @@ CREATE AGGREGATE postmeter.chain_of(text) (
 
 COMMENT ON AGGREGATE postmeter.chain_of(text) IS 'Head of the hash chain over lines, in their order; it begins with 32 zero bytes.';
 
-CREATE AGGREGATE postmeter.lcm_of(bigint) (
+CREATE AGGREGATE postmeter.lcm_of(numeric) (
     SFUNC = pg_catalog.lcm,
-    STYPE = bigint,
+    STYPE = numeric,
     INITCOND = '1'
 );
 
-COMMENT ON AGGREGATE postmeter.lcm_of(bigint) IS 'Least common multiple: the common denominator of a meter''s factors.';
+COMMENT ON AGGREGATE postmeter.lcm_of(numeric) IS 'Least common multiple: the common denominator of a meter''s factors.';
 
 CREATE TABLE postmeter.alert (
     id bigint NOT NULL,
@@ -5327,8 +5596,8 @@ CREATE VIEW postmeter.balance AS
             mm.meter_id,
             mm.used,
             mm.covered,
-            (mm.factor_numerator * (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id) / mm.factor_denominator)) AS units,
-            (postmeter.lcm_of(mm.factor_denominator) OVER (PARTITION BY mm.meter_id))::numeric AS denominator
+            ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
+            postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
            FROM postmeter.meter_metric mm
         ), counted AS (
          SELECT d.meter_id,
@@ -5348,8 +5617,8 @@ CREATE VIEW postmeter.balance AS
             sum(r_1.recorded) AS recorded,
             sum(r_1.open) AS open
            FROM ( SELECT f.meter_id,
-                    sum((u.quantity * (f.units)::numeric)) AS recorded,
-                    COALESCE(sum((a.quantity * (f.units)::numeric)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
+                    sum((u.quantity * f.units)) AS recorded,
+                    COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
                    FROM (((factor f
                      JOIN counted d ON ((d.meter_id = f.meter_id)))
                      JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
@@ -5357,7 +5626,7 @@ CREATE VIEW postmeter.balance AS
                   GROUP BY f.meter_id
                 UNION ALL
                  SELECT f.meter_id,
-                    (c_1.quantity * (f.units)::numeric),
+                    (c_1.quantity * f.units),
                     0
                    FROM (postmeter.ledger_carry c_1
                      JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
@@ -5391,7 +5660,7 @@ CREATE VIEW postmeter.balance AS
           GROUP BY s.meter_id
         ), covered AS (
          SELECT f.meter_id,
-            sum((f.covered * (f.units)::numeric)) AS covered,
+            sum((f.covered * f.units)) AS covered,
             max(f.denominator) AS denominator
            FROM factor f
           GROUP BY f.meter_id
@@ -5505,6 +5774,8 @@ CREATE TABLE postmeter.breaker (
     code text,
     http_status integer,
     updated_at timestamp with time zone NOT NULL,
+    probed_deadline timestamp with time zone,
+    probed_delivery bigint,
     CONSTRAINT breaker_faults_check CHECK ((faults >= 1)),
     CONSTRAINT breaker_probe CHECK (((probing_by IS NULL) = (probing_until IS NULL))),
     CONSTRAINT breaker_ramp_check CHECK ((ramp >= 1)),
@@ -5535,6 +5806,10 @@ COMMENT ON COLUMN postmeter.breaker.code IS 'Its code.';
 COMMENT ON COLUMN postmeter.breaker.http_status IS 'Its HTTP status.';
 
 COMMENT ON COLUMN postmeter.breaker.updated_at IS 'When a worker last wrote this row.';
+
+COMMENT ON COLUMN postmeter.breaker.probed_deadline IS 'Deadline of the remittance that the last failed probe took: the next one takes another, behind it.';
+
+COMMENT ON COLUMN postmeter.breaker.probed_delivery IS 'That remittance.';
 
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
@@ -5568,6 +5843,30 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
     CACHE 1
 );
 
+CREATE TABLE postmeter.console (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.console IS 'One row per console process: its signs of life, in real time. Rows of a week ago are forgotten.';
+
+COMMENT ON COLUMN postmeter.console.id IS 'Drawn anew at every start.';
+
+COMMENT ON COLUMN postmeter.console.name IS 'Host and process, for people.';
+
+COMMENT ON COLUMN postmeter.console.version IS 'Version of the program.';
+
+COMMENT ON COLUMN postmeter.console.started_at IS 'When it started.';
+
+COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is one every ten seconds.';
+
+COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
+
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL COLLATE pg_catalog."C",
@@ -5583,6 +5882,26 @@ COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
 COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
+
+CREATE TABLE postmeter.cure (
+    id bigint NOT NULL,
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.cure IS 'Changes of the catalogue after which more usage was held than one transaction looks at: maintenance looks at the rest, in shares, and deletes the row.';
+
+COMMENT ON COLUMN postmeter.cure.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.cure.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+ALTER TABLE postmeter.cure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.cure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE VIEW postmeter.dead_letter AS
  SELECT l.delivery_id,
@@ -5968,6 +6287,7 @@ CREATE TABLE postmeter.worker (
     knows integer,
     stopped_at timestamp with time zone,
     reaped_at timestamp with time zone,
+    acknowledged jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT worker_lease_check CHECK ((lease >= '00:00:01'::interval))
 )
 WITH (fillfactor='50');
@@ -6001,6 +6321,8 @@ COMMENT ON COLUMN postmeter.worker.knows IS 'Number of the newest migration that
 COMMENT ON COLUMN postmeter.worker.stopped_at IS 'It stopped by itself.';
 
 COMMENT ON COLUMN postmeter.worker.reaped_at IS 'Its claims were taken over.';
+
+COMMENT ON COLUMN postmeter.worker.acknowledged IS 'By number of destination: the version by which it acts (no call begins by an older one any more), and how many calls were on the wire when it said so.';
 
 CREATE VIEW postmeter.destination_health AS
  SELECT t.name AS destination,
@@ -6119,6 +6441,83 @@ ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW postmeter.fleet AS
+ WITH process AS MATERIALIZED (
+         SELECT 'worker'::text AS part,
+            w.name,
+            w.started_at,
+            w.heartbeat_at AS seen_at,
+            w.lease_until AS alive_until,
+            w.stopped_at
+           FROM postmeter.worker w
+        UNION ALL
+         SELECT 'console'::text AS part,
+            c.name,
+            c.started_at,
+            c.seen_at,
+            (c.seen_at + '00:01:00'::interval) AS alive_until,
+            c.stopped_at
+           FROM postmeter.console c
+        ), part AS (
+         SELECT 'worker'::text AS part,
+            s.workers_expected AS expected
+           FROM postmeter.setting s
+        UNION ALL
+         SELECT 'console'::text AS part,
+            s.consoles_expected AS expected
+           FROM postmeter.setting s
+        ), alive AS (
+         SELECT p.part,
+            p.expected,
+            ( SELECT count(*) AS count
+                   FROM process x
+                  WHERE ((x.part = p.part) AND (x.stopped_at IS NULL) AND (x.alive_until > clock_timestamp()))) AS alive
+           FROM part p
+        ), lost AS (
+         SELECT l_1.part,
+            l_1.name,
+            l_1.alive_until,
+            ( SELECT count(*) AS count
+                   FROM process x
+                  WHERE ((x.part = l_1.part) AND (x.stopped_at IS NULL) AND (x.started_at <= l_1.seen_at) AND (x.seen_at >= l_1.seen_at))) AS lived
+           FROM ( SELECT x.part,
+                    x.name,
+                    x.seen_at,
+                    x.alive_until
+                   FROM process x
+                  WHERE ((x.stopped_at IS NULL) AND (x.alive_until <= clock_timestamp()) AND (x.alive_until > (clock_timestamp() - '7 days'::interval)))
+                  ORDER BY x.alive_until DESC
+                 LIMIT 100) l_1
+        )
+ SELECT a.part,
+    a.alive,
+    COALESCE((a.expected)::bigint, l.lived, a.alive) AS expected,
+    GREATEST((COALESCE((a.expected)::bigint, l.lived, a.alive) - a.alive), (0)::bigint) AS missing,
+    COALESCE(l.alive_until, ( SELECT max(x.stopped_at) AS max
+           FROM process x
+          WHERE (x.part = a.part)), '-infinity'::timestamp with time zone) AS since,
+    l.names
+   FROM (alive a
+     LEFT JOIN LATERAL ( SELECT max(x.lived) AS lived,
+            max(x.alive_until) AS alive_until,
+            (array_agg(x.name ORDER BY x.alive_until DESC))[1:5] AS names
+           FROM lost x
+          WHERE ((x.part = a.part) AND ((a.expected IS NOT NULL) OR (x.lived > a.alive)))) l ON (true));
+
+COMMENT ON VIEW postmeter.fleet IS 'Workers and consoles: how many live, and how many are missing. One that stopped in order is not missed; one that was replaced is not either.';
+
+COMMENT ON COLUMN postmeter.fleet.part IS 'worker or console.';
+
+COMMENT ON COLUMN postmeter.fleet.alive IS 'How many live.';
+
+COMMENT ON COLUMN postmeter.fleet.expected IS 'How many should: by setting.workers_expected and consoles_expected, else as many as lived when one was lost within a week.';
+
+COMMENT ON COLUMN postmeter.fleet.missing IS 'How many are missing.';
+
+COMMENT ON COLUMN postmeter.fleet.since IS 'Since when the last of the lost ones is silent, or the last one stopped.';
+
+COMMENT ON COLUMN postmeter.fleet.names IS 'The lost ones, the latest first; five at most. Null: none is lost.';
 
 CREATE TABLE postmeter.quota (
     id integer NOT NULL,
@@ -6808,6 +7207,65 @@ CREATE TABLE postmeter.outcome_default (
 
 COMMENT ON TABLE postmeter.outcome_default IS 'Outcomes for which no partition was made in time.';
 
+CREATE TABLE postmeter.pace (
+    quota_id integer NOT NULL,
+    wait_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    rate double precision,
+    base double precision DEFAULT 0 NOT NULL,
+    trial_rate double precision,
+    trial_share double precision,
+    epoch_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    epoch_calls double precision DEFAULT 0 NOT NULL,
+    epoch_faults double precision DEFAULT 0 NOT NULL,
+    window_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    window_calls double precision DEFAULT 0 NOT NULL,
+    window_passed double precision DEFAULT 0 NOT NULL,
+    before_seconds double precision DEFAULT 0 NOT NULL,
+    before_calls double precision DEFAULT 0 NOT NULL,
+    before_passed double precision DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT pace_base_check CHECK (((base >= (0)::double precision) AND (base <= (1)::double precision))),
+    CONSTRAINT pace_rate_check CHECK ((rate > (0)::double precision)),
+    CONSTRAINT pace_trial CHECK (((trial_rate IS NULL) = (trial_share IS NULL))),
+    CONSTRAINT pace_trial_rate_check CHECK ((trial_rate > (0)::double precision)),
+    CONSTRAINT pace_trial_share_check CHECK (((trial_share >= (0)::double precision) AND (trial_share <= (1)::double precision)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.pace IS 'How fast a quota is taken by what its calls were answered: throttling and server errors slow the whole fleet down, and trip nothing. A quota that never met any has no row. Its times are real times.';
+
+COMMENT ON COLUMN postmeter.pace.quota_id IS 'The quota.';
+
+COMMENT ON COLUMN postmeter.pace.wait_until IS 'No call starts before: the server said so (Retry-After).';
+
+COMMENT ON COLUMN postmeter.pace.rate IS 'Calls a second at most, below what the quota allows; null: as the quota says.';
+
+COMMENT ON COLUMN postmeter.pace.base IS 'The share of calls that fail whatever the pace: slowing down for these would only lose time.';
+
+COMMENT ON COLUMN postmeter.pace.trial_rate IS 'The pace before it was last lowered, until it is known whether that helped.';
+
+COMMENT ON COLUMN postmeter.pace.trial_share IS 'The share of calls that failed at that pace.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_at IS 'Since when calls are counted for the next change.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_calls IS 'Calls answered since.';
+
+COMMENT ON COLUMN postmeter.pace.epoch_faults IS 'Of these, throttled or answered by a server error.';
+
+COMMENT ON COLUMN postmeter.pace.window_at IS 'Begin of the running ten seconds.';
+
+COMMENT ON COLUMN postmeter.pace.window_calls IS 'Calls answered in them.';
+
+COMMENT ON COLUMN postmeter.pace.window_passed IS 'Of these, with a record accepted.';
+
+COMMENT ON COLUMN postmeter.pace.before_seconds IS 'How long the ten seconds before were.';
+
+COMMENT ON COLUMN postmeter.pace.before_calls IS 'Calls answered in the ten seconds before.';
+
+COMMENT ON COLUMN postmeter.pace.before_passed IS 'Of these, with a record accepted.';
+
+COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this row.';
+
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
     START WITH 1
@@ -6949,6 +7407,90 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.refusal (
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    delivery_id bigint NOT NULL,
+    code text NOT NULL,
+    http_status integer,
+    alone integer NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refused_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refused_id uuid NOT NULL,
+    passed_at timestamp with time zone,
+    judged_at timestamp with time zone,
+    CONSTRAINT refusal_alone_check CHECK ((alone >= 0)),
+    CONSTRAINT refusal_judged CHECK (((judged_at IS NULL) OR (alone > 0)))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.refusal IS 'Buyers whose calls were refused in words that may be about one of them or about the credential (a 403). What others are answered after it says whose fault it is. A buyer that is accepted has no row. Its times are real times.';
+
+COMMENT ON COLUMN postmeter.refusal.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.refusal.buyer IS 'The buyer, as in meter.buyer.';
+
+COMMENT ON COLUMN postmeter.refusal.delivery_id IS 'The remittance that was refused last.';
+
+COMMENT ON COLUMN postmeter.refusal.code IS 'Their word for it.';
+
+COMMENT ON COLUMN postmeter.refusal.http_status IS 'The HTTP status.';
+
+COMMENT ON COLUMN postmeter.refusal.alone IS 'How often it was refused in a call of its own; 0: only together with others. From the first time on it is sent alone.';
+
+COMMENT ON COLUMN postmeter.refusal.since IS 'When it was refused first.';
+
+COMMENT ON COLUMN postmeter.refusal.refused_at IS 'When it was refused last.';
+
+COMMENT ON COLUMN postmeter.refusal.refused_id IS 'Attempts with later ids were claimed after the refusal that others must pass after.';
+
+COMMENT ON COLUMN postmeter.refusal.passed_at IS 'When another buyer was accepted by a call that was claimed after it: the credential may bill.';
+
+COMMENT ON COLUMN postmeter.refusal.judged_at IS 'When it was found to be this buyer''s own: refused alone, with others passing. Its remittance is held since.';
+
+CREATE VIEW postmeter.refused_buyer AS
+ SELECT t.name AS destination,
+    r.buyer,
+    r.code,
+    r.http_status,
+    r.alone AS refusals,
+    r.since,
+    r.refused_at,
+    r.delivery_id,
+        CASE
+            WHEN (r.judged_at IS NOT NULL) THEN 'buyer'::text
+            WHEN (( SELECT count(*) AS count
+               FROM postmeter.refusal o
+              WHERE ((o.destination_id = r.destination_id) AND (o.alone > 0) AND (o.passed_at IS NULL) AND (o.judged_at IS NULL))) >= 3) THEN 'credential'::text
+            ELSE 'unknown'::text
+        END AS to_blame,
+    r.judged_at
+   FROM (postmeter.refusal r
+     JOIN postmeter.destination t ON ((t.id = r.destination_id)))
+  WHERE (r.alone > 0);
+
+COMMENT ON VIEW postmeter.refused_buyer IS 'Buyers that were refused in a call of their own, and whose fault it is: the buyer''s (others passed after it), the credential''s (three were refused and none has passed since), or unknown as yet. Times are real times.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.destination IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.buyer IS 'The buyer, as the marketplace knows it.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.code IS 'Their word for it.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.http_status IS 'The HTTP status.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.refusals IS 'How often in a call of its own.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.since IS 'When it was refused first.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.refused_at IS 'When it was refused last.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.delivery_id IS 'The remittance that was refused last.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.to_blame IS 'buyer, credential or unknown.';
+
+COMMENT ON COLUMN postmeter.refused_buyer.judged_at IS 'When it was found to be the buyer''s own fault.';
 
 CREATE VIEW postmeter.remittance_summary AS
  WITH part AS (
@@ -8493,8 +9035,14 @@ ALTER TABLE ONLY postmeter.catalogue_change
 ALTER TABLE ONLY postmeter.closed_month
     ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
 
+ALTER TABLE ONLY postmeter.console
+    ADD CONSTRAINT console_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
+
+ALTER TABLE ONLY postmeter.cure
+    ADD CONSTRAINT cure_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.cut
     ADD CONSTRAINT cut_pkey PRIMARY KEY (delivery_id, meter_id, round);
@@ -8592,6 +9140,9 @@ ALTER TABLE ONLY postmeter.outcome
 ALTER TABLE ONLY postmeter.outcome_default
     ADD CONSTRAINT outcome_default_pkey PRIMARY KEY (attempt_id);
 
+ALTER TABLE ONLY postmeter.pace
+    ADD CONSTRAINT pace_pkey PRIMARY KEY (quota_id);
+
 ALTER TABLE ONLY postmeter.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
 
@@ -8603,6 +9154,9 @@ ALTER TABLE ONLY postmeter.quota
 
 ALTER TABLE ONLY postmeter.reconciliation
     ADD CONSTRAINT reconciliation_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.refusal
+    ADD CONSTRAINT refusal_pkey PRIMARY KEY (destination_id, buyer);
 
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
@@ -9187,6 +9741,10 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
+
+CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
+
 CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
 
 CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
@@ -9212,6 +9770,12 @@ ALTER TABLE ONLY postmeter.destination
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.pace
+    ADD CONSTRAINT pace_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY postmeter.refusal
+    ADD CONSTRAINT refusal_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_reconciliation_id_fkey FOREIGN KEY (reconciliation_id) REFERENCES postmeter.reconciliation(id);
@@ -9288,6 +9852,9 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -9351,6 +9918,9 @@ REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.forget_answers() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.forget_processes(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.forget_processes(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
@@ -9517,10 +10087,20 @@ GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO p
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.put_request_news_behind() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
@@ -9611,6 +10191,9 @@ GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics te
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) TO postmeter_operator;
 
@@ -9628,6 +10211,9 @@ GRANT ALL ON FUNCTION postmeter.retry_held(filter jsonb, who text, why text, dry
 
 REVOKE ALL ON FUNCTION postmeter.return_cured(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 
@@ -9759,10 +10345,10 @@ GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.lcm_of(bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.lcm_of(bigint) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.lcm_of(numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.lcm_of(numeric) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.alert TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.alert TO postmeter_operator;
@@ -9866,9 +10452,17 @@ GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
+
+GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
@@ -9897,6 +10491,10 @@ GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.fleet TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.quota TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.quota TO postmeter_operator;
@@ -9958,6 +10556,10 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
@@ -9969,6 +10571,14 @@ GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.refusal TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.refusal TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.refusal TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.refused_buyer TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.remittance_summary TO postmeter_operator;
@@ -10101,6 +10711,10 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('stray_entries', 'critical', '30 seconds', '0', '10 seconds');
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('buyer_refused', 'warning', '15 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('fleet_incomplete', 'warning', '30 seconds', '5 minutes', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('hour_not_cut', 'critical', '30 seconds', '5 minutes',  '10 seconds'),
     ('step_failing', 'critical', '30 seconds', '0',          '10 seconds'),
     ('set_aside',    'critical', '30 seconds', '0',          '10 seconds'),
@@ -10142,4 +10756,9 @@ insert into postmeter.migration (version, name, programs_from) values
     (28, '0028_post_collations', 28),
     (29, '0029_pre_setbacks', 22),
     (30, '0030_pre_suspects', 22),
+    (31, '0031_pre_rounds', 22),
+    (32, '0032_pre_evidence', 22),
+    (34, '0034_pre_switches', 22),
+    (35, '0035_pre_resolve_many', 22),
+    (36, '0036_pre_fleet', 22),
     (38, '0038_pre_isolation', 22);
