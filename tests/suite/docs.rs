@@ -3,6 +3,7 @@
 mod alerts;
 mod api;
 mod charts;
+mod isolation;
 mod marketplaces;
 mod operating;
 mod process;

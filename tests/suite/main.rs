@@ -34,6 +34,7 @@ mod integrate;
 mod late_evidence;
 mod layering;
 mod ledger;
+mod lock_order;
 mod lost;
 mod moto;
 mod operations;

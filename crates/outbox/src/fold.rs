@@ -5,6 +5,7 @@
 
 mod apart;
 mod halves;
+mod placing;
 mod plan;
 mod shadow;
 mod suspects;
@@ -13,15 +14,14 @@ mod turns;
 
 use std::time::Duration;
 
-use remittance::Reason;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 pub use apart::fold_apart;
-use plan::{Plan, Target};
+use placing::{place, resolve};
+use plan::Plan;
 pub use shadow::{fold_shadow, fold_shadow_apart, return_cured_shadow};
 pub use suspects::{find_suspects, fold_suspects};
 use taking::{Picked, Taken};
@@ -34,17 +34,6 @@ const SET_ASIDE: Query = query!("fold_set_aside", [TEXT_ARRAY]);
 const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
 /// Keeps months from being closed under a fold; resolve then says which are.
 const GATE: Query = query!("fold_gate", []);
-const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
-const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
-const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
-const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
-const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
-const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
-const LATE_LOCK_FREE: Query = query!("fold_late_lock_free", [INT8_ARRAY]);
-const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
-const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
-const LOCK_FREE: Query = query!("fold_lock_free", [INT8_ARRAY]);
-const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
 const ALLOCATE: Query = query!(
     "fold_allocate",
     [UUID_ARRAY, INT4_ARRAY, INT8_ARRAY, INT8_ARRAY, INT4_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, INT8_ARRAY]
@@ -79,8 +68,6 @@ const SHADOW_KEEP: Query = query!(
 );
 const SHADOW_CURED: Query = query!("shadow_cured", [INT4]);
 
-/// Joins of thousands of rows without statistics: nested loops made a fold seventeen times slower (design §5).
-const BULK: &str = "set local enable_nestloop = off";
 /// Taking entries is index look-ups by shard, whatever the statistics say about a table that was empty a minute ago.
 const LOOK_UPS: &str = "set local enable_nestloop = on; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on";
 
@@ -291,132 +278,6 @@ async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl A
 async fn gate(tx: &Tx<'_>) -> Result<(), Failed> {
     let passed = tx.run(&GATE, &[]).await;
     passed.map(drop).map_err(|error| if error.blame() == Blame::Lock { Failed::Gate(error) } else { error.into() })
-}
-
-/// Finds each kind's remittance and locks it.
-async fn place(tx: &Tx<'_>, plan: &mut Plan, locking: Locking, pause: impl AsyncFnOnce()) -> Result<(), Error> {
-    let wait = |length: Duration| format!("set local lock_timeout = {}", length.as_millis());
-    tx.batch(&format!("{BULK}; {}", wait(locking.rows))).await?;
-    open(tx, plan).await?;
-    tx.batch("set local enable_nestloop = on").await?;
-    late(tx, plan, locking).await?;
-    pause().await;
-    lock(tx, plan, locking).await?;
-    tx.batch(&wait(locking.tables)).await
-}
-
-/// What the catalogue says about each kind of entry.
-async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
-    let rows = tx
-        .rows(
-            &RESOLVE,
-            &[
-                &plan.column(|k| &k.org),
-                &plan.column(|k| &k.product),
-                &plan.column(|k| &k.metric),
-                &plan.column(|k| &k.account),
-                &plan.column(|k| &k.hour),
-            ],
-        )
-        .await?;
-    plan.has_shadow = rows.first().map(|row| row.try_get("has_shadow")).transpose()?.unwrap_or(false);
-    read_resolved(&rows, plan)
-}
-
-fn read_resolved(rows: &[Row], plan: &mut Plan) -> Result<(), Error> {
-    for (row, kind) in rows.iter().zip(&mut plan.kinds) {
-        kind.destination = row.try_get("destination_id")?;
-        kind.target = if let Some(exemption) = row.try_get("exemption_id")? {
-            Target::Exempt(exemption)
-        } else if let Some(reason) = row.try_get::<_, Option<&str>>("reason")? {
-            Target::Held(reason.parse().map_err(|unknown: remittance::UnknownWord| Error::Schema(unknown.to_string()))?)
-        } else {
-            Target::Resolved { subscription: row.try_get("subscription_id")?, dimension: row.try_get("dimension_id")? }
-        };
-    }
-    Ok(())
-}
-
-/// Makes meters and open hours where they are missing, and reads where each kind would go.
-async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
-    let resolved = plan.resolved();
-    if resolved.is_empty() {
-        return Ok(());
-    }
-    let subscriptions: Vec<i64> = resolved.iter().map(|r| r.subscription).collect();
-    let dimensions: Vec<i64> = resolved.iter().map(|r| r.dimension).collect();
-    let hours: Vec<jiff::Timestamp> = resolved.iter().map(|r| r.hour).collect();
-    for query in [&METERS, &METRICS, &OPEN] {
-        tx.run(query, &[&subscriptions, &dimensions, &hours]).await?;
-    }
-    for row in tx.rows(&TARGETS, &[&subscriptions, &dimensions, &hours]).await? {
-        let item = usize::try_from(row.try_get::<_, i64>("item")? - 1).expect("items count from one");
-        let resolved = &resolved[item];
-        let (meter, meter_metric) = (row.try_get("meter_id")?, row.try_get("meter_metric_id")?);
-        let delivery: Option<i64> = row.try_get("delivery_id")?;
-        plan.kinds[resolved.kind].target = match delivery {
-            Some(delivery) if row.try_get("is_open")? => {
-                Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
-            }
-            _ => {
-                Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension }
-            }
-        };
-    }
-    Ok(())
-}
-
-/// Finds another hour for what came too late for its own, after locking the meters in order.
-async fn late(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
-    let kinds = plan.late_in_order();
-    let mut meters: Vec<i64> = kinds
-        .iter()
-        .filter_map(|kind| match plan.kinds[*kind].target {
-            Target::Late { meter, .. } => Some(meter),
-            _ => None,
-        })
-        .collect();
-    if meters.is_empty() {
-        return Ok(());
-    }
-    if locking.is_free {
-        let free = tx.rows(&LATE_LOCK_FREE, &[&meters]).await?;
-        meters = free.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        meters.sort_unstable();
-    } else {
-        tx.run(&LATE_LOCK, &[&meters]).await?;
-    }
-    for kind in kinds {
-        let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
-        if meters.binary_search(&meter).is_err() {
-            plan.kinds[kind].target = Target::Locked;
-            continue;
-        }
-        let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
-        let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
-        plan.kinds[kind].target = match delivery {
-            Some(delivery) => Target::Open { delivery, meter_metric, subscription, round: None },
-            None => Target::Held(Reason::TooLate),
-        };
-    }
-    Ok(())
-}
-
-/// Locks the remittances, shared and in order, and reads in a later statement which of them are still open.
-async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
-    let deliveries = plan.deliveries();
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let query = if locking.is_free { &LOCK_FREE } else { &LOCK };
-    let locked = tx.rows(query, &[&deliveries]).await?;
-    let locked: Vec<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    let mut open = std::collections::HashMap::new();
-    for row in tx.rows(&OPEN_STILL, &[&locked]).await? {
-        open.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i32>(1)?);
-    }
-    plan.keep_open(&locked.into_iter().collect(), &open);
-    Ok(())
 }
 
 async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {

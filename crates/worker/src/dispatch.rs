@@ -1,29 +1,25 @@
-//! Claim and submit, per destination: bounded calls, none without a lease, none without a recorded intent.
+//! Dispatch, per destination: what is due is claimed, for as many calls as there is room for, none without a lease or a
+//! recorded intent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marketplaces::{Marketplace, Parcel};
 use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
-use outbox::settle::Settlement;
 use outbox::timeline::Position;
-use remittance::{Answer, Outcome};
 use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::Worker;
-use crate::breaker::{Limits, Passage, Passing};
+use crate::breaker::Passage;
+use crate::call::{Call, LEASE_NEEDED, call_span, hand_back, too_late};
 use crate::directory::Served;
 use crate::hands::Grip;
 use crate::pace;
 use crate::settler::Answers;
-
-/// A lease shorter than this starts no call: the answer could not be written down as ours.
-pub const LEASE_NEEDED: Duration = Duration::from_millis(1500);
 
 /// How often the queue is looked at from its beginning: rows enter it below the floor too.
 const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
@@ -31,14 +27,6 @@ const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// Of so many full claims one takes the oldest deliveries, whatever their deadlines: what is not urgent does not starve
 /// behind what is (`docs/decisions/0019-reserved-share.md`).
 const RESERVED_EVERY: u32 = 16;
-
-/// A call that was claimed, on its way to the wire.
-struct Call {
-    claims: Vec<Claim>,
-    grip: Grip,
-    /// When its slot begins, if the quota gives slots.
-    start_at: Option<Instant>,
-}
 
 /// Where a destination's loop stands.
 pub struct Dispatch {
@@ -293,113 +281,6 @@ impl Worker {
             }
         }
     }
-
-    async fn call(
-        &self,
-        served: &Served,
-        call: Call,
-        permits: &Semaphore,
-        stop: &CancellationToken,
-        answers: &Answers,
-    ) {
-        let permit = permits.acquire().await;
-        let Call { claims, grip, start_at } = call;
-        if let Some(start_at) = start_at {
-            tokio::select! {
-                () = tokio::time::sleep_until(start_at.into()) => {}
-                () = stop.cancelled() => {}
-                () = served.replaced.cancelled() => {}
-            }
-        }
-        // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
-        // its rules may have changed
-        let passing = served.replaced.run_until_cancelled(async {
-            let may_start = served.destination.dry_run || self.wait_for_them(served, stop).await;
-            if may_start { served.pass(stop).await } else { None }
-        });
-        let passing = passing.await.flatten();
-        let settlements = match passing {
-            Some(passing) => self.submit(served, claims, &passing).await,
-            None => hand_back(claims),
-        };
-        drop(permit);
-        self.answered(served, settlements, grip, answers).await;
-    }
-
-    /// Passes the answers of a call on to be settled, and says what they tell of the destination.
-    pub(crate) async fn answered(&self, served: &Served, settlements: Vec<Settlement>, grip: Grip, answers: &Answers) {
-        self.tell(served, &settlements);
-        // the receiver lives until every call has ended
-        if answers.send(settlements).await.is_ok() {
-            grip.answered();
-        }
-        let told = async {
-            self.report(served).await?;
-            self.tell_pace(served).await
-        };
-        if let Err(error) = told.await {
-            self.failures.failed("report", &error);
-        }
-    }
-
-    /// One call: no transaction, no connection held.
-    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
-        let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
-        let mut settlements = too_late(&late);
-        if timely.is_empty() {
-            return settlements;
-        }
-        let batch = u32::try_from(timely.len()).unwrap_or(u32::MAX);
-        // before the lease is looked at: what this takes must not be missing at the call's end
-        let carried = self.traceparent(&Span::current(), &timely).await;
-        let remaining = self.lease.remaining();
-        let started = Instant::now();
-        let begun = served.begin();
-        let made = match &served.marketplace {
-            _ if begun.is_none() => same_for(&timely, &Outcome::HandedBack),
-            _ if remaining < LEASE_NEEDED => same_for(&timely, &Outcome::HandedBack),
-            _ if served.destination.dry_run || served.destination.shadow => same_for(&timely, &Outcome::DryRun),
-            Err(problem) => same_for(&timely, &Outcome::Unmapped { code: problem.chars().take(100).collect() }),
-            Ok(marketplace) => {
-                // the call ends before the lease does, so that its answer is still ours to record
-                let timeout = served.destination.call_timeout.min(remaining - LEASE_NEEDED / 2);
-                marketplaces::carrying(carried, self.make_call(marketplace.as_ref(), &timely, timeout)).await
-            }
-        };
-        drop(begun);
-        let made = judged_beside(made);
-        let limits = Limits { in_flight_max: served.destination.in_flight_max, outage: self.options.outage };
-        served.breaker.heard(passing, &made, limits);
-        self.heard_pace(served, &made);
-        let took = started.elapsed();
-        served.observe(&timely, &made, started, took);
-        settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
-        settlements
-    }
-
-    async fn make_call(&self, marketplace: &dyn Marketplace, claims: &[Claim], timeout: Duration) -> Vec<Answer> {
-        let parcels: Vec<Parcel> = claims
-            .iter()
-            .map(|claim| Parcel {
-                body: claim.body.clone(),
-                batch_group: claim.batch_group.clone(),
-                quantity: claim.quantity,
-                idempotency_key: claim.idempotency_key,
-            })
-            .collect();
-        self.crash.point("before_call");
-        let answers = marketplace.submit(&parcels, timeout).await;
-        self.crash.point("after_call");
-        answers
-    }
-}
-
-/// What lines and spans of a call say about it. Its level is that of errors so that an error's line has these fields
-/// whatever is logged.
-pub fn call_span(worker: &Worker, served: &Served, claims: &[Claim]) -> Span {
-    let (worker, destination) = (worker.id, served.destination.name.as_str());
-    let call = claims.first().map(|claim| tracing::field::display(claim.call));
-    tracing::error_span!(parent: None, "call", %worker, destination, call, records = claims.len())
 }
 
 /// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which
@@ -418,18 +299,6 @@ async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, ans
     if timely.is_empty() { Vec::new() } else { vec![timely] }
 }
 
-/// What was refused beside what the same call got accepted is that record's own fault: the credential may bill.
-fn judged_beside(made: Vec<Answer>) -> Vec<Answer> {
-    if !made.iter().any(|answer| answer.outcome.has_passed()) {
-        return made;
-    }
-    let judged = |answer: Answer| match answer.outcome {
-        Outcome::Doubtful { code } => Answer { outcome: Outcome::NotEntitled { code }, ..answer },
-        _ => answer,
-    };
-    made.into_iter().map(judged).collect()
-}
-
 fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {
     let mut calls: Vec<Vec<Claim>> = Vec::new();
     for claim in claims {
@@ -439,30 +308,4 @@ fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {
         }
     }
     calls
-}
-
-fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> Settlement {
-    Settlement {
-        delivery: claim.delivery,
-        attempt: claim.attempt,
-        batch,
-        answer,
-        took,
-        is_lost: false,
-        is_death: false,
-    }
-}
-
-fn same_for(claims: &[Claim], outcome: &Outcome) -> Vec<Answer> {
-    claims.iter().map(|_| Answer::bare(outcome.clone())).collect()
-}
-
-/// Their deadline has passed: no call is made.
-fn too_late(claims: &[Claim]) -> Vec<Settlement> {
-    let outcome = |claim: &Claim| Outcome::TooOld { code: claim.too_late.clone().unwrap_or_default() };
-    claims.iter().map(|claim| settlement(claim, 1, Answer::bare(outcome(claim)), Duration::ZERO)).collect()
-}
-
-pub fn hand_back(claims: Vec<Claim>) -> Vec<Settlement> {
-    claims.iter().map(|claim| settlement(claim, 1, Answer::bare(Outcome::HandedBack), Duration::ZERO)).collect()
 }

@@ -5,12 +5,14 @@
 
 mod alerts;
 mod breaker;
+mod call;
 mod crash;
 mod directory;
 mod dispatch;
 mod failures;
 mod hands;
 mod health;
+mod heartbeat;
 mod history;
 mod lease;
 mod pace;

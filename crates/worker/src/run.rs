@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use telemetry::names;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,30 +19,6 @@ use crate::{Worker, WorkerError};
 const BALANCE_WITHIN: Duration = Duration::from_secs(100);
 
 impl Worker {
-    /// Renews the lease once.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub async fn beat(&self) -> Result<bool, outbox::Error> {
-        let sent_at = self.lease.now();
-        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), self.database.can_listen())
-            .await?;
-        let Some(beat) = beat else {
-            self.lease.lost();
-            self.options.pulse.beat(Duration::ZERO);
-            names::LEASES_LOST.add([], 1);
-            return Ok(false);
-        };
-        if self.lease.remaining().is_zero() {
-            // whoever changed a rule meanwhile has not waited for us
-            self.heed_switches().await?;
-        }
-        self.lease.renewed(sent_at);
-        self.options.pulse.beat(self.lease.remaining());
-        self.look_back(beat).await?;
-        Ok(true)
-    }
-
     /// Runs until `stop`; then finishes or hands back what it has in hand, within its limit. Returns `false` if it was
     /// taken for dead meanwhile: start a new one.
     ///
@@ -103,48 +78,6 @@ impl Worker {
             );
         }
         Ok(!was_lost)
-    }
-
-    async fn heartbeat_loop(self: Arc<Self>, until: CancellationToken, work: CancellationToken) {
-        let every = self.options.lease / 4;
-        loop {
-            self.options.pulse.turn_before("heartbeat", every);
-            if !pause(every, &until).await {
-                break;
-            }
-            match tokio::time::timeout(every, self.beat()).await {
-                Ok(Ok(true)) => {
-                    self.failures.went_well("heartbeat");
-                    // within the beat's own time: whatever keeps this from being written keeps no heartbeat
-                    let _ = tokio::time::timeout(every / 2, self.tell_failures()).await;
-                }
-                Ok(Ok(false)) => {
-                    tracing::error!("was taken for dead: its claims are another's now");
-                    work.cancel();
-                    break;
-                }
-                Ok(Err(error)) => self.failures.failed("heartbeat", &error),
-                Err(_) => self.failures.failed("heartbeat", &outbox::Error::Away("no answer in time".to_owned())),
-            }
-        }
-        self.options.pulse.end("heartbeat");
-    }
-
-    /// Lets the fleet see which steps fail here, and which go well again.
-    ///
-    /// # Errors
-    /// As Postgres says; what was not told is told with the next heartbeat.
-    pub async fn tell_failures(&self) -> Result<(), outbox::Error> {
-        for (step, streak) in self.failures.untold() {
-            if streak.times == 0 {
-                outbox::setback::step_went_well(&self.database, self.id, &step).await?;
-            } else {
-                let last = (streak.code.as_deref(), streak.message.as_str());
-                outbox::setback::step_failed(&self.database, self.id, &step, streak.times, last).await?;
-            }
-            self.failures.told(&step, streak.times);
-        }
-        Ok(())
     }
 
     async fn fold_loop(self: Arc<Self>, stop: CancellationToken) {
@@ -414,7 +347,7 @@ impl Worker {
 }
 
 /// Sleeps; `false` when told to stop.
-async fn pause(length: Duration, stop: &CancellationToken) -> bool {
+pub async fn pause(length: Duration, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(length) => true,
         () = stop.cancelled() => false,

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::Worker;
+use crate::call::{LEASE_NEEDED, call_span, hand_back};
 use crate::directory::Served;
-use crate::dispatch::{Dispatch, LEASE_NEEDED, call_span, hand_back};
+use crate::dispatch::Dispatch;
 use crate::settler::Answers;
 
 /// What became of the wish to send a suspect.

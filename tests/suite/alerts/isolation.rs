@@ -65,3 +65,53 @@ async fn j6_a_step_that_failed_five_times_is_an_alert_with_its_error_and_clears_
     running.await.unwrap().unwrap();
     assert_eq!(stage.value("select count(*)::text from postmeter.open_hour").await, "0", "it was cut after all");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j6_what_is_set_aside_is_an_alert_and_a_dead_letter_and_clears_when_it_is_cured() {
+    let stage = quiet().await;
+    stage.sql("alter table postmeter.allocation add constraint thirteen check (quantity <> 13) not valid").await;
+    for (event, quantity) in [("fails", "13"), ("passes", "1")] {
+        stage.use_cores(event, quantity, "2024-09-18T11:05:00Z").await;
+    }
+    assert_eq!(stage.worker.fold().await.unwrap().failed, 1);
+    assert_eq!(summary(&stage, "set_aside").await, "", "once is not enough");
+    stage.use_cores("passes too", "1", "2024-09-18T11:05:00Z").await;
+    stage.worker.fold().await.unwrap();
+    stage.sql("update postmeter.setback set next_at = clock_timestamp()").await;
+    assert_eq!(stage.worker.fold_apart().await.unwrap().failed, 1);
+    let why = summary(&stage, "set_aside").await;
+    assert!(why.starts_with("1 member of step fold is set aside; the latest: ") && why.contains("thirteen"), "{why}");
+    let letter = "select class || ' ' || code || ' ' || org || ' ' || metric || ' ' || trim_scale(quantity) from postmeter.dead_letter";
+    assert_eq!(stage.column(letter).await, ["set aside 23514 acme cores 13"]);
+    assert!(says(&stage, "doctor").await.contains("PROBLEM  steps         fold: 1 set aside for "));
+    assert!(says(&stage, "status").await.contains("fold: 1 set aside for "));
+    stage.sql("alter table postmeter.allocation drop constraint thirteen; select postmeter.try_setbacks_again()").await;
+    assert_eq!(stage.worker.fold_apart().await.unwrap().failed, 0);
+    assert_eq!(summary(&stage, "set_aside").await, "");
+    assert_eq!(stage.column(letter).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j6_what_is_locked_out_is_an_alert_that_names_the_session_and_clears_when_it_is_free() {
+    let stage = quiet().await;
+    stage.sql("update postmeter.alert_rule set patience = '0' where name = 'locked_out'").await;
+    stage.use_cores("locked", "1", "2024-09-18T11:05:00Z").await;
+    stage.fold().await;
+    stage.at("2024-09-18T12:10:00Z").await;
+    let holder = stage.db.connect().await;
+    holder
+        .batch_execute("set application_name = 'a forgotten psql'; begin; select from postmeter.meter for update")
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        assert_eq!(stage.worker.cut().await.unwrap().cut, 0);
+    }
+    let why = summary(&stage, "locked_out").await;
+    assert!(why.starts_with("1 member of step cut is locked for up to 0 minutes: held by session "), "{why}");
+    assert!(why.contains("a forgotten psql"), "{why}");
+    assert!(says(&stage, "doctor").await.contains("warning  steps         cut: 1 locked for "));
+    assert!(says(&stage, "status").await.contains("cut: 1 locked for "));
+    holder.batch_execute("rollback").await.unwrap();
+    assert_eq!(stage.worker.cut().await.unwrap().cut, 1);
+    assert_eq!(summary(&stage, "locked_out").await, "");
+}

@@ -5,11 +5,11 @@ use remittance::Reason;
 
 use super::apart::{Again, Kept, PID, Tried};
 use super::halves::{Entry as Member, Queue, in_halves, note_locked};
+use super::placing::{place, read_resolved};
 use super::plan::{Entry, Plan, Rows, Target};
 use super::taking::Place;
 use super::{
     ALLOCATE, Done, Failed, Folded, Locking, SHADOW_CURED, SHADOW_GIVE, SHADOW_KEEP, SHADOW_RESOLVE, SHADOW_TAKE, gate,
-    place, read_resolved,
 };
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
