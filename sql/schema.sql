@@ -53,14 +53,14 @@ CREATE FUNCTION postmeter.catalogue_changed() RETURNS trigger
     AS $$
 begin
     -- slots and canonical forms are written by workers and are no decisions of people
-    if tg_op = 'UPDATE' and (to_jsonb(old) - '{next_slot_at,buyer,buyer_account,identity_form,invalid}'::text[])
-                          = (to_jsonb(new) - '{next_slot_at,buyer,buyer_account,identity_form,invalid}'::text[]) then
+    if tg_op = 'UPDATE' and (to_jsonb(old) - '{next_slot_at,buyer,buyer_account,identity_form,invalid,version}'::text[])
+                          = (to_jsonb(new) - '{next_slot_at,buyer,buyer_account,identity_form,invalid,version}'::text[]) then
         return null;
     end if;
     insert into postmeter.catalogue_change (changed_by, entry, old_row, new_row)
     values (session_user, tg_table_name,
-            case when tg_op <> 'INSERT' then to_jsonb(old) end,
-            case when tg_op <> 'DELETE' then to_jsonb(new) end);
+            case when tg_op <> 'INSERT' then to_jsonb(old) - 'version' end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) - 'version' end);
     return null;
 end
 $$;

@@ -110,6 +110,24 @@ comment on view postmeter.dead_letter is
 comment on column postmeter.dead_letter.class is 'rejected, expired, conflict, unknown, held, held usage, stranded or set aside.';
 comment on column postmeter.dead_letter.code is 'The reason, the code of the last answer, or the SQLSTATE with which a step failed.';
 
+-- a version says that something else changed: it is no change of its own
+create or replace function postmeter.catalogue_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- slots and canonical forms are written by workers and are no decisions of people
+    if tg_op = 'UPDATE' and (to_jsonb(old) - '{next_slot_at,buyer,buyer_account,identity_form,invalid,version}'::text[])
+                          = (to_jsonb(new) - '{next_slot_at,buyer,buyer_account,identity_form,invalid,version}'::text[]) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_change (changed_by, entry, old_row, new_row)
+    values (session_user, tg_table_name,
+            case when tg_op <> 'INSERT' then to_jsonb(old) - 'version' end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) - 'version' end);
+    return null;
+end
+$$;
+
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('hour_not_cut', 'critical', '30 seconds', '5 minutes',  '10 seconds'),
     ('step_failing', 'critical', '30 seconds', '0',          '10 seconds'),

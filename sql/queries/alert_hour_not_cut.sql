@@ -10,5 +10,5 @@ select h.destination as subject, count(*) as count,
                                             order by h.deadline, h.delivery_id))[1:5])) as details
 from postmeter.hour_not_cut h
 where h.should_be_cut_at + least((select r.patience from postmeter.alert_rule r where r.name = 'hour_not_cut'),
-                                 (h.deadline - h.should_be_cut_at) / 2) <= postmeter.clock()
+                                 (h.deadline - h.should_be_cut_at) / 2::double precision) <= postmeter.clock()
 group by h.destination

@@ -17,7 +17,7 @@ with parents as (
         from pg_catalog.generate_series(0, 1) g where p.digits = 8
     ) n
     where not exists (select from pg_class c
-                      where c.oid = pg_catalog.to_regclass('postmeter.' || p.parent::text || '_' || n.name) and c.relispartition)
+                      where c.oid = pg_catalog.to_regclass('postmeter.' || p.parent::text || '_' || n.name)::oid and c.relispartition)
     union all
     select s.parent::text || ' has rows in its default partition'
     from (values ('usage', exists (select from postmeter.usage_default)), ('allocation', exists (select from postmeter.allocation_default)),

@@ -8,6 +8,6 @@ select b.destination_id, b.ramp, b.probing_by,
 from postmeter.breaker b
 union all
 select null, null, null, null, null, null, p.quota_id, p.rate,
-       case when p.wait_until > clock_timestamp() then extract(epoch from p.wait_until - clock_timestamp()) * 1000 else 0 end::double precision
+       case when p.wait_until > clock_timestamp() then extract(epoch from p.wait_until - clock_timestamp()) * 1000::numeric else 0 end::double precision
 from postmeter.pace p
 where p.rate is not null or p.wait_until > clock_timestamp()

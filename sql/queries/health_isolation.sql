@@ -17,9 +17,9 @@ join postmeter.worker w on w.id = f.worker_id and w.reaped_at is null and w.stop
 group by f.step
 union all
 -- of each destination, so that there is a zero to compare with
-select pg_catalog.jsonb_build_object('kind', 'hour', 'name', t.name, 'count', count(h.delivery_id),
+select pg_catalog.jsonb_build_object('kind', 'hour', 'name', t.name, 'count', pg_catalog.count(h.delivery_id),
     'seconds', coalesce(extract(epoch from postmeter.clock() - pg_catalog.min(h.should_be_cut_at)), 0),
-    'example', coalesce('remittance ' || (pg_catalog.array_agg(h.delivery_id order by h.deadline))[1]::text, ''),
+    'example', coalesce('remittance ' || (pg_catalog.array_agg(h.delivery_id::text order by h.deadline))[1], ''),
     'why', coalesce('the first deadline is ' || pg_catalog.to_char(pg_catalog.min(h.deadline) at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
                     || ' UTC', ''))
 from postmeter.destination t

@@ -88,6 +88,11 @@ fn unauthorised(code: &str) -> Outcome {
     Outcome::Unauthorised { code: code.to_owned() }
 }
 
+/// Of a record, or of the credential: evidence decides.
+fn doubtful(code: &str) -> Outcome {
+    Outcome::Doubtful { code: code.to_owned() }
+}
+
 fn no_credentials(code: &str) -> Outcome {
     Outcome::NoCredentials { code: code.to_owned() }
 }

@@ -4,17 +4,20 @@
 use std::path::Path;
 
 /// Where something takes time on purpose, or runs within a limit of the test around it; how often, and why.
-const ALLOWED: [(&str, usize, &str); 13] = [
+const ALLOWED: [(&str, usize, &str); 16] = [
     ("suite/aws_wire.rs", 4, "a server that is slow, or says nothing"),
     ("suite/azure_wire/disturbed.rs", 1, "a server that is slow"),
     ("suite/azure_wire/tokens.rs", 1, "a server that says nothing"),
     ("suite/crash.rs", 2, "what dies by itself within a time, else is killed; the steady worker's turn"),
+    ("suite/crash/storm.rs", 4, "how long a fault lasts, within the storm"),
     ("suite/doors/first.rs", 2, "have limits of their own, and say what they saw last"),
     ("suite/embedded.rs", 1, "the victim lives until it is killed"),
     ("suite/fleet.rs", 1, "between two strikes"),
+    ("suite/folds/dying.rs", 1, "the entry that keeps its worker until that is cut off"),
     ("suite/google_wire/hostile.rs", 3, "servers that are slow, within the test's own limit"),
     ("suite/outage.rs", 3, "for how long the database is away"),
     ("suite/real_prometheus.rs", 1, "has a limit of its own, and says why it was in vain"),
+    ("suite/switches/hearing.rs", 1, "the rhythm of a worker that lives"),
     ("suite/telling.rs", 1, "has a limit of its own, and says what was answered last"),
     ("support/limit.rs", 1, "looks again and again, at every test"),
     ("support/wait.rs", 3, "the way to wait"),
@@ -25,7 +28,7 @@ const UNLIMITED: [&str; 7] =
     [".recv()", ".notified()", ".read_line(", ".next_line()", ".wait_with_output()", ".wait_for(", ".changed()"];
 
 /// Loops without a condition, and waits of the kind above, that end all the same: file, how many, and how they end.
-const ENDING: [(&str, usize, &str); 13] = [
+const ENDING: [(&str, usize, &str); 15] = [
     ("suite/alerts/webhook.rs", 1, "within a limit in the same line"),
     ("suite/aws_wire.rs", 1, "the peer's bytes, or its end"),
     ("suite/claims.rs", 1, "the queue of 2,000 is empty"),
@@ -33,9 +36,11 @@ const ENDING: [(&str, usize, &str); 13] = [
     ("suite/doors/first.rs", 1, "has a limit of its own"),
     ("suite/google_wire/hostile.rs", 1, "within the limit of its test"),
     ("suite/intake/answers.rs", 1, "the server's answer, or its end"),
+    ("suite/lost.rs", 1, "three deliveries are due, and one call takes them"),
     ("suite/moto.rs", 2, "within a limit"),
     ("suite/real_prometheus.rs", 1, "has a limit of its own"),
     ("suite/sending.rs", 1, "the queue of 40 is empty"),
+    ("suite/switches/hearing.rs", 1, "until its test has seen enough"),
     ("suite/telling.rs", 1, "within a limit"),
     ("support/cutter.rs", 1, "one of both sides ends"),
     ("support/wait.rs", 1, "the way to wait"),

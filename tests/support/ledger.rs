@@ -115,8 +115,8 @@ const VIEWS: [(&str, &str, &str); 34] = [
 /// As `docs/own-the-schema.md` tells those who read views.
 const JIT_OFF: &str = "set jit = off";
 
-/// Views that answer about everything at once, and are not quick: the proof that nothing is lost reads all usage.
-pub const WHOLE: [&str; 3] = ["usage_balance", "setback_list", "hour_not_cut"];
+/// Views that answer about everything at once: the proof that nothing is lost reads all usage, the others small tables.
+pub const WHOLE: [&str; 5] = ["usage_balance", "setback_list", "hour_not_cut", "refused_buyer", "fleet"];
 
 /// What the questions are about.
 struct Subject {

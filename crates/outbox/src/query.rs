@@ -134,6 +134,19 @@ impl<'a> Tx<'a> {
         Ok(self.client().batch_execute("rollback").await?)
     }
 
+    /// Commits what went well. What did not is rolled back before anybody goes on: its locks would keep the next try from
+    /// rows that nobody else holds.
+    pub(crate) async fn end<T>(self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Ok(value) => self.commit().await.map(|()| value),
+            Err(error) => {
+                // a connection that is gone takes its transaction with it
+                let _ = self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Commits.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         self.is_done = true;

@@ -99,12 +99,13 @@ pub async fn settle(
     let answers: Vec<&Settlement> = answers.iter().collect();
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
-    settle_together(tx, worker, &answers, policy, &LOCK).await.map(|(settled, _)| settled)
+    let settled = settle_together(&tx, worker, &answers, policy, &LOCK).await;
+    tx.end(settled).await.map(|(settled, _)| settled)
 }
 
-/// One transaction; also tells which answers it passed over, if `lock` skips what another session keeps.
+/// Within a transaction; also tells which answers it passed over, if `lock` skips what another session keeps.
 async fn settle_together(
-    tx: Tx<'_>,
+    tx: &Tx<'_>,
     worker: Uuid,
     answers: &[&Settlement],
     policy: &(dyn Fn(i32) -> Policy + Sync),
@@ -127,14 +128,13 @@ async fn settle_together(
         let held = standings.get(&answer.delivery).filter(|held| held.attempt == Some(answer.attempt));
         held.map(|held| (held.destination, held.has_refusals))
     };
-    let weighed = refusal::weigh(&tx, &mut answers, &ours).await?;
+    let weighed = refusal::weigh(tx, &mut answers, &ours).await?;
     let mut columns = Columns::default();
     for answer in &answers {
         let refusals = weighed.refusals.get(&answer.delivery).copied().unwrap_or_default();
         columns.push(answer, standings.get(&answer.delivery).and_then(|held| held.next(answer, refusals, policy)));
     }
-    let settled = columns.write(&tx, worker).await?;
-    tx.commit().await?;
+    let settled = columns.write(tx, worker).await?;
     Ok((Settled { credentials: weighed.credentials, ..settled }, passed_over))
 }
 

@@ -87,9 +87,8 @@ pub(crate) async fn turn<M: Member + Send + Sync>(
 async fn together<M>(database: &Database, part: &[M], work: &mut impl Work<M>) -> Result<Vec<M>, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, if part.len() > 1 { OF_MANY } else { OF_ONE }).await?;
-    let skipped = work.work(&tx, part, Locking::Skip).await?;
-    tx.commit().await?;
-    Ok(skipped)
+    let skipped = work.work(&tx, part, Locking::Skip).await;
+    tx.end(skipped).await
 }
 
 /// Does the work on one member, waiting for its locks, and says who held them.
@@ -107,9 +106,7 @@ async fn locked_alone<M>(
         let pid = tx.rows(&PID, &[]).await?.first().expect("one row").try_get(0)?;
         let (result, held_by) = setback::naming_holder(database, pid, work.work(&tx, part, Locking::Wait)).await;
         holder = held_by;
-        let skipped = result?;
-        tx.commit().await?;
-        Ok(skipped)
+        tx.end(result).await
     }
     .await;
     (result, holder)

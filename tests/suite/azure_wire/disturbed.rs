@@ -171,7 +171,7 @@ async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
         (http("429 Slow down", date, ""), throttled(30)),
         (
             http("403 No", "", r#"{"code":"Forbidden","message":"not authorized for this resource"}"#),
-            unauthorised("Forbidden"),
+            doubtful("Forbidden"),
         ),
         (http("401 No", "WWW-Authenticate: Bearer\r\n", ""), unauthorised("http_401")),
         (

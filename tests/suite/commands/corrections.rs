@@ -63,8 +63,9 @@ async fn d9_an_operator_ends_the_pause_of_a_breaker_and_it_is_a_decision() {
     let (code, text, _) = run(&stage, &probe);
     assert!(code == 0 && text.contains("has no fault"), "{text}");
     stage.configure("records_max = 1").await;
-    for n in 0..4 {
-        let (org, account) = (format!("org{n}"), format!("44445555666{n}"));
+    // ten calls without an answer about a record are an outage
+    for n in 0..12 {
+        let (org, account) = (format!("org{n}"), format!("4444555566{n:02}"));
         stage.subscribe(&org, &account).await;
         stage.record(&org, &org, "cores", "1", "2024-09-18T10:10:00Z").await;
     }
@@ -76,7 +77,7 @@ async fn d9_an_operator_ends_the_pause_of_a_breaker_and_it_is_a_decision() {
     stage.aws.clear_faults();
     stage.at("2024-09-18T11:30:00Z").await;
     stage.another_worker().await.send().await.unwrap();
-    let accepted = "select (count(*) = 4)::text from postmeter.remittance where status = 'accepted'";
+    let accepted = "select (count(*) = 12)::text from postmeter.remittance where status = 'accepted'";
     assert_eq!(stage.value(accepted).await, "false", "its pause is kept");
     let (code, text, _) = run(&stage, &probe);
     assert!(code == 0 && text.contains("the breaker's pause is over"), "{text}");

@@ -39,6 +39,8 @@ async fn h4_a_property_tester_finds_no_server_error_and_no_schema_breach() {
     stage.cut_at("2024-09-18T10:20:00Z").await;
     stage.use_cores("b", "3", "2024-09-18T09:20:00Z").await;
     stage.sql("select postmeter.pause('aws', 'ada', 'a test')").await;
+    // it has done its work: nobody waits until it acts by what is changed
+    outbox::workers::stop(&stage.db.database, stage.worker.id()).await.expect("it stops");
     let options = Options { requests_per_minute: 10_000_000, guesses_per_minute: 10_000_000, ..Options::default() };
     let console = Console::start_with(&stage.db, options).await;
     let folder = tempfile::tempdir().expect("a folder");

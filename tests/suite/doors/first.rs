@@ -43,7 +43,7 @@ impl Drop for Play {
 
 impl Play {
     fn start() -> Self {
-        let mut command = tests::postmeter("unused");
+        let mut command = tests::postmeter("postgres://unused@localhost/unused");
         let mut child = command.args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().expect("it starts");
         let (say, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().expect("its output"));

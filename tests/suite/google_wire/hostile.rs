@@ -243,8 +243,8 @@ async fn d8_whatever_happens_to_a_check_nothing_was_sent() {
     }
     for (status, expected) in [
         ("401 No", unauthorised("http_401")),
-        ("403 No", unauthorised("http_403")),
-        ("404 No", unauthorised("http_404")),
+        ("403 No", doubtful("http_403")),
+        ("404 No", doubtful("http_404")),
         ("429 Slow", Outcome::Throttled { after: Some(Duration::from_secs(7)) }),
     ] {
         let (endpoint, counts) = answering(Victim::Check, http(status, "Retry-After: 7\r\n", "")).await;
@@ -261,7 +261,7 @@ async fn d8_an_error_answer_ends_in_its_outcome_after_one_report() {
         (http("500 Oops", "", "<html>"), unavailable("http_500")),
         (http("503 Later", JSON, &error("UNAVAILABLE")), unavailable("UNAVAILABLE")),
         (http("429 Slow", "Retry-After: 7\r\n", ""), Outcome::Throttled { after: Some(Duration::from_secs(7)) }),
-        (http("403 No", JSON, &error("PERMISSION_DENIED")), unauthorised("PERMISSION_DENIED")),
+        (http("403 No", JSON, &error("PERMISSION_DENIED")), doubtful("PERMISSION_DENIED")),
         (
             http("400 No", JSON, &error("INVALID_ARGUMENT")),
             Outcome::BatchRefused { code: "INVALID_ARGUMENT".to_owned() },

@@ -139,7 +139,7 @@ async fn d12_throttling_and_a_wrong_service_stop_the_destination_and_no_record()
     let mut settings = running.settings();
     settings.google.services = Some(["other.example.com".to_owned()].into());
     running.set_settings(settings);
-    assert_eq!(submit(&google, &parcels).await, [unauthorised("NOT_FOUND")]);
+    assert_eq!(submit(&google, &parcels).await, [doubtful("NOT_FOUND")]);
     assert_eq!(running.totals(&Filter::default()).records, 0);
 }
 

@@ -94,7 +94,8 @@ async fn settle_free(
 ) -> Result<(Settled, Vec<usize>), Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PLANNER).await?;
-    settle_together(tx, worker, answers, policy, &LOCK_FREE).await
+    let settled = settle_together(&tx, worker, answers, policy, &LOCK_FREE).await;
+    tx.end(settled).await
 }
 
 /// Waits for the answer's delivery, a second at most, and names who keeps it.
@@ -109,7 +110,8 @@ async fn settle_alone(
     let tx = Tx::begin(&mut session, &patience).await?;
     let pid = tx.rows(&PID, &[]).await?.first().expect("one row").try_get(0)?;
     let answers = [answer];
-    Ok(naming_holder(database, pid, settle_together(tx, worker, &answers, policy, &LOCK)).await)
+    let (settled, holder) = naming_holder(database, pid, settle_together(&tx, worker, &answers, policy, &LOCK)).await;
+    Ok((tx.end(settled).await, holder))
 }
 
 /// Notes which answers a step left, and that others passed.

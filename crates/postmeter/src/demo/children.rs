@@ -63,7 +63,7 @@ impl Children {
         command.arg("worker").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.env("POSTMETER_WORKER_NAME", format!("demo-{}", self.started));
         // a day in a minute: the rhythm of real time would be too slow
-        command.env("POSTMETER_WORKER_POLL_MS", "40").env("POSTMETER_WORKER_LEASE_SECONDS", "3");
+        command.env("POSTMETER_WORKER_POLL_MS", "40").env("POSTMETER_TEST_LEASE_SECONDS", "3");
         if let Some(Crash { point, passing }) = crash {
             command.env("POSTMETER_CRASH", format!("{point}:{passing}"));
         }
