@@ -7466,9 +7466,10 @@ CREATE VIEW postmeter.refused_buyer AS
             ELSE 'unknown'::text
         END AS to_blame,
     r.judged_at
-   FROM (postmeter.refusal r
+   FROM ((postmeter.refusal r
      JOIN postmeter.destination t ON ((t.id = r.destination_id)))
-  WHERE (r.alone > 0);
+     JOIN postmeter.delivery d ON ((d.id = r.delivery_id)))
+  WHERE ((r.alone > 0) AND (d.status = ANY (ARRAY['due'::text, 'in_flight'::text, 'held'::text])) AND ((r.judged_at IS NOT NULL) OR (r.passed_at IS NULL) OR (d.status <> 'held'::text)));
 
 COMMENT ON VIEW postmeter.refused_buyer IS 'Buyers that were refused in a call of their own, and whose fault it is: the buyer''s (others passed after it), the credential''s (three were refused and none has passed since), or unknown as yet. Times are real times.';
 

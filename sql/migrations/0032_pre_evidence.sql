@@ -43,7 +43,9 @@ select t.name as destination, r.buyer, r.code, r.http_status, r.alone as refusal
        r.judged_at
 from postmeter.refusal r
 join postmeter.destination t on t.id = r.destination_id
-where r.alone > 0;
+join postmeter.delivery d on d.id = r.delivery_id
+-- what is over for its remittance says nothing any more, nor what others have passed after
+where r.alone > 0 and d.status in ('due', 'in_flight', 'held') and (r.judged_at is not null or r.passed_at is null or d.status <> 'held');
 comment on view postmeter.refused_buyer is 'Buyers that were refused in a call of their own, and whose fault it is: the buyer''s (others passed after it), the credential''s (three were refused and none has passed since), or unknown as yet. Times are real times.';
 
 comment on column postmeter.refused_buyer.destination is 'The destination.';

@@ -18,8 +18,18 @@ with folded as (
     insert into postmeter.outcome (attempt_id) select null::uuid where false
 ), alive as (
     update postmeter.worker set heartbeat_at = heartbeat_at where false
+), frozen as (
+    insert into postmeter.cut (delivery_id) select null::bigint where false
+), stuck as (
+    delete from postmeter.stuck where false
+), set_back as (
+    delete from postmeter.setback where false
+), refused as (
+    delete from postmeter.refusal where false
+), paced as (
+    update postmeter.quota set next_slot_at = next_slot_at where false
 ), known as (
-    select from postmeter.setting, postmeter.subscription, postmeter.dimension, postmeter.destination, postmeter.quota,
+    select from postmeter.setting, postmeter.subscription, postmeter.dimension, postmeter.destination, postmeter.pace, postmeter.late_evidence,
                 postmeter.held, postmeter.open_hour, postmeter.closed_month, postmeter.usage
     where false
 )

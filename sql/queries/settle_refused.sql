@@ -10,4 +10,8 @@ join postmeter.meter m on m.id = d.meter_id
 order by d.destination_id, m.buyer, g.alone desc, d.id
 on conflict (destination_id, buyer) do update
 set delivery_id = excluded.delivery_id, code = excluded.code, http_status = excluded.http_status,
-    alone = r.alone + excluded.alone, refused_at = clock_timestamp()
+    alone = r.alone + excluded.alone, refused_at = clock_timestamp(),
+    -- what was so an hour ago says nothing of now: others must pass again
+    passed_at = case when r.refused_at < clock_timestamp() - interval '1 hour' then null else r.passed_at end,
+    judged_at = case when r.refused_at < clock_timestamp() - interval '1 hour' then null else r.judged_at end,
+    refused_id = case when r.refused_at < clock_timestamp() - interval '1 hour' then excluded.refused_id else r.refused_id end

@@ -15,6 +15,6 @@ from (
           and not exists (select from postmeter.outcome o where o.attempt_id = f.id)
         order by f.id limit 100000
     ) a
-    where w.stopped_at is null and w.reaped_at is null and ($1::text is null or t.name = $1) and t.shadow_of is null and not t.dry_run
+    where w.stopped_at is null and w.reaped_at is null and ($1::text is null or t.name = $1) and t.shadow_of is null
     group by w.id, t.id
 ) c

@@ -175,7 +175,8 @@ impl Scene {
             self.client.query_one("select settings from postmeter.destination", &[]).await.expect("settings").get(0);
         let marketplace = tests::aws_with_test_keys(self.kind, &settings).expect("a marketplace");
         // Google counts from the end of the window, and takes it for an hour
-        let now = Timestamp::now().as_second();
+        let clock = self.client.query_one("select postmeter.clock()", &[]).await.expect("a clock");
+        let now = clock.get::<_, Timestamp>(0).as_second();
         let hour = Timestamp::from_second(now - now % 3600 - 3600).expect("an hour");
         let hour_text = hour.to_string();
         for part in (1..=count).collect::<Vec<_>>().chunks(20_000) {

@@ -12,6 +12,7 @@ use crate::timeline::Position;
 use crate::{Database, Error};
 
 const CLAIM: Query = query!("claim", [INT4, UUID, INT8, TIMESTAMPTZ, INT8, INT4, INT4, TEXT, TEXT, INT8, INT8]);
+const LAST_TRIES: Query = query!("claim_last_tries", [INT4]);
 const SUSPECT: Query = query!("claim_suspect", [INT4, UUID, TEXT, TEXT, INT8]);
 
 /// A claim goes by its index, whatever statistics say about a queue that was empty a minute ago.
@@ -151,6 +152,14 @@ async fn take(
         .await?;
     tx.commit().await?;
     Ok(rows)
+}
+
+/// How many deliveries are due for their last try: their deadline is near or over. They come first in a claim.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn last_tries(database: &Database, destination: i32) -> Result<i64, Error> {
+    Ok(database.one(&LAST_TRIES, &[&destination]).await?.first().expect("a count is one row").try_get(0)?)
 }
 
 /// Destinations with due deliveries that were in the hands of a dying worker.

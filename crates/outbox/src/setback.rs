@@ -49,6 +49,8 @@ pub trait Member: Clone + PartialEq {
 struct Setback {
     skipped: i32,
     is_its_time: bool,
+    /// The longer ago it was tried, the smaller.
+    rank: usize,
 }
 
 /// What a step's rounds before left behind.
@@ -74,8 +76,8 @@ impl Setbacks {
     /// As Postgres says.
     pub async fn read(database: &Database, step: &'static str) -> Result<Self, Error> {
         let mut by_member = HashMap::new();
-        for row in database.one(&READ, &[&step]).await? {
-            let setback = Setback { skipped: row.try_get("skipped")?, is_its_time: row.try_get("is_its_time")? };
+        for (rank, row) in database.one(&READ, &[&step]).await?.iter().enumerate() {
+            let setback = Setback { skipped: row.try_get("skipped")?, is_its_time: row.try_get("is_its_time")?, rank };
             by_member.insert(row.try_get("member")?, setback);
         }
         Ok(Self { step, by_member })
@@ -103,6 +105,8 @@ impl Setbacks {
             }
         }
         together.extend(behind);
+        // in turns: who keeps some of them for long must not keep the rest from being tried
+        alone.sort_by_key(|member: &M| (!member.is_urgent(), self.by_member.get(&member.id()).map(|kept| kept.rank)));
         Order { together, alone }
     }
 
@@ -159,11 +163,22 @@ pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Futur
     if let Ok(done) = tokio::time::timeout(NAMED_AFTER, &mut locking).await {
         return (done, None);
     }
+    // what it does before it waits may take a while
     let asking = async {
-        let rows = tokio::time::timeout(LOCK_WAIT, database.one(&HOLDERS, &[&pid])).await.ok()?.ok()?;
-        rows.first()?.try_get::<_, Option<String>>(0).ok()?
+        loop {
+            let rows = tokio::time::timeout(LOCK_WAIT, database.one(&HOLDERS, &[&pid])).await.ok()?.ok()?;
+            let named = rows.first()?.try_get::<_, Option<String>>(0).ok()?;
+            if named.is_some() {
+                return named;
+            }
+            tokio::time::sleep(NAMED_AFTER).await;
+        }
     };
-    tokio::join!(locking, asking)
+    let mut asking = std::pin::pin!(asking);
+    tokio::select! {
+        named = &mut asking => (locking.await, named),
+        done = &mut locking => (done, None),
+    }
 }
 
 /// Notes that a step has failed as a whole, so many times in a row.

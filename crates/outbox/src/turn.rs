@@ -11,7 +11,7 @@ use crate::{Database, Error};
 const PID: Query = query!("session_pid", []);
 
 /// Who waits for so many locks, one after the other, keeps the others of the turn waiting.
-const ALONE_MOST: usize = 5;
+const ALONE_MOST: usize = 2;
 
 /// How a transaction takes its locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +51,20 @@ pub(crate) async fn turn<M: Member + Send + Sync>(
     }
     let setbacks = Setbacks::read(database, step).await?;
     let order = setbacks.order(candidates);
-    let mut trying = Trying::of(order.together);
+    // what was skipped often is tried with the others first: it may be free by now
+    let mut alone = order.alone;
+    let first = order.together.into_iter().chain(alone.iter().cloned());
+    let mut trying = Trying::of(first.collect());
     while let Some(part) = trying.next(share) {
         let began = Instant::now();
         let result = together(database, &part, work).await;
         trying.tried(part, result, began.elapsed(), share);
     }
     let mut all = trying.end();
-    setbacks.note(database, &all, None).await?;
-    let mut alone = order.alone;
-    alone.sort_by_key(|member| !member.is_urgent());
+    alone.retain(|member| all.skipped.contains(member));
     alone.truncate(ALONE_MOST);
+    all.skipped.retain(|member| !alone.contains(member));
+    setbacks.note(database, &all, None).await?;
     for member in alone {
         if all.broken.is_some() {
             break;

@@ -28,6 +28,8 @@ pub struct Call {
     pub grip: Grip,
     /// When its slot begins, if the quota gives slots.
     pub start_at: Option<Instant>,
+    /// It is the last try before a deadline: it waits for no wait of theirs.
+    pub is_last: bool,
 }
 
 impl Worker {
@@ -41,7 +43,7 @@ impl Worker {
         answers: &Answers,
     ) {
         let permit = permits.acquire().await;
-        let Call { claims, grip, start_at } = call;
+        let Call { claims, grip, start_at, is_last } = call;
         if let Some(start_at) = start_at {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
@@ -52,7 +54,7 @@ impl Worker {
         // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
         // its rules may have changed
         let passing = served.replaced.run_until_cancelled(async {
-            let may_start = served.destination.dry_run || self.wait_for_them(served, stop).await;
+            let may_start = is_last || served.destination.dry_run || self.wait_for_them(served, stop).await;
             if may_start { served.pass(stop).await } else { None }
         });
         let passing = passing.await.flatten();
@@ -75,8 +77,9 @@ impl Worker {
             self.report(served).await?;
             self.tell_pace(served).await
         };
-        if let Err(error) = told.await {
-            self.failures.failed("report", &error);
+        match told.await {
+            Ok(()) => self.failures.went_well("report"),
+            Err(error) => self.failures.failed("report", &error),
         }
     }
 

@@ -126,6 +126,16 @@ impl Worker {
         if destination.paused || served.marketplace.is_err() || self.lease.remaining() < LEASE_NEEDED {
             return Ok(0);
         }
+        // one last try is made before a deadline, however long they asked to be left alone
+        let last_tries = match self.paces.wait(destination.quota, Instant::now()) {
+            Some(left) if left > pace::PATIENCE => {
+                match outbox::claim::last_tries(&self.database, destination.id).await? {
+                    0 => return Ok(0),
+                    last_tries => Some(last_tries),
+                }
+            }
+            _ => None,
+        };
         let Some((passage, mut room)) = self.entry(served, state).await? else { return Ok(0) };
         if stop.is_cancelled() {
             return Ok(0);
@@ -134,7 +144,10 @@ impl Worker {
         if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.oldest_above, state.floor_since) = (Floor::START, 0, Instant::now());
         }
-        let most = state.most(passage, room.len(), destination.records_max);
+        let most = state.most(passage, room.len(), destination.records_max).min(last_tries.unwrap_or(i64::MAX));
+        if last_tries.is_some() {
+            (state.floor, state.full_claims) = (Floor::START, 0);
+        }
         let claiming = self.hands.claiming(self.lease.now());
         let claims = self.claim(served, passage, most, state).await?;
         if claims.is_empty() {
@@ -156,7 +169,7 @@ impl Worker {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
             let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
-            let call = Call { claims, grip, start_at };
+            let call = Call { claims, grip, start_at, is_last: last_tries.is_some() };
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
@@ -219,10 +232,11 @@ impl Worker {
             floor = Floor::START;
             claims = outbox::claim::claim(database, rules, self.id, most, limits, &mut floor, seen).await?;
         }
-        if !claims.is_empty()
-            && let Err(error) = outbox::breaker::probed(database, id, self.id, floor).await
-        {
-            self.failures.failed("probed", &error);
+        if !claims.is_empty() {
+            match outbox::breaker::probed(database, id, self.id, floor).await {
+                Ok(_) => self.failures.went_well("probed"),
+                Err(error) => self.failures.failed("probed", &error),
+            }
         }
         Ok(claims)
     }
@@ -244,9 +258,6 @@ impl Worker {
     ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
         let quota = served.destination.quota;
         let (passage, room) = loop {
-            if self.paces.wait(quota, Instant::now()).is_some_and(|left| left > pace::PATIENCE) {
-                return Ok(None);
-            }
             let before = served.passage();
             if before == Passage::Shut {
                 return Ok(None);
@@ -271,10 +282,13 @@ impl Worker {
         }
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
         match outbox::maintain::take_slots(&self.database, served.destination.quota, calls).await {
-            Ok(slots) => slots.map(|slots| {
-                let wait = Duration::from_secs_f64(slots.first_ms.max(0.0) / 1000.0);
-                (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
-            }),
+            Ok(slots) => {
+                self.failures.went_well("slots");
+                slots.map(|slots| {
+                    let wait = Duration::from_secs_f64(slots.first_ms.max(0.0) / 1000.0);
+                    (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
+                })
+            }
             Err(error) => {
                 self.failures.failed("slots", &error);
                 None

@@ -1,6 +1,7 @@
 //! Deliveries that were in the hands of a dying worker are sent alone, so that a row that kills workers is found.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -35,7 +36,8 @@ impl Worker {
         state: &Dispatch,
         answers: &Answers,
     ) -> Result<Suspect, outbox::Error> {
-        if self.lease.remaining() < LEASE_NEEDED || served.destination.paused {
+        let waits = self.paces.wait(served.destination.quota, Instant::now()).is_some();
+        if self.lease.remaining() < LEASE_NEEDED || served.destination.paused || waits {
             return Ok(Suspect::Later);
         }
         let Ok(alone) = Arc::clone(&self.suspect).try_lock_owned() else { return Ok(Suspect::Later) };

@@ -65,9 +65,10 @@ const LEASES_ARE_OVER: &str = "update postmeter.worker set lease_until = clock_t
      heartbeat_at = clock_timestamp() - interval '3 minutes'";
 
 /// Of two workers, one was killed ten minutes ago.
-const ONE_OF_TWO_IS_LOST: &str = "update postmeter.worker set started_at = clock_timestamp() - interval '1 hour';
-     update postmeter.worker set heartbeat_at = clock_timestamp() - interval '10 minutes', lease_until = clock_timestamp() - interval '9 minutes'
-     where id = (select id from postmeter.worker order by id desc limit 1)";
+const ONE_OF_TWO_IS_LOST: &str =
+    "update postmeter.worker set heartbeat_at = clock_timestamp() - interval '10 minutes', lease_until = clock_timestamp() - interval '9 minutes'
+     where id = (select id from postmeter.worker order by started_at desc limit 1);
+     update postmeter.worker set started_at = clock_timestamp() - interval '1 hour'";
 
 /// Keeps everybody from every table but those that a look itself needs.
 const LOCK_EVERYTHING: &str = "do $$ declare name text; begin

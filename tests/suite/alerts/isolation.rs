@@ -115,3 +115,18 @@ async fn j6_what_is_locked_out_is_an_alert_that_names_the_session_and_clears_whe
     assert_eq!(stage.worker.cut().await.unwrap().cut, 1);
     assert_eq!(summary(&stage, "locked_out").await, "");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j6_what_fails_with_nobody_passing_is_told_after_five_minutes() {
+    let stage = quiet().await;
+    stage.sql("alter table postmeter.allocation add constraint nothing check (quantity < 0) not valid").await;
+    stage.use_cores("fails", "1", "2024-09-18T11:05:00Z").await;
+    assert_eq!(stage.worker.fold().await.unwrap().failed, 1);
+    assert_eq!(summary(&stage, "set_aside").await, "", "it may pass in a moment");
+    stage.sql("update postmeter.setback set since = clock_timestamp() - interval '6 minutes'").await;
+    let why = summary(&stage, "set_aside").await;
+    assert!(why.starts_with("1 member of step fold fails again and again; the latest: "), "{why}");
+    stage.sql("alter table postmeter.allocation drop constraint nothing; select postmeter.try_setbacks_again()").await;
+    assert_eq!(stage.worker.fold_apart().await.unwrap().failed, 0);
+    assert_eq!(summary(&stage, "set_aside").await, "");
+}

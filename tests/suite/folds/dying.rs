@@ -108,7 +108,11 @@ async fn e11_a_row_that_kills_its_folder_is_found_and_put_aside() {
     }
     stage.sql(KILLER).await;
     let (mut deaths, mut is_first) = (0, true);
-    while stage.value("select count(*)::text from postmeter.held").await == "0" {
+    let is_held = "select count(*)::text from postmeter.held";
+    for _ in 0..200 {
+        if stage.value(is_held).await != "0" {
+            break;
+        }
         let worker = stage.another_worker().await;
         if dies(&stage, worker.id(), !is_first).await {
             deaths += 1;

@@ -9,7 +9,7 @@ async fn said(requests: &[&str]) -> TestDatabase {
     tend(&db.database).await.unwrap();
     let mut client = db.connect().await;
     let transaction = client.transaction().await.unwrap();
-    let statuses: Vec<_> = requests.iter().map(|request| NewStatus::new("ingress", *request, "received")).collect();
+    let statuses: Vec<_> = requests.iter().map(|request| NewStatus::new("ingress", request, "received")).collect();
     track_batch(&transaction, &statuses).await.unwrap();
     transaction.commit().await.unwrap();
     db

@@ -136,10 +136,15 @@ pub async fn fold_apart(
     others_passed: bool,
 ) -> Result<Folded, Error> {
     let Some(mut again) = Again::take_on(database, STEP, others_passed).await? else { return Ok(Folded::default()) };
+    // one is waited for in a round; of the others whatever is free goes on, however many are locked
+    let mut may_wait = true;
     while let Some(kept) = again.next() {
         let tried = match kept.member.parse() {
             Ok(usage) => again_usage(database, worker, usage, &kept.org).await?,
-            Err(_) => again_org(database, worker, &kept, most).await?,
+            Err(_) => {
+                let waits = kept.is_urgent() && std::mem::take(&mut may_wait);
+                again_org(database, worker, &kept, most, waits).await?
+            }
         };
         again.came(database, &kept, tried).await?;
     }
@@ -161,10 +166,16 @@ async fn again_usage(database: &Database, worker: Option<Uuid>, usage: Uuid, org
     }
 }
 
-async fn again_org(database: &Database, worker: Option<Uuid>, kept: &Kept, most: usize) -> Result<Tried, Error> {
+async fn again_org(
+    database: &Database,
+    worker: Option<Uuid>,
+    kept: &Kept,
+    most: usize,
+    waits: bool,
+) -> Result<Tried, Error> {
     let pick = Pick::Org(&kept.org, most);
     let (mut tried, mut holder) = (Attempt::Nothing, None);
-    if kept.is_urgent() {
+    if waits {
         (tried, holder) = attempt(database, worker, Locking::ALONE, pick).await?;
     }
     // whatever of it is free goes on all the same
@@ -230,7 +241,12 @@ async fn attempt(
         naming_holder(database, pid, folding).await
     };
     match folded {
-        Ok(done) => tx.commit().await.map(|()| (Attempt::Done(done), None)),
+        // nothing went through: its entries stay where they are, instead of being written anew at each try
+        Ok(done) if done.folded.through() == 0 && !done.locked.is_empty() => {
+            tx.roll_back().await?;
+            Ok((Attempt::Done(done), holder))
+        }
+        Ok(done) => tx.commit().await.map(|()| (Attempt::Done(done), holder)),
         Err(Failed::Rows(error)) if error.blame() != Blame::Step => {
             tx.roll_back().await?;
             Ok((Attempt::Failed(taking::entries(&picked), error), holder))

@@ -193,7 +193,7 @@ async fn note(
     let failed: Vec<(Part, Error)> = failed
         .into_iter()
         .map(|(entry, error)| {
-            tracing::warn!(usage = %entry.place.id, step, %error, "a usage failed alone; all others were folded");
+            tracing::warn!(usage = %entry.place.id, step, %error, "a usage failed alone; it is kept by name, and the others go on");
             (Part::usage(&at, entry.place.id, &entry.org), error)
         })
         .collect();

@@ -37,7 +37,7 @@ fn j9_an_outage_is_ten_calls_and_ten_seconds_without_one_answer_about_a_record()
     let answer = Answer::bare(down());
     let (mut state, begin) = (State::default(), Instant::now());
     let limits = Limits { outage: Duration::from_secs(10), ..LIMITS };
-    let mut at = |state: &mut State, seconds| {
+    let at = |state: &mut State, seconds| {
         let sign = sign(std::slice::from_ref(&answer));
         state.heard(sign, limits, begin + Duration::from_secs(seconds)).is_some()
     };

@@ -3,7 +3,7 @@
 //! CSV with a line of names, or a JSON object a line; which of them is told by the first character. Other columns and
 //! fields are left alone: a seller's report has many.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 
 use remittance::Quantity;
@@ -27,13 +27,18 @@ pub(super) struct Rows {
     lines: Lines,
     destination: Option<String>,
     /// What was named before.
-    seen: HashSet<String>,
+    seen: HashMap<String, Quantity>,
 }
 
 enum Lines {
     Csv { reader: csv::Reader<Box<dyn Read + Send>>, names: Vec<String> },
     Json { reader: Box<dyn BufRead + Send>, line: u64 },
 }
+
+/// A key or receipt has no more bytes.
+const NAME_MAX: usize = 1024;
+/// A line of JSON has no more bytes.
+const LINE_MAX: u64 = 1 << 20;
 
 /// The columns or fields that count.
 const FIELDS: [&str; 3] = ["key", "receipt", "quantity"];
@@ -56,6 +61,9 @@ impl Rows {
                 .iter()
                 .map(|name| name.trim_start_matches('\u{feff}').trim().to_lowercase())
                 .collect();
+            if let Some(twice) = FIELDS.iter().find(|field| names.iter().filter(|name| name == field).count() > 1) {
+                return Err(Wrong(format!("the file has two columns {twice}: leave the one that is meant")).into());
+            }
             let has = |wanted: &str| names.iter().any(|name| name == wanted);
             if !(has("key") || has("receipt")) || !has("quantity") {
                 let found = names.join(", ");
@@ -64,7 +72,7 @@ impl Rows {
             }
             Lines::Csv { reader, names }
         };
-        Ok(Self { lines, destination, seen: HashSet::new() })
+        Ok(Self { lines, destination, seen: HashMap::new() })
     }
 
     /// The next row; none: that was the last.
@@ -95,8 +103,17 @@ impl Rows {
         if held < Quantity::ZERO {
             return Err(malformed(format!("{wants}, not {quantity:?}")));
         }
-        if !self.seen.insert(format!("{field} {name}")) {
-            return Err(("repeated", "an earlier row of the file names it too: that one counts".to_owned()));
+        if name.len() > NAME_MAX || name.chars().any(char::is_control) {
+            return Err(malformed(format!("{field} has more than {NAME_MAX} bytes, or control characters")));
+        }
+        match self.seen.insert(format!("{field} {name}"), held) {
+            None => {}
+            Some(before) if before == held => {
+                return Err(("repeated", "an earlier row of the file says the same".to_owned()));
+            }
+            Some(before) => {
+                return Err(("contradictory", format!("another row says {before}: nothing is decided by the second")));
+            }
         }
         let mut asks =
             Map::from_iter([(field.to_owned(), json!(name)), ("quantity".to_owned(), json!(held.to_string()))]);
@@ -126,6 +143,10 @@ impl Lines {
                 let line = reader.position().line();
                 match reader.read_record(&mut record) {
                     Ok(false) => Ok(None),
+                    Ok(true) if record.len() > names.len() => {
+                        let wants = format!("has {} fields, and the first line {} names", record.len(), names.len());
+                        Ok(Some((line, Err(format!("{wants}: a number with a comma needs quotes or none")))))
+                    }
                     Ok(true) => {
                         let line = record.position().map_or(line, csv::Position::line);
                         let pairs = names.iter().zip(record.iter());
@@ -138,10 +159,15 @@ impl Lines {
             }
             Self::Json { reader, line } => loop {
                 let mut text = String::new();
-                if reader.read_line(&mut text)? == 0 {
+                if reader.by_ref().take(LINE_MAX).read_line(&mut text)? == 0 {
                     return Ok(None);
                 }
                 *line += 1;
+                if u64::try_from(text.len()).is_ok_and(|length| length == LINE_MAX) && !text.ends_with('\n') {
+                    anyhow::bail!(Wrong(format!(
+                        "line {line} has more than {LINE_MAX} bytes: is it a JSON object a line?"
+                    )));
+                }
                 if text.trim().is_empty() {
                     continue;
                 }
