@@ -4,7 +4,7 @@
 
 create table postmeter.setback (
     step           text collate "C" not null check (octet_length(step) between 1 and 50),
-    member         text collate "C" not null check (octet_length(member) between 1 and 200),
+    member         text collate "C" not null check (octet_length(member) between 1 and 300),
     destination_id integer,
     org            text,
     since          timestamptz not null default clock_timestamp(),

@@ -1,10 +1,6 @@
 -- 0030_pre_suspects: what a worker had in hand while it died folding is suspect, and nothing else; it is folded apart, in parts.
 -- programs: from 0022
--- lock: access exclusive on setback, grows with its rows: its members may be orgs, whose names are longer; it has few rows
-
-alter table postmeter.setback drop constraint setback_member_check;
-alter table postmeter.setback add constraint setback_member_check check (octet_length(member) between 1 and 300) not valid;
-alter table postmeter.setback validate constraint setback_member_check;
+-- lock: none
 
 create table postmeter.suspect_range (
     id     uuid primary key,
