@@ -282,6 +282,14 @@ impl Stage {
         outbox::settle::settle(&self.db.database, worker, &answers, &|_| policy).await.expect("settled");
     }
 
+    /// Nobody waits until the stage's workers, whose loops do not run, act by what a command changes.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn let_leases_end(&self) {
+        self.sql("update postmeter.worker set lease_until = clock_timestamp() where stopped_at is null").await;
+    }
+
     /// Lets the lease of a worker be over, and the others well for long enough to take over.
     pub async fn end_lease_of(&self, worker: Uuid) {
         // the server of a test has just started: leases count from then, so they are made short

@@ -12,6 +12,7 @@ use super::{check_balance, quiet};
 async fn run(stage: &Stage, words: &str) {
     let mut command = tests::postmeter(&stage.db.url());
     command.args(words.split(' ')).args(["--who", "ada", "--why", "the runbook"]);
+    stage.let_leases_end().await;
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "postmeter {words}: {said}");

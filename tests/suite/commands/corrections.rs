@@ -42,6 +42,7 @@ async fn e8_a_wrong_filter_fails_and_a_second_run_says_that_nothing_is_left_to_d
 #[tokio::test]
 async fn e8_pause_and_resume_twice_are_one_decision_each() {
     let stage = Stage::new().await;
+    stage.let_leases_end().await;
     for (words, said) in [
         (["resume", "aws"], "was not paused: nothing was changed"),
         (["pause", "aws"], "is paused: nothing more is sent"),

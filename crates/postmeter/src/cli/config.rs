@@ -440,7 +440,9 @@ mod tests {
         let mut worker = config.worker.clone();
         worker.name = worker::Options::default().name;
         assert_eq!(format!("{worker:?}"), format!("{:?}", worker::Options::default()));
-        assert_eq!(format!("{:?}", config.console), format!("{:?}", console::Options::default()));
+        let mut console = config.console.clone();
+        console.name = console::Options::default().name;
+        assert_eq!(format!("{console:?}"), format!("{:?}", console::Options::default()));
         assert!(config.effective.iter().all(|setting| setting.from == "default"));
     }
 

@@ -4,6 +4,7 @@
 //! fields are left alone: a seller's report has many.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{BufRead, BufReader, Read};
 
 use remittance::Quantity;
@@ -106,13 +107,14 @@ impl Rows {
         if name.len() > NAME_MAX || name.chars().any(char::is_control) {
             return Err(malformed(format!("{field} has more than {NAME_MAX} bytes, or control characters")));
         }
-        match self.seen.insert(format!("{field} {name}"), held) {
-            None => {}
-            Some(before) if before == held => {
+        match self.seen.entry(format!("{field} {name}")) {
+            Entry::Vacant(first) => drop(first.insert(held)),
+            Entry::Occupied(before) if *before.get() == held => {
                 return Err(("repeated", "an earlier row of the file says the same".to_owned()));
             }
-            Some(before) => {
-                return Err(("contradictory", format!("another row says {before}: nothing is decided by the second")));
+            Entry::Occupied(before) => {
+                let note = format!("an earlier row says {}: nothing is decided by this one", before.get());
+                return Err(("contradictory", note));
             }
         }
         let mut asks =
@@ -208,10 +210,10 @@ mod tests {
 
     #[test]
     fn every_row_that_cannot_be_meant_has_its_verdict_and_the_rest_goes_on() {
-        let rows = read("receipt,quantity\nr1,5\n,5\nr2,many\nr3,-1\nr1,6\nr4,7\n");
+        let rows = read("receipt,quantity\nr1,5\n,5\nr2,many\nr3,-1\nr1,6\nr1,5\nr4,7\n");
         let verdicts: Vec<_> =
             rows.iter().map(|row| row.asks.as_ref().map_or_else(|(word, _)| *word, |_| "asked")).collect();
-        assert_eq!(verdicts, ["asked", "malformed", "malformed", "malformed", "repeated", "asked"]);
+        assert_eq!(verdicts, ["asked", "malformed", "malformed", "malformed", "contradictory", "repeated", "asked"]);
         assert!(Rows::open(Box::new(&b"product,quantity\ndb,5\n"[..]), None).is_err(), "no column names a remittance");
     }
 }
