@@ -4710,6 +4710,7 @@ COMMENT ON COLUMN postmeter.setback.held_off_until IS 'Until then no new fold lo
 
 CREATE FUNCTION postmeter.try_setbacks_again() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
  WITH again AS (
           UPDATE postmeter.setback s SET next_at = clock_timestamp()

@@ -55,7 +55,7 @@ comment on column postmeter.step_failure.code is 'SQLSTATE of the last error.';
 comment on column postmeter.step_failure.message is 'The last error.';
 
 create function postmeter.try_setbacks_again() returns integer
-language sql security definer
+language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     with again as (
         update postmeter.setback s set next_at = clock_timestamp() where s.next_at > clock_timestamp() returning 1

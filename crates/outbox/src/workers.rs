@@ -30,7 +30,9 @@ pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, 
     let knows = crate::migrate::MIGRATIONS.last().map(|migration| migration.version);
     database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await?;
     // what is kept for people's eyes must not keep a worker from starting
-    let _ = database.one(&STEP_FORGET, &[]).await;
+    if let Err(error) = database.one(&STEP_FORGET, &[]).await {
+        tracing::warn!(%error, "failures of workers that are gone could not be removed; the next one to start does it");
+    }
     Ok(())
 }
 

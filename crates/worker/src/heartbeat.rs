@@ -45,7 +45,13 @@ impl Worker {
                 Ok(Ok(true)) => {
                     self.failures.went_well("heartbeat");
                     // within the beat's own time: whatever keeps this from being written keeps no heartbeat
-                    let _ = tokio::time::timeout(every / 2, self.tell_failures()).await;
+                    match tokio::time::timeout(every / 2, self.tell_failures()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "the fleet is told of failures with the next heartbeat")
+                        }
+                        Err(_) => tracing::debug!("the fleet is told of failures with the next heartbeat"),
+                    }
                 }
                 Ok(Ok(false)) => {
                     tracing::error!("was taken for dead: its claims are another's now");
