@@ -1,5 +1,6 @@
--- fold_suspects: what workers had in hand while they died folding becomes suspect, in sixteenths, and is theirs no more.
--- An entry is suspect once, however many died with it. Relies on outbox_pkey and suspect_by_range.
+-- fold_suspects: what workers had in hand while they died folding becomes suspect, in at most sixteen ranges of sixteen
+-- entries or more, and is theirs no more; a range that kills again goes on in sixteenths. An entry is suspect once, however
+-- many died with it. Relies on outbox_pkey and suspect_by_range.
 with dead as materialized (
     select w.id, w.folding
     from postmeter.worker w
@@ -11,12 +12,14 @@ with dead as materialized (
     from dead d
     cross join lateral jsonb_array_elements(coalesce(d.folding -> 'spans', '[]') || coalesce(d.folding -> 'apart', '[]')) s
 ), first_time as (
-    select o.shard, o.id as usage_id, ntile(16) over (order by o.shard, o.id) as part
-    from (select distinct o.shard, o.id
-          from spans s
-          cross join lateral (select o.shard, o.id from postmeter.outbox o
-                              where o.shard = s.shard and o.id between s.first_id and s.last_id) o) o
-    where not exists (select from postmeter.suspect x where x.usage_id = o.id)
+    select o.shard, o.id as usage_id,
+           ntile(least(16, (o.entries + 15) / 16)::integer) over (order by o.shard, o.id) as part
+    from (select o.shard, o.id, count(*) over () as entries
+          from (select distinct o.shard, o.id
+                from spans s
+                cross join lateral (select o.shard, o.id from postmeter.outbox o
+                                    where o.shard = s.shard and o.id between s.first_id and s.last_id) o) o
+          where not exists (select from postmeter.suspect x where x.usage_id = o.id)) o
 ), again as (
     -- it died with a part of what was suspect before
     select distinct (d.folding ->> 'suspect')::uuid as range_id from dead d where d.folding ? 'suspect'

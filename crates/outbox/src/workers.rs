@@ -82,6 +82,8 @@ pub enum Folding {
     Through,
     /// So has what it folded apart.
     ApartThrough,
+    /// So has the range.
+    SuspectThrough,
 }
 
 /// Says what the worker has in hand, before it touches it.
@@ -94,10 +96,11 @@ pub async fn set_folding(database: &Database, id: Uuid, folding: &Folding) -> Re
         |spans: &[Span]| spans.iter().map(|s| serde_json::json!([s.shard, s.first, s.last])).collect::<Vec<_>>();
     let value = match folding {
         Folding::Spans(spans) => serde_json::json!({ "spans": listed(spans) }),
-        Folding::Apart(spans) => serde_json::json!({ "apart": listed(spans), "suspect": null }),
-        Folding::Suspect(range) => serde_json::json!({ "suspect": range, "apart": null }),
+        Folding::Apart(spans) => serde_json::json!({ "apart": listed(spans) }),
+        Folding::Suspect(range) => serde_json::json!({ "suspect": range }),
         Folding::Through => serde_json::json!({ "spans": null }),
-        Folding::ApartThrough => serde_json::json!({ "apart": null, "suspect": null }),
+        Folding::ApartThrough => serde_json::json!({ "apart": null }),
+        Folding::SuspectThrough => serde_json::json!({ "suspect": null }),
     };
     database.one(&FOLDING, &[&id, &value]).await.map(drop)
 }

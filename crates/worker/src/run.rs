@@ -46,6 +46,7 @@ impl Worker {
         let loops = [
             tokio::spawn(Arc::clone(self).fold_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).fold_apart_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).fold_suspects_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).cut_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).shadow_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).promote_loop(work.clone()).instrument(span.clone())),
@@ -101,6 +102,21 @@ impl Worker {
             let wait = match self.fold_apart().await {
                 Ok(folded) if folded.through() > 0 => backoff.reset(),
                 Ok(_) => backoff.idle(),
+                Err(error) => backoff.failed(&error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Beside both, so that what may kill a worker keeps nobody waiting who is only locked out, nor the other way round.
+    async fn fold_suspects_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "fold_suspects");
+        while !stop.is_cancelled() {
+            let wait = match self.fold_suspects().await {
+                Ok(Some(_)) => backoff.reset(),
+                Ok(None) => backoff.idle(),
                 Err(error) => backoff.failed(&error),
             };
             if !wait.is_zero() && !pause(wait, &stop).await {

@@ -23,9 +23,6 @@ use crate::{Worker, WorkerError};
 /// Entries of an org that are folded apart at once: they are fewer than a batch, for some of them may come back.
 pub const APART_MAX: usize = 2000;
 
-/// Ranges of suspects that are folded before whatever else is folded apart has its turn.
-const SUSPECTS_MAX: usize = 16;
-
 /// What [`Worker::work`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Worked {
@@ -63,7 +60,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Folds one batch, without what is folded apart ([`Self::fold_apart`]).
+    /// Folds one batch, without what is folded apart ([`Self::fold_apart`], [`Self::fold_suspects`]).
     ///
     /// # Errors
     /// As Postgres says.
@@ -101,8 +98,7 @@ impl Worker {
         Ok(folded)
     }
 
-    /// Folds what the ordinary folds leave out: what was in the hands of dying workers, orgs of which another session keeps
-    /// something, entries that failed. Returns what went through.
+    /// Folds what the ordinary folds leave out because another session keeps something of its org, or because it failed.
     ///
     /// # Errors
     /// As Postgres says.
@@ -110,26 +106,29 @@ impl Worker {
         if !outbox::fold::look(&self.database).await?.has_others {
             return Ok(Folded::default());
         }
-        let folded = self.fold_others().await;
+        let others_passed = self.passed.swap(0, Ordering::Relaxed) > 0;
+        let most = self.options.fold_max.min(APART_MAX);
+        let folded = outbox::fold::fold_apart(&self.database, Some(self.id), most, others_passed).await;
         outbox::workers::set_folding(&self.database, self.id, &Folding::ApartThrough).await?;
         let folded = folded?;
         self.count_folded(folded);
         Ok(folded)
     }
 
-    async fn fold_others(&self) -> Result<Folded, outbox::Error> {
-        let mut folded = Folded::default();
-        for _ in 0..SUSPECTS_MAX {
-            let pause = async || self.crash.point("in_fold");
-            match outbox::fold::fold_suspects(&self.database, Some(self.id), pause).await? {
-                Some(suspects) => folded = folded.and(suspects),
-                None => break,
-            }
+    /// Folds a range of what was in the hands of dying workers; `None`: there is none that nobody else has.
+    ///
+    /// # Errors
+    /// As Postgres says.
+    pub async fn fold_suspects(&self) -> Result<Option<Folded>, outbox::Error> {
+        if !outbox::fold::look(&self.database).await?.has_others {
+            return Ok(None);
         }
-        let others_passed = self.passed.swap(0, Ordering::Relaxed) > 0;
-        let most = self.options.fold_max.min(APART_MAX);
-        let apart = outbox::fold::fold_apart(&self.database, Some(self.id), most, others_passed).await?;
-        Ok(folded.and(apart))
+        let pause = async || self.crash.point("in_fold");
+        let folded = outbox::fold::fold_suspects(&self.database, Some(self.id), pause).await;
+        outbox::workers::set_folding(&self.database, self.id, &Folding::SuspectThrough).await?;
+        let folded = folded?;
+        self.count_folded(folded.unwrap_or_default());
+        Ok(folded)
     }
 
     fn count_folded(&self, folded: Folded) {
@@ -362,6 +361,9 @@ impl Worker {
             self.maintain().await?;
             let folded = self.fold().await?;
             worked.folded += folded.through() + self.fold_apart().await?.through();
+            while let Some(suspects) = self.fold_suspects().await? {
+                worked.folded += suspects.through();
+            }
             worked.cut += self.cut().await?.cut;
             worked.shadow += self.shadow().await?;
             worked.claimed += self.send().await?;
