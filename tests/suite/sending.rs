@@ -322,6 +322,19 @@ async fn d12_a_quota_is_kept_by_all_workers_and_destinations_that_share_it() {
 }
 
 #[tokio::test]
+async fn d12_nothing_is_claimed_long_before_its_slot() {
+    let stage = many(40).await;
+    stage
+        .sql("update postmeter.quota set calls_per_second = 4; update postmeter.destination set records_max = 1, in_flight_max = 30")
+        .await;
+    stage.worker.reload().await.unwrap();
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    let sent = stage.worker.send().await.unwrap();
+    assert!((1..=8).contains(&sent), "two seconds' worth of calls, not all that may be in hand: {sent}");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn i6_no_secret_is_in_the_ledger() {
     let stage = many(1).await;
     stage.aws.add_fault(FaultRule::new(FaultKind::Status).status(400).times(1)).unwrap();

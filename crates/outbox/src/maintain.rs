@@ -18,6 +18,7 @@ pub use promote::promote;
 pub use stuck::reconsider_stuck;
 
 const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4]);
+const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4]);
 const PARTITIONS: Query = query!("maintain_partitions", [INT4]);
 const NOW: Query = query!("clock", []);
 
@@ -83,6 +84,15 @@ pub struct Slots {
 /// As Postgres says.
 pub async fn take_slots(database: &Database, quota: i32, calls: i32) -> Result<Option<Slots>, Error> {
     let rows = database.one(&QUOTA_TAKE, &[&quota, &calls]).await?;
+    rows.first().map(|row| Ok(Slots { first_ms: row.try_get(0)?, every_ms: row.try_get(1)? })).transpose()
+}
+
+/// Until when the slots of a quota are given away: `first_ms` from now; `None`: it has no limit.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn next_slot(database: &Database, quota: i32) -> Result<Option<Slots>, Error> {
+    let rows = database.one(&QUOTA_AHEAD, &[&quota]).await?;
     rows.first().map(|row| Ok(Slots { first_ms: row.try_get(0)?, every_ms: row.try_get(1)? })).transpose()
 }
 

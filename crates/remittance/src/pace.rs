@@ -44,6 +44,8 @@ pub struct Pace {
 
 /// Calls after which a pace is judged, or so many seconds.
 const CALLS: f64 = 20.0;
+/// So many without a fault are enough: what is over is over at the slowest pace too.
+const HEALTHY: f64 = 5.0;
 const WINDOW: f64 = 10.0;
 /// No pace is slower, unless the quota is.
 const SLOWEST: f64 = 1.0;
@@ -59,7 +61,10 @@ impl Pace {
     /// Takes in what was counted. `limit` is the quota's. Changes the pace once enough was counted.
     pub fn note(&mut self, count: Count, limit: Option<f64>) {
         if self.window.seconds >= WINDOW {
-            self.before = if self.window.seconds < 2.0 * WINDOW { self.window } else { Count::default() };
+            // what is noted now belongs to the next
+            let seconds = self.window.seconds - count.seconds;
+            let is_recent = seconds > 0.0 && self.window.seconds < 2.0 * WINDOW;
+            self.before = if is_recent { Count { seconds, ..self.window } } else { Count::default() };
             self.window = Count::default();
         }
         self.window.add(&count);
@@ -67,7 +72,8 @@ impl Pace {
         // what comes first was counted before anybody looked
         self.epoch.seconds = self.epoch.seconds.max(count.seconds);
         self.window.seconds = self.window.seconds.max(count.seconds.min(WINDOW));
-        if self.epoch.seconds >= 1.0 && (self.epoch.calls >= CALLS || self.epoch.seconds >= WINDOW) {
+        let is_enough = self.epoch.calls >= if self.epoch.faults == 0.0 { HEALTHY } else { CALLS };
+        if self.epoch.seconds >= 1.0 && (is_enough || self.epoch.seconds >= WINDOW) {
             self.judge(limit);
             self.epoch = Count::default();
         }
@@ -78,8 +84,8 @@ impl Pace {
         if self.before.calls == 0.0 {
             return of(&self.window) / self.window.seconds.clamp(1.0, WINDOW);
         }
-        let rest = (1.0 - self.window.seconds / WINDOW).max(0.0);
-        of(&self.before).mul_add(rest, of(&self.window)) / WINDOW
+        let rest = (WINDOW - self.window.seconds).max(0.0);
+        (of(&self.before) / self.before.seconds).mul_add(rest, of(&self.window)) / (rest + self.window.seconds)
     }
 
     fn judge(&mut self, limit: Option<f64>) {
@@ -210,6 +216,18 @@ mod tests {
             pace.epoch.seconds += 1.0;
             pace.window.seconds += 1.0;
             pace.note(Count { seconds: 1.0, calls: rate, passed: rate, faults: 0.0 }, Some(10.0));
+        }
+        assert_eq!(pace.rate, None);
+    }
+
+    #[test]
+    fn j9_five_calls_without_a_fault_end_the_slowest_pace() {
+        let mut pace = Pace { rate: Some(SLOWEST), ..Pace::default() };
+        for _ in 0..5 {
+            assert!(pace.rate.is_some());
+            pace.epoch.seconds += 1.0;
+            pace.window.seconds += 1.0;
+            pace.note(Count { seconds: 1.0, calls: 1.0, passed: 1.0, faults: 0.0 }, None);
         }
         assert_eq!(pace.rate, None);
     }

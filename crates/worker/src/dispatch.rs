@@ -137,7 +137,8 @@ impl Worker {
             _ => None,
         };
         let Some((passage, mut room)) = self.entry(served, state).await? else { return Ok(0) };
-        if stop.is_cancelled() {
+        room.truncate(self.calls_at_hand(served, stop).await);
+        if room.is_empty() || stop.is_cancelled() {
             return Ok(0);
         }
         // what was handed back when it broke is in the queue again, below the floor
@@ -256,14 +257,12 @@ impl Worker {
         served: &Served,
         state: &Dispatch,
     ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
-        let quota = served.destination.quota;
         let (passage, room) = loop {
             let before = served.passage();
             if before == Passage::Shut {
                 return Ok(None);
             }
-            let mut room = state.room(before, &self.options.pulse, &served.destination.name).await;
-            room.truncate(self.paces.calls_max(quota));
+            let room = state.room(before, &self.options.pulse, &served.destination.name).await;
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
@@ -273,11 +272,43 @@ impl Worker {
         Ok(self.may_begin(served, passage).await?.then_some((passage, room)))
     }
 
+    /// Waits until slots of the quota are near, and says for how many calls: what is claimed far ahead of its slot would
+    /// keep the pace of the time when it was claimed, and nobody else could send it meanwhile.
+    async fn calls_at_hand(&self, served: &Served, stop: &CancellationToken) -> usize {
+        let quota = served.destination.quota;
+        let _rest = self.options.pulse.rest(&served.destination.name);
+        while self.has_slots(served) && !stop.is_cancelled() {
+            let next = match outbox::maintain::next_slot(&self.database, quota).await {
+                Ok(next) => next,
+                Err(error) => {
+                    self.failures.failed("slots", &error);
+                    break;
+                }
+            };
+            let Some(next) = next else { break };
+            let near = pace::CLAIMED_FOR.as_secs_f64().mul_add(1000.0, -next.first_ms);
+            if near > 0.0 {
+                // a pace is a small number of calls
+                return (near / next.every_ms).clamp(1.0, 10_000.0) as usize;
+            }
+            let wait = Duration::from_secs_f64(next.every_ms.max(-near).max(10.0) / 1000.0).min(pace::CLAIMED_FOR);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        usize::MAX
+    }
+
+    fn has_slots(&self, served: &Served) -> bool {
+        let is_limited = served.destination.is_limited || self.paces.rate(served.destination.quota).is_some();
+        is_limited && !served.destination.dry_run
+    }
+
     /// When the calls may start, by the quota. If the quota cannot be asked, they wait for no slot: they are claimed
     /// already, and a throttled answer costs nothing but the call.
     async fn slots(&self, served: &Served, calls: usize) -> Option<(Instant, Duration)> {
-        let is_limited = served.destination.is_limited || self.paces.rate(served.destination.quota).is_some();
-        if !is_limited || served.destination.dry_run {
+        if !self.has_slots(served) {
             return None;
         }
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);

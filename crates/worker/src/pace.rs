@@ -19,8 +19,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const COUNTED_FOR: Duration = Duration::from_secs(10);
 /// A wait of theirs that is longer is not waited for with claims in hand.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// So long a claim may take to be sent at the pace: what is claimed is bounded by it.
-const CLAIMED_FOR: f64 = 2.0;
+/// Nothing is claimed that long before its slot of the quota.
+pub const CLAIMED_FOR: Duration = Duration::from_secs(2);
 
 /// Those of all quotas.
 #[derive(Debug, Default)]
@@ -116,12 +116,6 @@ impl Paces {
     pub fn wait(&self, quota: i32, now: Instant) -> Option<Duration> {
         let until = self.quotas().get(&quota)?.wait_until?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())
-    }
-
-    /// So many calls at most may be claimed at once.
-    pub fn calls_max(&self, quota: i32) -> usize {
-        // a pace is a small number of calls
-        self.rate(quota).map_or(usize::MAX, |rate| (rate * CLAIMED_FOR).clamp(1.0, 10_000.0) as usize)
     }
 }
 
@@ -224,8 +218,8 @@ mod tests {
     fn j9_a_quota_that_the_fleet_no_longer_paces_is_free() {
         let (paces, now) = (Paces::default(), Instant::now());
         paces.merge(&[Standing { quota: 1, rate: Some(3.0), wait: Duration::ZERO }], now);
-        assert_eq!((paces.rate(1), paces.calls_max(1)), (Some(3.0), 6));
+        assert_eq!(paces.rate(1), Some(3.0));
         paces.merge(&[], now);
-        assert_eq!((paces.rate(1), paces.calls_max(1)), (None, usize::MAX));
+        assert_eq!(paces.rate(1), None);
     }
 }
