@@ -42,8 +42,9 @@ pub struct Pace {
     pub before: Count,
 }
 
-/// Calls after which a pace is judged, or so many seconds.
+/// Calls after which a pace is judged, or so many seconds; at a slow pace those of four seconds are enough.
 const CALLS: f64 = 20.0;
+const SECONDS: f64 = 4.0;
 /// So many without a fault are enough: what is over is over at the slowest pace too.
 const HEALTHY: f64 = 5.0;
 const WINDOW: f64 = 10.0;
@@ -72,7 +73,8 @@ impl Pace {
         // what comes first was counted before anybody looked
         self.epoch.seconds = self.epoch.seconds.max(count.seconds);
         self.window.seconds = self.window.seconds.max(count.seconds.min(WINDOW));
-        let is_enough = self.epoch.calls >= if self.epoch.faults == 0.0 { HEALTHY } else { CALLS };
+        let enough = self.rate.map_or(CALLS, |rate| (SECONDS * rate).clamp(HEALTHY, CALLS));
+        let is_enough = self.epoch.calls >= if self.epoch.faults == 0.0 { HEALTHY } else { enough };
         if self.epoch.seconds >= 1.0 && (is_enough || self.epoch.seconds >= WINDOW) {
             self.judge(limit);
             self.epoch = Count::default();
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn j9_faults_at_random_slow_nobody_down() {
-        for (limit, wire) in [(Some(10.0), 50.0), (None, 100.0), (None, 25.0)] {
+        for (limit, wire) in [(Some(10.0), 50.0), (None, 100.0), (None, 25.0), (Some(3.0), 50.0), (None, 3.0)] {
             for fails in [0.1, 0.2, 0.4, 0.6] {
                 let healthy = f64::min(limit.unwrap_or(wire), wire) * 60.0 * (1.0 - fails);
                 let shares: Vec<f64> = (0..20)

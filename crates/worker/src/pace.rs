@@ -55,7 +55,7 @@ impl Paces {
         let heard = Heard::of(answers);
         let mut quotas = self.quotas();
         let local = quotas.entry(quota).or_insert_with(|| Local::new(now));
-        if local.rate.is_none() && local.count.faults == 0.0 && now.duration_since(local.since) > COUNTED_FOR {
+        if now.duration_since(local.since) > COUNTED_FOR {
             (local.since, local.count) = (now, Count::default());
         }
         match heard {
