@@ -48,6 +48,17 @@ test_environment() {
     POSTMETER_BIN=$(realpath -m "$target")/debug/postmeter
 }
 
+# Hundreds of databases are made and dropped: their files lie in memory where it has room for them (8 GB, of which a run
+# takes a third), which spares a sixth of the time.
+in_memory() {
+    local free
+    [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ] || return 0
+    free=$(df --output=avail -k /dev/shm | tail -n 1)
+    if [ "$free" -ge 8000000 ]; then
+        export TMPDIR=/dev/shm
+    fi
+}
+
 # How many tests the "test result:" lines of a log call passed, failed or ignored, together.
 sum() {
     awk -v word="$2;" '/^test result: / { for (i = 2; i <= NF; i++) if ($i == word) n += $(i - 1) }
