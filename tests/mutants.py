@@ -40,6 +40,11 @@ def main():
     mutants = tomllib.loads((tree / "tests/mutants.toml").read_text())["mutant"]
     mutants = [mutant for mutant in mutants if not areas or mutant["area"] in areas]
     survived, broken = [], []
+    problem = compiles(tree)
+    if problem is not None:
+        sys.exit(f"without a mutant it does not compile: {problem}")
+    if not passes(tree, sorted({name for mutant in mutants for name in mutant["tests"]})):
+        sys.exit("these tests fail without a mutant already, so that they would notice nothing: make test")
     for number, mutant in enumerate(mutants, 1):
         file = tree / mutant["file"]
         whole, name = file.read_text(), f"{mutant['area']}: {mutant['rule']}"
