@@ -52,7 +52,7 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
     let suspects = "select count(*) || ' in ' || count(distinct range_id) from postmeter.suspect";
     let share = stage.value(suspects).await;
     assert_eq!(share, format!("{} in 16", IN_HAND / 2), "once, whoever died with it, and shared out");
-    assert_eq!(find_suspects(&stage.db.database).await.unwrap(), (0, 0), "and they are looked at once");
+    assert_eq!(find_suspects(&stage.db.database).await, (0, 0), "and they are looked at once");
     // everything else is folded at full pace
     let mut turns = Turns::default();
     let mut folds = 0;
@@ -69,7 +69,35 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
     let over = "select ((select count(*) from postmeter.suspect) + (select count(*) from postmeter.suspect_range)
                       + (select count(*) from postmeter.outbox))::text";
     assert_eq!(stage.value(over).await, "0", "then caution is over");
-    assert!(!outbox::fold::look(&stage.db.database).await.unwrap().has_others);
+    assert!(!outbox::fold::has_others(&stage.db.database).await);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j4_who_dies_folding_an_org_apart_makes_nobody_else_of_its_shard_suspect() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    for (n, org) in ["acme", "neighbour", "acme"].into_iter().enumerate() {
+        // of one shard, one behind the other
+        stage
+            .sql(&format!(
+                "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+                 values ('s', 'e{n}', '{org}', 'db', 'cores', 1, '2024-09-18T10:10Z');
+                 update postmeter.outbox set shard = 1"
+            ))
+            .await;
+    }
+    let worker = stage.another_worker().await;
+    let ids = stage.column("select id::text from postmeter.outbox order by id").await;
+    let span = |at: usize| ids[at].parse().unwrap();
+    let spans = vec![outbox::workers::Span { shard: 1, first: span(0), last: span(2) }];
+    let folding = outbox::workers::Folding::Apart { spans, org: Some("acme".to_owned()) };
+    outbox::workers::set_folding(&stage.db.database, worker.id(), &folding).await.unwrap();
+    stage.worker.beat().await.unwrap();
+    stage.end_lease_of(worker.id()).await;
+    assert_eq!(stage.worker.reap().await.unwrap(), 1);
+    let suspects = "select u.org from postmeter.suspect x join postmeter.usage u on u.id = x.usage_id order by u.id";
+    assert_eq!(stage.column(suspects).await, ["acme", "acme"]);
     stage.close().await;
 }
 

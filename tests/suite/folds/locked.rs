@@ -1,6 +1,6 @@
 //! J1: another session holds what one member needs.
 
-use tests::wait_until;
+use tests::{Stage, wait_until};
 
 use super::{allocated, others_use, setbacks, until_nothing_is_kept, with_others};
 
@@ -128,5 +128,67 @@ async fn j1_fold_leaves_alone_a_remittance_whose_cut_waits_for_it() {
     stage.sql("update postmeter.setback set held_off_until = clock_timestamp() where step = 'cut'").await;
     until_nothing_is_kept(&stage).await;
     assert_eq!(allocated(&stage).await, ["acme 2", "other0 1", "other1 1", "other2 1"]);
+    stage.close().await;
+}
+
+/// Late usage of one locked meter, more than a fold apart takes at once, and behind it usage of another meter of the org.
+async fn more_late_usage_than_one_part(stage: &Stage) {
+    stage.dimension(tests::Dimension { metric: "disks", name: "disks", ..Default::default() }).await;
+    stage.use_cores("on time", "1", "2024-09-18T10:10:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    for n in 0..10 {
+        stage.use_cores(&format!("late {n}"), "1", "2024-09-18T10:20:00Z").await;
+    }
+}
+
+#[tokio::test]
+async fn j1_fold_a_locked_meter_with_more_late_usage_than_a_part_keeps_no_other_meter_of_its_org() {
+    let stage = with_others().await;
+    more_late_usage_than_one_part(&stage).await;
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.meter for update").await.unwrap();
+    stage.fold().await;
+    stage.record("another meter", "acme", "disks", "1", "2024-09-18T11:05:00Z").await;
+    let disks = "select count(*)::text from postmeter.allocation a join postmeter.usage u on u.id = a.usage_id
+                 where u.metric = 'disks'";
+    let mut places = outbox::fold::Places::default();
+    // once without waiting for the lock, and as often with
+    for _ in 0..4 {
+        stage.sql("update postmeter.setback set next_at = clock_timestamp()").await;
+        outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
+        assert_eq!(setbacks(&stage).await.len(), 1, "the org is locked still, and for as long as it was");
+    }
+    assert_eq!(stage.value(disks).await, "1");
+    holder.batch_execute("commit").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    while stage.worker.fold().await.unwrap().taken > 0 {}
+    assert_eq!(stage.value("select count(*)::text from postmeter.outbox").await, "0");
+    assert_eq!(stage.value("select count(*)::text from postmeter.allocation").await, "12");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_a_place_that_was_kept_is_not_where_the_rest_ends() {
+    let stage = with_others().await;
+    more_late_usage_than_one_part(&stage).await;
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.meter for update").await.unwrap();
+    stage.fold().await;
+    let mut places = outbox::fold::Places::default();
+    let since = stage.value("select since::text from postmeter.setback where step = 'fold'").await;
+    stage.sql("update postmeter.setback set next_at = clock_timestamp()").await;
+    outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
+    assert_eq!(
+        stage.value("select since::text from postmeter.setback where step = 'fold'").await,
+        since,
+        "what goes on behind it does not make it free"
+    );
+    holder.batch_execute("commit").await.unwrap();
+    wait_until("all of it is through", async || {
+        outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
+        stage.fold().await;
+        stage.value("select count(*)::text from postmeter.outbox").await == "0"
+    })
+    .await;
     stage.close().await;
 }
