@@ -54,7 +54,7 @@ const HOLD: Query = query!(
     ]
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
-const RETURN: Query = query!("fold_return", [UUID_ARRAY]);
+const RETURN: Query = query!("fold_return", [UUID_ARRAY, TIMESTAMPTZ_ARRAY]);
 /// Gives usage to the shadows; runs only where the catalogue has one.
 const SHADOW_GIVE: Query = query!(
     "fold_shadow",
@@ -298,7 +298,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         allocated: rows.allocated.usage.len(),
         held: rows.held.usage.len(),
         exempt: rows.exempt.0.len(),
-        returned: rows.returned.len(),
+        returned: rows.returned.0.len(),
         ..Folded::default()
     };
     let a = &rows.allocated;
@@ -320,8 +320,8 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
     if !rows.exempt.0.is_empty() {
         tx.run(&EXEMPT, &[&rows.exempt.0, &rows.exempt.1]).await?;
     }
-    if !rows.returned.is_empty() {
-        tx.run(&RETURN, &[&rows.returned]).await?;
+    if !rows.returned.0.is_empty() {
+        tx.run(&RETURN, &[&rows.returned.0, &rows.returned.1]).await?;
     }
     if plan.has_shadow {
         shadow::give(tx, plan).await?;

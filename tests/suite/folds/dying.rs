@@ -77,20 +77,15 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
 async fn j4_who_dies_folding_an_org_apart_makes_nobody_else_of_its_shard_suspect() {
     let stage = Stage::new().await;
     stage.at("2024-09-18T10:30:00Z").await;
-    for (n, org) in ["acme", "neighbour", "acme"].into_iter().enumerate() {
-        // of one shard, one behind the other
-        stage
-            .sql(&format!(
-                "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
-                 values ('s', 'e{n}', '{org}', 'db', 'cores', 1, '2024-09-18T10:10Z');
-                 update postmeter.outbox set shard = 1"
-            ))
-            .await;
+    let neighbour = super::neighbour_of_acme(&stage).await;
+    for (n, org) in ["acme", &neighbour, "acme"].into_iter().enumerate() {
+        stage.record(&format!("e{n}"), org, "cores", "1", "2024-09-18T10:10:00Z").await;
     }
     let worker = stage.another_worker().await;
     let ids = stage.column("select id::text from postmeter.outbox order by id").await;
-    let span = |at: usize| ids[at].parse().unwrap();
-    let spans = vec![outbox::workers::Span { shard: 1, first: span(0), last: span(2) }];
+    let shard = stage.value("select min(shard)::text from postmeter.outbox").await.parse().unwrap();
+    let (first, last) = (ids[0].parse().unwrap(), ids[2].parse().unwrap());
+    let spans = vec![outbox::workers::Span { shard, first, last }];
     let folding = outbox::workers::Folding::Apart { spans, org: Some("acme".to_owned()) };
     outbox::workers::set_folding(&stage.db.database, worker.id(), &folding).await.unwrap();
     stage.worker.beat().await.unwrap();

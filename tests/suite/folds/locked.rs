@@ -85,12 +85,7 @@ async fn j1_fold_a_locked_org_at_the_head_does_not_starve_its_shard() {
     let stage = with_others().await;
     stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
     stage.fold().await;
-    let neighbour = stage
-        .value(
-            "select 'org' || n from generate_series(1, 100000) n
-             where (hashtextextended('org' || n, 0) & 1023) = (hashtextextended('acme', 0) & 1023) limit 1",
-        )
-        .await;
+    let neighbour = super::neighbour_of_acme(&stage).await;
     stage.subscribe(&neighbour, "300000000000").await;
     for n in 0..40 {
         stage.use_cores(&format!("a{n}"), "1", "2024-09-18T10:20:00Z").await;
@@ -188,6 +183,61 @@ async fn j1_fold_a_place_that_was_kept_is_not_where_the_rest_ends() {
         outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
         stage.fold().await;
         stage.value("select count(*)::text from postmeter.outbox").await == "0"
+    })
+    .await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_fold_what_comes_back_to_the_outbox_waits_since_it_came() {
+    let stage = with_others().await;
+    stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    stage.use_cores("second", "1", "2024-09-18T10:20:00Z").await;
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.delivery for update").await.unwrap();
+    assert_eq!(stage.worker.fold().await.unwrap().returned, 1);
+    // it was recorded days ago, and released a quarter of an hour ago
+    stage.sql("update postmeter.outbox set entered_at = clock_timestamp() - interval '15 minutes'").await;
+    let limits = outbox::health::Limits::within(std::time::Duration::from_secs(30));
+    let oldest = async || {
+        let told = outbox::health::ask::<outbox::health::Backlog>(&stage.db.database, limits).await.unwrap();
+        told.answer().unwrap()[0].oldest_seconds.unwrap()
+    };
+    assert!((900.0..1800.0).contains(&oldest().await), "{}", oldest().await);
+    stage.worker.look(true).await.unwrap();
+    let alert = "select summary from postmeter.alert where name = 'outbox_oldest_entry'";
+    assert!(stage.value(alert).await.starts_with("the oldest outbox entry waits since 15 minutes"));
+    // a fold that gives it back does not make it younger
+    stage.sql("delete from postmeter.setback").await;
+    assert_eq!(stage.worker.fold().await.unwrap().returned, 1);
+    assert!(oldest().await >= 900.0);
+    holder.batch_execute("rollback").await.unwrap();
+    until_nothing_is_kept(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_shadow_fold_leaves_alone_a_remittance_whose_cut_waits_for_it() {
+    let (stage, _theirs) = crate::shadow::stage_with_shadow("1/1").await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("first", "1", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    stage.worker.shadow().await.unwrap();
+    stage.use_cores("second", "1", "2024-09-18T10:20:00Z").await;
+    stage.fold().await;
+    let held_off = "insert into postmeter.setback (step, member, held_off_until)
+                    select 'shadow_cut', id::text, clock_timestamp() + interval '1 hour' from postmeter.delivery where shadow";
+    stage.sql(held_off).await;
+    stage.worker.shadow().await.unwrap();
+    let counted =
+        "select count(*)::text from postmeter.allocation a join postmeter.destination t on t.id = a.destination_id
+                   where t.shadow_of is not null";
+    assert_eq!(stage.value(counted).await, "1", "until the cut has its lock");
+    stage.sql("update postmeter.setback set held_off_until = clock_timestamp() where step = 'shadow_cut'").await;
+    wait_until("the shadow counts all", async || {
+        stage.worker.shadow().await.unwrap();
+        stage.value(counted).await == "2"
     })
     .await;
     stage.close().await;

@@ -27,11 +27,17 @@ async fn travels_while_locked(table: &str) {
     let stage = Stage::new().await;
     stage.at("2024-09-18T10:54:00Z").await;
     stage.sql(NOTED).await;
+    let dead = stage.another_worker().await;
+    let spans = vec![outbox::workers::Span { shard: 0, first: uuid::Uuid::nil(), last: uuid::Uuid::nil() }];
+    let folding = outbox::workers::Folding::Spans(spans);
+    outbox::workers::set_folding(&stage.db.database, dead.id(), &folding).await.unwrap();
     let holder = lock(&stage, table).await;
     let began = Instant::now();
     let worker = stage.another_worker().await;
     stage.use_cores("travels", "3", "2024-09-18T10:10:00Z").await;
     assert!(worker.beat().await.unwrap());
+    stage.end_lease_of(dead.id()).await;
+    assert_eq!(worker.reap().await.unwrap(), 1, "{table}: reap");
     assert_eq!(worker.fold().await.unwrap().allocated, 1, "{table}: fold");
     worker.fold_apart().await.unwrap();
     stage.at("2024-09-18T11:10:00Z").await;
@@ -48,6 +54,8 @@ async fn travels_while_locked(table: &str) {
     assert!(began.elapsed() < Duration::from_secs(60), "{table}: {:?}", began.elapsed());
     holder.batch_execute("rollback").await.unwrap();
     stage.work().await;
+    let unseen = "select count(*)::text from postmeter.worker where folding is not null and reaped_at is not null";
+    assert_eq!(stage.value(unseen).await, "0", "what the dead worker had in hand is looked at in the end");
     stage.close().await;
 }
 

@@ -126,5 +126,6 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: row.try_get("returned")?,
+        entered_at: row.try_get("entered_at")?,
     })
 }
