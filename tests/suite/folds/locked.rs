@@ -169,15 +169,18 @@ async fn j1_fold_a_place_that_was_kept_is_not_where_the_rest_ends() {
     let holder = stage.db.connect().await;
     holder.batch_execute("begin; select from postmeter.meter for update").await.unwrap();
     stage.fold().await;
+    stage.record("another meter", "acme", "disks", "1", "2024-09-18T11:05:00Z").await;
+    let last =
+        "select max(u.id::text) from postmeter.outbox o join postmeter.usage u on u.id = o.id where u.metric = 'cores'";
     let mut places = outbox::fold::Places::default();
-    let since = stage.value("select since::text from postmeter.setback where step = 'fold'").await;
+    // as it stands when the round before ended there
+    places.go_on("org:acme", stage.value(last).await.parse().ok());
+    let kept = "select since::text from postmeter.setback where step = 'fold'";
+    let since = stage.value(kept).await;
     stage.sql("update postmeter.setback set next_at = clock_timestamp()").await;
-    outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
-    assert_eq!(
-        stage.value("select since::text from postmeter.setback where step = 'fold'").await,
-        since,
-        "what goes on behind it does not make it free"
-    );
+    let folded = outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();
+    assert_eq!(folded.allocated, 1, "the other meter's");
+    assert_eq!(stage.value(kept).await, since, "what goes on behind it does not make it free");
     holder.batch_execute("commit").await.unwrap();
     wait_until("all of it is through", async || {
         outbox::fold::fold_apart(&stage.db.database, None, &mut places, (3, true)).await.unwrap();

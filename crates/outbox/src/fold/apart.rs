@@ -36,8 +36,8 @@ impl Places {
         self.0.get(member).copied().unwrap_or_default()
     }
 
-    /// `None`: from the beginning again.
-    pub(super) fn go_on(&mut self, member: &str, behind: Option<Uuid>) {
+    /// Goes on behind this entry in what `postmeter.setback` calls so; `None`: from the beginning again.
+    pub fn go_on(&mut self, member: &str, behind: Option<Uuid>) {
         match behind {
             Some(behind) => drop(self.0.insert(member.to_owned(), behind)),
             None => drop(self.0.remove(member)),
