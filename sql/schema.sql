@@ -4353,7 +4353,8 @@ CREATE TABLE postmeter.outbox (
     traceparent text,
     attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
     returned boolean DEFAULT false NOT NULL,
-    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
@@ -4388,6 +4389,8 @@ COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON o
 COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
 
 COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
 
 CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -10763,4 +10766,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (34, '0034_pre_switches', 22),
     (35, '0035_pre_resolve_many', 22),
     (36, '0036_pre_fleet', 22),
-    (38, '0038_pre_isolation', 22);
+    (38, '0038_pre_isolation', 22),
+    (39, '0039_pre_entered', 22);

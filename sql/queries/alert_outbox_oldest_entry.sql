@@ -1,7 +1,13 @@
 -- alert_outbox_oldest_entry: whether usage has waited too long to be folded.
 -- Relies on outbox's primary key (shard, id): the oldest of each shard is its first row; an id tells when it was made.
+-- Of what came back the first of each shard is looked at: it waits since then.
 with oldest as materialized (
-    select postmeter.clock() - postmeter.folded_until() as age
+    select greatest(postmeter.clock() - postmeter.folded_until(),
+                    clock_timestamp() - (
+        select pg_catalog.min(b.entered_at)
+        from pg_catalog.generate_series(0, 1023) n(shard)
+        cross join lateral (select o.entered_at, o.returned from postmeter.outbox o where o.shard = n.shard order by o.id limit 1) b
+        where b.returned)) as age
 ), waiting as materialized (
     select count(*) as entries from (select from postmeter.outbox limit 100000) o
 )

@@ -1,21 +1,22 @@
 -- cut_candidates: open hours that may be cut now, at most one per meter, the oldest of each; the earliest deadline first,
 -- and those of one deadline in any order, so that workers share them out. Behind them a few that did not go through
 -- before, each at its time.
--- $1 at most so many, $2 destinations that this worker can serve, $3 the step. Relies on open_hour_by_hour; one look at the
--- outbox for all of them.
+-- $1 at most so many, $2 destinations that this worker can serve, $3 hours that did not go through before, the one that was
+-- tried longest ago first, $4 those of them whose time has not come. Relies on open_hour_by_hour; one look at the outbox for
+-- all of them.
 with clock as materialized (
     select postmeter.clock() as now
 ), ready as materialized (
-    select d.id, d.destination_id, d.meter_id, d.hour, d.deadline, d.deadline - t.lead <= c.now as urgent, s.last_at as tried_at
+    select d.id, d.destination_id, d.meter_id, d.hour, d.deadline, d.deadline - t.lead <= c.now as urgent, s.tried
     from clock c
     cross join postmeter.open_hour o
     join postmeter.delivery d on d.id = o.delivery_id
     join postmeter.destination t on t.id = d.destination_id
-    left join postmeter.setback s on s.step = $3 and s.member = d.id::text
+    left join unnest($3) with ordinality s(id, tried) on s.id = o.delivery_id
     where o.hour <= c.now - interval '1 hour' and o.destination_id = any ($2)
       and ((d.hour + interval '1 hour' + t.grace <= c.now and d.opened_at + t.grace <= c.now)
            or d.deadline - t.lead <= c.now)
-      and (s.next_at is null or s.next_at <= clock_timestamp())
+      and o.delivery_id not in (select n.id from unnest($4) n(id))
 ), waiting as materialized (
     -- what a fold has locked is still visible here, so it counts
     select distinct s.destination_id, s.buyer, w.used_at as hour
@@ -38,11 +39,11 @@ with clock as materialized (
     where r.urgent or w.buyer is null
     order by r.meter_id, r.hour
 ), placed as (
-    select c.*, row_number() over (partition by c.tried_at is null
-                                   order by c.tried_at is not null and not c.urgent, c.tried_at, c.deadline, random()) as place
+    select c.*, row_number() over (partition by c.tried is null
+                                   order by c.tried is not null and not c.urgent, c.tried, c.deadline, random()) as place
     from candidate c
 )
 select p.id, p.destination_id, p.urgent, p.forced
 from placed p
-where p.place <= case when p.tried_at is null then $1::bigint else ($1::bigint + 3) / 4 end
-order by p.tried_at is not null, p.place
+where p.place <= case when p.tried is null then $1::bigint else ($1::bigint + 3) / 4 end
+order by p.tried is not null, p.place

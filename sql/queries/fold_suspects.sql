@@ -8,7 +8,8 @@ with dead as materialized (
     order by w.id
     for update skip locked
 ), spans as (
-    select distinct (s ->> 0)::smallint as shard, (s ->> 1)::uuid as first_id, (s ->> 2)::uuid as last_id
+    select distinct (s ->> 0)::smallint as shard, (s ->> 1)::uuid as first_id, (s ->> 2)::uuid as last_id,
+           s ->> 3 as org
     from dead d
     cross join lateral jsonb_array_elements(coalesce(d.folding -> 'spans', '[]') || coalesce(d.folding -> 'apart', '[]')) s
 ), first_time as (
@@ -18,7 +19,8 @@ with dead as materialized (
           from (select distinct o.shard, o.id
                 from spans s
                 cross join lateral (select o.shard, o.id from postmeter.outbox o
-                                    where o.shard = s.shard and o.id between s.first_id and s.last_id) o) o
+                                    where o.shard = s.shard and o.id between s.first_id and s.last_id
+                                      and (s.org is null or o.org = s.org)) o) o
           where not exists (select from postmeter.suspect x where x.usage_id = o.id)) o
 ), again as (
     -- it died with a part of what was suspect before

@@ -22,8 +22,6 @@ with folded as (
     insert into postmeter.cut (delivery_id) select null::bigint where false
 ), stuck as (
     delete from postmeter.stuck where false
-), set_back as (
-    delete from postmeter.setback where false
 ), refused as (
     delete from postmeter.refusal where false
 ), paced as (

@@ -1,12 +1,11 @@
 -- shadow_take: takes usage that waits for a shadow, in the order in which it was recorded, without what is folded apart.
--- $1 destination, $2 at most so many, $3 how its members of postmeter.setback begin. Relies on shadow_usage_waiting and
--- setback_pkey.
+-- $1 destination, $2 at most so many, $3 usages and $4 orgs that are folded apart. Relies on shadow_usage_waiting.
 with picked as materialized (
     select g.destination_id, g.usage_id
     from postmeter.shadow_usage g
     where g.destination_id = $1 and g.reason is null
-      and not exists (select from postmeter.setback b where b.step = 'shadow_fold' and b.member = $3 || g.usage_id::text)
-      and not exists (select from postmeter.setback b where b.step = 'shadow_fold' and b.member = $3 || 'org:' || g.org)
+      and g.usage_id not in (select n.id from unnest($3) n(id))
+      and g.org not in (select n.org from unnest($4) n(org))
     order by g.destination_id, g.usage_id
     limit $2
     for update skip locked

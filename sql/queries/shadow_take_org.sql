@@ -1,11 +1,11 @@
 -- shadow_take_org: takes usage of one org that waits for a shadow, without what failed before.
--- $1 destination, $2 org, $3 at most so many. Relies on shadow_usage_waiting and setback_pkey.
+-- $1 destination, $2 org, $3 at most so many, $4 usages that failed before, $5 the usage behind which to look. Relies on
+-- shadow_usage_waiting.
 with picked as materialized (
     select g.destination_id, g.usage_id
     from postmeter.shadow_usage g
     where g.destination_id = $1 and g.reason is null and g.org = $2
-      and not exists (select from postmeter.setback b
-                      where b.step = 'shadow_fold' and b.member = $1::text || ':' || g.usage_id::text)
+      and g.usage_id > $5 and g.usage_id not in (select n.id from unnest($4) n(id))
     order by g.destination_id, g.usage_id
     limit $3
     for update skip locked

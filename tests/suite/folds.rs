@@ -35,6 +35,13 @@ async fn allocated(stage: &Stage) -> Vec<String> {
         .await
 }
 
+/// An org whose usage is of the same shard as acme's.
+async fn neighbour_of_acme(stage: &Stage) -> String {
+    let sql = "select 'org' || n from generate_series(1, 100000) n
+               where (hashtextextended('org' || n, 0) & 1023) = (hashtextextended('acme', 0) & 1023) limit 1";
+    stage.value(sql).await
+}
+
 /// What fold keeps by name.
 async fn setbacks(stage: &Stage) -> Vec<String> {
     stage

@@ -34,6 +34,8 @@ async fn c4_whatever_waits_for_rows_takes_them_in_the_order_of_their_numbers() {
     let stage = three().await;
     for (name, table, by) in WAITING {
         let sql = std::fs::read_to_string(format!("{}/../sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        // no cut waits for any of them
+        let sql = sql.replace("$2", "'{}'");
         let rows = ids(&stage, &format!("select id from postmeter.{table} order by id")).await;
         let mut given = ids(&stage, &format!("select id from postmeter.{by} order by id desc")).await;
         assert_eq!((rows.len(), given.len()), (3, 3), "{name}");

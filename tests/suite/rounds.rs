@@ -5,6 +5,7 @@ mod cutting;
 mod gathering;
 mod moving;
 mod proving;
+mod sides;
 
 use tests::Stage;
 use tokio_postgres::Client;

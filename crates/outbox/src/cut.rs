@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
-use crate::setback::Member;
-use crate::turn::{Locking, Work, turn};
-use crate::{Database, Error};
+use crate::setback::{Member, Setbacks};
+use crate::turn::{Locking, Work, turn_after};
+use crate::{Database, Error, side};
 
-const CANDIDATES: Query = query!("cut_candidates", [INT8, INT4_ARRAY, TEXT]);
+const CANDIDATES: Query = query!("cut_candidates", [INT8, INT4_ARRAY, INT8_ARRAY, INT8_ARRAY]);
 const FORGET: Query = query!("cut_forget", [TEXT]);
 const LOCK_METERS: Query = query!("cut_lock_meters", [INT8_ARRAY]);
 const TRY_METERS: Query = query!("cut_try_meters", [INT8_ARRAY]);
@@ -136,22 +136,21 @@ impl Cutter {
     /// # Errors
     /// What every hour would have met; what was cut before that stays cut.
     pub async fn cut(&mut self, database: &Database, destinations: &[i32], freeze: Freeze<'_>) -> Result<Cut, Error> {
-        let rows = database.one(&CANDIDATES, &[&self.most, &destinations, &self.step]).await?;
+        let setbacks = Setbacks::read(database, self.step).await;
+        let (tried, not_yet) = (setbacks.numbers(true), setbacks.numbers(false));
+        let rows = database.one(&CANDIDATES, &[&self.most, &destinations, &tried, &not_yet]).await?;
         let candidates = rows.iter().map(read_hour).collect::<Result<Vec<_>, Error>>()?;
         let mut cutting = Cutting { freeze, cut: Cut::default() };
-        let turned = turn(database, self.step, candidates, &mut self.share, &mut cutting).await?;
+        let turned = turn_after(database, &setbacks, candidates, &mut self.share, &mut cutting).await?;
         if !turned.skipped.is_empty() {
-            self.forget(database).await?;
+            self.forget(database).await;
         }
         Ok(cutting.cut)
     }
 
     /// Drops what is noted of hours that somebody else has cut meanwhile.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub async fn forget(&self, database: &Database) -> Result<(), Error> {
-        database.one(&FORGET, &[&self.step]).await.map(drop)
+    pub async fn forget(&self, database: &Database) {
+        side::ask(database, &FORGET, &[&self.step]).await;
     }
 }
 

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
-use crate::{Database, Error};
-pub use apart::fold_apart;
+use crate::{Database, Error, side};
+pub use apart::{Places, fold_apart};
 use placing::{place, resolve};
 use plan::Plan;
 pub use shadow::{fold_shadow, fold_shadow_apart, return_cured_shadow};
@@ -28,6 +28,7 @@ use taking::{Picked, Taken};
 pub use turns::Turns;
 
 const LOOK: Query = query!("fold_look", []);
+const HAS_OTHERS: Query = query!("fold_has_others", []);
 const PICK: Query = query!("fold_pick", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const PICK_OTHERS: Query = query!("fold_pick_others", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const SET_ASIDE: Query = query!("fold_set_aside", [TEXT_ARRAY]);
@@ -53,13 +54,13 @@ const HOLD: Query = query!(
     ]
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
-const RETURN: Query = query!("fold_return", [UUID_ARRAY]);
+const RETURN: Query = query!("fold_return", [UUID_ARRAY, TIMESTAMPTZ_ARRAY]);
 /// Gives usage to the shadows; runs only where the catalogue has one.
 const SHADOW_GIVE: Query = query!(
     "fold_shadow",
     [UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
 );
-const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8, TEXT]);
+const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8, UUID_ARRAY, TEXT_ARRAY]);
 const SHADOW_RESOLVE: Query =
     query!("shadow_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY, INT4]);
 const SHADOW_KEEP: Query = query!(
@@ -70,6 +71,15 @@ const SHADOW_CURED: Query = query!("shadow_cured", [INT4]);
 
 /// Taking entries is index look-ups by shard, whatever the statistics say about a table that was empty a minute ago.
 const LOOK_UPS: &str = "set local enable_nestloop = on; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on";
+
+/// And until they are taken, only tables are waited for: side tables too, if entries are left out.
+fn pick_limits() -> String {
+    format!("{LOOK_UPS}; {}", side::LOCK)
+}
+
+/// For what comes after that.
+const AS_USUAL: &str = "set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on; \
+                        set local lock_timeout = '5s'";
 
 /// What a fold did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,24 +128,25 @@ impl Folded {
 pub struct Waiting {
     /// An entry, if there is one.
     pub first: Option<Uuid>,
-    /// Some entries are to be left out of the ordinary folds: [`fold_apart`] and [`fold_suspects`] are for them.
-    pub has_others: bool,
     /// A worker died while it folded, and nobody has looked at what it had in hand: [`find_suspects`] does.
     pub has_deaths: bool,
 }
 
-/// What waits to be folded, and how.
+/// What waits to be folded.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn look(database: &Database) -> Result<Waiting, Error> {
     let rows = database.one(&LOOK, &[]).await?;
     let row = rows.first().expect("one row");
-    Ok(Waiting {
-        first: row.try_get("first_entry")?,
-        has_others: row.try_get("has_others")?,
-        has_deaths: row.try_get("has_deaths")?,
-    })
+    Ok(Waiting { first: row.try_get("first_entry")?, has_deaths: row.try_get("has_deaths")? })
+}
+
+/// Whether some entries are to be left out of the ordinary folds: [`fold_apart`] and [`fold_suspects`] are for them. While
+/// the tables that say so cannot be read, none are: who fails or is locked costs the folds time then, and nobody his turn.
+pub async fn has_others(database: &Database) -> bool {
+    let rows = side::ask(database, &HAS_OTHERS, &[]).await;
+    rows.is_some_and(|rows| rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Folds one batch. `turns` remembers which tenants come next; `most` bounds the batch, and with it memory.
@@ -173,7 +184,7 @@ pub async fn fold_as(
     pause: impl AsyncFnOnce(),
 ) -> Result<Folded, Error> {
     let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, LOOK_UPS).await?;
+    let tx = Tx::begin(&mut session, &pick_limits()).await?;
     let share = turns.share(most);
     let (of_one, of_all) = (i64::try_from(share).expect("small"), i64::try_from(most).expect("small"));
     let pick = if has_others { &PICK_OTHERS } else { &PICK };
@@ -191,7 +202,7 @@ pub async fn fold_as(
             drop(session);
             // only now: what a failed fold took is where it was
             turns.took(turns::Took::of(&picked), share, most);
-            halves::note_locked(database, halves::Queue::Outbox, &done.locked).await?;
+            halves::note_locked(database, halves::Queue::Outbox, &done.locked).await;
             if !traced.is_empty() {
                 let rows = database.one(&TRACES, &[&traced]).await.unwrap_or_default();
                 turns.found(rows.iter().filter_map(|row| row.try_get(0).ok()).collect());
@@ -265,7 +276,7 @@ async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl A
     if !strays.is_empty() {
         tx.run(&SET_ASIDE, &[&strays]).await?;
     }
-    tx.batch("set local enable_nestloop = on; set local enable_seqscan = on; set local enable_bitmapscan = on").await?;
+    tx.batch(AS_USUAL).await?;
     let mut plan = Plan::of(entries);
     gate(tx).await?;
     resolve(tx, &mut plan).await?;
@@ -287,7 +298,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         allocated: rows.allocated.usage.len(),
         held: rows.held.usage.len(),
         exempt: rows.exempt.0.len(),
-        returned: rows.returned.len(),
+        returned: rows.returned.0.len(),
         ..Folded::default()
     };
     let a = &rows.allocated;
@@ -309,8 +320,8 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
     if !rows.exempt.0.is_empty() {
         tx.run(&EXEMPT, &[&rows.exempt.0, &rows.exempt.1]).await?;
     }
-    if !rows.returned.is_empty() {
-        tx.run(&RETURN, &[&rows.returned]).await?;
+    if !rows.returned.0.is_empty() {
+        tx.run(&RETURN, &[&rows.returned.0, &rows.returned.1]).await?;
     }
     if plan.has_shadow {
         shadow::give(tx, plan).await?;

@@ -36,6 +36,7 @@ pub mod requests;
 pub mod rounds;
 pub mod setback;
 pub mod settle;
+mod side;
 mod state;
 pub mod switches;
 pub mod timeline;

@@ -74,6 +74,7 @@ migrations! {
     35 "0035_pre_resolve_many",
     36 "0036_pre_fleet",
     38 "0038_pre_isolation",
+    39 "0039_pre_entered",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -16,6 +16,13 @@ pub(crate) struct Query {
     pub(crate) types: &'static [Type],
 }
 
+impl Query {
+    /// Its name: that of its file, which its first line says.
+    pub(crate) fn name(&self) -> &'static str {
+        self.sql.strip_prefix("-- ").and_then(|rest| rest.split_once(':')).map_or("", |(name, _)| name)
+    }
+}
+
 /// `query!("claim", [INT4, UUID])` is `sql/queries/claim.sql` with two parameters.
 macro_rules! query {
     ($name:literal, [$($ty:ident),* $(,)?]) => {

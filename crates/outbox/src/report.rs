@@ -17,7 +17,7 @@ pub use overview::{
 };
 pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
-pub use strain::{QuotaPace, RefusedBuyer, Strain, strain};
+pub use strain::{QuotaPace, RefusedBuyer};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, dropped_with, usage};
 pub use verdict::{Verdict, accepted, verdict};
 

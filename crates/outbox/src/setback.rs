@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::query::{Query, query};
+use crate::query::{Params, Query, query};
 use crate::rounds::Round;
-use crate::{Database, Error};
+use crate::{Database, side};
 
 const READ: Query = query!("setback_read", [TEXT]);
 const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT]);
@@ -70,17 +71,32 @@ pub struct Order<M> {
 }
 
 impl Setbacks {
-    /// What kept members of a step.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub async fn read(database: &Database, step: &'static str) -> Result<Self, Error> {
-        let mut by_member = HashMap::new();
-        for (rank, row) in database.one(&READ, &[&step]).await?.iter().enumerate() {
-            let setback = Setback { skipped: row.try_get("skipped")?, is_its_time: row.try_get("is_its_time")?, rank };
-            by_member.insert(row.try_get("member")?, setback);
-        }
-        Ok(Self { step, by_member })
+    /// What kept members of a step. What cannot be read counts as empty: then all are tried together, in their order.
+    pub async fn read(database: &Database, step: &'static str) -> Self {
+        let rows = side::ask(database, &READ, &[&step]).await.unwrap_or_default();
+        let read = |(rank, row): (usize, &Row)| {
+            let setback = Setback { skipped: row.get("skipped"), is_its_time: row.get("is_its_time"), rank };
+            (row.get("member"), setback)
+        };
+        Self { step, by_member: rows.iter().enumerate().map(read).collect() }
+    }
+
+    /// Members whose time to be tried has come, or those whose has not; the one that was tried longest ago first.
+    pub(crate) fn members(&self, is_its_time: bool) -> Vec<&str> {
+        let kept = self.by_member.iter().filter(|(_, setback)| setback.is_its_time == is_its_time);
+        let mut members: Vec<_> = kept.map(|(member, setback)| (setback.rank, member.as_str())).collect();
+        members.sort_unstable();
+        members.into_iter().map(|(_, member)| member).collect()
+    }
+
+    /// The same of members that are numbers.
+    pub(crate) fn numbers(&self, is_its_time: bool) -> Vec<i64> {
+        self.members(is_its_time).iter().filter_map(|member| member.parse().ok()).collect()
+    }
+
+    /// The step.
+    pub(crate) const fn step(&self) -> &'static str {
+        self.step
     }
 
     /// True when the rounds before left nothing behind.
@@ -110,51 +126,41 @@ impl Setbacks {
         Order { together, alone }
     }
 
-    /// Notes what a round came to. `holder`: who held what was locked alone.
-    ///
-    /// # Errors
-    /// As Postgres says.
-    pub async fn note<M: Member>(
-        &self,
-        database: &Database,
-        round: &Round<M>,
-        holder: Option<&str>,
-    ) -> Result<(), Error> {
+    /// Notes what a round came to. `holder`: who held what was locked alone. What cannot be noted is found again, and
+    /// noted, by a later round.
+    pub async fn note<M: Member>(&self, database: &Database, round: &Round<M>, holder: Option<&str>) {
         let recovered: Vec<String> =
             round.passed.iter().map(Member::id).filter(|id| self.by_member.contains_key(id)).collect();
         if !recovered.is_empty() {
-            database.one(&PASSED, &[&self.step, &recovered]).await?;
+            side::ask(database, &PASSED, &[&self.step, &recovered]).await;
         }
         if !round.skipped.is_empty() {
             let ids: Vec<String> = round.skipped.iter().map(Member::id).collect();
             let destinations: Vec<Option<i32>> = round.skipped.iter().map(Member::destination).collect();
             let orgs: Vec<Option<String>> = round.skipped.iter().map(Member::org).collect();
-            database.one(&LOCKED, &[&self.step, &ids, &destinations, &orgs, &holder]).await?;
+            side::ask(database, &LOCKED, &[&self.step, &ids, &destinations, &orgs, &holder]).await;
         }
         let others_passed = !round.passed.is_empty();
         for (member, error) in &round.failed {
             let (id, code, reason) = (member.id(), error.code(), error.to_string());
             let of = (member.destination(), member.org());
-            database.one(&FAILED, &[&self.step, &id, &of.0, &of.1, &code, &reason, &others_passed]).await?;
+            let params: Params<'_> = &[&self.step, &id, &of.0, &of.1, &code, &reason, &others_passed];
+            if side::ask(database, &FAILED, params).await.is_none() {
+                // nor could the others: each would cost its wait
+                break;
+            }
         }
-        Ok(())
     }
 }
 
 /// Drops what is noted of members that are candidates no more.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn forget(database: &Database) -> Result<(), Error> {
-    database.one(&FORGET, &[]).await.map(drop)
+pub async fn forget(database: &Database) {
+    side::ask(database, &FORGET, &[]).await;
 }
 
 /// Keeps new folds off a member that is about to be locked alone: they share its lock and would never let go of it.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn hold_off(database: &Database, step: &str, member: &str, length: Duration) -> Result<(), Error> {
-    database.one(&HOLD_OFF, &[&step, &member, &(length.as_secs_f64() * 1000.0)]).await.map(drop)
+pub async fn hold_off(database: &Database, step: &str, member: &str, length: Duration) {
+    side::ask(database, &HOLD_OFF, &[&step, &member, &(length.as_secs_f64() * 1000.0)]).await;
 }
 
 /// Waits for `locking`, which is what the session with this process id does; if it has to wait, says for whom.
@@ -181,24 +187,18 @@ pub async fn naming_holder<T>(database: &Database, pid: i32, locking: impl Futur
     }
 }
 
-/// Notes that a step has failed as a whole, so many times in a row.
-///
-/// # Errors
-/// As Postgres says.
+/// Notes that a step has failed as a whole, so many times in a row; `false`: it could not be noted.
 pub async fn step_failed(
     database: &Database,
     worker: Uuid,
     step: &str,
     times: i32,
     (code, message): (Option<&str>, &str),
-) -> Result<(), Error> {
-    database.one(&STEP_FAILED, &[&step, &worker, &times, &code, &message]).await.map(drop)
+) -> bool {
+    side::ask(database, &STEP_FAILED, &[&step, &worker, &times, &code, &message]).await.is_some()
 }
 
-/// Notes that a step goes well again.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn step_went_well(database: &Database, worker: Uuid, step: &str) -> Result<(), Error> {
-    database.one(&STEP_WENT_WELL, &[&step, &worker]).await.map(drop)
+/// Notes that a step goes well again; `false`: it could not be noted.
+pub async fn step_went_well(database: &Database, worker: Uuid, step: &str) -> bool {
+    side::ask(database, &STEP_WENT_WELL, &[&step, &worker]).await.is_some()
 }

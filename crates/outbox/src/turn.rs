@@ -49,7 +49,20 @@ pub(crate) async fn turn<M: Member + Send + Sync>(
     if candidates.is_empty() {
         return Ok(Round::default());
     }
-    let setbacks = Setbacks::read(database, step).await?;
+    turn_after(database, &Setbacks::read(database, step).await, candidates, share, work).await
+}
+
+/// The same, where what the rounds before left is known already.
+///
+/// # Errors
+/// As [`turn`].
+pub(crate) async fn turn_after<M: Member + Send + Sync>(
+    database: &Database,
+    setbacks: &Setbacks,
+    candidates: Vec<M>,
+    share: &mut Share,
+    work: &mut impl Work<M>,
+) -> Result<Round<M>, Error> {
     let order = setbacks.order(candidates);
     // what was skipped often is tried with the others first: it may be free by now
     let mut alone = order.alone;
@@ -64,17 +77,17 @@ pub(crate) async fn turn<M: Member + Send + Sync>(
     alone.retain(|member| all.skipped.contains(member));
     alone.truncate(ALONE_MOST);
     all.skipped.retain(|member| !alone.contains(member));
-    setbacks.note(database, &all, None).await?;
+    setbacks.note(database, &all, None).await;
     for member in alone {
         if all.broken.is_some() {
             break;
         }
-        setback::hold_off(database, step, &member.id(), LOCK_WAIT * 2).await?;
+        setback::hold_off(database, setbacks.step(), &member.id(), LOCK_WAIT * 2).await;
         let mut one = Trying::of(vec![member.clone()]);
         let (result, holder) = locked_alone(database, std::slice::from_ref(&member), work).await;
         one.tried(vec![member], result, Duration::ZERO, &mut Share::of(1));
         let one = one.end();
-        setbacks.note(database, &one, holder.as_deref()).await?;
+        setbacks.note(database, &one, holder.as_deref()).await;
         all.passed.extend(one.passed);
         all.skipped.extend(one.skipped);
         all.failed.extend(one.failed);

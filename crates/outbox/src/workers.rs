@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::query::{Query, query};
 use crate::settle::{Settlement, note_left, settle_each};
 use crate::timeline::Beat;
-use crate::{Database, Error};
+use crate::{Database, Error, side};
 
 const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8, INT4]);
 const HEARTBEAT: Query = query!("heartbeat", [UUID, UUID, BOOL]);
@@ -29,10 +29,7 @@ const PAGE: usize = 1000;
 pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, lease: Duration) -> Result<(), Error> {
     let knows = crate::migrate::MIGRATIONS.last().map(|migration| migration.version);
     database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await?;
-    // what is kept for people's eyes must not keep a worker from starting
-    if let Err(error) = database.one(&STEP_FORGET, &[]).await {
-        tracing::warn!(%error, "failures of workers that are gone could not be removed; the next one to start does it");
-    }
+    side::ask(database, &STEP_FORGET, &[]).await;
     Ok(())
 }
 
@@ -75,7 +72,12 @@ pub enum Folding {
     /// An ordinary fold.
     Spans(Vec<Span>),
     /// What did not go through before.
-    Apart(Vec<Span>),
+    Apart {
+        /// Where it is.
+        spans: Vec<Span>,
+        /// Only entries of this org.
+        org: Option<String>,
+    },
     /// A range that a dying worker had in hand.
     Suspect(Uuid),
     /// The ordinary fold has come through.
@@ -92,11 +94,12 @@ pub enum Folding {
 /// As Postgres says.
 pub async fn set_folding(database: &Database, id: Uuid, folding: &Folding) -> Result<(), Error> {
     const FOLDING: Query = query!("worker_folding", [UUID, JSONB]);
-    let listed =
-        |spans: &[Span]| spans.iter().map(|s| serde_json::json!([s.shard, s.first, s.last])).collect::<Vec<_>>();
+    let listed = |spans: &[Span], org: Option<&str>| {
+        spans.iter().map(|s| serde_json::json!([s.shard, s.first, s.last, org])).collect::<Vec<_>>()
+    };
     let value = match folding {
-        Folding::Spans(spans) => serde_json::json!({ "spans": listed(spans) }),
-        Folding::Apart(spans) => serde_json::json!({ "apart": listed(spans) }),
+        Folding::Spans(spans) => serde_json::json!({ "spans": listed(spans, None) }),
+        Folding::Apart { spans, org } => serde_json::json!({ "apart": listed(spans, org.as_deref()) }),
         Folding::Suspect(range) => serde_json::json!({ "suspect": range }),
         Folding::Through => serde_json::json!({ "spans": null }),
         Folding::ApartThrough => serde_json::json!({ "apart": null }),
@@ -136,7 +139,7 @@ pub async fn reap(
         reaped.push(Reaped { id, name: row.try_get("name")?, attempts });
     }
     if !dead.is_empty() {
-        crate::fold::find_suspects(database).await?;
+        crate::fold::find_suspects(database).await;
     }
     Ok(reaped)
 }
@@ -182,7 +185,7 @@ async fn take_over(
             return Err(error);
         }
         if left > 0 || is_rest {
-            note_left(database, "reap", &lost, each).await?;
+            note_left(database, "reap", &lost, each).await;
         }
     }
 }

@@ -45,12 +45,8 @@ impl Worker {
                 Ok(Ok(true)) => {
                     self.failures.went_well("heartbeat");
                     // within the beat's own time: whatever keeps this from being written keeps no heartbeat
-                    match tokio::time::timeout(every / 2, self.tell_failures()).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => {
-                            tracing::debug!(%error, "the fleet is told of failures with the next heartbeat")
-                        }
-                        Err(_) => tracing::debug!("the fleet is told of failures with the next heartbeat"),
+                    if tokio::time::timeout(every / 2, self.tell_failures()).await.is_err() {
+                        tracing::debug!("the fleet is told of failures with the next heartbeat");
                     }
                 }
                 Ok(Ok(false)) => {
@@ -65,20 +61,20 @@ impl Worker {
         self.options.pulse.end("heartbeat");
     }
 
-    /// Lets the fleet see which steps fail here, and which go well again.
-    ///
-    /// # Errors
-    /// As Postgres says; what was not told is told with the next heartbeat.
-    pub async fn tell_failures(&self) -> Result<(), outbox::Error> {
+    /// Lets the fleet see which steps fail here, and which go well again. What could not be told is told with the next
+    /// heartbeat.
+    pub async fn tell_failures(&self) {
         for (step, streak) in self.failures.untold() {
-            if streak.times == 0 {
-                outbox::setback::step_went_well(&self.database, self.id, &step).await?;
+            let is_told = if streak.times == 0 {
+                outbox::setback::step_went_well(&self.database, self.id, &step).await
             } else {
                 let last = (streak.code.as_deref(), streak.message.as_str());
-                outbox::setback::step_failed(&self.database, self.id, &step, streak.times, last).await?;
+                outbox::setback::step_failed(&self.database, self.id, &step, streak.times, last).await
+            };
+            if !is_told {
+                return;
             }
             self.failures.told(&step, streak.times);
         }
-        Ok(())
     }
 }

@@ -121,6 +121,9 @@ pub struct Worker {
     hands: Arc<Hands>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
+    /// Where folds apart go on, of the outbox and of shadows.
+    places: Mutex<outbox::fold::Places>,
+    shadow_places: Mutex<outbox::fold::Places>,
     cutter: Mutex<Cutter>,
     shadow_cutter: Mutex<Cutter>,
     /// Of which rules the fleet knows that we act by them; none: it must be told.
@@ -153,6 +156,8 @@ impl Worker {
             hands: Arc::default(),
             crash,
             turns: Mutex::default(),
+            places: Mutex::default(),
+            shadow_places: Mutex::default(),
             cutter: Mutex::new(Cutter::live(options.cut_max)),
             shadow_cutter: Mutex::new(Cutter::of_shadows(options.cut_max)),
             told: Mutex::default(),

@@ -37,7 +37,9 @@ impl Worker {
             let folded = outbox::fold::fold_shadow(&self.database, *shadow, self.options.fold_max).await?;
             done += folded.through();
         }
-        done += outbox::fold::fold_shadow_apart(&self.database, APART_MAX, done > 0).await?.through();
+        let mut places = self.shadow_places.lock().await;
+        let apart = (APART_MAX, done > 0);
+        done += outbox::fold::fold_shadow_apart(&self.database, &mut places, apart).await?.through();
         let freeze = |sum: &outbox::cut::Sum| self.directory.freeze(sum);
         let cut = self.shadow_cutter.lock().await.cut(&self.database, &shadows, &freeze).await?;
         if cut.due > 0 {

@@ -67,12 +67,12 @@ impl Worker {
     pub async fn fold(&self) -> Result<Folded, outbox::Error> {
         let waiting = outbox::fold::look(&self.database).await?;
         if waiting.has_deaths {
-            outbox::fold::find_suspects(&self.database).await?;
+            outbox::fold::find_suspects(&self.database).await;
         }
         if waiting.first.is_none() {
             return Ok(Folded::default());
         }
-        let which = (self.options.fold_max, waiting.has_others || waiting.has_deaths);
+        let which = (self.options.fold_max, outbox::fold::has_others(&self.database).await);
         let mut turns = self.turns.lock().await;
         turns.trace(self.options.traces.is_some());
         let span = tracing::error_span!(parent: None, "fold", worker = %self.id, entries = Empty);
@@ -103,12 +103,13 @@ impl Worker {
     /// # Errors
     /// As Postgres says.
     pub async fn fold_apart(&self) -> Result<Folded, outbox::Error> {
-        if !outbox::fold::look(&self.database).await?.has_others {
+        if !outbox::fold::has_others(&self.database).await {
             return Ok(Folded::default());
         }
         let others_passed = self.passed.swap(0, Ordering::Relaxed) > 0;
         let most = self.options.fold_max.min(APART_MAX);
-        let folded = outbox::fold::fold_apart(&self.database, Some(self.id), most, others_passed).await;
+        let mut places = self.places.lock().await;
+        let folded = outbox::fold::fold_apart(&self.database, Some(self.id), &mut places, (most, others_passed)).await;
         outbox::workers::set_folding(&self.database, self.id, &Folding::ApartThrough).await?;
         let folded = folded?;
         self.count_folded(folded);
@@ -120,7 +121,7 @@ impl Worker {
     /// # Errors
     /// As Postgres says.
     pub async fn fold_suspects(&self) -> Result<Option<Folded>, outbox::Error> {
-        if !outbox::fold::look(&self.database).await?.has_others {
+        if !outbox::fold::has_others(&self.database).await {
             return Ok(None);
         }
         let pause = async || self.crash.point("in_fold");
@@ -256,7 +257,7 @@ impl Worker {
             done("settle_lost", self.settle_lost().await.map(drop));
             done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, false).await.map(drop));
             done("return_cured", self.return_cured(true).await);
-            done("forget_setbacks", outbox::setback::forget(database).await);
+            outbox::setback::forget(database).await;
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
             done("tend", outbox::requests::tend(database).await);

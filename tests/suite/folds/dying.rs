@@ -65,7 +65,7 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
         format!("{} in {}", IN_HAND / 2, (IN_HAND / 2).div_ceil(16)),
         "once, whoever died with it, and shared out"
     );
-    assert_eq!(find_suspects(&stage.db.database).await.unwrap(), (0, 0), "and they are looked at once");
+    assert_eq!(find_suspects(&stage.db.database).await, (0, 0), "and they are looked at once");
     // everything else is folded at full pace
     let mut turns = Turns::default();
     let mut folds = 0;
@@ -82,7 +82,30 @@ async fn j4_five_workers_killed_at_once_make_only_what_they_had_in_hand_suspect_
     let over = "select ((select count(*) from postmeter.suspect) + (select count(*) from postmeter.suspect_range)
                       + (select count(*) from postmeter.outbox))::text";
     assert_eq!(stage.value(over).await, "0", "then caution is over");
-    assert!(!outbox::fold::look(&stage.db.database).await.unwrap().has_others);
+    assert!(!outbox::fold::has_others(&stage.db.database).await);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j4_who_dies_folding_an_org_apart_makes_nobody_else_of_its_shard_suspect() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    let neighbour = super::neighbour_of_acme(&stage).await;
+    for (n, org) in ["acme", &neighbour, "acme"].into_iter().enumerate() {
+        stage.record(&format!("e{n}"), org, "cores", "1", "2024-09-18T10:10:00Z").await;
+    }
+    let worker = stage.another_worker().await;
+    let ids = stage.column("select id::text from postmeter.outbox order by id").await;
+    let shard = stage.value("select min(shard)::text from postmeter.outbox").await.parse().unwrap();
+    let (first, last) = (ids[0].parse().unwrap(), ids[2].parse().unwrap());
+    let spans = vec![outbox::workers::Span { shard, first, last }];
+    let folding = outbox::workers::Folding::Apart { spans, org: Some("acme".to_owned()) };
+    outbox::workers::set_folding(&stage.db.database, worker.id(), &folding).await.unwrap();
+    stage.worker.beat().await.unwrap();
+    stage.end_lease_of(worker.id()).await;
+    assert_eq!(stage.worker.reap().await.unwrap(), 1);
+    let suspects = "select u.org from postmeter.suspect x join postmeter.usage u on u.id = x.usage_id order by u.id";
+    assert_eq!(stage.column(suspects).await, ["acme", "acme"]);
     stage.close().await;
 }
 

@@ -8,7 +8,7 @@ use tests::Stage;
 use super::{cure, holding, meter_of, ripe, setbacks, sick, used};
 
 /// The number of an org's remittance.
-fn delivery_of(org: u32) -> String {
+pub(super) fn delivery_of(org: u32) -> String {
     format!("(select d.id from postmeter.delivery d where d.meter_id = {})", meter_of(org))
 }
 

@@ -77,6 +77,10 @@ async fn j11_who_cannot_do_its_work_for_a_lock_is_not_ready_and_says_who_holds_i
         ("token", false, true),
         ("migration", true, true),
         ("alert_post", false, false),
+        // side tables: what needs them goes on without
+        ("setback", false, false),
+        ("suspect", false, false),
+        ("step_failure", false, false),
     ] {
         let lock = other.transaction().await.unwrap();
         lock.batch_execute(&format!("lock table postmeter.{table}")).await.unwrap();
@@ -121,6 +125,16 @@ async fn j11_status_and_doctor_say_what_is_locked_and_show_the_rest() {
     assert!(said.contains("every identity can be used"), "the rest is looked at: {said}");
     drop(lock);
     assert_eq!(run(&["status"]).await.0, Some(0));
+    for (table, part) in [("refusal", "refused"), ("pace", "paces"), ("setback", "isolated")] {
+        let lock = other.transaction().await.unwrap();
+        lock.batch_execute(&format!("lock table postmeter.{table}")).await.unwrap();
+        let (code, said) = run(&["status"]).await;
+        assert!(
+            code == Some(3) && said.contains(&format!("NOT READ {part}: a table that it reads is locked")),
+            "{said}"
+        );
+        assert!(said.contains("outbox   1 usage waiting") && said.contains("1 alive"), "the rest is there: {said}");
+    }
     let lock = other.transaction().await.unwrap();
     lock.batch_execute("lock table postmeter.setting").await.unwrap();
     let (code, said) = run(&["status"]).await;

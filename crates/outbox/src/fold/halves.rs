@@ -72,14 +72,14 @@ impl Member for Part {
 }
 
 /// Notes orgs of which another session keeps something.
-pub(super) async fn note_locked(database: &Database, queue: Queue, orgs: &[String]) -> Result<(), Error> {
+pub(super) async fn note_locked(database: &Database, queue: Queue, orgs: &[String]) {
     if orgs.is_empty() {
-        return Ok(());
+        return;
     }
     let at = queue.at();
     let skipped = orgs.iter().map(|org| Part::org(&at, org)).collect();
     let locked = Round { skipped, ..Round::default() };
-    Setbacks::read(database, queue.step()).await?.note(database, &locked, None).await
+    Setbacks::read(database, queue.step()).await.note(database, &locked, None).await;
 }
 
 /// Folds entries in halves, and notes what does not go through.
@@ -172,11 +172,8 @@ pub(super) async fn in_halves(database: &Database, queue: Queue, entries: Vec<En
     let halves = halves.end();
     folded.failed += halves.failed.len();
     let passed = has_passed.then_some(Part::Other);
-    let noted = note(database, queue, halves.skipped, halves.failed, passed).await;
-    match halves.broken {
-        Some(broken) => Err(broken),
-        None => noted.map(|()| folded),
-    }
+    note(database, queue, halves.skipped, halves.failed, passed).await;
+    halves.broken.map_or(Ok(folded), Err)
 }
 
 async fn note(
@@ -185,7 +182,7 @@ async fn note(
     skipped: Vec<Entry>,
     failed: Vec<(Entry, Error)>,
     passed: Option<Part>,
-) -> Result<(), Error> {
+) {
     let (step, at) = (queue.step(), queue.at());
     let mut orgs: Vec<String> = skipped.into_iter().map(|entry| entry.org).collect();
     orgs.sort_unstable();
@@ -198,11 +195,11 @@ async fn note(
         })
         .collect();
     if orgs.is_empty() && failed.is_empty() {
-        return Ok(());
+        return;
     }
     let skipped = orgs.iter().map(|org| Part::org(&at, org)).collect();
     let round = Round { passed: passed.into_iter().collect(), skipped, failed, broken: None };
-    Setbacks::read(database, step).await?.note(database, &round, None).await
+    Setbacks::read(database, step).await.note(database, &round, None).await;
 }
 
 /// How long a round of what did not go through before may take.

@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 
 use super::Locking;
 use super::plan::{Plan, Target};
-use crate::Error;
 use crate::query::{Query, Tx, query};
+use crate::{Error, side};
 
 const RESOLVE: Query = query!("fold_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY]);
 const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
@@ -18,8 +18,9 @@ const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMP
 const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
 const LATE_LOCK_FREE: Query = query!("fold_late_lock_free", [INT8_ARRAY]);
 const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
-const LOCK: Query = query!("fold_lock", [INT8_ARRAY]);
-const LOCK_FREE: Query = query!("fold_lock_free", [INT8_ARRAY]);
+const LOCK: Query = query!("fold_lock", [INT8_ARRAY, INT8_ARRAY]);
+const LOCK_FREE: Query = query!("fold_lock_free", [INT8_ARRAY, INT8_ARRAY]);
+const HELD_OFF: Query = query!("fold_held_off", []);
 const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
 
 /// Joins of thousands of rows without statistics: nested loops made a fold seventeen times slower (design §5).
@@ -146,7 +147,9 @@ async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Erro
         return Ok(());
     }
     let query = if locking.is_free { &LOCK_FREE } else { &LOCK };
-    let locked = tx.rows(query, &[&deliveries]).await?;
+    let held_off = side::read_in(tx, &HELD_OFF, &[]).await?.unwrap_or_default();
+    let held_off: Vec<i64> = held_off.iter().map(|row| row.get("id")).collect();
+    let locked = tx.rows(query, &[&deliveries, &held_off]).await?;
     let locked: Vec<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let mut open = std::collections::HashMap::new();
     for row in tx.rows(&OPEN_STILL, &[&locked]).await? {

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub quantity: Decimal,
     /// It was folded before, or put aside.
     pub returned: bool,
+    /// When it came into the outbox.
+    pub entered_at: Timestamp,
 }
 
 /// An entry as the plan keeps it.
@@ -30,6 +32,8 @@ pub(super) struct Planned {
     pub kind: usize,
     /// No fold has taken it before.
     pub is_first: bool,
+    /// When it came into the outbox.
+    pub entered_at: Timestamp,
 }
 
 /// Where entries of a kind go.
@@ -115,7 +119,8 @@ pub(super) struct Rows<'a> {
     pub allocated: Allocated,
     pub held: HeldRows<'a>,
     pub exempt: (Vec<Uuid>, Vec<i64>),
-    pub returned: Vec<Uuid>,
+    /// With when each came into the outbox.
+    pub returned: (Vec<Uuid>, Vec<Timestamp>),
 }
 
 impl Plan {
@@ -124,7 +129,7 @@ impl Plan {
         let mut index: HashMap<(String, String, String, Option<String>, Timestamp), usize> = HashMap::new();
         let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false };
         for entry in taken {
-            let Entry { usage, org, product, metric, account, hour, quantity, returned, .. } = entry;
+            let Entry { usage, org, product, metric, account, hour, quantity, returned, entered_at } = entry;
             let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
                 let (org, product, metric, account, hour) = key.clone();
                 plan.kinds.push(Kind {
@@ -138,7 +143,7 @@ impl Plan {
                 });
                 plan.kinds.len() - 1
             });
-            plan.entries.push(Planned { usage, quantity, kind, is_first: !returned });
+            plan.entries.push(Planned { usage, quantity, kind, is_first: !returned, entered_at });
         }
         plan
     }
@@ -213,7 +218,7 @@ impl Plan {
     /// Everything to write.
     pub fn rows(&self) -> Rows<'_> {
         let mut rows = Rows::default();
-        for Planned { usage, quantity, kind, .. } in &self.entries {
+        for Planned { usage, quantity, kind, entered_at, .. } in &self.entries {
             let kind = &self.kinds[*kind];
             match kind.target {
                 Target::Open { delivery, meter_metric, subscription, round } => {
@@ -243,7 +248,10 @@ impl Plan {
                     rows.exempt.0.push(*usage);
                     rows.exempt.1.push(exemption);
                 }
-                Target::Returned | Target::Locked => rows.returned.push(*usage),
+                Target::Returned | Target::Locked => {
+                    rows.returned.0.push(*usage);
+                    rows.returned.1.push(*entered_at);
+                }
                 Target::Unresolved | Target::Resolved { .. } | Target::Late { .. } => {
                     unreachable!("every kind has found its target before anything is written")
                 }

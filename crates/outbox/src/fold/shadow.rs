@@ -2,8 +2,9 @@
 //! statements, in transactions of their own. A shadow that is slow, wrong or stuck holds nobody up.
 
 use remittance::Reason;
+use uuid::Uuid;
 
-use super::apart::{Again, Kept, PID, Tried};
+use super::apart::{Again, Kept, PID, Places, Tried};
 use super::halves::{Entry as Member, Queue, in_halves, note_locked};
 use super::placing::{place, read_resolved};
 use super::plan::{Entry, Plan, Rows, Target};
@@ -13,11 +14,11 @@ use super::{
 };
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
-use crate::setback::naming_holder;
+use crate::setback::{Setbacks, naming_holder};
 use crate::{Database, Error};
 
 const SHADOW_TAKE_THESE: Query = query!("shadow_take_these", [INT4, UUID_ARRAY]);
-const SHADOW_TAKE_ORG: Query = query!("shadow_take_org", [INT4, TEXT, INT8]);
+const SHADOW_TAKE_ORG: Query = query!("shadow_take_org", [INT4, TEXT, INT8, UUID_ARRAY, UUID]);
 const SHADOW_WAITS_STILL: Query = query!("shadow_waits_still", [INT4, TEXT, UUID]);
 
 /// Gives what a live fold took for the first time to the shadows; what is exempt is nobody's.
@@ -48,16 +49,17 @@ pub(super) const STEP: &str = "shadow_fold";
 pub async fn fold_shadow(database: &Database, shadow: i32, most: usize) -> Result<Folded, Error> {
     let queue = Queue::Shadow(shadow);
     let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let (usages, orgs) = kept_apart(&Setbacks::read(database, STEP).await, shadow);
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    let taken = tx.rows(&SHADOW_TAKE, &[&shadow, &most, &queue.at()]).await?;
+    let taken = tx.rows(&SHADOW_TAKE, &[&shadow, &most, &usages, &orgs]).await?;
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, Error>>()?;
     let members = entries.iter().map(|entry| member(entry.usage, &entry.org)).collect();
     match fold_in(&tx, shadow, entries, Locking::FREE).await {
         Ok(done) => {
             tx.commit().await?;
             drop(session);
-            note_locked(database, queue, &done.locked).await?;
+            note_locked(database, queue, &done.locked).await;
             Ok(done.folded)
         }
         Err(Failed::Rows(error)) if error.blame() != Blame::Step => {
@@ -69,7 +71,20 @@ pub async fn fold_shadow(database: &Database, shadow: i32, most: usize) -> Resul
     }
 }
 
-fn member(usage: uuid::Uuid, org: &str) -> Member {
+/// Usages and orgs of a shadow that the rounds before left behind.
+fn kept_apart(setbacks: &Setbacks, shadow: i32) -> (Vec<Uuid>, Vec<String>) {
+    let (at, mut usages, mut orgs) = (Queue::Shadow(shadow).at(), Vec::new(), Vec::new());
+    let members = [setbacks.members(true), setbacks.members(false)].concat();
+    for member in members.iter().filter_map(|member| member.strip_prefix(&at)) {
+        match member.strip_prefix("org:") {
+            Some(org) => orgs.push(org.to_owned()),
+            None => usages.extend(member.parse::<Uuid>()),
+        }
+    }
+    (usages, orgs)
+}
+
+fn member(usage: Uuid, org: &str) -> Member {
     Member { place: Place { shard: 0, id: usage }, org: org.to_owned() }
 }
 
@@ -88,39 +103,81 @@ pub(super) async fn fold_these(database: &Database, shadow: i32, part: &[Member]
     }
 }
 
-/// Tries again what shadows could not fold before: at most so many usages of an org. `others_passed`: ordinary folds of
-/// shadows went through since the last time.
+/// Tries again what shadows could not fold before: at most so many usages of an org, behind those of the last time if they
+/// stayed locked. `others_passed`: ordinary folds of shadows went through since the last time.
 ///
 /// # Errors
 /// Only what every usage would meet.
-pub async fn fold_shadow_apart(database: &Database, most: usize, others_passed: bool) -> Result<Folded, Error> {
-    let Some(mut again) = Again::take_on(database, STEP, others_passed).await? else { return Ok(Folded::default()) };
+pub async fn fold_shadow_apart(
+    database: &Database,
+    places: &mut Places,
+    (most, others_passed): (usize, bool),
+) -> Result<Folded, Error> {
+    let Some(mut again) = Again::take_on(database, STEP, others_passed).await else { return Ok(Folded::default()) };
     while let Some(kept) = again.next() {
         let tried = match kept.member.split_once(':').and_then(|(shadow, name)| Some((shadow.parse().ok()?, name))) {
-            Some((shadow, name)) => try_again(database, shadow, &kept, name.parse().ok(), most).await?,
+            Some((shadow, name)) => match name.parse() {
+                Ok(usage) => try_again(database, shadow, &kept, What::One(usage)).await?,
+                Err(_) => again_org(database, shadow, &kept, places, most).await?,
+            },
             None => Tried::Passed(Folded::default()),
         };
-        again.came(database, &kept, tried).await?;
+        again.came(database, &kept, tried).await;
     }
-    again.end(database).await
+    Ok(again.end(database).await)
 }
 
-async fn try_again(
+/// What is to be folded apart.
+enum What<'a> {
+    One(Uuid),
+    /// Usages of its org.
+    Org {
+        /// So many at most.
+        most: usize,
+        /// Behind this one.
+        behind: Uuid,
+        /// Without these: they failed.
+        failed: Vec<Uuid>,
+        /// The last of them, if there were so many.
+        last: &'a mut Option<Uuid>,
+    },
+}
+
+/// A part of the org's usages: behind what stays locked the next part goes on.
+async fn again_org(
     database: &Database,
     shadow: i32,
     kept: &Kept,
-    usage: Option<uuid::Uuid>,
+    places: &mut Places,
     most: usize,
 ) -> Result<Tried, Error> {
+    let behind = places.of(&kept.member);
+    let (failed, _) = kept_apart(&Setbacks::read(database, STEP).await, shadow);
+    let mut last = None;
+    let tried = try_again(database, shadow, kept, What::Org { most, behind, failed, last: &mut last }).await?;
+    places.go_on(&kept.member, last.filter(|_| !behind.is_nil() || matches!(tried, Tried::Locked(..))));
+    Ok(match tried {
+        // what is before it may be locked still
+        Tried::Passed(folded) if !behind.is_nil() => Tried::Locked(folded, None),
+        tried => tried,
+    })
+}
+
+async fn try_again(database: &Database, shadow: i32, kept: &Kept, what: What<'_>) -> Result<Tried, Error> {
     let locking = if kept.is_urgent() { Locking::ALONE } else { Locking::APART };
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let taken = match usage {
-        Some(usage) => tx.rows(&SHADOW_TAKE_THESE, &[&shadow, &vec![usage]]).await?,
-        None => tx.rows(&SHADOW_TAKE_ORG, &[&shadow, &kept.org, &most]).await?,
+    let (taken, usage) = match &what {
+        What::One(usage) => (tx.rows(&SHADOW_TAKE_THESE, &[&shadow, &vec![*usage]]).await?, Some(*usage)),
+        What::Org { most, behind, failed, .. } => {
+            let most = i64::try_from(*most).unwrap_or(i64::MAX);
+            (tx.rows(&SHADOW_TAKE_ORG, &[&shadow, &kept.org, &most, failed, behind]).await?, None)
+        }
     };
     let entries = taken.iter().map(read_entry).collect::<Result<Vec<_>, Error>>()?;
+    if let What::Org { most, last, .. } = what {
+        *last = entries.iter().map(|entry| entry.usage).max().filter(|_| entries.len() >= most);
+    }
     if entries.is_empty() {
         let waits = tx.rows(&SHADOW_WAITS_STILL, &[&shadow, &kept.org, &usage]).await?;
         let waits: bool = waits.first().expect("one row").try_get(0)?;
@@ -185,6 +242,8 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: true,
+        // its row goes back as it was given
+        entered_at: jiff::Timestamp::UNIX_EPOCH,
     })
 }
 
@@ -238,7 +297,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan, shadow: i32) -> Result<Folded, Error> {
 /// What goes back to wait, or to stay with its reason.
 #[derive(Default)]
 struct Back<'a> {
-    usage: Vec<uuid::Uuid>,
+    usage: Vec<Uuid>,
     org: Vec<&'a str>,
     product: Vec<&'a str>,
     metric: Vec<&'a str>,

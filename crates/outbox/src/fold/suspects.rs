@@ -4,11 +4,11 @@
 use uuid::Uuid;
 
 use super::taking::{self, Place};
-use super::{Failed, Folded, LOOK_UPS, Locking, fold_in, halves};
+use super::{Failed, Folded, Locking, fold_in, halves, pick_limits};
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::workers::{Folding, set_folding};
-use crate::{Database, Error};
+use crate::{Database, Error, side};
 
 const FIND: Query = query!("fold_suspects", []);
 const TAKE: Query = query!("suspect_take", []);
@@ -20,18 +20,16 @@ const QUARANTINE: Query = query!("fold_quarantine", [UUID]);
 /// An entry with which so many workers died while they had nothing else of the outbox in hand is poison.
 const DEATHS_ALONE_MAX: i32 = 2;
 
-/// Makes suspect what dead workers had in hand while they folded; returns how many workers and entries.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn find_suspects(database: &Database) -> Result<(i64, i64), Error> {
-    let rows = database.one(&FIND, &[]).await?;
+/// Makes suspect what dead workers had in hand while they folded; returns how many workers and entries. If it cannot be
+/// noted, the workers' rows go on saying it.
+pub async fn find_suspects(database: &Database) -> (i64, i64) {
+    let Some(rows) = side::ask_within(database, &FIND, &[], side::LOCK).await else { return (0, 0) };
     let row = rows.first().expect("counts are one row");
-    let (workers, entries) = (row.try_get("workers")?, row.try_get("entries")?);
+    let (workers, entries) = (row.get("workers"), row.get("entries"));
     if workers > 0 {
         tracing::warn!(workers, entries, "workers died while they folded; what they had in hand is folded apart");
     }
-    Ok((workers, entries))
+    (workers, entries)
 }
 
 /// Folds one suspect range, if there is one that nobody else has; `None`: there is none.
@@ -44,7 +42,7 @@ pub async fn fold_suspects(
     pause: impl AsyncFnOnce(),
 ) -> Result<Option<Folded>, Error> {
     let mut session = database.session().await?;
-    let tx = Tx::begin(&mut session, LOOK_UPS).await?;
+    let tx = Tx::begin(&mut session, &pick_limits()).await?;
     let (range, deaths) = match tx.rows(&TAKE, &[]).await?.first() {
         Some(row) => (row.try_get::<_, Uuid>("id")?, row.try_get::<_, i32>("deaths")?),
         None => return Ok(None),
@@ -70,7 +68,7 @@ pub async fn fold_suspects(
             tx.run(&CLEARED, &[&range]).await?;
             tx.commit().await?;
             drop(session);
-            halves::note_locked(database, halves::Queue::Outbox, &done.locked).await?;
+            halves::note_locked(database, halves::Queue::Outbox, &done.locked).await;
             Ok(Some(done.folded))
         }
         Err(Failed::Rows(error)) if error.blame() != Blame::Step => {

@@ -13,7 +13,7 @@ use crate::query::{Query, Tx, query};
 use crate::workers::Span;
 
 const THESE: Query = query!("fold_pick_these", [INT2_ARRAY, UUID_ARRAY]);
-const ORG: Query = query!("fold_pick_org", [TEXT, INT8]);
+const ORG: Query = query!("fold_pick_org", [TEXT, INT8, UUID]);
 const TAKE: Query = query!("fold_take", [TID_ARRAY]);
 
 /// Where an entry is.
@@ -97,9 +97,9 @@ pub(super) async fn pick_these(tx: &Tx<'_>, wanted: &[Place]) -> Result<Vec<Pick
     picked(&tx.rows(&THESE, &[&shards, &ids]).await?)
 }
 
-/// Locks the oldest entries of an org.
-pub(super) async fn pick_org(tx: &Tx<'_>, org: &str, most: usize) -> Result<Vec<Picked>, Error> {
-    picked(&tx.rows(&ORG, &[&org, &i64::try_from(most).unwrap_or(i64::MAX)]).await?)
+/// Locks the oldest entries of an org behind this one.
+pub(super) async fn pick_org(tx: &Tx<'_>, org: &str, after: Uuid, most: usize) -> Result<Vec<Picked>, Error> {
+    picked(&tx.rows(&ORG, &[&org, &i64::try_from(most).unwrap_or(i64::MAX), &after]).await?)
 }
 
 /// Deletes what this transaction has locked from the outbox, and reads it.
@@ -126,5 +126,6 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
         returned: row.try_get("returned")?,
+        entered_at: row.try_get("entered_at")?,
     })
 }

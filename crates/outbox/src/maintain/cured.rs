@@ -6,7 +6,7 @@ use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
 use crate::setback::Member;
 use crate::turn::{Locking, Work, turn};
-use crate::{Database, Error};
+use crate::{Database, Error, side};
 
 const HELD: Query = query!("maintain_cured", [INT8, UUID]);
 const RETURN: Query = query!("cured_return", [UUID_ARRAY]);
@@ -38,7 +38,7 @@ impl Member for Usage {
 /// # Errors
 /// What all of it would have met.
 pub async fn return_cured(database: &Database, most: usize) -> Result<i64, Error> {
-    let wanted: Option<i64> = database.one(&WANTED, &[]).await?.first().expect("one row").try_get("last")?;
+    let wanted = last_wanted(database).await;
     let (mut returning, mut share, mut after) = (Returning::default(), Share::of(most), Uuid::nil());
     loop {
         let rows = database.one(&HELD, &[&PAGE, &after]).await?;
@@ -49,7 +49,8 @@ pub async fn return_cured(database: &Database, most: usize) -> Result<i64, Error
         turn(database, "return_cured", held, &mut share, &mut returning).await?;
     }
     if let Some(last) = wanted {
-        database.one(&DONE, &[&last]).await?;
+        // if that cannot be noted, all is looked at once more
+        side::ask(database, &DONE, &[&last]).await;
     }
     Ok(returning.returned)
 }
@@ -59,8 +60,11 @@ pub async fn return_cured(database: &Database, most: usize) -> Result<i64, Error
 /// # Errors
 /// As [`return_cured`].
 pub async fn return_cured_if_wanted(database: &Database, most: usize) -> Result<i64, Error> {
-    let wanted: Option<i64> = database.one(&WANTED, &[]).await?.first().expect("one row").try_get("last")?;
-    if wanted.is_none() { Ok(0) } else { return_cured(database, most).await }
+    if last_wanted(database).await.is_none() { Ok(0) } else { return_cured(database, most).await }
+}
+
+async fn last_wanted(database: &Database) -> Option<i64> {
+    side::ask(database, &WANTED, &[]).await?.first()?.get("last")
 }
 
 /// Sends it back, and counts it.

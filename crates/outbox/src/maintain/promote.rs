@@ -4,11 +4,12 @@ use super::Remittance;
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
-use crate::turn::{Locking, Work, turn};
+use crate::setback::Setbacks;
+use crate::turn::{Locking, Work, turn_after};
 use crate::{Database, Error};
 
-const PROMOTE: Query = query!("promote", [INT8]);
-const CANDIDATES: Query = query!("promote_candidates", [INT8]);
+const PROMOTE: Query = query!("promote", [INT8, INT8_ARRAY]);
+const CANDIDATES: Query = query!("promote_candidates", [INT8, INT8_ARRAY]);
 const THESE: Query = query!("promote_these", [INT8_ARRAY]);
 
 /// Read along its index: most of the table is not ripe.
@@ -20,21 +21,23 @@ const BY_INDEX: &str = "set local enable_seqscan = off; set local enable_bitmaps
 /// # Errors
 /// What each of them would have met.
 pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
-    match promote_all(database, most).await {
+    let setbacks = Setbacks::read(database, "promote").await;
+    let not_yet = setbacks.numbers(false);
+    match promote_all(database, most, &not_yet).await {
         Err(error) if error.blame() == Blame::Member => {}
         done => return done,
     }
-    let rows = database.one(&CANDIDATES, &[&most]).await?;
+    let rows = database.one(&CANDIDATES, &[&most, &not_yet]).await?;
     let ripe = rows.iter().map(Remittance::read).collect::<Result<Vec<_>, Error>>()?;
     let (mut promoting, mut share) = (Promoting::default(), Share::of(ripe.len()));
-    turn(database, "promote", ripe, &mut share, &mut promoting).await?;
+    turn_after(database, &setbacks, ripe, &mut share, &mut promoting).await?;
     Ok(promoting.promoted)
 }
 
-async fn promote_all(database: &Database, most: i64) -> Result<u64, Error> {
+async fn promote_all(database: &Database, most: i64, not_yet: &[i64]) -> Result<u64, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, BY_INDEX).await?;
-    let promoted = tx.run(&PROMOTE, &[&most]).await?;
+    let promoted = tx.run(&PROMOTE, &[&most, &not_yet]).await?;
     tx.commit().await?;
     Ok(promoted)
 }

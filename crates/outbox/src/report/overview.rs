@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, STANDING, WORKERS, fields};
+use super::strain::{QuotaPace, RefusedBuyer, pace, refused};
+use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, PACES, REFUSED, STANDING, WORKERS, fields};
 use crate::ask::{Limits, Told, ask, rows};
 use crate::health::Isolated;
 use crate::query::Query;
@@ -33,6 +34,10 @@ pub struct Overview {
     pub workers: Vec<LiveWorker>,
     /// What does not go through while the rest goes on.
     pub isolated: Vec<Isolated>,
+    /// Buyers that were refused in a call of their own.
+    pub refused: Vec<RefusedBuyer>,
+    /// Quotas that are paced, or wait because they were told to.
+    pub paces: Vec<QuotaPace>,
     /// What could not be read, and is empty here for that.
     pub missing: Vec<Missing>,
 }
@@ -191,13 +196,13 @@ pub struct LiveWorker {
 /// How long one part may take.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads the overview: nine statements side by side, each a moment of its own. A part that is locked or slow is named as
+/// Reads the overview: eleven statements side by side, each a moment of its own. A part that is locked or slow is named as
 /// missing, and costs no other.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn overview(database: &Database) -> Result<Overview, Error> {
-    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated) = tokio::join!(
+    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated, refused, paces) = tokio::join!(
         part(database, &BACKLOG, |row| {
             Ok(fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }))
         }),
@@ -230,6 +235,8 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         }),
         part(database, &WORKERS, |row| { Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age })) }),
         ask::<Isolated>(database, Limits::within(WITHIN)),
+        part(database, &REFUSED, refused),
+        part(database, &PACES, pace),
     );
     let mut missing = Vec::new();
     let mut isolated = there(&mut missing, "isolated", isolated?);
@@ -244,6 +251,8 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         forecast: there(&mut missing, "forecast", forecast?),
         workers: there(&mut missing, "workers", workers?),
         isolated,
+        refused: there(&mut missing, "refused", refused?),
+        paces: there(&mut missing, "paces", paces?),
         missing,
     })
 }

@@ -1,18 +1,10 @@
 //! What keeps single buyers, or the pace of a quota, from being as usual.
 
 use serde::Serialize;
+use tokio_postgres::Row;
 
-use super::{PACES, REFUSED, fields};
-use crate::{Database, Error};
-
-/// Who is refused, and what is slower than it may be.
-#[derive(Debug, Clone, Serialize)]
-pub struct Strain {
-    /// Buyers that were refused in a call of their own.
-    pub refused: Vec<RefusedBuyer>,
-    /// Quotas that are paced, or wait because they were told to.
-    pub paces: Vec<QuotaPace>,
-}
+use super::fields;
+use crate::Error;
 
 /// A buyer that was refused in a call of its own.
 #[derive(Debug, Clone, Serialize)]
@@ -48,23 +40,12 @@ pub struct QuotaPace {
     pub wait_seconds: Option<f64>,
 }
 
-/// Reads who is refused and what is slow.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn strain(database: &Database) -> Result<Strain, Error> {
-    let refused = database.one(&REFUSED, &[]).await?;
-    let paces = database.one(&PACES, &[]).await?;
-    let buyer = |row: &tokio_postgres::Row| -> Result<RefusedBuyer, Error> {
-        Ok(fields!(row => RefusedBuyer {
-            destination, buyer, code, http_status, refusals, to_blame, delivery_id, status
-        }))
-    };
-    let pace = |row: &tokio_postgres::Row| -> Result<QuotaPace, Error> {
-        Ok(fields!(row => QuotaPace { quota, rate, calls_per_second, wait_seconds }))
-    };
-    Ok(Strain {
-        refused: refused.iter().map(buyer).collect::<Result<_, _>>()?,
-        paces: paces.iter().map(pace).collect::<Result<_, _>>()?,
-    })
+pub(super) fn refused(row: &Row) -> Result<RefusedBuyer, Error> {
+    Ok(fields!(row => RefusedBuyer {
+        destination, buyer, code, http_status, refusals, to_blame, delivery_id, status
+    }))
+}
+
+pub(super) fn pace(row: &Row) -> Result<QuotaPace, Error> {
+    Ok(fields!(row => QuotaPace { quota, rate, calls_per_second, wait_seconds }))
 }

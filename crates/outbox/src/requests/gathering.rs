@@ -56,7 +56,7 @@ async fn put_behind(database: &Database, error: Error) -> Result<i64, Error> {
     };
     tracing::warn!(request = key, "a status could not be counted, and is put behind the others: {error}");
     let others = gather_some(database, 1).await.unwrap_or_default();
-    let setbacks = Setbacks::read(database, "gather").await?;
+    let setbacks = Setbacks::read(database, "gather").await;
     let mut round = Round::default();
     match error.blame() {
         Blame::Lock => round.skipped.push(Request(key)),
@@ -65,6 +65,6 @@ async fn put_behind(database: &Database, error: Error) -> Result<i64, Error> {
     if others > 0 {
         round.passed.push(Request(String::new()));
     }
-    setbacks.note(database, &round, None).await?;
+    setbacks.note(database, &round, None).await;
     Ok(others)
 }

@@ -115,25 +115,11 @@ async fn settle_alone(
 }
 
 /// Notes which answers a step left, and that others passed.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn note_left(
-    database: &Database,
-    step: &'static str,
-    answers: &[Settlement],
-    each: Each,
-) -> Result<(), Error> {
-    note(database, &Setbacks::read(database, step).await?, answers, each, false).await
+pub async fn note_left(database: &Database, step: &'static str, answers: &[Settlement], each: Each) {
+    note(database, &Setbacks::read(database, step).await, answers, each, false).await;
 }
 
-async fn note(
-    database: &Database,
-    setbacks: &Setbacks,
-    answers: &[Settlement],
-    each: Each,
-    others_passed: bool,
-) -> Result<(), Error> {
+async fn note(database: &Database, setbacks: &Setbacks, answers: &[Settlement], each: Each, others_passed: bool) {
     let place = |place: usize| Place(place, answers[place].delivery);
     let left = each.left();
     let mut passed: Vec<_> = (0..answers.len()).filter(|at| left.binary_search(at).is_err()).map(place).collect();
@@ -141,7 +127,7 @@ async fn note(
     passed.extend(others_passed.then_some(Place(answers.len(), 0)));
     let skipped = each.locked.into_iter().map(place).collect();
     let failed = each.failed.into_iter().map(|(at, error)| (place(at), error)).collect();
-    setbacks.note(database, &Round { passed, skipped, failed, broken: None }, None).await
+    setbacks.note(database, &Round { passed, skipped, failed, broken: None }, None).await;
 }
 
 /// Settles answers that could not be settled with the others, if it is time; one that was locked for long is waited for, a
@@ -154,10 +140,7 @@ pub async fn settle_apart(
     policy: &(dyn Fn(i32) -> Policy + Sync),
     others_passed: bool,
 ) -> (Vec<usize>, Option<Error>) {
-    let setbacks = match Setbacks::read(database, STEP).await {
-        Ok(setbacks) => setbacks,
-        Err(error) => return (Vec::new(), Some(error)),
-    };
+    let setbacks = Setbacks::read(database, STEP).await;
     let candidates = answers.iter().enumerate().map(|(place, answer)| Place(place, answer.delivery)).collect();
     let order = setbacks.order(candidates);
     let together: Vec<Settlement> = order.together.iter().map(|place| answers[place.0].clone()).collect();
@@ -166,7 +149,7 @@ pub async fn settle_apart(
     let is_settled = |at: &usize| left.binary_search(at).is_err();
     let mut settled: Vec<usize> = (0..together.len()).filter(is_settled).map(|at| order.together[at].0).collect();
     let mut broken = each.broken.take().map(|(_, error)| error);
-    broken = broken.or(note(database, &setbacks, &together, each, others_passed).await.err());
+    note(database, &setbacks, &together, each, others_passed).await;
     for place in order.alone {
         if broken.is_some() {
             break;
@@ -195,7 +178,8 @@ async fn try_alone(
         Err(error) if error.blame() == Blame::Lock => round.skipped.push(place),
         Err(error) => round.failed.push((place, error)),
     }
-    setbacks.note(database, &round, holder.as_deref()).await
+    setbacks.note(database, &round, holder.as_deref()).await;
+    Ok(())
 }
 
 /// The step's name in `postmeter.setback`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use outbox::health::Isolated;
-use outbox::report::{Health, HeldGroup, Missing, Overview, QuotaPace, RefusedBuyer, Standing, Strain};
+use outbox::report::{Health, HeldGroup, Missing, Overview, QuotaPace, RefusedBuyer, Standing};
 
 use super::Context;
 use super::output::{self, NEEDS_A_PERSON, Table};
@@ -36,26 +36,17 @@ const NAMED: usize = 3;
 
 pub(super) async fn run(context: &Context, _args: Args) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
-    let (overview, strain) = (outbox::report::overview(&database).await?, outbox::report::strain(&database).await?);
+    let overview = outbox::report::overview(&database).await?;
     if context.json {
-        output::json(&Whole { overview: &overview, strain: &strain })?;
+        output::json(&overview)?;
     } else {
-        output::say_all(screen(&overview, &strain));
+        output::say_all(screen(&overview));
     }
     Ok(if overview.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) })
 }
 
-/// Both as one object.
-#[derive(serde::Serialize)]
-struct Whole<'a> {
-    #[serde(flatten)]
-    overview: &'a Overview,
-    #[serde(flatten)]
-    strain: &'a Strain,
-}
-
 /// The whole screen, with what could not be read at its head.
-fn screen(overview: &Overview, strain: &Strain) -> Vec<String> {
+fn screen(overview: &Overview) -> Vec<String> {
     let mut lines: Vec<String> =
         overview.missing.iter().map(|Missing { part, why }| format!("NOT READ {part}: {why}")).collect();
     if !lines.is_empty() {
@@ -84,8 +75,8 @@ fn screen(overview: &Overview, strain: &Strain) -> Vec<String> {
     for (row, isolated) in overview.isolated.iter().map(isolated).enumerate() {
         lines.push(format!("{:7}  {isolated}", if row == 0 { "steps" } else { "" }));
     }
-    lines.extend(strain.refused.iter().map(|buyer| format!("refused  {}", refused(buyer))));
-    lines.extend(strain.paces.iter().map(|quota| format!("pace     {}", pace(quota))));
+    lines.extend(overview.refused.iter().map(|buyer| format!("refused  {}", refused(buyer))));
+    lines.extend(overview.paces.iter().map(|quota| format!("pace     {}", pace(quota))));
     for (row, risk) in at_risk(overview).iter().enumerate() {
         lines.push(format!("{:7}  {risk}", if row == 0 { "at risk" } else { "" }));
     }
