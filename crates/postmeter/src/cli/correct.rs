@@ -6,6 +6,7 @@
 mod filter;
 mod held_there;
 mod resolve;
+mod whole;
 
 use std::process::ExitCode;
 
