@@ -1,6 +1,7 @@
 -- 0040_pre_decided_once: rows that contradict themselves or each other decide nothing, and a person may end a quota's wait.
 -- programs: from 0022
 -- lock: access exclusive on pace, for a moment: a column with a constant default
+-- lock: access exclusive on step_failure, for a moment: a check that old rows need not meet
 
 -- what a marketplace holds of many: each row is read first, then all rows of one remittance are looked at together ------
 
@@ -47,7 +48,7 @@ comment on function postmeter.read_held_row(jsonb) is
 revoke execute on function postmeter.read_held_row(jsonb) from public;
 
 create function postmeter.held_rows(rows jsonb)
-returns table (row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, others text)
+returns table (row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     with said as materialized (
@@ -102,7 +103,7 @@ as $$
                 when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
                 when o.hits = 0 then 'there is no such remittance'
                 when o.hits > 1 then 'several remittances bear it: name the destination' end,
-           array_to_string((array_agg(o.number) over same)[1:10], ', ')
+           array_agg(o.number) over same
     from one o
     -- what cannot be read says nothing about anything
     window same as (partition by case when coalesce(o.problem, o.foreign_name) is null then o.id end,
@@ -173,7 +174,8 @@ begin
             end if;
         end if;
         if verdict = 'contradictory' then
-            note := format('rows %s say different things of it: none of them is carried out', h.others);
+            note := format('rows %s say different things of it: none of them is carried out',
+                           array_to_string(array(select n from unnest(h.same) n order by n limit 10), ', '));
         elsif verdict = 'repeated' then
             note := 'an earlier row says the same';
         elsif verdict is null then
@@ -189,5 +191,83 @@ end
 $$;
 comment on function postmeter.resolve_rows(jsonb, text, text, boolean) is
     'A person says of many remittances what the marketplace holds (an array of 1000 objects at most: delivery, key or receipt, destination where a key is at several, and quantity or billed), as resolve_unknown says it of one. A verdict for every row: billed, not_billed, agrees, other_quantity, nothing_to_resolve, not_found, ambiguous, contradictory, repeated, locked, malformed; the other rows go on. A quantity of 0 means that they hold nothing. Of rows that say different things of one remittance none is carried out. Nothing changes if dry_run.';
+
+-- a wait that a marketplace asked for may be ended by a person ----------------------------------------------------------
+
+alter table postmeter.pace add column wait_ended_at timestamptz not null default '-infinity';
+comment on column postmeter.pace.wait_ended_at is 'When a person last ended its wait: what a worker heard before says nothing any more.';
+
+create or replace function postmeter.probe(destination text, who text, why text, out breaker text, out changed boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    d record;
+    t record;
+    waited timestamptz;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.id, x.quota_id, q.name as quota into d
+    from postmeter.destination x join postmeter.quota q on q.id = x.quota_id where x.name = probe.destination;
+    select b.ramp, b.open_until into t from postmeter.breaker b where b.destination_id = d.id for update;
+    breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
+                    when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    if breaker = 'open' then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = d.id;
+    end if;
+    changed := breaker = 'open';
+    -- their wait is that of the quota, and of all that share it
+    select p.wait_until into waited from postmeter.pace p where p.quota_id = d.quota_id and p.wait_until > clock_timestamp() for update;
+    if found then
+        perform postmeter.end_wait(d.quota_id);
+        breaker := 'waiting';
+        changed := true;
+    end if;
+    if changed then
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, why, 'probe', d.id, breaker, case breaker when 'open' then 'half_open' else 'sending' end,
+                case when waited is null then '{}'::jsonb else jsonb_build_object('quota', d.quota, 'wait_until', waited) end);
+    end if;
+end
+$$;
+comment on function postmeter.probe(text, text, text) is
+    'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
+
+create function postmeter.end_wait(quota integer) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update postmeter.pace p set wait_until = '-infinity', wait_ended_at = clock_timestamp(), updated_at = clock_timestamp()
+    where p.quota_id = quota;
+    -- what was to wait with it is due; what somebody has in hand is decided about there
+    with over as materialized (
+        select l.delivery_id, d.destination_id, d.deadline
+        from postmeter.later l
+        join postmeter.delivery d on d.id = l.delivery_id
+        join postmeter.destination t on t.id = l.destination_id and t.quota_id = quota
+        where l.due_at > postmeter.clock()
+          and (select o.retry_after from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+               where a.delivery_id = l.delivery_id order by a.id desc limit 1) is not null
+        order by l.delivery_id
+        for update of l, d skip locked
+    ), gone as (
+        delete from postmeter.later l using over o where l.delivery_id = o.delivery_id
+    )
+    insert into postmeter.due (delivery_id, destination_id, deadline)
+    select o.delivery_id, o.destination_id, o.deadline from over o order by o.delivery_id;
+    -- workers look at versions twice a second, and say by which they act
+    update postmeter.destination t set version = t.version + 1
+    where t.id in (select x.id from postmeter.destination x where x.quota_id = quota order by x.id for no key update);
+end
+$$;
+comment on function postmeter.end_wait(integer) is 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
+revoke execute on function postmeter.end_wait(integer) from public;
+
+-- a step of one destination is known by both names -----------------------------------------------------------------------
+
+-- squawk-ignore ban-drop-constraint
+alter table postmeter.step_failure drop constraint step_failure_step_check;
+alter table postmeter.step_failure add constraint step_failure_step_check check (octet_length(step) between 1 and 120) not valid;
+comment on column postmeter.step_failure.step is 'The step; that of one destination with its name (dispatch at aws-us).';
 
 insert into postmeter.migration (version, name) values (40, '0040_pre_decided_once');

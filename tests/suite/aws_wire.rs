@@ -312,7 +312,7 @@ async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
     let html = "<!doctype html><title>500 Internal Server Error</title>";
     let xml = "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>";
     let dimension = r#"{"__type":"InvalidUsageDimensionException","message":"no such dimension"}"#;
-    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned() };
+    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned(), after: None };
     let throttled = |seconds| Outcome::Throttled { after: Some(Duration::from_secs(seconds)) };
     for (answer, expected) in [
         (http("500 Oops", "", html), unavailable("http_500")),

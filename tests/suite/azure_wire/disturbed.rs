@@ -159,7 +159,7 @@ async fn d8_where_no_connection_comes_about_nothing_is_sent() {
 #[tokio::test]
 async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
     let html = "<!doctype html><title>502 Bad Gateway</title>";
-    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned() };
+    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned(), after: None };
     let refused = |code: &str| Outcome::BatchRefused { code: code.to_owned() };
     let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n";
     let throttled = |seconds| Outcome::Throttled { after: Some(Duration::from_secs(seconds)) };

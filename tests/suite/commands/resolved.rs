@@ -167,7 +167,7 @@ async fn j10_of_rows_that_contradict_each_other_none_is_carried_out_however_far_
 async fn j10_rows_of_sql_are_judged_together_and_each_fault_names_its_field() {
     let stage = unknown(5).await;
     let keys = stage.column("select key from postmeter.delivery order by id").await;
-    let ids = stage.column("select id from postmeter.delivery order by id").await;
+    let ids = stage.column("select id::text from postmeter.delivery order by id").await;
     receipt(&stage, &keys[1], "their-1").await;
     let rows = serde_json::json!([
         {"key": keys[0], "quantity": 1},

@@ -34,8 +34,7 @@ impl Says {
     /// What is asked of the database about it.
     pub fn asks(&self, destination: Option<&str>) -> Value {
         let mut asks = Map::from_iter([("quantity".to_owned(), json!(self.quantity.to_string()))]);
-        let names =
-            [("key", self.key.as_deref()), ("receipt", self.receipt.as_deref()), ("destination", destination)];
+        let names = [("key", self.key.as_deref()), ("receipt", self.receipt.as_deref()), ("destination", destination)];
         asks.extend(names.into_iter().filter_map(|(field, name)| Some((field.to_owned(), json!(name?)))));
         Value::Object(asks)
     }
@@ -201,9 +200,8 @@ mod tests {
         let csv = read("Product,Key,Quantity\ndb,aws/a, 5\ndb,aws/b,0\n");
         let json =
             read("{\"key\": \"aws/a\", \"quantity\": 5, \"more\": [1]}\n\n{\"key\": \"aws/b\", \"quantity\": \"0\"}\n");
-        let asks = |rows: &[Row]| {
-            rows.iter().map(|row| row.says.as_ref().expect("a row").asks(None)).collect::<Vec<_>>()
-        };
+        let asks =
+            |rows: &[Row]| rows.iter().map(|row| row.says.as_ref().expect("a row").asks(None)).collect::<Vec<_>>();
         assert_eq!(asks(&csv), asks(&json));
         assert_eq!(asks(&csv)[0], json!({"key": "aws/a", "quantity": "5"}));
         assert_eq!((csv[0].line, json[1].line), (2, 3));

@@ -63,7 +63,8 @@ pub(super) async fn resolve(
 fn together(rows: &[Row], verdicts: &mut [Option<Resolved>]) {
     let mut of: HashMap<i64, Vec<usize>> = HashMap::new();
     for (index, verdict) in verdicts.iter().enumerate() {
-        if let Some(Resolved { delivery: Some(delivery), .. }) = verdict.as_ref().filter(|it| it.verdict != "malformed") {
+        if let Some(Resolved { delivery: Some(delivery), .. }) = verdict.as_ref().filter(|it| it.verdict != "malformed")
+        {
             of.entry(*delivery).or_default().push(index);
         }
     }
