@@ -70,9 +70,7 @@ impl Local {
             stands_since: None,
         }
     }
-}
 
-impl Local {
     /// Where the fleet says that the quota stands, unless it was asked later meanwhile.
     fn stands(&mut self, standing: Standing, asked: Instant, now: Instant) {
         if self.stands_since.is_some_and(|since| since > asked) {

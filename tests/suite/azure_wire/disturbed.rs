@@ -165,7 +165,10 @@ async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
     let throttled = |seconds| Outcome::Throttled { after: Some(Duration::from_secs(seconds)) };
     for (answer, expected) in [
         (http("502 Bad Gateway", "", html), unavailable("http_502")),
-        (http("503 Later", "Retry-After: 5\r\n", ""), unavailable("http_503")),
+        (
+            http("503 Later", "Retry-After: 5\r\n", ""),
+            Outcome::Unavailable { code: "http_503".to_owned(), after: Some(Duration::from_secs(5)) },
+        ),
         (http("408 Slow", "", ""), unavailable("http_408")),
         (http("429 Slow down", "Retry-After: 7\r\n", ""), throttled(7)),
         (http("429 Slow down", date, ""), throttled(30)),
