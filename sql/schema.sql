@@ -1254,6 +1254,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
+CREATE FUNCTION postmeter.end_wait(quota integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update postmeter.pace p set wait_until = '-infinity', wait_ended_at = clock_timestamp(), updated_at = clock_timestamp()
+    where p.quota_id = quota;
+    -- what was to wait with it is due; what somebody has in hand is decided about there
+    with over as materialized (
+        select l.delivery_id, d.destination_id, d.deadline
+        from postmeter.later l
+        join postmeter.delivery d on d.id = l.delivery_id
+        join postmeter.destination t on t.id = l.destination_id and t.quota_id = quota
+        where l.due_at > postmeter.clock()
+          and (select o.retry_after from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+               where a.delivery_id = l.delivery_id order by a.id desc limit 1) is not null
+        order by l.delivery_id
+        for update of l, d skip locked
+    ), gone as (
+        delete from postmeter.later l using over o where l.delivery_id = o.delivery_id
+    )
+    insert into postmeter.due (delivery_id, destination_id, deadline)
+    select o.delivery_id, o.destination_id, o.deadline from over o order by o.delivery_id;
+    -- workers look at versions twice a second, and say by which they act
+    update postmeter.destination t set version = t.version + 1
+    where t.id in (select x.id from postmeter.destination x where x.quota_id = quota order by x.id for no key update);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.end_wait(quota integer) IS 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
+
 CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1582,6 +1613,71 @@ $$;
 
 COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request statuses that nobody has counted yet, at most so many, and computes their requests anew; returns how many. One at a time; a second caller waits.';
 
+CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with said as materialized (
+        select e.ordinality as number, r.*
+        from jsonb_array_elements(rows) with ordinality e(value, ordinality) cross join lateral postmeter.read_held_row(e.value) r
+    ), receipts as materialized (
+        -- of what is unresolved, read once for all rows
+        select distinct e.receipt, e.delivery_id
+        from (select o.receipt, a.delivery_id
+              from postmeter.stuck s
+              join postmeter.attempt a on a.delivery_id = s.delivery_id
+              join postmeter.outcome o on o.attempt_id = a.id
+              union all
+              select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
+        where exists (select from said s where s.receipt is not null) and e.receipt in (select s.receipt from said s)
+    ), found as materialized (
+        select s.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key
+        from said s
+        cross join lateral (
+            select s.delivery as id where s.delivery is not null
+            union all
+            select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = s.key
+            where s.delivery is null and not f.shadow
+            union all
+            select c.delivery_id from receipts c where s.delivery is null and s.key is null and c.receipt = s.receipt
+        ) x
+        join postmeter.delivery f on f.id = x.id
+        join postmeter.destination t on t.id = f.destination_id
+        where s.problem is null and (s.destination is null or t.name = s.destination)
+        group by s.number
+    ), one as (
+        select s.*, coalesce(cardinality(f.ids), 0) as hits, case when cardinality(f.ids) = 1 then f.id end as id,
+               case when s.delivery is not null and s.key <> f.key
+                        then format('key must be %s, as remittance %s bears it, or be left out', f.key, f.id)
+                    when coalesce(s.delivery::text, s.key) is not null
+                     and exists (select from receipts c where c.receipt = s.receipt)
+                     and not exists (select from receipts c where c.receipt = s.receipt and c.delivery_id = any (f.ids))
+                        then format('receipt is that of remittance %s, not of this one',
+                                    (select min(c.delivery_id) from receipts c where c.receipt = s.receipt)) end as foreign_name
+        from said s left join found f on f.number = s.number
+    )
+    select o.number, o.id, o.key,
+           -- who says no quantity means that of the other rows
+           coalesce(o.quantity, max(o.quantity) over same), o.billed, coalesce(o.problem, o.foreign_name),
+           case when coalesce(o.problem, o.foreign_name) is not null then 'malformed'
+                when o.hits = 0 then 'not_found'
+                when o.hits > 1 then 'ambiguous'
+                when bool_or(o.billed) over same <> bool_and(o.billed) over same
+                  or min(o.quantity) over same <> max(o.quantity) over same then 'contradictory'
+                when o.number > min(o.number) over same then 'repeated' end,
+           case when coalesce(o.problem, o.foreign_name) is not null then coalesce(o.problem, o.foreign_name)
+                when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
+                when o.hits = 0 then 'there is no such remittance'
+                when o.hits > 1 then 'several remittances bear it: name the destination' end,
+           array_agg(o.number) over same
+    from one o
+    -- what cannot be read says nothing about anything
+    window same as (partition by case when coalesce(o.problem, o.foreign_name) is null then o.id end,
+                                 case when o.id is null or coalesce(o.problem, o.foreign_name) is not null then o.number end)
+$$;
+
+COMMENT ON FUNCTION postmeter.held_rows(rows jsonb) IS 'The rows of resolve_rows, each with the remittance that it names, and the verdict of those that decide nothing whatever the remittance is: malformed, not_found, ambiguous, contradictory (rows of one remittance that say different things: none of them counts), repeated.';
+
 CREATE TABLE postmeter.held (
     usage_id uuid NOT NULL,
     destination_id integer,
@@ -1660,6 +1756,39 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names; none: somebody decided about it already. Refuses what cannot be meant, values that do not exist, and what fits nothing, as deliveries_by does.';
+
+CREATE FUNCTION postmeter.held_verdict(d postmeter.delivery, held numeric, billed boolean, OUT verdict text, OUT status_after text, OUT note text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
+begin
+    status_after := d.status;
+    if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
+        verdict := 'other_quantity';
+        note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
+    elsif d.status = 'conflict' and billed then
+        verdict := 'billed'; status_after := 'accepted';
+    elsif unclear then
+        verdict := case when billed then 'billed' else 'not_billed' end;
+        status_after := case when billed then 'accepted' when d.deadline >= postmeter.clock() then 'due' else 'expired' end;
+    elsif d.status = 'accepted' and billed then
+        verdict := 'agrees'; note := 'is accepted already';
+    elsif billed = (select (c.detail ->> 'billed')::boolean from postmeter.decision c
+                    where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1) then
+        verdict := 'agrees'; note := format('was resolved so before, and is %s now', replace(d.status, '_', ' '));
+    else
+        verdict := 'nothing_to_resolve';
+        note := case when d.status = 'accepted' then 'we call it accepted: look it up, it is a matter for their support'
+                     when d.status = 'conflict' then 'they hold another quantity under this key: write it off, or say that it is billed'
+                     when d.status in ('due', 'in_flight') then 'it is on its way: it is sent with the same key'
+                     else format('is %s, and was never maybe billed', replace(d.status, '_', ' ')) end;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.held_verdict(d postmeter.delivery, held numeric, billed boolean, OUT verdict text, OUT status_after text, OUT note text) IS 'What resolve_rows makes of one remittance of which the marketplace holds this quantity (null: not said), or which it holds or not.';
 
 CREATE FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2566,25 +2695,37 @@ CREATE FUNCTION postmeter.probe(destination text, who text, why text, OUT breake
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    d record;
     t record;
+    waited timestamptz;
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.check_destination(destination);
-    select x.id, b.ramp, b.open_until, b.probing_until into t
-    from postmeter.destination x join postmeter.breaker b on b.destination_id = x.id
-    where x.name = probe.destination for update of b;
+    select x.id, x.quota_id, q.name as quota into d
+    from postmeter.destination x join postmeter.quota q on q.id = x.quota_id where x.name = probe.destination;
+    select b.ramp, b.open_until into t from postmeter.breaker b where b.destination_id = d.id for update;
     breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
                     when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    if breaker = 'open' then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = d.id;
+    end if;
     changed := breaker = 'open';
+    -- their wait is that of the quota, and of all that share it
+    select p.wait_until into waited from postmeter.pace p where p.quota_id = d.quota_id and p.wait_until > clock_timestamp() for update;
+    if found then
+        perform postmeter.end_wait(d.quota_id);
+        breaker := 'waiting';
+        changed := true;
+    end if;
     if changed then
-        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = t.id;
-        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
-        values (who, why, 'probe', t.id, 'open', 'half_open');
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, why, 'probe', d.id, breaker, case breaker when 'open' then 'half_open' else 'sending' end,
+                case when waited is null then '{}'::jsonb else jsonb_build_object('quota', d.quota, 'wait_until', waited) end);
     end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Ends the pause of a destination''s breaker: a worker probes at its next look, and what the probe is answered decides. Returns where the breaker stood; changed is false where there was no pause to end.';
+COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
 
 CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2637,6 +2778,47 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
+
+CREATE FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    field text;
+begin
+    if jsonb_typeof(said) is distinct from 'object' then
+        problem := 'a row must be an object';
+        return;
+    end if;
+    foreach field in array array['key', 'receipt', 'destination'] loop
+        if jsonb_typeof(said -> field) not in ('string', 'number', 'null') then
+            problem := format('%s must be a text', field);
+        end if;
+    end loop;
+    if (said ->> 'delivery') !~ '^[0-9]{1,18}$' then
+        problem := 'delivery must be the number of a remittance';
+    elsif (said ->> 'quantity') !~ '^[0-9]{1,100}(\.[0-9]{1,100})?$' then
+        problem := format('quantity must be a number from 0 upwards, not %s', left(said ->> 'quantity', 40));
+    elsif jsonb_typeof(said -> 'billed') not in ('boolean', 'null') then
+        problem := 'billed must be true or false';
+    elsif coalesce(said ->> 'delivery', said ->> 'key', said ->> 'receipt') is null then
+        problem := 'names no remittance: delivery, key or receipt must be there';
+    elsif coalesce(said ->> 'billed', said ->> 'quantity') is null then
+        problem := 'says neither billed nor a quantity from 0 upwards';
+    end if;
+    if problem is not null then
+        return;
+    end if;
+    delivery := said ->> 'delivery'; key := said ->> 'key'; receipt := said ->> 'receipt'; destination := said ->> 'destination';
+    quantity := said ->> 'quantity'; billed := said ->> 'billed';
+    if billed <> (quantity > 0) then
+        problem := format('billed is %s and quantity is %s: one of them must be wrong', billed, trim_scale(quantity));
+    end if;
+    billed := coalesce(billed, quantity > 0);
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) IS 'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
 
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
@@ -3719,95 +3901,45 @@ CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run b
     AS $$
 #variable_conflict use_column
 declare
-    r        record;
-    d        postmeter.delivery;
-    found_in bigint[];
-    receipts jsonb;
-    now      timestamptz := postmeter.clock();
-    is_held  boolean;
-    unclear  boolean;
+    r postmeter.delivery;
+    h record;
 begin
     perform postmeter.check_decider(who, why);
-    if jsonb_typeof(rows) <> 'array' or jsonb_array_length(rows) > 1000 then
+    if jsonb_typeof(rows) is distinct from 'array' or jsonb_array_length(rows) > 1000 then
         raise exception 'rows must be an array of 1000 objects at most'
             using errcode = 'PM037', column = 'rows', constraint = 'resolve_rows', hint = 'Say many in shares: each is a transaction of its own.';
     end if;
-    -- receipts of what is unresolved, read once for all rows
-    select jsonb_object_agg(x.receipt, x.deliveries) into receipts
-    from (select e.receipt, jsonb_agg(distinct e.delivery_id) as deliveries
-          from (select o.receipt, a.delivery_id
-                from postmeter.stuck s
-                join postmeter.attempt a on a.delivery_id = s.delivery_id
-                join postmeter.outcome o on o.attempt_id = a.id
-                union all
-                select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
-          where e.receipt in (select x ->> 'receipt' from jsonb_array_elements(rows) x) group by e.receipt) x
-    where exists (select from jsonb_array_elements(rows) x where x ->> 'receipt' is not null);
-    for r in
-        select e.ordinality as number, x.delivery, x.key, x.receipt, x.destination, x.quantity, x.billed
-        from jsonb_array_elements(rows) with ordinality e(value, ordinality)
-        cross join lateral jsonb_to_record(e.value) x(delivery bigint, key text, receipt text, destination text, quantity numeric, billed boolean)
-        order by e.ordinality
-    loop
-        row_number := r.number; delivery_id := null; key := r.key; status_before := null; status_after := null; quantity := null; note := null;
-        found_in := case
-            when r.delivery is not null then array[r.delivery]
-            when r.key is not null then
-                array(select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = r.key where not f.shadow)
-            else array(select jsonb_array_elements_text(receipts -> r.receipt)::bigint)
-        end;
-        found_in := array(select f.id from postmeter.delivery f join postmeter.destination t on t.id = f.destination_id
-                          where f.id = any (found_in) and (r.destination is null or t.name = r.destination));
-        if cardinality(found_in) <> 1 then
-            verdict := case cardinality(found_in) when 0 then 'not_found' else 'ambiguous' end;
-            note := case when cardinality(found_in) > 1 then 'several remittances bear it: name the destination'
-                         when r.key is null and r.delivery is null then 'no unresolved remittance has this receipt: name the key'
-                         else 'there is no such remittance' end;
-            return next;
-            continue;
+    for h in select * from postmeter.held_rows(rows) o order by o.row_number loop
+        row_number := h.row_number; delivery_id := h.delivery_id; key := h.key; verdict := h.verdict; note := h.note;
+        status_before := null; status_after := null; quantity := null;
+        if delivery_id is not null then
+            -- who works on one of them keeps the others from nothing
+            select f.* into r from postmeter.delivery f where f.id = delivery_id for update skip locked;
+            if not found then
+                verdict := coalesce(verdict, 'locked');
+                note := coalesce(note, case verdict when 'locked' then 'somebody works on it at this moment: say it again' end);
+            else
+                key := r.key; status_before := r.status; status_after := r.status; quantity := r.quantity;
+            end if;
         end if;
-        delivery_id := found_in[1];
-        -- who works on one of them keeps the others from nothing
-        select f.* into d from postmeter.delivery f where f.id = delivery_id for update skip locked;
-        if not found then
-            verdict := 'locked'; note := 'somebody works on it at this moment: say it again';
-            return next;
-            continue;
-        end if;
-        key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity;
-        unclear := d.maybe_billed and d.status in ('unknown', 'held');
-        is_held := coalesce(r.billed, r.quantity > 0);
-        if is_held is null or r.quantity < 0 then
-            verdict := 'malformed'; note := 'says neither billed nor a quantity from 0 upwards';
-        elsif r.quantity > 0 and r.quantity <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
-            verdict := 'other_quantity';
-            note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(r.quantity), trim_scale(d.quantity));
-        elsif d.status = 'conflict' and is_held then
-            verdict := 'billed'; status_after := 'accepted';
-        elsif unclear then
-            verdict := case when is_held then 'billed' else 'not_billed' end;
-            status_after := case when is_held then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
-        elsif d.status = 'accepted' and is_held then
-            verdict := 'agrees'; note := 'is accepted already';
-        elsif is_held = (select (c.detail ->> 'billed')::boolean from postmeter.decision c
-                         where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1) then
-            verdict := 'agrees'; note := format('was resolved so before, and is %s now', replace(d.status, '_', ' '));
-        else
-            verdict := 'nothing_to_resolve';
-            note := case when d.status = 'accepted' then 'we call it accepted: look it up, it is a matter for their support'
-                         when d.status = 'conflict' then 'they hold another quantity under this key: write it off, or say that it is billed'
-                         when d.status in ('due', 'in_flight') then 'it is on its way: it is sent with the same key'
-                         else format('is %s, and was never maybe billed', replace(d.status, '_', ' ')) end;
+        if verdict = 'contradictory' then
+            note := format('rows %s say different things of it: none of them is carried out',
+                           array_to_string(array(select n from unnest(h.same) n order by n limit 10), ', '));
+        elsif verdict = 'repeated' then
+            note := 'an earlier row says the same';
+        elsif verdict is null then
+            select v.verdict, v.status_after, v.note into verdict, status_after, note
+            from postmeter.held_verdict(r, h.quantity, h.billed) v;
         end if;
         if status_after <> status_before and not dry_run then
-            perform postmeter.resolve_unknown(d.id, is_held, who, why);
+            perform postmeter.resolve_unknown(r.id, h.billed, who, why);
         end if;
         return next;
     end loop;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) IS 'A person says of many remittances what the marketplace holds (an array of 1000 objects at most: delivery, key or receipt, destination where a key is at several, and quantity or billed), as resolve_unknown says it of one. A verdict for every row: billed, not_billed, agrees, other_quantity, nothing_to_resolve, not_found, ambiguous, locked, malformed; the other rows go on. A quantity of 0 means that they hold nothing. Nothing changes if dry_run.';
+COMMENT ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) IS 'A person says of many remittances what the marketplace holds (an array of 1000 objects at most: delivery, key or receipt, destination where a key is at several, and quantity or billed), as resolve_unknown says it of one. A verdict for every row: billed, not_billed, agrees, other_quantity, nothing_to_resolve, not_found, ambiguous, contradictory, repeated, locked, malformed; the other rows go on. A quantity of 0 means that they hold nothing. Of rows that say different things of one remittance none is carried out. Nothing changes if dry_run.';
 
 CREATE FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who text, why text) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -7228,6 +7360,7 @@ CREATE TABLE postmeter.pace (
     before_calls double precision DEFAULT 0 NOT NULL,
     before_passed double precision DEFAULT 0 NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    wait_ended_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT pace_base_check CHECK (((base >= (0)::double precision) AND (base <= (1)::double precision))),
     CONSTRAINT pace_rate_check CHECK ((rate > (0)::double precision)),
     CONSTRAINT pace_trial CHECK (((trial_rate IS NULL) = (trial_share IS NULL))),
@@ -7269,6 +7402,8 @@ COMMENT ON COLUMN postmeter.pace.before_calls IS 'Calls answered in the ten seco
 COMMENT ON COLUMN postmeter.pace.before_passed IS 'Of these, with a record accepted.';
 
 COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this row.';
+
+COMMENT ON COLUMN postmeter.pace.wait_ended_at IS 'When a person last ended its wait: what a worker heard before says nothing any more.';
 
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
@@ -8328,13 +8463,12 @@ CREATE TABLE postmeter.step_failure (
     times integer DEFAULT 1 NOT NULL,
     code text,
     message text NOT NULL,
-    CONSTRAINT step_failure_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 50))),
     CONSTRAINT step_failure_times_check CHECK ((times > 0))
 );
 
 COMMENT ON TABLE postmeter.step_failure IS 'Steps that fail as a whole, by worker, with the last error. A row goes when the step goes well again.';
 
-COMMENT ON COLUMN postmeter.step_failure.step IS 'The step.';
+COMMENT ON COLUMN postmeter.step_failure.step IS 'The step; that of one destination with its name (dispatch at aws-us).';
 
 COMMENT ON COLUMN postmeter.step_failure.worker_id IS 'The worker that meets it.';
 
@@ -9211,6 +9345,9 @@ ALTER TABLE ONLY postmeter.shadow_usage
 ALTER TABLE ONLY postmeter.step_failure
     ADD CONSTRAINT step_failure_pkey PRIMARY KEY (step, worker_id);
 
+ALTER TABLE postmeter.step_failure
+    ADD CONSTRAINT step_failure_step_check CHECK (((octet_length(step) >= 1) AND (octet_length(step) <= 120))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.stray_entry
     ADD CONSTRAINT stray_entry_pkey PRIMARY KEY (id);
 
@@ -9908,6 +10045,8 @@ GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.end_wait(quota integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_operator;
@@ -9936,6 +10075,8 @@ REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
+
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.held TO postmeter_worker;
@@ -9944,6 +10085,8 @@ REVOKE ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.held_verdict(d postmeter.delivery, held numeric, billed boolean, OUT verdict text, OUT status_after text, OUT note text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -10098,6 +10241,8 @@ GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -10768,3 +10913,4 @@ insert into postmeter.migration (version, name, programs_from) values
     (36, '0036_pre_fleet', 22),
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22);
+    (40, '0040_pre_decided_once', 22);

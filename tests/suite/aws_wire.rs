@@ -312,11 +312,14 @@ async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
     let html = "<!doctype html><title>500 Internal Server Error</title>";
     let xml = "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>";
     let dimension = r#"{"__type":"InvalidUsageDimensionException","message":"no such dimension"}"#;
-    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned() };
+    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned(), after: None };
     let throttled = |seconds| Outcome::Throttled { after: Some(Duration::from_secs(seconds)) };
     for (answer, expected) in [
         (http("500 Oops", "", html), unavailable("http_500")),
-        (http("503 Later", "Retry-After: 5\r\n", ""), unavailable("http_503")),
+        (
+            http("503 Later", "Retry-After: 5\r\n", ""),
+            Outcome::Unavailable { code: "http_503".to_owned(), after: Some(Duration::from_secs(5)) },
+        ),
         (http("429 Slow down", "Retry-After: 7\r\n", ""), throttled(7)),
         (http("400 No", "x-amzn-ErrorType: ThrottlingException\r\nRetry-After: 3\r\n", ""), throttled(3)),
         (http("403 No", "", xml), Outcome::Unauthorised { code: "SignatureDoesNotMatch".to_owned() }),

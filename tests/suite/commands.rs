@@ -1,5 +1,6 @@
 //! The command as people run it: words, exit codes, and what it leaves in the database.
 
+mod configured;
 mod corrections;
 mod derive;
 mod explain;

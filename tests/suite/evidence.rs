@@ -200,6 +200,61 @@ async fn j7_one_consumer_that_google_refuses_a_whole_report_for_is_held_alone() 
     stage.close().await;
 }
 
+/// Twelve consumers, each with a core that is due in one report; the checks of some are refused as a whole.
+async fn checks_refused(refused: &[usize]) -> GoogleStage {
+    let stage = GoogleStage::at("2024-09-18T10:30:00Z").await;
+    stage.configure("records_max = 12").await;
+    for n in 0..12 {
+        stage.subscribe_as(&format!("org{n}"), &format!("project:p{n}")).await;
+        stage.say(&format!("project:p{n}"), if refused.contains(&n) { "403" } else { "ACTIVE" });
+        stage.record(&format!("e{n}"), &format!("org{n}"), "cores", "1", "2024-09-18T10:10:00Z").await;
+    }
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    stage
+}
+
+#[tokio::test]
+async fn j7_a_check_that_google_refuses_beside_accepted_records_is_judged_by_evidence_only() {
+    let stage = checks_refused(&[5]).await;
+    assert_eq!(standings(&stage).await, ["accepted 11", "due 1"], "refused once: nobody knows whose fault it is");
+    due_again(&stage).await;
+    stage.work().await;
+    assert_eq!(standings(&stage).await, ["accepted 11", "held 1"], "refused, another passed, refused again");
+    assert_eq!(breakers(&stage).await, "0");
+    let held = "select l.outcome || ' ' || l.code from postmeter.attempt_ledger l where l.status = 'held' order by l.number desc limit 1";
+    assert_eq!(stage.column(held).await, ["not_entitled PERMISSION_DENIED"]);
+    stage.close().await;
+    // what passes is nobody's fault
+    let stage = checks_refused(&[5]).await;
+    stage.say("project:p5", "ACTIVE");
+    due_again(&stage).await;
+    stage.work().await;
+    assert_eq!(standings(&stage).await, ["accepted 12"]);
+    assert_eq!(stage.value("select count(*)::text from postmeter.refusal").await, "0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn j7_many_checks_refused_beside_accepted_records_put_no_credential_in_doubt_and_all_of_them_do() {
+    let stage = checks_refused(&[1, 3, 5, 7, 9]).await;
+    assert_eq!(
+        (standings(&stage).await, breakers(&stage).await),
+        (vec!["accepted 7".into(), "due 5".into()], "0".into())
+    );
+    due_again(&stage).await;
+    stage.work().await;
+    assert_eq!(
+        (standings(&stage).await, breakers(&stage).await),
+        (vec!["accepted 7".into(), "held 5".into()], "0".into())
+    );
+    stage.close().await;
+    let stage = checks_refused(&(0..12).collect::<Vec<_>>()).await;
+    assert_eq!(standings(&stage).await, ["due 12"]);
+    let breaker = "select last_outcome || ' ' || last_code from postmeter.destination_health where breaker <> 'closed'";
+    assert_eq!(stage.column(breaker).await, ["unauthorised PERMISSION_DENIED"]);
+    stage.close().await;
+}
+
 /// The customers of calls, one each.
 fn customers(calls: &[Call]) -> Vec<String> {
     calls.iter().map(|call| call.records[0].key.customer.clone()).collect()

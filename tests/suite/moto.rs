@@ -137,5 +137,8 @@ async fn d1_moto_judges_framing_and_signature() {
     // moto does not know the account form: it fails with a page of HTML.
     let by_account = json!({ "product_code": "prod9", "customer_aws_account_id": "111122223333" });
     let broken = report(endpoint, [&id, &secret], by_account).await;
-    assert_eq!((broken.outcome, broken.http_status), (Outcome::Unavailable { code: "http_500".to_owned() }, Some(500)));
+    assert_eq!(
+        (broken.outcome, broken.http_status),
+        (Outcome::Unavailable { code: "http_500".to_owned(), after: None }, Some(500))
+    );
 }

@@ -1,6 +1,7 @@
 //! J10: switches act at once. When a command has returned, no call begins by the old rule, however seldom workers poll.
 
 mod acting;
+mod ended;
 mod hearing;
 
 use std::path::PathBuf;

@@ -275,6 +275,7 @@ impl Stage {
                 batch: u32::try_from(claims.len()).expect("few"),
                 answer: Answer::bare(outcome.clone()),
                 took: Duration::ZERO,
+                others_passed: false,
                 is_lost: false,
                 is_death: false,
             })

@@ -102,7 +102,7 @@ fn read(reply: &Reply, parcels: &[Parcel]) -> Vec<Answer> {
         // it may be one record's as well: evidence decides
         (403, _) => Outcome::Doubtful { code },
         (429, _) => Outcome::Throttled { after: reply.retry_after() },
-        (500.., _) => Outcome::Unavailable { code },
+        (500.., _) => Outcome::Unavailable { code, after: reply.retry_after() },
         _ => Outcome::Unrecognised { code, record_alone: false },
     };
     let excerpt = evidence::excerpt(body, &[]);
@@ -202,7 +202,10 @@ mod tests {
         assert_eq!(outcome("400 No", json!({})).await, Outcome::BatchRefused { code: "http_400".to_owned() });
         assert_eq!(outcome("403 No", json!({})).await, Outcome::Doubtful { code: "http_403".to_owned() });
         assert_eq!(outcome("429 No", json!({})).await, Outcome::Throttled { after: None });
-        assert_eq!(outcome("503 No", json!({})).await, Outcome::Unavailable { code: "http_503".to_owned() });
+        assert_eq!(
+            outcome("503 No", json!({})).await,
+            Outcome::Unavailable { code: "http_503".to_owned(), after: None }
+        );
     }
 
     #[test]

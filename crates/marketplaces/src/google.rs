@@ -154,7 +154,7 @@ impl Google {
             refused.into_iter().filter_map(|refused| refused.or_else(|| reported.next())).collect();
         let is_refused =
             |answer: &Answer| matches!(answer.outcome, Outcome::Unauthorised { .. } | Outcome::Doubtful { .. });
-        if answers.iter().any(is_refused) {
+        if answers.iter().any(is_refused) && !answers.iter().any(|answer| answer.outcome.has_passed()) {
             // Perhaps revoked, or expired early: the next call asks for another.
             self.tokens.forget(&token);
         }

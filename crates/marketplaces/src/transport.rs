@@ -72,11 +72,13 @@ impl Reply {
     }
 
     /// How long they ask us to wait: `Retry-After` in seconds, or as a date counted from the answer's own `Date`, so
-    /// that no clock of ours decides. At most an hour.
+    /// that no clock of ours decides. At most an hour, however far away that is; what is neither says nothing.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let text = self.header(RETRY_AFTER.as_str())?.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
         let wait = match text.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) if is_number => RETRY_AFTER_MAX,
             Err(_) => {
                 let until = rfc2822::parse(text).ok()?.timestamp();
                 let now = rfc2822::parse(self.header(DATE.as_str())?).ok()?.timestamp();
@@ -251,7 +253,18 @@ mod tests {
         assert_eq!(reply(&[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"), date]).retry_after(), seconds(30));
         assert_eq!(reply(&[("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT"), date]).retry_after(), seconds(0));
         assert_eq!(reply(&[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")]).retry_after(), None, "whose clock?");
-        assert_eq!(reply(&[("retry-after", "soon")]).retry_after(), None);
+        let far = reply(&[("retry-after", "Tue, 01 Jan 2999 00:00:00 GMT"), date]).retry_after();
+        assert_eq!(far, Some(RETRY_AFTER_MAX));
+        for garbage in ["soon", "-5", "1.5", "1e3", "5 seconds", "", "Sun, 06 Nov", "0x10", "17, 18"] {
+            assert_eq!(reply(&[("retry-after", garbage), date]).retry_after(), None, "{garbage}");
+        }
+        for absurd in ["1000000000000", "18446744073709551615", "18446744073709551616", "9999999999999999999999999999"]
+        {
+            assert_eq!(reply(&[("retry-after", absurd)]).retry_after(), Some(RETRY_AFTER_MAX), "{absurd}");
+        }
+        let soon = ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT");
+        assert_eq!(reply(&[soon, ("date", "yesterday")]).retry_after(), None, "whose clock?");
+        assert_eq!(reply(&[("retry-after", " 0 ")]).retry_after(), seconds(0));
         assert_eq!(reply(&[]).retry_after(), None);
     }
 

@@ -33,10 +33,16 @@ pub enum Reach {
     Loopback,
 }
 
-/// Why a webhook cannot be set up: a sentence.
+/// Why a webhook cannot be set up: a sentence, about its URL or about a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct WebhookError(String);
+pub enum WebhookError {
+    /// The URL.
+    #[error("{0}")]
+    Url(&'static str),
+    /// A secret.
+    #[error("{0}")]
+    Secret(&'static str),
+}
 
 /// Why a post did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +75,7 @@ impl Webhook {
     /// # Errors
     /// What is wrong with the URL or a secret, without quoting it.
     pub fn open(url: &str, secrets: &SecretString, reach: Reach) -> Result<Self, WebhookError> {
-        let refuse = |what: &str| Err(WebhookError(what.to_owned()));
+        let refuse = |what: &'static str| Err(WebhookError::Url(what));
         let Ok(url) = reqwest::Url::parse(url) else { return refuse("the URL cannot be read: https://host/path") };
         if url.scheme() != "https" && (url.scheme() != "http" || reach == Reach::Public) {
             return refuse("the URL must be https://; http:// is for private addresses, where they are allowed");
@@ -77,18 +83,12 @@ impl Webhook {
         if url.host_str().is_none() || !url.username().is_empty() || url.password().is_some() {
             return refuse("the URL must name a host, and no user: posts are signed");
         }
-        let mut keys = Vec::new();
-        for line in secrets.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let bytes = STANDARD.decode(line.strip_prefix("whsec_").unwrap_or(line));
-            match bytes {
-                Ok(bytes) if (24..=64).contains(&bytes.len()) => keys.push(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
-                _ => return refuse("a secret must be whsec_ and 24 to 64 bytes in base64, one a line"),
-            }
-        }
-        if keys.is_empty() {
-            return refuse("there is no secret: one a line, whsec_ and 24 to 64 bytes in base64");
-        }
-        Ok(Self { url, keys, reach, transport: Transport::through(Arc::new(Guard(reach))) })
+        Ok(Self {
+            url,
+            keys: keys(secrets.expose_secret())?,
+            reach,
+            transport: Transport::through(Arc::new(Guard(reach))),
+        })
     }
 
     /// The header `webhook-signature`.
@@ -139,6 +139,26 @@ impl Webhook {
             _ => "its address is not on this machine: in a test or demo database no other is posted to",
         }
     }
+}
+
+/// Whether these may sign posts: secrets as [`Webhook::open`] takes them.
+#[must_use]
+pub fn are_secrets(text: &str) -> bool {
+    keys(text).is_ok()
+}
+
+fn keys(secrets: &str) -> Result<Vec<hmac::Key>, WebhookError> {
+    let mut keys = Vec::new();
+    for line in secrets.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match STANDARD.decode(line.strip_prefix("whsec_").unwrap_or(line)) {
+            Ok(bytes) if (24..=64).contains(&bytes.len()) => keys.push(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
+            _ => return Err(WebhookError::Secret("a secret must be whsec_ and 24 to 64 bytes in base64, one a line")),
+        }
+    }
+    if keys.is_empty() {
+        return Err(WebhookError::Secret("there is no secret: one a line, whsec_ and 24 to 64 bytes in base64"));
+    }
+    Ok(keys)
 }
 
 /// Resolves names and leaves out what may not be reached.

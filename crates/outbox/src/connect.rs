@@ -26,6 +26,16 @@ pub enum Tls {
     Authority(std::path::PathBuf),
 }
 
+impl Tls {
+    /// Reads the authority's file, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no certificate.
+    pub fn check(&self) -> Result<(), Error> {
+        tls_config(self).map(drop)
+    }
+}
+
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -308,6 +318,10 @@ fn tls_config(tls: &Tls) -> Result<rustls::ClientConfig, Error> {
             for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+            // with none to trust no server could ever be believed
+            if roots.is_empty() {
+                return Err(unreadable("it holds no certificate".to_owned()));
             }
         }
     }

@@ -250,7 +250,8 @@ pub async fn set_paused(
     decide(database, sql, (&destination, Type::TEXT), None, decider).await
 }
 
-/// Ends the pause of a destination's breaker, so that a worker probes it now. Returns where the breaker stood.
+/// Tries a destination before its time: ends the pause of its breaker, so that a worker probes it now, and the wait that the
+/// marketplace asked for, of its whole quota. Returns `waiting` if it ended such a wait, else where the breaker stood.
 ///
 /// # Errors
 /// [`Error::Refused`]: no such destination (PM033).

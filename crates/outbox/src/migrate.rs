@@ -75,6 +75,7 @@ migrations! {
     36 "0036_pre_fleet",
     38 "0038_pre_isolation",
     39 "0039_pre_entered",
+    40 "0040_pre_decided_once",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
-const LOCK: Query = query!("pace_lock", [INT4, FLOAT8]);
+const LOCK: Query = query!("pace_lock", [INT4, FLOAT8, FLOAT8]);
 const WRITE: Query = query!(
     "pace_write",
     [INT4, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8, FLOAT8]
@@ -26,15 +26,25 @@ pub struct Standing {
     pub wait: Duration,
 }
 
+/// A wait that a marketplace asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// No call for so long from now.
+    pub left: Duration,
+    /// So long ago they said so: it is over if a person has ended the quota's wait since.
+    pub heard: Duration,
+}
+
 /// Adds what a worker has counted, with the wait that the marketplace asked for, if any; returns where the quota stands.
 ///
 /// # Errors
 /// As Postgres says; nothing is added then.
-pub async fn note(database: &Database, quota: i32, count: Count, wait: Option<Duration>) -> Result<Standing, Error> {
+pub async fn note(database: &Database, quota: i32, count: Count, wait: Option<Wait>) -> Result<Standing, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    let wait = wait.map(|wait| wait.as_secs_f64() * 1000.0);
-    let rows = tx.rows(&LOCK, &[&quota, &wait]).await?;
+    let millis = |length: Duration| length.as_secs_f64() * 1000.0;
+    let (left, heard) = (wait.map(|wait| millis(wait.left)), wait.map(|wait| millis(wait.heard)));
+    let rows = tx.rows(&LOCK, &[&quota, &left, &heard]).await?;
     let row = rows.first().ok_or_else(|| Error::Schema(format!("there is no quota {quota}")))?;
     let (mut pace, limit) = (pace(row)?, row.try_get::<_, Option<f64>>("calls_per_second")?);
     pace.note(count, limit);

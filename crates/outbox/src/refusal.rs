@@ -17,6 +17,7 @@ const PASSED: Query = query!("settle_passed", [INT8_ARRAY, UUID_ARRAY]);
 const REFUSED: Query = query!("settle_refused", [INT8_ARRAY, TEXT_ARRAY, INT4_ARRAY, BOOL_ARRAY]);
 const WEIGH: Query = query!("settle_weigh", [INT8_ARRAY, INT8]);
 const JUDGED: Query = query!("settle_judged", [INT8_ARRAY]);
+const BESIDE: Query = query!("settle_beside", [INT8_ARRAY]);
 
 /// So many buyers refused alone, with nobody passing since: it is not them.
 pub const BUYERS: i64 = 3;
@@ -55,30 +56,36 @@ pub(crate) async fn weigh(
     let mut weighed = Weighed::default();
     let refused: Vec<usize> =
         (0..answers.len()).filter(|at| is_doubtful(&answers[*at]) && destination(&answers[*at]).is_some()).collect();
-    if refused.is_empty() {
-        return Ok(weighed);
-    }
-    let known = note(tx, &refused.iter().map(|at| &*answers[*at]).collect::<Vec<_>>()).await?;
-    let mut judged = Vec::new();
-    for at in refused {
-        let settlement = answers[at].to_mut();
-        let Some(known) = known.get(&settlement.delivery) else { continue };
-        weighed.refusals.insert(settlement.delivery, known.alone);
-        let code = settlement.answer.outcome.code().unwrap_or_default().to_owned();
-        if settlement.batch > 1 {
-            continue;
+    // first those beside whom others passed: they put no credential in doubt, neither now nor for those after them
+    let (beside, others): (Vec<_>, Vec<_>) = refused.into_iter().partition(|at| answers[*at].others_passed);
+    for refused in [beside, others].iter().filter(|refused| !refused.is_empty()) {
+        let known = note(tx, &refused.iter().map(|at| &*answers[*at]).collect::<Vec<_>>()).await?;
+        let (mut judged, mut passed) = (Vec::new(), Vec::new());
+        for at in refused {
+            let settlement = answers[*at].to_mut();
+            let Some(known) = known.get(&settlement.delivery) else { continue };
+            weighed.refusals.insert(settlement.delivery, known.alone);
+            let code = settlement.answer.outcome.code().unwrap_or_default().to_owned();
+            if settlement.batch > 1 {
+                continue;
+            }
+            if known.others_passed {
+                settlement.answer.outcome = Outcome::NotEntitled { code };
+                judged.push(settlement.delivery);
+            } else if settlement.others_passed {
+                passed.push(settlement.delivery);
+            } else if known.is_credential {
+                settlement.answer.outcome = Outcome::Unauthorised { code };
+                let destination = destination(settlement).map(|(destination, _)| destination);
+                weighed.credentials.extend(destination.map(|destination| (destination, settlement.answer.clone())));
+            }
         }
-        if known.others_passed {
-            settlement.answer.outcome = Outcome::NotEntitled { code };
-            judged.push(settlement.delivery);
-        } else if known.is_credential {
-            settlement.answer.outcome = Outcome::Unauthorised { code };
-            let destination = destination(settlement).map(|(destination, _)| destination);
-            weighed.credentials.extend(destination.map(|destination| (destination, settlement.answer.clone())));
+        if !judged.is_empty() {
+            tx.run(&JUDGED, &[&judged]).await?;
         }
-    }
-    if !judged.is_empty() {
-        tx.run(&JUDGED, &[&judged]).await?;
+        if !passed.is_empty() {
+            tx.run(&BESIDE, &[&passed]).await?;
+        }
     }
     Ok(weighed)
 }

@@ -64,6 +64,8 @@ pub struct Settlement {
     pub answer: Answer,
     /// How long the call took.
     pub took: Duration,
+    /// A refusal that came before others were taken in the same call: the credential may bill.
+    pub others_passed: bool,
     /// Nobody knows what became of its call: it is no answer of the marketplace, but said of an attempt without one.
     pub is_lost: bool,
     /// The worker died with it in hand, or the call failed in its hands.
@@ -241,17 +243,13 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn push(&mut self, settlement: &'a Settlement, next: Option<(Next, i32)>) {
         let answer = &settlement.answer;
-        let retry_after = match &answer.outcome {
-            Outcome::Throttled { after } => *after,
-            _ => None,
-        };
         self.attempt.push(settlement.attempt);
         self.delivery.push(settlement.delivery);
         self.outcome.push(answer.outcome.as_str());
         self.code.push(answer.outcome.code());
         self.is_try.push(next.is_some_and(|(next, _)| next.is_try));
         self.shown.push(answer.outcome.shown().map(|shown| shown.to_string()));
-        self.retry_ms.push(retry_after.map(|after| after.as_secs_f64() * 1000.0));
+        self.retry_ms.push(answer.outcome.after().map(|after| after.as_secs_f64() * 1000.0));
         self.receipt.push(answer.receipt.as_deref());
         self.http_status.push(answer.http_status.map(i32::from));
         self.request_id.push(answer.request_id.as_deref());

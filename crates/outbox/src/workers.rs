@@ -193,7 +193,16 @@ async fn take_over(
 /// Nobody knows what became of its call.
 fn lost_attempt(attempt: Uuid, delivery: i64, is_death: bool) -> Settlement {
     let answer = Answer::bare(Outcome::Unknown { code: "worker_lost".to_owned() });
-    Settlement { delivery, attempt, batch: 1, answer, took: Duration::ZERO, is_lost: true, is_death }
+    Settlement {
+        delivery,
+        attempt,
+        batch: 1,
+        answer,
+        took: Duration::ZERO,
+        others_passed: false,
+        is_lost: true,
+        is_death,
+    }
 }
 
 /// What [`find_own`] found.

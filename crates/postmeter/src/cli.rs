@@ -81,13 +81,13 @@ enum Command {
     WriteOff(correct::Args),
     /// Put aside what waits to be sent, until somebody retries it.
     Hold(correct::Args),
-    /// Say whether an unknown remittance was billed.
+    /// Say whether unknown remittances were billed: one, those of a filter, or what a report says of them.
     Resolve(correct::ResolveArgs),
     /// Stop sending to a destination: when this returns, no call begins any more; it says how many are on the wire.
     Pause(correct::PauseArgs),
     /// Send to a destination again.
     Resume(correct::PauseArgs),
-    /// End the pause of a destination's breaker: it is probed now instead of later.
+    /// Try a destination now: ends the pause of its breaker, and the wait that its marketplace asked for.
     Probe(correct::ProbeArgs),
     /// Close a billing month at a destination, reopen it, or list what is open in it.
     Month(month::Args),
@@ -103,7 +103,7 @@ enum Command {
     Ledger(ledger::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
-    /// Show every setting as it counts, and where it was said; secrets are not shown.
+    /// Check every setting, and show it as it counts and where it was said; secrets are not shown.
     Config(config::Args),
     /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),

@@ -111,8 +111,8 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
             Next::again(maybe, false, Some(in_time(standing, now, policy.retry.delay(1, standing.seed))))
         }
         Outcome::Unrecognised { record_alone: true, .. } => Next::held(Reason::UnrecognisedAnswer, true),
-        Outcome::Unavailable { .. } => send_again(standing, policy, now, false),
-        Outcome::Unknown { .. } | Outcome::Unrecognised { .. } => send_again(standing, policy, now, true),
+        Outcome::Unavailable { after, .. } => send_again(standing, policy, now, false, *after),
+        Outcome::Unknown { .. } | Outcome::Unrecognised { .. } => send_again(standing, policy, now, true, None),
         Outcome::Unmapped { .. } => Next::held(Reason::UnmappedDimension, maybe),
         Outcome::DryRun if maybe => Next::end(Status::Unknown, true),
         Outcome::DryRun => Next::end(Status::DryRun, false),
@@ -133,12 +133,24 @@ fn in_time(standing: &Standing, now: Timestamp, delay: Duration) -> Duration {
 
 /// After an attempt that may have arrived: the same bytes with the same key, as long as the marketplace would
 /// recognise them and the policy allows; after that only evidence or a person.
-fn send_again(standing: &Standing, policy: &Policy, now: Timestamp, is_try: bool) -> Next {
+fn send_again(
+    standing: &Standing,
+    policy: &Policy,
+    now: Timestamp,
+    is_try: bool,
+    their_wait: Option<Duration>,
+) -> Next {
     let tries = standing.tries.saturating_add(u32::from(is_try));
-    let delay = in_time(standing, now, policy.retry.delay(tries.max(1), standing.seed));
-    let next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
     let since = standing.maybe_since.unwrap_or(now);
-    let forgotten = policy.memory.is_some_and(|memory| since.checked_add(memory).is_ok_and(|end| next_at >= end));
+    let is_forgotten = |delay: Duration| {
+        let next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+        policy.memory.is_some_and(|memory| since.checked_add(memory).is_ok_and(|end| next_at >= end))
+    };
+    let ours = in_time(standing, now, policy.retry.delay(tries.max(1), standing.seed));
+    // their own wait is the wait, unless it would outlast their memory
+    let theirs = their_wait.map(|wait| in_time(standing, now, wait)).filter(|wait| !is_forgotten(*wait));
+    let delay = theirs.unwrap_or(ours);
+    let forgotten = is_forgotten(delay);
     let exhausted = is_try && policy.retry.tries_max.is_some_and(|max| tries >= max);
     if forgotten || exhausted {
         Next { is_try, ..Next::end(Status::Unknown, true) }
@@ -268,7 +280,17 @@ mod tests {
         for seconds in [0, 1, 60, 3600] {
             let after = Some(Duration::from_secs(seconds));
             assert_eq!(next(false, 1, &Outcome::Throttled { after }).delay, after);
+            let unavailable = Outcome::Unavailable { code: "http_503".into(), after };
+            let next = next(false, 1, &unavailable);
+            assert_eq!((next.delay, next.maybe_billed, next.is_try), (after, true, false), "as that of a 429");
         }
+        let unavailable =
+            |seconds| Outcome::Unavailable { code: "http_503".into(), after: Some(Duration::from_secs(seconds)) };
+        let remembered = policy(None, Some(Duration::from_secs(3600)));
+        let next = |seconds| decide(&standing(false, 1), &unavailable(seconds), &remembered, NOW);
+        assert_eq!(next(3500).delay, Some(Duration::from_secs(3500)));
+        assert_eq!(next(3600).status, Status::Due, "a wait that outlasts their memory forgets nothing");
+        assert!(next(3600).delay.is_some_and(|delay| delay < Duration::from_secs(600)), "{:?}", next(3600));
     }
 
     #[test]
@@ -280,7 +302,7 @@ mod tests {
         };
         assert_eq!(wait(200), Duration::from_secs(200));
         assert!((260..300).contains(&wait(7200).as_secs()), "{:?}", wait(7200));
-        let unavailable = Outcome::Unavailable { code: "503".into() };
+        let unavailable = Outcome::Unavailable { code: "503".into(), after: None };
         let tired = Standing { deadline: NOW + Duration::from_secs(60), tries: 30, ..standing(false, 1) };
         let next = decide(&tired, &unavailable, &policy(None, None), NOW);
         assert!(next.delay.is_some_and(|delay| delay < Duration::from_secs(60)), "{next:?}");

@@ -54,6 +54,8 @@ pub enum Outcome {
     Unavailable {
         /// Why.
         code: String,
+        /// Wait at least this long, if they said so.
+        after: Option<Duration>,
     },
     /// The credentials were refused; nothing was taken.
     Unauthorised {
@@ -153,7 +155,7 @@ impl Outcome {
             | Self::NotEntitled { code }
             | Self::BatchRefused { code }
             | Self::Doubtful { code }
-            | Self::Unavailable { code }
+            | Self::Unavailable { code, .. }
             | Self::Unauthorised { code }
             | Self::Unknown { code }
             | Self::Unrecognised { code, .. }
@@ -161,6 +163,15 @@ impl Outcome {
             | Self::NotSent { code }
             | Self::NoCredentials { code }
             | Self::Unmapped { code } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// How long they asked us to wait, if they did.
+    #[must_use]
+    pub const fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { after } | Self::Unavailable { after, .. } => *after,
             _ => None,
         }
     }
@@ -218,7 +229,7 @@ impl Outcome {
             "not_entitled" => Self::NotEntitled { code },
             "batch_refused" => Self::BatchRefused { code },
             "throttled" => Self::Throttled { after },
-            "unavailable" => Self::Unavailable { code },
+            "unavailable" => Self::Unavailable { code, after },
             "unauthorised" => Self::Unauthorised { code },
             "unknown" => Self::Unknown { code },
             "unrecognised" => Self::Unrecognised { code, record_alone: false },

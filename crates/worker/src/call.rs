@@ -75,11 +75,11 @@ impl Worker {
         }
         let told = async {
             self.report(served).await?;
-            self.tell_pace(served).await
+            self.tell_pace(served.destination.quota).await
         };
         match told.await {
-            Ok(()) => self.failures.went_well("report"),
-            Err(error) => self.failures.failed("report", &error),
+            Ok(()) => self.failures.went_well_at("report", &served.destination.name),
+            Err(error) => self.failures.failed_at("report", &served.destination.name, &error),
         }
     }
 
@@ -108,13 +108,19 @@ impl Worker {
             }
         };
         drop(begun);
-        let made = judged_beside(made);
+        let passed = made.iter().any(|answer| answer.outcome.has_passed());
         let limits = Limits { in_flight_max: served.destination.in_flight_max, outage: self.options.outage };
         served.breaker.heard(passing, &made, limits);
         self.heard_pace(served, &made);
         let took = started.elapsed();
         served.observe(&timely, &made, started, took);
-        settlements.extend(timely.iter().zip(made).map(|(claim, answer)| settlement(claim, batch, answer, took)));
+        settlements.extend(timely.iter().zip(made).map(|(claim, answer)| match &answer.outcome {
+            // beside what the same call got accepted it was asked about by itself (Google's check), and others passed after
+            Outcome::Doubtful { .. } if passed => {
+                Settlement { others_passed: true, ..settlement(claim, 1, answer, took) }
+            }
+            _ => settlement(claim, batch, answer, took),
+        }));
         settlements
     }
 
@@ -143,18 +149,6 @@ pub fn call_span(worker: &Worker, served: &Served, claims: &[Claim]) -> Span {
     tracing::error_span!(parent: None, "call", %worker, destination, call, records = claims.len())
 }
 
-/// What was refused beside what the same call got accepted is that record's own fault: the credential may bill.
-fn judged_beside(made: Vec<Answer>) -> Vec<Answer> {
-    if !made.iter().any(|answer| answer.outcome.has_passed()) {
-        return made;
-    }
-    let judged = |answer: Answer| match answer.outcome {
-        Outcome::Doubtful { code } => Answer { outcome: Outcome::NotEntitled { code }, ..answer },
-        _ => answer,
-    };
-    made.into_iter().map(judged).collect()
-}
-
 /// What an answer is to the settler.
 pub fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> Settlement {
     Settlement {
@@ -163,6 +157,7 @@ pub fn settlement(claim: &Claim, batch: u32, answer: Answer, took: Duration) -> 
         batch,
         answer,
         took,
+        others_passed: false,
         is_lost: false,
         is_death: false,
     }

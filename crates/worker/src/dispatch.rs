@@ -235,8 +235,8 @@ impl Worker {
         }
         if !claims.is_empty() {
             match outbox::breaker::probed(database, id, self.id, floor).await {
-                Ok(_) => self.failures.went_well("probed"),
-                Err(error) => self.failures.failed("probed", &error),
+                Ok(_) => self.failures.went_well_at("probed", &served.destination.name),
+                Err(error) => self.failures.failed_at("probed", &served.destination.name, &error),
             }
         }
         Ok(claims)
@@ -314,14 +314,14 @@ impl Worker {
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
         match outbox::maintain::take_slots(&self.database, served.destination.quota, calls).await {
             Ok(slots) => {
-                self.failures.went_well("slots");
+                self.failures.went_well_at("slots", &served.destination.name);
                 slots.map(|slots| {
                     let wait = Duration::from_secs_f64(slots.first_ms.max(0.0) / 1000.0);
                     (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
                 })
             }
             Err(error) => {
-                self.failures.failed("slots", &error);
+                self.failures.failed_at("slots", &served.destination.name, &error);
                 None
             }
         }

@@ -63,6 +63,16 @@ impl Failures {
     /// A step failed and will be tried again.
     pub fn failed(&self, step: &str, error: &Error) {
         names::STEP_FAILURES.add([step], 1);
+        self.note_failure(step, error);
+    }
+
+    /// The same, of one destination: its failures and its successes are no other's.
+    pub fn failed_at(&self, step: &str, destination: &str, error: &Error) {
+        names::STEP_FAILURES.add([step], 1);
+        self.note_failure(&at(step, destination), error);
+    }
+
+    fn note_failure(&self, step: &str, error: &Error) {
         names::DATABASE_ERRORS.add([error.kind()], 1);
         self.count(step, error);
         match self.note(key(step, error), Instant::now()) {
@@ -125,6 +135,18 @@ impl Failures {
         }
     }
 
+    /// A step went well at one destination.
+    pub fn went_well_at(&self, step: &str, destination: &str) {
+        self.went_well(&at(step, destination));
+    }
+
+    /// A destination is not served any more: what failed there fails no longer.
+    pub fn ended(&self, destination: &str) {
+        let ending = at("", destination);
+        let mut streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);
+        streaks.iter_mut().filter(|(step, _)| step.ends_with(&ending)).for_each(|(_, streak)| streak.times = 0);
+    }
+
     /// Something happened that is worth a line, but not each time: with how many there were since the last line.
     pub fn is_to_be_said(&self, key: &str) -> Option<u64> {
         match self.note(key, Instant::now()) {
@@ -173,6 +195,11 @@ impl Failures {
     }
 }
 
+/// A step of one destination, by its name.
+fn at(step: &str, destination: &str) -> String {
+    format!("{step} at {destination}")
+}
+
 /// One trouble for all steps.
 const AWAY: &str = "database";
 
@@ -210,6 +237,27 @@ mod tests {
         let failures = Failures::default();
         let said = (0..10_000).filter_map(|_| failures.is_to_be_said("aws rejected")).count();
         assert_eq!((said, failures.is_to_be_said("aws conflict")), (1, Some(0)));
+    }
+
+    #[test]
+    fn j3_each_destination_has_its_own_failures_in_a_row() {
+        let (failures, error) = (Failures::default(), Error::Away("gone".to_owned()));
+        let untold = || {
+            let mut untold: Vec<_> = failures.untold().into_iter().map(|(step, streak)| (step, streak.times)).collect();
+            untold.sort();
+            untold
+        };
+        let failing = |times| ("dispatch at aws".to_owned(), times);
+        for times in 1..=6 {
+            failures.failed_at("dispatch", "aws", &error);
+            failures.went_well_at("dispatch", "aws-us");
+            failures.went_well_at("dispatch", "azure");
+            assert_eq!(untold(), [failing(times)], "another's success ends no streak");
+        }
+        failures.told("dispatch at aws", 6);
+        failures.failed_at("slots", "aws-us", &error);
+        failures.ended("aws");
+        assert_eq!(untold(), [failing(0), ("slots at aws-us".to_owned(), 1)], "what is not served fails no longer");
     }
 
     #[test]

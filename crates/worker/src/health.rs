@@ -91,10 +91,9 @@ impl Worker {
             self.report(served).await?;
         }
         let marks: Vec<_> = all.values().map(|served| (served, served.breaker.mark())).collect();
-        let (shared, paces) = outbox::breaker::read(&self.database).await?;
+        let shared = self.read_paces().await?;
         let shared: HashMap<i32, Shared> = shared.into_iter().map(|row| (row.destination, row)).collect();
         let (mut wakes, now) = (false, Instant::now());
-        self.paces.merge(&paces, now);
         for (served, mark) in marks {
             let row = shared.get(&served.destination.id);
             wakes |= served.breaker.merge(mark, row.map(|row| row.standing), self.id, now);

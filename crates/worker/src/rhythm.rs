@@ -17,6 +17,8 @@ pub struct Backoff<'a> {
     step: &'static str,
     /// How its turns are known: the step, or the destination.
     name: String,
+    /// It is a destination's loop.
+    is_of_destination: bool,
     failures: u32,
 }
 
@@ -25,21 +27,24 @@ impl<'a> Backoff<'a> {
     pub fn new(worker: &'a Worker, step: &'static str) -> Self {
         names::STEP_FAILURES.add([step], 0);
         worker.options.pulse.turn(step);
-        Self { worker, step, name: step.to_owned(), failures: 0 }
+        Self { worker, step, name: step.to_owned(), is_of_destination: false, failures: 0 }
     }
 
     /// The loop of a destination.
     pub fn of_destination(worker: &'a Worker, destination: &str) -> Self {
         names::STEP_FAILURES.add(["dispatch"], 0);
         worker.options.pulse.turn(destination);
-        Self { worker, step: "dispatch", name: destination.to_owned(), failures: 0 }
+        Self { worker, step: "dispatch", name: destination.to_owned(), is_of_destination: true, failures: 0 }
     }
 
     /// It went well, and pauses.
     fn turned(&mut self, pause: Duration) -> Duration {
         self.worker.options.pulse.turn_before(&self.name, pause);
         if std::mem::take(&mut self.failures) > 0 {
-            self.worker.failures.went_well(self.step);
+            match self.is_of_destination {
+                true => self.worker.failures.went_well_at(self.step, &self.name),
+                false => self.worker.failures.went_well(self.step),
+            }
         }
         pause
     }
@@ -71,7 +76,10 @@ impl<'a> Backoff<'a> {
 
     /// It failed, and is tried again.
     pub fn failed(&mut self, error: &outbox::Error) -> Duration {
-        self.worker.failures.failed(self.step, error);
+        match self.is_of_destination {
+            true => self.worker.failures.failed_at(self.step, &self.name, error),
+            false => self.worker.failures.failed(self.step, error),
+        }
         self.wait_after_failure()
     }
 
@@ -90,6 +98,9 @@ impl Drop for Backoff<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.worker.options.pulse.end(&self.name);
+            if self.is_of_destination {
+                self.worker.failures.ended(&self.name);
+            }
         }
     }
 }

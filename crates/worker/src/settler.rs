@@ -69,7 +69,7 @@ impl Worker {
             if let Some(served) = self.directory.all().get(destination) {
                 served.breaker.blame(answer);
                 if let Err(error) = self.report(served).await {
-                    self.failures.failed("report", &error);
+                    self.failures.failed_at("report", &served.destination.name, &error);
                 }
             }
         }

@@ -60,6 +60,8 @@ impl Worker {
 
     async fn take_over(&self, told: &mut Option<Versions>) -> Result<(), outbox::Error> {
         self.directory.replace(outbox::catalogue::destinations(&self.database).await?);
+        // a quota's wait that a person has ended is such a change
+        self.read_paces().await?;
         let all = self.directory.all();
         let acts_by = all.values().map(|served| (served.destination.id, served.destination.version));
         let acts_by: Versions = acts_by.collect();

@@ -67,6 +67,40 @@ async fn j6_a_step_that_failed_five_times_is_an_alert_with_its_error_and_clears_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j6_a_destination_that_cannot_be_dispatched_is_named_and_anothers_success_does_not_hide_it() {
+    let stage = quiet().await;
+    // nothing can be claimed there: an error of that destination's step alone
+    stage
+        .sql(
+            "insert into postmeter.destination (name, kind, settings, quota_id, age_limit, month_cutoff, closing_window, records_max, bytes_max)
+             select 'aws-us', kind, settings, quota_id, age_limit, month_cutoff, closing_window, records_max, bytes_max from postmeter.destination;
+             create function no_claim() returns trigger language plpgsql as $$ begin raise exception 'no claim here'; end $$;
+             create trigger no_claim before insert on postmeter.attempt for each row execute function no_claim()",
+        )
+        .await;
+    stage.use_cores("not sent", "1", "2024-09-18T11:05:00Z").await;
+    stage.cut_only("2024-09-18T12:10:00Z").await;
+    let (stop, worker) = (CancellationToken::new(), stage.another_worker().await);
+    let running = tokio::spawn({
+        let (worker, stop) = (Arc::clone(&worker), stop.clone());
+        async move { worker.run(stop).await }
+    });
+    // `aws-us` has nothing due, and goes well all the while
+    let failed = "select exists (select from postmeter.step_failure where step = 'dispatch at aws' and times >= 5)";
+    until_true(&stage.db.client, failed).await;
+    let why = summary(&stage, "step_failing").await;
+    assert!(why.starts_with("step dispatch at aws failed ") && why.contains("no claim here"), "{why}");
+    assert!(says(&stage, "status").await.contains("dispatch at aws failed "));
+    let steps = "select string_agg(distinct step, ', ') from postmeter.step_failure";
+    assert_eq!(stage.value(steps).await, "dispatch at aws");
+    stage.sql("drop function no_claim cascade").await;
+    until_true(&stage.db.client, "select not exists (select from postmeter.step_failure)").await;
+    assert_eq!(summary(&stage, "step_failing").await, "");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn j6_what_is_set_aside_is_an_alert_and_a_dead_letter_and_clears_when_it_is_cured() {
     let stage = quiet().await;
     stage.sql("alter table postmeter.allocation add constraint thirteen check (quantity <> 13) not valid").await;

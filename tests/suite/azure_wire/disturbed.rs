@@ -159,13 +159,16 @@ async fn d8_where_no_connection_comes_about_nothing_is_sent() {
 #[tokio::test]
 async fn d8_an_error_answer_ends_in_its_outcome_after_one_call() {
     let html = "<!doctype html><title>502 Bad Gateway</title>";
-    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned() };
+    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned(), after: None };
     let refused = |code: &str| Outcome::BatchRefused { code: code.to_owned() };
     let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n";
     let throttled = |seconds| Outcome::Throttled { after: Some(Duration::from_secs(seconds)) };
     for (answer, expected) in [
         (http("502 Bad Gateway", "", html), unavailable("http_502")),
-        (http("503 Later", "Retry-After: 5\r\n", ""), unavailable("http_503")),
+        (
+            http("503 Later", "Retry-After: 5\r\n", ""),
+            Outcome::Unavailable { code: "http_503".to_owned(), after: Some(Duration::from_secs(5)) },
+        ),
         (http("408 Slow", "", ""), unavailable("http_408")),
         (http("429 Slow down", "Retry-After: 7\r\n", ""), throttled(7)),
         (http("429 Slow down", date, ""), throttled(30)),

@@ -100,13 +100,7 @@ async fn a_filter_resolves_what_it_names_after_a_dry_run_and_a_locked_row_keeps_
 async fn a_receipt_names_a_remittance_and_what_cannot_be_meant_is_refused() {
     let stage = unknown(2).await;
     let key = key_of(&stage, 0).await;
-    stage
-        .sql(&format!(
-            "with a as (insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
-                        select id, destination_id, gen_random_uuid(), gen_random_uuid(), 1 from postmeter.delivery where key = '{key}' returning id)
-             insert into postmeter.outcome (attempt_id, outcome, code, is_try, receipt) select id, 'unknown', 'timeout', true, 'their-1' from a"
-        ))
-        .await;
+    receipt(&stage, &key, "their-1").await;
     let report = written("receipt,quantity\ntheirs-2,1\ntheir-1,1.0\n");
     let path = report.path().to_string_lossy().into_owned();
     let (code, said, error) =
@@ -126,4 +120,127 @@ async fn a_receipt_names_a_remittance_and_what_cannot_be_meant_is_refused() {
         assert_eq!(code, 2, "{words:?}: {said}{error}");
         assert!(error.contains(sentence), "{words:?}: {error}");
     }
+}
+
+/// Gives a remittance a receipt, as an answer that came too late would have.
+async fn receipt(stage: &Stage, key: &str, receipt: &str) {
+    stage
+        .sql(&format!(
+            "with a as (insert into postmeter.attempt (delivery_id, destination_id, call_id, worker_id, number)
+                        select id, destination_id, gen_random_uuid(), gen_random_uuid(), 1 from postmeter.delivery where key = '{key}' returning id)
+             insert into postmeter.outcome (attempt_id, outcome, code, is_try, receipt) select id, 'unknown', 'timeout', true, '{receipt}' from a"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn j10_of_rows_that_contradict_each_other_none_is_carried_out_however_far_apart_they_stand() {
+    let stage = unknown(450).await;
+    let keys = stage.column("select key from postmeter.delivery order by id").await;
+    receipt(&stage, &keys[1], "their-1").await;
+    receipt(&stage, &keys[2], "their-2").await;
+    // the first and the last row are of one remittance, two shares apart; so are the next two, by key and by receipt
+    let mut report = "key,receipt,quantity\n".to_owned();
+    for (n, key) in keys.iter().enumerate() {
+        writeln!(report, "{key},{},1", if n == 2 { "their-2" } else { "" }).unwrap();
+    }
+    writeln!(report, "{},,0\n,their-1,7\n,their-2,1\n{},their-1,1", keys[0], keys[3]).unwrap();
+    let (report, verdicts) = (written(&report), tempfile::NamedTempFile::new().unwrap());
+    let (path, list) = (report.path().to_string_lossy().into_owned(), verdicts.path().to_string_lossy().into_owned());
+    let words = ["resolve", "--file", &path, "--why", "their report", "--verdicts", &list];
+    for apply in [&[][..], &["--apply"]] {
+        let (_, said, error) = run(&stage, &[&words[..], apply].concat());
+        for line in ["billed: 448", "contradictory: 4", "repeated: 1", "malformed: 1"] {
+            assert!(said.lines().any(|said| said == line), "{line}: {said}{error}");
+        }
+        assert!(said.contains("lines 2, 452 say different things of it: none of them is carried out"), "{said}");
+        assert!(said.contains("receipt is that of remittance"), "{said}");
+    }
+    assert_eq!(statuses(&stage).await, ["accepted 448", "unknown 2"]);
+    let left = stage.column("select key from postmeter.delivery where status = 'unknown' order by id").await;
+    assert_eq!(left, keys[..2], "nobody knows what they hold of these");
+    let said = std::fs::read_to_string(verdicts.path()).unwrap();
+    assert_eq!(said.lines().filter(|line| line.contains(",contradictory,")).count(), 4, "{said}");
+}
+
+#[tokio::test]
+async fn j10_rows_of_sql_are_judged_together_and_each_fault_names_its_field() {
+    let stage = unknown(5).await;
+    let keys = stage.column("select key from postmeter.delivery order by id").await;
+    let ids = stage.column("select id::text from postmeter.delivery order by id").await;
+    receipt(&stage, &keys[1], "their-1").await;
+    let rows = serde_json::json!([
+        {"key": keys[0], "quantity": 1},
+        {"delivery": ids[0], "billed": false},
+        {"key": keys[1], "billed": true},
+        {"receipt": "their-1", "quantity": 1},
+        {"key": keys[2], "billed": false, "quantity": 5},
+        {"delivery": ids[2], "key": keys[3], "billed": true},
+        {"key": keys[2], "receipt": "their-1", "billed": true},
+        {"key": keys[2], "quantity": "many"},
+        {"key": keys[2], "quantity": "NaN"},
+        {"key": keys[2], "billed": "perhaps"},
+        {"key": keys[2]},
+        {"quantity": 1},
+        {"delivery": "x", "quantity": 1},
+        [1],
+        {"key": [keys[2]], "quantity": 1},
+        {"key": keys[3], "billed": true},
+        {"key": keys[3], "quantity": 7},
+        {"key": keys[4], "quantity": "1.0"}
+    ]);
+    let asked = format!(
+        "select verdict || ': ' || coalesce(note, '') from postmeter.resolve_rows($r${rows}$r$, 'mira', 'their report', false)"
+    );
+    let said = stage.column(&asked).await;
+    for (row, expected) in [
+        (0, "contradictory: rows 1, 2 say different things"),
+        (1, "contradictory: rows 1, 2 say different things"),
+        (2, "billed: "),
+        (3, "repeated: "),
+        (4, "malformed: billed is f and quantity is 5"),
+        (5, "malformed: key must be "),
+        (6, "malformed: receipt is that of remittance "),
+        (7, "malformed: quantity must be a number from 0 upwards, not many"),
+        (8, "malformed: quantity must be a number"),
+        (9, "malformed: billed must be true or false"),
+        (10, "malformed: says neither billed nor a quantity"),
+        (11, "malformed: names no remittance"),
+        (12, "malformed: delivery must be the number"),
+        (13, "malformed: a row must be an object"),
+        (14, "malformed: key must be a text"),
+        (15, "other_quantity: they hold 7, this remittance is 1"),
+        (16, "repeated: "),
+        (17, "billed: "),
+    ] {
+        assert!(said[row].starts_with(expected), "row {row}: {}, not {expected}", said[row]);
+    }
+    assert_eq!(statuses(&stage).await, ["accepted 2", "unknown 3"]);
+}
+
+#[tokio::test]
+async fn j10_the_list_of_verdicts_never_overwrites_the_report() {
+    let stage = unknown(1).await;
+    let key = key_of(&stage, 0).await;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let text = format!("key,quantity\n{key},1\n");
+    std::fs::write(at("report.csv"), &text).unwrap();
+    std::os::unix::fs::symlink(at("report.csv"), at("symbolic.csv")).unwrap();
+    std::fs::hard_link(at("report.csv"), at("hard.csv")).unwrap();
+    let (report, dotted) = (at("report.csv"), at("./report.csv"));
+    for list in [&report, &dotted, &at("symbolic.csv"), &at("hard.csv")] {
+        let (code, said, error) =
+            run(&stage, &["resolve", "--file", &report, "--why", "x", "--verdicts", list, "--apply"]);
+        assert_eq!(code, 2, "{said}{error}");
+        assert!(error.contains("--verdicts") && error.contains("name another one"), "{error}");
+        assert_eq!(std::fs::read_to_string(&report).unwrap(), text, "the report is as it was");
+    }
+    assert_eq!(statuses(&stage).await, ["unknown 1"]);
+    // another file is emptied first, whatever stood in it
+    std::fs::write(at("old.csv"), "much text of an earlier day\n".repeat(99)).unwrap();
+    let (code, said, error) =
+        run(&stage, &["resolve", "--file", &report, "--why", "x", "--verdicts", &at("old.csv"), "--apply"]);
+    assert_eq!(code, 0, "{said}{error}");
+    assert_eq!(std::fs::read_to_string(at("old.csv")).unwrap().lines().count(), 2);
 }

@@ -52,7 +52,9 @@ fn again(outcome: &Outcome, next: &Next) -> &'static str {
     match (next.status, next.delay, next.batch_limit, outcome) {
         (Status::Due, None, Some(13), _) => "at once, in half as large a call",
         (Status::Due, None, None, _) => "at once",
-        (Status::Due, Some(_), None, Outcome::Throttled { .. }) => "after their wait, else after a delay",
+        (Status::Due, Some(_), None, Outcome::Throttled { .. } | Outcome::Unavailable { .. }) => {
+            "after their wait, else after a delay"
+        }
         (Status::Due, Some(_), None, _) => "after a delay",
         (Status::Due, ..) => "in a way that the page does not know",
         _ => "",

@@ -60,6 +60,7 @@ async fn settle(stage: &Stage, outcome: impl Fn(i64) -> Outcome) {
             batch: 1,
             answer: Answer::bare(outcome(claim.delivery)),
             took: std::time::Duration::ZERO,
+            others_passed: false,
             is_lost: false,
             is_death: false,
         })

@@ -256,7 +256,7 @@ async fn d8_whatever_happens_to_a_check_nothing_was_sent() {
 #[tokio::test]
 async fn d8_an_error_answer_ends_in_its_outcome_after_one_report() {
     let error = |status: &str| format!(r#"{{"error":{{"code":1,"message":"no","status":"{status}"}}}}"#);
-    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned() };
+    let unavailable = |code: &str| Outcome::Unavailable { code: code.to_owned(), after: None };
     for (answer, expected) in [
         (http("500 Oops", "", "<html>"), unavailable("http_500")),
         (http("503 Later", JSON, &error("UNAVAILABLE")), unavailable("UNAVAILABLE")),

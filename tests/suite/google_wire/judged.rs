@@ -68,7 +68,7 @@ async fn d6_a_failed_call_is_unknown_for_all_of_it() {
         (FaultRule::new(FaultKind::LoseResponse), unknown("reset")),
         (
             FaultRule::new(FaultKind::Status).status(503).when(simulator::When::After),
-            Outcome::Unavailable { code: "http_503".to_owned() },
+            Outcome::Unavailable { code: "http_503".to_owned(), after: None },
         ),
         (
             FaultRule::new(FaultKind::Html).when(simulator::When::After),

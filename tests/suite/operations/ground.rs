@@ -40,6 +40,7 @@ async fn settle(stage: &Stage, claims: &[Claim]) {
             batch: 1,
             answer: answer_to(claim.delivery),
             took: Duration::from_millis(100 + u64::try_from(claim.delivery).unwrap()),
+            others_passed: false,
             is_lost: false,
             is_death: false,
         };

@@ -163,6 +163,7 @@ async fn an_answer_that_a_shadow_cannot_have_had_is_refused_and_is_no_evidence()
         batch: 1,
         answer: Answer::bare(outcome),
         took: std::time::Duration::ZERO,
+        others_passed: false,
         is_lost: false,
         is_death: false,
     };

@@ -42,22 +42,25 @@ pub(crate) struct Paused {
     heard: Option<Heard>,
 }
 
-/// Where a destination's breaker stands.
+/// What kept calls back from a destination.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Probed {
     /// The destination.
     destination: String,
-    /// The breaker's state before: only an open one has a pause to end.
+    /// `waiting`: the wait that the marketplace asked for is over, for all destinations of its quota. Else the breaker's
+    /// state before: only an open one has a pause to end.
     breaker: String,
-    /// False: there was no pause to end.
+    /// False: there was neither a pause nor a wait to end.
     changed: bool,
+    /// Whether workers act by it; none: there was no wait to end.
+    heard: Option<Heard>,
 }
 
-/// Ends the pause of a destination's breaker: a worker probes it now.
+/// Tries a destination before its time: ends the pause of its breaker, and the wait that the marketplace asked for.
 #[utoipa::path(
     post, path = "/v1/destinations/{destination}/probe", tag = "decisions", security(("token" = ["operate"])),
     params(("destination" = String, Path, description = "Its name")),
-    request_body = Reason, responses((status = 200, description = "It is probed, or had no pause", body = Probed), Deciding)
+    request_body = Reason, responses((status = 200, description = "It is tried, or nothing kept calls back", body = Probed), Deciding)
 )]
 pub(crate) async fn probe(
     State(app): State<Arc<App>>,
@@ -68,7 +71,11 @@ pub(crate) async fn probe(
     let who = who(&caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
     let decided = corrections::probe(&app.database, &destination, decider).await?;
-    Ok(Json(Probed { destination, breaker: decided.now, changed: decided.changed }))
+    let heard = match decided.now.as_str() {
+        "waiting" => Some(switches::until_heard(&app.database, Some(&destination)).await?.into()),
+        _ => None,
+    };
+    Ok(Json(Probed { destination, breaker: decided.now, changed: decided.changed, heard }))
 }
 
 /// Stops sending to a destination: when this answers, a worker's lease later at most, no call begins any more, except

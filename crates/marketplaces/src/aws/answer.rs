@@ -14,7 +14,7 @@ pub(super) fn read(reply: &Reply, sent: &[UsageRecord], secrets: &[&str]) -> Vec
     let all = |outcome: Outcome, excerpt: Option<String>| vec![evidence.answer(outcome, None, excerpt); sent.len()];
     let body = match &reply.body {
         Ok(body) => body,
-        Err(fault) => return all(without_body(reply.status, *fault), None),
+        Err(fault) => return all(without_body(reply, *fault), None),
     };
     let json = serde_json::from_slice::<Value>(body);
     if reply.status != 200 {
@@ -38,11 +38,14 @@ pub(super) fn read(reply: &Reply, sent: &[UsageRecord], secrets: &[&str]) -> Vec
 }
 
 /// An answer whose body never became whole: its head alone proves nothing good.
-fn without_body(status: u16, fault: BodyFault) -> Outcome {
+fn without_body(reply: &Reply, fault: BodyFault) -> Outcome {
+    let status = reply.status;
     match fault {
         BodyFault::Timeout => Outcome::Unknown { code: "timeout".to_owned() },
         BodyFault::TooLarge => Outcome::Unrecognised { code: "body_too_large".to_owned(), record_alone: false },
-        BodyFault::Truncated if status >= 500 => Outcome::Unavailable { code: format!("http_{status}") },
+        BodyFault::Truncated if status >= 500 => {
+            Outcome::Unavailable { code: format!("http_{status}"), after: reply.retry_after() }
+        }
         BodyFault::Truncated => Outcome::Unrecognised { code: "truncated".to_owned(), record_alone: false },
     }
 }
@@ -130,13 +133,16 @@ mod tests {
         assert_eq!(outcome(200, Err(BodyFault::TooLarge)), unrecognised("body_too_large"));
         assert_eq!(outcome(200, Err(BodyFault::Truncated)), unrecognised("truncated"));
         assert_eq!(outcome(200, Err(BodyFault::Timeout)), Outcome::Unknown { code: "timeout".to_owned() });
-        assert_eq!(outcome(502, Err(BodyFault::Truncated)), Outcome::Unavailable { code: "http_502".to_owned() });
+        assert_eq!(
+            outcome(502, Err(BodyFault::Truncated)),
+            Outcome::Unavailable { code: "http_502".to_owned(), after: None }
+        );
     }
 
     #[test]
     fn d8_an_html_500_is_unavailable() {
         let html = "<!doctype html><title>500 Internal Server Error</title>";
-        assert_eq!(outcome(500, Ok(html)), Outcome::Unavailable { code: "http_500".to_owned() });
+        assert_eq!(outcome(500, Ok(html)), Outcome::Unavailable { code: "http_500".to_owned(), after: None });
     }
 
     #[test]

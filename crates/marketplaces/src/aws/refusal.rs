@@ -39,9 +39,9 @@ pub(super) fn outcome(status: u16, kind: Option<&str>, after: Option<Duration>, 
     let class = kind.and_then(class);
     match class {
         Some(Class::Throttled) => Outcome::Throttled { after },
-        Some(Class::Server) => Outcome::Unavailable { code },
+        Some(Class::Server) => Outcome::Unavailable { code, after },
         // A type that blames us on a status that blames them: not an answer to build on.
-        _ if status >= 500 => Outcome::Unavailable { code },
+        _ if status >= 500 => Outcome::Unavailable { code, after },
         _ if !(400..500).contains(&status) => Outcome::Unrecognised { code, record_alone: false },
         Some(Class::Record) if batch == 1 => Outcome::Rejected { code },
         Some(Class::Time) if batch == 1 => Outcome::TooOld { code },
@@ -225,8 +225,12 @@ mod tests {
             let outcome = outcome(status, kind, None, 25);
             assert!(matches!(outcome, Outcome::Unavailable { .. }) && outcome.may_have_arrived(), "{status} {kind:?}");
         }
+        let after = Some(Duration::from_secs(7));
+        for (status, kind) in [(400, Some("ServiceUnavailable")), (503, None), (500, Some("InvalidLicenseException"))] {
+            assert_eq!(outcome(status, kind, after, 25).after(), after, "j9: {status} carries their wait");
+        }
         let odd = outcome(500, Some("InvalidLicenseException"), None, 25);
-        assert_eq!(odd, Outcome::Unavailable { code: code("InvalidLicenseException") });
+        assert_eq!(odd, Outcome::Unavailable { code: code("InvalidLicenseException"), after: None });
     }
 
     #[test]

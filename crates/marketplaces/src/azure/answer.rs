@@ -16,7 +16,7 @@ pub(super) fn read(reply: &Reply, call: &Call, secrets: &[&str]) -> Vec<Answer> 
         |outcome: Outcome, excerpt: Option<String>| vec![evidence.answer(outcome, None, excerpt); call.sent.len()];
     let body = match &reply.body {
         Ok(body) => body,
-        Err(fault) => return all(without_body(reply.status, *fault), None),
+        Err(fault) => return all(without_body(reply, *fault), None),
     };
     let json = serde_json::from_slice::<Value>(body).ok();
     let verdicts = match (reply.status, &json) {
@@ -54,11 +54,14 @@ fn conflict(json: &Value, call: &Call) -> Option<Vec<Verdict>> {
 }
 
 /// An answer whose body never became whole: its head alone proves nothing good.
-pub(super) fn without_body(status: u16, fault: BodyFault) -> Outcome {
+pub(super) fn without_body(reply: &Reply, fault: BodyFault) -> Outcome {
+    let status = reply.status;
     match fault {
         BodyFault::Timeout => Outcome::Unknown { code: "timeout".to_owned() },
         BodyFault::TooLarge => unrecognised("body_too_large"),
-        BodyFault::Truncated if status >= 500 => Outcome::Unavailable { code: format!("http_{status}") },
+        BodyFault::Truncated if status >= 500 => {
+            Outcome::Unavailable { code: format!("http_{status}"), after: reply.retry_after() }
+        }
         BodyFault::Truncated => unrecognised("truncated"),
     }
 }
@@ -140,7 +143,7 @@ mod tests {
         assert_eq!(of(200, BodyFault::TooLarge), unrecognised("body_too_large"));
         assert_eq!(of(200, BodyFault::Truncated), unrecognised("truncated"));
         assert_eq!(of(200, BodyFault::Timeout), Outcome::Unknown { code: "timeout".to_owned() });
-        assert_eq!(of(502, BodyFault::Truncated), Outcome::Unavailable { code: "http_502".to_owned() });
+        assert_eq!(of(502, BodyFault::Truncated), Outcome::Unavailable { code: "http_502".to_owned(), after: None });
     }
 
     #[test]

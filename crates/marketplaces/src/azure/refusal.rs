@@ -36,9 +36,9 @@ pub(super) fn outcome(status: u16, json: Option<&Value>, after: Option<Duration>
         // "Client is not authorized for this usage resource" is said of the whole call for one resource that is not the
         // offer's, and for a valid token that does not fit the offer's technical configuration.
         403 => Outcome::Doubtful { code },
-        408 => Outcome::Unavailable { code: format!("http_{status}") },
+        408 => Outcome::Unavailable { code: format!("http_{status}"), after },
         429 => Outcome::Throttled { after },
-        500.. => Outcome::Unavailable { code },
+        500.. => Outcome::Unavailable { code, after },
         _ => Outcome::Unrecognised { code, record_alone: false },
     }
 }
@@ -190,13 +190,14 @@ mod tests {
     fn d12_a_429_carries_their_wait() {
         let after = Some(Duration::from_secs(9));
         assert_eq!(outcome(429, None, after, 25), Outcome::Throttled { after });
+        assert_eq!(outcome(503, None, after, 25).after(), after, "j9: as that of a 429");
     }
 
     #[test]
     fn d8_trouble_at_microsoft_is_unavailable_and_may_have_arrived() {
         for (status, code) in [(408, "http_408"), (500, "http_500"), (502, "http_502"), (503, "http_503")] {
             let outcome = outcome(status, None, None, 25);
-            assert_eq!(outcome, Outcome::Unavailable { code: code.to_owned() });
+            assert_eq!(outcome, Outcome::Unavailable { code: code.to_owned(), after: None });
             assert!(outcome.may_have_arrived());
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn ask(endpoint: &Url, day: Date, token: &str) -> Option<http::Reques
 /// understand would find a shortfall that there is not, or miss one that there is.
 pub(super) fn read(reply: &Reply, day: Date, secrets: &[&str]) -> Result<Vec<Reported>, Answer> {
     let evidence = Evidence { reply, secrets };
-    let body = reply.body.as_ref().map_err(|fault| evidence.answer(without_body(reply.status, *fault), None, None))?;
+    let body = reply.body.as_ref().map_err(|fault| evidence.answer(without_body(reply, *fault), None, None))?;
     let failed = |outcome: Outcome| Err(evidence.answer(outcome, None, evidence.excerpt(body)));
     let json = serde_json::from_slice::<Value>(body).ok();
     if reply.status != 200 {

@@ -183,7 +183,10 @@ mod tests {
         assert_eq!(outcome(200, Err(BodyFault::TooLarge)), unrecognised("body_too_large"));
         assert_eq!(outcome(200, Err(BodyFault::Truncated)), unrecognised("truncated"));
         assert_eq!(outcome(200, Err(BodyFault::Timeout)), Outcome::Unknown { code: "timeout".to_owned() });
-        assert_eq!(outcome(502, Err(BodyFault::Truncated)), Outcome::Unavailable { code: "http_502".to_owned() });
+        assert_eq!(
+            outcome(502, Err(BodyFault::Truncated)),
+            Outcome::Unavailable { code: "http_502".to_owned(), after: None }
+        );
     }
 
     #[test]
@@ -191,7 +194,7 @@ mod tests {
         let body = r#"{"error":{"code":503,"status":"UNAVAILABLE","message":"later"}}"#;
         let answers = read(&reply(503, "application/json", Ok(body)), &[&operation(1), &operation(2)], &[]);
         assert_eq!(answers[0], answers[1]);
-        assert_eq!(answers[0].outcome, Outcome::Unavailable { code: "UNAVAILABLE".to_owned() });
+        assert_eq!(answers[0].outcome, Outcome::Unavailable { code: "UNAVAILABLE".to_owned(), after: None });
         assert_eq!((answers[0].http_status, answers[0].excerpt.as_deref()), (Some(503), Some(body)));
     }
 

@@ -56,7 +56,7 @@ pub(super) fn of_report(status: u16, word: Option<&str>, after: Option<Duration>
         }
         (409, Some("ALREADY_EXISTS")) if count == 1 => Outcome::Duplicate { shown: None },
         (409 | 499, _) => Outcome::Unknown { code: code() },
-        (408 | 500..=599, _) => Outcome::Unavailable { code: code() },
+        (408 | 500..=599, _) => Outcome::Unavailable { code: code(), after },
         _ => Outcome::Unrecognised { code: format!("http_{status}"), record_alone: false },
     }
 }
@@ -68,6 +68,8 @@ pub(super) fn of_check(status: u16, word: Option<&str>, after: Option<Duration>)
         401 => Outcome::Unauthorised { code: code(status, word) },
         403 | 404 => Outcome::Doubtful { code: code(status, word) },
         429 => Outcome::Throttled { after },
+        // Nothing of the record was sent, so a wait of theirs is only that.
+        408 | 500..=599 if after.is_some() => Outcome::Throttled { after },
         // A check is about one consumer: it alone is refused.
         400 if word.is_some() => Outcome::Rejected { code: code(status, word) },
         _ => Outcome::NotSent { code: format!("check_http_{status}") },
@@ -131,6 +133,8 @@ mod tests {
         }
         let after = Some(Duration::from_secs(7));
         assert_eq!(of_report(429, None, after, 1), Outcome::Throttled { after });
+        assert_eq!(of_report(503, None, after, 1).after(), after, "j9: it is the wait, as that of a 429");
+        assert_eq!(of_check(503, None, after).after(), after);
     }
 
     #[test]

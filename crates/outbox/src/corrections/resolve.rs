@@ -19,8 +19,8 @@ pub struct Resolved {
     pub after: Option<String>,
     /// Billing units of the remittance.
     pub quantity: Option<String>,
-    /// `billed`, `not_billed`, `agrees`, `other_quantity`, `nothing_to_resolve`, `not_found`, `ambiguous`, `locked` or
-    /// `malformed`.
+    /// `billed`, `not_billed`, `agrees`, `other_quantity`, `nothing_to_resolve`, `not_found`, `ambiguous`, `contradictory`,
+    /// `repeated`, `locked` or `malformed`.
     pub verdict: String,
     /// Why, and what to do.
     pub note: Option<String>,

@@ -3,6 +3,7 @@
 //!
 //! There is no flag for the database's URL, on purpose: command lines are seen by everybody on the machine.
 
+mod check;
 mod known;
 mod layers;
 mod logging;
@@ -13,6 +14,9 @@ mod sinks;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use marketplaces::webhook::{Reach, WebhookError};
+use secrecy::ExposeSecret as _;
 
 use super::output::Wrong;
 use layers::{Effective, Layers};
@@ -71,19 +75,41 @@ pub(super) struct Webhook {
 impl Webhook {
     /// The receiver, if there is one; of a test or demo database only one on this machine.
     pub fn open(&self, purpose: &str) -> anyhow::Result<Option<std::sync::Arc<marketplaces::webhook::Webhook>>> {
-        use marketplaces::webhook::Reach;
-        use secrecy::ExposeSecret as _;
-        let Some(url) = &self.url else { return Ok(None) };
-        let wrong = |what: String| Wrong(format!("alerts.{what}"));
-        let secret = self.secret.as_ref();
-        let secrets = secret.ok_or_else(|| wrong("webhook_secret is not set: posts are signed".to_owned()))?.read()?;
         let reach = match (purpose, self.private) {
             ("production", false) => Reach::Public,
             ("production", true) => Reach::Private,
             _ => Reach::Loopback,
         };
+        Ok(self.reach(reach)?.map(std::sync::Arc::new))
+    }
+
+    /// Refuses what no database could be served with. What a database is for is not known yet: without TLS a receiver may
+    /// be on this machine, for a test.
+    pub fn check(&self) -> Result<(), Wrong> {
+        let is_here = |url: &reqwest::Url| match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
+            Some("localhost") => true,
+            Some(host) => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+            None => false,
+        };
+        let url = self.url.as_ref().map(Secret::read).transpose()?;
+        let url = url.and_then(|url| reqwest::Url::parse(url.expose_secret()).ok());
+        let reach = match url {
+            _ if self.private => Reach::Private,
+            Some(url) if is_here(&url) => Reach::Loopback,
+            _ => Reach::Public,
+        };
+        self.reach(reach).map(drop)
+    }
+
+    fn reach(&self, reach: Reach) -> Result<Option<marketplaces::webhook::Webhook>, Wrong> {
+        let secrets = self.secret.as_ref().map(Secret::read).transpose()?;
+        let Some(url) = &self.url else { return Ok(None) };
+        let secrets = secrets.ok_or_else(|| Wrong("alerts.webhook_secret is not set: posts are signed".to_owned()))?;
         let webhook = marketplaces::webhook::Webhook::open(url.read()?.expose_secret(), &secrets, reach);
-        Ok(Some(std::sync::Arc::new(webhook.map_err(|error| wrong(format!("webhook_url: {error}")))?)))
+        webhook.map(Some).map_err(|error| match error {
+            WebhookError::Url(what) => Wrong(format!("alerts.webhook_url: {what}")),
+            WebhookError::Secret(what) => Wrong(format!("alerts.webhook_secret: {what}")),
+        })
     }
 }
 
@@ -196,6 +222,7 @@ impl Config {
 
     /// The same, with so many connections at most.
     pub fn database_with(&self, connections_max: usize) -> anyhow::Result<outbox::Database> {
+        self.check_authority()?;
         let mut access = self.access(self.url()?, connections_max);
         access.pooled = self.pooled;
         access.direct_url = self.direct_url.as_ref().map(Secret::read).transpose()?;
@@ -293,8 +320,6 @@ fn default_name() -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use secrecy::ExposeSecret;
 
     use super::*;
 

@@ -26,6 +26,8 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     let database = context.config.database()?;
+    context.config.check_database()?;
+    context.config.check_console(args.listen.as_deref())?;
     let stop = stop_at_signal()?;
     let Some(waited) = stop.run_until_cancelled(wait(&database)).await else { return Ok(ExitCode::SUCCESS) };
     waited?;
@@ -35,11 +37,6 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
 
 /// Serves until `stop`, with connections of its own.
 pub(super) async fn serve(context: &Context, listen: Option<&str>, stop: CancellationToken) -> anyhow::Result<()> {
-    if let Some(directory) = &context.config.console.static_dir
-        && !directory.is_dir()
-    {
-        return Err(Wrong(format!("console.static_dir: {} is no directory", directory.display())).into());
-    }
     let listen = listen.unwrap_or(&context.config.listen);
     let database = context.config.database()?;
     outbox::migrate::check(&database).await?;

@@ -6,6 +6,7 @@
 mod filter;
 mod held_there;
 mod resolve;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -245,19 +246,31 @@ pub(super) async fn probe(context: &Context, args: ProbeArgs) -> anyhow::Result<
     let database = context.config.database()?;
     let name = &args.destination;
     let Decided { now, changed } = corrections::probe(&database, name, args.signed.decider()).await?;
+    let heard = if now == "waiting" {
+        let heard = switches::until_heard(&database, Some(name)).await;
+        Some(heard.with_context(|| format!("the wait of {name} is over, but not whether every worker acts by it"))?)
+    } else {
+        None
+    };
+    let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
     if context.json {
-        output::json(&json!({ "destination": name, "breaker": now, "changed": changed }))?;
-        return Ok(ExitCode::SUCCESS);
+        output::json(&json!({ "destination": name, "breaker": now, "changed": changed, "heard": heard }))?;
+        return Ok(code);
     }
     output::say(match now.as_str() {
         "open" => {
             format!("{name}: the breaker's pause is over; a worker probes it with the next remittance that is due")
         }
+        "waiting" => format!(
+            "{name}: the wait that the marketplace asked for is over, for all destinations of its quota; what is due is sent"
+        ),
         "half_open" => format!("{name} is being probed already, or has nothing due to probe with: nothing was changed"),
         "recovering" => format!("{name} answers again and recovers by itself: nothing was changed"),
-        _ => format!("{name} has no fault, its breaker is closed: nothing was changed"),
+        _ => format!("{name} has no fault and waits for nothing: nothing was changed"),
     });
-    Ok(ExitCode::SUCCESS)
+    // of a wait that has ended nothing is on the wire: only who has not heard is worth a word
+    output::say_all(heard.iter().filter(|heard| !heard.silent.is_empty()).flat_map(heard::lines));
+    Ok(code)
 }
 
 #[cfg(test)]

@@ -205,7 +205,10 @@ fn refused(buyer: &RefusedBuyer) -> String {
 fn pace(quota: &QuotaPace) -> String {
     let name = &quota.quota;
     if let Some(seconds) = quota.wait_seconds {
-        return format!("quota {name} waits {}, as the marketplace asked", span(seconds.ceil() as i64));
+        let wait = span(seconds.ceil() as i64);
+        return format!(
+            "quota {name} waits {wait}, as the marketplace asked; `postmeter probe` of a destination ends that"
+        );
     }
     let limit = quota.calls_per_second.map(|limit| format!(" of {limit}")).unwrap_or_default();
     let rate = quota.rate.unwrap_or_default();

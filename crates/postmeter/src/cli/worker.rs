@@ -34,6 +34,12 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let mut options = context.config.worker.clone();
     options.name = args.name.unwrap_or(options.name);
     let database = context.config.database()?;
+    // before anything waits: what is wrong here is not mended by waiting
+    context.config.check_database()?;
+    context.config.check_webhook()?;
+    if args.console {
+        context.config.check_console(None)?;
+    }
     let stop = stop_at_signal()?;
     let _counting = telemetry::start(env!("CARGO_PKG_VERSION"));
     // before it waits for the database: that it waits is what can be asked then

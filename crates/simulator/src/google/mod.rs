@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use self::refusal::{Code, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, Refusal, UNAVAILABLE};
+use self::refusal::{Code, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED, Refusal, UNAVAILABLE};
 use self::request::{CheckRequest, Operation, ReportRequest};
 use self::rules::{Case, Known};
 use self::token::{DEFAULT_ACCOUNT, Tokens};
@@ -134,7 +134,7 @@ impl GoogleCall {
             Request::Check { service, request } => {
                 self.call.account = permitted(state, &self.headers, service, faults)?;
                 let request = request.as_ref().map_err(Clone::clone)?;
-                Ok(checked(state, &request.operation))
+                checked(state, &request.operation)
             }
             Request::Report { service, request } => {
                 self.call.account = permitted(state, &self.headers, service, faults)?;
@@ -189,18 +189,21 @@ fn permitted(state: &mut State, headers: &HeaderMap, service: &str, faults: &Con
 }
 
 /// The answer of a check: the consumer's word, if it may not be billed.
-fn checked(state: &State, operation: &Operation) -> Value {
+fn checked(state: &State, operation: &Operation) -> Result<Value, Refusal> {
     let consumers = state.settings.google.consumers.as_ref();
     let word = match consumers.map(|known| known.get(&operation.consumer_id).map(String::as_str)) {
         None | Some(Some("ACTIVE")) => None,
         Some(Some(word)) => Some(word),
         Some(None) => Some("CONSUMER_INVALID"),
     };
+    if word == Some("403") {
+        return Err(Refusal::new(PERMISSION_DENIED, "Permission denied on this consumer."));
+    }
     let mut answer = json!({ "operationId": operation.operation_id, "serviceConfigId": CONFIG });
     if let Some(word) = word {
         answer["checkErrors"] = json!([{ "code": word, "subject": operation.consumer_id, "detail": "" }]);
     }
-    answer
+    Ok(answer)
 }
 
 /// Stands where Google names the version of the service's configuration.

@@ -20,7 +20,8 @@ pub struct GoogleSettings {
     pub token_lifetime_seconds: u64,
     /// Managed services; others are NOT_FOUND.
     pub services: Option<BTreeSet<String>>,
-    /// Consumer → `ACTIVE`, or the word of a check's error (`BILLING_DISABLED`). Others are CONSUMER_INVALID.
+    /// Consumer → `ACTIVE`, or the word of a check's error (`BILLING_DISABLED`), or `403`: the check itself is refused with
+    /// PERMISSION_DENIED. Others are CONSUMER_INVALID.
     pub consumers: Option<BTreeMap<String, String>>,
     /// Metric without its service → its declared type. Others are unknown.
     pub metrics: Option<BTreeMap<String, MetricType>>,

@@ -12,7 +12,7 @@ fn answered(breaker: &Arc<Breaker>, outcome: Outcome) {
 }
 
 fn down() -> Outcome {
-    Outcome::Unavailable { code: "503".to_owned() }
+    Outcome::Unavailable { code: "503".to_owned(), after: None }
 }
 
 fn passage(breaker: &Breaker) -> Passage {

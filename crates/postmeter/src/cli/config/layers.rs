@@ -100,8 +100,12 @@ impl Layers {
     /// A secret, not read yet where a file holds it.
     pub fn secret(&self, section: &str, key: &str) -> Option<Secret> {
         let (_, said) = self.said.iter().find(|((its, name), _)| *its == section && *name == key)?;
+        let setting = SETTINGS.iter().find(|setting| setting.section == section && setting.key == key);
+        let Some(Kind::Secret(looks)) = setting.map(|setting| setting.kind) else {
+            unreachable!("a secret of the table")
+        };
         Some(if said.by_file {
-            Secret::File(said.value.clone().into(), said.name.clone())
+            Secret::File(said.value.clone().into(), said.name.clone(), looks)
         } else {
             Secret::Said(SecretString::from(said.value.clone()))
         })

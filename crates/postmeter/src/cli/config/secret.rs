@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::settings::Looks;
 use crate::cli::output::Wrong;
 
 /// A secret, not read yet where a file holds it: whoever reads it again notices that it was changed.
@@ -11,23 +12,27 @@ use crate::cli::output::Wrong;
 pub(in crate::cli) enum Secret {
     /// The secret.
     Said(SecretString),
-    /// A file that holds it, and how messages call that.
-    File(PathBuf, String),
+    /// A file that holds it, how messages call that, and how the secret must look.
+    File(PathBuf, String, Looks),
 }
 
 impl Secret {
     /// The secret, without space around it.
     ///
     /// # Errors
-    /// Its file cannot be read, or holds nothing.
+    /// Its file cannot be read, holds nothing, or something that cannot be meant. The message does not quote it.
     pub fn read(&self) -> Result<SecretString, Wrong> {
         match self {
             Self::Said(secret) => Ok(secret.clone()),
-            Self::File(path, name) => {
+            Self::File(path, name, looks) => {
                 let wrong = |what: &dyn std::fmt::Display| Wrong(format!("{name} {}: {what}", path.display()));
                 let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
                 let secret = SecretString::from(text.trim());
-                if secret.expose_secret().is_empty() { Err(wrong(&"the file is empty")) } else { Ok(secret) }
+                match secret.expose_secret() {
+                    "" => Err(wrong(&"the file is empty")),
+                    text if !looks.fit(text) => Err(wrong(&format!("the file must hold {}", looks.expected()))),
+                    _ => Ok(secret),
+                }
             }
         }
     }

@@ -35,22 +35,31 @@ pub(super) enum Kind {
 }
 
 /// How a text must look.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Looks {
-    /// As it likes.
-    Free,
     /// As the URL of a Postgres.
     Postgres,
     /// As an address of the web.
     Web,
+    /// As secrets that sign posts.
+    Signing,
 }
 
 impl Looks {
-    fn fit(self, text: &str) -> bool {
+    pub fn fit(self, text: &str) -> bool {
         match self {
-            Self::Free => true,
             Self::Postgres => outbox::Access::is_url(text),
             Self::Web => is_of_the_web(text),
+            Self::Signing => marketplaces::webhook::are_secrets(text),
+        }
+    }
+
+    /// What a text that does not fit should be.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Self::Postgres => "the URL of a Postgres (postgres://user@host:5432/database)",
+            Self::Web => "an address of the web (https://…)",
+            Self::Signing => "whsec_ and 24 to 64 bytes in base64, one a line",
         }
     }
 }
@@ -78,18 +87,16 @@ impl Kind {
             Self::Flag => value.parse::<bool>().is_ok(),
             Self::Word(words) => words().iter().any(|word| word == value),
             Self::Addresses => value.split(',').all(|address| address.trim().parse::<IpAddr>().is_ok()),
-            Self::Template(place) => {
-                (value.starts_with("https://") || value.starts_with("http://")) && value.contains(place)
-            }
+            Self::Template(place) => value.contains(place) && is_of_the_web(&value.replace(place, "filled-in")),
         };
         if fits { Ok(()) } else { Err(self.expected()) }
     }
 
     fn expected(self) -> String {
         match self {
-            Self::Text | Self::Secret(Looks::Free) => "a text".to_owned(),
-            Self::Secret(Looks::Postgres) => "the URL of a Postgres (postgres://user@host:5432/database)".to_owned(),
-            Self::Secret(Looks::Web) | Self::Url => "an address of the web (https://…)".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Secret(looks) => looks.expected().to_owned(),
+            Self::Url => Looks::Web.expected().to_owned(),
             Self::Listen("") => "an address and a port up to 65535 (127.0.0.1:8080)".to_owned(),
             Self::Listen(nowhere) => format!("an address and a port up to 65535 (127.0.0.1:8080), or {nowhere}"),
             Self::Number(from, to) => format!("a whole number from {from} to {to}"),
@@ -212,7 +219,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "where spans are sent, such as `http://collector:4318/v1/traces`; needs a program built with the feature otlp"),
     setting("telemetry", "sentry_dsn", Secret(Looks::Web), "", "where errors are sent; needs a program built with the feature sentry"),
     setting("alerts", "webhook_url", Secret(Looks::Web), "", "where workers post [alerts](operate/runbook.md) to; https"),
-    setting("alerts", "webhook_secret", Secret(Looks::Free), "", "what signs posts (`whsec_…`); one a line while it is exchanged"),
+    setting("alerts", "webhook_secret", Secret(Looks::Signing), "", "what signs posts (`whsec_…`); one a line while it is exchanged"),
     setting("alerts", "webhook_private", Flag, "false", "true: the receiver may have a private address, and no TLS"),
     setting("alerts", "webhook_repeat_minutes", Number(1, 100_000), "240",
         "how often an alert that stays open is posted again"),

@@ -14,13 +14,14 @@ pub(in crate::cli) struct Args {
     reference: bool,
 }
 
-/// Shows what counts. Whatever is unknown or malformed was refused before, so this is also the check of a
-/// configuration before it is rolled out. The database is not asked.
+/// Shows what counts. Whatever is unknown or malformed was refused before, and what a process would stumble over later is
+/// here, so this is also the check of a configuration before it is rolled out. The database is not asked.
 pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     if args.reference {
         output::raw(&settings::reference())?;
         return Ok(ExitCode::SUCCESS);
     }
+    context.config.check()?;
     let settings = &context.config.effective;
     if context.json {
         output::json(settings)?;

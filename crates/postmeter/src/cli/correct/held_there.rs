@@ -3,8 +3,6 @@
 //! CSV with a line of names, or a JSON object a line; which of them is told by the first character. Other columns and
 //! fields are left alone: a seller's report has many.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io::{BufRead, BufReader, Read};
 
 use remittance::Quantity;
@@ -19,16 +17,32 @@ pub(super) struct Row {
     pub line: u64,
     /// The key or receipt that it names, for people.
     pub name: String,
-    /// What is asked of the database, or why it is not.
-    pub asks: Result<Value, (&'static str, String)>,
+    /// What it says, or why it cannot be read.
+    pub says: Result<Says, String>,
+}
+
+/// What a row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Says {
+    key: Option<String>,
+    receipt: Option<String>,
+    /// What they hold, in billing units.
+    pub quantity: Quantity,
+}
+
+impl Says {
+    /// What is asked of the database about it.
+    pub fn asks(&self, destination: Option<&str>) -> Value {
+        let mut asks = Map::from_iter([("quantity".to_owned(), json!(self.quantity.to_string()))]);
+        let names = [("key", self.key.as_deref()), ("receipt", self.receipt.as_deref()), ("destination", destination)];
+        asks.extend(names.into_iter().filter_map(|(field, name)| Some((field.to_owned(), json!(name?)))));
+        Value::Object(asks)
+    }
 }
 
 /// Reads rows, however many there are.
 pub(super) struct Rows {
     lines: Lines,
-    destination: Option<String>,
-    /// What was named before.
-    seen: HashMap<String, Quantity>,
 }
 
 enum Lines {
@@ -49,7 +63,7 @@ impl Rows {
     ///
     /// # Errors
     /// [`Wrong`]: it has no column that names a remittance, or none with the quantity.
-    pub fn open(file: Box<dyn Read + Send>, destination: Option<String>) -> anyhow::Result<Self> {
+    pub fn open(file: Box<dyn Read + Send>) -> anyhow::Result<Self> {
         let mut reader = BufReader::new(file);
         let first = reader.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
         let lines = if first == Some(b'{') {
@@ -73,7 +87,7 @@ impl Rows {
             }
             Lines::Csv { reader, names }
         };
-        Ok(Self { lines, destination, seen: HashMap::new() })
+        Ok(Self { lines })
     }
 
     /// The next row; none: that was the last.
@@ -84,46 +98,30 @@ impl Rows {
         let Some((line, fields)) = self.lines.next()? else { return Ok(None) };
         let fields = match fields {
             Ok(fields) => fields,
-            Err(problem) => return Ok(Some(Row { line, name: String::new(), asks: Err(("malformed", problem)) })),
+            Err(problem) => return Ok(Some(Row { line, name: String::new(), says: Err(problem) })),
         };
         let [key, receipt, quantity] = FIELDS.map(|name| fields.get(name).map(|text| text.trim()).unwrap_or_default());
         let name = if key.is_empty() { receipt } else { key };
-        let asks = self.ask((key, receipt), quantity);
-        Ok(Some(Row { line, name: name.to_owned(), asks }))
+        Ok(Some(Row { line, name: name.to_owned(), says: says(key, receipt, quantity) }))
     }
+}
 
-    fn ask(&mut self, (key, receipt): (&str, &str), quantity: &str) -> Result<Value, (&'static str, String)> {
-        let malformed = |problem: String| ("malformed", problem);
-        let (field, name) = if key.is_empty() { ("receipt", receipt) } else { ("key", key) };
-        if name.is_empty() {
-            return Err(malformed("names neither a key nor a receipt".to_owned()));
-        }
-        let wants = "quantity must be a number from 0 upwards";
-        let held: Quantity =
-            quantity.parse().map_err(|error| malformed(format!("{wants}, not {quantity:?}: {error}")))?;
-        if held < Quantity::ZERO {
-            return Err(malformed(format!("{wants}, not {quantity:?}")));
-        }
-        if name.len() > NAME_MAX || name.chars().any(char::is_control) {
-            return Err(malformed(format!("{field} has more than {NAME_MAX} bytes, or control characters")));
-        }
-        match self.seen.entry(format!("{field} {name}")) {
-            Entry::Vacant(first) => drop(first.insert(held)),
-            Entry::Occupied(before) if *before.get() == held => {
-                return Err(("repeated", "an earlier row of the file says the same".to_owned()));
-            }
-            Entry::Occupied(before) => {
-                let note = format!("an earlier row says {}: nothing is decided by this one", before.get());
-                return Err(("contradictory", note));
-            }
-        }
-        let mut asks =
-            Map::from_iter([(field.to_owned(), json!(name)), ("quantity".to_owned(), json!(held.to_string()))]);
-        if let Some(destination) = &self.destination {
-            asks.insert("destination".to_owned(), json!(destination));
-        }
-        Ok(Value::Object(asks))
+fn says(key: &str, receipt: &str, quantity: &str) -> Result<Says, String> {
+    if key.is_empty() && receipt.is_empty() {
+        return Err("names neither a key nor a receipt".to_owned());
     }
+    let wants = "quantity must be a number from 0 upwards";
+    let held: Quantity = quantity.parse().map_err(|error| format!("{wants}, not {quantity:?}: {error}"))?;
+    if held < Quantity::ZERO {
+        return Err(format!("{wants}, not {quantity:?}"));
+    }
+    let name = |field: &str, name: &str| {
+        if name.len() > NAME_MAX || name.chars().any(char::is_control) {
+            return Err(format!("{field} has more than {NAME_MAX} bytes, or control characters"));
+        }
+        Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
+    };
+    Ok(Says { key: name("key", key)?, receipt: name("receipt", receipt)?, quantity: held })
 }
 
 type Fields = Map<String, Value>;
@@ -193,7 +191,7 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str) -> Vec<Row> {
-        let mut rows = Rows::open(Box::new(text.as_bytes()), None).expect("a file");
+        let mut rows = Rows::open(Box::new(text.as_bytes())).expect("a file");
         std::iter::from_fn(|| rows.next().expect("a row")).collect()
     }
 
@@ -202,7 +200,8 @@ mod tests {
         let csv = read("Product,Key,Quantity\ndb,aws/a, 5\ndb,aws/b,0\n");
         let json =
             read("{\"key\": \"aws/a\", \"quantity\": 5, \"more\": [1]}\n\n{\"key\": \"aws/b\", \"quantity\": \"0\"}\n");
-        let asks = |rows: &[Row]| rows.iter().map(|row| row.asks.clone().expect("a row")).collect::<Vec<_>>();
+        let asks =
+            |rows: &[Row]| rows.iter().map(|row| row.says.as_ref().expect("a row").asks(None)).collect::<Vec<_>>();
         assert_eq!(asks(&csv), asks(&json));
         assert_eq!(asks(&csv)[0], json!({"key": "aws/a", "quantity": "5"}));
         assert_eq!((csv[0].line, json[1].line), (2, 3));
@@ -210,10 +209,9 @@ mod tests {
 
     #[test]
     fn every_row_that_cannot_be_meant_has_its_verdict_and_the_rest_goes_on() {
-        let rows = read("receipt,quantity\nr1,5\n,5\nr2,many\nr3,-1\nr1,6\nr1,5\nr4,7\n");
-        let verdicts: Vec<_> =
-            rows.iter().map(|row| row.asks.as_ref().map_or_else(|(word, _)| *word, |_| "asked")).collect();
-        assert_eq!(verdicts, ["asked", "malformed", "malformed", "malformed", "contradictory", "repeated", "asked"]);
-        assert!(Rows::open(Box::new(&b"product,quantity\ndb,5\n"[..]), None).is_err(), "no column names a remittance");
+        let rows = read("receipt,quantity\nr1,5\n,5\nr2,many\nr3,-1\nr4,7\n");
+        let read: Vec<_> = rows.iter().map(|row| row.says.is_ok()).collect();
+        assert_eq!(read, [true, false, false, false, true]);
+        assert!(Rows::open(Box::new(&b"product,quantity\ndb,5\n"[..])).is_err(), "no column names a remittance");
     }
 }

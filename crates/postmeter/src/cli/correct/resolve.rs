@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use outbox::Database;
 use outbox::corrections::{self, Decided, Decider, Resolved, SHARE};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::filter::Filter;
 use super::held_there::{Row, Rows};
+use super::whole;
 use super::{SHOWN, Signed};
 use crate::cli::Context;
 use crate::cli::output::{self, NEEDS_A_PERSON, Table, Wrong};
@@ -54,20 +56,17 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
         }
         return one(context, delivery, args.billed, args.signed.decider()).await;
     }
-    let mut said = Said::new(args.verdicts.as_deref(), context.json)?;
     let how = How { by: args.signed.decider(), dry_run: !args.apply };
-    let database = context.config.database()?;
-    match &args.file {
-        Some(path) => {
+    let (report, list) = opened(args.file.as_deref(), args.verdicts.as_deref())?;
+    let mut said = Said::new(list, context.json)?;
+    match report {
+        Some(report) => {
             let destination = destination_alone(&filter)?;
-            let file: Box<dyn Read + Send> = if path == Path::new("-") {
-                Box::new(io::stdin())
-            } else {
-                Box::new(File::open(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?)
-            };
-            by_file(&database, Rows::open(file, destination)?, how, &mut said).await?;
+            let rows = whole::read(Rows::open(Box::new(report))?)?;
+            whole::resolve(&context.config.database()?, rows, destination.as_deref(), how, &mut said).await?;
         }
         None => {
+            let database = context.config.database()?;
             // refused where it names nothing, or everything by accident
             let deliveries = corrections::dead_letters_by(&database, &filter).await?;
             for share in deliveries.chunks(SHARE) {
@@ -85,9 +84,9 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
 
 /// Who decides, and whether it is carried out.
 #[derive(Clone, Copy)]
-struct How<'a> {
-    by: Decider<'a>,
-    dry_run: bool,
+pub(super) struct How<'a> {
+    pub by: Decider<'a>,
+    pub dry_run: bool,
 }
 
 /// A file is not filtered, except by the destination whose report it is.
@@ -100,46 +99,29 @@ fn destination_alone(filter: &Value) -> Result<Option<String>, Wrong> {
     Err(Wrong(format!("with --file only --destination: --{} does not go with it", others.join(", --"))))
 }
 
-/// In shares, so that no transaction's length grows with the file.
-async fn by_file(database: &Database, mut rows: Rows, how: How<'_>, said: &mut Said) -> anyhow::Result<()> {
-    loop {
-        let mut share = Vec::new();
-        while share.len() < SHARE
-            && let Some(row) = rows.next().with_context(|| said.so_far(how.dry_run))?
-        {
-            share.push(row);
-        }
-        if share.is_empty() {
-            return Ok(());
-        }
-        let asks: Vec<Value> = share.iter().filter_map(|row| row.asks.clone().ok()).collect();
-        let resolved = if asks.is_empty() {
-            Vec::new()
-        } else {
-            let resolved = corrections::resolve_share(database, &asks, how.by, how.dry_run).await;
-            resolved.with_context(|| said.so_far(how.dry_run))?
-        };
-        let mut resolved = resolved.into_iter();
-        for row in share {
-            let verdict = match &row.asks {
-                Ok(_) => resolved.next().expect("a verdict for every row"),
-                Err((verdict, note)) => unasked(verdict, &row.name, note),
-            };
-            said.take(Some(&row), verdict)?;
+/// Opens the report, and the list of verdicts. The list is emptied, so it must not be the report, whatever it is called.
+fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<File>, Option<File>)> {
+    let wrong = |path: &Path, error: io::Error| Wrong(format!("{}: {error}", path.display()));
+    let report = match report {
+        None => None,
+        Some(path) if path == Path::new("-") => Some(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
+        Some(path) => Some(File::open(path).map_err(|error| wrong(path, error))?),
+    };
+    let Some(path) = list else { return Ok((report, None)) };
+    let list = File::options().write(true).create(true).truncate(false).open(path);
+    let list = list.map_err(|error| wrong(path, error))?;
+    let is = list.metadata()?;
+    if let Some(report) = &report {
+        let read = report.metadata()?;
+        if is.is_file() && (is.dev(), is.ino()) == (read.dev(), read.ino()) {
+            let same = "is the very file that --file reads, and the verdicts would overwrite it: name another one";
+            return Err(Wrong(format!("--verdicts {} {same}", path.display())).into());
         }
     }
-}
-
-fn unasked(verdict: &str, name: &str, note: &str) -> Resolved {
-    Resolved {
-        delivery: None,
-        key: Some(name.to_owned()).filter(|name| !name.is_empty()),
-        before: None,
-        after: None,
-        quantity: None,
-        verdict: verdict.to_owned(),
-        note: Some(note.to_owned()),
+    if is.is_file() {
+        list.set_len(0)?;
     }
+    Ok((report, Some(list)))
 }
 
 /// A row of the file with its verdict.
@@ -152,7 +134,7 @@ struct Line {
 }
 
 /// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
-struct Said {
+pub(super) struct Said {
     verdicts: BTreeMap<String, u64>,
     shown: Vec<Line>,
     shows_all: bool,
@@ -160,11 +142,10 @@ struct Said {
 }
 
 impl Said {
-    fn new(list: Option<&Path>, shows_all: bool) -> anyhow::Result<Self> {
+    fn new(list: Option<File>, shows_all: bool) -> anyhow::Result<Self> {
         let list = match list {
             None => None,
-            Some(path) => {
-                let file = File::create(path).map_err(|error| Wrong(format!("{}: {error}", path.display())))?;
+            Some(file) => {
                 let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
                 list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
                 Some(list)
@@ -173,7 +154,7 @@ impl Said {
         Ok(Self { verdicts: BTreeMap::new(), shown: Vec::new(), shows_all, list })
     }
 
-    fn take(&mut self, row: Option<&Row>, resolved: Resolved) -> anyhow::Result<()> {
+    pub fn take(&mut self, row: Option<&Row>, resolved: Resolved) -> anyhow::Result<()> {
         *self.verdicts.entry(resolved.verdict.clone()).or_default() += 1;
         let line = Line { line: row.map(|row| row.line), resolved };
         if let Some(list) = &mut self.list {
@@ -187,7 +168,7 @@ impl Said {
     }
 
     /// What was carried out stays so.
-    fn so_far(&self, dry_run: bool) -> String {
+    pub fn so_far(&self, dry_run: bool) -> String {
         let rows: u64 = self.verdicts.values().sum();
         let done =
             if dry_run { "nothing was changed" } else { "what was resolved stays so: run it again for the rest" };

@@ -1,0 +1,273 @@
+-- 0040_pre_decided_once: rows that contradict themselves or each other decide nothing, and a person may end a quota's wait.
+-- programs: from 0022
+-- lock: access exclusive on pace, for a moment: a column with a constant default
+-- lock: access exclusive on step_failure, for a moment: a check that old rows need not meet
+
+-- what a marketplace holds of many: each row is read first, then all rows of one remittance are looked at together ------
+
+create function postmeter.read_held_row(said jsonb, out delivery bigint, out key text, out receipt text, out destination text,
+                                        out quantity numeric, out billed boolean, out problem text)
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    field text;
+begin
+    if jsonb_typeof(said) is distinct from 'object' then
+        problem := 'a row must be an object';
+        return;
+    end if;
+    foreach field in array array['key', 'receipt', 'destination'] loop
+        if jsonb_typeof(said -> field) not in ('string', 'number', 'null') then
+            problem := format('%s must be a text', field);
+        end if;
+    end loop;
+    if (said ->> 'delivery') !~ '^[0-9]{1,18}$' then
+        problem := 'delivery must be the number of a remittance';
+    elsif (said ->> 'quantity') !~ '^[0-9]{1,100}(\.[0-9]{1,100})?$' then
+        problem := format('quantity must be a number from 0 upwards, not %s', left(said ->> 'quantity', 40));
+    elsif jsonb_typeof(said -> 'billed') not in ('boolean', 'null') then
+        problem := 'billed must be true or false';
+    elsif coalesce(said ->> 'delivery', said ->> 'key', said ->> 'receipt') is null then
+        problem := 'names no remittance: delivery, key or receipt must be there';
+    elsif coalesce(said ->> 'billed', said ->> 'quantity') is null then
+        problem := 'says neither billed nor a quantity from 0 upwards';
+    end if;
+    if problem is not null then
+        return;
+    end if;
+    delivery := said ->> 'delivery'; key := said ->> 'key'; receipt := said ->> 'receipt'; destination := said ->> 'destination';
+    quantity := said ->> 'quantity'; billed := said ->> 'billed';
+    if billed <> (quantity > 0) then
+        problem := format('billed is %s and quantity is %s: one of them must be wrong', billed, trim_scale(quantity));
+    end if;
+    billed := coalesce(billed, quantity > 0);
+end
+$$;
+comment on function postmeter.read_held_row(jsonb) is
+    'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
+revoke execute on function postmeter.read_held_row(jsonb) from public;
+
+create function postmeter.held_rows(rows jsonb)
+returns table (row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with said as materialized (
+        select e.ordinality as number, r.*
+        from jsonb_array_elements(rows) with ordinality e(value, ordinality) cross join lateral postmeter.read_held_row(e.value) r
+    ), receipts as materialized (
+        -- of what is unresolved, read once for all rows
+        select distinct e.receipt, e.delivery_id
+        from (select o.receipt, a.delivery_id
+              from postmeter.stuck s
+              join postmeter.attempt a on a.delivery_id = s.delivery_id
+              join postmeter.outcome o on o.attempt_id = a.id
+              union all
+              select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
+        where exists (select from said s where s.receipt is not null) and e.receipt in (select s.receipt from said s)
+    ), found as materialized (
+        select s.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key
+        from said s
+        cross join lateral (
+            select s.delivery as id where s.delivery is not null
+            union all
+            select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = s.key
+            where s.delivery is null and not f.shadow
+            union all
+            select c.delivery_id from receipts c where s.delivery is null and s.key is null and c.receipt = s.receipt
+        ) x
+        join postmeter.delivery f on f.id = x.id
+        join postmeter.destination t on t.id = f.destination_id
+        where s.problem is null and (s.destination is null or t.name = s.destination)
+        group by s.number
+    ), one as (
+        select s.*, coalesce(cardinality(f.ids), 0) as hits, case when cardinality(f.ids) = 1 then f.id end as id,
+               case when s.delivery is not null and s.key <> f.key
+                        then format('key must be %s, as remittance %s bears it, or be left out', f.key, f.id)
+                    when coalesce(s.delivery::text, s.key) is not null
+                     and exists (select from receipts c where c.receipt = s.receipt)
+                     and not exists (select from receipts c where c.receipt = s.receipt and c.delivery_id = any (f.ids))
+                        then format('receipt is that of remittance %s, not of this one',
+                                    (select min(c.delivery_id) from receipts c where c.receipt = s.receipt)) end as foreign_name
+        from said s left join found f on f.number = s.number
+    )
+    select o.number, o.id, o.key,
+           -- who says no quantity means that of the other rows
+           coalesce(o.quantity, max(o.quantity) over same), o.billed, coalesce(o.problem, o.foreign_name),
+           case when coalesce(o.problem, o.foreign_name) is not null then 'malformed'
+                when o.hits = 0 then 'not_found'
+                when o.hits > 1 then 'ambiguous'
+                when bool_or(o.billed) over same <> bool_and(o.billed) over same
+                  or min(o.quantity) over same <> max(o.quantity) over same then 'contradictory'
+                when o.number > min(o.number) over same then 'repeated' end,
+           case when coalesce(o.problem, o.foreign_name) is not null then coalesce(o.problem, o.foreign_name)
+                when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
+                when o.hits = 0 then 'there is no such remittance'
+                when o.hits > 1 then 'several remittances bear it: name the destination' end,
+           array_agg(o.number) over same
+    from one o
+    -- what cannot be read says nothing about anything
+    window same as (partition by case when coalesce(o.problem, o.foreign_name) is null then o.id end,
+                                 case when o.id is null or coalesce(o.problem, o.foreign_name) is not null then o.number end)
+$$;
+comment on function postmeter.held_rows(jsonb) is
+    'The rows of resolve_rows, each with the remittance that it names, and the verdict of those that decide nothing whatever the remittance is: malformed, not_found, ambiguous, contradictory (rows of one remittance that say different things: none of them counts), repeated.';
+revoke execute on function postmeter.held_rows(jsonb) from public;
+
+create function postmeter.held_verdict(d postmeter.delivery, held numeric, billed boolean, out verdict text, out status_after text, out note text)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
+begin
+    status_after := d.status;
+    if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
+        verdict := 'other_quantity';
+        note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
+    elsif d.status = 'conflict' and billed then
+        verdict := 'billed'; status_after := 'accepted';
+    elsif unclear then
+        verdict := case when billed then 'billed' else 'not_billed' end;
+        status_after := case when billed then 'accepted' when d.deadline >= postmeter.clock() then 'due' else 'expired' end;
+    elsif d.status = 'accepted' and billed then
+        verdict := 'agrees'; note := 'is accepted already';
+    elsif billed = (select (c.detail ->> 'billed')::boolean from postmeter.decision c
+                    where c.delivery_id = d.id and c.verb = 'resolve' order by c.id desc limit 1) then
+        verdict := 'agrees'; note := format('was resolved so before, and is %s now', replace(d.status, '_', ' '));
+    else
+        verdict := 'nothing_to_resolve';
+        note := case when d.status = 'accepted' then 'we call it accepted: look it up, it is a matter for their support'
+                     when d.status = 'conflict' then 'they hold another quantity under this key: write it off, or say that it is billed'
+                     when d.status in ('due', 'in_flight') then 'it is on its way: it is sent with the same key'
+                     else format('is %s, and was never maybe billed', replace(d.status, '_', ' ')) end;
+    end if;
+end
+$$;
+comment on function postmeter.held_verdict(postmeter.delivery, numeric, boolean) is
+    'What resolve_rows makes of one remittance of which the marketplace holds this quantity (null: not said), or which it holds or not.';
+revoke execute on function postmeter.held_verdict(postmeter.delivery, numeric, boolean) from public;
+
+create or replace function postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean default true)
+returns table (row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    r postmeter.delivery;
+    h record;
+begin
+    perform postmeter.check_decider(who, why);
+    if jsonb_typeof(rows) is distinct from 'array' or jsonb_array_length(rows) > 1000 then
+        raise exception 'rows must be an array of 1000 objects at most'
+            using errcode = 'PM037', column = 'rows', constraint = 'resolve_rows', hint = 'Say many in shares: each is a transaction of its own.';
+    end if;
+    for h in select * from postmeter.held_rows(rows) o order by o.row_number loop
+        row_number := h.row_number; delivery_id := h.delivery_id; key := h.key; verdict := h.verdict; note := h.note;
+        status_before := null; status_after := null; quantity := null;
+        if delivery_id is not null then
+            -- who works on one of them keeps the others from nothing
+            select f.* into r from postmeter.delivery f where f.id = delivery_id for update skip locked;
+            if not found then
+                verdict := coalesce(verdict, 'locked');
+                note := coalesce(note, case verdict when 'locked' then 'somebody works on it at this moment: say it again' end);
+            else
+                key := r.key; status_before := r.status; status_after := r.status; quantity := r.quantity;
+            end if;
+        end if;
+        if verdict = 'contradictory' then
+            note := format('rows %s say different things of it: none of them is carried out',
+                           array_to_string(array(select n from unnest(h.same) n order by n limit 10), ', '));
+        elsif verdict = 'repeated' then
+            note := 'an earlier row says the same';
+        elsif verdict is null then
+            select v.verdict, v.status_after, v.note into verdict, status_after, note
+            from postmeter.held_verdict(r, h.quantity, h.billed) v;
+        end if;
+        if status_after <> status_before and not dry_run then
+            perform postmeter.resolve_unknown(r.id, h.billed, who, why);
+        end if;
+        return next;
+    end loop;
+end
+$$;
+comment on function postmeter.resolve_rows(jsonb, text, text, boolean) is
+    'A person says of many remittances what the marketplace holds (an array of 1000 objects at most: delivery, key or receipt, destination where a key is at several, and quantity or billed), as resolve_unknown says it of one. A verdict for every row: billed, not_billed, agrees, other_quantity, nothing_to_resolve, not_found, ambiguous, contradictory, repeated, locked, malformed; the other rows go on. A quantity of 0 means that they hold nothing. Of rows that say different things of one remittance none is carried out. Nothing changes if dry_run.';
+
+-- a wait that a marketplace asked for may be ended by a person ----------------------------------------------------------
+
+alter table postmeter.pace add column wait_ended_at timestamptz not null default '-infinity';
+comment on column postmeter.pace.wait_ended_at is 'When a person last ended its wait: what a worker heard before says nothing any more.';
+
+create or replace function postmeter.probe(destination text, who text, why text, out breaker text, out changed boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    d record;
+    t record;
+    waited timestamptz;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.id, x.quota_id, q.name as quota into d
+    from postmeter.destination x join postmeter.quota q on q.id = x.quota_id where x.name = probe.destination;
+    select b.ramp, b.open_until into t from postmeter.breaker b where b.destination_id = d.id for update;
+    breaker := case when not found then 'closed' when t.ramp is not null then 'recovering'
+                    when t.open_until > clock_timestamp() then 'open' else 'half_open' end;
+    if breaker = 'open' then
+        update postmeter.breaker b set open_until = clock_timestamp(), updated_at = clock_timestamp() where b.destination_id = d.id;
+    end if;
+    changed := breaker = 'open';
+    -- their wait is that of the quota, and of all that share it
+    select p.wait_until into waited from postmeter.pace p where p.quota_id = d.quota_id and p.wait_until > clock_timestamp() for update;
+    if found then
+        perform postmeter.end_wait(d.quota_id);
+        breaker := 'waiting';
+        changed := true;
+    end if;
+    if changed then
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, why, 'probe', d.id, breaker, case breaker when 'open' then 'half_open' else 'sending' end,
+                case when waited is null then '{}'::jsonb else jsonb_build_object('quota', d.quota, 'wait_until', waited) end);
+    end if;
+end
+$$;
+comment on function postmeter.probe(text, text, text) is
+    'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
+
+create function postmeter.end_wait(quota integer) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update postmeter.pace p set wait_until = '-infinity', wait_ended_at = clock_timestamp(), updated_at = clock_timestamp()
+    where p.quota_id = quota;
+    -- what was to wait with it is due; what somebody has in hand is decided about there
+    with over as materialized (
+        select l.delivery_id, d.destination_id, d.deadline
+        from postmeter.later l
+        join postmeter.delivery d on d.id = l.delivery_id
+        join postmeter.destination t on t.id = l.destination_id and t.quota_id = quota
+        where l.due_at > postmeter.clock()
+          and (select o.retry_after from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+               where a.delivery_id = l.delivery_id order by a.id desc limit 1) is not null
+        order by l.delivery_id
+        for update of l, d skip locked
+    ), gone as (
+        delete from postmeter.later l using over o where l.delivery_id = o.delivery_id
+    )
+    insert into postmeter.due (delivery_id, destination_id, deadline)
+    select o.delivery_id, o.destination_id, o.deadline from over o order by o.delivery_id;
+    -- workers look at versions twice a second, and say by which they act
+    update postmeter.destination t set version = t.version + 1
+    where t.id in (select x.id from postmeter.destination x where x.quota_id = quota order by x.id for no key update);
+end
+$$;
+comment on function postmeter.end_wait(integer) is 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
+revoke execute on function postmeter.end_wait(integer) from public;
+
+-- a step of one destination is known by both names -----------------------------------------------------------------------
+
+-- squawk-ignore ban-drop-constraint
+alter table postmeter.step_failure drop constraint step_failure_step_check;
+alter table postmeter.step_failure add constraint step_failure_step_check check (octet_length(step) between 1 and 120) not valid;
+comment on column postmeter.step_failure.step is 'The step; that of one destination with its name (dispatch at aws-us).';
+
+insert into postmeter.migration (version, name) values (40, '0040_pre_decided_once');
