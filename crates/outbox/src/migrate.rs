@@ -74,6 +74,7 @@ migrations! {
     35 "0035_pre_resolve_many",
     36 "0036_pre_fleet",
     38 "0038_pre_isolation",
+    41 "0041_pre_shares",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

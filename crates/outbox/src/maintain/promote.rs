@@ -5,7 +5,7 @@ use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
 use crate::turn::{Locking, Work, turn};
-use crate::{Database, Error};
+use crate::{Database, Error, setback};
 
 const PROMOTE: Query = query!("promote", [INT8]);
 const CANDIDATES: Query = query!("promote_candidates", [INT8]);
@@ -22,7 +22,13 @@ const BY_INDEX: &str = "set local enable_seqscan = off; set local enable_bitmaps
 pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
     match promote_all(database, most).await {
         Err(error) if error.blame() == Blame::Member => {}
-        done => return done,
+        done => {
+            // what failed before may be among them
+            if done.as_ref().is_ok_and(|promoted| *promoted > 0) {
+                setback::over(database, "promote").await?;
+            }
+            return done;
+        }
     }
     let rows = database.one(&CANDIDATES, &[&most]).await?;
     let ripe = rows.iter().map(Remittance::read).collect::<Result<Vec<_>, Error>>()?;
