@@ -871,24 +871,15 @@ CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    update postmeter.delivery d
-    set deadline = x.deadline
-    from (
-        select o.id, n.deadline
-        from postmeter.destination t
-        join postmeter.meter m on m.destination_id = t.id and m.buyer = new.buyer
-        join postmeter.delivery o on o.meter_id = m.id and o.hour > postmeter.clock() - t.age_limit
-        cross join lateral (select postmeter.deadline_of(t.id, m.buyer, o.hour) as deadline) n
-        where t.id = new.destination_id and n.deadline <> o.deadline
-          and o.status in ('open', 'nothing_due', 'due', 'rejected', 'unknown', 'held')
-        order by o.id for update of o
-    ) x
-    where d.id = x.id;
+    -- who was never metered has no hour
+    insert into postmeter.deadline_change (destination_id, buyer)
+    select new.destination_id, new.buyer
+    where exists (select from postmeter.meter m where m.destination_id = new.destination_id and m.buyer = new.buyer);
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends or is renewed moves the deadlines of the hours that are not sent yet.';
+COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends or is renewed marks its buyer (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
 
 CREATE TABLE postmeter.delivery (
     id bigint NOT NULL,
@@ -1459,6 +1450,17 @@ $$;
 
 COMMENT ON FUNCTION postmeter.forget_shadow_usage(month date) IS 'What a shadow was given of a month of the ledger and does not count goes with the month.';
 
+CREATE FUNCTION postmeter.gather_gate() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.take_gate('gather_requests');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.gather_gate() IS 'One counts request statuses at a time, until the transaction ends: who waits for this waits for nobody''s status.';
+
 CREATE FUNCTION postmeter.gather_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1720,10 +1722,21 @@ CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.he
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    given jsonb := filter - 'within';
 begin
-    perform postmeter.check_filter(filter, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
-    perform postmeter.check_word(filter, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
+    perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
+    perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
         'too_late', 'month_closed', 'poison', 'by_operator', 'implausible']);
+    if filter ? 'within' then
+        -- what the whole filter means was asked before; what is held for another reason by now is another matter
+        return query
+        select h.* from postmeter.held h
+        where h.usage_id = any (array(select w.id::uuid from jsonb_array_elements_text(filter -> 'within') w(id)))
+          and (filter ->> 'reason' is null or h.reason = filter ->> 'reason')
+        order by h.usage_id;
+        return;
+    end if;
     return query
     select h.* from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
@@ -1755,7 +1768,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names; none: somebody decided about it already. Refuses what cannot be meant, values that do not exist, and what fits nothing, as deliveries_by does.';
+COMMENT ON FUNCTION postmeter.held_usage_by(filter jsonb) IS 'Held usage that a filter names; none: somebody decided about it already. With within, a list of usages, only those of them. Refuses what cannot be meant, values that do not exist, and what fits nothing, as deliveries_by does.';
 
 CREATE FUNCTION postmeter.held_verdict(d postmeter.delivery, held numeric, billed boolean, OUT verdict text, OUT status_after text, OUT note text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -3456,33 +3469,39 @@ CREATE FUNCTION postmeter.reopen_month(destination text, month date, who text, w
     AS $$
 #variable_conflict use_column
 declare
-    returning_ids uuid[];
-    t             postmeter.destination;
+    first    uuid[];
+    returned bigint;
+    t        postmeter.destination;
 begin
     perform postmeter.month_last_deadline(reopen_month.destination, reopen_month.month);
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate_alone();
     select x.* into t from postmeter.destination x where x.name = reopen_month.destination;
-    returning_ids := array(select h.usage_id from postmeter.held h
-                           where h.reason = 'month_closed' and h.destination_id = t.id
-                             and postmeter.month_of(h.hour, t.zone) = reopen_month.month for update);
+    -- whoever puts usage aside for the month has passed the gate before us: this is all of it
     return query
     select count(*), h.org, h.product, h.metric, trim_scale(sum(h.quantity)) from postmeter.held h
-    where h.usage_id = any (returning_ids) group by 2, 3, 4 order by 2, 3, 4;
+    where h.reason = 'month_closed' and h.destination_id = t.id and postmeter.month_of(h.hour, t.zone) = reopen_month.month
+    group by 2, 3, 4 order by 2, 3, 4;
     if dry_run is not false then
         return;
     end if;
+    select (array_agg(h.usage_id order by h.usage_id))[:1000], count(*) into first, returned
+    from postmeter.held h
+    where h.reason = 'month_closed' and h.destination_id = t.id and postmeter.month_of(h.hour, t.zone) = reopen_month.month;
     delete from postmeter.closed_month c where c.destination_id = t.id and c.month = reopen_month.month;
     if found then
         insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
-        values (who, why, 'reopen', t.id, 'closed', 'open',
-                jsonb_build_object('month', reopen_month.month, 'returned', coalesce(cardinality(returning_ids), 0)));
+        values (who, why, 'reopen', t.id, 'closed', 'open', jsonb_build_object('month', reopen_month.month, 'returned', returned));
     end if;
-    perform postmeter.return_held(returning_ids);
+    perform postmeter.return_cured_of(first);
+    if returned > 1000 then
+        -- folds wait for us: maintenance goes on with the rest
+        insert into postmeter.cure default values;
+    end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox. Returns how much that is. Dry run unless told otherwise.';
+COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox, a thousand at once; where more is held, maintenance goes on with the rest. Returns how much that is. Dry run unless told otherwise.';
 
 CREATE TABLE postmeter.request_floor (
     only_row boolean DEFAULT true NOT NULL,
@@ -4090,7 +4109,7 @@ begin
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter, 'reason', h.reason, 'destination', t.name)
+        select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter - 'within', 'reason', h.reason, 'destination', t.name)
         from postmeter.held h left join postmeter.destination t on t.id = h.destination_id where h.usage_id = any (chosen);
         perform postmeter.return_held(chosen);
     end if;
@@ -4233,6 +4252,49 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_shadow(most integer) IS 'Lets shadows count usage whose reason no longer holds. Maintenance calls it, beside the live work: an edit of the catalogue does not wait for it.';
 
+CREATE FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    shadow   integer;
+    changed  bigint;
+    returned bigint := 0;
+begin
+    for shadow in select distinct g.shadow from unnest(shadows) g(shadow) order by 1 loop
+        with waiting as materialized (
+            select u.* from postmeter.shadow_usage u
+            where u.destination_id = shadow
+              and u.usage_id in (select g.usage_id from unnest(shadows, usages) g(of, usage_id) where g.of = shadow)
+              and u.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+            order by u.usage_id
+            for update skip locked
+        ), kinds as materialized (
+            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+            from waiting w group by 1, 2, 3, 4, 5, 6
+        ), given as (
+            select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+                   array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+            from kinds k
+        ), cured as materialized (
+            select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, shadow) r join kinds k on k.item = r.item
+            where r.reason is distinct from k.reason
+        )
+        update postmeter.shadow_usage u
+        set reason = null
+        from waiting w
+        join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
+         and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+        where u.destination_id = shadow and u.usage_id = w.usage_id;
+        get diagnostics changed = row_count;
+        returned := returned + changed;
+    end loop;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) IS 'Lets shadows count those of these usages (each with the shadow that did not count it) whose reason no longer holds; what another session holds is passed over. Returns how many.';
+
 CREATE FUNCTION postmeter.revoke_token(name text, who text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4358,6 +4420,33 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) IS 'What pause and resume share.';
+
+CREATE FUNCTION postmeter.setback_is_over(step text, member text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    case
+        when step in ('cut', 'shadow_cut') then
+            return not exists (select from postmeter.open_hour o where o.delivery_id = setback_is_over.member::bigint);
+        when step = 'promote' then
+            return not exists (select from postmeter.later l where l.delivery_id = setback_is_over.member::bigint);
+        when step = 'deadlines' then
+            return not exists (select from postmeter.deadline_change);
+        when step in ('settle', 'reap') then
+            return not exists (
+                select from postmeter.attempt a
+                where a.delivery_id = setback_is_over.member::bigint
+                  and not exists (select from postmeter.outcome o where o.attempt_id = a.id));
+        when step = 'gather' then
+            return not exists (select from postmeter.request_news n where left(n.request_key, 50) = setback_is_over.member);
+        else
+            return false;
+    end case;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.setback_is_over(step text, member text) IS 'Whether the step has nothing to do with this member of postmeter.setback any more, whoever saw to that. False where only the step itself can tell.';
 
 CREATE FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4847,9 +4936,17 @@ CREATE FUNCTION postmeter.try_setbacks_again() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
- WITH again AS (
-          UPDATE postmeter.setback s SET next_at = clock_timestamp()
+ WITH waiting AS MATERIALIZED (
+          SELECT s.step,
+             s.member
+            FROM postmeter.setback s
            WHERE (s.next_at > clock_timestamp())
+           ORDER BY s.step, s.member
+          FOR UPDATE OF s
+         ), again AS (
+          UPDATE postmeter.setback s SET next_at = clock_timestamp()
+            FROM waiting w
+           WHERE ((s.step = w.step) AND (s.member = w.member))
            RETURNING 1 AS "?column?"
          )
   SELECT (count(*))::integer AS count
@@ -5028,7 +5125,7 @@ begin
             delete from postmeter.held h where h.usage_id = any (chosen) returning h.usage_id, h.destination_id, h.quantity, h.reason
         ), decided as (
             insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
-            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter, 'reason', g.reason, 'destination', t.name)
+            select who, why, 'write_off', g.usage_id, 'held', 'written_off', g.quantity, jsonb_build_object('filter', filter - 'within', 'reason', g.reason, 'destination', t.name)
             from given_up g left join postmeter.destination t on t.id = g.destination_id
             returning id, usage_id
         )
@@ -6241,6 +6338,32 @@ COMMENT ON COLUMN postmeter.dead_letter.what_to_do IS 'In words.';
 COMMENT ON COLUMN postmeter.dead_letter.orgs IS 'Of a remittance all orgs in it, of held usage its own.';
 
 COMMENT ON COLUMN postmeter.dead_letter.item IS 'Which one, as one text that is unique in this view.';
+
+CREATE TABLE postmeter.deadline_change (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row; until then each claim goes by the new deadline.';
+
+COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When a subscription changed; the server''s time.';
+
+ALTER TABLE postmeter.deadline_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.deadline_change_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE postmeter.decision (
     id bigint NOT NULL,
@@ -9186,6 +9309,9 @@ ALTER TABLE ONLY postmeter.cure
 ALTER TABLE ONLY postmeter.cut
     ADD CONSTRAINT cut_pkey PRIMARY KEY (delivery_id, meter_id, round);
 
+ALTER TABLE ONLY postmeter.deadline_change
+    ADD CONSTRAINT deadline_change_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.decision
     ADD CONSTRAINT decision_pkey PRIMARY KEY (id);
 
@@ -9418,6 +9544,8 @@ CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
 
 CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
+
+CREATE INDEX deadline_change_by_buyer ON postmeter.deadline_change USING btree (destination_id, buyer);
 
 CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
@@ -10071,6 +10199,9 @@ GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worke
 
 REVOKE ALL ON FUNCTION postmeter.forget_shadow_usage(month date) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.gather_gate() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
@@ -10370,6 +10501,9 @@ REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.revoke_token(name text, who text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.revoke_token(name text, who text) TO postmeter_operator;
 
@@ -10385,6 +10519,9 @@ REVOKE ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who te
 GRANT ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.setback_is_over(step text, member text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.setback_is_over(step text, member text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
@@ -10617,6 +10754,10 @@ GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
+
+GRANT SELECT,DELETE ON TABLE postmeter.deadline_change TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
@@ -10914,3 +11055,4 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22);
     (40, '0040_pre_decided_once', 22);
+    (41, '0041_pre_shares', 22);

@@ -4,7 +4,7 @@
 -- deliveries with numbers above this one, whatever their deadlines (null: by deadline), $11 the destination's version by which the worker
 -- acts. One statement, never waits.
 -- Deliveries that were in the hands of a dying worker are left to claim_suspect, those with unread late evidence to review.
--- Relies on due_by_deadline, due_pkey, delivery_pkey and refusal_pkey.
+-- Relies on due_by_deadline, due_pkey, delivery_pkey, refusal_pkey and deadline_change_by_buyer.
 with clock as materialized (
     select postmeter.clock() as now
 ), here as materialized (
@@ -19,6 +19,9 @@ with clock as materialized (
 ), rules as materialized (
     -- by rules of yesterday nothing is claimed, nor for who is paused
     select exists (select from postmeter.destination t where t.id = $1 and t.version = $11 and not t.paused) as hold
+), changed as materialized (
+    -- a subscription here has changed, and maintenance is about to move deadlines: until then each goes by its new one
+    select exists (select from postmeter.deadline_change c where c.destination_id = $1) as deadlines
 ), earliest as materialized (
     select q.ctid as due_row, q.delivery_id, q.deadline, d.body, d.batch_group, d.attempts, d.cut_at,
            case when d.meter_id in (select r.meter_id from refused r) then 1 else coalesce(d.batch_limit, $6) end as batch_limit
@@ -66,7 +69,14 @@ with clock as materialized (
     from grouped g
 ), held as (
     update postmeter.delivery d
-    set status = 'in_flight', attempt_id = g.attempt_id, attempts = d.attempts + 1, changed_at = (select c.now from clock c)
+    set status = 'in_flight', attempt_id = g.attempt_id, attempts = d.attempts + 1, changed_at = (select c.now from clock c),
+        deadline = case when (select c.deadlines from changed c)
+                        then coalesce((select postmeter.deadline_of($1, m.buyer, d.hour)
+                                       from postmeter.meter m
+                                       where m.id = d.meter_id
+                                         and exists (select from postmeter.deadline_change c
+                                                     where c.destination_id = $1 and c.buyer = m.buyer)), d.deadline)
+                        else d.deadline end
     from grouped g
     -- by its key, not by its place: what we locked may be a newer version than this statement's snapshot shows
     where d.id = g.delivery_id

@@ -25,7 +25,13 @@ with here as materialized (
     returning id, delivery_id, call_id
 ), held as (
     update postmeter.delivery d
-    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select postmeter.clock())
+    set status = 'in_flight', attempt_id = i.id, attempts = d.attempts + 1, changed_at = (select postmeter.clock()),
+        -- a change of its buyer's subscriptions may not have moved it yet
+        deadline = coalesce((select postmeter.deadline_of($1, m.buyer, d.hour)
+                             from postmeter.meter m
+                             where m.id = d.meter_id
+                               and exists (select from postmeter.deadline_change c
+                                           where c.destination_id = $1 and c.buyer = m.buyer)), d.deadline)
     from intents i where d.id = i.delivery_id
     returning d.id, d.attempt_id, i.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since
 )

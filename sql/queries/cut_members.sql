@@ -1,8 +1,10 @@
--- cut_members: the remittances that are still open, with every meter each counts on; read after the last lock.
--- $1 deliveries.
-select d.id, array_agg(distinct c.meter_id) as meters, d.deadline < postmeter.clock() as is_late
+-- cut_members: the remittances that are still open; of those that are locked every meter each counts on, read after the last
+-- lock. What another session has in hand is not looked into: it may have very many usages.
+-- $1 deliveries, $2 those of them that are locked.
+select d.id, coalesce(array_agg(distinct c.meter_id) filter (where c.meter_id is not null), '{}') as meters,
+       d.deadline < postmeter.clock() as is_late
 from postmeter.delivery d
-cross join lateral (
+left join lateral (
     select d.meter_id
     union
     select mm.meter_id
@@ -11,7 +13,7 @@ cross join lateral (
     where a.delivery_id = d.id and a.round = d.round
     union
     select p.meter_id from postmeter.part p where p.delivery_id = d.id
-) c
+) c on d.id = any ($2)
 where d.id = any ($1) and d.status = 'open'
 group by d.id
 order by d.id

@@ -3,6 +3,6 @@
 insert into postmeter.setback as s (step, member, destination_id, org, skipped, holder)
 select $1, g.member, g.destination_id, g.org, 1, $5
 from unnest($2, $3, $4) g(member, destination_id, org)
-order by g.member
+order by g.member collate "C"
 on conflict (step, member) do update
 set skipped = s.skipped + 1, last_at = clock_timestamp(), holder = coalesce(excluded.holder, s.holder)

@@ -3,4 +3,9 @@
 -- $1 step, $2 members.
 update postmeter.setback s
 set next_at = clock_timestamp() + least(interval '3 seconds', s.skipped * interval '0.2 seconds')
-where s.step = $1 and s.member = any ($2) and s.failed = 0
+from (select b.step, b.member
+      from postmeter.setback b
+      where b.step = $1 and b.member = any ($2) and b.failed = 0
+      order by b.step, b.member
+      for update) b
+where s.step = b.step and s.member = b.member

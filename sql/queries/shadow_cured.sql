@@ -1,3 +1,3 @@
--- shadow_cured: lets shadows count usage whose reason no longer holds; a fold and a catalogue change can miss each other.
--- $1 at most so many.
-select postmeter.return_shadow($1)
+-- shadow_cured: lets shadows count those of these usages whose reason no longer holds.
+-- $1 per usage its shadow, $2 usages.
+select postmeter.return_shadow_of($1, $2) as returned

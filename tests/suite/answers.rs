@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use outbox::settle::{Settlement, settle_apart};
 use remittance::Answer;
 use tests::{Stage, Wrapped, quick, until_true};
 use tokio::sync::Semaphore;
@@ -105,6 +106,8 @@ async fn j1_reap_a_locked_attempt_of_a_dead_worker_costs_only_itself() {
     let holder = stage.db.connect().await;
     let lock = "begin; select from postmeter.delivery where id = (select min(id) from postmeter.delivery) for update";
     holder.batch_execute(lock).await.unwrap();
+    // the dead one could not write an answer
+    stage.sql("insert into postmeter.setback (step, member, skipped) select 'settle', max(d.id)::text, 1 from postmeter.delivery d").await;
     assert_eq!(stage.worker.reap().await.unwrap(), 1);
     let taken_over = "select count(*)::text from postmeter.outcome where code = 'worker_lost'";
     assert_eq!(stage.value(taken_over).await, "2");
@@ -137,6 +140,79 @@ async fn j2_reap_a_failing_attempt_of_a_dead_worker_costs_only_itself() {
     assert_eq!(stage.value(taken_over).await, "3");
     assert_eq!(stage.value("select count(*)::text from postmeter.setback").await, "0");
     stage.close().await;
+}
+
+#[tokio::test]
+async fn j1_reap_looks_at_every_dead_worker_however_many_attempts_stay_locked() {
+    let stage = orgs(13).await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    // thirteen workers were reaped long ago, and each left an attempt
+    stage
+        .sql(
+            "insert into postmeter.worker (id, name, version, started_at, lease, lease_until, reaped_at)
+             select postmeter.new_id(), 'dead ' || n, '1', clock_timestamp() - interval '2 hours', interval '1 minute',
+                    clock_timestamp() - interval '1 hour', clock_timestamp() - interval '1 hour'
+             from generate_series(1, 13) n;
+             insert into postmeter.attempt (id, delivery_id, destination_id, call_id, worker_id, number)
+             select postmeter.new_id(), d.id, d.destination_id, postmeter.new_id(), w.id, 1
+             from (select d.*, row_number() over (order by d.id) as place from postmeter.delivery d) d
+             join (select w.id, row_number() over (order by w.id) as place from postmeter.worker w where w.name like 'dead %') w using (place);
+             delete from postmeter.due;
+             update postmeter.delivery d set status = 'in_flight', attempt_id = a.id, attempts = 1
+             from postmeter.attempt a where a.delivery_id = d.id",
+        )
+        .await;
+    let holder = stage.db.connect().await;
+    let lock = "begin; select from postmeter.delivery where id < (select max(id) from postmeter.delivery) for update";
+    holder.batch_execute(lock).await.unwrap();
+    let policy = remittance::Policy { retry: remittance::RetrySchedule::default(), memory: None };
+    let taken = outbox::workers::take_over_rest(&stage.db.database, stage.worker.id(), &|_| policy).await.unwrap();
+    assert_eq!(taken, 1, "the last one's, though twelve before it are locked");
+    holder.batch_execute("commit").await.unwrap();
+    let taken = outbox::workers::take_over_rest(&stage.db.database, stage.worker.id(), &|_| policy).await.unwrap();
+    assert_eq!(taken, 12);
+    assert_eq!(stage.value("select count(*)::text from postmeter.setback").await, "0");
+}
+
+#[tokio::test]
+async fn j1_settle_waits_for_two_locked_answers_a_round_and_loses_none() {
+    let stage = orgs(6).await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    assert_eq!(stage.claim_as(stage.worker.id()).await.len(), 6);
+    let attempts = "select a.id, a.delivery_id from postmeter.attempt a order by a.id";
+    let answer = Answer { receipt: Some("theirs".to_owned()), ..Answer::bare(remittance::Outcome::Accepted) };
+    let mut waiting: Vec<Settlement> = Vec::new();
+    for row in stage.db.client.query(attempts, &[]).await.unwrap() {
+        let (attempt, delivery) = (row.get(0), row.get(1));
+        let (took, answer) = (Duration::ZERO, answer.clone());
+        waiting.push(Settlement {
+            delivery,
+            attempt,
+            batch: 1,
+            answer,
+            took,
+            is_lost: false,
+            is_death: false,
+            others_passed: false,
+        });
+    }
+    let policy = |_| remittance::Policy { retry: remittance::RetrySchedule::default(), memory: None };
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.delivery for update").await.unwrap();
+    // an answer that was waited for alone has somebody named
+    let mut named = Vec::new();
+    for _ in 0..5 {
+        let (settled, error) = settle_apart(&stage.db.database, stage.worker.id(), &waiting, &policy, false).await;
+        assert!(settled.is_empty() && error.is_none(), "{settled:?} {error:?}");
+        named.push(stage.value("select count(holder)::text from postmeter.setback where step = 'settle'").await);
+    }
+    assert_eq!(named, ["0", "0", "2", "4", "6"], "skipped twice, then two a round");
+    holder.batch_execute("commit").await.unwrap();
+    let (settled, error) = settle_apart(&stage.db.database, stage.worker.id(), &waiting, &policy, false).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(settled.len(), 6, "none is lost");
+    assert_eq!(stage.value(ALL_ACCEPTED).await, "true");
+    assert_eq!(stage.value("select count(*)::text from postmeter.setback").await, "0");
 }
 
 /// Takes over what reapers have left.

@@ -2,6 +2,8 @@
 
 mod carrying;
 mod cutting;
+mod everybodys;
+mod following;
 mod gathering;
 mod moving;
 mod proving;

@@ -187,6 +187,11 @@ impl From<outbox::Error> for Problem {
                 let detail = "the database was busy with something that excludes this; send the same request again";
                 Self { code: Some(code), ..Self::away(1, detail) }
             }
+            outbox::Error::Shut(cause) => {
+                tracing::warn!(cause, "a request came to a gate that another session keeps shut");
+                let detail = "the database was busy with something that excludes this; send the same request again";
+                Self::away(1, detail)
+            }
             outbox::Error::Away(cause) => {
                 tracing::warn!(cause, "the database cannot be reached");
                 Self::away(5, "nothing was acknowledged; send the same request again, with the same ids")

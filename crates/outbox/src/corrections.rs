@@ -161,11 +161,37 @@ pub async fn fits(database: &Database, filter: &Value) -> Result<Vec<(String, i6
 /// Held usage that a correction concerns: its id, the reason it was held for, its quantity.
 pub type HeldUsage = (Uuid, String, String);
 
-/// Sends held usage back to the outbox, or gives it up ([`Verb::WriteOff`]).
+/// Sends held usage back to the outbox, or gives it up ([`Verb::WriteOff`]). Much of it is decided about in shares, each in a
+/// transaction of its own: on an error what was decided before stays decided, and the same again goes on with the rest.
 ///
 /// # Errors
 /// As [`correct`].
 pub async fn correct_held(
+    database: &Database,
+    verb: Verb,
+    filter: &Value,
+    decider: Decider<'_>,
+    dry_run: bool,
+) -> Result<Vec<HeldUsage>, Error> {
+    let mut changes = Vec::new();
+    let sql = "select h.usage_id from postmeter.held_usage_by($1) h order by h.usage_id";
+    let chosen = if dry_run { Vec::new() } else { asked(database, sql, &[(filter, Type::JSONB)]).await? };
+    let chosen = chosen.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<Uuid>, Error>>()?;
+    if chosen.len() <= HELD_SHARE {
+        return correct_held_share(database, verb, filter, decider, dry_run).await;
+    }
+    for share in chosen.chunks(HELD_SHARE) {
+        let mut within = filter.clone();
+        within["within"] = share.iter().map(Uuid::to_string).collect();
+        changes.extend(correct_held_share(database, verb, &within, decider, false).await?);
+    }
+    Ok(changes)
+}
+
+/// So many held usages are decided about in one transaction; who decides about more does it in shares, as with [`SHARE`].
+pub const HELD_SHARE: usize = 1000;
+
+async fn correct_held_share(
     database: &Database,
     verb: Verb,
     filter: &Value,

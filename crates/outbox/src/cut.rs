@@ -14,17 +14,16 @@ use uuid::Uuid;
 
 use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
-use crate::setback::{Member, Setbacks};
+use crate::setback::{self, Member, Setbacks};
 use crate::turn::{Locking, Work, turn_after};
-use crate::{Database, Error, side};
+use crate::{Database, Error};
 
 const CANDIDATES: Query = query!("cut_candidates", [INT8, INT4_ARRAY, INT8_ARRAY, INT8_ARRAY]);
-const FORGET: Query = query!("cut_forget", [TEXT]);
 const LOCK_METERS: Query = query!("cut_lock_meters", [INT8_ARRAY]);
 const TRY_METERS: Query = query!("cut_try_meters", [INT8_ARRAY]);
 const LOCK_DELIVERIES: Query = query!("lock_deliveries", [INT8_ARRAY]);
 const TRY_DELIVERIES: Query = query!("try_deliveries", [INT8_ARRAY]);
-const MEMBERS: Query = query!("cut_members", [INT8_ARRAY]);
+const MEMBERS: Query = query!("cut_members", [INT8_ARRAY, INT8_ARRAY]);
 const METERS: Query = query!("cut_meters", [INT8_ARRAY, BOOL_ARRAY]);
 const HAS_TARGET: Query = query!("cut_has_target", [INT8]);
 const FREEZE: Query =
@@ -140,17 +139,13 @@ impl Cutter {
         let (tried, not_yet) = (setbacks.numbers(true), setbacks.numbers(false));
         let rows = database.one(&CANDIDATES, &[&self.most, &destinations, &tried, &not_yet]).await?;
         let candidates = rows.iter().map(read_hour).collect::<Result<Vec<_>, Error>>()?;
-        let mut cutting = Cutting { freeze, cut: Cut::default() };
+        let mut cutting = Cutting { freeze, cut: Cut::default(), left: Vec::new() };
         let turned = turn_after(database, &setbacks, candidates, &mut self.share, &mut cutting).await?;
         if !turned.skipped.is_empty() {
-            self.forget(database).await;
+            // somebody else has cut some of them meanwhile
+            setback::over(database, self.step).await;
         }
         Ok(cutting.cut)
-    }
-
-    /// Drops what is noted of hours that somebody else has cut meanwhile.
-    pub async fn forget(&self, database: &Database) {
-        side::ask(database, &FORGET, &[&self.step]).await;
     }
 }
 
@@ -158,13 +153,20 @@ impl Cutter {
 struct Cutting<'a> {
     freeze: Freeze<'a>,
     cut: Cut,
+    /// Hours that count on a meter of another one of the last share.
+    left: Vec<Hour>,
 }
 
 impl Work<Hour> for Cutting<'_> {
     async fn work(&mut self, tx: &Tx<'_>, part: &[Hour], locking: Locking) -> Result<Vec<Hour>, Error> {
-        let (done, skipped) = cut_share(tx, part, locking, self.freeze).await?;
-        self.cut.add(done);
-        Ok(skipped)
+        let done = cut_share(tx, part, locking, self.freeze).await?;
+        self.cut.add(done.cut);
+        self.left = done.left;
+        Ok(done.skipped)
+    }
+
+    fn left(&mut self) -> Vec<Hour> {
+        std::mem::take(&mut self.left)
     }
 }
 
@@ -185,13 +187,17 @@ fn read_hour(row: &Row) -> Result<Hour, Error> {
     })
 }
 
-/// Cuts in one transaction; returns what it cut, and which hours it skipped because somebody else holds them.
-async fn cut_share(
-    tx: &Tx<'_>,
-    part: &[Hour],
-    locking: Locking,
-    freeze: Freeze<'_>,
-) -> Result<(Cut, Vec<Hour>), Error> {
+/// What one transaction came to.
+struct Done {
+    cut: Cut,
+    /// Somebody else holds them.
+    skipped: Vec<Hour>,
+    /// One of their meters was another one's in this transaction.
+    left: Vec<Hour>,
+}
+
+/// Cuts in one transaction.
+async fn cut_share(tx: &Tx<'_>, part: &[Hour], locking: Locking, freeze: Freeze<'_>) -> Result<Done, Error> {
     let ids: Vec<i64> = part.iter().map(|hour| hour.id).collect();
     let (meters, deliveries) = match locking {
         Locking::Skip => (&TRY_METERS, &TRY_DELIVERIES),
@@ -200,15 +206,16 @@ async fn cut_share(
     let meters: HashSet<i64> = tx.rows(meters, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     let locked: HashSet<i64> = tx.rows(deliveries, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     let members = members(tx, &ids, &locked, &meters).await?;
-    let skipped = part.iter().filter(|hour| members.skipped.contains(&hour.id)).copied().collect();
+    let those = |ids: &HashSet<i64>| part.iter().filter(|hour| ids.contains(&hour.id)).copied().collect();
+    let (skipped, left) = (those(&members.skipped), those(&members.left));
     let forced = part.iter().filter(|hour| hour.is_forced && members.deliveries.contains(&hour.id)).count();
     if members.deliveries.is_empty() {
-        return Ok((Cut::default(), skipped));
+        return Ok(Done { cut: Cut::default(), skipped, left });
     }
     let sums = tx.rows(&METERS, &[&members.deliveries, &members.deferred]).await?;
     let decided = sums.iter().map(|row| decide_row(row, freeze)).collect::<Result<Vec<_>, _>>()?;
     let cut = write(tx, &decided).await?;
-    Ok((Cut { forced, ..cut }, skipped))
+    Ok(Done { cut: Cut { forced, ..cut }, skipped, left })
 }
 
 /// What a share can cut.
@@ -220,19 +227,23 @@ struct Members {
     deferred: Vec<bool>,
     /// Still open, and they or one of their meters are another session's.
     skipped: HashSet<i64>,
+    /// One of their meters is another one's of these.
+    left: HashSet<i64>,
 }
 
 /// Which of them can be cut together now.
 async fn members(tx: &Tx<'_>, ids: &[i64], locked: &HashSet<i64>, meters: &HashSet<i64>) -> Result<Members, Error> {
     let (mut members, mut taken) = (Members::default(), HashSet::new());
-    for row in tx.rows(&MEMBERS, &[&ids]).await? {
+    let ours: Vec<i64> = ids.iter().copied().filter(|id| locked.contains(id)).collect();
+    for row in tx.rows(&MEMBERS, &[&ids, &ours]).await? {
         let (id, of): (i64, Vec<i64>) = (row.try_get("id")?, row.try_get("meters")?);
         if !locked.contains(&id) || !of.iter().all(|meter| meters.contains(meter)) {
             members.skipped.insert(id);
             continue;
         }
-        // counts on a meter of another one here: in the next round
+        // counts on a meter of another one here: in the next transaction
         if of.iter().any(|meter| taken.contains(meter)) {
+            members.left.insert(id);
             continue;
         }
         taken.extend(of);

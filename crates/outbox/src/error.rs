@@ -16,6 +16,9 @@ pub enum Error {
         /// The server's message.
         message: String,
     },
+    /// Another session keeps what everybody has to pass, a gate or a whole table: run it again.
+    #[error("{0}")]
+    Shut(String),
     /// No connection, or it was lost: wait and try again.
     #[error("the database cannot be reached: {0}")]
     Away(String),
@@ -85,6 +88,7 @@ impl Error {
         match self {
             Self::Again { code, .. } if code == SqlState::QUERY_CANCELED.code() => Blame::Time,
             Self::Again { .. } => Blame::Lock,
+            Self::Shut(_) => Blame::Step,
             Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => Blame::Step,
             Self::Unexpected { code, .. } if code.starts_with("42") || code.starts_with("28") => Blame::Step,
             Self::Refused(_) | Self::Unexpected { .. } => Blame::Member,
@@ -97,6 +101,7 @@ impl Error {
         match self {
             Self::Refused(refused) => Some(&refused.code),
             Self::Again { code, .. } | Self::Unexpected { code, .. } => Some(code),
+            Self::Shut(_) => Some(SqlState::LOCK_NOT_AVAILABLE.code()),
             Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => None,
         }
     }
@@ -107,6 +112,7 @@ impl Error {
         match self {
             Self::Refused(_) => "refused",
             Self::Again { .. } => "again",
+            Self::Shut(_) => "shut",
             Self::Away(_) => "away",
             Self::Unable(_) => "unable",
             Self::Unwelcome(_) => "unwelcome",
@@ -126,7 +132,7 @@ impl Error {
     /// True when waiting and doing the same again may help.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Again { .. } | Self::Away(_) | Self::Unable(_))
+        matches!(self, Self::Again { .. } | Self::Shut(_) | Self::Away(_) | Self::Unable(_))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{Database, Error, side};
 pub use apart::{Places, fold_apart};
 use placing::{place, resolve};
 use plan::Plan;
-pub use shadow::{fold_shadow, fold_shadow_apart, return_cured_shadow};
+pub use shadow::{fold_shadow, fold_shadow_apart};
 pub use suspects::{find_suspects, fold_suspects};
 use taking::{Picked, Taken};
 pub use turns::Turns;
@@ -33,8 +33,6 @@ const PICK: Query = query!("fold_pick", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const PICK_OTHERS: Query = query!("fold_pick_others", [INT2_ARRAY, UUID_ARRAY, INT8, INT8]);
 const SET_ASIDE: Query = query!("fold_set_aside", [TEXT_ARRAY]);
 const TRACES: Query = query!("fold_traces", [UUID_ARRAY]);
-/// Keeps months from being closed under a fold; resolve then says which are.
-const GATE: Query = query!("fold_gate", []);
 const ALLOCATE: Query = query!(
     "fold_allocate",
     [UUID_ARRAY, INT4_ARRAY, INT8_ARRAY, INT8_ARRAY, INT4_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, INT8_ARRAY]
@@ -67,7 +65,6 @@ const SHADOW_KEEP: Query = query!(
     "shadow_keep",
     [INT4, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, TEXT_ARRAY]
 );
-const SHADOW_CURED: Query = query!("shadow_cured", [INT4]);
 
 /// Taking entries is index look-ups by shard, whatever the statistics say about a table that was empty a minute ago.
 const LOOK_UPS: &str = "set local enable_nestloop = on; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = on";
@@ -215,7 +212,7 @@ pub async fn fold_as(
             tracing::debug!(%error, entries = picked.len(), "a fold failed; it is tried in halves");
             halves::fold_in_halves(database, &taking::entries(&picked)).await
         }
-        Err(failed) => Err(failed.into()),
+        Err(failed) => Err(crate::gate::named(database, failed.into()).await),
     }
 }
 
@@ -287,8 +284,10 @@ async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl A
 }
 
 async fn gate(tx: &Tx<'_>) -> Result<(), Failed> {
-    let passed = tx.run(&GATE, &[]).await;
-    passed.map(drop).map_err(|error| if error.blame() == Blame::Lock { Failed::Gate(error) } else { error.into() })
+    // resolve then says which months are closed
+    crate::gate::months(tx)
+        .await
+        .map_err(|error| if matches!(error, Error::Shut(_)) { Failed::Gate(error) } else { error.into() })
 }
 
 async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {

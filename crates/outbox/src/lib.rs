@@ -16,6 +16,7 @@ pub mod cut;
 mod error;
 pub mod fleet;
 pub mod fold;
+mod gate;
 pub mod health;
 pub mod intake;
 pub mod json;

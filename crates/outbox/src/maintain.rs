@@ -2,6 +2,7 @@
 
 mod carry;
 mod cured;
+mod deadlines;
 mod evidence;
 mod promote;
 mod stuck;
@@ -12,7 +13,8 @@ use crate::query::{Query, query};
 use crate::{Database, Error};
 
 pub use carry::{carry, month_end};
-pub use cured::{return_cured, return_cured_if_wanted};
+pub use cured::{return_cured, return_cured_if_wanted, return_cured_shadow};
+pub use deadlines::move_deadlines;
 pub use evidence::review;
 pub use promote::promote;
 pub use stuck::reconsider_stuck;

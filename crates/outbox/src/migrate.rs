@@ -76,6 +76,7 @@ migrations! {
     38 "0038_pre_isolation",
     39 "0039_pre_entered",
     40 "0040_pre_decided_once",
+    41 "0041_pre_shares",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

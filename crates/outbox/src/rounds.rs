@@ -1,7 +1,8 @@
 //! Rounds: how a step goes through a batch so that one member's lock or error costs its own row and never the batch.
 //!
 //! A round takes its members in shares, each a transaction of about a second. What is locked is left for the next round.
-//! When a share fails, its halves are tried, down to the member that fails alone; all others pass in the same round. An
+//! When a share fails, its halves are tried, down to the member that fails alone; all others pass in the same round. What
+//! takes too long together is tried in small parts, behind all others. An
 //! error that everybody would meet (no space, no right, no connection) is the step's: the round ends, and nobody is blamed.
 
 use std::collections::VecDeque;
@@ -12,6 +13,8 @@ use crate::error::Blame;
 
 /// How long a share's transaction should take.
 const AIM: Duration = Duration::from_secs(1);
+/// Into so many parts goes what takes too long together.
+const PARTS: usize = 16;
 
 /// So many members are tried in one transaction; it follows how long they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,8 @@ impl<M> Default for Round<M> {
 pub struct Trying<M> {
     left: VecDeque<M>,
     halves: Vec<Vec<M>>,
+    /// Parts of what took too long together: the one to blame holds nobody up.
+    last: VecDeque<Vec<M>>,
     round: Round<M>,
 }
 
@@ -80,7 +85,7 @@ impl<M: Clone + PartialEq> Trying<M> {
     /// A round of these, in their order.
     #[must_use]
     pub fn of(members: Vec<M>) -> Self {
-        Self { left: members.into(), halves: Vec::new(), round: Round::default() }
+        Self { left: members.into(), halves: Vec::new(), last: VecDeque::new(), round: Round::default() }
     }
 
     /// What the next transaction takes; `None`: all were tried, or there is no use in going on.
@@ -92,7 +97,14 @@ impl<M: Clone + PartialEq> Trying<M> {
             return Some(half);
         }
         let many = share.now().min(self.left.len());
-        (many > 0).then(|| self.left.drain(..many).collect())
+        if many > 0 { Some(self.left.drain(..many).collect()) } else { self.last.pop_front() }
+    }
+
+    /// These were not tried yet after all: the next transaction takes them.
+    pub fn again(&mut self, members: Vec<M>) {
+        if !members.is_empty() {
+            self.halves.push(members);
+        }
     }
 
     /// That transaction took so long, and returned which of its members it skipped, or the error with which it did nothing.
@@ -114,11 +126,28 @@ impl<M: Clone + PartialEq> Trying<M> {
             _ if blame == Blame::Step => self.round.broken = Some(error),
             [member] if blame == Blame::Lock => self.round.skipped.push(member.clone()),
             [member] => self.round.failed.push((member.clone(), error)),
+            _ if blame == Blame::Time => {
+                // each part that holds the one to blame meets its limit again: so there are many of them
+                let few = (part.len() / PARTS).max(1);
+                self.last.extend(part.chunks(few).map(<[M]>::to_vec));
+            }
             _ => {
                 let (first, second) = part.split_at(part.len() / 2);
                 self.halves.extend([second.to_vec(), first.to_vec()]);
             }
         }
+    }
+
+    /// None has passed so far.
+    #[must_use]
+    pub fn is_in_vain(&self) -> bool {
+        self.round.passed.is_empty()
+    }
+
+    /// There is no use in going on: what was locked was locked for everybody, and nobody is put behind for it.
+    pub fn give_up(&mut self, error: Error) {
+        self.round.skipped.clear();
+        self.round.broken = Some(error);
     }
 
     /// What it came to.
@@ -182,6 +211,33 @@ mod tests {
         let locked = || Error::Again { code: "55P03".to_owned(), message: "lock timeout".to_owned() };
         let (round, _) = tried(&[3, 40], locked).await;
         assert_eq!((round.skipped, round.failed.len(), round.passed.len()), (vec![3, 40], 0, 62));
+    }
+
+    #[tokio::test]
+    async fn j5_what_takes_long_is_tried_last_and_alone() {
+        let mut transactions = 0;
+        let work = async |part: &[i32]| {
+            transactions += 1;
+            if part.contains(&17) && part.len() > 1 {
+                return Err(Error::Again { code: "57014".to_owned(), message: "statement timeout".to_owned() });
+            }
+            Ok(Vec::new())
+        };
+        let round = round((0..300).collect(), &mut Share::of(300), work).await;
+        assert_eq!((round.passed.len(), round.passed.last()), (300, Some(&17)), "all others are through before it");
+        assert!(transactions <= 1 + 17 + 18, "{transactions} transactions");
+    }
+
+    #[test]
+    fn j1_what_was_not_tried_after_all_comes_next() {
+        let (mut trying, mut share) = (Trying::of(vec![1, 2, 3]), Share::of(2));
+        let part = trying.next(&share).unwrap();
+        assert_eq!(part, [1, 2]);
+        trying.tried(vec![1], Ok(Vec::new()), Duration::ZERO, &mut share);
+        trying.again(vec![2]);
+        assert_eq!(trying.next(&share).unwrap(), [2]);
+        trying.tried(vec![2], Ok(Vec::new()), Duration::ZERO, &mut share);
+        assert_eq!(trying.next(&share).unwrap(), [3]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ const READ: Query = query!("setback_read", [TEXT]);
 const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TEXT_ARRAY, TEXT]);
 const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TEXT, BOOL]);
 const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
+const OVER: Query = query!("setback_over", [TEXT]);
 const FORGET: Query = query!("setback_forget", []);
 const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
 const HOLDERS: Query = query!("setback_holders", [INT4]);
@@ -50,7 +51,7 @@ pub trait Member: Clone + PartialEq {
 struct Setback {
     skipped: i32,
     is_its_time: bool,
-    /// The longer ago it was tried, the smaller.
+    /// The longer ago it was waited for alone, or else tried, the smaller.
     rank: usize,
 }
 
@@ -151,6 +152,11 @@ impl Setbacks {
             }
         }
     }
+}
+
+/// Drops what is noted of those members of a step with which it has nothing to do any more, whoever saw to that.
+pub async fn over(database: &Database, step: &str) {
+    side::ask(database, &OVER, &[&step]).await;
 }
 
 /// Drops what is noted of members that are candidates no more.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::query::{Query, Tx, query};
 use crate::timeline::Position;
 use crate::{Database, Error, refusal};
+pub(crate) use each::STEP;
 pub use each::{Each, note_left, settle_apart, settle_each};
 
 const LOCK: Query = query!("settle_lock", [INT8_ARRAY]);

@@ -3,15 +3,19 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::rounds::{Round, Share, Trying};
 use crate::setback::{self, LOCK_WAIT, Member, Setbacks};
-use crate::{Database, Error};
+use crate::{Database, Error, gate};
 
 const PID: Query = query!("session_pid", []);
 
 /// Who waits for so many locks, one after the other, keeps the others of the turn waiting.
-const ALONE_MOST: usize = 2;
+pub(crate) const ALONE_MOST: usize = 2;
+
+/// After so many members, one by one, were waited for in vain, it is looked whether another session keeps a whole table.
+const IN_VAIN: usize = 16;
 
 /// How a transaction takes its locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +27,8 @@ pub(crate) enum Locking {
 }
 
 /// Limits of a share's transaction. A lock that cannot be skipped is waited for less long than Postgres waits before it
-/// looks for a deadlock. A share that meets its limit of time is halved, down to one member, which may take longer.
-const OF_MANY: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '2s'";
+/// looks for a deadlock. A share that meets its limit of time is tried in small parts, down to one member, which may take longer.
+const OF_MANY: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '1s'";
 const OF_ONE: &str = "set local lock_timeout = '200ms'; set local statement_timeout = '120s'";
 
 /// What a step does in one transaction.
@@ -33,6 +37,11 @@ pub(crate) trait Work<M>: Send {
     /// session holds them.
     fn work(&mut self, tx: &Tx<'_>, part: &[M], locking: Locking)
     -> impl Future<Output = Result<Vec<M>, Error>> + Send;
+
+    /// Members of the last transaction that it left for the next one, because another member was in their way.
+    fn left(&mut self) -> Vec<M> {
+        Vec::new()
+    }
 }
 
 /// Takes a turn.
@@ -67,11 +76,28 @@ pub(crate) async fn turn_after<M: Member + Send + Sync>(
     // what was skipped often is tried with the others first: it may be free by now
     let mut alone = order.alone;
     let first = order.together.into_iter().chain(alone.iter().cloned());
-    let mut trying = Trying::of(first.collect());
+    let (mut trying, mut in_vain) = (Trying::of(first.collect()), 0);
     while let Some(part) = trying.next(share) {
         let began = Instant::now();
         let result = together(database, &part, work).await;
-        trying.tried(part, result, began.elapsed(), share);
+        let left = work.left();
+        // of what can be skipped a lock is never waited for: this one may be of all
+        if part.len() == 1 && result.as_ref().is_err_and(|error| error.blame() == Blame::Lock) && trying.is_in_vain() {
+            in_vain += 1;
+            if in_vain % IN_VAIN == 0
+                && let Some(shut) = gate::table_kept(database).await
+            {
+                trying.give_up(shut);
+                break;
+            }
+        }
+        if result.is_err() || left.is_empty() {
+            trying.tried(part, result, began.elapsed(), share);
+        } else {
+            let tried = part.into_iter().filter(|member| !left.contains(member)).collect();
+            trying.tried(tried, result, began.elapsed(), share);
+            trying.again(left);
+        }
     }
     let mut all = trying.end();
     alone.retain(|member| all.skipped.contains(member));
@@ -94,7 +120,7 @@ pub(crate) async fn turn_after<M: Member + Send + Sync>(
         all.broken = one.broken;
     }
     match all.broken.take() {
-        Some(error) => Err(error),
+        Some(error) => Err(gate::named(database, error).await),
         None => Ok(all),
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::query::{Query, query};
 use crate::settle::{Settlement, note_left, settle_each};
 use crate::timeline::Beat;
-use crate::{Database, Error, side};
+use crate::{Database, Error, setback, side};
 
 const REGISTER: Query = query!("worker_register", [UUID, TEXT, TEXT, FLOAT8, INT4]);
 const HEARTBEAT: Query = query!("heartbeat", [UUID, UUID, BOOL]);
@@ -18,6 +18,8 @@ const REAP_WORKERS: Query = query!("reap_workers", [UUID]);
 const REAP_OWN: Query = query!("reap_own", [UUID, UUID]);
 const REAP_ATTEMPTS: Query = query!("reap_attempts", [UUID, UUID]);
 
+/// Workers that are read at once (`reap_rest`).
+const REST_PAGE: i64 = 10;
 /// Attempts that are read at once (`reap_attempts`, `reap_own`).
 const PAGE: usize = 1000;
 
@@ -139,6 +141,8 @@ pub async fn reap(
         reaped.push(Reaped { id, name: row.try_get("name")?, attempts });
     }
     if !dead.is_empty() {
+        // answers that they could not write have an outcome now
+        setback::over(database, crate::settle::STEP).await;
         crate::fold::find_suspects(database).await;
     }
     Ok(reaped)
@@ -153,11 +157,18 @@ pub async fn take_over_rest(
     reaper: Uuid,
     policy: &(dyn Fn(i32) -> Policy + Sync),
 ) -> Result<usize, Error> {
-    const REST: Query = query!("reap_rest", []);
-    let mut attempts = 0;
-    for row in database.one(&REST, &[]).await? {
-        attempts += take_over(database, reaper, row.try_get("id")?, (row.try_get("died")?, true), policy).await?;
+    const REST: Query = query!("reap_rest", [INT8, UUID]);
+    let (mut attempts, mut after) = (0, Uuid::nil());
+    loop {
+        // attempts that stay locked keep their worker here: all of them are looked at in every round
+        let rest = database.one(&REST, &[&REST_PAGE, &after]).await?;
+        let Some(last) = rest.last() else { break };
+        after = last.try_get("id")?;
+        for row in &rest {
+            attempts += take_over(database, reaper, row.try_get("id")?, (row.try_get("died")?, true), policy).await?;
+        }
     }
+    setback::over(database, "reap").await;
     Ok(attempts)
 }
 

@@ -1,7 +1,7 @@
 //! Shadows: they count what live destinations count, by a catalogue of their own, and never call.
 
 use crate::Worker;
-use crate::steps::APART_MAX;
+use crate::steps::{APART_MAX, CURED_MAX};
 
 impl Worker {
     /// What shadows need now and then: hours for what is carried; rarely, what may move by itself and what is cured. A step
@@ -17,7 +17,7 @@ impl Worker {
         done = done.and(outbox::maintain::month_end(&self.database, true).await.map(drop));
         if rarely {
             done = done.and(outbox::maintain::reconsider_stuck(&self.database, true).await.map(drop));
-            done = done.and(outbox::fold::return_cured_shadow(&self.database, 100_000).await.map(drop));
+            done = done.and(outbox::maintain::return_cured_shadow(&self.database, CURED_MAX).await.map(drop));
         }
         done
     }

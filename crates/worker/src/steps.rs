@@ -37,7 +37,7 @@ pub struct Worked {
 }
 
 /// Held usages at most that one transaction looks at, whether the catalogue knows them by now.
-const CURED_MAX: usize = 5000;
+pub(crate) const CURED_MAX: usize = 5000;
 
 impl Worker {
     /// Reads the catalogue again, and the identities of subscriptions that were written by SQL.
@@ -230,6 +230,7 @@ impl Worker {
         self.promote().await?;
         outbox::maintain::review(&self.database).await?;
         outbox::maintain::reconsider_stuck(&self.database, false).await?;
+        outbox::maintain::move_deadlines(&self.database).await?;
         self.return_cured(false).await?;
         outbox::maintain::carry(&self.database, false).await?;
         outbox::maintain::month_end(&self.database, false).await?;
@@ -250,6 +251,7 @@ impl Worker {
         done("carry", outbox::maintain::carry(database, false).await.map(drop));
         done("month_end", outbox::maintain::month_end(database, false).await.map(drop));
         done("reload", self.reload().await);
+        done("deadlines", outbox::maintain::move_deadlines(database).await.map(drop));
         if !rarely {
             done("return_cured", self.return_cured(false).await);
         } else {

@@ -109,6 +109,59 @@ async fn j4_who_dies_folding_an_org_apart_makes_nobody_else_of_its_shard_suspect
     stage.close().await;
 }
 
+/// How long a fleet takes after five workers have died while they folded, with so many entries waiting:
+/// `POSTMETER_ENTRIES=40000 cargo test … j4_measure -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, and takes a minute"]
+async fn j4_measure_five_workers_killed_while_they_fold() {
+    let many = std::env::var("POSTMETER_ENTRIES").ok().and_then(|many| many.parse().ok()).unwrap_or(40_000_u32);
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    let entries = format!(
+        "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+         select 's', $1 || n, 'acme', 'db', 'cores', 1, '2024-09-18T10:10Z' from generate_series(1, {many}) n"
+    );
+    // the same without deaths, for comparison
+    for dying in [0, 5] {
+        stage.db.client.execute(&entries, &[&format!("{dying} die ")]).await.unwrap();
+        let mut dead = Vec::new();
+        for _ in 0..dying {
+            let worker = stage.another_worker().await;
+            dies_folding(&stage, &worker).await;
+            dead.push(worker);
+        }
+        stage.worker.beat().await.unwrap();
+        for worker in &dead {
+            stage.end_lease_of(worker.id()).await;
+        }
+        let began = std::time::Instant::now();
+        assert_eq!(stage.worker.reap().await.unwrap(), dying);
+        let suspects = "select count(*) || ' in ' || count(distinct range_id) || ' ranges' from postmeter.suspect";
+        println!("{dying} died: suspect are {}, found after {:?}", stage.value(suspects).await, began.elapsed());
+        let fleet = [Arc::clone(&stage.worker), stage.another_worker().await];
+        let folding = fleet.map(|worker| {
+            tokio::spawn(async move {
+                let (mut through, mut apart) = (0, 0);
+                loop {
+                    let folded = worker.fold().await.unwrap().through();
+                    let carefully = worker.fold_apart().await.unwrap().through();
+                    (through, apart) = (through + folded, apart + carefully);
+                    if folded + carefully == 0 {
+                        return (through, apart);
+                    }
+                }
+            })
+        });
+        let mut folded = Vec::new();
+        for folding in folding {
+            folded.push(folding.await.unwrap());
+        }
+        println!("{many} entries in {:?}, by two workers (ordinarily, apart): {folded:?}", began.elapsed());
+        assert_eq!(stage.value("select count(*)::text from postmeter.outbox").await, "0");
+        assert_eq!(stage.value("select count(*)::text from postmeter.suspect").await, "0");
+    }
+}
+
 /// Usage of thirteen kills whoever folds it: the worker stands still in the middle, and is ended from outside.
 const KILLER: &str = "create function postmeter.kills() returns trigger language plpgsql as
     $$begin if new.quantity = 13 then perform pg_sleep(600); end if; return new; end$$;

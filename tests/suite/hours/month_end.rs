@@ -99,6 +99,7 @@ async fn c6_a_subscription_that_ends_or_is_renewed_moves_the_deadlines_of_what_i
     let deadline = "select (deadline at time zone 'UTC')::text from postmeter.remittance";
     assert_eq!(stage.value(deadline).await, "2024-09-19 09:50:00");
     stage.sql("update postmeter.subscription set valid_until = '2024-09-18T11:00Z'").await;
+    stage.worker.maintain().await.unwrap();
     assert_eq!(stage.value(deadline).await, "2024-09-18 11:50:00", "an hour after its end, less the margin");
     // a backlog keeps the hour open, but only until a lead before the new deadline
     stage.use_cores("waits", "1", "2024-09-18T10:20:00Z").await;
@@ -107,6 +108,7 @@ async fn c6_a_subscription_that_ends_or_is_renewed_moves_the_deadlines_of_what_i
     stage.at("2024-09-18T11:20:00Z").await;
     assert_eq!(stage.worker.cut().await.unwrap().forced, 1);
     stage.subscribe_for("acme", "111122223333", "2024-09-18T11:00:00Z", None).await;
+    stage.worker.maintain().await.unwrap();
     assert_eq!(stage.value(deadline).await, "2024-09-19 09:50:00", "renewed");
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 2", "18T11 1"]);

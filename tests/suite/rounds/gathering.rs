@@ -34,4 +34,19 @@ async fn j2_gather_puts_the_status_that_fails_behind_and_counts_it_when_it_is_cu
     assert_eq!(db.client.query_one(noted, &[]).await.unwrap().get::<_, &str>(0), "23514");
     db.client.batch_execute("alter table postmeter.request drop constraint sick").await.unwrap();
     assert_eq!(gathered(&db).await, ["a", "sick", "z"], "by itself");
+    let noted = db.client.query_one("select count(*) from postmeter.setback", &[]).await.unwrap();
+    assert_eq!(noted.get::<_, i64>(0), 0, "nothing is noted of it any more");
+}
+
+#[tokio::test]
+async fn j1_gather_blames_no_status_while_another_session_gathers() {
+    let db = said(&["a", "z"]).await;
+    let holder = db.connect().await;
+    holder.batch_execute("begin; select from postmeter.gate where name = 'gather_requests' for update").await.unwrap();
+    let error = gather(&db.database).await.unwrap_err();
+    assert!(matches!(error, outbox::Error::Shut(_)), "{error:?}");
+    holder.batch_execute("commit").await.unwrap();
+    let noted = db.client.query_one("select count(*) from postmeter.setback", &[]).await.unwrap();
+    assert_eq!(noted.get::<_, i64>(0), 0);
+    assert_eq!(gathered(&db).await, ["a", "z"]);
 }

@@ -1,6 +1,6 @@
 //! Review, reconsider, promote and cures: what is locked or fails keeps no other from moving, in transactions of a share.
 
-use outbox::corrections::{Decider, Verb, correct};
+use outbox::corrections::{Decider, Verb, correct, correct_held};
 use outbox::maintain::{promote, reconsider_stuck, return_cured, review};
 use serde_json::json;
 use tests::Stage;
@@ -152,6 +152,7 @@ async fn j2_promote_sets_aside_what_fails() {
     assert_eq!(promote(&stage.db.database, 10).await.unwrap(), 0, "its time has not come");
     cure(&stage, "due").await;
     assert_eq!(promote(&stage.db.database, 10).await.unwrap(), 1);
+    assert!(setbacks(&stage).await.is_empty(), "nothing is noted of it any more");
     stage.work().await;
     stage.close().await;
 }
@@ -179,6 +180,58 @@ async fn j5_cures_of_a_catalogue_change_are_done_in_shares() {
     stage.cut_at("2024-09-18T10:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T09 2501"]);
     stage.close().await;
+}
+
+/// A stage on which so much usage is held, because nobody knows its dimension.
+async fn held(many: u32) -> Stage {
+    let stage = Stage::bare().await;
+    used(&stage, 1, "1", "2024-09-18T09:10:00Z").await;
+    stage
+        .sql(&format!(
+            "insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at)
+             select 'billing', 'early ' || n, 'org1', 'db', 'cores', 1, '2024-09-18T09:10Z' from generate_series(2, {many}) n"
+        ))
+        .await;
+    stage.fold().await;
+    stage
+}
+
+#[tokio::test]
+async fn j5_a_person_decides_about_much_held_usage_in_shares() {
+    let me = Decider { who: "ada", why: "nobody pays for it" };
+    for (verb, state) in [(Verb::Retry, "outbox"), (Verb::WriteOff, "usage_written_off")] {
+        let stage = held(2500).await;
+        let filter = json!({ "org": "org1" });
+        let changed = correct_held(&stage.db.database, verb, &filter, me, false).await.unwrap();
+        assert_eq!(changed.len(), 2500);
+        let most = format!("select max(n)::text from (select count(*) n from postmeter.{state} group by xmin::text) t");
+        assert_eq!(stage.value(&most).await, "1000", "usages in one transaction");
+        assert_eq!(stage.value("select count(*)::text from postmeter.held").await, "0");
+        let filters = "select distinct detail ->> 'filter' from postmeter.decision";
+        assert_eq!(stage.column(filters).await, [r#"{"org": "org1"}"#]);
+    }
+}
+
+#[tokio::test]
+async fn j5_a_month_that_is_opened_again_sends_a_thousand_back_at_once_and_maintenance_the_rest() {
+    let stage = held(2500).await;
+    // as if it had been held for its month, by a destination that has closed it
+    stage
+        .sql(
+            "insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after)
+             select 'ada', 'the books', 'close', t.id, 'open', 'closed' from postmeter.destination t;
+             insert into postmeter.closed_month (destination_id, month, decision_id)
+             select c.destination_id, '2024-09-01', c.id from postmeter.decision c;
+             update postmeter.held set reason = 'month_closed', destination_id = (select t.id from postmeter.destination t)",
+        )
+        .await;
+    let reopened = "select usages::text from postmeter.reopen_month('aws', '2024-09-01', 'ada', 'a mistake', false)";
+    assert_eq!(stage.value(reopened).await, "2500", "what goes back, or is about to");
+    let left = "select count(*)::text from postmeter.held where reason = 'month_closed'";
+    assert_eq!(stage.value(left).await, "1500");
+    stage.worker.maintain().await.unwrap();
+    assert_eq!(stage.value(left).await, "0", "maintenance does the rest");
+    assert_eq!(stage.value("select count(*)::text from postmeter.outbox").await, "2500");
 }
 
 #[tokio::test]

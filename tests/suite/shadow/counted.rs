@@ -143,6 +143,23 @@ async fn what_a_shadow_cannot_count_is_named_and_counted_once_the_catalogue_is_m
 }
 
 #[tokio::test]
+async fn j5_usage_that_a_shadow_knows_by_now_is_counted_in_shares() {
+    let (stage, _theirs) = stage_with_shadow("1/1").await;
+    stage
+        .sql(
+            "insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, quantity, hour, reason)
+             select t.id, postmeter.new_id(), 'acme', 'db', 'cores', 1, '2024-09-18T10:00Z', 'unmapped_dimension'
+             from postmeter.destination t, generate_series(1, 2500) n where t.name = 'trial'",
+        )
+        .await;
+    assert_eq!(outbox::maintain::return_cured_shadow(&stage.db.database, 1000).await.unwrap(), 2500);
+    let most = "select max(n)::text from (select count(*) n from postmeter.shadow_usage where reason is null group by xmin::text) t";
+    assert_eq!(stage.value(most).await, "1000", "usages in one transaction");
+    let left = "select count(*)::text from postmeter.shadow_usage where reason is not null";
+    assert_eq!(stage.value(left).await, "0");
+}
+
+#[tokio::test]
 async fn a_shadow_counts_usage_once_though_the_live_side_holds_and_returns_it() {
     let (stage, _theirs) = stage_with_shadow("1/1").await;
     stage.sql("update postmeter.subscription set valid_until = '2024-09-18T10:00Z' where destination_id = (select id from postmeter.destination where name = 'aws')").await;

@@ -159,7 +159,7 @@ pub(super) async fn in_halves(database: &Database, queue: Queue, entries: Vec<En
                 folded = folded.and(done.folded);
                 Ok(part.iter().filter(|entry| done.locked.contains(&entry.org)).cloned().collect())
             }
-            Err(Failed::Gate(error)) => return Err(error),
+            Err(Failed::Gate(error)) => return Err(crate::gate::named(database, error).await),
             Err(Failed::Rows(error)) => {
                 let is_of_one_org = part.windows(2).all(|pair| pair[0].org == pair[1].org);
                 let is_locked = error.blame() == Blame::Lock && is_of_one_org;

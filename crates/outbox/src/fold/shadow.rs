@@ -9,9 +9,7 @@ use super::halves::{Entry as Member, Queue, in_halves, note_locked};
 use super::placing::{place, read_resolved};
 use super::plan::{Entry, Plan, Rows, Target};
 use super::taking::Place;
-use super::{
-    ALLOCATE, Done, Failed, Folded, Locking, SHADOW_CURED, SHADOW_GIVE, SHADOW_KEEP, SHADOW_RESOLVE, SHADOW_TAKE, gate,
-};
+use super::{ALLOCATE, Done, Failed, Folded, Locking, SHADOW_GIVE, SHADOW_KEEP, SHADOW_RESOLVE, SHADOW_TAKE, gate};
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::setback::{Setbacks, naming_holder};
@@ -67,7 +65,7 @@ pub async fn fold_shadow(database: &Database, shadow: i32, most: usize) -> Resul
             drop(session);
             in_halves(database, queue, members).await
         }
-        Err(failed) => Err(failed.into()),
+        Err(failed) => Err(crate::gate::named(database, failed.into()).await),
     }
 }
 
@@ -305,12 +303,4 @@ struct Back<'a> {
     quantity: Vec<rust_decimal::Decimal>,
     hour: Vec<jiff::Timestamp>,
     reason: Vec<Option<&'static str>>,
-}
-
-/// Lets shadows count usage whose reason no longer holds; returns how much.
-///
-/// # Errors
-/// As Postgres says.
-pub async fn return_cured_shadow(database: &Database, most: i32) -> Result<i64, Error> {
-    Ok(database.one(&SHADOW_CURED, &[&most]).await?.first().expect("one row").try_get(0)?)
 }

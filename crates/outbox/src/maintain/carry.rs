@@ -9,11 +9,10 @@ use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
 use crate::setback::Member;
 use crate::turn::{Locking, Work, turn};
-use crate::{Database, Error};
+use crate::{Database, Error, gate};
 
 const CARRY: Query = query!("maintain_carry", [INT8, BOOL, INT8]);
 const MONTH_END: Query = query!("maintain_month_end", [INT8, BOOL, INT8]);
-const GATE: Query = query!("fold_gate", []);
 const TRY_METERS: Query = query!("try_meters", [INT8_ARRAY]);
 const LOCK_METERS: Query = query!("lock_meters", [INT8_ARRAY]);
 const OPEN: Query = query!("maintain_open", [INT8, TIMESTAMPTZ, JSONB, TEXT]);
@@ -106,7 +105,7 @@ struct Opening {
 impl Work<Owing> for Opening {
     async fn work(&mut self, tx: &Tx<'_>, part: &[Owing], locking: Locking) -> Result<Vec<Owing>, Error> {
         // before any other lock: an edit of the catalogue keeps the gate shut and then waits for meters
-        tx.run(&GATE, &[]).await?;
+        gate::months(tx).await?;
         let mut ids: Vec<i64> = part.iter().map(|owing| owing.meter).collect();
         if locking == Locking::Skip {
             ids = tx.rows(&TRY_METERS, &[&ids]).await?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;

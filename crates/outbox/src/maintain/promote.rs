@@ -6,7 +6,7 @@ use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
 use crate::setback::Setbacks;
 use crate::turn::{Locking, Work, turn_after};
-use crate::{Database, Error};
+use crate::{Database, Error, setback};
 
 const PROMOTE: Query = query!("promote", [INT8, INT8_ARRAY]);
 const CANDIDATES: Query = query!("promote_candidates", [INT8, INT8_ARRAY]);
@@ -25,7 +25,13 @@ pub async fn promote(database: &Database, most: i64) -> Result<u64, Error> {
     let not_yet = setbacks.numbers(false);
     match promote_all(database, most, &not_yet).await {
         Err(error) if error.blame() == Blame::Member => {}
-        done => return done,
+        done => {
+            // what failed before may be among them
+            if done.as_ref().is_ok_and(|promoted| *promoted > 0) {
+                setback::over(database, "promote").await;
+            }
+            return done;
+        }
     }
     let rows = database.one(&CANDIDATES, &[&most, &not_yet]).await?;
     let ripe = rows.iter().map(Remittance::read).collect::<Result<Vec<_>, Error>>()?;

@@ -8,10 +8,9 @@ use super::Remittance;
 use crate::query::{Query, Tx, query};
 use crate::rounds::Share;
 use crate::turn::{Locking, Work, turn};
-use crate::{Database, Error};
+use crate::{Database, Error, gate};
 
 const STUCK: Query = query!("maintain_stuck", [INT8, BOOL, TIMESTAMPTZ, INT8]);
-const GATE: Query = query!("fold_gate", []);
 const METERS: Query = query!("stuck_meters", [INT8_ARRAY]);
 const TRY_METERS: Query = query!("try_meters", [INT8_ARRAY]);
 const TRY_DELIVERIES: Query = query!("try_deliveries", [INT8_ARRAY]);
@@ -49,7 +48,7 @@ struct Moving {
 impl Work<Remittance> for Moving {
     async fn work(&mut self, tx: &Tx<'_>, part: &[Remittance], locking: Locking) -> Result<Vec<Remittance>, Error> {
         // before any other lock: an edit of the catalogue keeps the gate shut and then waits for meters
-        tx.run(&GATE, &[]).await?;
+        gate::months(tx).await?;
         let mut ids: Vec<i64> = part.iter().map(|stuck| stuck.id).collect();
         if locking == Locking::Skip {
             ids = free(tx, &ids).await?;

@@ -3,8 +3,8 @@
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::rounds::Round;
-use crate::setback::{Member, Setbacks};
-use crate::{Database, Error};
+use crate::setback::{self, Member, Setbacks};
+use crate::{Database, Error, gate};
 
 pub(super) const GATHER: Query = query!("gather", [INT4]);
 const BEHIND: Query = query!("gather_behind", []);
@@ -34,7 +34,13 @@ pub async fn gather(database: &Database) -> Result<i64, Error> {
             Err(error) if error.blame() == Blame::Step => return Err(error),
             Err(_) if most > 1 => most /= 10,
             Err(error) => return put_behind(database, error).await,
-            done => return done,
+            done => {
+                // what was put behind may be among them
+                if done.as_ref().is_ok_and(|gathered| *gathered > 0) {
+                    setback::over(database, "gather").await;
+                }
+                return done;
+            }
         }
     }
 }
@@ -43,6 +49,7 @@ async fn gather_some(database: &Database, most: i32) -> Result<i64, Error> {
     let mut session = database.session().await?;
     let patience = if most == GATHER_MAX { "" } else { "set local lock_timeout = '1s'" };
     let tx = Tx::begin(&mut session, patience).await?;
+    gate::gather(&tx).await?;
     let gathered: i32 = tx.rows(&GATHER, &[&most]).await?.first().expect("one row").try_get(0)?;
     tx.commit().await?;
     Ok(i64::from(gathered))

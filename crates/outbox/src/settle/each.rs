@@ -9,7 +9,8 @@ use super::{LOCK, LOCK_FREE, PLANNER, Settled, Settlement, settle_together};
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::rounds::{Round, Share, Trying};
-use crate::setback::{LOCK_WAIT, Member, Setbacks, naming_holder};
+use crate::setback::{LOCK_WAIT, Member, Setbacks, hold_off, naming_holder};
+use crate::turn::ALONE_MOST;
 use crate::{Database, Error};
 
 const PID: Query = query!("session_pid", []);
@@ -116,18 +117,19 @@ async fn settle_alone(
 
 /// Notes which answers a step left, and that others passed.
 pub async fn note_left(database: &Database, step: &'static str, answers: &[Settlement], each: Each) {
-    note(database, &Setbacks::read(database, step).await, answers, each, false).await;
-}
-
-async fn note(database: &Database, setbacks: &Setbacks, answers: &[Settlement], each: Each, others_passed: bool) {
     let place = |place: usize| Place(place, answers[place].delivery);
     let left = each.left();
-    let mut passed: Vec<_> = (0..answers.len()).filter(|at| left.binary_search(at).is_err()).map(place).collect();
-    // no delivery has this number
-    passed.extend(others_passed.then_some(Place(answers.len(), 0)));
+    let passed = (0..answers.len()).filter(|at| left.binary_search(at).is_err()).map(place).collect();
     let skipped = each.locked.into_iter().map(place).collect();
     let failed = each.failed.into_iter().map(|(at, error)| (place(at), error)).collect();
-    setbacks.note(database, &Round { passed, skipped, failed, broken: None }, None).await;
+    let round = Round { passed, skipped, failed, broken: None };
+    note_round(database, &Setbacks::read(database, step).await, round, false).await;
+}
+
+async fn note_round(database: &Database, setbacks: &Setbacks, mut round: Round<Place>, others_passed: bool) {
+    // no delivery has this number
+    round.passed.extend(others_passed.then_some(Place(usize::MAX, 0)));
+    setbacks.note(database, &round, None).await;
 }
 
 /// Settles answers that could not be settled with the others, if it is time; one that was locked for long is waited for, a
@@ -143,14 +145,25 @@ pub async fn settle_apart(
     let setbacks = Setbacks::read(database, STEP).await;
     let candidates = answers.iter().enumerate().map(|(place, answer)| Place(place, answer.delivery)).collect();
     let order = setbacks.order(candidates);
-    let together: Vec<Settlement> = order.together.iter().map(|place| answers[place.0].clone()).collect();
+    // what was locked for long is tried with the others first: it may be free by now
+    let first: Vec<Place> = order.together.into_iter().chain(order.alone.iter().cloned()).collect();
+    let together: Vec<Settlement> = first.iter().map(|place| answers[place.0].clone()).collect();
     let mut each = settle_each(database, worker, &together, policy).await;
     let left = each.left();
     let is_settled = |at: &usize| left.binary_search(at).is_err();
-    let mut settled: Vec<usize> = (0..together.len()).filter(is_settled).map(|at| order.together[at].0).collect();
+    let mut settled: Vec<usize> = (0..together.len()).filter(is_settled).map(|at| first[at].0).collect();
+    let mut alone = order.alone;
+    alone.retain(|place| each.locked.iter().any(|at| first[*at] == *place));
+    // who waits for so many locks, one after the other, keeps the other answers of this round waiting
+    alone.truncate(ALONE_MOST);
+    let waits_alone = |at: &usize| alone.contains(&first[*at]);
     let mut broken = each.broken.take().map(|(_, error)| error);
-    note(database, &setbacks, &together, each, others_passed).await;
-    for place in order.alone {
+    each.locked.retain(|at| !waits_alone(at));
+    let passed = settled.iter().map(|place| Place(*place, answers[*place].delivery)).collect();
+    let skipped = each.locked.iter().map(|at| first[*at].clone()).collect();
+    let failed = each.failed.into_iter().map(|(at, error)| (first[at].clone(), error)).collect();
+    note_round(database, &setbacks, Round { passed, skipped, failed, broken: None }, others_passed).await;
+    for place in alone {
         if broken.is_some() {
             break;
         }
@@ -167,6 +180,7 @@ async fn try_alone(
     place: Place,
     settled: &mut Vec<usize>,
 ) -> Result<(), Error> {
+    hold_off(database, STEP, &place.id(), LOCK_WAIT * 2).await;
     let (result, holder) = settle_alone(database, worker, answer, policy).await?;
     let mut round = Round::default();
     match result {
@@ -183,4 +197,4 @@ async fn try_alone(
 }
 
 /// The step's name in `postmeter.setback`.
-pub const STEP: &str = "settle";
+pub(crate) const STEP: &str = "settle";

@@ -127,7 +127,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
         _ => None,
     });
     match database {
-        Some(outbox::Error::Away(_) | outbox::Error::Unable(_) | outbox::Error::Again { .. }) => 4,
+        Some(
+            outbox::Error::Away(_) | outbox::Error::Unable(_) | outbox::Error::Shut(_) | outbox::Error::Again { .. },
+        ) => 4,
         Some(
             outbox::Error::Refused(_)
             | outbox::Error::Schema(_)
