@@ -11053,6 +11053,6 @@ insert into postmeter.migration (version, name, programs_from) values
     (35, '0035_pre_resolve_many', 22),
     (36, '0036_pre_fleet', 22),
     (38, '0038_pre_isolation', 22),
-    (39, '0039_pre_entered', 22);
-    (40, '0040_pre_decided_once', 22);
+    (39, '0039_pre_entered', 22),
+    (40, '0040_pre_decided_once', 22),
     (41, '0041_pre_shares', 22);

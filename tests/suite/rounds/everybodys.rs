@@ -100,6 +100,6 @@ async fn j1_who_writes_several_setbacks_takes_them_in_the_order_of_their_key() {
     // it waits for the first, and has none of the others
     let rest = "set lock_timeout = '2s'; update postmeter.setback set skipped = 2 where member in ('b', 'z'); commit";
     other.batch_execute(rest).await.unwrap();
-    passing.await.unwrap().unwrap();
+    passing.await.unwrap();
     assert_eq!(stage.value("select count(*)::text from postmeter.setback").await, "0");
 }
