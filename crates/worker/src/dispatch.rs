@@ -136,9 +136,8 @@ impl Worker {
             }
             _ => None,
         };
-        let Some((passage, mut room)) = self.entry(served, state).await? else { return Ok(0) };
-        room.truncate(self.calls_at_hand(served, stop).await);
-        if room.is_empty() || stop.is_cancelled() {
+        let Some((passage, mut room)) = self.entry(served, state, stop).await? else { return Ok(0) };
+        if stop.is_cancelled() {
             return Ok(0);
         }
         // what was handed back when it broke is in the queue again, below the floor
@@ -256,13 +255,15 @@ impl Worker {
         &self,
         served: &Served,
         state: &Dispatch,
+        stop: &CancellationToken,
     ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
         let (passage, room) = loop {
             let before = served.passage();
             if before == Passage::Shut {
                 return Ok(None);
             }
-            let room = state.room(before, &self.options.pulse, &served.destination.name).await;
+            let mut room = state.room(before, &self.options.pulse, &served.destination.name).await;
+            room.truncate(self.calls_at_hand(served, stop).await);
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
