@@ -10201,6 +10201,7 @@ REVOKE ALL ON FUNCTION postmeter.forget_shadow_usage(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.gather_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;

@@ -250,6 +250,6 @@ end
 $$;
 comment on function postmeter.gather_gate() is 'One counts request statuses at a time, until the transaction ends: who waits for this waits for nobody''s status.';
 revoke execute on function postmeter.gather_gate() from public;
-grant execute on function postmeter.gather_gate() to postmeter_worker;
+grant execute on function postmeter.gather_gate() to postmeter_worker, postmeter_console;
 
 insert into postmeter.migration (version, name) values (41, '0041_pre_shares');

@@ -18,7 +18,7 @@ use crate::query::{Query, Tx, query};
 use crate::{Blame, Database, Error};
 
 pub use gathering::gather;
-use gathering::{GATHER, GATHER_MAX};
+use gathering::{GATHER, GATHER_MAX, gather_for_reader};
 pub use listing::{RequestFilter, RequestSort, requests};
 pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
@@ -105,7 +105,7 @@ pub struct Listed<T> {
 async fn gather_first(database: &Database) -> Result<(), Error> {
     let mut taken = 0;
     loop {
-        let some = match gather(database).await {
+        let some = match gather_for_reader(database).await {
             // who may only read leaves it to the workers, which gather once a poll
             Err(Error::Unexpected { code, .. }) if code == "42501" => return Ok(()),
             other => other?,

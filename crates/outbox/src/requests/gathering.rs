@@ -28,19 +28,23 @@ impl Member for Request {
 /// # Errors
 /// What every status would have met, or when another one gathers for long.
 pub async fn gather(database: &Database) -> Result<i64, Error> {
+    let gathered = gather_for_reader(database).await?;
+    if gathered > 0 {
+        // what was put behind may be among them
+        setback::over(database, "gather").await;
+    }
+    Ok(gathered)
+}
+
+/// The same, without what only a worker may do.
+pub(super) async fn gather_for_reader(database: &Database) -> Result<i64, Error> {
     let mut most = GATHER_MAX;
     loop {
         match gather_some(database, most).await {
             Err(error) if error.blame() == Blame::Step => return Err(error),
             Err(_) if most > 1 => most /= 10,
             Err(error) => return put_behind(database, error).await,
-            done => {
-                // what was put behind may be among them
-                if done.as_ref().is_ok_and(|gathered| *gathered > 0) {
-                    setback::over(database, "gather").await;
-                }
-                return done;
-            }
+            done => return done,
         }
     }
 }
