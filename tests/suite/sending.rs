@@ -321,16 +321,61 @@ async fn d12_a_quota_is_kept_by_all_workers_and_destinations_that_share_it() {
     stage.close().await;
 }
 
+/// How many seconds ahead the slots of the quota are given away, at most so many.
+async fn slots_end_within(stage: &Stage, seconds: u32) -> String {
+    let ahead =
+        format!("select (next_slot_at <= clock_timestamp() + interval '{seconds} seconds')::text from postmeter.quota");
+    stage.value(&ahead).await
+}
+
 #[tokio::test]
 async fn d12_nothing_is_claimed_long_before_its_slot() {
+    let stage = many(40).await;
+    stage
+        .sql("update postmeter.quota set calls_per_second = 4; update postmeter.destination set in_flight_max = 30")
+        .await;
+    stage.worker.reload().await.unwrap();
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    // each goes alone, as the records of a refused batch do
+    stage.sql("update postmeter.delivery set batch_limit = 1").await;
+    stage.worker.send().await.unwrap();
+    assert_eq!(slots_end_within(&stage, 2).await, "true");
+    let first = stage.aws.calls().len();
+    assert!((1..=8).contains(&first), "two seconds' worth of calls, not all that may be in hand: {first}");
+    let handed_back = "select count(*)::text from postmeter.delivery where status = 'in_flight'";
+    assert_eq!(stage.value(handed_back).await, "0", "the rest is handed back for whoever has a slot");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn d12_slots_that_were_given_away_for_hours_are_not_waited_for() {
+    let stage = many(10).await;
+    stage
+        .sql("update postmeter.quota set calls_per_second = 40, next_slot_at = clock_timestamp() + interval '3 hours'")
+        .await;
+    stage.worker.reload().await.unwrap();
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    assert!(stage.worker.send().await.unwrap() > 0);
+    assert_eq!(slots_end_within(&stage, 10).await, "true");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn d12_a_quota_that_is_locked_is_kept_by_the_worker_itself() {
     let stage = many(40).await;
     stage
         .sql("update postmeter.quota set calls_per_second = 4; update postmeter.destination set records_max = 1, in_flight_max = 30")
         .await;
     stage.worker.reload().await.unwrap();
     stage.cut_only("2024-09-18T11:10:00Z").await;
-    let sent = stage.worker.send().await.unwrap();
-    assert!((1..=8).contains(&sent), "two seconds' worth of calls, not all that may be in hand: {sent}");
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; select from postmeter.quota for no key update").await.unwrap();
+    stage.worker.send().await.unwrap();
+    holder.batch_execute("rollback").await.unwrap();
+    let calls = stage.aws.calls();
+    assert!((1..=8).contains(&calls.len()), "{}", calls.len());
+    let apart = calls.windows(2).map(|pair| pair[1].elapsed_us - pair[0].elapsed_us);
+    assert!(apart.clone().all(|apart| apart > 150_000), "four a second: {:?}", apart.collect::<Vec<_>>());
     stage.close().await;
 }
 

@@ -7,7 +7,10 @@ mod evidence;
 mod promote;
 mod stuck;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use crate::query::{Query, query};
 use crate::{Database, Error};
@@ -19,8 +22,8 @@ pub use evidence::review;
 pub use promote::promote;
 pub use stuck::reconsider_stuck;
 
-const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4]);
-const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4]);
+const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4, FLOAT8]);
+const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4, FLOAT8]);
 const PARTITIONS: Query = query!("maintain_partitions", [INT4]);
 const NOW: Query = query!("clock", []);
 
@@ -40,7 +43,7 @@ struct Remittance {
 }
 
 impl Remittance {
-    fn read(row: &tokio_postgres::Row) -> Result<Self, Error> {
+    fn read(row: &Row) -> Result<Self, Error> {
         Ok(Self { id: row.try_get("delivery_id")?, destination: row.try_get("destination_id")? })
     }
 }
@@ -74,28 +77,50 @@ pub async fn create_partitions(database: &Database, months_ahead: i32) -> Result
 /// Slots of a quota: when the first call may start and how far apart the calls are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slots {
-    /// Milliseconds from now until the first.
-    pub first_ms: f64,
-    /// Milliseconds between two.
-    pub every_ms: f64,
+    /// From now until the first.
+    pub first: Duration,
+    /// Between two.
+    pub every: Duration,
+    /// How many there are.
+    pub count: usize,
 }
 
-/// Takes slots for calls from a quota; `None`: it has no limit.
+/// Takes slots for calls from a quota, of those that begin so soon, but one at least; `None`: it has no limit.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn take_slots(database: &Database, quota: i32, calls: i32) -> Result<Option<Slots>, Error> {
-    let rows = database.one(&QUOTA_TAKE, &[&quota, &calls]).await?;
-    rows.first().map(|row| Ok(Slots { first_ms: row.try_get(0)?, every_ms: row.try_get(1)? })).transpose()
+pub async fn take_slots(
+    database: &Database,
+    quota: i32,
+    calls: usize,
+    within: Duration,
+) -> Result<Option<Slots>, Error> {
+    let calls = i32::try_from(calls).unwrap_or(i32::MAX);
+    let rows = database.one(&QUOTA_TAKE, &[&quota, &calls, &(within.as_secs_f64() * 1000.0)]).await?;
+    let read = |row: &Row| slots(row, usize::try_from(row.try_get::<_, i32>("slots")?).unwrap_or_default());
+    rows.first().map(read).transpose()
 }
 
-/// Until when the slots of a quota are given away: `first_ms` from now; `None`: it has no limit.
+/// The slots of a quota that begin so soon and nobody has; `None`: it has no limit. What is given away to others meanwhile
+/// is still among them.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn next_slot(database: &Database, quota: i32) -> Result<Option<Slots>, Error> {
-    let rows = database.one(&QUOTA_AHEAD, &[&quota]).await?;
-    rows.first().map(|row| Ok(Slots { first_ms: row.try_get(0)?, every_ms: row.try_get(1)? })).transpose()
+pub async fn free_slots(database: &Database, quota: i32, within: Duration) -> Result<Option<Slots>, Error> {
+    let rows = database.one(&QUOTA_AHEAD, &[&quota, &(within.as_secs_f64() * 1000.0)]).await?;
+    let read = |row: &Row| {
+        let slots = slots(row, 0)?;
+        let (left, every) = (within.saturating_sub(slots.first).as_secs_f64(), slots.every.as_secs_f64());
+        // a pace is a small number of calls; one whose slot begins in time is one
+        let count = if left > 0.0 { (left / every).clamp(1.0, 10_000.0) as usize } else { 0 };
+        Ok(Slots { count, ..slots })
+    };
+    rows.first().map(read).transpose()
+}
+
+fn slots(row: &Row, count: usize) -> Result<Slots, Error> {
+    let length = |ms: f64| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or(Duration::MAX);
+    Ok(Slots { first: length(row.try_get(0)?), every: length(row.try_get(1)?), count })
 }
 
 /// Moves the clock of a test or demo database to a time, from which it runs on.

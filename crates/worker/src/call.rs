@@ -42,7 +42,6 @@ impl Worker {
         stop: &CancellationToken,
         answers: &Answers,
     ) {
-        let permit = permits.acquire().await;
         let Call { claims, grip, start_at, is_last } = call;
         if let Some(start_at) = start_at {
             tokio::select! {
@@ -51,6 +50,8 @@ impl Worker {
                 () = served.replaced.cancelled() => {}
             }
         }
+        // only now: what waits for its slot keeps nobody from the wire
+        let permit = permits.acquire().await;
         // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
         // its rules may have changed
         let passing = served.replaced.run_until_cancelled(async {

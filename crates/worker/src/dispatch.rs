@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
+use outbox::settle::Settlement;
 use outbox::timeline::Position;
 use telemetry::{Pulse, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +21,7 @@ use crate::directory::Served;
 use crate::hands::Grip;
 use crate::pace;
 use crate::settler::Answers;
+use crate::slots::Near;
 
 /// How often the queue is looked at from its beginning: rows enter it below the floor too.
 const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
@@ -27,6 +29,9 @@ const FLOOR_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// Of so many full claims one takes the oldest deliveries, whatever their deadlines: what is not urgent does not starve
 /// behind what is (`docs/decisions/0019-reserved-share.md`).
 const RESERVED_EVERY: u32 = 16;
+
+/// Last tries before deadlines are made so often, together: each raises the wait again.
+const LAST_TRIES_EVERY: Duration = Duration::from_secs(15);
 
 /// Where a destination's loop stands.
 pub struct Dispatch {
@@ -46,7 +51,21 @@ pub struct Dispatch {
     oldest_above: i64,
     /// What a probe would begin with is too late to be sent: it is swept away in large claims.
     sweeps: bool,
+    /// Of the last claim, on average.
+    records_a_call: usize,
+    /// Before that the calls begin that this worker spaced by itself, because its quota could not be asked.
+    own_slots_until: Instant,
+    /// When records were last sent although the marketplace wants no call.
+    last_tried_at: Option<Instant>,
     calls: TaskTracker,
+}
+
+/// What may be claimed.
+struct Entry {
+    passage: Passage,
+    /// For so many calls.
+    room: Vec<OwnedSemaphorePermit>,
+    near: Near,
 }
 
 impl Dispatch {
@@ -65,6 +84,9 @@ impl Dispatch {
             full_claims: 0,
             oldest_above: 0,
             sweeps: false,
+            records_a_call: usize::try_from(destination.records_max).unwrap_or(1),
+            own_slots_until: Instant::now(),
+            last_tried_at: None,
             calls: TaskTracker::new(),
         }
     }
@@ -95,6 +117,12 @@ impl Dispatch {
             Passage::Probe { .. } => i64::try_from(self.in_hand_max).unwrap_or(1) * i64::from(records_max),
             _ => i64::try_from(room).unwrap_or(1) * i64::from(records_max),
         }
+    }
+
+    /// So many records at most are likely to fill the slots that are near: those that go alone would be many more calls.
+    fn likely(&self, near: Near) -> i64 {
+        let records = near.calls.saturating_mul(2 * self.records_a_call);
+        i64::try_from(records).unwrap_or(i64::MAX)
     }
 
     /// Begins a call that the destination's loop does not wait for.
@@ -129,6 +157,9 @@ impl Worker {
         // one last try is made before a deadline, however long they asked to be left alone
         let last_tries = match self.paces.wait(destination.quota, Instant::now()) {
             Some(left) if left > pace::PATIENCE => {
+                if state.last_tried_at.is_some_and(|at| at.elapsed() < LAST_TRIES_EVERY) {
+                    return Ok(0);
+                }
                 match outbox::claim::last_tries(&self.database, destination.id).await? {
                     0 => return Ok(0),
                     last_tries => Some(last_tries),
@@ -136,7 +167,8 @@ impl Worker {
             }
             _ => None,
         };
-        let Some((passage, mut room)) = self.entry(served, state, stop).await? else { return Ok(0) };
+        let entry = self.entry(served, state, last_tries.is_some(), stop).await?;
+        let Some(Entry { passage, mut room, near }) = entry else { return Ok(0) };
         if stop.is_cancelled() {
             return Ok(0);
         }
@@ -144,9 +176,11 @@ impl Worker {
         if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.oldest_above, state.floor_since) = (Floor::START, 0, Instant::now());
         }
-        let most = state.most(passage, room.len(), destination.records_max).min(last_tries.unwrap_or(i64::MAX));
+        let most = state.most(passage, room.len(), destination.records_max);
+        let most = most.min(state.likely(near)).min(last_tries.unwrap_or(i64::MAX));
         if last_tries.is_some() {
             (state.floor, state.full_claims) = (Floor::START, 0);
+            state.last_tried_at = Some(Instant::now());
         }
         let claiming = self.hands.claiming(self.lease.now());
         let claims = self.claim(served, passage, most, state).await?;
@@ -158,17 +192,24 @@ impl Worker {
         let grip = self.grip(&claims);
         drop(claiming);
         self.crash.point("after_claim");
-        let calls = match passage {
+        let mut calls = match passage {
             Passage::Probe { .. } => probe_of(served, claims, state, answers).await,
             _ => by_call(claims),
         };
+        state.records_a_call = (count / calls.len().max(1)).max(1);
+        let slots = match last_tries {
+            // while they want no call, nobody else takes a slot
+            Some(_) => None,
+            None => self.slots(served, calls.len(), near, &mut state.own_slots_until).await,
+        };
+        let others = calls.split_off(calls.len().min(slots.map_or(usize::MAX, |begin| begin.count)));
+        hand_over(served, hand_back(others.into_iter().flatten().collect()), answers).await;
         let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
         grip.answered();
-        let slots = self.slots(served, calls.len()).await;
         for (index, (grip, claims)) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
-            let start_at = slots.map(|(first, every)| first + every * u32::try_from(index).unwrap_or(u32::MAX));
+            let start_at = slots.map(|begin| begin.at(index));
             let call = Call { claims, grip, start_at, is_last: last_tries.is_some() };
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
@@ -255,77 +296,24 @@ impl Worker {
         &self,
         served: &Served,
         state: &Dispatch,
+        is_last: bool,
         stop: &CancellationToken,
-    ) -> Result<Option<(Passage, Vec<OwnedSemaphorePermit>)>, outbox::Error> {
-        let (passage, room) = loop {
+    ) -> Result<Option<Entry>, outbox::Error> {
+        let (passage, room, near) = loop {
             let before = served.passage();
             if before == Passage::Shut {
                 return Ok(None);
             }
             let mut room = state.room(before, &self.options.pulse, &served.destination.name).await;
-            room.truncate(self.calls_at_hand(served, stop).await);
+            let near = if is_last { Near::ALL } else { self.near_slots(served, state.own_slots_until, stop).await };
+            room.truncate(near.calls);
             // while it waited, calls may have found the destination broken
             let passage = served.passage();
             if passage.calls_max() >= before.calls_max() {
-                break (passage, room);
+                break (passage, room, near);
             }
         };
-        Ok(self.may_begin(served, passage).await?.then_some((passage, room)))
-    }
-
-    /// Waits until slots of the quota are near, and says for how many calls: what is claimed far ahead of its slot would
-    /// keep the pace of the time when it was claimed, and nobody else could send it meanwhile.
-    async fn calls_at_hand(&self, served: &Served, stop: &CancellationToken) -> usize {
-        let quota = served.destination.quota;
-        let _rest = self.options.pulse.rest(&served.destination.name);
-        while self.has_slots(served) && !stop.is_cancelled() {
-            let next = match outbox::maintain::next_slot(&self.database, quota).await {
-                Ok(next) => next,
-                Err(error) => {
-                    self.failures.failed("slots", &error);
-                    break;
-                }
-            };
-            let Some(next) = next else { break };
-            let near = pace::CLAIMED_FOR.as_secs_f64().mul_add(1000.0, -next.first_ms);
-            if near > 0.0 {
-                // a pace is a small number of calls
-                return (near / next.every_ms).clamp(1.0, 10_000.0) as usize;
-            }
-            let wait = Duration::from_secs_f64(next.every_ms.max(-near).max(10.0) / 1000.0).min(pace::CLAIMED_FOR);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {}
-            }
-        }
-        usize::MAX
-    }
-
-    fn has_slots(&self, served: &Served) -> bool {
-        let is_limited = served.destination.is_limited || self.paces.rate(served.destination.quota).is_some();
-        is_limited && !served.destination.dry_run
-    }
-
-    /// When the calls may start, by the quota. If the quota cannot be asked, they wait for no slot: they are claimed
-    /// already, and a throttled answer costs nothing but the call.
-    async fn slots(&self, served: &Served, calls: usize) -> Option<(Instant, Duration)> {
-        if !self.has_slots(served) {
-            return None;
-        }
-        let calls = i32::try_from(calls).unwrap_or(i32::MAX);
-        match outbox::maintain::take_slots(&self.database, served.destination.quota, calls).await {
-            Ok(slots) => {
-                self.failures.went_well_at("slots", &served.destination.name);
-                slots.map(|slots| {
-                    let wait = Duration::from_secs_f64(slots.first_ms.max(0.0) / 1000.0);
-                    (Instant::now() + wait, Duration::from_secs_f64(slots.every_ms / 1000.0))
-                })
-            }
-            Err(error) => {
-                self.failures.failed_at("slots", &served.destination.name, &error);
-                None
-            }
-        }
+        Ok(self.may_begin(served, passage).await?.then_some(Entry { passage, room, near }))
     }
 }
 
@@ -337,12 +325,17 @@ async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, ans
     let others = timely.split_off(timely.len().min(1));
     let mut settlements = too_late(&late);
     settlements.extend(hand_back(others));
+    hand_over(served, settlements, answers).await;
+    if timely.is_empty() { Vec::new() } else { vec![timely] }
+}
+
+/// Passes on what no call was made for.
+async fn hand_over(served: &Served, settlements: Vec<Settlement>, answers: &Answers) {
     served.count(&settlements);
     if !settlements.is_empty() {
         // the receiver lives until every call has ended
         let _ = answers.send(settlements).await;
     }
-    if timely.is_empty() { Vec::new() } else { vec![timely] }
 }
 
 fn by_call(claims: Vec<Claim>) -> Vec<Vec<Claim>> {

@@ -20,6 +20,7 @@ mod rhythm;
 mod run;
 mod settler;
 mod shadow;
+mod slots;
 mod steps;
 mod suspect;
 mod switches;

@@ -20,8 +20,6 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const COUNTED_FOR: Duration = Duration::from_secs(10);
 /// A wait of theirs that is longer is not waited for with claims in hand.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Nothing is claimed that long before its slot of the quota.
-pub const CLAIMED_FOR: Duration = Duration::from_secs(2);
 
 /// Those of all quotas.
 #[derive(Debug, Default)]
