@@ -153,11 +153,11 @@ async fn a_step_of_maintenance_that_fails_keeps_no_other_from_its_turn() {
     stage
         .sql(
             "create schema away; alter function postmeter.create_partitions(integer) set schema away;
-             alter table postmeter.cure set schema away",
+             alter table postmeter.late_evidence set schema away",
         )
         .await;
     let failed: Vec<_> = stage.worker.maintain_all(true).await.into_iter().map(|(step, _)| step).collect();
-    assert_eq!(failed, ["return_cured", "create_partitions"]);
+    assert_eq!(failed, ["review", "create_partitions"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
