@@ -139,7 +139,7 @@ struct Line {
 enum Verdicts {
     /// What stands there is of an earlier run.
     Closed(File),
-    Open(csv::Writer<Box<dyn Write>>),
+    Open(Box<csv::Writer<Box<dyn Write>>>),
 }
 
 /// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
@@ -163,7 +163,7 @@ impl Said {
             }
             let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
             list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
-            self.list = Some(Verdicts::Open(list));
+            self.list = Some(Verdicts::Open(Box::new(list)));
         }
         Ok(())
     }
