@@ -65,8 +65,8 @@ begin atomic
     select b.delivery_id
     from postmeter.attempt a
     join postmeter.attempt b on b.worker_id = a.worker_id and b.call_id = a.call_id
-     and b.id between postmeter.id_at(postmeter.moment_of(a.id) - interval '1 minute')
-                  and postmeter.id_at(postmeter.moment_of(a.id) + interval '1 minute')
+     and b.id between postmeter.id_at(postmeter.moment_of(a.id) - interval '1 second')
+                  and postmeter.id_at(postmeter.moment_of(a.id) + interval '1 second')
     where a.delivery_id = beside.delivery
     union
     select g.id
@@ -80,7 +80,8 @@ revoke execute on function postmeter.beside(bigint) from public;
 
 create function postmeter.held_rows(rows jsonb)
 returns table (row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
-language sql stable set search_path = pg_catalog, pg_temp
+-- a plan of many lookups is compiled for seconds, and runs for milliseconds
+language sql stable set search_path = pg_catalog, pg_temp set jit = off
 as $$
     with said as materialized (
         select e.ordinality as number, r.*
