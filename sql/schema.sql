@@ -253,7 +253,7 @@ CREATE FUNCTION postmeter.beside(delivery bigint) RETURNS TABLE(delivery_id bigi
     BEGIN ATOMIC
  SELECT b.delivery_id
     FROM (postmeter.attempt a
-      JOIN postmeter.attempt b ON (((b.worker_id = a.worker_id) AND (b.call_id = a.call_id) AND ((b.id >= postmeter.id_at((postmeter.moment_of(a.id) - '00:01:00'::interval))) AND (b.id <= postmeter.id_at((postmeter.moment_of(a.id) + '00:01:00'::interval)))))))
+      JOIN postmeter.attempt b ON (((b.worker_id = a.worker_id) AND (b.call_id = a.call_id) AND ((b.id >= postmeter.id_at((postmeter.moment_of(a.id) - '00:00:01'::interval))) AND (b.id <= postmeter.id_at((postmeter.moment_of(a.id) + '00:00:01'::interval)))))))
    WHERE (a.delivery_id = beside.delivery)
  UNION
   SELECT g.id
@@ -1685,6 +1685,7 @@ COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request s
 CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
     AS $$
     with said as materialized (
         select e.ordinality as number, r.*
