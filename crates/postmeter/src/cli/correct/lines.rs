@@ -1,7 +1,7 @@
 //! The lines of a file, each with its named texts: CSV with a line of names, or a JSON object a line.
 //!
-//! Which of them is told by the first character. A number of JSON stays the text that it was written as: a reader that made
-//! it a double would round it, or make it nothing at all. No line is longer than [`LINE_MAX`], whatever the file.
+//! Which of them is told by the first character. A number of JSON stays the text that it was written as: a reader that
+//! made it a double would round it, or make it nothing at all. No line is longer than [`LINE_MAX`], whatever the file.
 
 use std::collections::HashMap;
 use std::fmt;
