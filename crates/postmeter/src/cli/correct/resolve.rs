@@ -200,7 +200,8 @@ impl Said {
         let (changed, settled) = (of(&["billed", "not_billed"]), of(&["billed", "not_billed", "agrees"]));
         if self.shows_all {
             output::json(&json!({
-                "applied": applied, "found": rows, "changed": changed, "sent_again": self.sent_again, "verdicts": self.verdicts,
+                "applied": applied, "found": rows, "changed": changed, "sent_again": self.sent_again,
+                "verdicts": self.verdicts,
                 "rows": self.shown,
             }))?;
         } else {
