@@ -16,6 +16,254 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE TABLE postmeter.setting (
+    only_row boolean DEFAULT true NOT NULL,
+    purpose text DEFAULT 'production'::text NOT NULL,
+    clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
+    clock_frozen timestamp with time zone,
+    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
+    usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
+    unresolved text DEFAULT 'hold'::text NOT NULL,
+    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
+    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
+    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
+    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
+    ledger_retention interval,
+    workers_expected integer,
+    consoles_expected integer,
+    CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
+    CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
+    CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
+    CONSTRAINT setting_only_row_check CHECK (only_row),
+    CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
+    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
+    CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
+    CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
+    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval)),
+    CONSTRAINT setting_workers_expected_check CHECK ((workers_expected >= 0))
+);
+
+COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
+
+COMMENT ON COLUMN postmeter.setting.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.setting.purpose IS 'production, test or demo. Outside production the clock may move, and workers call loopback addresses only.';
+
+COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time by postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
+
+COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
+
+COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
+
+COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
+
+COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
+
+COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
+
+COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should live at any time; fewer is an alert (fleet_incomplete). Null: as many as lived when one was lost without stopping in order, within a week.';
+
+COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
+
+CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT COALESCE(setting.clock_frozen, (clock_timestamp() + setting.clock_shift)) AS "coalesce"
+    FROM postmeter.setting;
+END;
+
+COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
+
+CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (encode(OVERLAY('\x00000000000070008000000000000000'::bytea PLACING SUBSTRING(int8send((floor((EXTRACT(epoch FROM moment) * (1000)::numeric)))::bigint) FROM 3) FROM 1 FOR 6), 'hex'::text))::uuid AS encode;
+END;
+
+COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
+
+CREATE FUNCTION postmeter.moment_of(id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT to_timestamp((((((('x'::text || lpad(substr(replace((id)::text, '-'::text, ''::text), 1, 12), 16, '0'::text)))::bit(64))::bigint)::numeric / 1000.0))::double precision) AS to_timestamp;
+END;
+
+COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id, to the millisecond.';
+
+CREATE FUNCTION postmeter.new_id() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid AS encode;
+END;
+
+COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
+
+CREATE TABLE postmeter.attempt (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    call_id uuid NOT NULL,
+    worker_id uuid NOT NULL,
+    number integer NOT NULL,
+    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.attempt IS 'The intent to send a delivery in a call, committed before the call is made. Append-only. With outcome: the ledger.';
+
+COMMENT ON COLUMN postmeter.attempt.id IS 'UUIDv7 made by the database.';
+
+COMMENT ON COLUMN postmeter.attempt.delivery_id IS 'What is sent.';
+
+COMMENT ON COLUMN postmeter.attempt.destination_id IS 'Where.';
+
+COMMENT ON COLUMN postmeter.attempt.call_id IS 'Attempts of one call share it.';
+
+COMMENT ON COLUMN postmeter.attempt.worker_id IS 'Who.';
+
+COMMENT ON COLUMN postmeter.attempt.number IS 'Which attempt of this delivery, from 1.';
+
+COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
+
+CREATE TABLE postmeter.delivery (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    kind text DEFAULT 'usage'::text NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    meter_id bigint,
+    hour timestamp with time zone,
+    identity jsonb,
+    product text,
+    status text DEFAULT 'open'::text NOT NULL,
+    reason text,
+    maybe_billed boolean DEFAULT false NOT NULL,
+    maybe_since timestamp with time zone,
+    confirmed boolean,
+    deadline timestamp with time zone NOT NULL,
+    round integer DEFAULT 0 NOT NULL,
+    releases integer DEFAULT 0 NOT NULL,
+    quantity numeric,
+    body text,
+    batch_group text,
+    idempotency_key uuid,
+    batch_limit integer,
+    tries integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    attempt_id uuid,
+    evidence_read bigint DEFAULT 0 NOT NULL,
+    shown_quantity numeric,
+    shadow boolean DEFAULT false NOT NULL,
+    opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    cut_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT delivery_batch_limit_check CHECK ((batch_limit >= 1)),
+    CONSTRAINT delivery_body_check CHECK ((octet_length(body) <= 65536)),
+    CONSTRAINT delivery_evidence CHECK (((NOT maybe_billed) OR (status = ANY (ARRAY['due'::text, 'in_flight'::text, 'unknown'::text, 'held'::text])))),
+    CONSTRAINT delivery_frozen CHECK (((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'held'::text])) OR ((quantity IS NOT NULL) AND (body IS NOT NULL) AND (idempotency_key IS NOT NULL) AND (batch_group IS NOT NULL) AND (cut_at IS NOT NULL)))),
+    CONSTRAINT delivery_held CHECK (((status = 'held'::text) = (reason IS NOT NULL))),
+    CONSTRAINT delivery_in_flight CHECK (((status = 'in_flight'::text) = (attempt_id IS NOT NULL))),
+    CONSTRAINT delivery_kind_check CHECK ((kind = 'usage'::text)),
+    CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
+    CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
+    CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
+    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
+    CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
+    CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
+    CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
+    CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
+)
+WITH (fillfactor='34', autovacuum_vacuum_scale_factor='0.05');
+
+COMMENT ON TABLE postmeter.delivery IS 'Something owed to a destination; of kind usage it is a remittance: one per key. Touched a few times in its life; nothing claims from it.';
+
+COMMENT ON COLUMN postmeter.delivery.id IS 'Number of the delivery.';
+
+COMMENT ON COLUMN postmeter.delivery.destination_id IS 'Where it is owed.';
+
+COMMENT ON COLUMN postmeter.delivery.kind IS 'usage: a remittance.';
+
+COMMENT ON COLUMN postmeter.delivery.key IS 'What the marketplace deduplicates on, as canonical text.';
+
+COMMENT ON COLUMN postmeter.delivery.meter_id IS 'The meter of its own hour.';
+
+COMMENT ON COLUMN postmeter.delivery.hour IS 'The hour it reports, UTC.';
+
+COMMENT ON COLUMN postmeter.delivery.identity IS 'The buyer''s identity as it is sent; fixed when the hour is opened.';
+
+COMMENT ON COLUMN postmeter.delivery.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.delivery.status IS 'Where it stands; docs/states.md is the chart.';
+
+COMMENT ON COLUMN postmeter.delivery.reason IS 'Why it is held: a stable code.';
+
+COMMENT ON COLUMN postmeter.delivery.maybe_billed IS 'An attempt may have arrived and nothing has resolved it: only evidence or a person moves it.';
+
+COMMENT ON COLUMN postmeter.delivery.maybe_since IS 'When the earliest such attempt was made.';
+
+COMMENT ON COLUMN postmeter.delivery.confirmed IS 'Accepted: whether they confirmed the quantity (a bare duplicate does not).';
+
+COMMENT ON COLUMN postmeter.delivery.deadline IS 'Last moment at which it may be sent, margin taken off.';
+
+COMMENT ON COLUMN postmeter.delivery.round IS 'How often its hour was cut; allocations of an older round are counted already.';
+
+COMMENT ON COLUMN postmeter.delivery.releases IS 'How often a decision released this key; part of the idempotency key.';
+
+COMMENT ON COLUMN postmeter.delivery.quantity IS 'Billing units to send; frozen by the cut.';
+
+COMMENT ON COLUMN postmeter.delivery.body IS 'The record to send, to the letter; frozen by the cut.';
+
+COMMENT ON COLUMN postmeter.delivery.batch_group IS 'Only deliveries of one group share a call.';
+
+COMMENT ON COLUMN postmeter.delivery.idempotency_key IS 'UUIDv5 of destination, key and releases.';
+
+COMMENT ON COLUMN postmeter.delivery.batch_limit IS 'At most so many in its next call, while a refused batch is being halved.';
+
+COMMENT ON COLUMN postmeter.delivery.tries IS 'Attempts that count against the retry policy.';
+
+COMMENT ON COLUMN postmeter.delivery.attempts IS 'All attempts.';
+
+COMMENT ON COLUMN postmeter.delivery.deaths IS 'Workers that died while it was in their hands, since the last answer. From the first on it is claimed alone.';
+
+COMMENT ON COLUMN postmeter.delivery.attempt_id IS 'The open attempt.';
+
+COMMENT ON COLUMN postmeter.delivery.evidence_read IS 'Last late evidence that was considered.';
+
+COMMENT ON COLUMN postmeter.delivery.shown_quantity IS 'What the marketplace showed that it holds, if it did.';
+
+COMMENT ON COLUMN postmeter.delivery.shadow IS 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
+
+COMMENT ON COLUMN postmeter.delivery.opened_at IS 'When its hour was opened (again).';
+
+COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
+
+COMMENT ON COLUMN postmeter.delivery.changed_at IS 'When its status last changed.';
+
+CREATE FUNCTION postmeter.beside(delivery bigint) RETURNS TABLE(delivery_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT b.delivery_id
+    FROM (postmeter.attempt a
+      JOIN postmeter.attempt b ON (((b.worker_id = a.worker_id) AND (b.call_id = a.call_id) AND ((b.id >= postmeter.id_at((postmeter.moment_of(a.id) - '00:00:01'::interval))) AND (b.id <= postmeter.id_at((postmeter.moment_of(a.id) + '00:00:01'::interval)))))))
+   WHERE (a.delivery_id = beside.delivery)
+ UNION
+  SELECT g.id
+    FROM (postmeter.delivery d
+      JOIN postmeter.delivery g ON (((g.meter_id = d.meter_id) AND ((g.hour >= (d.hour - '7 days'::interval)) AND (g.hour <= (d.hour + '7 days'::interval))))))
+   WHERE (d.id = beside.delivery);
+END;
+
+COMMENT ON FUNCTION postmeter.beside(delivery bigint) IS 'The remittances that went out in a call with this one, or bill the same buyer and dimension within a week of its hour; itself too.';
+
 CREATE FUNCTION postmeter.carry_ledger(month date) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -501,73 +749,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.clear_disabled_alerts() IS 'Clears what is open of a rule that is switched off: nobody would look whether it is still so.';
 
-CREATE TABLE postmeter.setting (
-    only_row boolean DEFAULT true NOT NULL,
-    purpose text DEFAULT 'production'::text NOT NULL,
-    clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
-    clock_frozen timestamp with time zone,
-    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
-    usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
-    unresolved text DEFAULT 'hold'::text NOT NULL,
-    tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
-    tracker_unfinished_after interval DEFAULT '01:00:00'::interval NOT NULL,
-    tracker_success text[] DEFAULT '{success,succeeded,completed,finished,done}'::text[] NOT NULL,
-    tracker_failure text[] DEFAULT '{error,failed,failure}'::text[] NOT NULL,
-    ledger_retention interval,
-    workers_expected integer,
-    consoles_expected integer,
-    CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
-    CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
-    CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
-    CONSTRAINT setting_only_row_check CHECK (only_row),
-    CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
-    CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
-    CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
-    CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
-    CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
-    CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval)),
-    CONSTRAINT setting_workers_expected_check CHECK ((workers_expected >= 0))
-);
-
-COMMENT ON TABLE postmeter.setting IS 'The one row of settings that every statement obeys. Changed by the migrator; test and demo may move the clock.';
-
-COMMENT ON COLUMN postmeter.setting.only_row IS 'Always true: there is one row.';
-
-COMMENT ON COLUMN postmeter.setting.purpose IS 'production, test or demo. Outside production the clock may move, and workers call loopback addresses only.';
-
-COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time by postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
-
-COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
-
-COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
-
-COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
-
-COMMENT ON COLUMN postmeter.setting.tracker_retention IS 'Request statuses older than this are dropped, by the day.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_unfinished_after IS 'An open request without a new status for this long is in unfinished_request.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_success IS 'Statuses, in lower case, with which a service has finished well.';
-
-COMMENT ON COLUMN postmeter.setting.tracker_failure IS 'Statuses, in lower case, with which a service has failed.';
-
-COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger that ended longer ago than this may be dropped, once they are finished and exported. Null: everything is kept. Never shorter than usage_age_max.';
-
-COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should live at any time; fewer is an alert (fleet_incomplete). Null: as many as lived when one was lost without stopping in order, within a week.';
-
-COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
-
-CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT COALESCE(setting.clock_frozen, (clock_timestamp() + setting.clock_shift)) AS "coalesce"
-    FROM postmeter.setting;
-END;
-
-COMMENT ON FUNCTION postmeter.clock() IS 'The time of every decision. The server''s clock, which a test or demo database may shift or freeze. Leases do not use it.';
-
 CREATE FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean DEFAULT true, forced boolean DEFAULT false) RETURNS TABLE(class text, reason text, meter_id bigint, buyer text, org text, product text, metric text, dimension text, items bigint, quantity numeric, unit text, amount numeric, currency text, to_do text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -880,120 +1061,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends or is renewed marks its buyer (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
-
-CREATE TABLE postmeter.delivery (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    kind text DEFAULT 'usage'::text NOT NULL,
-    key text NOT NULL COLLATE pg_catalog."C",
-    meter_id bigint,
-    hour timestamp with time zone,
-    identity jsonb,
-    product text,
-    status text DEFAULT 'open'::text NOT NULL,
-    reason text,
-    maybe_billed boolean DEFAULT false NOT NULL,
-    maybe_since timestamp with time zone,
-    confirmed boolean,
-    deadline timestamp with time zone NOT NULL,
-    round integer DEFAULT 0 NOT NULL,
-    releases integer DEFAULT 0 NOT NULL,
-    quantity numeric,
-    body text,
-    batch_group text,
-    idempotency_key uuid,
-    batch_limit integer,
-    tries integer DEFAULT 0 NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    deaths integer DEFAULT 0 NOT NULL,
-    attempt_id uuid,
-    evidence_read bigint DEFAULT 0 NOT NULL,
-    shown_quantity numeric,
-    shadow boolean DEFAULT false NOT NULL,
-    opened_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    cut_at timestamp with time zone,
-    changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    CONSTRAINT delivery_batch_limit_check CHECK ((batch_limit >= 1)),
-    CONSTRAINT delivery_body_check CHECK ((octet_length(body) <= 65536)),
-    CONSTRAINT delivery_evidence CHECK (((NOT maybe_billed) OR (status = ANY (ARRAY['due'::text, 'in_flight'::text, 'unknown'::text, 'held'::text])))),
-    CONSTRAINT delivery_frozen CHECK (((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'held'::text])) OR ((quantity IS NOT NULL) AND (body IS NOT NULL) AND (idempotency_key IS NOT NULL) AND (batch_group IS NOT NULL) AND (cut_at IS NOT NULL)))),
-    CONSTRAINT delivery_held CHECK (((status = 'held'::text) = (reason IS NOT NULL))),
-    CONSTRAINT delivery_in_flight CHECK (((status = 'in_flight'::text) = (attempt_id IS NOT NULL))),
-    CONSTRAINT delivery_kind_check CHECK ((kind = 'usage'::text)),
-    CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
-    CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
-    CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
-    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
-    CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
-    CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
-    CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
-    CONSTRAINT delivery_usage CHECK (((kind <> 'usage'::text) OR ((meter_id IS NOT NULL) AND (hour IS NOT NULL) AND (identity IS NOT NULL) AND (product IS NOT NULL))))
-)
-WITH (fillfactor='34', autovacuum_vacuum_scale_factor='0.05');
-
-COMMENT ON TABLE postmeter.delivery IS 'Something owed to a destination; of kind usage it is a remittance: one per key. Touched a few times in its life; nothing claims from it.';
-
-COMMENT ON COLUMN postmeter.delivery.id IS 'Number of the delivery.';
-
-COMMENT ON COLUMN postmeter.delivery.destination_id IS 'Where it is owed.';
-
-COMMENT ON COLUMN postmeter.delivery.kind IS 'usage: a remittance.';
-
-COMMENT ON COLUMN postmeter.delivery.key IS 'What the marketplace deduplicates on, as canonical text.';
-
-COMMENT ON COLUMN postmeter.delivery.meter_id IS 'The meter of its own hour.';
-
-COMMENT ON COLUMN postmeter.delivery.hour IS 'The hour it reports, UTC.';
-
-COMMENT ON COLUMN postmeter.delivery.identity IS 'The buyer''s identity as it is sent; fixed when the hour is opened.';
-
-COMMENT ON COLUMN postmeter.delivery.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.delivery.status IS 'Where it stands; docs/states.md is the chart.';
-
-COMMENT ON COLUMN postmeter.delivery.reason IS 'Why it is held: a stable code.';
-
-COMMENT ON COLUMN postmeter.delivery.maybe_billed IS 'An attempt may have arrived and nothing has resolved it: only evidence or a person moves it.';
-
-COMMENT ON COLUMN postmeter.delivery.maybe_since IS 'When the earliest such attempt was made.';
-
-COMMENT ON COLUMN postmeter.delivery.confirmed IS 'Accepted: whether they confirmed the quantity (a bare duplicate does not).';
-
-COMMENT ON COLUMN postmeter.delivery.deadline IS 'Last moment at which it may be sent, margin taken off.';
-
-COMMENT ON COLUMN postmeter.delivery.round IS 'How often its hour was cut; allocations of an older round are counted already.';
-
-COMMENT ON COLUMN postmeter.delivery.releases IS 'How often a decision released this key; part of the idempotency key.';
-
-COMMENT ON COLUMN postmeter.delivery.quantity IS 'Billing units to send; frozen by the cut.';
-
-COMMENT ON COLUMN postmeter.delivery.body IS 'The record to send, to the letter; frozen by the cut.';
-
-COMMENT ON COLUMN postmeter.delivery.batch_group IS 'Only deliveries of one group share a call.';
-
-COMMENT ON COLUMN postmeter.delivery.idempotency_key IS 'UUIDv5 of destination, key and releases.';
-
-COMMENT ON COLUMN postmeter.delivery.batch_limit IS 'At most so many in its next call, while a refused batch is being halved.';
-
-COMMENT ON COLUMN postmeter.delivery.tries IS 'Attempts that count against the retry policy.';
-
-COMMENT ON COLUMN postmeter.delivery.attempts IS 'All attempts.';
-
-COMMENT ON COLUMN postmeter.delivery.deaths IS 'Workers that died while it was in their hands, since the last answer. From the first on it is claimed alone.';
-
-COMMENT ON COLUMN postmeter.delivery.attempt_id IS 'The open attempt.';
-
-COMMENT ON COLUMN postmeter.delivery.evidence_read IS 'Last late evidence that was considered.';
-
-COMMENT ON COLUMN postmeter.delivery.shown_quantity IS 'What the marketplace showed that it holds, if it did.';
-
-COMMENT ON COLUMN postmeter.delivery.shadow IS 'Its destination is a shadow: it is never sent, and nothing can say that it was.';
-
-COMMENT ON COLUMN postmeter.delivery.opened_at IS 'When its hour was opened (again).';
-
-COMMENT ON COLUMN postmeter.delivery.cut_at IS 'When its hour was cut last.';
-
-COMMENT ON COLUMN postmeter.delivery.changed_at IS 'When its status last changed.';
 
 CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1618,44 +1685,63 @@ COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request s
 CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
     AS $$
     with said as materialized (
         select e.ordinality as number, r.*
         from jsonb_array_elements(rows) with ordinality e(value, ordinality) cross join lateral postmeter.read_held_row(e.value) r
-    ), receipts as materialized (
-        -- of what is unresolved, read once for all rows
-        select distinct e.receipt, e.delivery_id
-        from (select o.receipt, a.delivery_id
-              from postmeter.stuck s
-              join postmeter.attempt a on a.delivery_id = s.delivery_id
-              join postmeter.outcome o on o.attempt_id = a.id
-              union all
-              select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
-        where exists (select from said s where s.receipt is not null) and e.receipt in (select s.receipt from said s)
-    ), found as materialized (
-        select s.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key
+    ), named as materialized (
+        select s.number, f.id, s.receipt
         from said s
         cross join lateral (
             select s.delivery as id where s.delivery is not null
             union all
             select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = s.key
-            where s.delivery is null and not f.shadow
-            union all
-            select c.delivery_id from receipts c where s.delivery is null and s.key is null and c.receipt = s.receipt
-        ) x
+            where s.delivery is null and not f.shadow and (s.destination is null or t.name = s.destination)
+        ) f
+        where s.problem is null
+    ), seen as materialized (
+        -- receipts have no index: those of what is unresolved, or was resolved by a person, are read once for all rows
+        select k.delivery_id, r.receipt
+        from (select k.delivery_id from postmeter.stuck k
+              union
+              select c.delivery_id from postmeter.decision c where c.verb = 'resolve' and c.delivery_id is not null) k
+        cross join lateral postmeter.receipts_of(k.delivery_id) r
+        where exists (select from said s where s.receipt is not null and s.problem is null)
+          and r.receipt in (select s.receipt from said s)
+    ), bearers as materialized (
+        select s.receipt, s.delivery_id from seen s
+        union
+        -- one receipt for two is most likely in one call, or for one buyer and dimension
+        select b.receipt, e.delivery_id
+        from (select s.receipt, s.delivery_id from seen s
+              union
+              select n.receipt, n.id from named n where n.receipt is not null) b
+        cross join lateral postmeter.beside(b.delivery_id) e
+        where exists (select from postmeter.receipts_of(e.delivery_id) r where r.receipt = b.receipt)
+    ), found as materialized (
+        select x.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key, count(distinct f.destination_id) as destinations
+        from (select n.number, n.id from named n
+              union all
+              select s.number, b.delivery_id from said s join bearers b on b.receipt = s.receipt
+              where s.problem is null and s.delivery is null and s.key is null) x
+        join said s on s.number = x.number
         join postmeter.delivery f on f.id = x.id
         join postmeter.destination t on t.id = f.destination_id
-        where s.problem is null and (s.destination is null or t.name = s.destination)
-        group by s.number
+        where s.destination is null or t.name = s.destination
+        group by x.number
     ), one as (
-        select s.*, coalesce(cardinality(f.ids), 0) as hits, case when cardinality(f.ids) = 1 then f.id end as id,
+        select s.*, coalesce(cardinality(f.ids), 0) as hits, f.destinations, case when cardinality(f.ids) = 1 then f.id end as id,
                case when s.delivery is not null and s.key <> f.key
                         then format('key must be %s, as remittance %s bears it, or be left out', f.key, f.id)
-                    when coalesce(s.delivery::text, s.key) is not null
-                     and exists (select from receipts c where c.receipt = s.receipt)
-                     and not exists (select from receipts c where c.receipt = s.receipt and c.delivery_id = any (f.ids))
+                    when coalesce(s.delivery::text, s.key) is null
+                      or exists (select from bearers b where b.receipt = s.receipt and b.delivery_id = any (f.ids)) then null
+                    when exists (select from bearers b where b.receipt = s.receipt)
                         then format('receipt is that of remittance %s, not of this one',
-                                    (select min(c.delivery_id) from receipts c where c.receipt = s.receipt)) end as foreign_name
+                                    (select min(b.delivery_id) from bearers b where b.receipt = s.receipt))
+                    when s.receipt is not null and exists (select from postmeter.receipts_of(f.id) r)
+                        then format('receipt must be %s, as remittance %s was given it, or be left out',
+                                    (select min(r.receipt) from postmeter.receipts_of(f.id) r), f.id) end as foreign_name
         from said s left join found f on f.number = s.number
     )
     select o.number, o.id, o.key,
@@ -1670,7 +1756,8 @@ CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint,
            case when coalesce(o.problem, o.foreign_name) is not null then coalesce(o.problem, o.foreign_name)
                 when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
                 when o.hits = 0 then 'there is no such remittance'
-                when o.hits > 1 then 'several remittances bear it: name the destination' end,
+                when o.hits > 1 and o.destinations = o.hits then 'several remittances bear it: name the destination'
+                when o.hits > 1 then 'several remittances bear it: name the key, or resolve each by its number' end,
            array_agg(o.number) over same
     from one o
     -- what cannot be read says nothing about anything
@@ -1841,14 +1928,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
 
-CREATE FUNCTION postmeter.id_at(moment timestamp with time zone) RETURNS uuid
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (encode(OVERLAY('\x00000000000070008000000000000000'::bytea PLACING SUBSTRING(int8send((floor((EXTRACT(epoch FROM moment) * (1000)::numeric)))::bigint) FROM 3) FROM 1 FOR 6), 'hex'::text))::uuid AS encode;
-END;
-
-COMMENT ON FUNCTION postmeter.id_at(moment timestamp with time zone) IS 'The smallest id that new_id() can make at this moment: the bound of a partition.';
-
 CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS record
     LANGUAGE sql
     BEGIN ATOMIC
@@ -1975,41 +2054,6 @@ CREATE FUNCTION postmeter.ledger_line(a postmeter.allocation) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.allocation) IS 'An allocation as the export writes it.';
-
-CREATE FUNCTION postmeter.new_id() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid AS encode;
-END;
-
-COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
-
-CREATE TABLE postmeter.attempt (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    delivery_id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    call_id uuid NOT NULL,
-    worker_id uuid NOT NULL,
-    number integer NOT NULL,
-    claimed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
-)
-PARTITION BY RANGE (id);
-
-COMMENT ON TABLE postmeter.attempt IS 'The intent to send a delivery in a call, committed before the call is made. Append-only. With outcome: the ledger.';
-
-COMMENT ON COLUMN postmeter.attempt.id IS 'UUIDv7 made by the database.';
-
-COMMENT ON COLUMN postmeter.attempt.delivery_id IS 'What is sent.';
-
-COMMENT ON COLUMN postmeter.attempt.destination_id IS 'Where.';
-
-COMMENT ON COLUMN postmeter.attempt.call_id IS 'Attempts of one call share it.';
-
-COMMENT ON COLUMN postmeter.attempt.worker_id IS 'Who.';
-
-COMMENT ON COLUMN postmeter.attempt.number IS 'Which attempt of this delivery, from 1.';
-
-COMMENT ON COLUMN postmeter.attempt.claimed_at IS 'When it was claimed.';
 
 CREATE FUNCTION postmeter.ledger_line(a postmeter.attempt) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2337,14 +2381,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
-
-CREATE FUNCTION postmeter.moment_of(id uuid) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT to_timestamp((((((('x'::text || lpad(substr(replace((id)::text, '-'::text, ''::text), 1, 12), 16, '0'::text)))::bit(64))::bigint)::numeric / 1000.0))::double precision) AS to_timestamp;
-END;
-
-COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id, to the millisecond.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3108,6 +3144,62 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.recalculate(destination text, month date) IS 'A month from its usage, by the catalogue as it is now, against what was billed. Rows with a metric are usage in its units: used and corrected, and the parts that say where it is. Rows without a metric are a meter''s bill in billing units x denominator: should, and the parts that it is made of. A row unexplained (there should be none) says what does not add up. Of a shadow, not_given is what was recorded before it was told of that buyer.';
+
+CREATE TABLE postmeter.late_evidence (
+    id bigint NOT NULL,
+    attempt_id uuid NOT NULL,
+    delivery_id bigint NOT NULL,
+    outcome text NOT NULL,
+    code text,
+    shown_quantity numeric,
+    receipt text,
+    http_status integer,
+    their_request_id text,
+    excerpt text,
+    worker_id uuid,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.late_evidence IS 'Outcomes that came after another was recorded for their attempt: from a worker that had lost its claim. Read before any resend or hold. Append-only.';
+
+COMMENT ON COLUMN postmeter.late_evidence.id IS 'Order of arrival.';
+
+COMMENT ON COLUMN postmeter.late_evidence.attempt_id IS 'The attempt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.late_evidence.outcome IS 'See outcome.outcome.';
+
+COMMENT ON COLUMN postmeter.late_evidence.code IS 'See outcome.code.';
+
+COMMENT ON COLUMN postmeter.late_evidence.shown_quantity IS 'See outcome.shown_quantity.';
+
+COMMENT ON COLUMN postmeter.late_evidence.receipt IS 'See outcome.receipt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.http_status IS 'See outcome.http_status.';
+
+COMMENT ON COLUMN postmeter.late_evidence.their_request_id IS 'See outcome.their_request_id.';
+
+COMMENT ON COLUMN postmeter.late_evidence.excerpt IS 'See outcome.excerpt.';
+
+COMMENT ON COLUMN postmeter.late_evidence.worker_id IS 'Who brought it.';
+
+COMMENT ON COLUMN postmeter.late_evidence.recorded_at IS 'When.';
+
+CREATE FUNCTION postmeter.receipts_of(delivery bigint) RETURNS TABLE(receipt text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT o.receipt
+    FROM (postmeter.attempt a
+      JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
+   WHERE ((a.delivery_id = receipts_of.delivery) AND (o.receipt IS NOT NULL))
+ UNION ALL
+  SELECT l.receipt
+    FROM postmeter.late_evidence l
+   WHERE ((l.delivery_id = receipts_of.delivery) AND (l.receipt IS NOT NULL));
+END;
+
+COMMENT ON FUNCTION postmeter.receipts_of(delivery bigint) IS 'The receipts that a remittance was given, by its attempts and by what came too late.';
 
 CREATE FUNCTION postmeter.reconsider(deliveries bigint[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -7002,47 +7094,6 @@ COMMENT ON COLUMN postmeter.idempotency.answer IS 'Body that was answered.';
 
 COMMENT ON COLUMN postmeter.idempotency.answered_at IS 'When.';
 
-CREATE TABLE postmeter.late_evidence (
-    id bigint NOT NULL,
-    attempt_id uuid NOT NULL,
-    delivery_id bigint NOT NULL,
-    outcome text NOT NULL,
-    code text,
-    shown_quantity numeric,
-    receipt text,
-    http_status integer,
-    their_request_id text,
-    excerpt text,
-    worker_id uuid,
-    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
-);
-
-COMMENT ON TABLE postmeter.late_evidence IS 'Outcomes that came after another was recorded for their attempt: from a worker that had lost its claim. Read before any resend or hold. Append-only.';
-
-COMMENT ON COLUMN postmeter.late_evidence.id IS 'Order of arrival.';
-
-COMMENT ON COLUMN postmeter.late_evidence.attempt_id IS 'The attempt.';
-
-COMMENT ON COLUMN postmeter.late_evidence.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.late_evidence.outcome IS 'See outcome.outcome.';
-
-COMMENT ON COLUMN postmeter.late_evidence.code IS 'See outcome.code.';
-
-COMMENT ON COLUMN postmeter.late_evidence.shown_quantity IS 'See outcome.shown_quantity.';
-
-COMMENT ON COLUMN postmeter.late_evidence.receipt IS 'See outcome.receipt.';
-
-COMMENT ON COLUMN postmeter.late_evidence.http_status IS 'See outcome.http_status.';
-
-COMMENT ON COLUMN postmeter.late_evidence.their_request_id IS 'See outcome.their_request_id.';
-
-COMMENT ON COLUMN postmeter.late_evidence.excerpt IS 'See outcome.excerpt.';
-
-COMMENT ON COLUMN postmeter.late_evidence.worker_id IS 'Who brought it.';
-
-COMMENT ON COLUMN postmeter.late_evidence.recorded_at IS 'When.';
-
 ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.late_evidence_id_seq
     START WITH 1
@@ -10059,6 +10110,40 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
 
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.moment_of(id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.attempt TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.attempt TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.delivery TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.delivery TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.beside(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.carry_ledger(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
@@ -10104,16 +10189,6 @@ REVOKE ALL ON FUNCTION postmeter.check_word(filter jsonb, field text, words text
 
 REVOKE ALL ON FUNCTION postmeter.clear_disabled_alerts() FROM PUBLIC;
 
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.clock() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_producer;
-GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.clock() TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean, forced boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.close_month(destination text, month date, who text, why text, dry_run boolean, forced boolean) TO postmeter_operator;
 
@@ -10149,10 +10224,6 @@ GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, 
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
-
-GRANT SELECT ON TABLE postmeter.delivery TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.delivery TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_reader;
@@ -10228,11 +10299,6 @@ GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO post
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.id_at(moment timestamp with time zone) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
@@ -10262,14 +10328,6 @@ REVOKE ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) FROM PUBLIC
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.allocation) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.new_id() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_producer;
-GRANT ALL ON FUNCTION postmeter.new_id() TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.attempt TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.attempt TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.attempt TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_reader;
@@ -10311,11 +10369,6 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.moment_of(id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.moment_of(id uuid) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
@@ -10380,6 +10433,12 @@ REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM 
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.receipts_of(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) TO postmeter_worker;
@@ -10811,10 +10870,6 @@ GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_worker;
 
 GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
-
-GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.late_evidence TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_operator;

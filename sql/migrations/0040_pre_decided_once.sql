@@ -47,47 +47,97 @@ comment on function postmeter.read_held_row(jsonb) is
     'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
 revoke execute on function postmeter.read_held_row(jsonb) from public;
 
+create function postmeter.receipts_of(delivery bigint) returns table (receipt text)
+language sql stable
+begin atomic
+    select o.receipt from postmeter.attempt a join postmeter.outcome o on o.attempt_id = a.id
+    where a.delivery_id = receipts_of.delivery and o.receipt is not null
+    union all
+    select l.receipt from postmeter.late_evidence l where l.delivery_id = receipts_of.delivery and l.receipt is not null;
+end;
+comment on function postmeter.receipts_of(bigint) is 'The receipts that a remittance was given, by its attempts and by what came too late.';
+revoke execute on function postmeter.receipts_of(bigint) from public;
+
+create function postmeter.beside(delivery bigint) returns table (delivery_id bigint)
+language sql stable
+begin atomic
+    -- a worker claims what goes in one call at one moment, and an id tells its own
+    select b.delivery_id
+    from postmeter.attempt a
+    join postmeter.attempt b on b.worker_id = a.worker_id and b.call_id = a.call_id
+     and b.id between postmeter.id_at(postmeter.moment_of(a.id) - interval '1 second')
+                  and postmeter.id_at(postmeter.moment_of(a.id) + interval '1 second')
+    where a.delivery_id = beside.delivery
+    union
+    select g.id
+    from postmeter.delivery d
+    join postmeter.delivery g on g.meter_id = d.meter_id and g.hour between d.hour - interval '7 days' and d.hour + interval '7 days'
+    where d.id = beside.delivery;
+end;
+comment on function postmeter.beside(bigint) is
+    'The remittances that went out in a call with this one, or bill the same buyer and dimension within a week of its hour; itself too.';
+revoke execute on function postmeter.beside(bigint) from public;
+
 create function postmeter.held_rows(rows jsonb)
 returns table (row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
-language sql stable set search_path = pg_catalog, pg_temp
+-- a plan of many lookups is compiled for seconds, and runs for milliseconds
+language sql stable set search_path = pg_catalog, pg_temp set jit = off
 as $$
     with said as materialized (
         select e.ordinality as number, r.*
         from jsonb_array_elements(rows) with ordinality e(value, ordinality) cross join lateral postmeter.read_held_row(e.value) r
-    ), receipts as materialized (
-        -- of what is unresolved, read once for all rows
-        select distinct e.receipt, e.delivery_id
-        from (select o.receipt, a.delivery_id
-              from postmeter.stuck s
-              join postmeter.attempt a on a.delivery_id = s.delivery_id
-              join postmeter.outcome o on o.attempt_id = a.id
-              union all
-              select l.receipt, l.delivery_id from postmeter.stuck s join postmeter.late_evidence l on l.delivery_id = s.delivery_id) e
-        where exists (select from said s where s.receipt is not null) and e.receipt in (select s.receipt from said s)
-    ), found as materialized (
-        select s.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key
+    ), named as materialized (
+        select s.number, f.id, s.receipt
         from said s
         cross join lateral (
             select s.delivery as id where s.delivery is not null
             union all
             select f.id from postmeter.destination t join postmeter.delivery f on f.destination_id = t.id and f.key = s.key
-            where s.delivery is null and not f.shadow
-            union all
-            select c.delivery_id from receipts c where s.delivery is null and s.key is null and c.receipt = s.receipt
-        ) x
+            where s.delivery is null and not f.shadow and (s.destination is null or t.name = s.destination)
+        ) f
+        where s.problem is null
+    ), seen as materialized (
+        -- receipts have no index: those of what is unresolved, or was resolved by a person, are read once for all rows
+        select k.delivery_id, r.receipt
+        from (select k.delivery_id from postmeter.stuck k
+              union
+              select c.delivery_id from postmeter.decision c where c.verb = 'resolve' and c.delivery_id is not null) k
+        cross join lateral postmeter.receipts_of(k.delivery_id) r
+        where exists (select from said s where s.receipt is not null and s.problem is null)
+          and r.receipt in (select s.receipt from said s)
+    ), bearers as materialized (
+        select s.receipt, s.delivery_id from seen s
+        union
+        -- one receipt for two is most likely in one call, or for one buyer and dimension
+        select b.receipt, e.delivery_id
+        from (select s.receipt, s.delivery_id from seen s
+              union
+              select n.receipt, n.id from named n where n.receipt is not null) b
+        cross join lateral postmeter.beside(b.delivery_id) e
+        where exists (select from postmeter.receipts_of(e.delivery_id) r where r.receipt = b.receipt)
+    ), found as materialized (
+        select x.number, array_agg(f.id) as ids, min(f.id) as id, min(f.key) as key, count(distinct f.destination_id) as destinations
+        from (select n.number, n.id from named n
+              union all
+              select s.number, b.delivery_id from said s join bearers b on b.receipt = s.receipt
+              where s.problem is null and s.delivery is null and s.key is null) x
+        join said s on s.number = x.number
         join postmeter.delivery f on f.id = x.id
         join postmeter.destination t on t.id = f.destination_id
-        where s.problem is null and (s.destination is null or t.name = s.destination)
-        group by s.number
+        where s.destination is null or t.name = s.destination
+        group by x.number
     ), one as (
-        select s.*, coalesce(cardinality(f.ids), 0) as hits, case when cardinality(f.ids) = 1 then f.id end as id,
+        select s.*, coalesce(cardinality(f.ids), 0) as hits, f.destinations, case when cardinality(f.ids) = 1 then f.id end as id,
                case when s.delivery is not null and s.key <> f.key
                         then format('key must be %s, as remittance %s bears it, or be left out', f.key, f.id)
-                    when coalesce(s.delivery::text, s.key) is not null
-                     and exists (select from receipts c where c.receipt = s.receipt)
-                     and not exists (select from receipts c where c.receipt = s.receipt and c.delivery_id = any (f.ids))
+                    when coalesce(s.delivery::text, s.key) is null
+                      or exists (select from bearers b where b.receipt = s.receipt and b.delivery_id = any (f.ids)) then null
+                    when exists (select from bearers b where b.receipt = s.receipt)
                         then format('receipt is that of remittance %s, not of this one',
-                                    (select min(c.delivery_id) from receipts c where c.receipt = s.receipt)) end as foreign_name
+                                    (select min(b.delivery_id) from bearers b where b.receipt = s.receipt))
+                    when s.receipt is not null and exists (select from postmeter.receipts_of(f.id) r)
+                        then format('receipt must be %s, as remittance %s was given it, or be left out',
+                                    (select min(r.receipt) from postmeter.receipts_of(f.id) r), f.id) end as foreign_name
         from said s left join found f on f.number = s.number
     )
     select o.number, o.id, o.key,
@@ -102,7 +152,8 @@ as $$
            case when coalesce(o.problem, o.foreign_name) is not null then coalesce(o.problem, o.foreign_name)
                 when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
                 when o.hits = 0 then 'there is no such remittance'
-                when o.hits > 1 then 'several remittances bear it: name the destination' end,
+                when o.hits > 1 and o.destinations = o.hits then 'several remittances bear it: name the destination'
+                when o.hits > 1 then 'several remittances bear it: name the key, or resolve each by its number' end,
            array_agg(o.number) over same
     from one o
     -- what cannot be read says nothing about anything

@@ -244,3 +244,147 @@ async fn j10_the_list_of_verdicts_never_overwrites_the_report() {
     assert_eq!(code, 0, "{said}{error}");
     assert_eq!(std::fs::read_to_string(at("old.csv")).unwrap().lines().count(), 2);
 }
+
+/// A stage whose only remittance may be billed, and a directory with an old list of verdicts.
+async fn with_an_old_list() -> (Stage, tempfile::TempDir) {
+    let stage = unknown(1).await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("old.csv"), "the verdicts of yesterday\n").unwrap();
+    (stage, directory)
+}
+
+#[tokio::test]
+async fn j10_a_report_that_cannot_be_read_leaves_the_old_list_of_verdicts() {
+    let (stage, directory) = with_an_old_list().await;
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(at("nameless.csv"), "product,quantity\ndb,1\n").unwrap();
+    std::fs::write(at("endless.csv"), format!("key,quantity\n\"a,1\n{}", "b,1\n".repeat(1 << 19))).unwrap();
+    for (report, sentence) in [
+        ("nameless.csv", "needs a column key or receipt"),
+        ("endless.csv", "line 2 has more than 1048576 bytes"),
+        (".", "is a directory"),
+        ("missing.csv", "No such file"),
+    ] {
+        let words = ["resolve", "--file", &at(report), "--why", "x", "--verdicts", &at("old.csv"), "--apply"];
+        let (code, said, error) = run(&stage, &words);
+        assert!(code == 2 && error.contains(sentence), "{report}: {code} {said}{error}");
+        let left = std::fs::read_to_string(at("old.csv")).unwrap();
+        assert_eq!(left, "the verdicts of yesterday\n", "{report}");
+    }
+    let words = ["resolve", "--org", "nobody", "--billed", "--why", "x", "--verdicts", &at("old.csv"), "--apply"];
+    assert_eq!(run(&stage, &words).0, 2);
+    assert_eq!(std::fs::read_to_string(at("old.csv")).unwrap(), "the verdicts of yesterday\n");
+}
+
+#[tokio::test]
+async fn j10_the_list_of_verdicts_does_nothing_to_a_terminal_or_a_spreadsheet() {
+    let (stage, directory) = with_an_old_list().await;
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(at("report.csv"), "key,quantity\n\u{1b}[2Kx,1\n=1+1,1\n+1,1\n-1,1\n@x,1\n").unwrap();
+    run(&stage, &["resolve", "--file", &at("report.csv"), "--why", "x", "--verdicts", &at("old.csv")]);
+    let list = std::fs::read_to_string(at("old.csv")).unwrap();
+    let keys: Vec<_> = list.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!(keys, ["\\u{1b}[2Kx", "'=1+1", "'+1", "'-1", "'@x"], "{list}");
+    assert!(!list.contains('\u{1b}'), "{list}");
+}
+
+#[tokio::test]
+async fn j10_a_dry_run_says_what_would_be_sent_again() {
+    let (stage, directory) = with_an_old_list().await;
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let key = key_of(&stage, 0).await;
+    // a decimal comma: half a unit under three names
+    std::fs::write(at("comma.csv"), format!("key,quantity,note\n{key},0,5\n")).unwrap();
+    let words = ["resolve", "--file", &at("comma.csv"), "--why", "x"];
+    let (code, said, error) = run(&stage, &words);
+    assert_eq!(code, 0, "{said}{error}");
+    assert!(said.lines().any(|line| line == "not billed: 1 (1 WOULD BE SENT AGAIN)"), "{said}");
+    let (_, said, _) = run(&stage, &[&words[..], &["--json"]].concat());
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap()["sent_again"], 1, "{said}");
+    assert_eq!(statuses(&stage).await, ["unknown 1"]);
+}
+
+#[tokio::test]
+async fn j10_json_that_says_nothing_by_accident_changes_nothing() {
+    let (stage, directory) = with_an_old_list().await;
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let key = key_of(&stage, 0).await;
+    let fields =
+        ["7, \"quantity\": 0", "1e-400", "-0", "-0.0", "1.0000000000000000001", "1e0", "\"-0\"", "0, \"key\": \"x\""];
+    let lines: String = fields.map(|said| format!("{{\"key\": \"{key}\", \"quantity\": {said}}}\n")).concat();
+    std::fs::write(at("report.json"), lines).unwrap();
+    let (code, said, error) = run(&stage, &["resolve", "--file", &at("report.json"), "--why", "x", "--apply"]);
+    assert_eq!(code, 3, "{said}{error}");
+    assert!(said.lines().any(|line| line == format!("malformed: {}", fields.len())), "{said}");
+    assert_eq!(statuses(&stage).await, ["unknown 1"]);
+    // numbers of SQL are exact; what jsonb itself makes of -0 nobody sees any more
+    let asked = |said: &str| {
+        format!(
+            "select verdict from postmeter.resolve_rows('[{{\"key\": \"{key}\", \"quantity\": {said}}}]', 'mira', 'x')"
+        )
+    };
+    for (said, verdict) in [
+        ("1e-400", "malformed"),
+        ("\"-0\"", "malformed"),
+        ("\"1e0\"", "malformed"),
+        ("1.0000000000000000001", "other_quantity"),
+        ("1e0", "billed"),
+    ] {
+        assert_eq!(stage.value(&asked(said)).await, verdict, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn j10_one_record_of_theirs_never_counts_as_two_of_ours() {
+    let stage = unknown(4).await;
+    let keys = stage.column("select key from postmeter.delivery order by id").await;
+    receipt(&stage, &keys[0], "their-1").await;
+    receipt(&stage, &keys[1], "their-1").await;
+    let report = written("receipt,quantity\ntheir-1,1\n");
+    let path = report.path().to_string_lossy().into_owned();
+    let words = ["resolve", "--file", &path, "--destination", "aws", "--why", "their report", "--apply"];
+    let ambiguous = |said: &str| said.contains("ambiguous: 1") && said.contains("name the key, or resolve each");
+    let (_, said, _) = run(&stage, &words);
+    assert!(ambiguous(&said), "{said}");
+    let first = stage.value("select id::text from postmeter.delivery order by id limit 1").await;
+    assert_eq!(run(&stage, &["resolve", &first, "--billed", "--why", "by hand"]).0, 0);
+    let (_, said, _) = run(&stage, &words);
+    assert!(ambiguous(&said), "one of them is resolved, and it is still one record: {said}");
+    assert_eq!(statuses(&stage).await, ["accepted 1", "unknown 3"]);
+    // a key says which is meant, and a receipt beside it must be its own
+    receipt(&stage, &keys[2], "their-3").await;
+    let both = written(&format!(
+        "key,receipt,quantity\n{},their-1,1\n{},their-9,1\n{},their-1,1\n",
+        keys[1], keys[2], keys[3]
+    ));
+    let path = both.path().to_string_lossy().into_owned();
+    let (_, said, error) = run(&stage, &["resolve", "--file", &path, "--why", "their report", "--apply"]);
+    assert!(said.contains("billed: 1") && said.contains("malformed: 2"), "{said}{error}");
+    assert!(said.contains("receipt must be their-3") && said.contains("receipt is that of remittance"), "{said}");
+    assert_eq!(statuses(&stage).await, ["accepted 2", "unknown 2"]);
+}
+
+#[tokio::test]
+async fn j10_a_receipt_of_an_accepted_remittance_beside_it_is_not_that_of_another() {
+    let stage = unknown(3).await;
+    let keys = stage.column("select key from postmeter.delivery order by id").await;
+    receipt(&stage, &keys[0], "their-1").await;
+    receipt(&stage, &keys[1], "their-1").await;
+    receipt(&stage, &keys[2], "their-3").await;
+    // one call: the first was accepted in it, as a worker would have said
+    stage
+        .sql(
+            "set session_replication_role = replica;
+             update postmeter.attempt set call_id = '00000000-0000-7000-8000-000000000001', worker_id = '00000000-0000-7000-8000-000000000002';
+             update postmeter.outcome set receipt = null where receipt = 'their-3';
+             set session_replication_role = origin;
+             update postmeter.delivery set status = 'accepted', maybe_billed = false, maybe_since = null where id = (select min(id) from postmeter.delivery)",
+        )
+        .await;
+    let report = written(&format!("key,receipt,quantity\n,their-1,1\n{},their-1,1\n", keys[2]));
+    let path = report.path().to_string_lossy().into_owned();
+    let (_, said, error) = run(&stage, &["resolve", "--file", &path, "--why", "their report", "--apply"]);
+    assert!(said.contains("ambiguous: 1") && said.contains("malformed: 1"), "{said}{error}");
+    assert!(said.contains("receipt is that of remittance"), "{said}");
+    assert_eq!(statuses(&stage).await, ["accepted 1", "unknown 2"]);
+}

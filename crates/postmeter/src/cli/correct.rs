@@ -5,6 +5,7 @@
 
 mod filter;
 mod held_there;
+mod lines;
 mod resolve;
 mod whole;
 

@@ -1,14 +1,13 @@
 //! What a marketplace holds, as a file says it: a row for each remittance, by its key or receipt, with the quantity.
 //!
-//! CSV with a line of names, or a JSON object a line; which of them is told by the first character. Other columns and
-//! fields are left alone: a seller's report has many.
+//! Other columns and fields are left alone: a seller's report has many.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 
 use remittance::Quantity;
 use serde_json::{Map, Value, json};
 
-use crate::cli::output::Wrong;
+use super::lines::{FIELDS, Lines};
 
 /// A row of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,49 +44,15 @@ pub(super) struct Rows {
     lines: Lines,
 }
 
-enum Lines {
-    Csv { reader: csv::Reader<Box<dyn Read + Send>>, names: Vec<String> },
-    Json { reader: Box<dyn BufRead + Send>, line: u64 },
-}
-
 /// A key or receipt has no more bytes.
 const NAME_MAX: usize = 1024;
-/// A line of JSON has no more bytes.
-const LINE_MAX: u64 = 1 << 20;
-
-/// The columns or fields that count.
-const FIELDS: [&str; 3] = ["key", "receipt", "quantity"];
-
 impl Rows {
     /// Reads the file's first line.
     ///
     /// # Errors
-    /// [`Wrong`]: it has no column that names a remittance, or none with the quantity.
+    /// As [`Lines::open`].
     pub fn open(file: Box<dyn Read + Send>) -> anyhow::Result<Self> {
-        let mut reader = BufReader::new(file);
-        let first = reader.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
-        let lines = if first == Some(b'{') {
-            Lines::Json { reader: Box::new(reader), line: 0 }
-        } else {
-            let mut reader =
-                csv::ReaderBuilder::new().flexible(true).from_reader(Box::new(reader) as Box<dyn Read + Send>);
-            let names: Vec<String> = reader
-                .headers()?
-                .iter()
-                .map(|name| name.trim_start_matches('\u{feff}').trim().to_lowercase())
-                .collect();
-            if let Some(twice) = FIELDS.iter().find(|field| names.iter().filter(|name| name == field).count() > 1) {
-                return Err(Wrong(format!("the file has two columns {twice}: leave the one that is meant")).into());
-            }
-            let has = |wanted: &str| names.iter().any(|name| name == wanted);
-            if !(has("key") || has("receipt")) || !has("quantity") {
-                let found = names.join(", ");
-                let needs = "needs a column key or receipt, and a column quantity: what they hold, 0 for nothing";
-                return Err(Wrong(format!("the file {needs}; its first line says {found:?}")).into());
-            }
-            Lines::Csv { reader, names }
-        };
-        Ok(Self { lines })
+        Ok(Self { lines: Lines::open(file)? })
     }
 
     /// The next row; none: that was the last.
@@ -100,7 +65,7 @@ impl Rows {
             Ok(fields) => fields,
             Err(problem) => return Ok(Some(Row { line, name: String::new(), says: Err(problem) })),
         };
-        let [key, receipt, quantity] = FIELDS.map(|name| fields.get(name).map(|text| text.trim()).unwrap_or_default());
+        let [key, receipt, quantity] = FIELDS.map(|name| fields.get(name).map_or("", |text| text.trim()));
         let name = if key.is_empty() { receipt } else { key };
         Ok(Some(Row { line, name: name.to_owned(), says: says(key, receipt, quantity) }))
     }
@@ -112,7 +77,8 @@ fn says(key: &str, receipt: &str, quantity: &str) -> Result<Says, String> {
     }
     let wants = "quantity must be a number from 0 upwards";
     let held: Quantity = quantity.parse().map_err(|error| format!("{wants}, not {quantity:?}: {error}"))?;
-    if held < Quantity::ZERO {
+    // who writes -0 does not mean that they hold nothing
+    if quantity.starts_with('-') {
         return Err(format!("{wants}, not {quantity:?}"));
     }
     let name = |field: &str, name: &str| {
@@ -122,68 +88,6 @@ fn says(key: &str, receipt: &str, quantity: &str) -> Result<Says, String> {
         Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
     };
     Ok(Says { key: name("key", key)?, receipt: name("receipt", receipt)?, quantity: held })
-}
-
-type Fields = Map<String, Value>;
-
-/// The fields of a row that are texts or numbers.
-struct Texts(Fields);
-
-impl Texts {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
-    }
-}
-
-impl Lines {
-    fn next(&mut self) -> anyhow::Result<Option<(u64, Result<Texts, String>)>> {
-        match self {
-            Self::Csv { reader, names } => {
-                let mut record = csv::StringRecord::new();
-                let line = reader.position().line();
-                match reader.read_record(&mut record) {
-                    Ok(false) => Ok(None),
-                    Ok(true) if record.len() > names.len() => {
-                        let wants = format!("has {} fields, and the first line {} names", record.len(), names.len());
-                        Ok(Some((line, Err(format!("{wants}: a number with a comma needs quotes or none")))))
-                    }
-                    Ok(true) => {
-                        let line = record.position().map_or(line, csv::Position::line);
-                        let pairs = names.iter().zip(record.iter());
-                        let fields = pairs.map(|(name, value)| (name.clone(), Value::from(value))).collect();
-                        Ok(Some((line, Ok(Texts(fields)))))
-                    }
-                    Err(error) if error.is_io_error() => Err(error.into()),
-                    Err(error) => Ok(Some((line, Err(error.to_string())))),
-                }
-            }
-            Self::Json { reader, line } => loop {
-                let mut text = String::new();
-                if reader.by_ref().take(LINE_MAX).read_line(&mut text)? == 0 {
-                    return Ok(None);
-                }
-                *line += 1;
-                if u64::try_from(text.len()).is_ok_and(|length| length == LINE_MAX) && !text.ends_with('\n') {
-                    anyhow::bail!(Wrong(format!(
-                        "line {line} has more than {LINE_MAX} bytes: is it a JSON object a line?"
-                    )));
-                }
-                if text.trim().is_empty() {
-                    continue;
-                }
-                return Ok(Some((*line, object(&text))));
-            },
-        }
-    }
-}
-
-fn object(text: &str) -> Result<Texts, String> {
-    let fields: Fields = serde_json::from_str(text).map_err(|error| format!("is no JSON object: {error}"))?;
-    let text = |value: Value| match value {
-        Value::Number(number) => Value::from(number.to_string()),
-        other => other,
-    };
-    Ok(Texts(fields.into_iter().map(|(name, value)| (name, text(value))).collect()))
 }
 
 #[cfg(test)]
@@ -205,6 +109,69 @@ mod tests {
         assert_eq!(asks(&csv), asks(&json));
         assert_eq!(asks(&csv)[0], json!({"key": "aws/a", "quantity": "5"}));
         assert_eq!((csv[0].line, json[1].line), (2, 3));
+    }
+
+    #[test]
+    fn j10_json_says_nothing_only_where_it_is_written() {
+        let rows = |text: &str| {
+            let mut rows = Rows::open(Box::new(std::io::Cursor::new(text.to_owned()))).expect("a file");
+            rows.next().expect("a row").expect("a row").says
+        };
+        for fields in [
+            "\"quantity\": 7, \"quantity\": 0",
+            "\"quantity\": 7, \"Quantity\": 0",
+            "\"quantity\": 7, \"qu\\u0061ntity\": 0",
+            "\"quantity\": 0, \"key\": \"b\"",
+            "\"quantity\": 0, \"receipt\": 1e2",
+            "\"quantity\": 0, \"receipt\": [1]",
+            "\"quantity\": 1e-400",
+            "\"quantity\": 1e2",
+            "\"quantity\": -0",
+            "\"quantity\": -0.0",
+            "\"quantity\": \"-0\"",
+            "\"quantity\": 7.0000000000000000001",
+            "\"quantity\": 12345678901234567890",
+            "\"quantity\": false",
+            "\"quantity\": null",
+            "\"quantity\": 0} {",
+        ] {
+            let said = rows(&format!("{{\"key\": \"a\", {fields}}}"));
+            assert!(said.is_err(), "{fields}: {said:?}");
+        }
+        assert!(rows("quantity,key\n-0,a\n").is_err(), "CSV says the same");
+        let said = rows("{\"receipt\": 123456789012345678901234567890, \"quantity\": 7.00, \"note\": 1, \"note\": 2}");
+        let asks = json!({"receipt": "123456789012345678901234567890", "quantity": "7"});
+        assert_eq!(said.expect("a row").asks(None), asks, "to the last digit");
+    }
+
+    #[test]
+    fn j10_a_file_is_read_as_it_was_saved_or_refused_with_what_to_do() {
+        let opened = |bytes: &[u8]| Rows::open(Box::new(std::io::Cursor::new(bytes.to_owned())));
+        for text in ["\u{feff}{\"key\": \"a\", \"quantity\": 5}\n", "\u{feff}key,quantity\na,5\n"] {
+            let row = opened(text.as_bytes()).expect("a file").next().expect("a row").expect("a row");
+            assert_eq!(row.says.expect("read").asks(None), json!({"key": "a", "quantity": "5"}), "{text:?}");
+        }
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for bytes in [utf16("\u{feff}key,quantity\na,5\n"), utf16("key,quantity\n"), b"key,\xfcber,quantity\n".to_vec()]
+        {
+            let error = opened(&bytes).err().expect("refused");
+            assert!(error.to_string().contains("save the file as UTF-8"), "{error}");
+            assert!(error.is::<crate::cli::output::Wrong>(), "{error}");
+        }
+        for line in ["{\"key\": \"\u{a0}\", \"quantity\": 0}", "key,quantity\n\u{a0},0\n"] {
+            let latin1: Vec<u8> = line.chars().map(|c| c as u8).collect();
+            let says = opened(&latin1).expect("a file").next().expect("a row").expect("a row").says;
+            assert!(says.expect_err("no UTF-8").contains("save the file as UTF-8"));
+        }
+        let open_quote = format!("key,quantity\na,5\n\"b,5\n{}", format!("{},5\n", "c".repeat(999)).repeat(2000));
+        let mut rows = opened(open_quote.as_bytes()).expect("a file");
+        assert!(rows.next().expect("a row").expect("a row").says.is_ok());
+        let error = rows.next().expect_err("no end");
+        assert!(error.to_string().contains("line 3 has more than 1048576 bytes"), "{error}");
+        let many = format!("key,quantity\n{}", format!("{},5\n", "c".repeat(999)).repeat(2000));
+        let mut rows = opened(many.as_bytes()).expect("a file");
+        let read = std::iter::from_fn(|| rows.next().expect("a row")).count();
+        assert_eq!(read, 2000, "a file may be longer than a line");
     }
 
     #[test]

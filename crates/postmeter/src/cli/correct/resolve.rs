@@ -58,7 +58,7 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
     }
     let how = How { by: args.signed.decider(), dry_run: !args.apply };
     let (report, list) = opened(args.file.as_deref(), args.verdicts.as_deref())?;
-    let mut said = Said::new(list, context.json)?;
+    let mut said = Said { list: list.map(Verdicts::Closed), shows_all: context.json, ..Said::default() };
     match report {
         Some(report) => {
             let destination = destination_alone(&filter)?;
@@ -69,6 +69,7 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
             let database = context.config.database()?;
             // refused where it names nothing, or everything by accident
             let deliveries = corrections::dead_letters_by(&database, &filter).await?;
+            said.begin()?;
             for share in deliveries.chunks(SHARE) {
                 let rows: Vec<Value> =
                     share.iter().map(|id| json!({ "delivery": id, "billed": args.billed })).collect();
@@ -99,12 +100,16 @@ fn destination_alone(filter: &Value) -> Result<Option<String>, Wrong> {
     Err(Wrong(format!("with --file only --destination: --{} does not go with it", others.join(", --"))))
 }
 
-/// Opens the report, and the list of verdicts. The list is emptied, so it must not be the report, whatever it is called.
+/// Opens the report, and the list of verdicts. The list will be emptied, so it must not be the report, whatever it is
+/// called.
 fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<File>, Option<File>)> {
     let wrong = |path: &Path, error: io::Error| Wrong(format!("{}: {error}", path.display()));
     let report = match report {
         None => None,
         Some(path) if path == Path::new("-") => Some(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
+        Some(path) if path.is_dir() => {
+            return Err(Wrong(format!("--file {} is a directory: name the report in it", path.display())).into());
+        }
         Some(path) => Some(File::open(path).map_err(|error| wrong(path, error))?),
     };
     let Some(path) = list else { return Ok((report, None)) };
@@ -118,9 +123,6 @@ fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<
             return Err(Wrong(format!("--verdicts {} {same}", path.display())).into());
         }
     }
-    if is.is_file() {
-        list.set_len(0)?;
-    }
     Ok((report, Some(list)))
 }
 
@@ -133,32 +135,46 @@ struct Line {
     resolved: Resolved,
 }
 
+/// Where the verdict of every row is written.
+enum Verdicts {
+    /// What stands there is of an earlier run.
+    Closed(File),
+    Open(Box<csv::Writer<Box<dyn Write>>>),
+}
+
 /// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
+#[derive(Default)]
 pub(super) struct Said {
     verdicts: BTreeMap<String, u64>,
+    /// So many become due once more.
+    sent_again: u64,
     shown: Vec<Line>,
     shows_all: bool,
-    list: Option<csv::Writer<Box<dyn Write>>>,
+    list: Option<Verdicts>,
 }
 
 impl Said {
-    fn new(list: Option<File>, shows_all: bool) -> anyhow::Result<Self> {
-        let list = match list {
-            None => None,
-            Some(file) => {
-                let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
-                list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
-                Some(list)
+    /// Empties the list of verdicts: all rows are known, and could be looked up.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        if let Some(Verdicts::Closed(file)) = &self.list {
+            let file = file.try_clone()?;
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
             }
-        };
-        Ok(Self { verdicts: BTreeMap::new(), shown: Vec::new(), shows_all, list })
+            let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
+            list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
+            self.list = Some(Verdicts::Open(Box::new(list)));
+        }
+        Ok(())
     }
 
     pub fn take(&mut self, row: Option<&Row>, resolved: Resolved) -> anyhow::Result<()> {
         *self.verdicts.entry(resolved.verdict.clone()).or_default() += 1;
         let line = Line { line: row.map(|row| row.line), resolved };
-        if let Some(list) = &mut self.list {
-            list.write_record(cells(&line)).context("the list of verdicts")?;
+        self.sent_again +=
+            u64::from(line.resolved.verdict == "not_billed" && line.resolved.after.as_deref() == Some("due"));
+        if let Some(Verdicts::Open(list)) = &mut self.list {
+            list.write_record(cells(&line).map(|cell| disarmed(&cell))).context("the list of verdicts")?;
         }
         // a file's rows that went well are many, and nobody need look at them
         if self.shows_all || self.shown.len() < SHOWN && (row.is_none() || !line.resolved.is_settled()) {
@@ -176,7 +192,7 @@ impl Said {
     }
 
     fn end(mut self, applied: bool) -> anyhow::Result<ExitCode> {
-        if let Some(list) = &mut self.list {
+        if let Some(Verdicts::Open(list)) = &mut self.list {
             list.flush().context("the list of verdicts")?;
         }
         let of = |words: &[&str]| words.iter().filter_map(|word| self.verdicts.get(*word)).sum::<u64>();
@@ -184,7 +200,9 @@ impl Said {
         let (changed, settled) = (of(&["billed", "not_billed"]), of(&["billed", "not_billed", "agrees"]));
         if self.shows_all {
             output::json(&json!({
-                "applied": applied, "found": rows, "changed": changed, "verdicts": self.verdicts, "rows": self.shown,
+                "applied": applied, "found": rows, "changed": changed, "sent_again": self.sent_again,
+                "verdicts": self.verdicts,
+                "rows": self.shown,
             }))?;
         } else {
             let mut table =
@@ -195,7 +213,13 @@ impl Said {
                 output::say("");
             }
             for (verdict, count) in &self.verdicts {
-                output::say(format!("{}: {count}", verdict.replace('_', " ")));
+                let again = match self.sent_again {
+                    again if again > 0 && verdict == "not_billed" && !applied => {
+                        format!(" ({again} WOULD BE SENT AGAIN)")
+                    }
+                    _ => String::new(),
+                };
+                output::say(format!("{}: {count}{again}", verdict.replace('_', " ")));
             }
             let rows = count(i64::try_from(rows).unwrap_or(i64::MAX), "row");
             output::say(match (applied, changed) {
@@ -223,6 +247,12 @@ fn cells(line: &Line) -> [String; 8] {
         quantity.clone().unwrap_or_default(),
         note.clone().unwrap_or_default(),
     ]
+}
+
+/// A cell that does nothing but be read, on a terminal and in a spreadsheet: it would run `=1+1` as a formula.
+fn disarmed(cell: &str) -> String {
+    let guard = if cell.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    format!("{guard}{}", output::plain(cell))
 }
 
 async fn one(context: &Context, delivery: i64, billed: bool, by: Decider<'_>) -> anyhow::Result<ExitCode> {

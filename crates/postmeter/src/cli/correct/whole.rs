@@ -43,6 +43,7 @@ pub(super) async fn resolve(
         verdicts.extend(share.iter().map(|row| row.says.as_ref().ok().and_then(|_| looked_up.next())));
     }
     together(&rows, &mut verdicts);
+    said.begin()?;
     let mut rows = rows.into_iter().zip(verdicts);
     loop {
         let mut share: Vec<(Row, Option<Resolved>)> = rows.by_ref().take(SHARE).collect();
