@@ -141,15 +141,14 @@ async fn j4_measure_five_workers_killed_while_they_fold() {
         let fleet = [Arc::clone(&stage.worker), stage.another_worker().await];
         let folding = fleet.map(|worker| {
             tokio::spawn(async move {
-                let (mut through, mut apart) = (0, 0);
-                loop {
+                let (mut through, mut apart, mut is_more) = (0, 0, true);
+                while is_more {
                     let folded = worker.fold().await.unwrap().through();
-                    let carefully = worker.fold_apart().await.unwrap().through();
+                    let carefully = worker.fold_apart().await.unwrap().through() + all_suspects(&worker).await;
                     (through, apart) = (through + folded, apart + carefully);
-                    if folded + carefully == 0 {
-                        return (through, apart);
-                    }
+                    is_more = folded + carefully > 0;
                 }
+                (through, apart)
             })
         });
         let mut folded = Vec::new();
