@@ -96,6 +96,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "cut.rs",
         "fleet.rs",
         "fold.rs",
+        "gate.rs",
         "gathering.rs",
         "maintain.rs",
         "measure.rs",
