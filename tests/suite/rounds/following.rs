@@ -312,3 +312,15 @@ async fn j5_a_running_worker_moves_deadlines_beside_the_rest_of_maintenance() {
     running.stop().await;
     stage.close().await;
 }
+
+#[tokio::test]
+async fn j5_while_a_worker_lives_that_knows_no_marks_the_edit_moves_deadlines_itself() {
+    let stage = due(2).await;
+    stage.sql("update postmeter.worker set knows = 40").await;
+    until(&stage, 1, "'2024-09-18T11:00Z'").await;
+    assert_eq!(stage.value(APART).await, "0");
+    stage.sql("update postmeter.worker set knows = 41").await;
+    until(&stage, 2, "'2024-09-18T11:00Z'").await;
+    assert_eq!(stage.value(APART).await, "1", "those who know marks move it");
+    until_no_mark(&stage).await;
+}
