@@ -1047,20 +1047,264 @@ $$;
 
 COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of subscription plus closing window, less the margin.';
 
+CREATE TABLE postmeter.deadline_change (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    awaits xid8
+);
+
+COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
+
+COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When a subscription changed; the server''s time.';
+
+COMMENT ON COLUMN postmeter.deadline_change.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+
+COMMENT ON COLUMN postmeter.deadline_change.awaits IS 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+
+CREATE TABLE postmeter.destination (
+    id integer NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    quota_id integer NOT NULL,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    age_limit interval NOT NULL,
+    month_cutoff interval,
+    closing_window interval,
+    margin interval DEFAULT '00:10:00'::interval NOT NULL,
+    lead interval DEFAULT '00:30:00'::interval NOT NULL,
+    grace interval DEFAULT '00:05:00'::interval NOT NULL,
+    late_policy text DEFAULT 'expire'::text NOT NULL,
+    expired_policy text DEFAULT 'hold'::text NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    records_max integer NOT NULL,
+    bytes_max integer NOT NULL,
+    in_flight_max integer DEFAULT 8 NOT NULL,
+    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
+    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
+    tries_max integer,
+    memory interval,
+    shadow_of integer,
+    version bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
+    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
+    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
+    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
+    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
+    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
+    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
+    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
+    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
+    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
+    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
+    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
+    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
+    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
+    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
+    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
+);
+
+COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
+
+COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
+
+COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
+
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
+
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
+
+COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
+
+COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
+
+COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
+
+COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
+
+COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
+
+COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
+
+COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
+
+COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
+
+COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
+
+COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
+
+COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
+
+COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
+
+COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
+
+COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
+
+COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
+
+COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
+
+CREATE TABLE postmeter.meter (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    month date NOT NULL,
+    rounding text NOT NULL,
+    decimals integer NOT NULL,
+    month_end text NOT NULL,
+    billed numeric DEFAULT 0 NOT NULL,
+    carried numeric DEFAULT 0 NOT NULL,
+    billable numeric DEFAULT 0 NOT NULL,
+    denominator numeric DEFAULT 1 NOT NULL,
+    cuts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
+);
+
+COMMENT ON TABLE postmeter.meter IS 'A key without its hour over a billing month: what rounding, cover and carry are counted on. Written once per cut; locked before its remittances.';
+
+COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
+
+COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.meter.buyer IS 'The buyer in canonical text; a renewed subscription or changed plan continues the meter.';
+
+COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
+
+COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
+
+COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
+
+COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
+
+COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
+
+COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
+
+COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
+
+CREATE FUNCTION postmeter.deadlines_behind(marks bigint[]) RETURNS TABLE(delivery_id bigint, destination_id integer, buyer text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH changed AS MATERIALIZED (
+          SELECT DISTINCT c.destination_id,
+             c.buyer,
+             (( SELECT postmeter.clock() AS clock) - t.age_limit) AS since
+            FROM (postmeter.deadline_change c
+              JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+           WHERE (c.id = ANY (deadlines_behind.marks))
+         ), hours AS MATERIALIZED (
+          SELECT o.id,
+             o.destination_id,
+             c.buyer,
+             o.hour,
+             o.deadline
+            FROM ((changed c
+              JOIN postmeter.meter m ON (((m.destination_id = c.destination_id) AND (m.buyer = c.buyer))))
+              JOIN postmeter.delivery o ON (((o.meter_id = m.id) AND (o.hour > c.since))))
+           WHERE ((o.hour > ( SELECT min(x.since) AS min
+                    FROM changed x)) AND (o.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'rejected'::text, 'unknown'::text, 'held'::text])))
+         ), deadlines AS MATERIALIZED (
+          SELECT h_1.destination_id,
+             h_1.buyer,
+             h_1.hour,
+             postmeter.deadline_of(h_1.destination_id, h_1.buyer, h_1.hour) AS deadline
+            FROM ( SELECT DISTINCT h_2.destination_id,
+                     h_2.buyer,
+                     h_2.hour
+                    FROM hours h_2) h_1
+         )
+  SELECT h.id,
+     h.destination_id,
+     h.buyer
+    FROM (hours h
+      JOIN deadlines n ON (((n.destination_id = h.destination_id) AND (n.buyer = h.buyer) AND (n.hour = h.hour))))
+   WHERE (n.deadline <> h.deadline);
+END;
+
+COMMENT ON FUNCTION postmeter.deadlines_behind(marks bigint[]) IS 'Remittances of these marks'' buyers that are not sent yet and whose deadline is not that of their subscriptions.';
+
 CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    -- who was never metered has no hour
+    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_until) is not distinct from (new.destination_id, new.buyer, new.valid_until) then
+        return null;
+    end if;
+    -- the first of a buyer, without an end, leaves each deadline as it was
+    if tg_op <> 'DELETE' and old.buyer is null and new.valid_until is null and not exists (
+        select from postmeter.subscription s
+        where s.destination_id = new.destination_id and s.buyer = new.buyer and s.id <> new.id) then
+        return null;
+    end if;
+    -- who was never metered may be metered by a fold that is not committed yet
     insert into postmeter.deadline_change (destination_id, buyer)
-    select new.destination_id, new.buyer
-    where exists (select from postmeter.meter m where m.destination_id = new.destination_id and m.buyer = new.buyer);
+    select x.destination_id, x.buyer
+    from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) x(destination_id, buyer)
+    where x.buyer is not null
+    group by x.destination_id, x.buyer
+    order by x.destination_id, x.buyer;
+    -- a program that knows no marks moves none, and sends what it has not heard of: for it a share moves at once
+    if exists (select from postmeter.worker w
+               where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp() and coalesce(w.knows, 0) < 41) then
+        update postmeter.delivery d
+        set deadline = x.deadline
+        from (
+            select o.id, n.deadline
+            from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) b(destination_id, buyer)
+            join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
+            join postmeter.delivery o on o.meter_id = m.id
+            cross join lateral (select postmeter.deadline_of(m.destination_id, m.buyer, o.hour) as deadline) n
+            where o.hour > (select postmeter.clock() - max(t.age_limit) from postmeter.destination t
+                            where t.id in (old.destination_id, new.destination_id))
+              and o.status in ('open', 'due') and n.deadline <> o.deadline
+            order by o.id
+            limit 1000
+            for update of o skip locked
+        ) x
+        where d.id = x.id;
+    end if;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends or is renewed marks its buyer (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
 
 CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3709,109 +3953,6 @@ COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
 
 COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
 
-CREATE TABLE postmeter.destination (
-    id integer NOT NULL,
-    name text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    quota_id integer NOT NULL,
-    zone text DEFAULT 'UTC'::text NOT NULL,
-    age_limit interval NOT NULL,
-    month_cutoff interval,
-    closing_window interval,
-    margin interval DEFAULT '00:10:00'::interval NOT NULL,
-    lead interval DEFAULT '00:30:00'::interval NOT NULL,
-    grace interval DEFAULT '00:05:00'::interval NOT NULL,
-    late_policy text DEFAULT 'expire'::text NOT NULL,
-    expired_policy text DEFAULT 'hold'::text NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    records_max integer NOT NULL,
-    bytes_max integer NOT NULL,
-    in_flight_max integer DEFAULT 8 NOT NULL,
-    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
-    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
-    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
-    tries_max integer,
-    memory interval,
-    shadow_of integer,
-    version bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
-    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
-    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
-    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
-    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
-    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
-    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
-    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
-    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
-    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
-    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
-    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
-    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
-    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
-    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
-    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
-    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
-    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
-    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
-);
-
-COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
-
-COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
-
-COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
-
-COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
-
-COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
-
-COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
-
-COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
-
-COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
-
-COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
-
-COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
-
-COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
-
-COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
-
-COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
-
-COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
-
-COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
-
-COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
-
-COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
-
-COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
-
-COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
-
-COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
-
-COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
-
-COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
-
-COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
-
-COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
-
-COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
-
 CREATE TABLE postmeter.dimension (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -4524,14 +4665,19 @@ begin
         when step = 'promote' then
             return not exists (select from postmeter.later l where l.delivery_id = setback_is_over.member::bigint);
         when step = 'deadlines' then
-            return not exists (select from postmeter.deadline_change);
+            -- its deadline is right, or no mark of its buyer stands
+            return not exists (
+                select from postmeter.delivery d
+                join postmeter.meter m on m.id = d.meter_id
+                where d.id = setback_is_over.member::bigint
+                  and d.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
+                  and postmeter.deadline_of(d.destination_id, m.buyer, d.hour) <> d.deadline
+                  and exists (select from postmeter.deadline_change c where c.destination_id = d.destination_id and c.buyer = m.buyer));
         when step in ('settle', 'reap') then
             return not exists (
                 select from postmeter.attempt a
                 where a.delivery_id = setback_is_over.member::bigint
                   and not exists (select from postmeter.outcome o where o.attempt_id = a.id));
-        when step = 'gather' then
-            return not exists (select from postmeter.request_news n where left(n.request_key, 50) = setback_is_over.member);
         else
             return false;
     end case;
@@ -4539,6 +4685,33 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.setback_is_over(step text, member text) IS 'Whether the step has nothing to do with this member of postmeter.setback any more, whoever saw to that. False where only the step itself can tell.';
+
+CREATE FUNCTION postmeter.setbacks_over(step text) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    members text[];
+begin
+    if step <> 'gather' then
+        return query
+        select s.member from postmeter.setback s
+        where s.step = setbacks_over.step and postmeter.setback_is_over(s.step, s.member);
+        return;
+    end if;
+    select array_agg(s.member) into members from postmeter.setback s where s.step = setbacks_over.step;
+    if members is null then
+        return;
+    end if;
+    -- once through what is not counted yet, however many members there are
+    return query
+    select m.member from unnest(members) m(member)
+    except
+    select left(n.request_key, 50) from postmeter.request_news n where left(n.request_key, 50) = any (members);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.setbacks_over(step text) IS 'Members of postmeter.setback with which this step has nothing to do any more, whoever saw to that.';
 
 CREATE FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5467,51 +5640,6 @@ COMMENT ON COLUMN postmeter.later.destination_id IS 'Its destination.';
 
 COMMENT ON COLUMN postmeter.later.due_at IS 'Not before this.';
 
-CREATE TABLE postmeter.meter (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    dimension text NOT NULL COLLATE pg_catalog."C",
-    month date NOT NULL,
-    rounding text NOT NULL,
-    decimals integer NOT NULL,
-    month_end text NOT NULL,
-    billed numeric DEFAULT 0 NOT NULL,
-    carried numeric DEFAULT 0 NOT NULL,
-    billable numeric DEFAULT 0 NOT NULL,
-    denominator numeric DEFAULT 1 NOT NULL,
-    cuts integer DEFAULT 0 NOT NULL,
-    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
-);
-
-COMMENT ON TABLE postmeter.meter IS 'A key without its hour over a billing month: what rounding, cover and carry are counted on. Written once per cut; locked before its remittances.';
-
-COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
-
-COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.meter.buyer IS 'The buyer in canonical text; a renewed subscription or changed plan continues the meter.';
-
-COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
-
-COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
-
-COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
-
-COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
-
-COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
-
-COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
-
-COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
-
-COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
-
 CREATE TABLE postmeter.open_hour (
     delivery_id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -6430,23 +6558,6 @@ COMMENT ON COLUMN postmeter.dead_letter.what_to_do IS 'In words.';
 COMMENT ON COLUMN postmeter.dead_letter.orgs IS 'Of a remittance all orgs in it, of held usage its own.';
 
 COMMENT ON COLUMN postmeter.dead_letter.item IS 'Which one, as one text that is unique in this view.';
-
-CREATE TABLE postmeter.deadline_change (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-
-COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row; until then each claim goes by the new deadline.';
-
-COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
-
-COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
-
-COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When a subscription changed; the server''s time.';
 
 ALTER TABLE postmeter.deadline_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.deadline_change_id_seq
@@ -8724,7 +8835,7 @@ COMMENT ON TABLE postmeter.suspect_range IS 'Parts of the outbox that workers ha
 
 COMMENT ON COLUMN postmeter.suspect_range.id IS 'Drawn by chance.';
 
-COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when: the server''s time.';
+COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when, or when it was put behind the others because another session''s lock was in its way: the server''s time.';
 
 COMMENT ON COLUMN postmeter.suspect_range.deaths IS 'Workers that died with it, since it is one entry alone. After two that entry is held as poison.';
 
@@ -9598,6 +9709,8 @@ CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
 CREATE INDEX deadline_change_by_buyer ON postmeter.deadline_change USING btree (destination_id, buyer);
 
+CREATE INDEX deadline_change_by_time ON postmeter.deadline_change USING btree (next_at, id);
+
 CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
 CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
@@ -10048,7 +10161,7 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
-CREATE TRIGGER deadlines_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW WHEN ((new.buyer IS NOT NULL)) EXECUTE FUNCTION postmeter.deadlines_follow();
+CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -10222,6 +10335,25 @@ REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text,
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT,DELETE ON TABLE postmeter.deadline_change TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_operator;
+
+GRANT UPDATE(next_at) ON TABLE postmeter.deadline_change TO postmeter_worker;
+
+GRANT UPDATE(awaits) ON TABLE postmeter.deadline_change TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
 
@@ -10503,10 +10635,6 @@ GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
@@ -10581,7 +10709,9 @@ GRANT ALL ON FUNCTION postmeter.set_ledger_retention(retention interval, who tex
 REVOKE ALL ON FUNCTION postmeter.set_paused(destination text, paused boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.setback_is_over(step text, member text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.setback_is_over(step text, member text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.setbacks_over(step text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.setbacks_over(step text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
@@ -10729,10 +10859,6 @@ GRANT SELECT,INSERT,DELETE ON TABLE postmeter.later TO postmeter_worker;
 
 GRANT UPDATE(due_at) ON TABLE postmeter.later TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.open_hour TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.open_hour TO postmeter_worker;
@@ -10814,10 +10940,6 @@ GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
-
-GRANT SELECT,DELETE ON TABLE postmeter.deadline_change TO postmeter_worker;
-GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;

@@ -1,6 +1,6 @@
 -- 0041_pre_shares: what a change of the catalogue, a reopened month or a decision moves is moved in shares.
 -- programs: from 0022
--- lock: none
+-- lock: share row exclusive on subscription, for a moment: a trigger
 
 -- deadlines -----------------------------------------------------------------------------------------------------------
 
@@ -8,29 +8,100 @@ create table postmeter.deadline_change (
     id             bigint generated always as identity primary key,
     destination_id integer     not null,
     buyer          text collate "C" not null,
-    wanted_at      timestamptz not null default clock_timestamp()
+    wanted_at      timestamptz not null default clock_timestamp(),
+    next_at        timestamptz not null default clock_timestamp(),
+    awaits         xid8
 );
 create index deadline_change_by_buyer on postmeter.deadline_change (destination_id, buyer);
-comment on table postmeter.deadline_change is 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row; until then each claim goes by the new deadline.';
+create index deadline_change_by_time on postmeter.deadline_change (next_at, id);
+comment on table postmeter.deadline_change is 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
 comment on column postmeter.deadline_change.id is 'Number of the mark.';
 comment on column postmeter.deadline_change.destination_id is 'The destination.';
 comment on column postmeter.deadline_change.buyer is 'The buyer.';
 comment on column postmeter.deadline_change.wanted_at is 'When a subscription changed; the server''s time.';
+comment on column postmeter.deadline_change.next_at is 'From when on a worker takes it; later than now: one has it in hand.';
+comment on column postmeter.deadline_change.awaits is 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+
+create function postmeter.deadlines_behind(marks bigint[])
+returns table (delivery_id bigint, destination_id integer, buyer text)
+language sql stable
+begin atomic
+    with changed as materialized (
+        select distinct c.destination_id, c.buyer, (select postmeter.clock()) - t.age_limit as since
+        from postmeter.deadline_change c
+        join postmeter.destination t on t.id = c.destination_id
+        where c.id = any (marks)
+    ), hours as materialized (
+        select o.id, o.destination_id, c.buyer, o.hour, o.deadline
+        from changed c
+        join postmeter.meter m on m.destination_id = c.destination_id and m.buyer = c.buyer
+        join postmeter.delivery o on o.meter_id = m.id and o.hour > c.since
+        -- a bound of all of them is one that an index takes: nothing is read of what is older
+        where o.hour > (select min(x.since) from changed x)
+          and o.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
+    ), deadlines as materialized (
+        -- once for all meters of a buyer
+        select h.destination_id, h.buyer, h.hour, postmeter.deadline_of(h.destination_id, h.buyer, h.hour) as deadline
+        from (select distinct h.destination_id, h.buyer, h.hour from hours h) h
+    )
+    select h.id, h.destination_id, h.buyer
+    from hours h
+    join deadlines n on n.destination_id = h.destination_id and n.buyer = h.buyer and n.hour = h.hour
+    where n.deadline <> h.deadline;
+end;
+comment on function postmeter.deadlines_behind(marks bigint[]) is 'Remittances of these marks'' buyers that are not sent yet and whose deadline is not that of their subscriptions.';
+revoke execute on function postmeter.deadlines_behind(bigint[]) from public;
+grant execute on function postmeter.deadlines_behind(bigint[]) to postmeter_worker;
 
 create or replace function postmeter.deadlines_follow() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- who was never metered has no hour
+    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_until) is not distinct from (new.destination_id, new.buyer, new.valid_until) then
+        return null;
+    end if;
+    -- the first of a buyer, without an end, leaves each deadline as it was
+    if tg_op <> 'DELETE' and old.buyer is null and new.valid_until is null and not exists (
+        select from postmeter.subscription s
+        where s.destination_id = new.destination_id and s.buyer = new.buyer and s.id <> new.id) then
+        return null;
+    end if;
+    -- who was never metered may be metered by a fold that is not committed yet
     insert into postmeter.deadline_change (destination_id, buyer)
-    select new.destination_id, new.buyer
-    where exists (select from postmeter.meter m where m.destination_id = new.destination_id and m.buyer = new.buyer);
+    select x.destination_id, x.buyer
+    from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) x(destination_id, buyer)
+    where x.buyer is not null
+    group by x.destination_id, x.buyer
+    order by x.destination_id, x.buyer;
+    -- a program that knows no marks moves none, and sends what it has not heard of: for it a share moves at once
+    if exists (select from postmeter.worker w
+               where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp() and coalesce(w.knows, 0) < 41) then
+        update postmeter.delivery d
+        set deadline = x.deadline
+        from (
+            select o.id, n.deadline
+            from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) b(destination_id, buyer)
+            join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
+            join postmeter.delivery o on o.meter_id = m.id
+            cross join lateral (select postmeter.deadline_of(m.destination_id, m.buyer, o.hour) as deadline) n
+            where o.hour > (select postmeter.clock() - max(t.age_limit) from postmeter.destination t
+                            where t.id in (old.destination_id, new.destination_id))
+              and o.status in ('open', 'due') and n.deadline <> o.deadline
+            order by o.id
+            limit 1000
+            for update of o skip locked
+        ) x
+        where d.id = x.id;
+    end if;
     return null;
 end
 $$;
-comment on function postmeter.deadlines_follow() is 'Trigger of subscription: one that ends or is renewed marks its buyer (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+comment on function postmeter.deadlines_follow() is 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+create or replace trigger deadlines_follow after insert or update or delete on postmeter.subscription
+    for each row execute function postmeter.deadlines_follow();
 
 grant select, delete on postmeter.deadline_change to postmeter_worker;
+grant update (next_at, awaits) on postmeter.deadline_change to postmeter_worker;
 grant select on postmeter.deadline_change to postmeter_reader, postmeter_operator;
 
 -- usage that shadows count by now, a share at a time ------------------------------------------------------------------
@@ -222,22 +293,55 @@ begin
         when step = 'promote' then
             return not exists (select from postmeter.later l where l.delivery_id = setback_is_over.member::bigint);
         when step = 'deadlines' then
-            return not exists (select from postmeter.deadline_change);
+            -- its deadline is right, or no mark of its buyer stands
+            return not exists (
+                select from postmeter.delivery d
+                join postmeter.meter m on m.id = d.meter_id
+                where d.id = setback_is_over.member::bigint
+                  and d.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
+                  and postmeter.deadline_of(d.destination_id, m.buyer, d.hour) <> d.deadline
+                  and exists (select from postmeter.deadline_change c where c.destination_id = d.destination_id and c.buyer = m.buyer));
         when step in ('settle', 'reap') then
             return not exists (
                 select from postmeter.attempt a
                 where a.delivery_id = setback_is_over.member::bigint
                   and not exists (select from postmeter.outcome o where o.attempt_id = a.id));
-        when step = 'gather' then
-            return not exists (select from postmeter.request_news n where left(n.request_key, 50) = setback_is_over.member);
         else
             return false;
     end case;
 end
 $$;
 comment on function postmeter.setback_is_over(step text, member text) is 'Whether the step has nothing to do with this member of postmeter.setback any more, whoever saw to that. False where only the step itself can tell.';
-revoke execute on function postmeter.setback_is_over(text, text) from public;
-grant execute on function postmeter.setback_is_over(text, text) to postmeter_worker;
+revoke execute on function postmeter.setback_is_over(text, text) from public;  -- setbacks_over asks it
+
+create function postmeter.setbacks_over(step text) returns setof text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    members text[];
+begin
+    if step <> 'gather' then
+        return query
+        select s.member from postmeter.setback s
+        where s.step = setbacks_over.step and postmeter.setback_is_over(s.step, s.member);
+        return;
+    end if;
+    select array_agg(s.member) into members from postmeter.setback s where s.step = setbacks_over.step;
+    if members is null then
+        return;
+    end if;
+    -- once through what is not counted yet, however many members there are
+    return query
+    select m.member from unnest(members) m(member)
+    except
+    select left(n.request_key, 50) from postmeter.request_news n where left(n.request_key, 50) = any (members);
+end
+$$;
+comment on function postmeter.setbacks_over(step text) is 'Members of postmeter.setback with which this step has nothing to do any more, whoever saw to that.';
+revoke execute on function postmeter.setbacks_over(text) from public;
+grant execute on function postmeter.setbacks_over(text) to postmeter_worker;
+
+comment on column postmeter.suspect_range.since is 'Since when, or when it was put behind the others because another session''s lock was in its way: the server''s time.';
 
 -- gates ---------------------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ with clock as materialized (
     window w as (partition by p.batch_group, p.batch_limit order by p.deadline, p.delivery_id)
 ), grouped as materialized (
     -- a call bears the id that its first record drew: a join with the calls would compare each with each
-    select n.delivery_id, n.attempts, n.attempt_id, n.cut_at,
+    select n.delivery_id, n.attempts, n.attempt_id, n.cut_at, n.deadline as queued_deadline,
            first_value(n.call_id) over (partition by n.batch_group, n.batch_limit, n.by_records, n.by_bytes) as call_id
     from numbered n
 ), intents as (
@@ -80,11 +80,14 @@ with clock as materialized (
     from grouped g
     -- by its key, not by its place: what we locked may be a newer version than this statement's snapshot shows
     where d.id = g.delivery_id
-    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, d.maybe_since,
+    returning d.id, d.attempt_id, g.call_id, d.body, d.batch_group, d.quantity, d.idempotency_key, d.deadline, g.queued_deadline,
+              d.maybe_since,
               -- before its first call, since its cut
               case when g.attempts = 0 then extract(epoch from d.changed_at - g.cut_at)::double precision * 1000 end as waited_ms
 )
-select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key, h.deadline,
+select h.id, h.attempt_id, h.call_id, h.body, h.batch_group, h.quantity::text as quantity, h.idempotency_key,
+       -- where it stood in the queue: a scan goes on from there
+       h.queued_deadline,
        h.waited_ms,
        -- what may have arrived is not repeated once they no longer recognise its key, however it came to wait so long
        case when h.deadline < (select c.now from clock c) then 'deadline'

@@ -3,7 +3,7 @@
 -- $1 step. Rows are locked in the order of their key, as by whoever else writes several.
 with over as materialized (
     select s.step, s.member from postmeter.setback s
-    where s.step = $1 and postmeter.setback_is_over(s.step, s.member)
+    where s.step = $1 and s.member in (select postmeter.setbacks_over($1))
     order by s.step, s.member
     for update
 )

@@ -186,3 +186,17 @@ async fn j11_doctor_finds_a_month_that_was_taken_out_by_hand() {
     let findings = found(&db, "months");
     assert!(findings.len() == 1 && findings[0].1.contains("is gone, while other tables"), "{findings:?}");
 }
+
+#[tokio::test]
+async fn j5_doctor_names_changes_that_deadlines_have_not_followed() {
+    let db = TestDatabase::fresh().await;
+    let mark = "insert into postmeter.deadline_change (destination_id, buyer, wanted_at)
+        select 1, 'aws/late', clock_timestamp() - age from unnest(array[interval '0', interval '1 hour']) age";
+    db.client.batch_execute(mark).await.unwrap();
+    let findings = found(&db, "deadlines");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(
+        findings[0].0 == "warning" && findings[0].1.contains("1 changes") && findings[0].1.contains("aws/late"),
+        "{findings:?}"
+    );
+}

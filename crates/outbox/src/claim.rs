@@ -45,7 +45,7 @@ pub struct Claim {
 /// Where a worker goes on looking in a destination's queue, so that dead entries of the past are not walked over again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Floor {
-    /// Deadline of the last row claimed.
+    /// Deadline of the last row claimed, as the queue had it.
     pub deadline: Timestamp,
     /// Its delivery.
     pub delivery: i64,
@@ -92,7 +92,9 @@ pub async fn claim(
     let claims = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     if let Some(last) = rows
         .iter()
-        .filter_map(|row| Some(Floor { deadline: row.try_get("deadline").ok()?, delivery: row.try_get("id").ok()? }))
+        .filter_map(|row| {
+            Some(Floor { deadline: row.try_get("queued_deadline").ok()?, delivery: row.try_get("id").ok()? })
+        })
         .max()
     {
         *floor = last;

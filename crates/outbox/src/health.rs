@@ -205,6 +205,17 @@ answers! {
         /// How many.
         count: i64,
     }
+    /// Changes of subscriptions that deadlines have not followed for ten minutes; one row, if there are any.
+    Behind from "health_deadlines" {
+        /// So many changes.
+        buyers: i64,
+        /// Seconds since the first.
+        oldest_seconds: f64,
+        /// One of the buyers.
+        example: String,
+        /// Of these, those whose deadlines have followed, and that wait for older transactions to end.
+        waiting: i64,
+    }
     /// What does not go through while the rest goes on; one row a kind and name.
     Isolated from "health_isolation" {
         /// `set_aside`, `failing` or `locked`: members of a step; `step`: a step as a whole; `hour`: open hours that must be

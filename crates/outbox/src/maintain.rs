@@ -17,7 +17,7 @@ use crate::{Database, Error};
 
 pub use carry::{carry, month_end};
 pub use cured::{return_cured, return_cured_if_wanted, return_cured_shadow};
-pub use deadlines::move_deadlines;
+pub use deadlines::{Followed, move_deadlines};
 pub use evidence::review;
 pub use promote::promote;
 pub use stuck::reconsider_stuck;

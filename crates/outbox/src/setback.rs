@@ -16,7 +16,8 @@ const LOCKED: Query = query!("setback_locked", [TEXT, TEXT_ARRAY, INT4_ARRAY, TE
 const FAILED: Query = query!("setback_failed", [TEXT, TEXT, INT4, TEXT, TEXT, TEXT, BOOL]);
 const PASSED: Query = query!("setback_passed", [TEXT, TEXT_ARRAY]);
 const OVER: Query = query!("setback_over", [TEXT]);
-const FORGET: Query = query!("setback_forget", []);
+const STEPS: Query = query!("setback_steps", []);
+const FORGET: Query = query!("setback_forget", [TEXT]);
 const HOLD_OFF: Query = query!("setback_hold_off", [TEXT, TEXT, FLOAT8]);
 const HOLDERS: Query = query!("setback_holders", [INT4]);
 const STEP_FAILED: Query = query!("step_failed", [TEXT, UUID, INT4, TEXT, TEXT]);
@@ -159,9 +160,11 @@ pub async fn over(database: &Database, step: &str) {
     side::ask(database, &OVER, &[&step]).await;
 }
 
-/// Drops what is noted of members that are candidates no more.
+/// Drops what is noted of members that are candidates no more, each step's by itself: one that takes long keeps no other's.
 pub async fn forget(database: &Database) {
-    side::ask(database, &FORGET, &[]).await;
+    for row in side::ask(database, &STEPS, &[]).await.unwrap_or_default() {
+        side::ask(database, &FORGET, &[&row.get::<_, &str>("step")]).await;
+    }
 }
 
 /// Keeps new folds off a member that is about to be locked alone: they share its lock and would never let go of it.

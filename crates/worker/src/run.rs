@@ -54,6 +54,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).health_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).switches_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).deadlines_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).alert_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).balance_loop(work.clone()).instrument(span.clone())),
@@ -218,6 +219,21 @@ impl Worker {
             }
             let wait = if failed.is_empty() { backoff.seldom() } else { backoff.wait_after_failure() };
             if !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Beside the rest of maintenance: however many deadlines there are to move, who died is taken over from in time.
+    async fn deadlines_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "deadlines");
+        while !stop.is_cancelled() {
+            let wait = match outbox::maintain::move_deadlines(&self.database).await {
+                Ok(followed) if followed.has_more => backoff.reset(),
+                Ok(_) => backoff.seldom(),
+                Err(error) => backoff.failed(&error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
                 return;
             }
         }

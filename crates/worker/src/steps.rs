@@ -251,7 +251,6 @@ impl Worker {
         done("carry", outbox::maintain::carry(database, false).await.map(drop));
         done("month_end", outbox::maintain::month_end(database, false).await.map(drop));
         done("reload", self.reload().await);
-        done("deadlines", outbox::maintain::move_deadlines(database).await.map(drop));
         if !rarely {
             done("return_cured", self.return_cured(false).await);
         } else {

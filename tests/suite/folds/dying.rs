@@ -244,6 +244,35 @@ async fn j4_suspects_that_fail_but_do_not_kill_are_kept_by_name() {
 }
 
 #[tokio::test]
+async fn j1_suspects_that_wait_for_a_lock_stay_together_and_come_after_the_others() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    for n in 0..40 {
+        stage.use_cores(&format!("e{n}"), "1", "2024-09-18T10:10:00Z").await;
+    }
+    let worker = stage.another_worker().await;
+    dies_folding(&stage, &worker).await;
+    stage.worker.beat().await.unwrap();
+    stage.end_lease_of(worker.id()).await;
+    assert_eq!(stage.worker.reap().await.unwrap(), 1);
+    let ranges = "select string_agg(r.id::text, ' ' order by r.since, r.id) from postmeter.suspect_range r";
+    let before = stage.value(ranges).await;
+    let holder = stage.db.connect().await;
+    holder.batch_execute("begin; lock table postmeter.allocation in exclusive mode").await.unwrap();
+    assert!(stage.worker.fold_suspects().await.unwrap().is_none(), "it comes back later");
+    let mut behind: Vec<&str> = before.split(' ').collect();
+    behind.rotate_left(1);
+    assert!(behind.len() > 1, "{behind:?}");
+    assert_eq!(stage.value(ranges).await, behind.join(" "), "no range is split, and another is the next");
+    holder.batch_execute("commit; begin; lock table postmeter.closed_month in exclusive mode").await.unwrap();
+    let error = stage.worker.fold_suspects().await.unwrap_err();
+    assert!(matches!(error, outbox::Error::Shut(_)) && error.to_string().contains("session"), "{error}");
+    holder.batch_execute("commit").await.unwrap();
+    assert_eq!(all_suspects(&stage.worker).await, 40);
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn j4_what_is_only_locked_does_not_wait_for_what_may_kill() {
     let stage = super::with_others().await;
     stage.use_cores("killer", "13", "2024-09-18T10:10:00Z").await;

@@ -50,3 +50,36 @@ async fn j1_gather_blames_no_status_while_another_session_gathers() {
     assert_eq!(noted.get::<_, i64>(0), 0);
     assert_eq!(gathered(&db).await, ["a", "z"]);
 }
+
+#[tokio::test]
+async fn j6_what_is_not_counted_yet_is_read_once_however_many_setbacks_there_are() {
+    let db = said(&["a", "z"]).await;
+    let noted = "insert into postmeter.setback (step, member, failed)
+        select 'gather', coalesce((select n.request_key from postmeter.request_news n where m = 1 order by 1 limit 1), 'r' || m), 1
+        from generate_series(1, 50) m";
+    db.client.batch_execute(noted).await.unwrap();
+    let scans = "select coalesce(seq_scan, 0) + coalesce(idx_scan, 0) from pg_stat_xact_all_tables where relname = 'request_news'";
+    db.client.batch_execute("begin").await.unwrap();
+    let before: i64 = db.client.query_one(scans, &[]).await.unwrap().get(0);
+    db.client.batch_execute("select count(*) from postmeter.setbacks_over('gather')").await.unwrap();
+    let after: i64 = db.client.query_one(scans, &[]).await.unwrap().get(0);
+    db.client.batch_execute("rollback").await.unwrap();
+    assert_eq!(after - before, 1);
+    outbox::setback::over(&db.database, "gather").await;
+    let left = db.client.query_one("select count(*) from postmeter.setback", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 1, "that which is not counted yet");
+}
+
+#[tokio::test]
+async fn j6_setbacks_of_a_step_are_forgotten_whatever_holds_anothers() {
+    let db = said(&["a"]).await;
+    let noted = "insert into postmeter.setback (step, member, failed, last_at, next_at)
+        select step, 'm', 1, clock_timestamp() - interval '1 hour', clock_timestamp() - interval '1 hour'
+        from unnest(array['carry', 'fold', 'gather']) step";
+    db.client.batch_execute(noted).await.unwrap();
+    let holder = db.connect().await;
+    holder.batch_execute("begin; select from postmeter.setback where step = 'carry' for update").await.unwrap();
+    outbox::setback::forget(&db.database).await;
+    let left = "select string_agg(step, ' ') from postmeter.setback";
+    assert_eq!(db.client.query_one(left, &[]).await.unwrap().get::<_, &str>(0), "carry");
+}

@@ -8,12 +8,13 @@ use super::{Failed, Folded, Locking, fold_in, halves, pick_limits};
 use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::workers::{Folding, set_folding};
-use crate::{Database, Error, side};
+use crate::{Database, Error, gate, side};
 
 const FIND: Query = query!("fold_suspects", []);
 const TAKE: Query = query!("suspect_take", []);
 const ENTRIES: Query = query!("suspect_entries", [UUID]);
 const SPLIT: Query = query!("suspect_split", [UUID]);
+const PUT_BEHIND: Query = query!("suspect_put_behind", [UUID]);
 const CLEARED: Query = query!("suspect_cleared", [UUID]);
 const QUARANTINE: Query = query!("fold_quarantine", [UUID]);
 
@@ -32,7 +33,7 @@ pub async fn find_suspects(database: &Database) -> (i64, i64) {
     (workers, entries)
 }
 
-/// Folds one suspect range, if there is one that nobody else has; `None`: there is none.
+/// Folds one suspect range, if there is one that nobody else has; `None`: there is none, or it waits for another session's lock.
 ///
 /// # Errors
 /// Only what every entry would meet.
@@ -71,6 +72,14 @@ pub async fn fold_suspects(
             halves::note_locked(database, halves::Queue::Outbox, &done.locked).await;
             Ok(Some(done.folded))
         }
+        Err(Failed::Rows(error)) if error.blame() == Blame::Lock => {
+            tx.roll_back().await?;
+            drop(session);
+            // no entry is to blame: all of them are tried again, after the other ranges
+            tracing::debug!(%range, %error, "suspects wait for a lock");
+            side::ask(database, &PUT_BEHIND, &[&range]).await;
+            Ok(None)
+        }
         Err(Failed::Rows(error)) if error.blame() != Blame::Step => {
             tx.roll_back().await?;
             drop(session);
@@ -83,6 +92,10 @@ pub async fn fold_suspects(
             database.one(&CLEARED, &[&range]).await?;
             Ok(Some(folded))
         }
-        Err(failed) => Err(failed.into()),
+        Err(failed) => {
+            tx.roll_back().await?;
+            drop(session);
+            Err(gate::named(database, failed.into()).await)
+        }
     }
 }

@@ -29,8 +29,8 @@ impl Member for Request {
 /// What every status would have met, or when another one gathers for long.
 pub async fn gather(database: &Database) -> Result<i64, Error> {
     let gathered = gather_for_reader(database).await?;
-    if gathered > 0 {
-        // what was put behind may be among them
+    if gathered > 0 && gathered < i64::from(GATHER_MAX) {
+        // what was put behind may be among them; while there is more to count, that can wait
         setback::over(database, "gather").await;
     }
     Ok(gathered)

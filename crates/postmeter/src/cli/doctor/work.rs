@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outbox::Error;
-use outbox::health::{Backlog, BadSubscriptions, Fellow, Held, Isolated, Overdue};
+use outbox::health::{Backlog, BadSubscriptions, Behind, Fellow, Held, Isolated, Overdue};
 
 use super::{Round, for_people};
 
@@ -215,6 +215,17 @@ async fn overdue(round: &mut Round<'_>) -> Result<(), Error> {
             "deadlines",
             format!("{destination}: {count} are due and past their deadline"),
             "a running worker settles them as expired; see why they were not sent",
+        );
+    }
+    let Some(behind) = round.ask::<Behind>("deadlines").await? else { return Ok(()) };
+    for Behind { buyers, oldest_seconds, example, waiting } in behind {
+        round.warning(
+            "deadlines",
+            format!(
+                "{buyers} changes of subscriptions are not followed for {} (first {example}); {waiting} of them wait for older transactions",
+                for_people(oldest_seconds)
+            ),
+            "let a worker of this version run; see `steps` for what is locked, and end transactions that stay open",
         );
     }
     Ok(())
