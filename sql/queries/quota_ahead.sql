@@ -5,6 +5,8 @@ select case when q.next_slot_at between c.now and c.now + ($2 / 1000 + 10 / p.ra
        1000 / p.rate as every_ms
 from (select clock_timestamp() as now) c, postmeter.quota q
 cross join lateral (
-    select least(q.calls_per_second::double precision, (select x.rate from postmeter.pace x where x.quota_id = q.id)) as rate
+    select greatest(r.rate, 0.00001) as rate
+    from (select least(q.calls_per_second::double precision, (select x.rate from postmeter.pace x where x.quota_id = q.id)) as rate) r
+    where r.rate is not null
 ) p
-where q.id = $1 and p.rate is not null
+where q.id = $1

@@ -4,7 +4,8 @@
 -- $1 quota, $2 how many, $3 how far ahead (ms). No row: the quota has neither a limit nor a pace. Nobody claims while the
 -- marketplace wants no call for long.
 with pace as materialized (
-    select 1 / least(q.calls_per_second::double precision, p.rate) as every_s, clock_timestamp() as now
+    -- slower than a call in a day or so counts as that: the length of an interval has an end
+    select 1 / greatest(least(q.calls_per_second::double precision, p.rate), 0.00001) as every_s, clock_timestamp() as now
     from postmeter.quota q
     left join postmeter.pace p on p.quota_id = q.id
     where q.id = $1 and least(q.calls_per_second::double precision, p.rate) is not null

@@ -361,6 +361,19 @@ async fn d12_slots_that_were_given_away_for_hours_are_not_waited_for() {
 }
 
 #[tokio::test]
+async fn d12_the_slowest_quota_is_a_limit_too() {
+    let stage = many(10).await;
+    stage
+        .sql("update postmeter.quota set calls_per_second = 0.0000000000001; update postmeter.destination set records_max = 1")
+        .await;
+    stage.worker.reload().await.unwrap();
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage.worker.send().await.unwrap();
+    assert_eq!(stage.aws.calls().len(), 1);
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn d12_a_quota_that_is_locked_is_kept_by_the_worker_itself() {
     let stage = many(40).await;
     stage

@@ -74,6 +74,9 @@ pub async fn create_partitions(database: &Database, months_ahead: i32) -> Result
     }
 }
 
+/// However slow a quota is: its slots are looked at anew once a day, and no moment is beyond the clock's end.
+const SLOT_MAX: Duration = Duration::from_secs(86_400);
+
 /// Slots of a quota: when the first call may start and how far apart the calls are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slots {
@@ -119,7 +122,7 @@ pub async fn free_slots(database: &Database, quota: i32, within: Duration) -> Re
 }
 
 fn slots(row: &Row, count: usize) -> Result<Slots, Error> {
-    let length = |ms: f64| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or(Duration::MAX);
+    let length = |ms: f64| Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or(SLOT_MAX).min(SLOT_MAX);
     Ok(Slots { first: length(row.try_get(0)?), every: length(row.try_get(1)?), count })
 }
 
