@@ -85,10 +85,9 @@ async fn j1_usage_is_settled_while_step_failure_is_locked() {
 }
 
 /// Statements that name a side table: they are asked through `crates/outbox/src/side.rs`, or by people and watchers.
-const ASKED_ASIDE: [&str; 16] = [
+const ASKED_ASIDE: [&str; 17] = [
     "cure_done",
     "cure_wanted",
-    "cut_forget",
     "fold_has_others",
     "fold_held_off",
     // only after fold_has_others has answered
@@ -99,9 +98,11 @@ const ASKED_ASIDE: [&str; 16] = [
     "setback_forget",
     "setback_hold_off",
     "setback_locked",
+    "setback_over",
     "setback_passed",
     "setback_put_down",
     "setback_read",
+    "setback_steps",
     "setback_take_on",
 ];
 
