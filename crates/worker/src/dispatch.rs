@@ -203,7 +203,7 @@ impl Worker {
             None => self.slots(served, calls.len(), near, &mut state.own_slots_until).await,
         };
         let others = calls.split_off(calls.len().min(slots.map_or(usize::MAX, |begin| begin.count)));
-        hand_over(served, hand_back(others.into_iter().flatten().collect()), answers).await;
+        give_back(served, others, state, answers).await;
         let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
         grip.answered();
         for (index, (grip, claims)) in calls.into_iter().enumerate() {
@@ -327,6 +327,14 @@ async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, ans
     settlements.extend(hand_back(others));
     hand_over(served, settlements, answers).await;
     if timely.is_empty() { Vec::new() } else { vec![timely] }
+}
+
+/// Hands back calls for which there is no slot: they are the next to go, and stand below the floor.
+async fn give_back(served: &Served, calls: Vec<Vec<Claim>>, state: &mut Dispatch, answers: &Answers) {
+    if !calls.is_empty() {
+        state.floor = Floor::START;
+        hand_over(served, hand_back(calls.into_iter().flatten().collect()), answers).await;
+    }
 }
 
 /// Passes on what no call was made for.
