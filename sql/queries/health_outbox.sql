@@ -10,5 +10,4 @@ select pg_catalog.jsonb_build_object(
         from pg_catalog.generate_series(0, 1023) n(shard)
         cross join lateral (select o.entered_at, o.returned from postmeter.outbox o where o.shard = n.shard order by o.id limit 1) b
         left join lateral (select o.id from postmeter.outbox o
-                           where o.shard = n.shard and not o.returned order by o.id limit 1) o on true),
-    'suspects', (select count(*) from postmeter.suspect))
+                           where o.shard = n.shard and not o.returned order by o.id limit 1) o on true))

@@ -117,22 +117,43 @@ async fn crash_loop(kills: usize, seed: u64) -> usize {
             steady = worker(&stage, None);
         }
     }
-    let resolved = come_to_rest(&stage, now, &mut steady).await;
+    let resolved = come_to_rest(&stage, now, &mut steady).await.resolved;
     steady.kill().expect("a living child");
     steady.wait().expect("a dead child");
     compare(stage, seed).await;
     resolved
 }
 
+/// How it came to rest.
+struct Rest {
+    /// Remittances that a person had to resolve.
+    resolved: usize,
+    /// What was left, and when.
+    course: Vec<String>,
+}
+
+/// What is left to do; nothing: an empty text.
+const LEFT: &str = "
+    select coalesce(string_agg(what || ' ' || number, ', '), '') from (
+        select 'outbox' as what, count(*) as number from postmeter.outbox
+        union all select 'open', count(*) from postmeter.open_hour
+        union all select 'due', count(*) from postmeter.due
+        union all select 'later', count(*) from postmeter.later
+        union all select status, count(*) from postmeter.delivery where status in ('in_flight', 'unknown', 'held') group by status
+    ) l where number > 0";
+
 /// Lets the steady worker finish; resolves by hand, from the marketplace's own record, what only a person can.
-async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Child) -> usize {
+async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Child) -> Rest {
     stage.aws.clear_faults();
-    let mut resolved = 0;
-    let quiet = "select ((select count(*) from postmeter.outbox) + (select count(*) from postmeter.open_hour) + (select count(*) from postmeter.due)
-                 + (select count(*) from postmeter.later) + (select count(*) from postmeter.delivery where status in ('in_flight', 'unknown', 'held')) = 0)::text";
+    let (mut resolved, mut course) = (0, Vec::new());
     let began = Instant::now();
-    while stage.value(quiet).await != "true" {
-        assert!(began.elapsed() < Duration::from_secs(600), "it does not come to rest");
+    loop {
+        let left = stage.value(LEFT).await;
+        if left.is_empty() {
+            return Rest { resolved, course };
+        }
+        course.push(format!("{:5.1} s: {left}", began.elapsed().as_secs_f64()));
+        assert!(began.elapsed() < Duration::from_secs(600), "it does not come to rest: {left}");
         now += SignedDuration::from_mins(3);
         stage.at(&now.to_string()).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -152,7 +173,6 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
             resolved += 1;
         }
     }
-    resolved
 }
 
 async fn compare(stage: Stage, seed: u64) {

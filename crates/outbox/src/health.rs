@@ -33,6 +33,13 @@ pub async fn set_purpose(database: &Database, purpose: &str) -> Result<(), Error
     database.one(&PURPOSE, &[&purpose]).await.map(drop)
 }
 
+impl From<NotCut> for Isolated {
+    fn from(hours: NotCut) -> Self {
+        let NotCut { destination, count, seconds, example, why } = hours;
+        Self { kind: "hour".to_owned(), name: destination, count, seconds, example, why }
+    }
+}
+
 /// Whose main statements are to pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -195,8 +202,11 @@ answers! {
         entries: i64,
         /// Seconds since the oldest was recorded.
         oldest_seconds: Option<f64>,
-        /// Entries that a worker had in hand while it died folding, and that are not through yet.
-        suspects: i64,
+    }
+    /// What workers had in hand while they died folding, and what is not through yet; one row.
+    Suspects from "health_suspects" {
+        /// How many.
+        entries: i64,
     }
     /// What is due although its deadline has passed, by destination; one row each.
     Overdue from "health_overdue" {
@@ -219,17 +229,30 @@ answers! {
     /// What does not go through while the rest goes on; one row a kind and name.
     Isolated from "health_isolation" {
         /// `set_aside`, `failing` or `locked`: members of a step; `step`: a step as a whole; `hour`: open hours that must be
-        /// cut at once.
+        /// cut at once ([`NotCut`]).
         kind: String,
         /// The step; of hours the destination.
         name: String,
-        /// How many; of a step, how often in a row; of hours there is a row without any.
+        /// How many; of a step, how often in a row.
         count: i64,
         /// Seconds since the first is so.
         seconds: f64,
         /// One of them.
         example: String,
         /// The last error, who holds the lock, or the deadline.
+        why: String,
+    }
+    /// Open hours that should have been cut, by destination; one row each, also where there are none.
+    NotCut from "health_hours" {
+        /// The destination.
+        destination: String,
+        /// How many.
+        count: i64,
+        /// Seconds since the first should have been.
+        seconds: f64,
+        /// The one whose deadline comes first.
+        example: String,
+        /// That deadline.
         why: String,
     }
     /// Remittances that need a person, by destination and status; one row each.

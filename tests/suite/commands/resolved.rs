@@ -270,6 +270,9 @@ async fn j10_a_report_that_cannot_be_read_leaves_the_old_list_of_verdicts() {
         assert!(code == 2 && error.contains(sentence), "{report}: {code} {said}{error}");
         let left = std::fs::read_to_string(at("old.csv")).unwrap();
         assert_eq!(left, "the verdicts of yesterday\n", "{report}");
+        let words = ["resolve", "--file", &at(report), "--why", "x", "--verdicts", &at("new.csv"), "--apply"];
+        assert_eq!(run(&stage, &words).0, 2);
+        assert!(!directory.path().join("new.csv").exists(), "{report}: an empty list where there was none");
     }
     let words = ["resolve", "--org", "nobody", "--billed", "--why", "x", "--verdicts", &at("old.csv"), "--apply"];
     assert_eq!(run(&stage, &words).0, 2);

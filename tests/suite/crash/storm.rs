@@ -19,7 +19,7 @@ use super::{come_to_rest, compare, orgs, worker};
 const FLEET: usize = 3;
 const ROUNDS: usize = 40;
 /// Usages of the backlog whose time is taken.
-const BACKLOG: usize = 4000;
+const BACKLOG: usize = 12_000;
 
 /// What is wrong in a round.
 const TROUBLES: &[&str] =
@@ -153,20 +153,20 @@ impl Storm {
         }
     }
 
-    /// How long a backlog takes until the marketplace has all of it.
-    async fn backlog(&mut self) -> Duration {
+    /// How long a backlog takes until the marketplace has all of it, and what was left meanwhile.
+    async fn backlog(&mut self) -> (Duration, Vec<String>) {
         self.record(BACKLOG, 8 * 60).await;
         self.go_on(10).await;
         let began = Instant::now();
         let (now, first) = (self.now, &mut self.fleet[0]);
-        come_to_rest(&self.stage, now, first).await;
+        let rest = come_to_rest(&self.stage, now, first).await;
         self.now = t(&self
             .stage
             .value(
                 "select to_char(clock_frozen at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SSZ') from postmeter.setting",
             )
             .await);
-        began.elapsed()
+        (began.elapsed(), rest.course)
     }
 
     async fn end(mut self, seed: u64) {
@@ -178,10 +178,10 @@ impl Storm {
     }
 }
 
-/// A storm of one seed; how long the backlog took after it, and how long it takes without.
-async fn storm(seed: u64) -> (Duration, Duration) {
+/// A storm of one seed; how long the backlog took after it, how long it takes without, and what was left after it.
+async fn storm(seed: u64) -> (Duration, Duration, Vec<String>) {
     let mut clean = Storm::begin(seed).await;
-    let undisturbed = clean.backlog().await;
+    let (undisturbed, _) = clean.backlog().await;
     clean.end(seed).await;
 
     let mut storm = Storm::begin(seed).await;
@@ -195,9 +195,9 @@ async fn storm(seed: u64) -> (Duration, Duration) {
         tokio::time::sleep(Duration::from_millis(storm.draw.random_range(50..600))).await;
     }
     storm.calm().await;
-    let after = storm.backlog().await;
+    let (after, course) = storm.backlog().await;
     storm.end(seed).await;
-    (after, undisturbed)
+    (after, undisturbed, course)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +206,7 @@ async fn soak_storm_nothing_is_lost_nothing_is_billed_twice_and_no_phase_is_slow
     let seeds: u64 = std::env::var("POSTMETER_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let mut slow = Vec::new();
     for seed in 1..=seeds {
-        let (after, undisturbed) = storm(seed).await;
+        let (after, undisturbed, course) = storm(seed).await;
         let ratio = after.as_secs_f64() / undisturbed.as_secs_f64();
         println!(
             "seed {seed}: nothing lost, nothing billed twice; the backlog took {:.1} s after the last fault, {:.1} s without: {ratio:.2}",
@@ -214,6 +214,7 @@ async fn soak_storm_nothing_is_lost_nothing_is_billed_twice_and_no_phase_is_slow
             undisturbed.as_secs_f64()
         );
         if ratio > 2.0 {
+            println!("{}", course.join("\n"));
             slow.push(seed);
         }
     }

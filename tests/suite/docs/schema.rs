@@ -122,6 +122,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "health_partitions",
         "health_balance",
         "health_isolation",
+        "health_hours",
         "health_usage_balance",
         "setback_try_again",
     ]

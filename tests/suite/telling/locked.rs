@@ -27,7 +27,11 @@ fn missing(text: &str) -> Vec<&str> {
 async fn j11_a_locked_table_costs_a_scrape_its_own_series_and_nothing_else() {
     let stage = Stage::new().await;
     // the time of every decision: most questions read it
-    for (table, reads_it, does_not) in [("setting", "destinations", "workers"), ("worker", "workers", "destinations")] {
+    for (table, reads_it, does_not) in [
+        ("setting", "destinations", "workers"),
+        ("worker", "workers", "destinations"),
+        ("setback", "isolation", "hours"),
+    ] {
         let worker = Telling::start(&stage.db.url(), &[]);
         worker.until("/ready", |status, _| status == 200).await;
         let console = Console::start(&stage.db).await;

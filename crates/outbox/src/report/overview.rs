@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use super::strain::{QuotaPace, RefusedBuyer, pace, refused};
 use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, PACES, REFUSED, STANDING, WORKERS, fields};
 use crate::ask::{Limits, Told, ask, rows};
-use crate::health::Isolated;
+use crate::health::{Isolated, NotCut};
 use crate::query::Query;
 use crate::{Database, Error};
 
@@ -202,7 +202,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// As Postgres says.
 pub async fn overview(database: &Database) -> Result<Overview, Error> {
-    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated, refused, paces) = tokio::join!(
+    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated, not_cut, refused, paces) = tokio::join!(
         part(database, &BACKLOG, |row| {
             Ok(fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }))
         }),
@@ -235,11 +235,13 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         }),
         part(database, &WORKERS, |row| { Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age })) }),
         ask::<Isolated>(database, Limits::within(WITHIN)),
+        ask::<NotCut>(database, Limits::within(WITHIN)),
         part(database, &REFUSED, refused),
         part(database, &PACES, pace),
     );
     let mut missing = Vec::new();
     let mut isolated = there(&mut missing, "isolated", isolated?);
+    isolated.extend(there(&mut missing, "isolated", not_cut?).into_iter().map(Isolated::from));
     isolated.retain(|isolated| isolated.count > 0);
     Ok(Overview {
         backlog: there(&mut missing, "backlog", backlog?).into_iter().next(),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use outbox::health::{Backlog, Fellow, Isolated, Partitions};
+use outbox::health::{Backlog, Fellow, Isolated, NotCut, Partitions};
 use outbox::measure;
 
 use super::{Asking, funnel, precise};
@@ -88,9 +88,11 @@ async fn isolated(asking: &mut Asking<'_>) {
         let (name, count) = (row.name.as_str(), precise(row.count));
         match row.kind.as_str() {
             "step" => asking.page.put(&names::STEP_FAILURES_IN_A_ROW, [name], count),
-            "hour" => asking.page.put(&names::HOURS_NOT_CUT, [name], count),
             state => asking.page.put(&names::SETBACKS, [name, state], count),
         }
+    }
+    for row in asking.ask::<NotCut>("hours").await.into_iter().flatten() {
+        asking.page.put(&names::HOURS_NOT_CUT, [row.destination.as_str()], precise(row.count));
     }
 }
 

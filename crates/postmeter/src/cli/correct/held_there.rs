@@ -77,8 +77,8 @@ fn says(key: &str, receipt: &str, quantity: &str) -> Result<Says, String> {
     }
     let wants = "quantity must be a number from 0 upwards";
     let held: Quantity = quantity.parse().map_err(|error| format!("{wants}, not {quantity:?}: {error}"))?;
-    // who writes -0 does not mean that they hold nothing
-    if quantity.starts_with('-') {
+    // who writes -0 does not mean that they hold nothing, and +5 may be a difference
+    if quantity.starts_with(['-', '+']) {
         return Err(format!("{wants}, not {quantity:?}"));
     }
     let name = |field: &str, name: &str| {
@@ -129,6 +129,7 @@ mod tests {
             "\"quantity\": -0",
             "\"quantity\": -0.0",
             "\"quantity\": \"-0\"",
+            "\"quantity\": \"+5\"",
             "\"quantity\": 7.0000000000000000001",
             "\"quantity\": 12345678901234567890",
             "\"quantity\": false",

@@ -102,7 +102,7 @@ fn destination_alone(filter: &Value) -> Result<Option<String>, Wrong> {
 
 /// Opens the report, and the list of verdicts. The list will be emptied, so it must not be the report, whatever it is
 /// called.
-fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<File>, Option<File>)> {
+fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<File>, Option<Closed>)> {
     let wrong = |path: &Path, error: io::Error| Wrong(format!("{}: {error}", path.display()));
     let report = match report {
         None => None,
@@ -113,9 +113,8 @@ fn opened(report: Option<&Path>, list: Option<&Path>) -> anyhow::Result<(Option<
         Some(path) => Some(File::open(path).map_err(|error| wrong(path, error))?),
     };
     let Some(path) = list else { return Ok((report, None)) };
-    let list = File::options().write(true).create(true).truncate(false).open(path);
-    let list = list.map_err(|error| wrong(path, error))?;
-    let is = list.metadata()?;
+    let list = Closed::open(path).map_err(|error| wrong(path, error))?;
+    let is = list.file.metadata()?;
     if let Some(report) = &report {
         let read = report.metadata()?;
         if is.is_file() && (is.dev(), is.ino()) == (read.dev(), read.ino()) {
@@ -137,9 +136,46 @@ struct Line {
 
 /// Where the verdict of every row is written.
 enum Verdicts {
-    /// What stands there is of an earlier run.
-    Closed(File),
+    Closed(Closed),
     Open(Box<csv::Writer<Box<dyn Write>>>),
+}
+
+/// A list of verdicts that nothing was written to: what stands in it is of an earlier run, and where there was none, none
+/// stays behind when the rows are refused.
+struct Closed {
+    file: File,
+    is_new: Option<PathBuf>,
+}
+
+impl Closed {
+    fn open(path: &Path) -> io::Result<Self> {
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => Ok(Self { file, is_new: Some(path.to_owned()) }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Self { file: File::options().write(true).open(path)?, is_new: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Empties it.
+    fn emptied(&mut self) -> io::Result<File> {
+        self.is_new = None;
+        let file = self.file.try_clone()?;
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        if let Some(path) = &self.is_new {
+            // an empty file in the way hurts nobody
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
@@ -156,11 +192,8 @@ pub(super) struct Said {
 impl Said {
     /// Empties the list of verdicts: all rows are known, and could be looked up.
     pub fn begin(&mut self) -> anyhow::Result<()> {
-        if let Some(Verdicts::Closed(file)) = &self.list {
-            let file = file.try_clone()?;
-            if file.metadata()?.is_file() {
-                file.set_len(0)?;
-            }
+        if let Some(Verdicts::Closed(list)) = &mut self.list {
+            let file = list.emptied()?;
             let mut list = csv::Writer::from_writer(Box::new(io::BufWriter::new(file)) as Box<dyn Write>);
             list.write_record(["line", "key", "remittance", "verdict", "is", "becomes", "units", "note"])?;
             self.list = Some(Verdicts::Open(Box::new(list)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outbox::Error;
-use outbox::health::{Backlog, BadSubscriptions, Behind, Fellow, Held, Isolated, Overdue};
+use outbox::health::{Backlog, BadSubscriptions, Behind, Fellow, Held, Isolated, NotCut, Overdue, Suspects};
 
 use super::{Round, for_people};
 
@@ -171,10 +171,11 @@ async fn backlog(round: &mut Round<'_>) -> Result<(), Error> {
     } else {
         round.ok("outbox", found);
     }
-    if backlog.suspects > 0 {
+    for Suspects { entries } in round.ask::<Suspects>("outbox").await?.into_iter().flatten().filter(|it| it.entries > 0)
+    {
         round.warning(
             "outbox",
-            format!("workers died with {} entries in hand; these are folded apart", backlog.suspects),
+            format!("workers died with {entries} entries in hand; these are folded apart"),
             "an entry that kills again will be held as poison; if none does, look at the workers' logs",
         );
     }
@@ -233,9 +234,12 @@ async fn overdue(round: &mut Round<'_>) -> Result<(), Error> {
 
 /// Members of batches and whole steps that do not go through, and hours that should have been cut.
 async fn isolated(round: &mut Round<'_>) -> Result<(), Error> {
-    let Some(mut isolated) = round.ask::<Isolated>("steps").await? else { return Ok(()) };
+    let (members, hours) = (round.ask::<Isolated>("steps").await?, round.ask::<NotCut>("steps").await?);
+    let is_all = members.is_some() && hours.is_some();
+    let hours = hours.into_iter().flatten().map(Isolated::from);
+    let mut isolated: Vec<Isolated> = members.into_iter().flatten().chain(hours).collect();
     isolated.retain(|isolated| isolated.count > 0);
-    if isolated.is_empty() {
+    if is_all && isolated.is_empty() {
         round.ok("steps", "nothing is set aside, locked out or late to be cut, and no step fails");
     }
     for Isolated { kind, name, count, seconds, example, why } in isolated {
