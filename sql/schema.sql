@@ -827,6 +827,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
+CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(
+        (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
+         from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
+        (select 'an answer to it came late and is about to be read: say it again in a moment'
+         from postmeter.late_evidence e join postmeter.delivery d on d.id = e.delivery_id
+         where e.delivery_id = contradicted.delivery and e.id > d.evidence_read and e.outcome in ('accepted', 'duplicate', 'conflict')
+         limit 1))
+$$;
+
+COMMENT ON FUNCTION postmeter.contradicted(delivery bigint) IS 'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled, and nobody has judged it. Null: nothing does.';
+
+CREATE FUNCTION postmeter.contradiction_stays() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and old.decision_id is null and new.decision_id is not null
+       and to_jsonb(new) - 'decision_id' = to_jsonb(old) - 'decision_id' then
+        return new;
+    end if;
+    raise exception 'a contradiction is evidence: it is judged, not edited'
+        using errcode = 'PM020', hint = 'postmeter judge says what counts, with who and why.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contradiction_stays() IS 'Trigger of contradiction: its row takes the decision that judges it, once, and nothing else.';
+
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -1305,6 +1336,44 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean DEFAULT false, name text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    i     postmeter.installation;
+    doubt text;
+    t     text;
+begin
+    perform postmeter.check_decider(who, why);
+    if what is null or what not in ('original', 'copy') then
+        raise exception 'an installation cannot be declared %', coalesce(quote_literal(what), 'null')
+            using errcode = 'PM037', column = 'what', constraint = 'installation_what', hint = 'original: workers send from here; copy: nobody does.';
+    end if;
+    select x.* into i from postmeter.installation x for update;
+    doubt := postmeter.installation_doubt();
+    if (what = 'copy' and i.is_copy or what = 'original' and doubt is null) and (name is null or name = i.name) then
+        return false;
+    end if;
+    if what = 'original' and doubt is not null and not nothing_lost then
+        perform postmeter.timeline_went_back(who, why);
+        -- known already, if this server has noted a break before: what is not paused for it is paused now
+        for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
+            perform postmeter.set_paused(t, true, who, why);
+        end loop;
+    end if;
+    update postmeter.installation x
+    set name = coalesce(declare_installation.name, x.name), server = postmeter.server_identity(), position = pg_current_wal_flush_lsn(),
+        timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), is_copy = what = 'copy', settled_at = clock_timestamp();
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'declare', case when i.is_copy then 'copy' when doubt is null then 'original' else 'unclear' end, what,
+            jsonb_strip_nulls(jsonb_build_object('doubt', doubt, 'server', i.server, 'nothing_lost', nothing_lost, 'name', coalesce(name, i.name))));
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) IS 'A person says what this database is. copy: nothing is sent from here. original: it is the installation, on this server from now on; unless nothing was lost, what may have been sent since it was copied counts as possibly attempted, and every destination is paused until it is resumed (timeline_went_back). A name renames it. False: it was so already.';
 
 CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2181,6 +2250,120 @@ END;
 
 COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
 
+CREATE FUNCTION postmeter.installation_doubt() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    i   postmeter.installation;
+    now text := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+begin
+    select x.* into i from postmeter.installation x;
+    return case
+        when i.server is null then null
+        when i.is_copy then 'this database was declared a copy'
+        when i.server <> postmeter.server_identity()
+            then format('this database was copied or restored: its installation stands at server/database %s, and this is %s', i.server, postmeter.server_identity())
+        when i.timeline <> now
+            then format('the server is on timeline %s and was on %s, and no worker that remembers its last commits has found them here', now, i.timeline)
+        when i.position > pg_current_wal_insert_lsn()
+            then format('the server stands at %s and stood at %s', pg_current_wal_insert_lsn(), i.position) end;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.installation_doubt() IS 'Why nobody knows whether this database is the installation: then nothing is claimed, until a person has declared what it is. Null: it is.';
+
+CREATE FUNCTION postmeter.installation_went_on(seen text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.installation i
+    set timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), position = pg_current_wal_flush_lsn(), settled_at = clock_timestamp()
+    where i.server = postmeter.server_identity() and not i.is_copy and i.timeline = seen
+      and i.timeline <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+$$;
+
+COMMENT ON FUNCTION postmeter.installation_went_on(seen text) IS 'A worker that remembers the last commits of this timeline, and saw them before a failover, has looked for them here: they are all there, or it has noted the break. Only on the very server and database that the installation was settled at.';
+
+CREATE FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    c       postmeter.contradiction;
+    d       postmeter.delivery;
+    part    record;
+    after   text;
+    decided bigint;
+    now     timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    if counts is null or counts not in ('ours', 'theirs') then
+        raise exception 'counts cannot be %', coalesce(quote_literal(counts), 'null')
+            using errcode = 'PM037', column = 'counts', constraint = 'judge_counts', hint = 'ours: what was settled stands; theirs: it is counted as they say.';
+    end if;
+    perform postmeter.month_gate();
+    select x.* into c from postmeter.contradiction x where x.id = judge.contradiction;
+    if not found then
+        raise exception 'there is no contradiction %', judge.contradiction
+            using errcode = 'PM033', column = 'contradiction', constraint = 'contradiction_exists', hint = 'postmeter.contradiction_list lists them.';
+    end if;
+    -- meters first, then the remittance: the same order as the cut
+    perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = c.delivery_id));
+    select f.* into d from postmeter.delivery f where f.id = c.delivery_id for update;
+    select x.* into c from postmeter.contradiction x where x.id = judge.contradiction for update;
+    status := d.status;
+    changed := c.decision_id is null;
+    if not changed then
+        if exists (select from postmeter.decision x where x.id = c.decision_id and x.detail ->> 'counts' = counts) then
+            return;
+        end if;
+        raise exception 'contradiction % was judged before, by decision %', c.id, c.decision_id
+            using errcode = 'PM034', column = 'contradiction', constraint = 'contradiction_open', hint = 'postmeter.decision_log says by whom, and why.';
+    end if;
+    after := d.status;
+    if counts = 'theirs' then
+        if c.delivery_id is null or c.is_earlier or d.status not in ('accepted', 'rejected', 'expired', 'conflict', 'written_off', 'released', 'held') or d.maybe_billed
+           or d.body is null then
+            raise exception 'contradiction % cannot be counted as they say', c.id
+                using errcode = 'PM034', column = 'counts', constraint = 'judge_theirs',
+                      hint = case when c.delivery_id is null then 'It is about the sum of a day: correct its remittances (resolve, write off), then let ours stand.'
+                                  when c.is_earlier then 'They speak of what was sent before the remittance was counted anew: agree with their support on what counts, then let ours stand.'
+                                  else 'The remittance is on its way: wait until it is settled.' end;
+        end if;
+        after := case c.says when 'held' then 'accepted' when 'other_quantity' then 'conflict' else 'rejected' end;
+        if d.status = 'released' and after <> 'rejected' then
+            if exists (select from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
+                       where k.delivery_id = d.id) then
+                raise exception 'the month of contradiction % is closed', c.id
+                    using errcode = 'PM034', column = 'counts', constraint = 'judge_month', hint = 'Reopen the month first, or let ours stand.';
+            end if;
+            -- what was given back is billed here after all: if it was billed elsewhere meanwhile, that is credit now
+            for part in select k.meter_id, sum(k.to_bill) as to_bill from postmeter.cut k where k.delivery_id = d.id group by 1 order by 1 loop
+                update postmeter.meter m
+                set billed = trim_scale(m.billed + part.to_bill), carried = trim_scale(m.carried - part.to_bill * m.denominator),
+                    billable = trim_scale(greatest(0, m.billable - part.to_bill))
+                where m.id = part.meter_id;
+            end loop;
+        end if;
+        update postmeter.delivery u
+        set status = after, reason = null, changed_at = now, maybe_billed = false, maybe_since = null,
+            confirmed = case when after = 'accepted' then true end,
+            shown_quantity = case when after = 'rejected' then null else coalesce(c.their_quantity, u.shown_quantity) end
+        where u.id = d.id;
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, destination_id, status_before, status_after, quantity, detail)
+    values (who, why, 'judge', c.delivery_id, c.destination_id, d.status, after, d.quantity,
+            jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
+    returning id into decided;
+    update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    status := after;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) IS 'A person judges a contradiction. ours: what was settled stands, whatever they say. theirs: the remittance counts as they say: accepted, a conflict with their quantity, or, where they hold nothing of what was called accepted, rejected; what a release had given back is taken back from its meters, and is credit if it was billed elsewhere meanwhile. Returns the remittance''s status; changed is false if the same was judged before.';
+
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2736,6 +2919,165 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) IS 'Notes what a rule found: an array of subject, count, summary, details. Opens what is new, refreshes what is open, clears what is not there any more, and returns what it opened and cleared.';
+
+CREATE FUNCTION postmeter.note_contradictions(deliveries bigint[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    noted bigint[];
+begin
+    -- read before the review moves them, in the transaction that holds them locked
+    with said as materialized (
+        select e.id, e.delivery_id, e.outcome, e.shown_quantity,
+               coalesce((select a.claimed_at < d.cut_at from postmeter.attempt a where a.id = e.attempt_id), false) as is_earlier
+        from postmeter.late_evidence e
+        join postmeter.delivery d on d.id = e.delivery_id
+        where e.delivery_id = any (deliveries) and e.id > d.evidence_read and d.status <> 'in_flight' and not d.shadow
+    ), weighed as materialized (
+        select d.id, d.destination_id, s.is_earlier, d.status, d.quantity, d.maybe_billed, d.shown_quantity, d.confirmed,
+               max(s.id) filter (where s.outcome in ('accepted', 'duplicate', 'conflict')) as proof,
+               max(s.id) as last,
+               bool_or(s.outcome in ('accepted', 'duplicate')) as is_held, bool_or(s.outcome = 'conflict') as is_conflict,
+               bool_or(s.outcome in ('rejected', 'not_entitled', 'batch_refused', 'unauthorised', 'too_old', 'not_sent', 'no_credentials', 'unmapped')) as is_refused,
+               max(s.shown_quantity) as shown,
+               (select c.id from postmeter.decision c
+                where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'write_off', 'hold', 'judge') order by c.id desc limit 1) as settled_by,
+               (select (c.detail ->> 'billed')::boolean from postmeter.decision c
+                where c.delivery_id = d.id and c.verb = 'resolve' and c.decided_at >= d.cut_at order by c.id desc limit 1) as said_billed,
+               -- what was sent then: a release says what it gave back
+               (select c.quantity from postmeter.decision c
+                where c.delivery_id = d.id and c.verb = 'release' and s.is_earlier order by c.id desc limit 1) as earlier_quantity
+        from said s join postmeter.delivery d on d.id = s.delivery_id
+        group by d.id, s.is_earlier
+    ), found as materialized (
+        select w.*, case
+            when w.is_earlier and (w.is_held or w.is_conflict) then case when w.is_held then 'held' else 'other_quantity' end
+            when w.is_earlier then null
+            -- nothing is settled yet: the evidence settles it, and contradicts only who said that they hold nothing
+            when w.maybe_billed or w.status in ('due', 'held') then
+                case when w.maybe_billed or w.said_billed is distinct from false then null
+                     when w.is_held then 'held' when w.is_conflict then 'other_quantity' end
+            when w.status = 'accepted' then
+                case when w.is_conflict and (w.shown is null or w.shown <> coalesce(w.shown_quantity, w.quantity)) then 'other_quantity'
+                     when w.is_held and w.shown <> coalesce(w.shown_quantity, w.quantity) then 'other_quantity'
+                     when not w.is_held and not w.is_conflict and w.is_refused and w.said_billed
+                      and not exists (select from postmeter.attempt a left join postmeter.outcome o on o.attempt_id = a.id
+                                      where a.delivery_id = w.id and a.id not in (select e.attempt_id from postmeter.late_evidence e where e.delivery_id = w.id)
+                                        and coalesce(o.outcome, 'unknown') in ('unknown', 'accepted', 'duplicate')) then 'not_held' end
+            when w.status = 'conflict' then
+                case when w.is_held then 'held' when w.is_conflict and w.shown <> w.shown_quantity then 'other_quantity' end
+            when w.is_held or w.is_conflict and w.shown = w.quantity then 'held'
+            when w.is_conflict then 'other_quantity' end as says
+        from weighed w
+    ), written as (
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, evidence_id, is_earlier, settled_as, settled_by, our_quantity)
+        select f.destination_id, f.id, 'late_evidence', f.says,
+               case when f.says = 'not_held' then 0
+                    else coalesce(f.shown, case when f.says = 'held' then case when f.is_earlier then f.earlier_quantity else f.quantity end end) end,
+               case when f.says = 'not_held' then f.last else f.proof end, f.is_earlier, f.status, f.settled_by, f.quantity
+        from found f
+        where f.says is not null
+          -- said twice, it is one contradiction
+          and not exists (select from postmeter.contradiction c
+                          where c.delivery_id = f.id and c.decision_id is null and c.says = f.says
+                            and (f.shown is null or c.their_quantity is not distinct from f.shown))
+        returning delivery_id
+    )
+    select array_agg(w.delivery_id) into noted from written w;
+    -- nothing moves by itself before somebody has judged it
+    update postmeter.stuck s set again_at = null where s.delivery_id = any (noted) and s.again_at is not null;
+    return coalesce(cardinality(noted), 0);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) IS 'Notes which of these locked deliveries have unread late evidence that contradicts what was settled: a part of review, before it moves them. Returns how many.';
+
+CREATE FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked postmeter.reconciliation;
+    noted integer;
+    decided bigint;
+    c     record;
+begin
+    select r.* into asked from postmeter.reconciliation r join postmeter.destination t on t.id = r.destination_id
+    where t.name = note_day_contradictions.destination and r.day = note_day_contradictions.day order by r.id desc limit 1;
+    -- a day that goes on differs by what is still on its way
+    if not found or (day + 1)::timestamp at time zone 'UTC' > asked.asked_at then
+        return 0;
+    end if;
+    insert into postmeter.contradiction (destination_id, source, says, their_quantity, reconciliation_id, buyer, dimension, said_by, settled_as, our_quantity)
+    select asked.destination_id, 'reconciliation', case r.verdict when 'ours_alone' then 'not_held' when 'theirs_alone' then 'held' else 'other_quantity' end,
+           coalesce(r.theirs, 0), asked.id, r.buyer, r.dimension, who, case when r.ours is null then null else 'accepted' end, coalesce(r.ours, 0)
+    from postmeter.reconciled r
+    where r.destination = note_day_contradictions.destination and r.day = note_day_contradictions.day and r.verdict <> 'equal'
+      and not exists (select from postmeter.meter m join postmeter.delivery d on d.meter_id = m.id
+                      where m.destination_id = asked.destination_id and m.buyer = r.buyer and m.dimension = r.dimension
+                        and m.month between date_trunc('month', asked.day - 1)::date and date_trunc('month', asked.day + 1)::date
+                        and d.hour >= asked.day::timestamp at time zone 'UTC' and d.hour < (asked.day + 1)::timestamp at time zone 'UTC'
+                        and (d.status in ('open', 'due', 'in_flight', 'unknown') or d.maybe_billed))
+      and not exists (select from postmeter.contradiction o
+                      left join postmeter.reconciliation b on b.id = o.reconciliation_id
+                      where b.destination_id = asked.destination_id and b.day = asked.day and o.buyer = r.buyer and o.dimension = r.dimension
+                        and o.their_quantity = coalesce(r.theirs, 0) and o.our_quantity = coalesce(r.ours, 0))
+    order by r.buyer, r.dimension;
+    get diagnostics noted = row_count;
+    -- what they said before and say no more is over: they are asked about the same day again, and agree or say another sum
+    for c in select o.id, o.says from postmeter.contradiction o
+             join postmeter.reconciliation b on b.id = o.reconciliation_id and b.destination_id = asked.destination_id and b.day = asked.day
+             left join postmeter.reconciled r on r.destination = note_day_contradictions.destination and r.day = asked.day
+              and r.buyer = o.buyer and r.dimension = o.dimension and r.verdict <> 'equal'
+             where o.decision_id is null
+               and (r.buyer is null or coalesce(r.theirs, 0) <> o.their_quantity or coalesce(r.ours, 0) <> o.our_quantity)
+             order by o.id for update of o loop
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, 'asked again: they no longer say so', 'judge', asked.destination_id, 'open', 'over',
+                jsonb_build_object('contradiction', c.id, 'says', c.says)) returning id into decided;
+        update postmeter.contradiction o set decision_id = decided where o.id = c.id;
+    end loop;
+    return noted;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) IS 'Notes what the latest answer about a day contradicts: sums of a buyer and dimension that are settled here and other there. A day that is not over, or of which something is still on its way, is not compared. What an earlier answer said and this one does not is closed. Returns how many are new.';
+
+CREATE FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    what  text;
+    noted bigint;
+begin
+    what := case
+        when d.maybe_billed or d.shadow then null
+        when d.status = 'accepted' and not billed then 'not_held'
+        when d.status = 'accepted' and held <> coalesce(d.shown_quantity, d.quantity) then 'other_quantity'
+        when d.status = 'conflict' and held <> d.shown_quantity then 'other_quantity'
+        when d.status in ('rejected', 'expired', 'written_off', 'released') and billed
+            then case when held <> d.quantity then 'other_quantity' else 'held' end end;
+    if what is null then
+        return null;
+    end if;
+    select c.id into noted from postmeter.contradiction c
+    where c.delivery_id = d.id and c.decision_id is null and c.says = what
+      and c.their_quantity is not distinct from case when what = 'not_held' then 0 when what = 'held' then d.quantity else held end;
+    if noted is null then
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, said_by, settled_as, settled_by, our_quantity)
+        values (d.destination_id, d.id, 'person', what, case when what = 'not_held' then 0 when what = 'held' then d.quantity else held end, who, d.status,
+                (select c.id from postmeter.decision c
+                 where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'write_off', 'hold', 'judge') order by c.id desc limit 1), d.quantity)
+        returning id into noted;
+        update postmeter.stuck s set again_at = null where s.delivery_id = d.id and s.again_at is not null;
+    end if;
+    return noted;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) IS 'Notes what a person''s report says otherwise than a locked delivery was settled: a part of resolve_rows. Returns the contradiction; null: there is none.';
 
 CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, delivery_id bigint, worker_id uuid)
     LANGUAGE sql STABLE ROWS 100
@@ -3748,7 +4090,10 @@ begin
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
-        if d.maybe_billed then
+        note := postmeter.contradicted(d.id);
+        if note is not null then
+            null;
+        elsif d.maybe_billed then
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
@@ -4182,6 +4527,9 @@ begin
         elsif verdict is null then
             select v.verdict, v.status_after, v.note into verdict, status_after, note
             from postmeter.held_verdict(r, h.quantity, h.billed) v;
+            if not dry_run and verdict in ('other_quantity', 'nothing_to_resolve') then
+                note := coalesce('contradiction ' || postmeter.note_said(r, h.quantity, h.billed, who) || ' for postmeter judge: ', '') || note;
+            end if;
         end if;
         if status_after <> status_before and not dry_run then
             perform postmeter.resolve_unknown(r.id, h.billed, who, why);
@@ -4302,7 +4650,10 @@ begin
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; quantity := d.quantity; note := null;
         status_after := d.status;
-        if d.body is null then
+        note := postmeter.contradicted(d.id);
+        if note is not null then
+            null;
+        elsif d.body is null then
             note := 'was never frozen into a record: release it or write it off';
         elsif d.deadline < now then
             note := 'its deadline has passed: release it or write it off';
@@ -4562,6 +4913,23 @@ END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
+CREATE FUNCTION postmeter.server_identity() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    database text := (select d.oid::text from pg_database d where d.datname = current_database());
+begin
+    -- a managed server may keep it to itself: then only the database's number tells
+    if has_function_privilege('pg_catalog.pg_control_system()', 'execute') then
+        return (select s.system_identifier::text from pg_control_system() s) || '/' || database;
+    end if;
+    return '-/' || database;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.server_identity() IS 'The server''s system identifier and the database''s number: a standby has both, a restored or copied database never has. Where the server does not tell its identifier, a dash stands for it.';
+
 CREATE FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text DEFAULT NULL::text, every interval DEFAULT NULL::interval, patience interval DEFAULT NULL::interval, within interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4741,6 +5109,28 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) IS 'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes, until it is given up, and its alerts are told anew.';
+
+CREATE FUNCTION postmeter.settle_installation(name text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known text;
+begin
+    update postmeter.installation i
+    set server = postmeter.server_identity(), timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+        position = pg_current_wal_flush_lsn(), settled_at = clock_timestamp()
+    where i.server is null;
+    update postmeter.installation i set name = settle_installation.name where i.name is null and settle_installation.name is not null;
+    select i.name into known from postmeter.installation i;
+    return case
+        when known is null or known = settle_installation.name then null
+        when settle_installation.name is null then format('this database serves the installation %s, and this worker was not told which one it serves: set installation in section [worker]', quote_literal(known))
+        else format('this database serves the installation %s, and this worker is configured for %s', quote_literal(known), quote_literal(settle_installation.name)) end;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.settle_installation(name text) IS 'A worker starts, for the installation of this name (null: none was configured). The first one settles on which server the installation is, the first name what it is called. Returns why this worker must not send from here; null: it may.';
 
 CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6320,6 +6710,189 @@ COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is 
 
 COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
 
+CREATE TABLE postmeter.contradiction (
+    id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    destination_id integer NOT NULL,
+    delivery_id bigint,
+    source text NOT NULL,
+    says text NOT NULL,
+    their_quantity numeric,
+    evidence_id bigint,
+    reconciliation_id bigint,
+    buyer text,
+    dimension text,
+    said_by text,
+    is_earlier boolean DEFAULT false NOT NULL,
+    settled_as text,
+    settled_by bigint,
+    our_quantity numeric,
+    decision_id bigint,
+    CONSTRAINT contradiction_about CHECK (((delivery_id IS NOT NULL) <> (reconciliation_id IS NOT NULL))),
+    CONSTRAINT contradiction_says_check CHECK ((says = ANY (ARRAY['held'::text, 'other_quantity'::text, 'not_held'::text]))),
+    CONSTRAINT contradiction_source_check CHECK ((source = ANY (ARRAY['late_evidence'::text, 'reconciliation'::text, 'person'::text])))
+);
+
+COMMENT ON TABLE postmeter.contradiction IS 'Evidence that says something else than what was settled: late proof that they hold what a person called not billed, gave back or gave up; another quantity; a day of which they hold another sum. A row of its own until a person has judged it. Both sides: view contradiction_list.';
+
+COMMENT ON COLUMN postmeter.contradiction.id IS 'Number of the contradiction.';
+
+COMMENT ON COLUMN postmeter.contradiction.noted_at IS 'When it was noted, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.contradiction.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.contradiction.delivery_id IS 'The remittance; null: a day''s sum of a buyer and a dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction.source IS 'What says so: late_evidence, reconciliation or person (a report that was resolved).';
+
+COMMENT ON COLUMN postmeter.contradiction.says IS 'What it says: they hold it, they hold another quantity, or they hold nothing.';
+
+COMMENT ON COLUMN postmeter.contradiction.their_quantity IS 'What they hold; null: they did not say.';
+
+COMMENT ON COLUMN postmeter.contradiction.evidence_id IS 'The late evidence; its attempt says which call it was.';
+
+COMMENT ON COLUMN postmeter.contradiction.reconciliation_id IS 'The question about a day that was answered so.';
+
+COMMENT ON COLUMN postmeter.contradiction.buyer IS 'Of a day''s sum: the buyer.';
+
+COMMENT ON COLUMN postmeter.contradiction.dimension IS 'Of a day''s sum: the dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction.said_by IS 'Who asked or said so, if it was a person.';
+
+COMMENT ON COLUMN postmeter.contradiction.is_earlier IS 'The attempt is of an earlier cut than the one that stands now.';
+
+COMMENT ON COLUMN postmeter.contradiction.settled_as IS 'The remittance''s status when that was noted: our side.';
+
+COMMENT ON COLUMN postmeter.contradiction.settled_by IS 'The person''s decision that settled it so; null: answers did.';
+
+COMMENT ON COLUMN postmeter.contradiction.our_quantity IS 'Our quantity at that time.';
+
+COMMENT ON COLUMN postmeter.contradiction.decision_id IS 'The decision that judged it; null: it is open.';
+
+ALTER TABLE postmeter.contradiction ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.contradiction_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.decision (
+    id bigint NOT NULL,
+    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    verb text NOT NULL,
+    role_name text DEFAULT SESSION_USER NOT NULL,
+    delivery_id bigint,
+    usage_id uuid,
+    destination_id integer,
+    status_before text,
+    status_after text,
+    quantity numeric,
+    target_delivery_id bigint,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text, 'judge'::text, 'declare'::text]))),
+    CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT decision_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.decision IS 'What people decided: who, why, and what it changed. Append-only.';
+
+COMMENT ON COLUMN postmeter.decision.id IS 'Order of the decisions.';
+
+COMMENT ON COLUMN postmeter.decision.decided_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
+
+COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
+
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts), judge (a contradiction), declare (what this database is).';
+
+COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
+
+COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
+
+COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume, close, reopen).';
+
+COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
+
+COMMENT ON COLUMN postmeter.decision.status_after IS 'Status after.';
+
+COMMENT ON COLUMN postmeter.decision.quantity IS 'Billing units concerned.';
+
+COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quantity went.';
+
+COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
+
+CREATE TABLE postmeter.reconciliation (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    day date NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
+
+COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
+
+COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
+
+COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
+
+COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
+
+CREATE VIEW postmeter.contradiction_list AS
+ SELECT c.id,
+    c.noted_at,
+    t.name AS destination,
+    c.delivery_id,
+    d.key,
+    COALESCE(c.buyer, m.buyer) AS buyer,
+    COALESCE(c.dimension, m.dimension) AS dimension,
+    d.hour,
+    b.day,
+    c.source,
+    c.says,
+    trim_scale(c.their_quantity) AS their_quantity,
+    e.attempt_id,
+    e.outcome,
+    e.code,
+    e.receipt,
+    e.their_request_id,
+    COALESCE(e.recorded_at, b.asked_at, c.noted_at) AS said_at,
+    c.said_by,
+    c.is_earlier,
+    c.settled_as,
+    trim_scale(c.our_quantity) AS our_quantity,
+    s.verb AS settled_verb,
+    s.who AS settled_by,
+    s.why AS settled_why,
+    s.decided_at AS settled_at,
+    d.status,
+    (c.decision_id IS NULL) AS is_open,
+    (j.detail ->> 'counts'::text) AS counts,
+    j.who AS judged_by,
+    j.why AS judged_why,
+    j.decided_at AS judged_at
+   FROM (((((((postmeter.contradiction c
+     JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+     LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN postmeter.late_evidence e ON ((e.id = c.evidence_id)))
+     LEFT JOIN postmeter.reconciliation b ON ((b.id = c.reconciliation_id)))
+     LEFT JOIN postmeter.decision s ON ((s.id = c.settled_by)))
+     LEFT JOIN postmeter.decision j ON ((j.id = c.decision_id)));
+
+COMMENT ON VIEW postmeter.contradiction_list IS 'Contradictions with both sides: what they say, by which attempt or answer; as what it was settled here, by whom and why; and who judged it. Open ones need a person: postmeter judge.';
+
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL COLLATE pg_catalog."C",
@@ -6377,145 +6950,196 @@ CREATE VIEW postmeter.dead_letter AS
     l.what_to_do,
     l.orgs,
     l.item
-   FROM ( SELECT r.delivery_id,
-            NULL::uuid AS usage_id,
-            r.destination,
-            r.status AS class,
-            COALESCE(r.reason, x.code) AS code,
-            NULL::text AS org,
-            r.product,
-            NULL::text AS metric,
-            r.dimension,
-            r.hour,
-            r.key,
-            r.quantity,
-            r.amount,
-            r.currency,
-            s.since,
-            r.deadline,
-            r.maybe_billed,
-                CASE
-                    WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
-                    WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
-                    WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
-                    WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
-                    ELSE 'mend the cause, then retry'::text
-                END AS what_to_do,
-            r.orgs,
-            ('remittance '::text || r.delivery_id) AS item
-           FROM (((postmeter.stuck s
-             CROSS JOIN ( SELECT postmeter.clock() AS now) c)
-             JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
-             LEFT JOIN LATERAL ( SELECT o.code
-                   FROM (postmeter.attempt a
-                     JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
-                  WHERE (a.delivery_id = s.delivery_id)
-                  ORDER BY a.number DESC
-                 LIMIT 1) x ON (true))
-        UNION ALL
-         SELECT NULL::bigint AS delivery_id,
-            h.usage_id,
-            t.name,
-            'held usage'::text AS class,
-            h.reason,
-            h.org,
-            h.product,
-            h.metric,
-            NULL::text AS dimension,
-            h.hour,
-            NULL::text AS key,
-            h.quantity,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            h.held_at,
-            h.deadline,
-            false AS maybe_billed,
-                CASE h.reason
-                    WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
-                    WHEN 'poison'::text THEN 'report it, then retry'::text
-                    WHEN 'by_operator'::text THEN 'retry when that is over'::text
-                    ELSE 'mend the catalogue: it then goes on by itself'::text
-                END AS what_to_do,
-            ARRAY[h.org] AS orgs,
-            ('usage '::text || h.usage_id) AS item
-           FROM (postmeter.held h
-             LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-          WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
-        UNION ALL
-         SELECT NULL::bigint AS delivery_id,
-            NULL::uuid AS usage_id,
-            t.name,
-            'stranded'::text AS class,
-            'no_hour_left'::text AS code,
-            NULL::text AS org,
-            NULL::text AS product,
-            NULL::text AS metric,
-            m.dimension,
-            NULL::timestamp with time zone AS hour,
-            ((m.buyer || '/'::text) || m.dimension) AS key,
-            m.billable,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            NULL::timestamp with time zone AS since,
-            NULL::timestamp with time zone AS deadline,
-            false AS maybe_billed,
-            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
-            '{}'::text[] AS orgs,
-            ('meter '::text || m.id) AS item
-           FROM (postmeter.meter m
-             JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-          WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
-                   FROM postmeter.subscription b
-                  WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
-                   FROM (postmeter.delivery d
-                     JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
-                  WHERE (d.meter_id = m.id)))))
-        UNION ALL
-         SELECT d.id AS delivery_id,
-            u.id AS usage_id,
-            COALESCE(t.name, dt.name, mt.name) AS name,
-            'set aside'::text AS class,
-            COALESCE(s.code, 'unknown'::text) AS code,
-            u.org,
-            COALESCE(u.product, d.product) AS product,
-            u.metric,
-            COALESCE(dm.dimension, m.dimension) AS dimension,
-            COALESCE(d.hour, postmeter.hour_of(u.used_at)) AS hour,
-            d.key,
-            u.quantity,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            s.set_aside_at,
-            d.deadline,
-            false AS maybe_billed,
-            'mend what the reason in postmeter.setback names: it is tried again by itself'::text AS what_to_do,
-                CASE
-                    WHEN (u.org IS NULL) THEN '{}'::text[]
-                    ELSE ARRAY[u.org]
-                END AS orgs,
-            (((s.step || ' '::text) || s.member) COLLATE "default") AS item
-           FROM (((((((postmeter.setback s
-             LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
-             LEFT JOIN postmeter.usage u ON (((s.step = 'fold'::text) AND (u.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text) THEN (s.member)::uuid
-                    ELSE NULL::uuid
-                END))))
-             LEFT JOIN postmeter.delivery d ON (((s.step = ANY (ARRAY['cut'::text, 'review'::text, 'reconsider'::text, 'promote'::text])) AND (d.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
-                    ELSE NULL::bigint
-                END))))
-             LEFT JOIN postmeter.destination dt ON ((dt.id = d.destination_id)))
-             LEFT JOIN postmeter.meter dm ON ((dm.id = d.meter_id)))
-             LEFT JOIN postmeter.meter m ON (((s.step = ANY (ARRAY['carry'::text, 'month_end'::text])) AND (m.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
-                    ELSE NULL::bigint
-                END))))
-             LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
-          WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l
-  ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since;
+   FROM ( SELECT l_1.delivery_id,
+            l_1.usage_id,
+            l_1.destination,
+            l_1.class,
+            l_1.code,
+            l_1.org,
+            l_1.product,
+            l_1.metric,
+            l_1.dimension,
+            l_1.hour,
+            l_1.key,
+            l_1.quantity,
+            l_1.amount,
+            l_1.currency,
+            l_1.since,
+            l_1.deadline,
+            l_1.maybe_billed,
+            l_1.what_to_do,
+            l_1.orgs,
+            l_1.item
+           FROM ( SELECT r.delivery_id,
+                    NULL::uuid AS usage_id,
+                    r.destination,
+                    r.status AS class,
+                    COALESCE(r.reason, x.code) AS code,
+                    NULL::text AS org,
+                    r.product,
+                    NULL::text AS metric,
+                    r.dimension,
+                    r.hour,
+                    r.key,
+                    r.quantity,
+                    r.amount,
+                    r.currency,
+                    s.since,
+                    r.deadline,
+                    r.maybe_billed,
+                        CASE
+                            WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
+                            WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
+                            WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
+                            WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
+                            ELSE 'mend the cause, then retry'::text
+                        END AS what_to_do,
+                    r.orgs,
+                    ('remittance '::text || r.delivery_id) AS item
+                   FROM (((postmeter.stuck s
+                     CROSS JOIN ( SELECT postmeter.clock() AS now) c)
+                     JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
+                     LEFT JOIN LATERAL ( SELECT o.code
+                           FROM (postmeter.attempt a
+                             JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
+                          WHERE (a.delivery_id = s.delivery_id)
+                          ORDER BY a.number DESC
+                         LIMIT 1) x ON (true))
+                UNION ALL
+                 SELECT NULL::bigint AS delivery_id,
+                    h.usage_id,
+                    t.name,
+                    'held usage'::text AS class,
+                    h.reason,
+                    h.org,
+                    h.product,
+                    h.metric,
+                    NULL::text AS dimension,
+                    h.hour,
+                    NULL::text AS key,
+                    h.quantity,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    h.held_at,
+                    h.deadline,
+                    false AS maybe_billed,
+                        CASE h.reason
+                            WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
+                            WHEN 'poison'::text THEN 'report it, then retry'::text
+                            WHEN 'by_operator'::text THEN 'retry when that is over'::text
+                            ELSE 'mend the catalogue: it then goes on by itself'::text
+                        END AS what_to_do,
+                    ARRAY[h.org] AS orgs,
+                    ('usage '::text || h.usage_id) AS item
+                   FROM (postmeter.held h
+                     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                UNION ALL
+                 SELECT NULL::bigint AS delivery_id,
+                    NULL::uuid AS usage_id,
+                    t.name,
+                    'stranded'::text AS class,
+                    'no_hour_left'::text AS code,
+                    NULL::text AS org,
+                    NULL::text AS product,
+                    NULL::text AS metric,
+                    m.dimension,
+                    NULL::timestamp with time zone AS hour,
+                    ((m.buyer || '/'::text) || m.dimension) AS key,
+                    m.billable,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    NULL::timestamp with time zone AS since,
+                    NULL::timestamp with time zone AS deadline,
+                    false AS maybe_billed,
+                    'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
+                    '{}'::text[] AS orgs,
+                    ('meter '::text || m.id) AS item
+                   FROM (postmeter.meter m
+                     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+                  WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+                           FROM postmeter.subscription b
+                          WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
+                           FROM (postmeter.delivery d
+                             JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
+                          WHERE (d.meter_id = m.id)))))
+                UNION ALL
+                 SELECT d.id AS delivery_id,
+                    u.id AS usage_id,
+                    COALESCE(t.name, dt.name, mt.name) AS name,
+                    'set aside'::text AS class,
+                    COALESCE(s.code, 'unknown'::text) AS code,
+                    u.org,
+                    COALESCE(u.product, d.product) AS product,
+                    u.metric,
+                    COALESCE(dm.dimension, m.dimension) AS dimension,
+                    COALESCE(d.hour, postmeter.hour_of(u.used_at)) AS hour,
+                    d.key,
+                    u.quantity,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    s.set_aside_at,
+                    d.deadline,
+                    false AS maybe_billed,
+                    'mend what the reason in postmeter.setback names: it is tried again by itself'::text AS what_to_do,
+                        CASE
+                            WHEN (u.org IS NULL) THEN '{}'::text[]
+                            ELSE ARRAY[u.org]
+                        END AS orgs,
+                    (((s.step || ' '::text) || s.member) COLLATE "default") AS item
+                   FROM (((((((postmeter.setback s
+                     LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+                     LEFT JOIN postmeter.usage u ON (((s.step = 'fold'::text) AND (u.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text) THEN (s.member)::uuid
+                            ELSE NULL::uuid
+                        END))))
+                     LEFT JOIN postmeter.delivery d ON (((s.step = ANY (ARRAY['cut'::text, 'review'::text, 'reconsider'::text, 'promote'::text])) AND (d.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                            ELSE NULL::bigint
+                        END))))
+                     LEFT JOIN postmeter.destination dt ON ((dt.id = d.destination_id)))
+                     LEFT JOIN postmeter.meter dm ON ((dm.id = d.meter_id)))
+                     LEFT JOIN postmeter.meter m ON (((s.step = ANY (ARRAY['carry'::text, 'month_end'::text])) AND (m.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                            ELSE NULL::bigint
+                        END))))
+                     LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
+                  WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l_1
+          ORDER BY l_1.amount DESC NULLS LAST, l_1.quantity DESC NULLS LAST, l_1.since) l
+UNION ALL
+ SELECT c.delivery_id,
+    NULL::uuid AS usage_id,
+    t.name AS destination,
+    'contradiction'::text AS class,
+    c.says AS code,
+    NULL::text AS org,
+    d.product,
+    NULL::text AS metric,
+    COALESCE(c.dimension, m.dimension) AS dimension,
+    d.hour,
+    COALESCE(d.key, ((((c.buyer || '/'::text) || c.dimension) || ', '::text) || (b.day)::text)) AS key,
+    COALESCE(c.their_quantity, c.our_quantity) AS quantity,
+    NULL::numeric AS amount,
+    NULL::text AS currency,
+    c.noted_at AS since,
+    d.deadline,
+    COALESCE(d.maybe_billed, false) AS maybe_billed,
+        CASE
+            WHEN ((c.delivery_id IS NULL) OR c.is_earlier) THEN (('compare with what they hold, then judge contradiction '::text || c.id) || ' as ours'::text)
+            ELSE (('compare with what they hold, then judge contradiction '::text || c.id) || ' as theirs or ours'::text)
+        END AS what_to_do,
+    '{}'::text[] AS orgs,
+    ('contradiction '::text || c.id) AS item
+   FROM ((((postmeter.contradiction c
+     JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+     LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN postmeter.reconciliation b ON ((b.id = c.reconciliation_id)))
+  WHERE (c.decision_id IS NULL)
+  ORDER BY 13 DESC NULLS LAST, 12 DESC NULLS LAST, 15;
 
 COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); quantity of a meter that no hour of its month can take any more; and what a step has set aside because it fails. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
@@ -6568,56 +7192,6 @@ ALTER TABLE postmeter.deadline_change ALTER COLUMN id ADD GENERATED ALWAYS AS ID
     CACHE 1
 );
 
-CREATE TABLE postmeter.decision (
-    id bigint NOT NULL,
-    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    why text NOT NULL,
-    verb text NOT NULL,
-    role_name text DEFAULT SESSION_USER NOT NULL,
-    delivery_id bigint,
-    usage_id uuid,
-    destination_id integer,
-    status_before text,
-    status_after text,
-    quantity numeric,
-    target_delivery_id bigint,
-    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text]))),
-    CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
-    CONSTRAINT decision_why_check CHECK ((why <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.decision IS 'What people decided: who, why, and what it changed. Append-only.';
-
-COMMENT ON COLUMN postmeter.decision.id IS 'Order of the decisions.';
-
-COMMENT ON COLUMN postmeter.decision.decided_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
-
-COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
-
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts).';
-
-COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
-
-COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
-
-COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume, close, reopen).';
-
-COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
-
-COMMENT ON COLUMN postmeter.decision.status_after IS 'Status after.';
-
-COMMENT ON COLUMN postmeter.decision.quantity IS 'Billing units concerned.';
-
-COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quantity went.';
-
-COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
-
 ALTER TABLE postmeter.decision ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.decision_id_seq
     START WITH 1
@@ -6657,7 +7231,7 @@ COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a to
 
 COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert.';
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert, judge, declare.';
 
 COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
 
@@ -7205,6 +7779,35 @@ COMMENT ON COLUMN postmeter.idempotency.answer IS 'Body that was answered.';
 
 COMMENT ON COLUMN postmeter.idempotency.answered_at IS 'When.';
 
+CREATE TABLE postmeter.installation (
+    only_row boolean DEFAULT true NOT NULL,
+    name text,
+    server text,
+    timeline text,
+    "position" pg_lsn,
+    is_copy boolean DEFAULT false NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT installation_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT installation_only_row_check CHECK (only_row),
+    CONSTRAINT installation_settled CHECK ((((server IS NULL) = (settled_at IS NULL)) AND ((server IS NULL) = (timeline IS NULL)) AND ((server IS NULL) = ("position" IS NULL))))
+);
+
+COMMENT ON TABLE postmeter.installation IS 'Which installation this database is, and on which server it was so: a copy brings this row along, and stands elsewhere. Written when a worker starts for the first time, when one that remembers proves a failover, and by declare_installation.';
+
+COMMENT ON COLUMN postmeter.installation.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.installation.name IS 'The name that workers bring (their setting installation); null: none has brought one.';
+
+COMMENT ON COLUMN postmeter.installation.server IS 'Identity of server and database: server_identity() when it was settled. Null: nobody has worked here yet.';
+
+COMMENT ON COLUMN postmeter.installation.timeline IS 'The server''s timeline that was proven last.';
+
+COMMENT ON COLUMN postmeter.installation."position" IS 'Where it stood then.';
+
+COMMENT ON COLUMN postmeter.installation.is_copy IS 'A person said that this is a copy: nothing is sent from here.';
+
+COMMENT ON COLUMN postmeter.installation.settled_at IS 'When that was settled last; the server''s time.';
+
 ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.late_evidence_id_seq
     START WITH 1
@@ -7698,27 +8301,6 @@ ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.reconciliation (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    day date NOT NULL,
-    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
-
-COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
-
-COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
-
-COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
-
-COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
 
 CREATE TABLE postmeter.reported (
     reconciliation_id bigint NOT NULL,
@@ -9462,6 +10044,9 @@ ALTER TABLE ONLY postmeter.closed_month
 ALTER TABLE ONLY postmeter.console
     ADD CONSTRAINT console_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.contradiction
+    ADD CONSTRAINT contradiction_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
 
@@ -9518,6 +10103,9 @@ ALTER TABLE postmeter.held
 
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
+
+ALTER TABLE ONLY postmeter.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
 
 ALTER TABLE ONLY postmeter.late_evidence
     ADD CONSTRAINT late_evidence_pkey PRIMARY KEY (id);
@@ -9704,6 +10292,10 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX contradiction_by_delivery ON postmeter.contradiction USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
+
+CREATE INDEX contradiction_open ON postmeter.contradiction USING btree (id) WHERE (decision_id IS NULL);
 
 CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
@@ -10115,6 +10707,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.atte
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.catalogue_change FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE TRUNCATE ON postmeter.contradiction FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cut FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.decision FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
@@ -10182,6 +10776,8 @@ CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quot
 CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
 
 CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
+
+CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH ROW EXECUTE FUNCTION postmeter.contradiction_stays();
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
@@ -10313,6 +10909,13 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.contradicted(delivery bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -10356,6 +10959,9 @@ REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_reader;
@@ -10432,6 +11038,17 @@ GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO post
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.installation_doubt() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.installation_went_on(seen text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.installation_went_on(seen text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -10529,6 +11146,15 @@ REVOKE ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.open_attempts() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_reader;
@@ -10700,6 +11326,11 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.server_identity() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) TO postmeter_operator;
 
@@ -10715,6 +11346,9 @@ GRANT ALL ON FUNCTION postmeter.setbacks_over(step text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.settle_installation(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.settle_installation(name text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
@@ -10929,6 +11563,22 @@ GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -10940,10 +11590,6 @@ GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_operator;
@@ -10993,6 +11639,10 @@ GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_worker;
 
 GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_worker;
@@ -11028,10 +11678,6 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
-GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
@@ -11188,6 +11834,9 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('step_failing', 'critical', '30 seconds', '0',          '10 seconds'),
     ('set_aside',    'critical', '30 seconds', '0',          '10 seconds'),
     ('locked_out',   'warning',  '30 seconds', '2 minutes',  '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('contradiction', 'critical', '30 seconds', '0', '10 seconds'),
+    ('installation_unclear', 'critical', '15 seconds', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -11233,4 +11882,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22),
     (40, '0040_pre_decided_once', 22),
-    (41, '0041_pre_shares', 22);
+    (41, '0041_pre_shares', 22),
+    (44, '0044_pre_evidence', 22);

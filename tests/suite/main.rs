@@ -13,6 +13,8 @@ mod claims;
 mod closing;
 mod commands;
 mod console;
+mod contradictions;
+mod copies;
 mod crash;
 mod defaults;
 mod deploy;

@@ -7,7 +7,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, AttemptFilter, attempts};
-use super::{CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use super::{CONTRADICTIONS, CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use crate::corrections::Contradiction;
 use crate::{Database, Error};
 
 /// So many attempts and groups of usage are read at most, so that a year of retries fits a screen and memory.
@@ -26,6 +27,8 @@ pub struct RemittanceReport {
     pub attempts: Vec<Attempt>,
     /// What came late.
     pub late_evidence: Vec<Evidence>,
+    /// Where the marketplace says otherwise than it was settled.
+    pub contradictions: Vec<Contradiction>,
     /// What people decided.
     pub decisions: Vec<Decision>,
 }
@@ -273,6 +276,12 @@ pub async fn remittance(database: &Database, delivery: i64) -> Result<Option<Rem
             .await?
             .iter()
             .map(read_evidence)
+            .collect::<Result<_, _>>()?,
+        contradictions: database
+            .one(&CONTRADICTIONS, &[&Some(delivery)])
+            .await?
+            .iter()
+            .map(Contradiction::read)
             .collect::<Result<_, _>>()?,
         decisions: decisions(database, Some(delivery), None).await?,
     }))

@@ -25,9 +25,13 @@ pub(super) fn tell(story: &mut Story, report: &RemittanceReport, with_members: b
     }
     story.tell("How it was counted", report.cuts.iter().flat_map(|cut| arithmetic::lines(cut, remittance)).collect());
     story.tell("What was tried", tried(report));
+    story.tell(
+        "What the marketplace says otherwise",
+        report.contradictions.iter().map(|one| format!("contradiction {}: {}", one.id, one.sentence())).collect(),
+    );
     story.tell("What people decided", decisions(&report.decisions));
     story.tell("What happens by itself", next::by_itself(report));
-    story.tell("What a person can do", next::by_people(remittance));
+    story.tell("What a person can do", next::by_people(report));
 }
 
 /// The facts of a remittance.
