@@ -834,13 +834,15 @@ CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
     select coalesce(
         (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
          from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
+        (select 'may have been sent in the time that was lost: look it up at the marketplace, then resolve it'
+         from postmeter.doubt x where x.delivery_id = contradicted.delivery and x.decision_id is null),
         (select 'an answer to it came late and is about to be read: say it again in a moment'
          from postmeter.late_evidence e join postmeter.delivery d on d.id = e.delivery_id
          where e.delivery_id = contradicted.delivery and e.id > d.evidence_read and e.outcome in ('accepted', 'duplicate', 'conflict')
          limit 1))
 $$;
 
-COMMENT ON FUNCTION postmeter.contradicted(delivery bigint) IS 'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled, and nobody has judged it. Null: nothing does.';
+COMMENT ON FUNCTION postmeter.contradicted(delivery bigint) IS 'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled and nobody has judged it, or it is in doubt since commits were lost. Null: nothing is in the way.';
 
 CREATE FUNCTION postmeter.contradiction_stays() RETURNS trigger
     LANGUAGE plpgsql
@@ -2178,6 +2180,12 @@ declare
     unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
 begin
     status_after := d.status;
+    if not d.maybe_billed and (coalesce(held, 0) = 0 or held = d.quantity)
+       and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        verdict := case when billed then 'billed' else 'not_billed' end;
+        status_after := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+        return;
+    end if;
     if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
         verdict := 'other_quantity';
         note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
@@ -2358,6 +2366,7 @@ begin
             jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
     returning id into decided;
     update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
     status := after;
 end
 $$;
@@ -4492,6 +4501,35 @@ END;
 
 COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
+CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    after   text := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+    decided bigint;
+begin
+    if billed and d.status = 'released' then
+        -- its quantity went to another hour: what counts is for the person to judge
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, said_by, settled_as, settled_by, our_quantity)
+        select d.destination_id, d.id, 'person', 'held', d.quantity, who, d.status,
+               (select max(c.id) from postmeter.decision c where c.delivery_id = d.id and c.verb = 'release'), d.quantity
+        where not exists (select from postmeter.contradiction o where o.delivery_id = d.id and o.decision_id is null and o.says = 'held');
+    elsif after <> d.status then
+        update postmeter.delivery u
+        set status = after, reason = null, confirmed = false, changed_at = postmeter.clock()
+        where u.id = d.id;
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed, 'doubt', true))
+    returning id into decided;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
+    return after;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) IS 'A person says of a locked remittance in doubt whether it was billed in the time that was lost: a part of resolve_unknown. Billed, it is accepted (if it was released: a contradiction, to be judged); not billed, it stays as it is and may be corrected.';
+
 CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4531,7 +4569,7 @@ begin
                 note := coalesce('contradiction ' || postmeter.note_said(r, h.quantity, h.billed, who) || ' for postmeter judge: ', '') || note;
             end if;
         end if;
-        if status_after <> status_before and not dry_run then
+        if (status_after <> status_before or verdict in ('billed', 'not_billed')) and not dry_run then
             perform postmeter.resolve_unknown(r.id, h.billed, who, why);
         end if;
         return next;
@@ -4593,6 +4631,10 @@ begin
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
     changed := true;
+    if not d.maybe_billed and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        status := postmeter.resolve_doubt(d, billed, who, why);
+        return;
+    end if;
     if d.status = 'conflict' and billed then
         after := 'accepted';
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
@@ -5373,13 +5415,16 @@ CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    t text;
+    t       text;
+    noted   bigint;
+    -- commits are lost in order: this one is there, so nothing before it is lost
+    last_at timestamptz := coalesce((select a.claimed_at from postmeter.attempt a order by a.id desc limit 1), '-infinity');
 begin
     perform postmeter.check_decider(who, why);
     insert into postmeter.timeline_break (who, why, timeline, server_started_at)
     values (who, why, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_postmaster_start_time())
-    on conflict do nothing;
-    if not found then
+    on conflict do nothing returning id into noted;
+    if noted is null then
         return false;
     end if;
     -- what may have been sent in the time that was lost: only evidence or a person moves it on
@@ -5389,6 +5434,18 @@ begin
           where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
     where d.id = o.id;
+    -- what could still be sent after the last commit that survived, and every dead letter whose month is not closed
+    insert into postmeter.doubt (delivery_id, break_id, status)
+    select d.id, noted, d.status
+    from postmeter.delivery d
+    where d.status in ('rejected', 'expired', 'conflict', 'written_off', 'released') and not d.shadow and not d.maybe_billed and d.body is not null
+      and (d.deadline > last_at
+           or d.id in (select s.delivery_id from postmeter.stuck s)
+              and not exists (select from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+                              join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+                              where k.delivery_id = d.id))
+    order by d.id
+    on conflict do nothing;
     -- nothing moves by itself: what is stuck here may have been moved already in that time
     update postmeter.stuck s set again_at = null where s.again_at is not null;
     for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
@@ -5398,7 +5455,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, counts what may have been sent as possibly attempted, and notes a doubt about what was settled and may have been reopened. Workers call it; after a restore declare_installation does. False: this break is known already.';
 
 CREATE FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone DEFAULT NULL::timestamp with time zone, source text DEFAULT NULL::text, status_msg text DEFAULT NULL::text, account text DEFAULT NULL::text, org text DEFAULT NULL::text, inventory_id text DEFAULT NULL::text, system_id text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6929,6 +6986,26 @@ ALTER TABLE postmeter.cure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE postmeter.doubt (
+    delivery_id bigint NOT NULL,
+    break_id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    status text NOT NULL,
+    decision_id bigint
+);
+
+COMMENT ON TABLE postmeter.doubt IS 'Settled remittances that may have been retried and accepted, or given to another hour, in a time that the database lost (timeline_break). Their status and the balance stay; sending or releasing them asks first: a person resolves them.';
+
+COMMENT ON COLUMN postmeter.doubt.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.doubt.break_id IS 'The break.';
+
+COMMENT ON COLUMN postmeter.doubt.noted_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.doubt.status IS 'Where it stood when the database came back.';
+
+COMMENT ON COLUMN postmeter.doubt.decision_id IS 'The decision that ended it; null: nobody has looked yet.';
+
 CREATE VIEW postmeter.dead_letter AS
  SELECT l.delivery_id,
     l.usage_id,
@@ -6947,10 +7024,13 @@ CREATE VIEW postmeter.dead_letter AS
     l.since,
     l.deadline,
     l.maybe_billed,
-    l.what_to_do,
+        CASE
+            WHEN (x.delivery_id IS NULL) THEN l.what_to_do
+            ELSE 'may have been sent in the time that was lost: look it up at the marketplace, then resolve'::text
+        END AS what_to_do,
     l.orgs,
     l.item
-   FROM ( SELECT l_1.delivery_id,
+   FROM (( SELECT l_1.delivery_id,
             l_1.usage_id,
             l_1.destination,
             l_1.class,
@@ -6974,7 +7054,7 @@ CREATE VIEW postmeter.dead_letter AS
                     NULL::uuid AS usage_id,
                     r.destination,
                     r.status AS class,
-                    COALESCE(r.reason, x.code) AS code,
+                    COALESCE(r.reason, x_1.code) AS code,
                     NULL::text AS org,
                     r.product,
                     NULL::text AS metric,
@@ -7004,7 +7084,7 @@ CREATE VIEW postmeter.dead_letter AS
                              JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
                           WHERE (a.delivery_id = s.delivery_id)
                           ORDER BY a.number DESC
-                         LIMIT 1) x ON (true))
+                         LIMIT 1) x_1 ON (true))
                 UNION ALL
                  SELECT NULL::bigint AS delivery_id,
                     h.usage_id,
@@ -7109,6 +7189,7 @@ CREATE VIEW postmeter.dead_letter AS
                      LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
                   WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l_1
           ORDER BY l_1.amount DESC NULLS LAST, l_1.quantity DESC NULLS LAST, l_1.since) l
+     LEFT JOIN postmeter.doubt x ON (((x.delivery_id = l.delivery_id) AND (x.decision_id IS NULL))))
 UNION ALL
  SELECT c.delivery_id,
     NULL::uuid AS usage_id,
@@ -10083,6 +10164,9 @@ ALTER TABLE ONLY postmeter.dimension
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.doubt
+    ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
+
 ALTER TABLE ONLY postmeter.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
@@ -10308,6 +10392,8 @@ CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id
 CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
 
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
+
+CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
 
@@ -11286,6 +11372,8 @@ GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics te
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -11586,6 +11674,10 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
+
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;

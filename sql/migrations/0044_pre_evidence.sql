@@ -80,19 +80,85 @@ create trigger stays before update or delete on postmeter.contradiction
 create trigger append_only before truncate on postmeter.contradiction
     for each statement execute function postmeter.forbid_change();
 
+-- doubts: what may have happened to settled remittances in a time that was lost -------------------------------------
+
+create table postmeter.doubt (
+    delivery_id bigint not null,
+    break_id    bigint not null,
+    noted_at    timestamptz not null default postmeter.clock(),
+    status      text   not null,
+    decision_id bigint,
+    primary key (delivery_id, break_id)
+);
+create unique index doubt_open on postmeter.doubt (delivery_id) where decision_id is null;
+comment on table postmeter.doubt is 'Settled remittances that may have been retried and accepted, or given to another hour, in a time that the database lost (timeline_break). Their status and the balance stay; sending or releasing them asks first: a person resolves them.';
+comment on column postmeter.doubt.delivery_id is 'The remittance.';
+comment on column postmeter.doubt.break_id is 'The break.';
+comment on column postmeter.doubt.noted_at is 'When, on postmeter.clock().';
+comment on column postmeter.doubt.status is 'Where it stood when the database came back.';
+comment on column postmeter.doubt.decision_id is 'The decision that ended it; null: nobody has looked yet.';
+
+create or replace function postmeter.timeline_went_back(who text, why text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    t       text;
+    noted   bigint;
+    -- commits are lost in order: this one is there, so nothing before it is lost
+    last_at timestamptz := coalesce((select a.claimed_at from postmeter.attempt a order by a.id desc limit 1), '-infinity');
+begin
+    perform postmeter.check_decider(who, why);
+    insert into postmeter.timeline_break (who, why, timeline, server_started_at)
+    values (who, why, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_postmaster_start_time())
+    on conflict do nothing returning id into noted;
+    if noted is null then
+        return false;
+    end if;
+    -- what may have been sent in the time that was lost: only evidence or a person moves it on
+    update postmeter.delivery d
+    set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
+    from (select x.id from postmeter.delivery x
+          where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
+            and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
+    where d.id = o.id;
+    -- what could still be sent after the last commit that survived, and every dead letter whose month is not closed
+    insert into postmeter.doubt (delivery_id, break_id, status)
+    select d.id, noted, d.status
+    from postmeter.delivery d
+    where d.status in ('rejected', 'expired', 'conflict', 'written_off', 'released') and not d.shadow and not d.maybe_billed and d.body is not null
+      and (d.deadline > last_at
+           or d.id in (select s.delivery_id from postmeter.stuck s)
+              and not exists (select from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+                              join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+                              where k.delivery_id = d.id))
+    order by d.id
+    on conflict do nothing;
+    -- nothing moves by itself: what is stuck here may have been moved already in that time
+    update postmeter.stuck s set again_at = null where s.again_at is not null;
+    for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
+        perform postmeter.set_paused(t, true, who, why);
+    end loop;
+    return true;
+end
+$$;
+comment on function postmeter.timeline_went_back(text, text) is
+    'Says that commits were lost: pauses every destination, each with a decision, counts what may have been sent as possibly attempted, and notes a doubt about what was settled and may have been reopened. Workers call it; after a restore declare_installation does. False: this break is known already.';
+
 create function postmeter.contradicted(delivery bigint) returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(
         (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
          from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
+        (select 'may have been sent in the time that was lost: look it up at the marketplace, then resolve it'
+         from postmeter.doubt x where x.delivery_id = contradicted.delivery and x.decision_id is null),
         (select 'an answer to it came late and is about to be read: say it again in a moment'
          from postmeter.late_evidence e join postmeter.delivery d on d.id = e.delivery_id
          where e.delivery_id = contradicted.delivery and e.id > d.evidence_read and e.outcome in ('accepted', 'duplicate', 'conflict')
          limit 1))
 $$;
 comment on function postmeter.contradicted(bigint) is
-    'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled, and nobody has judged it. Null: nothing does.';
+    'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled and nobody has judged it, or it is in doubt since commits were lost. Null: nothing is in the way.';
 
 -- retry and release ask first; they stand in earlier migrations, and each of them keeps whatever else it has learnt
 do $$
@@ -278,12 +344,69 @@ begin
             if not dry_run and verdict in ('other_quantity', 'nothing_to_resolve') then
                 note := coalesce('contradiction ' || postmeter.note_said(r, h.quantity, h.billed, who) || ' for postmeter judge: ', '') || note;
             end if;$p$);
+    now := replace(now, 'if status_after <> status_before and not dry_run then',
+                   'if (status_after <> status_before or verdict in (''billed'', ''not_billed'')) and not dry_run then');
     if now = was then
         raise exception 'resolve_rows has no place to note at';
     end if;
     execute now;
+    -- and of what is in doubt, what they hold
+    was := pg_catalog.pg_get_functiondef('postmeter.held_verdict(postmeter.delivery, numeric, boolean)'::regprocedure);
+    now := replace(was, '    status_after := d.status;
+', $p$    status_after := d.status;
+    if not d.maybe_billed and (coalesce(held, 0) = 0 or held = d.quantity)
+       and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        verdict := case when billed then 'billed' else 'not_billed' end;
+        status_after := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+        return;
+    end if;
+$p$);
+    if now = was then
+        raise exception 'held_verdict has no place to ask at';
+    end if;
+    execute now;
+    was := pg_catalog.pg_get_functiondef('postmeter.resolve_unknown(bigint, boolean, text, text)'::regprocedure);
+    now := regexp_replace(was, '    changed := true;
+', $p$    changed := true;
+    if not d.maybe_billed and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        status := postmeter.resolve_doubt(d, billed, who, why);
+        return;
+    end if;
+$p$);
+    if now = was then
+        raise exception 'resolve_unknown has no place to ask at';
+    end if;
+    execute now;
 end
 $$;
+
+create function postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    after   text := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+    decided bigint;
+begin
+    if billed and d.status = 'released' then
+        -- its quantity went to another hour: what counts is for the person to judge
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, said_by, settled_as, settled_by, our_quantity)
+        select d.destination_id, d.id, 'person', 'held', d.quantity, who, d.status,
+               (select max(c.id) from postmeter.decision c where c.delivery_id = d.id and c.verb = 'release'), d.quantity
+        where not exists (select from postmeter.contradiction o where o.delivery_id = d.id and o.decision_id is null and o.says = 'held');
+    elsif after <> d.status then
+        update postmeter.delivery u
+        set status = after, reason = null, confirmed = false, changed_at = postmeter.clock()
+        where u.id = d.id;
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed, 'doubt', true))
+    returning id into decided;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
+    return after;
+end
+$$;
+comment on function postmeter.resolve_doubt(postmeter.delivery, boolean, text, text) is
+    'A person says of a locked remittance in doubt whether it was billed in the time that was lost: a part of resolve_unknown. Billed, it is accepted (if it was released: a contradiction, to be judged); not billed, it stays as it is and may be corrected.';
 
 create function postmeter.judge(contradiction bigint, counts text, who text, why text, out status text, out changed boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -357,6 +480,7 @@ begin
             jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
     returning id into decided;
     update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
     status := after;
 end
 $$;
@@ -385,7 +509,13 @@ do $$
 begin
     execute format($v$
         create or replace view postmeter.dead_letter as
-        select * from (%s) l
+        select l.delivery_id, l.usage_id, l.destination, l.class, l.code, l.org, l.product, l.metric, l.dimension, l.hour, l.key, l.quantity, l.amount,
+               l.currency, l.since, l.deadline, l.maybe_billed,
+               case when x.delivery_id is null then l.what_to_do
+                    else 'may have been sent in the time that was lost: look it up at the marketplace, then resolve' end as what_to_do,
+               l.orgs, l.item
+        from (%s) l
+        left join postmeter.doubt x on x.delivery_id = l.delivery_id and x.decision_id is null
         union all
         select c.delivery_id, null::uuid, t.name, 'contradiction', c.says, null::text, d.product, null::text, coalesce(c.dimension, m.dimension), d.hour,
                coalesce(d.key, c.buyer || '/' || c.dimension || ', ' || b.day::text), coalesce(c.their_quantity, c.our_quantity), null::numeric, null::text,
@@ -545,11 +675,11 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('contradiction', 'critical', '30 seconds', '0', '10 seconds'),
     ('installation_unclear', 'critical', '15 seconds', '0', '10 seconds');
 
-revoke execute on function postmeter.contradiction_stays(), postmeter.note_said(postmeter.delivery, numeric, boolean, text), postmeter.contradicted(bigint), postmeter.note_contradictions(bigint[]),
+revoke execute on function postmeter.resolve_doubt(postmeter.delivery, boolean, text, text), postmeter.contradiction_stays(), postmeter.note_said(postmeter.delivery, numeric, boolean, text), postmeter.contradicted(bigint), postmeter.note_contradictions(bigint[]),
     postmeter.note_day_contradictions(text, date, text), postmeter.judge(bigint, text, text, text), postmeter.server_identity(),
     postmeter.installation_doubt(), postmeter.settle_installation(text), postmeter.installation_went_on(text),
     postmeter.declare_installation(text, text, text, boolean, text) from public;
-grant select on postmeter.contradiction, postmeter.contradiction_list, postmeter.installation to postmeter_reader, postmeter_operator, postmeter_worker;
+grant select on postmeter.doubt, postmeter.contradiction, postmeter.contradiction_list, postmeter.installation to postmeter_reader, postmeter_operator, postmeter_worker;
 grant execute on function postmeter.contradicted(bigint), postmeter.server_identity(), postmeter.installation_doubt()
     to postmeter_reader, postmeter_operator, postmeter_worker;
 grant execute on function postmeter.note_contradictions(bigint[]), postmeter.settle_installation(text), postmeter.installation_went_on(text)

@@ -6,6 +6,10 @@
 -- all of them.
 with clock as materialized (
     select postmeter.clock() as now
+), known as materialized (
+    -- of what commits were lost, or of what nobody knows whether it is the installation, nothing is counted before somebody has looked
+    select (select max(b.noticed_at) from postmeter.timeline_break b) as broken_at,
+           (select i.is_copy from postmeter.installation i) or postmeter.installation_doubt() is null as is_clear
 ), ready as materialized (
     select d.id, d.destination_id, d.meter_id, d.hour, d.deadline, d.deadline - t.lead <= c.now as urgent, s.tried
     from clock c
@@ -17,6 +21,8 @@ with clock as materialized (
       and ((d.hour + interval '1 hour' + t.grace <= c.now and d.opened_at + t.grace <= c.now)
            or d.deadline - t.lead <= c.now)
       and o.delivery_id not in (select n.id from unnest($4) n(id))
+      and (select k.is_clear from known k)
+      and not (t.paused and d.hour + interval '1 hour' <= coalesce((select k.broken_at from known k), '-infinity'))
 ), waiting as materialized (
     -- what a fold has locked is still visible here, so it counts
     select distinct s.destination_id, s.buyer, w.used_at as hour

@@ -64,7 +64,7 @@ async fn balance(stage: &Stage) -> String {
 async fn k7_proof_of_acceptance_after_not_billed_and_release_is_shown_until_it_is_judged_and_then_credited() {
     let (stage, claims) = expired().await;
     assert_eq!(run(&stage, "release --delivery 1 --apply").0, 0);
-    stage.work().await;
+    stage.work_at("2024-09-19T12:20:00Z").await;
     assert_eq!(stage.accepted(), ["19T11 9"], "billed with another hour");
     late(&stage, &claims, Outcome::Accepted).await;
     assert_eq!(open(&stage).await, ["held 9 not released 9 release ada"]);
@@ -96,12 +96,11 @@ async fn k7_proof_of_acceptance_after_not_billed_and_release_is_shown_until_it_i
     assert_eq!(open(&stage).await, [""; 0]);
     assert_eq!(alerts(&stage).await, [""; 0]);
     assert_eq!(balance(&stage).await, "18 0 0 -9 0", "billed twice: credit, for what is used later");
-    stage.at("2024-09-19T12:20:00Z").await;
-    stage.use_cores("later", "9", "2024-09-19T12:10:00Z").await;
+    stage.at("2024-09-19T12:40:00Z").await;
+    stage.use_cores("later", "9", "2024-09-19T12:30:00Z").await;
     stage.cut_at("2024-09-19T13:10:00Z").await;
     assert_eq!(balance(&stage).await, "18 0 0 0 0", "the credit is spent");
     assert_eq!(stage.accepted(), ["19T11 9"], "the simulator was told of one only");
-    stage.close().await;
 }
 
 fn run_plain(stage: &Stage, words: &[&str]) -> (i32, String) {

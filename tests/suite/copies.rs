@@ -11,14 +11,14 @@ use worker::{Options, Worker, WorkerError};
 use crate::restore::{copy, due, promoted, started, until_promoted};
 
 /// A copy by `pg_dump` and `pg_restore`, on the same server.
-struct Copy {
+pub struct Copy {
     url: String,
-    client: tokio_postgres::Client,
-    database: Database,
+    pub client: tokio_postgres::Client,
+    pub database: Database,
 }
 
 impl Copy {
-    async fn of(stage: &Stage) -> Self {
+    pub async fn of(stage: &Stage) -> Self {
         let binaries = Binaries::find().unwrap();
         let from = stage.db.url();
         let (name, copied) = {
@@ -40,17 +40,22 @@ impl Copy {
         Self { url, client, database }
     }
 
-    async fn worker(&self) -> Arc<Worker> {
+    pub async fn worker(&self) -> Arc<Worker> {
         Worker::start(self.database.clone(), tests::quick()).await.unwrap()
     }
 
-    async fn value(&self, sql: &str) -> String {
+    pub async fn value(&self, sql: &str) -> String {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    fn run(&self, words: &str) -> (i32, String) {
+    pub fn run(&self, words: &str) -> (i32, String) {
         let mut command = tests::postmeter(&self.url);
-        let output = command.env("USER", "ada").args(words.split(' ')).args(["--why", "looked"]).output().unwrap();
+        let output = command
+            .env("USER", "ada")
+            .args(words.split(' '))
+            .args(if words.starts_with("explain") { &[][..] } else { &["--why", "looked"] })
+            .output()
+            .unwrap();
         (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     }
 }
@@ -117,7 +122,6 @@ async fn k8_what_was_declared_a_copy_sends_nothing_and_alerts_nobody() {
     assert_eq!(copy.run("declare original --nothing-lost").0, 0);
     assert_eq!(copy.value("select count(*)::text from postmeter.timeline_break").await, "0");
     assert_eq!(worker.send().await.unwrap(), 3);
-    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

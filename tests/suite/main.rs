@@ -21,6 +21,7 @@ mod deploy;
 mod docs;
 mod doctor;
 mod doors;
+mod doubts;
 mod embedded;
 mod evidence;
 mod failover;

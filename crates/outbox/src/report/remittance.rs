@@ -100,6 +100,8 @@ pub struct Remittance {
     pub breaker_met: String,
     /// Commits were lost when its hour was over already: noticed then.
     pub lost_at: Option<Timestamp>,
+    /// It was settled, and may have been reopened in a time that was lost.
+    pub is_in_doubt: bool,
     /// Its month is closed at the destination.
     pub is_month_closed: bool,
     /// Its destination is paused.
@@ -301,7 +303,7 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
         body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
-        lost_at, is_month_closed, paused, dry_run, cut_from, now
+        lost_at, is_in_doubt, is_month_closed, paused, dry_run, cut_from, now
     }))
 }
 

@@ -141,6 +141,9 @@ fn by_status(r: &Remittance) -> Vec<String> {
     } else {
         format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
     };
+    if r.is_in_doubt {
+        return vec![resolve];
+    }
     match r.status.as_str() {
         "unknown" => vec![resolve],
         "held" if r.maybe_billed => vec![resolve],
@@ -210,6 +213,7 @@ mod tests {
             probe_seconds: None,
             breaker_met: String::new(),
             lost_at: None,
+            is_in_doubt: false,
             is_month_closed: false,
             paused,
             dry_run: false,

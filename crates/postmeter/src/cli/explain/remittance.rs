@@ -81,6 +81,13 @@ fn standing(report: &RemittanceReport) -> Vec<String> {
     if matches!(r.status.as_str(), "open" | "due" | "in_flight" | "unknown" | "held" | "rejected" | "conflict") {
         lines.push(format!("it can be sent until {} ({})", minute(r.deadline), from_now(r.now, r.deadline)));
     }
+    if r.is_in_doubt {
+        lines.push(
+            "in doubt: the database lost commits after it was settled so, and it may have been sent in that time; \
+             until a person resolves it, it is neither sent nor released"
+                .to_owned(),
+        );
+    }
     if let Some(key) = r.idempotency_key {
         lines.push(format!("idempotency key {key}"));
     }
