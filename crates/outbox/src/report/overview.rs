@@ -240,20 +240,11 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         part(database, &BACKLOG, |row| {
             Ok(fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }))
         }),
-        part(database, &HELD, |row| {
-            Ok(fields!(row => HeldGroup {
-                reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline
-            }))
-        }),
+        part(database, &HELD, held),
         part(database, &DESTINATIONS, |row| {
             Ok(fields!(row => DestinationState { destination, paused, dry_run, shadow, next_try_at }))
         }),
-        part(database, &HEALTH, |row| {
-            Ok(fields!(row => Health {
-                destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds,
-                next_probe_seconds
-            }))
-        }),
+        part(database, &HEALTH, health),
         part(database, &STANDING, |row| {
             Ok(fields!(row => Standing {
                 destination, status, dimension, currency, remittances, quantity, amount, earliest_deadline
@@ -295,6 +286,16 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         paces: there(&mut missing, "paces", paces?),
         missing,
     })
+}
+
+fn held(row: &Row) -> Result<HeldGroup, Error> {
+    Ok(fields!(row => HeldGroup { reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline }))
+}
+
+fn health(row: &Row) -> Result<Health, Error> {
+    Ok(fields!(row => Health {
+        destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds, next_probe_seconds
+    }))
 }
 
 async fn contradictions(database: &Database) -> Result<Told<Vec<Contradiction>>, Error> {
