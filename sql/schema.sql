@@ -827,6 +827,19 @@ $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
+CREATE FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- what it corrects says where it goes; while that is held too, it is returned with it
+    select not exists (select from postmeter.held o where o.usage_id = corrected)
+       and (reason <> 'month_closed' or not exists (
+            select from postmeter.closed_month c join postmeter.destination t on t.id = c.destination_id
+            where t.id = destination and c.month = postmeter.month_of(correction_is_free.hour, t.zone)))
+$$;
+
+COMMENT ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) IS 'Whether a held correction is held no longer for a reason of its own.';
+
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -2011,6 +2024,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.held_rows(rows jsonb) IS 'The rows of resolve_rows, each with the remittance that it names, and the verdict of those that decide nothing whatever the remittance is: malformed, not_found, ambiguous, contradictory (rows of one remittance that say different things: none of them counts), repeated.';
 
+CREATE FUNCTION postmeter.held_together(usages uuid[], back boolean) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with asked as materialized (
+        select h.usage_id from postmeter.held h where h.usage_id = any (usages)
+        union
+        select h.corrected_id from postmeter.held h where back and h.usage_id = any (usages) and h.corrected_id is not null
+    )
+    select coalesce(array_agg(h.usage_id order by h.usage_id), '{}')
+    from postmeter.held h
+    where h.usage_id in (select a.usage_id from asked a) or h.corrected_id in (select a.usage_id from asked a)
+$$;
+
+COMMENT ON FUNCTION postmeter.held_together(usages uuid[], back boolean) IS 'Held usages with the held corrections of them; back: and with what they correct themselves. In order, so that whoever locks them all waits for nobody who waits for him.';
+
 CREATE TABLE postmeter.held (
     usage_id uuid NOT NULL,
     destination_id integer,
@@ -2022,7 +2051,8 @@ CREATE TABLE postmeter.held (
     quantity numeric NOT NULL,
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
-    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -2048,6 +2078,8 @@ COMMENT ON COLUMN postmeter.held.hour IS 'Its hour.';
 COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour can be sent; null while no destination is known.';
 
 COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
 
 CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2181,6 +2213,15 @@ END;
 
 COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
 
+CREATE FUNCTION postmeter.keep_held(usages uuid[]) RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select h.usage_id from postmeter.held h where h.usage_id = any (usages) order by h.usage_id for share skip locked
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
+
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2283,7 +2324,7 @@ COMMENT ON COLUMN postmeter.allocation.delivery_id IS 'The remittance whose cut 
 
 COMMENT ON COLUMN postmeter.allocation.meter_metric_id IS 'The meter and metric it is counted on.';
 
-COMMENT ON COLUMN postmeter.allocation.round IS 'The remittance''s round at the time: the next cut counts it.';
+COMMENT ON COLUMN postmeter.allocation.round IS 'Which of the remittance''s cuts counts it, from 0; -1: none. A correction of what a cut has counted lowers the meter at once.';
 
 COMMENT ON COLUMN postmeter.allocation.quantity IS 'Its quantity in units of the metric.';
 
@@ -2964,7 +3005,7 @@ begin
         perform postmeter.check_corrections(corrected);
     end if;
     if settings.unresolved = 'refuse' then
-        perform postmeter.check_resolved(array(select a.id from arrived a where not a.returned));
+        perform postmeter.check_resolved(array(select a.id from arrived a where not a.returned and a.corrects is null));
     end if;
     return null;
 end
@@ -3141,7 +3182,15 @@ begin
     select case when s.purpose = 'production' then postmeter.id_at(began - s.usage_lead_max - interval '1 day') else first end
     into first from postmeter.setting s;
     return query
-    with boundary as materialized (
+    with correction as materialized (
+        -- a correction belongs to the hour of what it corrects
+        select c.id, o.used_at, o.recorded_at
+        from (select u.id, (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as corrected_id
+              from postmeter.usage u where u.corrected_identity is not null and u.id >= first offset 0) c
+        cross join lateral (select (select x from postmeter.usage x where x.id = c.corrected_id) as o offset 0) l
+        cross join lateral (select (l.o).used_at, (l.o).recorded_at) o
+        where (l.o).id is not null
+    ), boundary as materialized (
         -- hours of the month at which the catalogue begins to say something else about an org
         select b.org, array_agg(distinct b.hour) as hours
         from (select s.org, unnest(array[s.valid_from, s.valid_until]) as hour from postmeter.subscription s
@@ -3165,8 +3214,8 @@ begin
         group by 1, 2
     ), found as materialized (
         select u.org, u.product, u.metric, coalesce(u.account, '') as account,
-               case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
-               case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
+               case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= coalesce(k.used_at, u.used_at)) end as since,
+               case when c.org is not null then postmeter.hour_of(coalesce(k.used_at, u.used_at)) end as hour,
                case when t.shadow_of is null and num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1
                          or num_nonnulls(a.usage_id, v.usage_id) > 1 then 'twice'
                     when a.destination_id <> t.id then 'elsewhere'
@@ -3175,7 +3224,7 @@ begin
                         case when v.reason is null then 'waiting' when v.reason = 'exempt' then 'exempt' else 'held_usage' end
                     when t.shadow_of is not null then
                         case when x.usage_id is not null then 'exempt' when not w.returned then 'waiting'
-                             when u.recorded_at <= n.changed_at then 'not_given' else 'nowhere' end
+                             when coalesce(k.recorded_at, u.recorded_at) <= n.changed_at then 'not_given' else 'nowhere' end
                     when h.usage_id is not null then 'held_usage'
                     when w.id is not null then 'waiting'
                     when x.usage_id is not null then 'exempt'
@@ -3184,6 +3233,7 @@ begin
                case when t.shadow_of is null then h.reason else nullif(v.reason, 'exempt') end as reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
                sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
         from postmeter.usage u
+        left join correction k on k.id = u.id
         left join postmeter.allocation a on a.usage_id = u.id and a.destination_id <> all (others)
         left join postmeter.shadow_usage v on v.usage_id = u.id and v.destination_id = t.id
         left join told_of n on n.org = u.org and n.product = u.product
@@ -3194,7 +3244,7 @@ begin
         left join postmeter.usage_written_off g on g.usage_id = u.id
         left join boundary b on b.org = u.org
         left join covered_kind c on c.org = u.org and c.product = u.product and c.metric = u.metric
-        where u.used_at >= began and u.used_at < ended and u.id >= first
+        where coalesce(k.used_at, u.used_at) >= began and coalesce(k.used_at, u.used_at) < ended and u.id >= first
         group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
     ), kind as materialized (
         select k.*, row_number() over () as item from (select distinct f.org, f.product, f.metric, f.account, f.since from found f) k
@@ -3264,7 +3314,7 @@ begin
         group by 1, 2, 3, 4, 5
     ), cover_now as materialized (
         -- covered := min(T, max(covered, C)) from hour to hour comes to the greatest C that later corrections leave room for
-        select h.buyer, h.dimension, h.product, h.metric, max(least(h.cover, h.lowest)) as covered
+        select h.buyer, h.dimension, h.product, h.metric, greatest(0, max(least(h.cover, h.lowest))) as covered
         from (select h.buyer, h.dimension, h.product, h.metric, h.hour, coalesce(sum(c.quantity), 0) as cover,
                      min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
                                             rows between current row and unbounded following) as lowest
@@ -3308,7 +3358,7 @@ begin
         select c.meter_id, d.status, d.reason, sum(c.to_bill) as quantity
         from postmeter.cut c
         join postmeter.delivery d on d.id = c.delivery_id and d.status <> 'released'
-        where c.meter_id in (select l.meter_id from ledger l) and c.to_bill > 0
+        where c.meter_id in (select l.meter_id from ledger l) and c.to_bill <> 0
         group by 1, 2, 3
     ), usage_units as (
         select k.buyer, k.dimension,
@@ -4339,6 +4389,8 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    -- a correction and what it corrects are returned together
+    chosen := postmeter.held_together(chosen, true);
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
@@ -4364,7 +4416,7 @@ begin
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-        from waiting w group by 1, 2, 3, 4, 5, 6
+        from waiting w where w.corrected_id is null group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
@@ -4378,7 +4430,13 @@ begin
           join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
            and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
           limit most) w;
-    return coalesce(postmeter.return_held(cured), 0);
+    cured := coalesce(cured, '{}') || array(
+        select h.usage_id from postmeter.held h
+        where h.corrected_id is not null
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+          and postmeter.correction_is_free(h.corrected_id, h.destination_id, h.hour, h.reason)
+        limit most);
+    return postmeter.return_held(cured);
 end
 $$;
 
@@ -4398,7 +4456,7 @@ begin
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-        from waiting w group by 1, 2, 3, 4, 5, 6
+        from waiting w where w.corrected_id is null group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
@@ -4411,7 +4469,12 @@ begin
     from waiting w
     join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
      and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
-    return coalesce(postmeter.return_held(cured), 0);
+    cured := coalesce(cured, '{}') || array(
+        select h.usage_id from postmeter.held h
+        where h.usage_id = any (usages) and h.corrected_id is not null
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+          and postmeter.correction_is_free(h.corrected_id, h.destination_id, h.hour, h.reason));
+    return postmeter.return_held(cured);
 end
 $$;
 
@@ -4422,10 +4485,14 @@ CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    family   uuid[] := postmeter.held_together(usage_ids, true);
     returned bigint;
 begin
+    perform 1 from postmeter.held h where h.usage_id = any (family) order by h.usage_id for update;
+    -- a later statement: it sees the corrections that a fold has held meanwhile
+    family := postmeter.held_together(usage_ids, true);
     with cured as (
-        delete from postmeter.held h where h.usage_id = any (usage_ids) returning h.usage_id
+        delete from postmeter.held h where h.usage_id = any (family) returning h.usage_id
     )
     insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                   request_id, traceparent, attributes, returned)
@@ -4437,7 +4504,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Sends held usage back to the outbox.';
+COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5349,6 +5416,9 @@ declare
     now timestamptz := postmeter.clock();
 begin
     perform postmeter.check_decider(who, why);
+    -- meters first, then remittances, each in order: the same order as the cut
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
@@ -5364,6 +5434,7 @@ begin
                 body = coalesce(u.body, ''), batch_group = coalesce(u.batch_group, ''),
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
+            perform postmeter.write_off_corrected(d.id);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
             values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
@@ -5373,6 +5444,60 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up dead letters: their quantity is shown as written off and is not billed again. Refused while maybe billed. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.write_off_corrected(delivery bigint) RETURNS numeric
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    m       record;
+    reduced numeric;
+    total   numeric := 0;
+begin
+    -- its meters are locked, and so is the delivery
+    for m in
+        with recursive counted as (
+            select write_off_corrected.delivery as id
+            union
+            -- quantity that a release gave to it
+            select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+        ), credit as materialized (
+            select mm.meter_id, sum(a.quantity * mm.factor_numerator * (t.denominator / mm.factor_denominator)) as units
+            from counted x
+            join postmeter.allocation a on a.delivery_id = x.id and a.round = -1
+            join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+            join postmeter.meter t on t.id = mm.meter_id
+            group by 1
+        )
+        select t.*, k.to_bill, u.units,
+               postmeter.round_units(u.units - c.units, t.denominator, r.rounding, t.decimals) as before,
+               postmeter.round_units(u.units, t.denominator, r.rounding, t.decimals) as after
+        from credit c
+        join postmeter.meter t on t.id = c.meter_id
+        cross join lateral (select t.carried + t.billed * t.denominator as units) u
+        cross join lateral (select case when t.month_end = 'round_up' then 'up' else t.rounding end as rounding) r
+        cross join lateral (select sum(x.to_bill) as to_bill from postmeter.cut x
+                            where x.delivery_id = write_off_corrected.delivery and x.meter_id = t.id) k
+        where k.to_bill > 0
+        order by t.id
+    loop
+        reduced := least(m.to_bill, m.before - m.after);
+        continue when reduced <= 0;
+        insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+        values (write_off_corrected.delivery, m.id, -1, m.denominator, m.units, m.billed, -reduced,
+                trim_scale(m.carried + reduced * m.denominator), false, '[]');
+        update postmeter.meter u
+        set billed = trim_scale(u.billed - reduced), carried = trim_scale(u.carried + reduced * u.denominator),
+            -- what later usage did not pay because of it
+            billable = trim_scale(greatest(u.billable, m.after - (u.billed - reduced)))
+        where u.id = m.id;
+        total := total + reduced;
+    end loop;
+    return total;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.write_off_corrected(delivery bigint) IS 'What is written off is what its usage still was: takes back what corrections had taken from it after its cut, so that they lower no other bill. Returns those billing units.';
 
 CREATE FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usage_id uuid, reason text, quantity numeric)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5384,6 +5509,9 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    -- what corrects it is given up with it
+    perform 1 from postmeter.held h where h.usage_id = any (chosen) order by h.usage_id for update;
+    chosen := postmeter.held_together(chosen, false);
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         with given_up as (
@@ -5935,7 +6063,7 @@ COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Which cut of this remittance.';
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; -1: no cut. What was written off less what corrections had taken from it.';
 
 COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
 
@@ -5943,7 +6071,7 @@ COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covere
 
 COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before).';
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero in round -1: corrected before it was written off.';
 
 COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
 
@@ -6319,6 +6447,131 @@ COMMENT ON COLUMN postmeter.console.started_at IS 'When it started.';
 COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is one every ten seconds.';
 
 COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+CREATE TABLE postmeter.usage_written_off (
+    usage_id uuid NOT NULL,
+    decision_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
+
+CREATE VIEW postmeter.correction_list AS
+ SELECT c.id AS usage_id,
+    c.source,
+    c.event_id,
+    c.corrects,
+    o.id AS corrected_usage_id,
+    c.org,
+    c.account,
+    c.product,
+    c.metric,
+    c.quantity,
+    postmeter.hour_of(COALESCE(o.used_at, c.used_at)) AS hour,
+    c.recorded_at,
+        CASE
+            WHEN (a.delivery_id IS NOT NULL) THEN 'allocated'::text
+            WHEN (h.usage_id IS NOT NULL) THEN 'held'::text
+            WHEN (x.usage_id IS NOT NULL) THEN 'exempt'::text
+            WHEN (w.usage_id IS NOT NULL) THEN 'written_off'::text
+            ELSE 'waiting'::text
+        END AS whereabouts,
+        CASE
+            WHEN (a.delivery_id IS NOT NULL) THEN
+            CASE
+                WHEN a.is_open THEN 'waiting'::text
+                ELSE 'counted'::text
+            END
+            WHEN ((x.usage_id IS NOT NULL) OR (w.usage_id IS NOT NULL)) THEN 'none'::text
+            ELSE 'waiting'::text
+        END AS effect,
+    h.reason,
+    t.name AS destination,
+    a.delivery_id
+   FROM (((((((postmeter.usage c
+     LEFT JOIN LATERAL ( SELECT i_1.usage_id
+           FROM postmeter.usage_identity i_1
+          WHERE (i_1.identity = c.corrected_identity)) i ON (true))
+     LEFT JOIN LATERAL ( SELECT u.id,
+            u.used_at
+           FROM postmeter.usage u
+          WHERE (u.id = i.usage_id)) o ON (true))
+     LEFT JOIN LATERAL ( SELECT y.destination_id,
+            y.delivery_id,
+            ((d.status = 'open'::text) AND (d.round = y.round)) AS is_open
+           FROM ((postmeter.allocation y
+             JOIN postmeter.destination l ON (((l.id = y.destination_id) AND (l.shadow_of IS NULL))))
+             JOIN postmeter.delivery d ON ((d.id = y.delivery_id)))
+          WHERE (y.usage_id = c.id)) a ON (true))
+     LEFT JOIN postmeter.held h ON ((h.usage_id = c.id)))
+     LEFT JOIN postmeter.exempted x ON ((x.usage_id = c.id)))
+     LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = c.id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, h.destination_id))))
+  WHERE (c.corrected_identity IS NOT NULL);
+
+COMMENT ON VIEW postmeter.correction_list IS 'Every correction, where it stands, and whether it lowers a bill. It stands where the usage stands that it corrects; of usage that is exempt or was given up it has no effect, and is kept.';
+
+COMMENT ON COLUMN postmeter.correction_list.usage_id IS 'The correction.';
+
+COMMENT ON COLUMN postmeter.correction_list.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.correction_list.event_id IS 'That service''s own id of it.';
+
+COMMENT ON COLUMN postmeter.correction_list.corrects IS 'Event id, of the same source, of the usage that it corrects.';
+
+COMMENT ON COLUMN postmeter.correction_list.corrected_usage_id IS 'The usage that it corrects; null: that was dropped with its month.';
+
+COMMENT ON COLUMN postmeter.correction_list.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.correction_list.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.correction_list.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.correction_list.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.correction_list.quantity IS 'Units of the metric, below zero.';
+
+COMMENT ON COLUMN postmeter.correction_list.hour IS 'The hour of the usage that it corrects: there it counts.';
+
+COMMENT ON COLUMN postmeter.correction_list.recorded_at IS 'When it was recorded.';
+
+COMMENT ON COLUMN postmeter.correction_list.whereabouts IS 'waiting, held, exempt, written_off or allocated.';
+
+COMMENT ON COLUMN postmeter.correction_list.effect IS 'counted: it has lowered its meter; waiting: it will, once its usage is counted; none: its usage is exempt or was given up, so there is nothing to lower.';
+
+COMMENT ON COLUMN postmeter.correction_list.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.correction_list.destination IS 'Where its usage is owed, if that is known.';
+
+COMMENT ON COLUMN postmeter.correction_list.delivery_id IS 'The remittance that counts, or counted, the usage that it corrects.';
 
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
@@ -6883,17 +7136,6 @@ ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
 
 ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.exemption_id_seq
@@ -8624,6 +8866,7 @@ CREATE TABLE postmeter.shadow_usage (
     hour timestamp with time zone NOT NULL,
     reason text,
     given_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
     CONSTRAINT shadow_usage_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'exempt'::text])))
 );
 
@@ -8648,6 +8891,8 @@ COMMENT ON COLUMN postmeter.shadow_usage.hour IS 'Its hour.';
 COMMENT ON COLUMN postmeter.shadow_usage.reason IS 'Why the shadow does not count it (the reasons of held, and exempt); null: it waits to be counted.';
 
 COMMENT ON COLUMN postmeter.shadow_usage.given_at IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.corrected_id IS 'The usage that this one corrects; it counts where that counts at this shadow.';
 
 CREATE VIEW postmeter.shadow_usage_difference AS
  WITH pair AS (
@@ -9040,17 +9285,6 @@ COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
 
-CREATE TABLE postmeter.usage_written_off (
-    usage_id uuid NOT NULL,
-    decision_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
-
 CREATE VIEW postmeter.usage_balance AS
  WITH recorded AS (
          SELECT r_1.org,
@@ -9399,20 +9633,6 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
-
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -9539,6 +9759,9 @@ ALTER TABLE ONLY postmeter.ledger_export
 
 ALTER TABLE ONLY postmeter.meter
     ADD CONSTRAINT meter_destination_id_buyer_dimension_month_key UNIQUE (destination_id, buyer, dimension, month);
+
+ALTER TABLE postmeter.meter_metric
+    ADD CONSTRAINT meter_metric_covered_check CHECK ((covered >= (0)::numeric)) NOT VALID;
 
 ALTER TABLE ONLY postmeter.meter_metric
     ADD CONSTRAINT meter_metric_meter_id_product_metric_key UNIQUE (meter_id, product, metric);
@@ -9865,7 +10088,7 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
            FROM ((postmeter.cut c_1
              JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
              JOIN postmeter.meter m ON ((m.id = c_1.meter_id)))
-          WHERE ((c_1.to_bill > (0)::numeric) AND (d.status <> ALL (ARRAY['nothing_due'::text, 'open'::text, 'released'::text])))
+          WHERE ((c_1.to_bill <> (0)::numeric) AND (d.status <> ALL (ARRAY['nothing_due'::text, 'open'::text, 'released'::text])))
           GROUP BY m.id, d.status, d.reason, d.product
         UNION ALL
          SELECT m.destination_id,
@@ -10313,6 +10536,8 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -10412,6 +10637,8 @@ GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_conso
 
 REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.held_together(usages uuid[], back boolean) FROM PUBLIC;
+
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.held TO postmeter_worker;
@@ -10432,6 +10659,9 @@ GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO post
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -10814,6 +11044,8 @@ REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.write_off_corrected(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -10929,6 +11161,22 @@ GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.usage_written_off TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -10960,10 +11208,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_operator;
@@ -11139,10 +11383,6 @@ GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
@@ -11154,10 +11394,6 @@ GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
@@ -11233,4 +11469,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22),
     (40, '0040_pre_decided_once', 22),
-    (41, '0041_pre_shares', 22);
+    (41, '0041_pre_shares', 22),
+    (42, '0042_pre_corrections', 22);

@@ -32,7 +32,7 @@ with given as materialized (
     join postmeter.meter_metric mm on mm.meter_id = k.meter_id
     left join here h on h.delivery_id = k.delivery_id and h.meter_metric_id = mm.id
 ), covered as materialized (
-    select x.*, least(x.used_after, greatest(x.covered_before, x.cover)) as covered_after from metric x
+    select x.*, greatest(0, least(x.used_after, greatest(x.covered_before, x.cover))) as covered_after from metric x
 ), denominator as materialized (
     select c.delivery_id, c.meter_id, postmeter.lcm_of(c.factor_denominator) as denominator
     from covered c group by 1, 2

@@ -10,4 +10,4 @@ with picked as materialized (
 delete from postmeter.shadow_usage g
 using picked p
 where g.destination_id = p.destination_id and g.usage_id = p.usage_id
-returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity
+returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity, g.corrected_id

@@ -13,6 +13,7 @@ mod claims;
 mod closing;
 mod commands;
 mod console;
+mod corrected;
 mod crash;
 mod defaults;
 mod deploy;

@@ -125,6 +125,7 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         account: row.try_get("account")?,
         hour: row.try_get("hour")?,
         quantity: row.try_get("quantity")?,
+        corrected: row.try_get("corrected_id")?,
         returned: row.try_get("returned")?,
         entered_at: row.try_get("entered_at")?,
     })
