@@ -131,7 +131,7 @@ async fn i2_a_correction_and_its_target_are_explained() {
     tells("a correction", &stage, "less", &told).await;
     let told = Told {
         answer: "BILLED: aws holds 3 units",
-        says: &["corrected by less: -2, recorded 2024-09-18 11:15:00 UTC; it is counted"],
+        says: &["corrected by less: -2, recorded 2024-09-18 11:10:00 UTC; it is counted"],
         by_itself: "nothing: it is settled",
         by_people: None,
     };
