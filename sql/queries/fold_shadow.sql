@@ -5,7 +5,7 @@ insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metr
 select distinct s.destination_id, u.usage_id, u.org, u.product, u.metric, u.account, u.quantity, u.hour
 from unnest($1, $2, $3, $4, $5, $6, $7) u(usage_id, org, product, metric, account, quantity, hour)
 join postmeter.subscription s on s.org = u.org and s.product = u.product
- and s.valid_from <= u.hour and (s.valid_until is null or u.hour < s.valid_until)
+ and s.valid_from < u.hour + interval '1 hour' and (s.valid_until is null or u.hour < s.valid_until)
 where s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)
 -- given once: a shadow must never be why the live fold fails
 on conflict do nothing

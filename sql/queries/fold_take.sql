@@ -3,7 +3,7 @@
 delete from postmeter.outbox o
 using unnest($1) p(place)
 where o.ctid = p.place
-returning o.id, o.shard, o.org, o.product, o.metric, o.account, postmeter.hour_of(o.used_at) as hour, o.quantity,
+returning o.id, o.shard, o.org, o.product, o.metric, o.account, postmeter.hour_of(o.used_at) as hour, o.used_at, o.quantity,
           o.returned, o.entered_at,
           -- Written with its usage, by one transaction: nothing has folded it yet. All else is asked about: what came
           -- back from held, what a restore or a new partition wrote anew, and what came around intake.

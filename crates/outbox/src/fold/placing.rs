@@ -53,7 +53,7 @@ pub(super) async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
                 &plan.column(|k| &k.product),
                 &plan.column(|k| &k.metric),
                 &plan.column(|k| &k.account),
-                &plan.column(|k| &k.hour),
+                &plan.column(|k| &k.at),
             ],
         )
         .await?;

@@ -16,6 +16,8 @@ pub(super) struct Entry {
     pub metric: String,
     pub account: Option<String>,
     pub hour: Timestamp,
+    /// For when the catalogue is asked about it: the start of its hour, or where a subscription ends or begins in it.
+    pub at: Timestamp,
     pub quantity: Decimal,
     /// It was folded before, or put aside.
     pub returned: bool,
@@ -65,6 +67,8 @@ pub(super) struct Kind {
     pub metric: String,
     pub account: Option<String>,
     pub hour: Timestamp,
+    /// For when the catalogue is asked about them.
+    pub at: Timestamp,
     pub destination: Option<i32>,
     pub target: Target,
 }
@@ -126,18 +130,19 @@ pub(super) struct Rows<'a> {
 impl Plan {
     /// Groups entries by what the catalogue and the calendar see of them.
     pub fn of(taken: Vec<Entry>) -> Self {
-        let mut index: HashMap<(String, String, String, Option<String>, Timestamp), usize> = HashMap::new();
+        let mut index: HashMap<(String, String, String, Option<String>, Timestamp, Timestamp), usize> = HashMap::new();
         let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false };
         for entry in taken {
-            let Entry { usage, org, product, metric, account, hour, quantity, returned, entered_at } = entry;
-            let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
-                let (org, product, metric, account, hour) = key.clone();
+            let Entry { usage, org, product, metric, account, hour, at, quantity, returned, entered_at } = entry;
+            let kind = *index.entry((org, product, metric, account, hour, at)).or_insert_with_key(|key| {
+                let (org, product, metric, account, hour, at) = key.clone();
                 plan.kinds.push(Kind {
                     org,
                     product,
                     metric,
                     account,
                     hour,
+                    at,
                     destination: None,
                     target: Target::Unresolved,
                 });

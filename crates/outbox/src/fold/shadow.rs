@@ -220,7 +220,7 @@ async fn fold_in(tx: &Tx<'_>, shadow: i32, entries: Vec<Entry>, locking: Locking
                 &plan.column(|k| &k.product),
                 &plan.column(|k| &k.metric),
                 &plan.column(|k| &k.account),
-                &plan.column(|k| &k.hour),
+                &plan.column(|k| &k.at),
                 &shadow,
             ],
         )
@@ -238,6 +238,7 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
         metric: row.try_get("metric")?,
         account: row.try_get("account")?,
         hour: row.try_get("hour")?,
+        at: row.try_get("at")?,
         quantity: row.try_get("quantity")?,
         returned: true,
         // its row goes back as it was given
