@@ -620,7 +620,7 @@ declare
 begin
     select u.event_id, r.reason, r.item into bad
     from (select array_agg(u.org order by u.id) o, array_agg(u.product order by u.id) p, array_agg(u.metric order by u.id) m,
-                 array_agg(u.account order by u.id) a, array_agg(postmeter.hour_of(u.used_at) order by u.id) h,
+                 array_agg(u.account order by u.id) a, array_agg(u.used_at order by u.id) h,
                  array_agg(u.event_id order by u.id) e
           from postmeter.usage u where u.id = any (usage_ids)) g,
          postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r, lateral (select g.e[r.item] as event_id) u
@@ -703,17 +703,19 @@ begin
     if new.buyer is null then
         return new;
     end if;
+    -- whole hours are sent: two forms in one hour bill it twice, though one ends in it before the other begins
     select s.* into other from postmeter.subscription s
     where s.id <> new.id and s.product = new.product and s.destination_id = new.destination_id
       and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form
-      and s.valid_from < coalesce(new.valid_until, 'infinity') and new.valid_from < coalesce(s.valid_until, 'infinity')
+      and postmeter.hour_of(s.valid_from) < coalesce(new.valid_until, 'infinity')
+      and postmeter.hour_of(new.valid_from) < coalesce(s.valid_until, 'infinity')
     limit 1;
     if found then
         raise exception 'buyer % of product % would be known by two identity forms (% and %) in one hour and be billed twice',
             new.buyer_account, new.product, other.identity_form, new.identity_form
             using errcode = 'PM012', schema = 'postmeter', table = 'subscription', column = 'identity',
                   constraint = 'subscription_one_identity_form',
-                  hint = 'End the old form at the hour at which the new one begins.';
+                  hint = 'End the old form at the full hour at which the new one begins.';
     end if;
     return new;
 end
@@ -1033,42 +1035,77 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select least(hour + t.age_limit,
-                 ((postmeter.month_of(hour, t.zone) + interval '1 month')::timestamp at time zone t.zone) + t.month_cutoff,
-                 (select case when bool_or(s.valid_until is null) then null else max(s.valid_until) end
-                  from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = deadline_of.buyer) + t.closing_window) - t.margin
-    from postmeter.destination t where t.id = deadline_of.destination_id
-$$;
+CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
+END;
 
-COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of subscription plus closing window, less the margin.';
+COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
-CREATE TABLE postmeter.deadline_change (
+CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
     destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    awaits xid8
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
 );
 
-COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
 
-COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
 
-COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
 
-COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
 
-COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When a subscription changed; the server''s time.';
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
 
-COMMENT ON COLUMN postmeter.deadline_change.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
 
-COMMENT ON COLUMN postmeter.deadline_change.awaits IS 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
+
+CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT e.valid_until
+    FROM (( SELECT max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone)) AS at
+            FROM postmeter.subscription s
+           WHERE ((s.destination_id = served_until.destination_id) AND (s.buyer = served_until.buyer) AND (s.valid_from < (served_until.hour + '01:00:00'::interval)))) f
+      JOIN postmeter.subscription e ON (((e.destination_id = served_until.destination_id) AND (e.buyer = served_until.buyer) AND (e.valid_until >= f.at))))
+   WHERE (NOT (EXISTS ( SELECT
+            FROM postmeter.subscription r
+           WHERE ((r.destination_id = served_until.destination_id) AND (r.buyer = served_until.buyer) AND (r.valid_from <= e.valid_until) AND ((r.valid_until IS NULL) OR (r.valid_until > e.valid_until))))))
+   ORDER BY e.valid_until
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
 
 CREATE TABLE postmeter.destination (
     id integer NOT NULL,
@@ -1173,6 +1210,16 @@ COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination besid
 
 COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
+CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (LEAST((deadline_of.hour + t.age_limit), (((postmeter.month_of(deadline_of.hour, t.zone) + '1 mon'::interval) AT TIME ZONE t.zone) + t.month_cutoff), (postmeter.served_until(t.id, deadline_of.buyer, deadline_of.hour) + t.closing_window)) - t.margin)
+    FROM postmeter.destination t
+   WHERE (t.id = deadline_of.destination_id);
+END;
+
+COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of the subscriptions that serve it (served_until) plus closing window, less the margin.';
+
 CREATE TABLE postmeter.meter (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -1218,16 +1265,53 @@ COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the fact
 
 COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
 
+CREATE FUNCTION postmeter.deadline_now(delivery postmeter.delivery) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(( SELECT postmeter.deadline_of(m.destination_id, m.buyer, (deadline_now.delivery).hour) AS deadline_of
+            FROM postmeter.meter m
+           WHERE (m.id = (deadline_now.delivery).meter_id)), (delivery).deadline) AS "coalesce";
+END;
+
+COMMENT ON FUNCTION postmeter.deadline_now(delivery postmeter.delivery) IS 'The deadline of a remittance by what the catalogue says now, though maintenance may not have moved it yet; that of one that has expired is not moved.';
+
+CREATE TABLE postmeter.deadline_change (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    awaits xid8,
+    since timestamp with time zone
+);
+
+COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions, or whose destination''s limits, have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
+
+COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+COMMENT ON COLUMN postmeter.deadline_change.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+
+COMMENT ON COLUMN postmeter.deadline_change.awaits IS 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+
+COMMENT ON COLUMN postmeter.deadline_change.since IS 'Hours after this are looked at, where the destination''s limits have changed; null: those that its age limit leaves.';
+
 CREATE FUNCTION postmeter.deadlines_behind(marks bigint[]) RETURNS TABLE(delivery_id bigint, destination_id integer, buyer text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  WITH changed AS MATERIALIZED (
-          SELECT DISTINCT c.destination_id,
+          SELECT c.destination_id,
              c.buyer,
-             (( SELECT postmeter.clock() AS clock) - t.age_limit) AS since
+             min(COALESCE(c.since, (( SELECT postmeter.clock() AS clock) - t.age_limit))) AS since
             FROM (postmeter.deadline_change c
               JOIN postmeter.destination t ON ((t.id = c.destination_id)))
            WHERE (c.id = ANY (deadlines_behind.marks))
+           GROUP BY c.destination_id, c.buyer
          ), hours AS MATERIALIZED (
           SELECT o.id,
              o.destination_id,
@@ -1264,7 +1348,8 @@ CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_until) is not distinct from (new.destination_id, new.buyer, new.valid_until) then
+    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_from, old.valid_until)
+                            is not distinct from (new.destination_id, new.buyer, new.valid_from, new.valid_until) then
         return null;
     end if;
     -- the first of a buyer, without an end, leaves each deadline as it was
@@ -2536,6 +2621,27 @@ $$;
 
 COMMENT ON FUNCTION postmeter.ledger_why_not(month date) IS 'Why a month of the ledger is not finished: the first reason that is found; null: it is, and may be exported and then dropped.';
 
+CREATE FUNCTION postmeter.limits_follow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
+begin
+    -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
+    insert into postmeter.deadline_change (destination_id, buyer, since)
+    select new.id, b.buyer, first_hour
+    from (select m.buyer from postmeter.meter m
+          where m.destination_id = new.id and m.month >= postmeter.month_of(first_hour - interval '1 day', 'UTC')
+          union
+          select s.buyer from postmeter.subscription s where s.destination_id = new.id and s.buyer is not null) b
+    order by b.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.limits_follow() IS 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
 CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2626,6 +2732,16 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
+CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT LEAST(meter_ends.month_ends, max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone))) AS "least"
+    FROM postmeter.subscription s
+   WHERE ((s.destination_id = meter_ends.destination_id) AND (s.buyer = meter_ends.buyer) AND (s.valid_from < meter_ends.month_ends));
+END;
+
+COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its buyer''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2666,14 +2782,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
-
-CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
-END;
-
-COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
 CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -3296,8 +3404,7 @@ begin
         select c.buyer, c.dimension, c.denominator, m.id as meter_id, m.billed, m.carried * (c.denominator / m.denominator) as carried,
                m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
                case when coalesce(n.month_end, m.month_end) = 'round_up'
-                         and least(ended, (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
-                                           from postmeter.subscription s where s.destination_id = t.id and s.buyer = c.buyer)) <= postmeter.clock()
+                         and postmeter.meter_ends(t.id, c.buyer, ended) <= postmeter.clock()
                     then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
                case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
         from common c
@@ -3762,6 +3869,13 @@ begin
                       join postmeter.destination t on t.id = m.destination_id
                       where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
             note := 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+        elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
+                      where c.delivery_id = d.id and c.to_bill > 0 and postmeter.target_hour(m.id) is null
+                        and not exists (select from postmeter.subscription s
+                                        where s.destination_id = m.destination_id and s.buyer = m.buyer and s.valid_from <= now
+                                          and (s.valid_until is null or now < s.valid_until))) then
+            note := 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
+                || 'write it off, or renew the subscription first';
         else
             status_after := 'released';
         end if;
@@ -4037,55 +4151,6 @@ COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
 
 COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
-
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -4244,6 +4309,7 @@ begin
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
+    d.deadline := postmeter.deadline_now(d);
     changed := true;
     if d.status = 'conflict' and billed then
         after := 'accepted';
@@ -4264,7 +4330,7 @@ begin
     end if;
     update postmeter.delivery u
     set status = after, reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0,
-        confirmed = case when after = 'accepted' then false end, changed_at = now
+        confirmed = case when after = 'accepted' then false end, deadline = d.deadline, changed_at = now
     where u.id = d.id;
     if after = 'due' then
         insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
@@ -4276,6 +4342,17 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
+
+CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
+    FROM (postmeter.subscription s
+      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
+   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
+END;
+
+COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
 
 CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4301,6 +4378,7 @@ begin
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; quantity := d.quantity; note := null;
+        d.deadline := postmeter.deadline_now(d);
         status_after := d.status;
         if d.body is null then
             note := 'was never frozen into a record: release it or write it off';
@@ -4316,7 +4394,7 @@ begin
         end if;
         if status_after = 'due' and not dry_run then
             update postmeter.delivery u
-            set status = 'due', reason = null, tries = 0, deaths = 0, batch_limit = 1, changed_at = now
+            set status = 'due', reason = null, tries = 0, deaths = 0, batch_limit = 1, deadline = d.deadline, changed_at = now
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
@@ -4392,16 +4470,18 @@ declare
     cured uuid[];
 begin
     with waiting as materialized (
-        select h.* from postmeter.held h
+        select h.*, postmeter.resolved_at(h.org, h.product, u.used_at) as at
+        from postmeter.held h
+        join postmeter.usage u on u.id = h.usage_id
         where h.usage_id = any (usages)
           and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-        for update skip locked
+        for update of h skip locked
     ), kinds as materialized (
-        select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+        select w.org, w.product, w.metric, w.account, w.at, w.reason, row_number() over () as item
         from waiting w group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
-               array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+               array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
         from kinds k
     ), changed as (
         select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
@@ -4410,7 +4490,7 @@ begin
     select array_agg(w.usage_id) into cured
     from waiting w
     join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
-     and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
+     and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason;
     return coalesce(postmeter.return_held(cured), 0);
 end
 $$;
@@ -4496,18 +4576,20 @@ declare
 begin
     for shadow in select distinct g.shadow from unnest(shadows) g(shadow) order by 1 loop
         with waiting as materialized (
-            select u.* from postmeter.shadow_usage u
+            select u.*, postmeter.resolved_at(u.org, u.product, x.used_at) as at
+            from postmeter.shadow_usage u
+            join postmeter.usage x on x.id = u.usage_id
             where u.destination_id = shadow
               and u.usage_id in (select g.usage_id from unnest(shadows, usages) g(of, usage_id) where g.of = shadow)
               and u.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
             order by u.usage_id
-            for update skip locked
+            for update of u skip locked
         ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+            select w.org, w.product, w.metric, w.account, w.at, w.reason, row_number() over () as item
             from waiting w group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
-                   array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+                   array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
             from kinds k
         ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, shadow) r join kinds k on k.item = r.item
@@ -4517,7 +4599,7 @@ begin
         set reason = null
         from waiting w
         join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-         and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+         and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason
         where u.destination_id = shadow and u.usage_id = w.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
@@ -4967,7 +5049,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
       and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
-                    and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
+                    and s.valid_from < h.hour + interval '1 hour' and (s.valid_until is null or h.hour < s.valid_until))
       and l.deadline >= c.now
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
@@ -7979,7 +8061,7 @@ CREATE VIEW postmeter.remittance_summary AS
            FROM (((postmeter.subscription s
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
-             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
           WHERE ((NOT (EXISTS ( SELECT
                    FROM (postmeter.allocation a
                      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
@@ -8013,7 +8095,7 @@ CREATE VIEW postmeter.remittance_summary AS
                       WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((o.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (o.product IS DISTINCT FROM c.product) OR (o.metric IS DISTINCT FROM c.metric))))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
-                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
+                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from < (d.hour + '01:00:00'::interval)) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
                 END AS shared
            FROM (((counted c
              JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
@@ -9008,7 +9090,7 @@ SELECT
     NULL::uuid AS usage_id,
     NULL::text AS item;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units. What an hour deferred is listed once an hour is opened for it: with that remittance, if it counts no usage of its own. Without shadows. Quick by org with a range of hour, and by delivery_id.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units, and so is what an hour deferred or a release gave back and no hour has billed yet: with the open hour that takes it, or as released with the last hour of its meter. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
 COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage (waiting or held) or remittance.';
 
@@ -9645,6 +9727,12 @@ ALTER TABLE ONLY postmeter.stuck
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_valid_from_check CHECK (((EXTRACT(epoch FROM valid_from) % (1)::numeric) = (0)::numeric)) NOT VALID;
+
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_valid_until_check CHECK (((EXTRACT(epoch FROM valid_until) % (1)::numeric) = (0)::numeric)) NOT VALID;
+
 ALTER TABLE ONLY postmeter.suspect
     ADD CONSTRAINT suspect_pkey PRIMARY KEY (usage_id);
 
@@ -9799,7 +9887,11 @@ CREATE INDEX stray_entry_open ON postmeter.stray_entry USING btree (id) WHERE (d
 
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
+CREATE INDEX subscription_begins_inside ON postmeter.subscription USING btree (valid_from) WHERE (valid_from <> postmeter.hour_of(valid_from));
+
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
+
+CREATE INDEX subscription_by_end ON postmeter.subscription USING btree (valid_until) WHERE (valid_until IS NOT NULL);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
 
@@ -10096,14 +10188,55 @@ UNION ALL
                        FROM postmeter.allocation a
                       WHERE (a.delivery_id = d.id))) OR (EXISTS ( SELECT
                        FROM postmeter.ledger_carry k
-                      WHERE (k.delivery_id = d.id))) OR (d.status = 'open'::text)) THEN ( SELECT sum(c.quantity) AS sum
+                      WHERE (k.delivery_id = d.id)))) THEN ( SELECT sum(c.quantity) AS sum
                        FROM postmeter.decision c
                       WHERE ((c.target_delivery_id = d.id) AND (c.verb = 'release'::text)))
                     ELSE d.quantity
                 END AS quantity) g)
-     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
-  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow) AND (g.quantity > (0)::numeric))
-  GROUP BY s.org, g.quantity, d.id, t.name;
+     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text, 'open'::text])) AND (NOT d.shadow) AND (g.quantity > (0)::numeric))
+  GROUP BY s.org, g.quantity, d.id, t.name
+UNION ALL
+ SELECT 'remittance'::text AS kind,
+    s.org,
+    l.product,
+    NULL::text AS metric,
+    l.hour,
+    m.billable AS quantity,
+    'billing'::text AS unit,
+    COALESCE(o.status, 'released'::text) AS status,
+    NULL::text AS reason,
+    o.deadline,
+    COALESCE(o.changed_at, l.changed_at) AS since,
+    t.name AS destination,
+    o.id AS delivery_id,
+    NULL::uuid AS usage_id,
+    COALESCE((jsonb_build_array(o.id, s.org, l.product, NULL::unknown, l.hour, m.id))::text, (jsonb_build_array('meter', m.id, s.org, l.product))::text) AS item
+   FROM ((((postmeter.meter m
+     JOIN postmeter.destination t ON (((t.id = m.destination_id) AND (t.shadow_of IS NULL))))
+     LEFT JOIN LATERAL ( SELECT d.id,
+            d.status,
+            d.hour,
+            d.product,
+            d.deadline,
+            d.changed_at
+           FROM (postmeter.open_hour h
+             JOIN postmeter.delivery d ON ((d.id = h.delivery_id)))
+          WHERE ((d.meter_id = m.id) OR (EXISTS ( SELECT
+                   FROM postmeter.part p
+                  WHERE ((p.delivery_id = d.id) AND (p.meter_id = m.id)))))
+          ORDER BY d.hour, d.id
+         LIMIT 1) o ON (true))
+     CROSS JOIN LATERAL ( SELECT d.product,
+            COALESCE(o.hour, d.hour) AS hour,
+            d.changed_at
+           FROM postmeter.delivery d
+          WHERE (d.meter_id = m.id)
+          ORDER BY d.hour DESC
+         LIMIT 1) l)
+     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
+  WHERE (m.billable > (0)::numeric)
+  GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -10174,6 +10307,8 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption F
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW WHEN ((((((old.age_limit IS DISTINCT FROM new.age_limit) OR (old.month_cutoff IS DISTINCT FROM new.month_cutoff)) OR (old.closing_window IS DISTINCT FROM new.closing_window)) OR (old.margin IS DISTINCT FROM new.margin)) OR (old.zone IS DISTINCT FROM new.zone))) EXECUTE FUNCTION postmeter.limits_follow();
 
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
@@ -10331,10 +10466,42 @@ GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[
 
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.deadline_now(delivery postmeter.delivery) FROM PUBLIC;
 
 GRANT SELECT,DELETE ON TABLE postmeter.deadline_change TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_reader;
@@ -10343,14 +10510,6 @@ GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_operator;
 GRANT UPDATE(next_at) ON TABLE postmeter.deadline_change TO postmeter_worker;
 
 GRANT UPDATE(awaits) ON TABLE postmeter.deadline_change TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
@@ -10502,6 +10661,11 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -10512,11 +10676,6 @@ REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month dat
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 
@@ -10643,18 +10802,6 @@ GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
@@ -10668,6 +10815,9 @@ GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who 
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -11233,4 +11383,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22),
     (40, '0040_pre_decided_once', 22),
-    (41, '0041_pre_shares', 22);
+    (41, '0041_pre_shares', 22),
+    (43, '0043_pre_ends', 22);

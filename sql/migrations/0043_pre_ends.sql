@@ -332,6 +332,10 @@ as $$
 declare
     first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
 begin
+    if (old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
+       is not distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone) then
+        return null;
+    end if;
     -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
     insert into postmeter.deadline_change (destination_id, buyer, since)
     select new.id, b.buyer, first_hour
@@ -345,9 +349,7 @@ end
 $$;
 comment on function postmeter.limits_follow() is 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
 create trigger limits_follow after update of age_limit, month_cutoff, closing_window, margin, zone on postmeter.destination
-    for each row when ((old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
-                       is distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone))
-    execute function postmeter.limits_follow();
+    for each row execute function postmeter.limits_follow();
 
 -- a person's decision goes by today's deadline, marks or not ----------------------------------------------------------
 
