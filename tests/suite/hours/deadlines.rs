@@ -75,7 +75,9 @@ async fn k9_a_later_subscription_behind_a_gap_leaves_the_first_ones_closing_wind
     stage.subscribe_for("acme", "111122223333", "2024-09-18T11:00:00Z", Some("2024-09-18T15:00:00Z")).await;
     until_followed(&stage).await;
     assert_eq!(stage.value(DEADLINE).await, "2024-09-19 09:50:00");
-    stage.sql("update postmeter.subscription set valid_from = '2024-09-18T12:00Z' where valid_until = '2024-09-18T15:00Z'").await;
+    let begins =
+        "update postmeter.subscription set valid_from = '2024-09-18T12:00Z' where valid_until = '2024-09-18T15:00Z'";
+    stage.sql(begins).await;
     until_followed(&stage).await;
     assert_eq!(stage.value(DEADLINE).await, "2024-09-18 11:50:00", "a begin that moves opens it again");
     stage.work_at("2024-09-18T11:06:00Z").await;

@@ -157,7 +157,8 @@ async fn k9_two_identity_forms_in_one_hour_are_refused_though_one_ends_before_th
              select 'acme', 'db', id, '{licence}', '2024-09-18T22:02Z' from postmeter.destination"
         ))
         .await;
-    let read = "update postmeter.subscription set buyer = 'aws/us-east-1/l-1/111122223333', buyer_account = '111122223333',
-                identity_form = 'license' where buyer is null";
+    let read = "update postmeter.subscription
+                set buyer = 'aws/us-east-1/l-1/111122223333', buyer_account = '111122223333', identity_form = 'license'
+                where buyer is null";
     assert_eq!(stage.refusal(read).await, "PM012 identity subscription_one_identity_form");
 }

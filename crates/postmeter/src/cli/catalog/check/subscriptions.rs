@@ -6,7 +6,9 @@ use marketplaces::Buyer;
 use outbox::catalogue::Canonical;
 use serde_json::Value;
 
-use super::{Findings, Open, ends_before_it_begins, name_fields, named, nearest, overlap, reads_otherwise, share_an_hour};
+use super::{
+    Findings, Open, ends_before_it_begins, name_fields, named, nearest, overlap, reads_otherwise, share_an_hour,
+};
 use crate::cli::catalog::plan::Standing;
 use crate::cli::catalog::read::Entry;
 
@@ -148,7 +150,8 @@ fn forms(known: &[Known<'_>], findings: &mut Findings) {
     }
     for group in groups.into_values() {
         for (number, one) in group.iter().enumerate() {
-            let clash = |other: &&&Known<'_>| other.buyer.form != one.buyer.form && share_an_hour(other.entry, one.entry);
+            let clash =
+                |other: &&&Known<'_>| other.buyer.form != one.buyer.form && share_an_hour(other.entry, one.entry);
             let Some(other) = group.iter().take(number).find(clash) else { continue };
             let (wrong, right) = if one.entry.lines.is_empty() { (other, one) } else { (one, other) };
             let problem = format!(
