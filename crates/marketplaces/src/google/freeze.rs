@@ -163,6 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn k9_the_window_of_a_subscriptions_last_hour_ends_with_it() {
+        let identity = json!({ "consumer_id": "project:acme" });
+        let time = |text: &str| text.parse().expect("a time");
+        let record = Record {
+            identity: &identity,
+            product: "cloud",
+            dimension: "cores",
+            hour: time("2024-09-18T22:00:00Z"),
+            ends: Some(time("2024-09-18T22:02:00Z")),
+            quantity: "7".parse().expect("a quantity"),
+            decimals: 0,
+            idempotency_key: Uuid::from_u128(7),
+        };
+        let body = freeze(&record, SERVICE).expect("frozen").body;
+        assert!(body.contains(r#""startTime":"2024-09-18T22:00:00Z","endTime":"2024-09-18T22:02:00Z""#), "{body}");
+    }
+
+    #[test]
     fn d6_the_bytes_of_an_operation() {
         let labels = json!({ "cloudmarketplace.googleapis.com/resource_name": "vm-1" });
         let identity = json!({ "consumer_id": "project_number:123", "labels": labels });
