@@ -2628,6 +2628,10 @@ CREATE FUNCTION postmeter.limits_follow() RETURNS trigger
 declare
     first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
 begin
+    if (old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
+       is not distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone) then
+        return null;
+    end if;
     -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
     insert into postmeter.deadline_change (destination_id, buyer, since)
     select new.id, b.buyer, first_hour
@@ -10308,7 +10312,7 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
-CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW WHEN ((((((old.age_limit IS DISTINCT FROM new.age_limit) OR (old.month_cutoff IS DISTINCT FROM new.month_cutoff)) OR (old.closing_window IS DISTINCT FROM new.closing_window)) OR (old.margin IS DISTINCT FROM new.margin)) OR (old.zone IS DISTINCT FROM new.zone))) EXECUTE FUNCTION postmeter.limits_follow();
+CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
 
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
