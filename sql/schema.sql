@@ -4474,9 +4474,9 @@ declare
     cured uuid[];
 begin
     with waiting as materialized (
-        select h.*, postmeter.resolved_at(h.org, h.product, u.used_at) as at
+        select h.*, coalesce(postmeter.resolved_at(h.org, h.product, u.used_at), h.hour) as at
         from postmeter.held h
-        join postmeter.usage u on u.id = h.usage_id
+        left join postmeter.usage u on u.id = h.usage_id
         where h.usage_id = any (usages)
           and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
         for update of h skip locked
@@ -4580,9 +4580,9 @@ declare
 begin
     for shadow in select distinct g.shadow from unnest(shadows) g(shadow) order by 1 loop
         with waiting as materialized (
-            select u.*, postmeter.resolved_at(u.org, u.product, x.used_at) as at
+            select u.*, coalesce(postmeter.resolved_at(u.org, u.product, x.used_at), u.hour) as at
             from postmeter.shadow_usage u
-            join postmeter.usage x on x.id = u.usage_id
+            left join postmeter.usage x on x.id = u.usage_id
             where u.destination_id = shadow
               and u.usage_id in (select g.usage_id from unnest(shadows, usages) g(of, usage_id) where g.of = shadow)
               and u.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')

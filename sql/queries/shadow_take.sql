@@ -19,5 +19,6 @@ returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity,
                             where s.org = g.org and s.product = g.product
                               and (s.valid_until > g.hour and s.valid_until < g.hour + interval '1 hour'
                                    or s.valid_from > g.hour and s.valid_from < g.hour + interval '1 hour'))
-               then (select postmeter.resolved_at(g.org, g.product, u.used_at) from postmeter.usage u where u.id = g.usage_id)
+               then coalesce((select postmeter.resolved_at(g.org, g.product, u.used_at) from postmeter.usage u where u.id = g.usage_id),
+                             g.hour)
                else g.hour end as at
