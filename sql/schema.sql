@@ -620,7 +620,7 @@ declare
 begin
     select u.event_id, r.reason, r.item into bad
     from (select array_agg(u.org order by u.id) o, array_agg(u.product order by u.id) p, array_agg(u.metric order by u.id) m,
-                 array_agg(u.account order by u.id) a, array_agg(postmeter.hour_of(u.used_at) order by u.id) h,
+                 array_agg(u.account order by u.id) a, array_agg(u.used_at order by u.id) h,
                  array_agg(u.event_id order by u.id) e
           from postmeter.usage u where u.id = any (usage_ids)) g,
          postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r, lateral (select g.e[r.item] as event_id) u
@@ -703,17 +703,19 @@ begin
     if new.buyer is null then
         return new;
     end if;
+    -- whole hours are sent: two forms in one hour bill it twice, though one ends in it before the other begins
     select s.* into other from postmeter.subscription s
     where s.id <> new.id and s.product = new.product and s.destination_id = new.destination_id
       and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form
-      and s.valid_from < coalesce(new.valid_until, 'infinity') and new.valid_from < coalesce(s.valid_until, 'infinity')
+      and postmeter.hour_of(s.valid_from) < coalesce(new.valid_until, 'infinity')
+      and postmeter.hour_of(new.valid_from) < coalesce(s.valid_until, 'infinity')
     limit 1;
     if found then
         raise exception 'buyer % of product % would be known by two identity forms (% and %) in one hour and be billed twice',
             new.buyer_account, new.product, other.identity_form, new.identity_form
             using errcode = 'PM012', schema = 'postmeter', table = 'subscription', column = 'identity',
                   constraint = 'subscription_one_identity_form',
-                  hint = 'End the old form at the hour at which the new one begins.';
+                  hint = 'End the old form at the full hour at which the new one begins.';
     end if;
     return new;
 end
@@ -826,6 +828,52 @@ CREATE FUNCTION postmeter.console_seen(id uuid, name text, version text, stops b
 $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
+
+CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(
+        (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
+         from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
+        (select 'may have been sent in the time that was lost: look it up at the marketplace, then resolve it'
+         from postmeter.doubt x where x.delivery_id = contradicted.delivery and x.decision_id is null),
+        (select 'an answer to it came late and is about to be read: say it again in a moment'
+         from postmeter.late_evidence e join postmeter.delivery d on d.id = e.delivery_id
+         where e.delivery_id = contradicted.delivery and e.id > d.evidence_read and e.outcome in ('accepted', 'duplicate', 'conflict')
+         limit 1))
+$$;
+
+COMMENT ON FUNCTION postmeter.contradicted(delivery bigint) IS 'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled and nobody has judged it, or it is in doubt since commits were lost. Null: nothing is in the way.';
+
+CREATE FUNCTION postmeter.contradiction_stays() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and old.decision_id is null and new.decision_id is not null
+       and to_jsonb(new) - 'decision_id' = to_jsonb(old) - 'decision_id' then
+        return new;
+    end if;
+    raise exception 'a contradiction is evidence: it is judged, not edited'
+        using errcode = 'PM020', hint = 'postmeter judge says what counts, with who and why.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contradiction_stays() IS 'Trigger of contradiction: its row takes the decision that judges it, once, and nothing else.';
+
+CREATE FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- what it corrects says where it goes; while that is held too, it is returned with it
+    select not exists (select from postmeter.held o where o.usage_id = corrected)
+       and (reason <> 'month_closed' or not exists (
+            select from postmeter.closed_month c join postmeter.destination t on t.id = c.destination_id
+            where t.id = destination and c.month = postmeter.month_of(correction_is_free.hour, t.zone)))
+$$;
+
+COMMENT ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) IS 'Whether a held correction is held no longer for a reason of its own.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1033,42 +1081,77 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select least(hour + t.age_limit,
-                 ((postmeter.month_of(hour, t.zone) + interval '1 month')::timestamp at time zone t.zone) + t.month_cutoff,
-                 (select case when bool_or(s.valid_until is null) then null else max(s.valid_until) end
-                  from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = deadline_of.buyer) + t.closing_window) - t.margin
-    from postmeter.destination t where t.id = deadline_of.destination_id
-$$;
+CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
+END;
 
-COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of subscription plus closing window, less the margin.';
+COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
-CREATE TABLE postmeter.deadline_change (
+CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
     destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    awaits xid8
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
 );
 
-COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
 
-COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
 
-COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
 
-COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
 
-COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When a subscription changed; the server''s time.';
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
 
-COMMENT ON COLUMN postmeter.deadline_change.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
 
-COMMENT ON COLUMN postmeter.deadline_change.awaits IS 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
+
+CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT e.valid_until
+    FROM (( SELECT max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone)) AS at
+            FROM postmeter.subscription s
+           WHERE ((s.destination_id = served_until.destination_id) AND (s.buyer = served_until.buyer) AND (s.valid_from < (served_until.hour + '01:00:00'::interval)))) f
+      JOIN postmeter.subscription e ON (((e.destination_id = served_until.destination_id) AND (e.buyer = served_until.buyer) AND (e.valid_until >= f.at))))
+   WHERE (NOT (EXISTS ( SELECT
+            FROM postmeter.subscription r
+           WHERE ((r.destination_id = served_until.destination_id) AND (r.buyer = served_until.buyer) AND (r.valid_from <= e.valid_until) AND ((r.valid_until IS NULL) OR (r.valid_until > e.valid_until))))))
+   ORDER BY e.valid_until
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
 
 CREATE TABLE postmeter.destination (
     id integer NOT NULL,
@@ -1173,6 +1256,16 @@ COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination besid
 
 COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
+CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (LEAST((deadline_of.hour + t.age_limit), (((postmeter.month_of(deadline_of.hour, t.zone) + '1 mon'::interval) AT TIME ZONE t.zone) + t.month_cutoff), (postmeter.served_until(t.id, deadline_of.buyer, deadline_of.hour) + t.closing_window)) - t.margin)
+    FROM postmeter.destination t
+   WHERE (t.id = deadline_of.destination_id);
+END;
+
+COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of the subscriptions that serve it (served_until) plus closing window, less the margin.';
+
 CREATE TABLE postmeter.meter (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -1218,16 +1311,53 @@ COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the fact
 
 COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
 
+CREATE FUNCTION postmeter.deadline_now(delivery postmeter.delivery) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(( SELECT postmeter.deadline_of(m.destination_id, m.buyer, (deadline_now.delivery).hour) AS deadline_of
+            FROM postmeter.meter m
+           WHERE (m.id = (deadline_now.delivery).meter_id)), (delivery).deadline) AS "coalesce";
+END;
+
+COMMENT ON FUNCTION postmeter.deadline_now(delivery postmeter.delivery) IS 'The deadline of a remittance by what the catalogue says now, though maintenance may not have moved it yet; that of one that has expired is not moved.';
+
+CREATE TABLE postmeter.deadline_change (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    awaits xid8,
+    since timestamp with time zone
+);
+
+COMMENT ON TABLE postmeter.deadline_change IS 'Buyers whose subscriptions, or whose destination''s limits, have changed: the deadlines of their hours that are not sent yet are to follow. Maintenance moves them, in shares, and deletes the row when none can come any more that goes by the old end; until then each claim goes by the new deadline.';
+
+COMMENT ON COLUMN postmeter.deadline_change.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.deadline_change.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.deadline_change.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.deadline_change.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+COMMENT ON COLUMN postmeter.deadline_change.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+
+COMMENT ON COLUMN postmeter.deadline_change.awaits IS 'Every deadline has followed, as far as could be seen: it is looked once more when all transactions before this one have ended, for one of them may open an hour by the old end. Null: not yet.';
+
+COMMENT ON COLUMN postmeter.deadline_change.since IS 'Hours after this are looked at, where the destination''s limits have changed; null: those that its age limit leaves.';
+
 CREATE FUNCTION postmeter.deadlines_behind(marks bigint[]) RETURNS TABLE(delivery_id bigint, destination_id integer, buyer text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  WITH changed AS MATERIALIZED (
-          SELECT DISTINCT c.destination_id,
+          SELECT c.destination_id,
              c.buyer,
-             (( SELECT postmeter.clock() AS clock) - t.age_limit) AS since
+             min(COALESCE(c.since, (( SELECT postmeter.clock() AS clock) - t.age_limit))) AS since
             FROM (postmeter.deadline_change c
               JOIN postmeter.destination t ON ((t.id = c.destination_id)))
            WHERE (c.id = ANY (deadlines_behind.marks))
+           GROUP BY c.destination_id, c.buyer
          ), hours AS MATERIALIZED (
           SELECT o.id,
              o.destination_id,
@@ -1264,7 +1394,8 @@ CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_until) is not distinct from (new.destination_id, new.buyer, new.valid_until) then
+    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_from, old.valid_until)
+                            is not distinct from (new.destination_id, new.buyer, new.valid_from, new.valid_until) then
         return null;
     end if;
     -- the first of a buyer, without an end, leaves each deadline as it was
@@ -1305,6 +1436,44 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean DEFAULT false, name text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    i     postmeter.installation;
+    doubt text;
+    t     text;
+begin
+    perform postmeter.check_decider(who, why);
+    if what is null or what not in ('original', 'copy') then
+        raise exception 'an installation cannot be declared %', coalesce(quote_literal(what), 'null')
+            using errcode = 'PM037', column = 'what', constraint = 'installation_what', hint = 'original: workers send from here; copy: nobody does.';
+    end if;
+    select x.* into i from postmeter.installation x for update;
+    doubt := postmeter.installation_doubt();
+    if (what = 'copy' and i.is_copy or what = 'original' and doubt is null) and (name is null or name = i.name) then
+        return false;
+    end if;
+    if what = 'original' and doubt is not null and not nothing_lost then
+        perform postmeter.timeline_went_back(who, why);
+        -- known already, if this server has noted a break before: what is not paused for it is paused now
+        for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
+            perform postmeter.set_paused(t, true, who, why);
+        end loop;
+    end if;
+    update postmeter.installation x
+    set name = coalesce(declare_installation.name, x.name), server = postmeter.server_identity(), position = pg_current_wal_flush_lsn(),
+        timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), is_copy = what = 'copy', settled_at = clock_timestamp();
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'declare', case when i.is_copy then 'copy' when doubt is null then 'original' else 'unclear' end, what,
+            jsonb_strip_nulls(jsonb_build_object('doubt', doubt, 'server', i.server, 'nothing_lost', nothing_lost, 'name', coalesce(name, i.name))));
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) IS 'A person says what this database is. copy: nothing is sent from here. original: it is the installation, on this server from now on; unless nothing was lost, what may have been sent since it was copied counts as possibly attempted, and every destination is paused until it is resumed (timeline_went_back). A name renames it. False: it was so already.';
 
 CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2011,6 +2180,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.held_rows(rows jsonb) IS 'The rows of resolve_rows, each with the remittance that it names, and the verdict of those that decide nothing whatever the remittance is: malformed, not_found, ambiguous, contradictory (rows of one remittance that say different things: none of them counts), repeated.';
 
+CREATE FUNCTION postmeter.held_together(usages uuid[], back boolean) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with asked as materialized (
+        select h.usage_id from postmeter.held h where h.usage_id = any (usages)
+        union
+        select h.corrected_id from postmeter.held h where back and h.usage_id = any (usages) and h.corrected_id is not null
+    )
+    select coalesce(array_agg(h.usage_id order by h.usage_id), '{}')
+    from postmeter.held h
+    where h.usage_id in (select a.usage_id from asked a) or h.corrected_id in (select a.usage_id from asked a)
+$$;
+
+COMMENT ON FUNCTION postmeter.held_together(usages uuid[], back boolean) IS 'Held usages with the held corrections of them; back: and with what they correct themselves. In order, so that whoever locks them all waits for nobody who waits for him.';
+
 CREATE TABLE postmeter.held (
     usage_id uuid NOT NULL,
     destination_id integer,
@@ -2022,7 +2207,8 @@ CREATE TABLE postmeter.held (
     quantity numeric NOT NULL,
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
-    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -2048,6 +2234,8 @@ COMMENT ON COLUMN postmeter.held.hour IS 'Its hour.';
 COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour can be sent; null while no destination is known.';
 
 COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
 
 CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2109,6 +2297,12 @@ declare
     unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
 begin
     status_after := d.status;
+    if not d.maybe_billed and (coalesce(held, 0) = 0 or held = d.quantity)
+       and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        verdict := case when billed then 'billed' else 'not_billed' end;
+        status_after := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+        return;
+    end if;
     if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
         verdict := 'other_quantity';
         note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
@@ -2180,6 +2374,130 @@ CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS 
 END;
 
 COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
+
+CREATE FUNCTION postmeter.installation_doubt() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    i   postmeter.installation;
+    now text := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+begin
+    select x.* into i from postmeter.installation x;
+    return case
+        when i.server is null then null
+        when i.is_copy then 'this database was declared a copy'
+        when i.server <> postmeter.server_identity()
+            then format('this database was copied or restored: its installation stands at server/database %s, and this is %s', i.server, postmeter.server_identity())
+        when i.timeline <> now
+            then format('the server is on timeline %s and was on %s, and no worker that remembers its last commits has found them here', now, i.timeline)
+        when i.position > pg_current_wal_insert_lsn()
+            then format('the server stands at %s and stood at %s', pg_current_wal_insert_lsn(), i.position) end;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.installation_doubt() IS 'Why nobody knows whether this database is the installation: then nothing is claimed, until a person has declared what it is. Null: it is.';
+
+CREATE FUNCTION postmeter.installation_went_on(seen text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.installation i
+    set timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), position = pg_current_wal_flush_lsn(), settled_at = clock_timestamp()
+    where i.server = postmeter.server_identity() and not i.is_copy and i.timeline = seen
+      and i.timeline <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+$$;
+
+COMMENT ON FUNCTION postmeter.installation_went_on(seen text) IS 'A worker that remembers the last commits of this timeline, and saw them before a failover, has looked for them here: they are all there, or it has noted the break. Only on the very server and database that the installation was settled at.';
+
+CREATE FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    c       postmeter.contradiction;
+    d       postmeter.delivery;
+    part    record;
+    after   text;
+    decided bigint;
+    now     timestamptz := postmeter.clock();
+begin
+    perform postmeter.check_decider(who, why);
+    if counts is null or counts not in ('ours', 'theirs') then
+        raise exception 'counts cannot be %', coalesce(quote_literal(counts), 'null')
+            using errcode = 'PM037', column = 'counts', constraint = 'judge_counts', hint = 'ours: what was settled stands; theirs: it is counted as they say.';
+    end if;
+    perform postmeter.month_gate();
+    select x.* into c from postmeter.contradiction x where x.id = judge.contradiction;
+    if not found then
+        raise exception 'there is no contradiction %', judge.contradiction
+            using errcode = 'PM033', column = 'contradiction', constraint = 'contradiction_exists', hint = 'postmeter.contradiction_list lists them.';
+    end if;
+    -- meters first, then the remittance: the same order as the cut
+    perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = c.delivery_id));
+    select f.* into d from postmeter.delivery f where f.id = c.delivery_id for update;
+    select x.* into c from postmeter.contradiction x where x.id = judge.contradiction for update;
+    status := d.status;
+    changed := c.decision_id is null;
+    if not changed then
+        if exists (select from postmeter.decision x where x.id = c.decision_id and x.detail ->> 'counts' = counts) then
+            return;
+        end if;
+        raise exception 'contradiction % was judged before, by decision %', c.id, c.decision_id
+            using errcode = 'PM034', column = 'contradiction', constraint = 'contradiction_open', hint = 'postmeter.decision_log says by whom, and why.';
+    end if;
+    after := d.status;
+    if counts = 'theirs' then
+        if c.delivery_id is null or c.is_earlier or d.status not in ('accepted', 'rejected', 'expired', 'conflict', 'written_off', 'released', 'held') or d.maybe_billed
+           or d.body is null then
+            raise exception 'contradiction % cannot be counted as they say', c.id
+                using errcode = 'PM034', column = 'counts', constraint = 'judge_theirs',
+                      hint = case when c.delivery_id is null then 'It is about the sum of a day: correct its remittances (resolve, write off), then let ours stand.'
+                                  when c.is_earlier then 'They speak of what was sent before the remittance was counted anew: agree with their support on what counts, then let ours stand.'
+                                  else 'The remittance is on its way: wait until it is settled.' end;
+        end if;
+        after := case c.says when 'held' then 'accepted' when 'other_quantity' then 'conflict' else 'rejected' end;
+        if d.status = 'released' and after <> 'rejected' then
+            if exists (select from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+                       join postmeter.closed_month x on x.destination_id = m.destination_id and x.month = m.month
+                       where k.delivery_id = d.id) then
+                raise exception 'the month of contradiction % is closed', c.id
+                    using errcode = 'PM034', column = 'counts', constraint = 'judge_month', hint = 'Reopen the month first, or let ours stand.';
+            end if;
+            -- what was given back is billed here after all: if it was billed elsewhere meanwhile, that is credit now
+            for part in select k.meter_id, sum(k.to_bill) as to_bill from postmeter.cut k where k.delivery_id = d.id group by 1 order by 1 loop
+                update postmeter.meter m
+                set billed = trim_scale(m.billed + part.to_bill), carried = trim_scale(m.carried - part.to_bill * m.denominator),
+                    billable = trim_scale(greatest(0, m.billable - part.to_bill))
+                where m.id = part.meter_id;
+            end loop;
+        end if;
+        update postmeter.delivery u
+        set status = after, reason = null, changed_at = now, maybe_billed = false, maybe_since = null,
+            confirmed = case when after = 'accepted' then true end,
+            shown_quantity = case when after = 'rejected' then null else coalesce(c.their_quantity, u.shown_quantity) end
+        where u.id = d.id;
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, destination_id, status_before, status_after, quantity, detail)
+    values (who, why, 'judge', c.delivery_id, c.destination_id, d.status, after, d.quantity,
+            jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
+    returning id into decided;
+    update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
+    status := after;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) IS 'A person judges a contradiction. ours: what was settled stands, whatever they say. theirs: the remittance counts as they say: accepted, a conflict with their quantity, or, where they hold nothing of what was called accepted, rejected; what a release had given back is taken back from its meters, and is credit if it was billed elsewhere meanwhile. Returns the remittance''s status; changed is false if the same was judged before.';
+
+CREATE FUNCTION postmeter.keep_held(usages uuid[]) RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select h.usage_id from postmeter.held h where h.usage_id = any (usages) order by h.usage_id for share skip locked
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2283,7 +2601,7 @@ COMMENT ON COLUMN postmeter.allocation.delivery_id IS 'The remittance whose cut 
 
 COMMENT ON COLUMN postmeter.allocation.meter_metric_id IS 'The meter and metric it is counted on.';
 
-COMMENT ON COLUMN postmeter.allocation.round IS 'The remittance''s round at the time: the next cut counts it.';
+COMMENT ON COLUMN postmeter.allocation.round IS 'Which of the remittance''s cuts counts it, from 0; -1: none. A correction of what a cut has counted lowers the meter at once.';
 
 COMMENT ON COLUMN postmeter.allocation.quantity IS 'Its quantity in units of the metric.';
 
@@ -2536,6 +2854,31 @@ $$;
 
 COMMENT ON FUNCTION postmeter.ledger_why_not(month date) IS 'Why a month of the ledger is not finished: the first reason that is found; null: it is, and may be exported and then dropped.';
 
+CREATE FUNCTION postmeter.limits_follow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
+begin
+    if (old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
+       is not distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone) then
+        return null;
+    end if;
+    -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
+    insert into postmeter.deadline_change (destination_id, buyer, since)
+    select new.id, b.buyer, first_hour
+    from (select m.buyer from postmeter.meter m
+          where m.destination_id = new.id and m.month >= postmeter.month_of(first_hour - interval '1 day', 'UTC')
+          union
+          select s.buyer from postmeter.subscription s where s.destination_id = new.id and s.buyer is not null) b
+    order by b.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.limits_follow() IS 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
 CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2626,6 +2969,16 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
+CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT LEAST(meter_ends.month_ends, max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone))) AS "least"
+    FROM postmeter.subscription s
+   WHERE ((s.destination_id = meter_ends.destination_id) AND (s.buyer = meter_ends.buyer) AND (s.valid_from < meter_ends.month_ends));
+END;
+
+COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its buyer''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2666,14 +3019,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
-
-CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
-END;
-
-COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
 CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -2736,6 +3081,165 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) IS 'Notes what a rule found: an array of subject, count, summary, details. Opens what is new, refreshes what is open, clears what is not there any more, and returns what it opened and cleared.';
+
+CREATE FUNCTION postmeter.note_contradictions(deliveries bigint[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    noted bigint[];
+begin
+    -- read before the review moves them, in the transaction that holds them locked
+    with said as materialized (
+        select e.id, e.delivery_id, e.outcome, e.shown_quantity,
+               coalesce((select a.claimed_at < d.cut_at from postmeter.attempt a where a.id = e.attempt_id), false) as is_earlier
+        from postmeter.late_evidence e
+        join postmeter.delivery d on d.id = e.delivery_id
+        where e.delivery_id = any (deliveries) and e.id > d.evidence_read and d.status <> 'in_flight' and not d.shadow
+    ), weighed as materialized (
+        select d.id, d.destination_id, s.is_earlier, d.status, d.quantity, d.maybe_billed, d.shown_quantity, d.confirmed,
+               max(s.id) filter (where s.outcome in ('accepted', 'duplicate', 'conflict')) as proof,
+               max(s.id) as last,
+               bool_or(s.outcome in ('accepted', 'duplicate')) as is_held, bool_or(s.outcome = 'conflict') as is_conflict,
+               bool_or(s.outcome in ('rejected', 'not_entitled', 'batch_refused', 'unauthorised', 'too_old', 'not_sent', 'no_credentials', 'unmapped')) as is_refused,
+               max(s.shown_quantity) as shown,
+               (select c.id from postmeter.decision c
+                where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'write_off', 'hold', 'judge') order by c.id desc limit 1) as settled_by,
+               (select (c.detail ->> 'billed')::boolean from postmeter.decision c
+                where c.delivery_id = d.id and c.verb = 'resolve' and c.decided_at >= d.cut_at order by c.id desc limit 1) as said_billed,
+               -- what was sent then: a release says what it gave back
+               (select c.quantity from postmeter.decision c
+                where c.delivery_id = d.id and c.verb = 'release' and s.is_earlier order by c.id desc limit 1) as earlier_quantity
+        from said s join postmeter.delivery d on d.id = s.delivery_id
+        group by d.id, s.is_earlier
+    ), found as materialized (
+        select w.*, case
+            when w.is_earlier and (w.is_held or w.is_conflict) then case when w.is_held then 'held' else 'other_quantity' end
+            when w.is_earlier then null
+            -- nothing is settled yet: the evidence settles it, and contradicts only who said that they hold nothing
+            when w.maybe_billed or w.status in ('due', 'held') then
+                case when w.maybe_billed or w.said_billed is distinct from false then null
+                     when w.is_held then 'held' when w.is_conflict then 'other_quantity' end
+            when w.status = 'accepted' then
+                case when w.is_conflict and (w.shown is null or w.shown <> coalesce(w.shown_quantity, w.quantity)) then 'other_quantity'
+                     when w.is_held and w.shown <> coalesce(w.shown_quantity, w.quantity) then 'other_quantity'
+                     when not w.is_held and not w.is_conflict and w.is_refused and w.said_billed
+                      and not exists (select from postmeter.attempt a left join postmeter.outcome o on o.attempt_id = a.id
+                                      where a.delivery_id = w.id and a.id not in (select e.attempt_id from postmeter.late_evidence e where e.delivery_id = w.id)
+                                        and coalesce(o.outcome, 'unknown') in ('unknown', 'accepted', 'duplicate')) then 'not_held' end
+            when w.status = 'conflict' then
+                case when w.is_held then 'held' when w.is_conflict and w.shown <> w.shown_quantity then 'other_quantity' end
+            when w.is_held or w.is_conflict and w.shown = w.quantity then 'held'
+            when w.is_conflict then 'other_quantity' end as says
+        from weighed w
+    ), written as (
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, evidence_id, is_earlier, settled_as, settled_by, our_quantity)
+        select f.destination_id, f.id, 'late_evidence', f.says,
+               case when f.says = 'not_held' then 0
+                    else coalesce(f.shown, case when f.says = 'held' then case when f.is_earlier then f.earlier_quantity else f.quantity end end) end,
+               case when f.says = 'not_held' then f.last else f.proof end, f.is_earlier, f.status, f.settled_by, f.quantity
+        from found f
+        where f.says is not null
+          -- said twice, it is one contradiction
+          and not exists (select from postmeter.contradiction c
+                          where c.delivery_id = f.id and c.decision_id is null and c.says = f.says
+                            and (f.shown is null or c.their_quantity is not distinct from f.shown))
+        returning delivery_id
+    )
+    select array_agg(w.delivery_id) into noted from written w;
+    -- nothing moves by itself before somebody has judged it
+    update postmeter.stuck s set again_at = null where s.delivery_id = any (noted) and s.again_at is not null;
+    return coalesce(cardinality(noted), 0);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) IS 'Notes which of these locked deliveries have unread late evidence that contradicts what was settled: a part of review, before it moves them. Returns how many.';
+
+CREATE FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked postmeter.reconciliation;
+    noted integer;
+    decided bigint;
+    c     record;
+begin
+    select r.* into asked from postmeter.reconciliation r join postmeter.destination t on t.id = r.destination_id
+    where t.name = note_day_contradictions.destination and r.day = note_day_contradictions.day order by r.id desc limit 1;
+    -- a day that goes on differs by what is still on its way
+    if not found or (day + 1)::timestamp at time zone 'UTC' > asked.asked_at then
+        return 0;
+    end if;
+    insert into postmeter.contradiction (destination_id, source, says, their_quantity, reconciliation_id, buyer, dimension, said_by, settled_as, our_quantity)
+    select asked.destination_id, 'reconciliation', case r.verdict when 'ours_alone' then 'not_held' when 'theirs_alone' then 'held' else 'other_quantity' end,
+           coalesce(r.theirs, 0), asked.id, r.buyer, r.dimension, who, case when r.ours is null then null else 'accepted' end, coalesce(r.ours, 0)
+    from postmeter.reconciled r
+    where r.destination = note_day_contradictions.destination and r.day = note_day_contradictions.day and r.verdict <> 'equal'
+      and not exists (select from postmeter.meter m join postmeter.delivery d on d.meter_id = m.id
+                      where m.destination_id = asked.destination_id and m.buyer = r.buyer and m.dimension = r.dimension
+                        and m.month between date_trunc('month', asked.day - 1)::date and date_trunc('month', asked.day + 1)::date
+                        and d.hour >= asked.day::timestamp at time zone 'UTC' and d.hour < (asked.day + 1)::timestamp at time zone 'UTC'
+                        and (d.status in ('open', 'due', 'in_flight', 'unknown') or d.maybe_billed))
+      and not exists (select from postmeter.contradiction o
+                      left join postmeter.reconciliation b on b.id = o.reconciliation_id
+                      where b.destination_id = asked.destination_id and b.day = asked.day and o.buyer = r.buyer and o.dimension = r.dimension
+                        and o.their_quantity = coalesce(r.theirs, 0) and o.our_quantity = coalesce(r.ours, 0))
+    order by r.buyer, r.dimension;
+    get diagnostics noted = row_count;
+    -- what they said before and say no more is over: they are asked about the same day again, and agree or say another sum
+    for c in select o.id, o.says from postmeter.contradiction o
+             join postmeter.reconciliation b on b.id = o.reconciliation_id and b.destination_id = asked.destination_id and b.day = asked.day
+             left join postmeter.reconciled r on r.destination = note_day_contradictions.destination and r.day = asked.day
+              and r.buyer = o.buyer and r.dimension = o.dimension and r.verdict <> 'equal'
+             where o.decision_id is null
+               and (r.buyer is null or coalesce(r.theirs, 0) <> o.their_quantity or coalesce(r.ours, 0) <> o.our_quantity)
+             order by o.id for update of o loop
+        insert into postmeter.decision (who, why, verb, destination_id, status_before, status_after, detail)
+        values (who, 'asked again: they no longer say so', 'judge', asked.destination_id, 'open', 'over',
+                jsonb_build_object('contradiction', c.id, 'says', c.says)) returning id into decided;
+        update postmeter.contradiction o set decision_id = decided where o.id = c.id;
+    end loop;
+    return noted;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) IS 'Notes what the latest answer about a day contradicts: sums of a buyer and dimension that are settled here and other there. A day that is not over, or of which something is still on its way, is not compared. What an earlier answer said and this one does not is closed. Returns how many are new.';
+
+CREATE FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    what  text;
+    noted bigint;
+begin
+    what := case
+        when d.maybe_billed or d.shadow then null
+        when d.status = 'accepted' and not billed then 'not_held'
+        when d.status = 'accepted' and held <> coalesce(d.shown_quantity, d.quantity) then 'other_quantity'
+        when d.status = 'conflict' and held <> d.shown_quantity then 'other_quantity'
+        when d.status in ('rejected', 'expired', 'written_off', 'released') and billed
+            then case when held <> d.quantity then 'other_quantity' else 'held' end end;
+    if what is null then
+        return null;
+    end if;
+    select c.id into noted from postmeter.contradiction c
+    where c.delivery_id = d.id and c.decision_id is null and c.says = what
+      and c.their_quantity is not distinct from case when what = 'not_held' then 0 when what = 'held' then d.quantity else held end;
+    if noted is null then
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, said_by, settled_as, settled_by, our_quantity)
+        values (d.destination_id, d.id, 'person', what, case when what = 'not_held' then 0 when what = 'held' then d.quantity else held end, who, d.status,
+                (select c.id from postmeter.decision c
+                 where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'write_off', 'hold', 'judge') order by c.id desc limit 1), d.quantity)
+        returning id into noted;
+        update postmeter.stuck s set again_at = null where s.delivery_id = d.id and s.again_at is not null;
+    end if;
+    return noted;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) IS 'Notes what a person''s report says otherwise than a locked delivery was settled: a part of resolve_rows. Returns the contradiction; null: there is none.';
 
 CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, delivery_id bigint, worker_id uuid)
     LANGUAGE sql STABLE ROWS 100
@@ -2964,7 +3468,7 @@ begin
         perform postmeter.check_corrections(corrected);
     end if;
     if settings.unresolved = 'refuse' then
-        perform postmeter.check_resolved(array(select a.id from arrived a where not a.returned));
+        perform postmeter.check_resolved(array(select a.id from arrived a where not a.returned and a.corrects is null));
     end if;
     return null;
 end
@@ -3141,7 +3645,15 @@ begin
     select case when s.purpose = 'production' then postmeter.id_at(began - s.usage_lead_max - interval '1 day') else first end
     into first from postmeter.setting s;
     return query
-    with boundary as materialized (
+    with correction as materialized (
+        -- a correction belongs to the hour of what it corrects
+        select c.id, o.used_at, o.recorded_at
+        from (select u.id, (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as corrected_id
+              from postmeter.usage u where u.corrected_identity is not null and u.id >= first offset 0) c
+        cross join lateral (select (select x from postmeter.usage x where x.id = c.corrected_id) as o offset 0) l
+        cross join lateral (select (l.o).used_at, (l.o).recorded_at) o
+        where (l.o).id is not null
+    ), boundary as materialized (
         -- hours of the month at which the catalogue begins to say something else about an org
         select b.org, array_agg(distinct b.hour) as hours
         from (select s.org, unnest(array[s.valid_from, s.valid_until]) as hour from postmeter.subscription s
@@ -3165,8 +3677,8 @@ begin
         group by 1, 2
     ), found as materialized (
         select u.org, u.product, u.metric, coalesce(u.account, '') as account,
-               case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= u.used_at) end as since,
-               case when c.org is not null then postmeter.hour_of(u.used_at) end as hour,
+               case when b.org is null then began else (select coalesce(max(h), began) from unnest(b.hours) h where h <= coalesce(k.used_at, u.used_at)) end as since,
+               case when c.org is not null then postmeter.hour_of(coalesce(k.used_at, u.used_at)) end as hour,
                case when t.shadow_of is null and num_nonnulls(a.usage_id, h.usage_id, w.id, x.usage_id, g.usage_id) > 1
                          or num_nonnulls(a.usage_id, v.usage_id) > 1 then 'twice'
                     when a.destination_id <> t.id then 'elsewhere'
@@ -3175,7 +3687,7 @@ begin
                         case when v.reason is null then 'waiting' when v.reason = 'exempt' then 'exempt' else 'held_usage' end
                     when t.shadow_of is not null then
                         case when x.usage_id is not null then 'exempt' when not w.returned then 'waiting'
-                             when u.recorded_at <= n.changed_at then 'not_given' else 'nowhere' end
+                             when coalesce(k.recorded_at, u.recorded_at) <= n.changed_at then 'not_given' else 'nowhere' end
                     when h.usage_id is not null then 'held_usage'
                     when w.id is not null then 'waiting'
                     when x.usage_id is not null then 'exempt'
@@ -3184,6 +3696,7 @@ begin
                case when t.shadow_of is null then h.reason else nullif(v.reason, 'exempt') end as reason, case when a.destination_id = t.id then a.meter_metric_id end as meter_metric_id, u.quantity < 0 as corrects,
                sum(u.quantity) as quantity, sum(a.quantity) - sum(u.quantity) as differs
         from postmeter.usage u
+        left join correction k on k.id = u.id
         left join postmeter.allocation a on a.usage_id = u.id and a.destination_id <> all (others)
         left join postmeter.shadow_usage v on v.usage_id = u.id and v.destination_id = t.id
         left join told_of n on n.org = u.org and n.product = u.product
@@ -3194,7 +3707,7 @@ begin
         left join postmeter.usage_written_off g on g.usage_id = u.id
         left join boundary b on b.org = u.org
         left join covered_kind c on c.org = u.org and c.product = u.product and c.metric = u.metric
-        where u.used_at >= began and u.used_at < ended and u.id >= first
+        where coalesce(k.used_at, u.used_at) >= began and coalesce(k.used_at, u.used_at) < ended and u.id >= first
         group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
     ), kind as materialized (
         select k.*, row_number() over () as item from (select distinct f.org, f.product, f.metric, f.account, f.since from found f) k
@@ -3264,7 +3777,7 @@ begin
         group by 1, 2, 3, 4, 5
     ), cover_now as materialized (
         -- covered := min(T, max(covered, C)) from hour to hour comes to the greatest C that later corrections leave room for
-        select h.buyer, h.dimension, h.product, h.metric, max(least(h.cover, h.lowest)) as covered
+        select h.buyer, h.dimension, h.product, h.metric, greatest(0, max(least(h.cover, h.lowest))) as covered
         from (select h.buyer, h.dimension, h.product, h.metric, h.hour, coalesce(sum(c.quantity), 0) as cover,
                      min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
                                             rows between current row and unbounded following) as lowest
@@ -3296,8 +3809,7 @@ begin
         select c.buyer, c.dimension, c.denominator, m.id as meter_id, m.billed, m.carried * (c.denominator / m.denominator) as carried,
                m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
                case when coalesce(n.month_end, m.month_end) = 'round_up'
-                         and least(ended, (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
-                                           from postmeter.subscription s where s.destination_id = t.id and s.buyer = c.buyer)) <= postmeter.clock()
+                         and postmeter.meter_ends(t.id, c.buyer, ended) <= postmeter.clock()
                     then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
                case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
         from common c
@@ -3308,7 +3820,7 @@ begin
         select c.meter_id, d.status, d.reason, sum(c.to_bill) as quantity
         from postmeter.cut c
         join postmeter.delivery d on d.id = c.delivery_id and d.status <> 'released'
-        where c.meter_id in (select l.meter_id from ledger l) and c.to_bill > 0
+        where c.meter_id in (select l.meter_id from ledger l) and c.to_bill <> 0
         group by 1, 2, 3
     ), usage_units as (
         select k.buyer, k.dimension,
@@ -3748,7 +4260,10 @@ begin
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
-        if d.maybe_billed then
+        note := postmeter.contradicted(d.id);
+        if note is not null then
+            null;
+        elsif d.maybe_billed then
             note := 'may have been billed: resolve it first';
         elsif d.status = 'conflict' then
             note := 'they hold a quantity under this key: resolve it or write it off';
@@ -3762,6 +4277,13 @@ begin
                       join postmeter.destination t on t.id = m.destination_id
                       where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
             note := 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+        elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
+                      where c.delivery_id = d.id and c.to_bill > 0 and postmeter.target_hour(m.id) is null
+                        and not exists (select from postmeter.subscription s
+                                        where s.destination_id = m.destination_id and s.buyer = m.buyer and s.valid_from <= now
+                                          and (s.valid_until is null or now < s.valid_until))) then
+            note := 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
+                || 'write it off, or renew the subscription first';
         else
             status_after := 'released';
         end if;
@@ -4037,55 +4559,6 @@ COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
 
 COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
-
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -4147,6 +4620,35 @@ END;
 
 COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
 
+CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    after   text := case when billed and d.status <> 'released' then 'accepted' else d.status end;
+    decided bigint;
+begin
+    if billed and d.status = 'released' then
+        -- its quantity went to another hour: what counts is for the person to judge
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, said_by, settled_as, settled_by, our_quantity)
+        select d.destination_id, d.id, 'person', 'held', d.quantity, who, d.status,
+               (select max(c.id) from postmeter.decision c where c.delivery_id = d.id and c.verb = 'release'), d.quantity
+        where not exists (select from postmeter.contradiction o where o.delivery_id = d.id and o.decision_id is null and o.says = 'held');
+    elsif after <> d.status then
+        update postmeter.delivery u
+        set status = after, reason = null, confirmed = false, changed_at = postmeter.clock()
+        where u.id = d.id;
+    end if;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, after, d.quantity, jsonb_build_object('billed', billed, 'doubt', true))
+    returning id into decided;
+    update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
+    return after;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) IS 'A person says of a locked remittance in doubt whether it was billed in the time that was lost: a part of resolve_unknown. Billed, it is accepted (if it was released: a contradiction, to be judged); not billed, it stays as it is and may be corrected.';
+
 CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4182,8 +4684,11 @@ begin
         elsif verdict is null then
             select v.verdict, v.status_after, v.note into verdict, status_after, note
             from postmeter.held_verdict(r, h.quantity, h.billed) v;
+            if not dry_run and verdict in ('other_quantity', 'nothing_to_resolve') then
+                note := coalesce('contradiction ' || postmeter.note_said(r, h.quantity, h.billed, who) || ' for postmeter judge: ', '') || note;
+            end if;
         end if;
-        if status_after <> status_before and not dry_run then
+        if (status_after <> status_before or verdict in ('billed', 'not_billed')) and not dry_run then
             perform postmeter.resolve_unknown(r.id, h.billed, who, why);
         end if;
         return next;
@@ -4244,7 +4749,12 @@ begin
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
+    d.deadline := postmeter.deadline_now(d);
     changed := true;
+    if not d.maybe_billed and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+        status := postmeter.resolve_doubt(d, billed, who, why);
+        return;
+    end if;
     if d.status = 'conflict' and billed then
         after := 'accepted';
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
@@ -4264,7 +4774,7 @@ begin
     end if;
     update postmeter.delivery u
     set status = after, reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0,
-        confirmed = case when after = 'accepted' then false end, changed_at = now
+        confirmed = case when after = 'accepted' then false end, deadline = d.deadline, changed_at = now
     where u.id = d.id;
     if after = 'due' then
         insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
@@ -4276,6 +4786,17 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
+
+CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
+    FROM (postmeter.subscription s
+      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
+   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
+END;
+
+COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
 
 CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4301,8 +4822,12 @@ begin
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; quantity := d.quantity; note := null;
+        d.deadline := postmeter.deadline_now(d);
         status_after := d.status;
-        if d.body is null then
+        note := postmeter.contradicted(d.id);
+        if note is not null then
+            null;
+        elsif d.body is null then
             note := 'was never frozen into a record: release it or write it off';
         elsif d.deadline < now then
             note := 'its deadline has passed: release it or write it off';
@@ -4316,7 +4841,7 @@ begin
         end if;
         if status_after = 'due' and not dry_run then
             update postmeter.delivery u
-            set status = 'due', reason = null, tries = 0, deaths = 0, batch_limit = 1, changed_at = now
+            set status = 'due', reason = null, tries = 0, deaths = 0, batch_limit = 1, deadline = d.deadline, changed_at = now
             where u.id = d.id;
             insert into postmeter.due (delivery_id, destination_id, deadline) values (d.id, d.destination_id, d.deadline);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
@@ -4339,6 +4864,8 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    -- a correction and what it corrects are returned together
+    chosen := postmeter.held_together(chosen, true);
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
@@ -4364,7 +4891,7 @@ begin
         for update skip locked
     ), kinds as materialized (
         select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
-        from waiting w group by 1, 2, 3, 4, 5, 6
+        from waiting w where w.corrected_id is null group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
@@ -4378,7 +4905,13 @@ begin
           join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
            and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
           limit most) w;
-    return coalesce(postmeter.return_held(cured), 0);
+    cured := coalesce(cured, '{}') || array(
+        select h.usage_id from postmeter.held h
+        where h.corrected_id is not null
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+          and postmeter.correction_is_free(h.corrected_id, h.destination_id, h.hour, h.reason)
+        limit most);
+    return postmeter.return_held(cured);
 end
 $$;
 
@@ -4392,16 +4925,18 @@ declare
     cured uuid[];
 begin
     with waiting as materialized (
-        select h.* from postmeter.held h
+        select h.*, coalesce(postmeter.resolved_at(h.org, h.product, u.used_at), h.hour) as at
+        from postmeter.held h
+        left join postmeter.usage u on u.id = h.usage_id
         where h.usage_id = any (usages)
           and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-        for update skip locked
+        for update of h skip locked
     ), kinds as materialized (
-        select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+        select w.org, w.product, w.metric, w.account, w.at, w.reason, row_number() over () as item
         from waiting w group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
-               array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+               array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
         from kinds k
     ), changed as (
         select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
@@ -4410,7 +4945,7 @@ begin
     select array_agg(w.usage_id) into cured
     from waiting w
     join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
-     and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason;
+     and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason;
     return coalesce(postmeter.return_held(cured), 0);
 end
 $$;
@@ -4422,10 +4957,14 @@ CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    family   uuid[] := postmeter.held_together(usage_ids, true);
     returned bigint;
 begin
+    perform 1 from postmeter.held h where h.usage_id = any (family) order by h.usage_id for update;
+    -- a later statement: it sees the corrections that a fold has held meanwhile
+    family := postmeter.held_together(usage_ids, true);
     with cured as (
-        delete from postmeter.held h where h.usage_id = any (usage_ids) returning h.usage_id
+        delete from postmeter.held h where h.usage_id = any (family) returning h.usage_id
     )
     insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                   request_id, traceparent, attributes, returned)
@@ -4437,7 +4976,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Sends held usage back to the outbox.';
+COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4496,18 +5035,20 @@ declare
 begin
     for shadow in select distinct g.shadow from unnest(shadows) g(shadow) order by 1 loop
         with waiting as materialized (
-            select u.* from postmeter.shadow_usage u
+            select u.*, coalesce(postmeter.resolved_at(u.org, u.product, x.used_at), u.hour) as at
+            from postmeter.shadow_usage u
+            left join postmeter.usage x on x.id = u.usage_id
             where u.destination_id = shadow
               and u.usage_id in (select g.usage_id from unnest(shadows, usages) g(of, usage_id) where g.of = shadow)
               and u.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
             order by u.usage_id
-            for update skip locked
+            for update of u skip locked
         ), kinds as materialized (
-            select w.org, w.product, w.metric, w.account, w.hour, w.reason, row_number() over () as item
+            select w.org, w.product, w.metric, w.account, w.at, w.reason, row_number() over () as item
             from waiting w group by 1, 2, 3, 4, 5, 6
         ), given as (
             select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
-                   array_agg(k.account order by k.item) a, array_agg(k.hour order by k.item) h
+                   array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
             from kinds k
         ), cured as materialized (
             select k.* from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h, shadow) r join kinds k on k.item = r.item
@@ -4517,7 +5058,7 @@ begin
         set reason = null
         from waiting w
         join cured k on k.org = w.org and k.product = w.product and k.metric = w.metric
-         and k.account is not distinct from w.account and k.hour = w.hour and k.reason = w.reason
+         and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason
         where u.destination_id = shadow and u.usage_id = w.usage_id;
         get diagnostics changed = row_count;
         returned := returned + changed;
@@ -4561,6 +5102,23 @@ CREATE FUNCTION postmeter.round_units(units numeric, denominator numeric, roundi
 END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
+
+CREATE FUNCTION postmeter.server_identity() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    database text := (select d.oid::text from pg_database d where d.datname = current_database());
+begin
+    -- a managed server may keep it to itself: then only the database's number tells
+    if has_function_privilege('pg_catalog.pg_control_system()', 'execute') then
+        return (select s.system_identifier::text from pg_control_system() s) || '/' || database;
+    end if;
+    return '-/' || database;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.server_identity() IS 'The server''s system identifier and the database''s number: a standby has both, a restored or copied database never has. Where the server does not tell its identifier, a dash stands for it.';
 
 CREATE FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text DEFAULT NULL::text, every interval DEFAULT NULL::interval, patience interval DEFAULT NULL::interval, within interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4741,6 +5299,28 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) IS 'Notes what the receiver answered: without an error it has arrived; else it is sent again after 5 seconds, 10, 20 and so on up to 15 minutes, until it is given up, and its alerts are told anew.';
+
+CREATE FUNCTION postmeter.settle_installation(name text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known text;
+begin
+    update postmeter.installation i
+    set server = postmeter.server_identity(), timeline = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+        position = pg_current_wal_flush_lsn(), settled_at = clock_timestamp()
+    where i.server is null;
+    update postmeter.installation i set name = settle_installation.name where i.name is null and settle_installation.name is not null;
+    select i.name into known from postmeter.installation i;
+    return case
+        when known is null or known = settle_installation.name then null
+        when settle_installation.name is null then format('this database serves the installation %s, and this worker was not told which one it serves: set installation in section [worker]', quote_literal(known))
+        else format('this database serves the installation %s, and this worker is configured for %s', quote_literal(known), quote_literal(settle_installation.name)) end;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.settle_installation(name text) IS 'A worker starts, for the installation of this name (null: none was configured). The first one settles on which server the installation is, the first name what it is called. Returns why this worker must not send from here; null: it may.';
 
 CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4967,7 +5547,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
       and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
                   where s.destination_id = m.destination_id and s.buyer = m.buyer
-                    and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until))
+                    and s.valid_from < h.hour + interval '1 hour' and (s.valid_until is null or h.hour < s.valid_until))
       and l.deadline >= c.now
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
@@ -4983,13 +5563,16 @@ CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    t text;
+    t       text;
+    noted   bigint;
+    -- commits are lost in order: this one is there, so nothing before it is lost
+    last_at timestamptz := coalesce((select a.claimed_at from postmeter.attempt a order by a.id desc limit 1), '-infinity');
 begin
     perform postmeter.check_decider(who, why);
     insert into postmeter.timeline_break (who, why, timeline, server_started_at)
     values (who, why, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_postmaster_start_time())
-    on conflict do nothing;
-    if not found then
+    on conflict do nothing returning id into noted;
+    if noted is null then
         return false;
     end if;
     -- what may have been sent in the time that was lost: only evidence or a person moves it on
@@ -4999,6 +5582,18 @@ begin
           where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
     where d.id = o.id;
+    -- what could still be sent after the last commit that survived, and every dead letter whose month is not closed
+    insert into postmeter.doubt (delivery_id, break_id, status)
+    select d.id, noted, d.status
+    from postmeter.delivery d
+    where d.status in ('rejected', 'expired', 'conflict', 'written_off', 'released') and not d.shadow and not d.maybe_billed and d.body is not null
+      and (d.deadline > last_at
+           or d.id in (select s.delivery_id from postmeter.stuck s)
+              and not exists (select from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+                              join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+                              where k.delivery_id = d.id))
+    order by d.id
+    on conflict do nothing;
     -- nothing moves by itself: what is stuck here may have been moved already in that time
     update postmeter.stuck s set again_at = null where s.again_at is not null;
     for t in select d.name from postmeter.destination d where not d.paused order by d.id loop
@@ -5008,7 +5603,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, and counts what may have been sent as possibly attempted. Workers call it; after a restore with all workers stopped a person does. False: this break is known already.';
+COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, counts what may have been sent as possibly attempted, and notes a doubt about what was settled and may have been reopened. Workers call it; after a restore declare_installation does. False: this break is known already.';
 
 CREATE FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone DEFAULT NULL::timestamp with time zone, source text DEFAULT NULL::text, status_msg text DEFAULT NULL::text, account text DEFAULT NULL::text, org text DEFAULT NULL::text, inventory_id text DEFAULT NULL::text, system_id text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5349,6 +5944,9 @@ declare
     now timestamptz := postmeter.clock();
 begin
     perform postmeter.check_decider(who, why);
+    -- meters first, then remittances, each in order: the same order as the cut
+    perform postmeter.lock_meters(array(
+        select c.meter_id from postmeter.cut c where c.delivery_id in (select b.id from postmeter.deliveries_by(filter) b)));
     for d in select f.* from postmeter.delivery f where f.id in (select b.id from postmeter.deliveries_by(filter) b) order by f.id for update loop
         continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
         delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity; note := null;
@@ -5364,6 +5962,7 @@ begin
                 body = coalesce(u.body, ''), batch_group = coalesce(u.batch_group, ''),
                 idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
             where u.id = d.id;
+            perform postmeter.write_off_corrected(d.id);
             insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
             values (who, why, 'write_off', d.id, d.status, 'written_off', d.quantity, jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
         end if;
@@ -5373,6 +5972,60 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up dead letters: their quantity is shown as written off and is not billed again. Refused while maybe billed. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.write_off_corrected(delivery bigint) RETURNS numeric
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    m       record;
+    reduced numeric;
+    total   numeric := 0;
+begin
+    -- its meters are locked, and so is the delivery
+    for m in
+        with recursive counted as (
+            select write_off_corrected.delivery as id
+            union
+            -- quantity that a release gave to it
+            select c.delivery_id from counted x join postmeter.decision c on c.target_delivery_id = x.id where c.verb = 'release'
+        ), credit as materialized (
+            select mm.meter_id, sum(a.quantity * mm.factor_numerator * (t.denominator / mm.factor_denominator)) as units
+            from counted x
+            join postmeter.allocation a on a.delivery_id = x.id and a.round = -1
+            join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+            join postmeter.meter t on t.id = mm.meter_id
+            group by 1
+        )
+        select t.*, k.to_bill, u.units,
+               postmeter.round_units(u.units - c.units, t.denominator, r.rounding, t.decimals) as before,
+               postmeter.round_units(u.units, t.denominator, r.rounding, t.decimals) as after
+        from credit c
+        join postmeter.meter t on t.id = c.meter_id
+        cross join lateral (select t.carried + t.billed * t.denominator as units) u
+        cross join lateral (select case when t.month_end = 'round_up' then 'up' else t.rounding end as rounding) r
+        cross join lateral (select sum(x.to_bill) as to_bill from postmeter.cut x
+                            where x.delivery_id = write_off_corrected.delivery and x.meter_id = t.id) k
+        where k.to_bill > 0
+        order by t.id
+    loop
+        reduced := least(m.to_bill, m.before - m.after);
+        continue when reduced <= 0;
+        insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+        values (write_off_corrected.delivery, m.id, -1, m.denominator, m.units, m.billed, -reduced,
+                trim_scale(m.carried + reduced * m.denominator), false, '[]');
+        update postmeter.meter u
+        set billed = trim_scale(u.billed - reduced), carried = trim_scale(u.carried + reduced * u.denominator),
+            -- what later usage did not pay because of it
+            billable = trim_scale(greatest(u.billable, m.after - (u.billed - reduced)))
+        where u.id = m.id;
+        total := total + reduced;
+    end loop;
+    return total;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.write_off_corrected(delivery bigint) IS 'What is written off is what its usage still was: takes back what corrections had taken from it after its cut, so that they lower no other bill. Returns those billing units.';
 
 CREATE FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usage_id uuid, reason text, quantity numeric)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5384,6 +6037,9 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     select array_agg(h.usage_id order by h.usage_id) into chosen from postmeter.held_usage_by(filter) h;
+    -- what corrects it is given up with it
+    perform 1 from postmeter.held h where h.usage_id = any (chosen) order by h.usage_id for update;
+    chosen := postmeter.held_together(chosen, false);
     return query select h.usage_id, h.reason, h.quantity from postmeter.held h where h.usage_id = any (chosen) order by 1 for update;
     if not dry_run then
         with given_up as (
@@ -5935,7 +6591,7 @@ COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Which cut of this remittance.';
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; -1: no cut. What was written off less what corrections had taken from it.';
 
 COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
 
@@ -5943,7 +6599,7 @@ COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covere
 
 COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before).';
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero in round -1: corrected before it was written off.';
 
 COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
 
@@ -6320,6 +6976,378 @@ COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is 
 
 COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
 
+CREATE TABLE postmeter.contradiction (
+    id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    destination_id integer NOT NULL,
+    delivery_id bigint,
+    source text NOT NULL,
+    says text NOT NULL,
+    their_quantity numeric,
+    evidence_id bigint,
+    reconciliation_id bigint,
+    buyer text,
+    dimension text,
+    said_by text,
+    is_earlier boolean DEFAULT false NOT NULL,
+    settled_as text,
+    settled_by bigint,
+    our_quantity numeric,
+    decision_id bigint,
+    CONSTRAINT contradiction_about CHECK (((delivery_id IS NOT NULL) <> (reconciliation_id IS NOT NULL))),
+    CONSTRAINT contradiction_says_check CHECK ((says = ANY (ARRAY['held'::text, 'other_quantity'::text, 'not_held'::text]))),
+    CONSTRAINT contradiction_source_check CHECK ((source = ANY (ARRAY['late_evidence'::text, 'reconciliation'::text, 'person'::text])))
+);
+
+COMMENT ON TABLE postmeter.contradiction IS 'Evidence that says something else than what was settled: late proof that they hold what a person called not billed, gave back or gave up; another quantity; a day of which they hold another sum. A row of its own until a person has judged it. Both sides: view contradiction_list.';
+
+COMMENT ON COLUMN postmeter.contradiction.id IS 'Number of the contradiction.';
+
+COMMENT ON COLUMN postmeter.contradiction.noted_at IS 'When it was noted, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.contradiction.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.contradiction.delivery_id IS 'The remittance; null: a day''s sum of a buyer and a dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction.source IS 'What says so: late_evidence, reconciliation or person (a report that was resolved).';
+
+COMMENT ON COLUMN postmeter.contradiction.says IS 'What it says: they hold it, they hold another quantity, or they hold nothing.';
+
+COMMENT ON COLUMN postmeter.contradiction.their_quantity IS 'What they hold; null: they did not say.';
+
+COMMENT ON COLUMN postmeter.contradiction.evidence_id IS 'The late evidence; its attempt says which call it was.';
+
+COMMENT ON COLUMN postmeter.contradiction.reconciliation_id IS 'The question about a day that was answered so.';
+
+COMMENT ON COLUMN postmeter.contradiction.buyer IS 'Of a day''s sum: the buyer.';
+
+COMMENT ON COLUMN postmeter.contradiction.dimension IS 'Of a day''s sum: the dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction.said_by IS 'Who asked or said so, if it was a person.';
+
+COMMENT ON COLUMN postmeter.contradiction.is_earlier IS 'The attempt is of an earlier cut than the one that stands now.';
+
+COMMENT ON COLUMN postmeter.contradiction.settled_as IS 'The remittance''s status when that was noted: our side.';
+
+COMMENT ON COLUMN postmeter.contradiction.settled_by IS 'The person''s decision that settled it so; null: answers did.';
+
+COMMENT ON COLUMN postmeter.contradiction.our_quantity IS 'Our quantity at that time.';
+
+COMMENT ON COLUMN postmeter.contradiction.decision_id IS 'The decision that judged it; null: it is open.';
+
+ALTER TABLE postmeter.contradiction ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.contradiction_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE postmeter.decision (
+    id bigint NOT NULL,
+    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    verb text NOT NULL,
+    role_name text DEFAULT SESSION_USER NOT NULL,
+    delivery_id bigint,
+    usage_id uuid,
+    destination_id integer,
+    status_before text,
+    status_after text,
+    quantity numeric,
+    target_delivery_id bigint,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text, 'judge'::text, 'declare'::text]))),
+    CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT decision_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.decision IS 'What people decided: who, why, and what it changed. Append-only.';
+
+COMMENT ON COLUMN postmeter.decision.id IS 'Order of the decisions.';
+
+COMMENT ON COLUMN postmeter.decision.decided_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
+
+COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
+
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts), judge (a contradiction), declare (what this database is).';
+
+COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
+
+COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
+
+COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
+
+COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume, close, reopen).';
+
+COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
+
+COMMENT ON COLUMN postmeter.decision.status_after IS 'Status after.';
+
+COMMENT ON COLUMN postmeter.decision.quantity IS 'Billing units concerned.';
+
+COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quantity went.';
+
+COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
+
+CREATE TABLE postmeter.reconciliation (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    day date NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
+
+COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
+
+COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
+
+COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
+
+COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
+
+CREATE VIEW postmeter.contradiction_list AS
+ SELECT c.id,
+    c.noted_at,
+    t.name AS destination,
+    c.delivery_id,
+    d.key,
+    COALESCE(c.buyer, m.buyer) AS buyer,
+    COALESCE(c.dimension, m.dimension) AS dimension,
+    d.hour,
+    b.day,
+    c.source,
+    c.says,
+    trim_scale(c.their_quantity) AS their_quantity,
+    e.attempt_id,
+    e.outcome,
+    e.code,
+    e.receipt,
+    e.their_request_id,
+    COALESCE(e.recorded_at, b.asked_at, c.noted_at) AS said_at,
+    c.said_by,
+    c.is_earlier,
+    c.settled_as,
+    trim_scale(c.our_quantity) AS our_quantity,
+    s.verb AS settled_verb,
+    s.who AS settled_by,
+    s.why AS settled_why,
+    s.decided_at AS settled_at,
+    d.status,
+    (c.decision_id IS NULL) AS is_open,
+    (j.detail ->> 'counts'::text) AS counts,
+    j.who AS judged_by,
+    j.why AS judged_why,
+    j.decided_at AS judged_at
+   FROM (((((((postmeter.contradiction c
+     JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+     LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN postmeter.late_evidence e ON ((e.id = c.evidence_id)))
+     LEFT JOIN postmeter.reconciliation b ON ((b.id = c.reconciliation_id)))
+     LEFT JOIN postmeter.decision s ON ((s.id = c.settled_by)))
+     LEFT JOIN postmeter.decision j ON ((j.id = c.decision_id)));
+
+COMMENT ON VIEW postmeter.contradiction_list IS 'Contradictions with both sides: what they say, by which attempt or answer; as what it was settled here, by whom and why; and who judged it. Open ones need a person: postmeter judge.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.id IS 'Number of the contradiction.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.noted_at IS 'When it was noted, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.contradiction_list.destination IS 'The destination''s name.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.delivery_id IS 'The remittance; null: a day''s sum of a buyer and a dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.key IS 'The remittance''s canonical key.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.buyer IS 'The buyer in canonical text.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.dimension IS 'The marketplace''s dimension.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.hour IS 'The remittance''s hour, UTC.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.day IS 'Of a day''s sum: the day.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.source IS 'What says so: late_evidence, reconciliation or person (a report that was resolved).';
+
+COMMENT ON COLUMN postmeter.contradiction_list.says IS 'What it says: they hold it, they hold another quantity, or they hold nothing.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.their_quantity IS 'What they hold; null: they did not say.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.attempt_id IS 'Their side: the attempt that was answered late.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.outcome IS 'Its outcome.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.code IS 'The marketplace''s code in it.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.receipt IS 'Their receipt.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.their_request_id IS 'Their number of the request, for their support.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.said_at IS 'When they said so.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.said_by IS 'Who asked or said so, if it was a person.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.is_earlier IS 'The attempt is of an earlier cut than the one that stands now.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.settled_as IS 'Our side: the remittance''s status when it was noted.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.our_quantity IS 'Our quantity at that time.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.settled_verb IS 'The verb of the decision that settled it so; null: answers did.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.settled_by IS 'Who decided that.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.settled_why IS 'Why.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.settled_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.status IS 'The remittance''s status now.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.is_open IS 'Nobody has judged it yet.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.counts IS 'What counts, as it was judged: ours or theirs.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.judged_by IS 'Who judged it.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.judged_why IS 'Why.';
+
+COMMENT ON COLUMN postmeter.contradiction_list.judged_at IS 'When.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+CREATE TABLE postmeter.usage_written_off (
+    usage_id uuid NOT NULL,
+    decision_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
+
+CREATE VIEW postmeter.correction_list AS
+ SELECT c.id AS usage_id,
+    c.source,
+    c.event_id,
+    c.corrects,
+    o.id AS corrected_usage_id,
+    c.org,
+    c.account,
+    c.product,
+    c.metric,
+    c.quantity,
+    postmeter.hour_of(COALESCE(o.used_at, c.used_at)) AS hour,
+    c.recorded_at,
+        CASE
+            WHEN (a.delivery_id IS NOT NULL) THEN 'allocated'::text
+            WHEN (h.usage_id IS NOT NULL) THEN 'held'::text
+            WHEN (x.usage_id IS NOT NULL) THEN 'exempt'::text
+            WHEN (w.usage_id IS NOT NULL) THEN 'written_off'::text
+            ELSE 'waiting'::text
+        END AS whereabouts,
+        CASE
+            WHEN (a.delivery_id IS NOT NULL) THEN
+            CASE
+                WHEN a.is_open THEN 'waiting'::text
+                ELSE 'counted'::text
+            END
+            WHEN ((x.usage_id IS NOT NULL) OR (w.usage_id IS NOT NULL)) THEN 'none'::text
+            ELSE 'waiting'::text
+        END AS effect,
+    h.reason,
+    t.name AS destination,
+    a.delivery_id
+   FROM (((((((postmeter.usage c
+     LEFT JOIN LATERAL ( SELECT i_1.usage_id
+           FROM postmeter.usage_identity i_1
+          WHERE (i_1.identity = c.corrected_identity)) i ON (true))
+     LEFT JOIN LATERAL ( SELECT u.id,
+            u.used_at
+           FROM postmeter.usage u
+          WHERE (u.id = i.usage_id)) o ON (true))
+     LEFT JOIN LATERAL ( SELECT y.destination_id,
+            y.delivery_id,
+            ((d.status = 'open'::text) AND (d.round = y.round)) AS is_open
+           FROM ((postmeter.allocation y
+             JOIN postmeter.destination l ON (((l.id = y.destination_id) AND (l.shadow_of IS NULL))))
+             JOIN postmeter.delivery d ON ((d.id = y.delivery_id)))
+          WHERE (y.usage_id = c.id)) a ON (true))
+     LEFT JOIN postmeter.held h ON ((h.usage_id = c.id)))
+     LEFT JOIN postmeter.exempted x ON ((x.usage_id = c.id)))
+     LEFT JOIN postmeter.usage_written_off w ON ((w.usage_id = c.id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(a.destination_id, h.destination_id))))
+  WHERE (c.corrected_identity IS NOT NULL);
+
+COMMENT ON VIEW postmeter.correction_list IS 'Every correction, where it stands, and whether it lowers a bill. It stands where the usage stands that it corrects; of usage that is exempt or was given up it has no effect, and is kept.';
+
+COMMENT ON COLUMN postmeter.correction_list.usage_id IS 'The correction.';
+
+COMMENT ON COLUMN postmeter.correction_list.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.correction_list.event_id IS 'That service''s own id of it.';
+
+COMMENT ON COLUMN postmeter.correction_list.corrects IS 'Event id, of the same source, of the usage that it corrects.';
+
+COMMENT ON COLUMN postmeter.correction_list.corrected_usage_id IS 'The usage that it corrects; null: that was dropped with its month.';
+
+COMMENT ON COLUMN postmeter.correction_list.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.correction_list.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.correction_list.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.correction_list.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.correction_list.quantity IS 'Units of the metric, below zero.';
+
+COMMENT ON COLUMN postmeter.correction_list.hour IS 'The hour of the usage that it corrects: there it counts.';
+
+COMMENT ON COLUMN postmeter.correction_list.recorded_at IS 'When it was recorded.';
+
+COMMENT ON COLUMN postmeter.correction_list.whereabouts IS 'waiting, held, exempt, written_off or allocated.';
+
+COMMENT ON COLUMN postmeter.correction_list.effect IS 'counted: it has lowered its meter; waiting: it will, once its usage is counted; none: its usage is exempt or was given up, so there is nothing to lower.';
+
+COMMENT ON COLUMN postmeter.correction_list.reason IS 'Why it is held.';
+
+COMMENT ON COLUMN postmeter.correction_list.destination IS 'Where its usage is owed, if that is known.';
+
+COMMENT ON COLUMN postmeter.correction_list.delivery_id IS 'The remittance that counts, or counted, the usage that it corrects.';
+
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL COLLATE pg_catalog."C",
@@ -6356,6 +7384,26 @@ ALTER TABLE postmeter.cure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE postmeter.doubt (
+    delivery_id bigint NOT NULL,
+    break_id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    status text NOT NULL,
+    decision_id bigint
+);
+
+COMMENT ON TABLE postmeter.doubt IS 'Settled remittances that may have been retried and accepted, or given to another hour, in a time that the database lost (timeline_break). Their status and the balance stay; sending or releasing them asks first: a person resolves them.';
+
+COMMENT ON COLUMN postmeter.doubt.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.doubt.break_id IS 'The break.';
+
+COMMENT ON COLUMN postmeter.doubt.noted_at IS 'When, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.doubt.status IS 'Where it stood when the database came back.';
+
+COMMENT ON COLUMN postmeter.doubt.decision_id IS 'The decision that ended it; null: nobody has looked yet.';
+
 CREATE VIEW postmeter.dead_letter AS
  SELECT l.delivery_id,
     l.usage_id,
@@ -6374,148 +7422,203 @@ CREATE VIEW postmeter.dead_letter AS
     l.since,
     l.deadline,
     l.maybe_billed,
-    l.what_to_do,
+        CASE
+            WHEN (x.delivery_id IS NULL) THEN l.what_to_do
+            ELSE 'may have been sent in the time that was lost: look it up at the marketplace, then resolve'::text
+        END AS what_to_do,
     l.orgs,
     l.item
-   FROM ( SELECT r.delivery_id,
-            NULL::uuid AS usage_id,
-            r.destination,
-            r.status AS class,
-            COALESCE(r.reason, x.code) AS code,
-            NULL::text AS org,
-            r.product,
-            NULL::text AS metric,
-            r.dimension,
-            r.hour,
-            r.key,
-            r.quantity,
-            r.amount,
-            r.currency,
-            s.since,
-            r.deadline,
-            r.maybe_billed,
-                CASE
-                    WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
-                    WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
-                    WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
-                    WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
-                    ELSE 'mend the cause, then retry'::text
-                END AS what_to_do,
-            r.orgs,
-            ('remittance '::text || r.delivery_id) AS item
-           FROM (((postmeter.stuck s
-             CROSS JOIN ( SELECT postmeter.clock() AS now) c)
-             JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
-             LEFT JOIN LATERAL ( SELECT o.code
-                   FROM (postmeter.attempt a
-                     JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
-                  WHERE (a.delivery_id = s.delivery_id)
-                  ORDER BY a.number DESC
-                 LIMIT 1) x ON (true))
-        UNION ALL
-         SELECT NULL::bigint AS delivery_id,
-            h.usage_id,
-            t.name,
-            'held usage'::text AS class,
-            h.reason,
-            h.org,
-            h.product,
-            h.metric,
-            NULL::text AS dimension,
-            h.hour,
-            NULL::text AS key,
-            h.quantity,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            h.held_at,
-            h.deadline,
-            false AS maybe_billed,
-                CASE h.reason
-                    WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
-                    WHEN 'poison'::text THEN 'report it, then retry'::text
-                    WHEN 'by_operator'::text THEN 'retry when that is over'::text
-                    ELSE 'mend the catalogue: it then goes on by itself'::text
-                END AS what_to_do,
-            ARRAY[h.org] AS orgs,
-            ('usage '::text || h.usage_id) AS item
-           FROM (postmeter.held h
-             LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-          WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
-        UNION ALL
-         SELECT NULL::bigint AS delivery_id,
-            NULL::uuid AS usage_id,
-            t.name,
-            'stranded'::text AS class,
-            'no_hour_left'::text AS code,
-            NULL::text AS org,
-            NULL::text AS product,
-            NULL::text AS metric,
-            m.dimension,
-            NULL::timestamp with time zone AS hour,
-            ((m.buyer || '/'::text) || m.dimension) AS key,
-            m.billable,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            NULL::timestamp with time zone AS since,
-            NULL::timestamp with time zone AS deadline,
-            false AS maybe_billed,
-            'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
-            '{}'::text[] AS orgs,
-            ('meter '::text || m.id) AS item
-           FROM (postmeter.meter m
-             JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-          WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
-                   FROM postmeter.subscription b
-                  WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
-                   FROM (postmeter.delivery d
-                     JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
-                  WHERE (d.meter_id = m.id)))))
-        UNION ALL
-         SELECT d.id AS delivery_id,
-            u.id AS usage_id,
-            COALESCE(t.name, dt.name, mt.name) AS name,
-            'set aside'::text AS class,
-            COALESCE(s.code, 'unknown'::text) AS code,
-            u.org,
-            COALESCE(u.product, d.product) AS product,
-            u.metric,
-            COALESCE(dm.dimension, m.dimension) AS dimension,
-            COALESCE(d.hour, postmeter.hour_of(u.used_at)) AS hour,
-            d.key,
-            u.quantity,
-            NULL::numeric AS amount,
-            NULL::text AS currency,
-            s.set_aside_at,
-            d.deadline,
-            false AS maybe_billed,
-            'mend what the reason in postmeter.setback names: it is tried again by itself'::text AS what_to_do,
-                CASE
-                    WHEN (u.org IS NULL) THEN '{}'::text[]
-                    ELSE ARRAY[u.org]
-                END AS orgs,
-            (((s.step || ' '::text) || s.member) COLLATE "default") AS item
-           FROM (((((((postmeter.setback s
-             LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
-             LEFT JOIN postmeter.usage u ON (((s.step = 'fold'::text) AND (u.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text) THEN (s.member)::uuid
-                    ELSE NULL::uuid
-                END))))
-             LEFT JOIN postmeter.delivery d ON (((s.step = ANY (ARRAY['cut'::text, 'review'::text, 'reconsider'::text, 'promote'::text])) AND (d.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
-                    ELSE NULL::bigint
-                END))))
-             LEFT JOIN postmeter.destination dt ON ((dt.id = d.destination_id)))
-             LEFT JOIN postmeter.meter dm ON ((dm.id = d.meter_id)))
-             LEFT JOIN postmeter.meter m ON (((s.step = ANY (ARRAY['carry'::text, 'month_end'::text])) AND (m.id =
-                CASE
-                    WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
-                    ELSE NULL::bigint
-                END))))
-             LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
-          WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l
-  ORDER BY l.amount DESC NULLS LAST, l.quantity DESC NULLS LAST, l.since;
+   FROM (( SELECT l_1.delivery_id,
+            l_1.usage_id,
+            l_1.destination,
+            l_1.class,
+            l_1.code,
+            l_1.org,
+            l_1.product,
+            l_1.metric,
+            l_1.dimension,
+            l_1.hour,
+            l_1.key,
+            l_1.quantity,
+            l_1.amount,
+            l_1.currency,
+            l_1.since,
+            l_1.deadline,
+            l_1.maybe_billed,
+            l_1.what_to_do,
+            l_1.orgs,
+            l_1.item
+           FROM ( SELECT r.delivery_id,
+                    NULL::uuid AS usage_id,
+                    r.destination,
+                    r.status AS class,
+                    COALESCE(r.reason, x_1.code) AS code,
+                    NULL::text AS org,
+                    r.product,
+                    NULL::text AS metric,
+                    r.dimension,
+                    r.hour,
+                    r.key,
+                    r.quantity,
+                    r.amount,
+                    r.currency,
+                    s.since,
+                    r.deadline,
+                    r.maybe_billed,
+                        CASE
+                            WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
+                            WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
+                            WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
+                            WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
+                            ELSE 'mend the cause, then retry'::text
+                        END AS what_to_do,
+                    r.orgs,
+                    ('remittance '::text || r.delivery_id) AS item
+                   FROM (((postmeter.stuck s
+                     CROSS JOIN ( SELECT postmeter.clock() AS now) c)
+                     JOIN postmeter.remittance r ON (((r.delivery_id = s.delivery_id) AND (NOT r.shadow))))
+                     LEFT JOIN LATERAL ( SELECT o.code
+                           FROM (postmeter.attempt a
+                             JOIN postmeter.outcome o ON ((o.attempt_id = a.id)))
+                          WHERE (a.delivery_id = s.delivery_id)
+                          ORDER BY a.number DESC
+                         LIMIT 1) x_1 ON (true))
+                UNION ALL
+                 SELECT NULL::bigint AS delivery_id,
+                    h.usage_id,
+                    t.name,
+                    'held usage'::text AS class,
+                    h.reason,
+                    h.org,
+                    h.product,
+                    h.metric,
+                    NULL::text AS dimension,
+                    h.hour,
+                    NULL::text AS key,
+                    h.quantity,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    h.held_at,
+                    h.deadline,
+                    false AS maybe_billed,
+                        CASE h.reason
+                            WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
+                            WHEN 'poison'::text THEN 'report it, then retry'::text
+                            WHEN 'by_operator'::text THEN 'retry when that is over'::text
+                            ELSE 'mend the catalogue: it then goes on by itself'::text
+                        END AS what_to_do,
+                    ARRAY[h.org] AS orgs,
+                    ('usage '::text || h.usage_id) AS item
+                   FROM (postmeter.held h
+                     LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                UNION ALL
+                 SELECT NULL::bigint AS delivery_id,
+                    NULL::uuid AS usage_id,
+                    t.name,
+                    'stranded'::text AS class,
+                    'no_hour_left'::text AS code,
+                    NULL::text AS org,
+                    NULL::text AS product,
+                    NULL::text AS metric,
+                    m.dimension,
+                    NULL::timestamp with time zone AS hour,
+                    ((m.buyer || '/'::text) || m.dimension) AS key,
+                    m.billable,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    NULL::timestamp with time zone AS since,
+                    NULL::timestamp with time zone AS deadline,
+                    false AS maybe_billed,
+                    'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
+                    '{}'::text[] AS orgs,
+                    ('meter '::text || m.id) AS item
+                   FROM (postmeter.meter m
+                     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+                  WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+                           FROM postmeter.subscription b
+                          WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
+                           FROM (postmeter.delivery d
+                             JOIN postmeter.open_hour o ON ((o.delivery_id = d.id)))
+                          WHERE (d.meter_id = m.id)))))
+                UNION ALL
+                 SELECT d.id AS delivery_id,
+                    u.id AS usage_id,
+                    COALESCE(t.name, dt.name, mt.name) AS name,
+                    'set aside'::text AS class,
+                    COALESCE(s.code, 'unknown'::text) AS code,
+                    u.org,
+                    COALESCE(u.product, d.product) AS product,
+                    u.metric,
+                    COALESCE(dm.dimension, m.dimension) AS dimension,
+                    COALESCE(d.hour, postmeter.hour_of(u.used_at)) AS hour,
+                    d.key,
+                    u.quantity,
+                    NULL::numeric AS amount,
+                    NULL::text AS currency,
+                    s.set_aside_at,
+                    d.deadline,
+                    false AS maybe_billed,
+                    'mend what the reason in postmeter.setback names: it is tried again by itself'::text AS what_to_do,
+                        CASE
+                            WHEN (u.org IS NULL) THEN '{}'::text[]
+                            ELSE ARRAY[u.org]
+                        END AS orgs,
+                    (((s.step || ' '::text) || s.member) COLLATE "default") AS item
+                   FROM (((((((postmeter.setback s
+                     LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+                     LEFT JOIN postmeter.usage u ON (((s.step = 'fold'::text) AND (u.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text) THEN (s.member)::uuid
+                            ELSE NULL::uuid
+                        END))))
+                     LEFT JOIN postmeter.delivery d ON (((s.step = ANY (ARRAY['cut'::text, 'review'::text, 'reconsider'::text, 'promote'::text])) AND (d.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                            ELSE NULL::bigint
+                        END))))
+                     LEFT JOIN postmeter.destination dt ON ((dt.id = d.destination_id)))
+                     LEFT JOIN postmeter.meter dm ON ((dm.id = d.meter_id)))
+                     LEFT JOIN postmeter.meter m ON (((s.step = ANY (ARRAY['carry'::text, 'month_end'::text])) AND (m.id =
+                        CASE
+                            WHEN (s.member ~ '^[0-9]{1,18}$'::text) THEN (s.member)::bigint
+                            ELSE NULL::bigint
+                        END))))
+                     LEFT JOIN postmeter.destination mt ON ((mt.id = m.destination_id)))
+                  WHERE ((s.set_aside_at IS NOT NULL) AND (s.step !~~ 'shadow%'::text))) l_1
+          ORDER BY l_1.amount DESC NULLS LAST, l_1.quantity DESC NULLS LAST, l_1.since) l
+     LEFT JOIN postmeter.doubt x ON (((x.delivery_id = l.delivery_id) AND (x.decision_id IS NULL))))
+UNION ALL
+ SELECT c.delivery_id,
+    NULL::uuid AS usage_id,
+    t.name AS destination,
+    'contradiction'::text AS class,
+    c.says AS code,
+    NULL::text AS org,
+    d.product,
+    NULL::text AS metric,
+    COALESCE(c.dimension, m.dimension) AS dimension,
+    d.hour,
+    COALESCE(d.key, ((((c.buyer || '/'::text) || c.dimension) || ', '::text) || (b.day)::text)) AS key,
+    COALESCE(c.their_quantity, c.our_quantity) AS quantity,
+    NULL::numeric AS amount,
+    NULL::text AS currency,
+    c.noted_at AS since,
+    d.deadline,
+    COALESCE(d.maybe_billed, false) AS maybe_billed,
+        CASE
+            WHEN ((c.delivery_id IS NULL) OR c.is_earlier) THEN (('compare with what they hold, then judge contradiction '::text || c.id) || ' as ours'::text)
+            ELSE (('compare with what they hold, then judge contradiction '::text || c.id) || ' as theirs or ours'::text)
+        END AS what_to_do,
+    '{}'::text[] AS orgs,
+    ('contradiction '::text || c.id) AS item
+   FROM ((((postmeter.contradiction c
+     JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+     LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.meter m ON ((m.id = d.meter_id)))
+     LEFT JOIN postmeter.reconciliation b ON ((b.id = c.reconciliation_id)))
+  WHERE (c.decision_id IS NULL)
+  ORDER BY 13 DESC NULLS LAST, 12 DESC NULLS LAST, 15;
 
 COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); quantity of a meter that no hour of its month can take any more; and what a step has set aside because it fails. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
@@ -6568,56 +7671,6 @@ ALTER TABLE postmeter.deadline_change ALTER COLUMN id ADD GENERATED ALWAYS AS ID
     CACHE 1
 );
 
-CREATE TABLE postmeter.decision (
-    id bigint NOT NULL,
-    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    why text NOT NULL,
-    verb text NOT NULL,
-    role_name text DEFAULT SESSION_USER NOT NULL,
-    delivery_id bigint,
-    usage_id uuid,
-    destination_id integer,
-    status_before text,
-    status_after text,
-    quantity numeric,
-    target_delivery_id bigint,
-    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text]))),
-    CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
-    CONSTRAINT decision_why_check CHECK ((why <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.decision IS 'What people decided: who, why, and what it changed. Append-only.';
-
-COMMENT ON COLUMN postmeter.decision.id IS 'Order of the decisions.';
-
-COMMENT ON COLUMN postmeter.decision.decided_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
-
-COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
-
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts).';
-
-COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
-
-COMMENT ON COLUMN postmeter.decision.delivery_id IS 'The delivery.';
-
-COMMENT ON COLUMN postmeter.decision.usage_id IS 'The held usage.';
-
-COMMENT ON COLUMN postmeter.decision.destination_id IS 'The destination (pause, resume, close, reopen).';
-
-COMMENT ON COLUMN postmeter.decision.status_before IS 'Status before.';
-
-COMMENT ON COLUMN postmeter.decision.status_after IS 'Status after.';
-
-COMMENT ON COLUMN postmeter.decision.quantity IS 'Billing units concerned.';
-
-COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quantity went.';
-
-COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
-
 ALTER TABLE postmeter.decision ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.decision_id_seq
     START WITH 1
@@ -6657,7 +7710,7 @@ COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a to
 
 COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert.';
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert, judge, declare.';
 
 COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
 
@@ -6883,17 +7936,6 @@ ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
 
 ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.exemption_id_seq
@@ -7204,6 +8246,35 @@ COMMENT ON COLUMN postmeter.idempotency.status IS 'HTTP status that was answered
 COMMENT ON COLUMN postmeter.idempotency.answer IS 'Body that was answered.';
 
 COMMENT ON COLUMN postmeter.idempotency.answered_at IS 'When.';
+
+CREATE TABLE postmeter.installation (
+    only_row boolean DEFAULT true NOT NULL,
+    name text,
+    server text,
+    timeline text,
+    "position" pg_lsn,
+    is_copy boolean DEFAULT false NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT installation_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT installation_only_row_check CHECK (only_row),
+    CONSTRAINT installation_settled CHECK ((((server IS NULL) = (settled_at IS NULL)) AND ((server IS NULL) = (timeline IS NULL)) AND ((server IS NULL) = ("position" IS NULL))))
+);
+
+COMMENT ON TABLE postmeter.installation IS 'Which installation this database is, and on which server it was so: a copy brings this row along, and stands elsewhere. Written when a worker starts for the first time, when one that remembers proves a failover, and by declare_installation.';
+
+COMMENT ON COLUMN postmeter.installation.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.installation.name IS 'The name that workers bring (their setting installation); null: none has brought one.';
+
+COMMENT ON COLUMN postmeter.installation.server IS 'Identity of server and database: server_identity() when it was settled. Null: nobody has worked here yet.';
+
+COMMENT ON COLUMN postmeter.installation.timeline IS 'The server''s timeline that was proven last.';
+
+COMMENT ON COLUMN postmeter.installation."position" IS 'Where it stood then.';
+
+COMMENT ON COLUMN postmeter.installation.is_copy IS 'A person said that this is a copy: nothing is sent from here.';
+
+COMMENT ON COLUMN postmeter.installation.settled_at IS 'When that was settled last; the server''s time.';
 
 ALTER TABLE postmeter.late_evidence ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.late_evidence_id_seq
@@ -7699,27 +8770,6 @@ ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE postmeter.reconciliation (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    day date NOT NULL,
-    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    CONSTRAINT reconciliation_who_check CHECK ((who <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.reconciliation IS 'A marketplace was asked what it holds of a day. The latest answer for a day counts.';
-
-COMMENT ON COLUMN postmeter.reconciliation.id IS 'Number of the question.';
-
-COMMENT ON COLUMN postmeter.reconciliation.destination_id IS 'Who was asked.';
-
-COMMENT ON COLUMN postmeter.reconciliation.day IS 'The day, in UTC: that is how fine marketplaces answer.';
-
-COMMENT ON COLUMN postmeter.reconciliation.asked_at IS 'When, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.reconciliation.who IS 'Who asked.';
-
 CREATE TABLE postmeter.reported (
     reconciliation_id bigint NOT NULL,
     buyer text NOT NULL COLLATE pg_catalog."C",
@@ -7979,7 +9029,7 @@ CREATE VIEW postmeter.remittance_summary AS
            FROM (((postmeter.subscription s
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
-             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
           WHERE ((NOT (EXISTS ( SELECT
                    FROM (postmeter.allocation a
                      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
@@ -8013,7 +9063,7 @@ CREATE VIEW postmeter.remittance_summary AS
                       WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((o.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (o.product IS DISTINCT FROM c.product) OR (o.metric IS DISTINCT FROM c.metric))))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
-                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
+                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from < (d.hour + '01:00:00'::interval)) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
                 END AS shared
            FROM (((counted c
              JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
@@ -8624,6 +9674,7 @@ CREATE TABLE postmeter.shadow_usage (
     hour timestamp with time zone NOT NULL,
     reason text,
     given_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
     CONSTRAINT shadow_usage_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'exempt'::text])))
 );
 
@@ -8648,6 +9699,8 @@ COMMENT ON COLUMN postmeter.shadow_usage.hour IS 'Its hour.';
 COMMENT ON COLUMN postmeter.shadow_usage.reason IS 'Why the shadow does not count it (the reasons of held, and exempt); null: it waits to be counted.';
 
 COMMENT ON COLUMN postmeter.shadow_usage.given_at IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.shadow_usage.corrected_id IS 'The usage that this one corrects; it counts where that counts at this shadow.';
 
 CREATE VIEW postmeter.shadow_usage_difference AS
  WITH pair AS (
@@ -9008,7 +10061,7 @@ SELECT
     NULL::uuid AS usage_id,
     NULL::text AS item;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units. What an hour deferred is listed once an hour is opened for it: with that remittance, if it counts no usage of its own. Without shadows. Quick by org with a range of hour, and by delivery_id.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units, and so is what an hour deferred or a release gave back and no hour has billed yet: with the open hour that takes it, or as released with the last hour of its meter. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
 COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage (waiting or held) or remittance.';
 
@@ -9039,17 +10092,6 @@ COMMENT ON COLUMN postmeter.unremitted.delivery_id IS 'Which remittance.';
 COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
-
-CREATE TABLE postmeter.usage_written_off (
-    usage_id uuid NOT NULL,
-    decision_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
 
 CREATE VIEW postmeter.usage_balance AS
  WITH recorded AS (
@@ -9399,20 +10441,6 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
-
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -9462,6 +10490,9 @@ ALTER TABLE ONLY postmeter.closed_month
 ALTER TABLE ONLY postmeter.console
     ADD CONSTRAINT console_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.contradiction
+    ADD CONSTRAINT contradiction_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
 
@@ -9498,6 +10529,9 @@ ALTER TABLE ONLY postmeter.dimension
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.doubt
+    ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
+
 ALTER TABLE ONLY postmeter.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
@@ -9519,6 +10553,9 @@ ALTER TABLE postmeter.held
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
 
+ALTER TABLE ONLY postmeter.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY postmeter.late_evidence
     ADD CONSTRAINT late_evidence_pkey PRIMARY KEY (id);
 
@@ -9539,6 +10576,9 @@ ALTER TABLE ONLY postmeter.ledger_export
 
 ALTER TABLE ONLY postmeter.meter
     ADD CONSTRAINT meter_destination_id_buyer_dimension_month_key UNIQUE (destination_id, buyer, dimension, month);
+
+ALTER TABLE postmeter.meter_metric
+    ADD CONSTRAINT meter_metric_covered_check CHECK ((covered >= (0)::numeric)) NOT VALID;
 
 ALTER TABLE ONLY postmeter.meter_metric
     ADD CONSTRAINT meter_metric_meter_id_product_metric_key UNIQUE (meter_id, product, metric);
@@ -9645,6 +10685,12 @@ ALTER TABLE ONLY postmeter.stuck
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_valid_from_check CHECK (((EXTRACT(epoch FROM valid_from) % (1)::numeric) = (0)::numeric)) NOT VALID;
+
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_valid_until_check CHECK (((EXTRACT(epoch FROM valid_until) % (1)::numeric) = (0)::numeric)) NOT VALID;
+
 ALTER TABLE ONLY postmeter.suspect
     ADD CONSTRAINT suspect_pkey PRIMARY KEY (usage_id);
 
@@ -9705,6 +10751,10 @@ CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING 
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
 
+CREATE INDEX contradiction_by_delivery ON postmeter.contradiction USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
+
+CREATE INDEX contradiction_open ON postmeter.contradiction USING btree (id) WHERE (decision_id IS NULL);
+
 CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
 CREATE INDEX deadline_change_by_buyer ON postmeter.deadline_change USING btree (destination_id, buyer);
@@ -9716,6 +10766,8 @@ CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id
 CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
 
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
+
+CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
 
@@ -9799,7 +10851,11 @@ CREATE INDEX stray_entry_open ON postmeter.stray_entry USING btree (id) WHERE (d
 
 CREATE INDEX stuck_again ON postmeter.stuck USING btree (again_at) WHERE (again_at IS NOT NULL);
 
+CREATE INDEX subscription_begins_inside ON postmeter.subscription USING btree (valid_from) WHERE (valid_from <> postmeter.hour_of(valid_from));
+
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
+
+CREATE INDEX subscription_by_end ON postmeter.subscription USING btree (valid_until) WHERE (valid_until IS NOT NULL);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
 
@@ -9865,7 +10921,7 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
            FROM ((postmeter.cut c_1
              JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
              JOIN postmeter.meter m ON ((m.id = c_1.meter_id)))
-          WHERE ((c_1.to_bill > (0)::numeric) AND (d.status <> ALL (ARRAY['nothing_due'::text, 'open'::text, 'released'::text])))
+          WHERE ((c_1.to_bill <> (0)::numeric) AND (d.status <> ALL (ARRAY['nothing_due'::text, 'open'::text, 'released'::text])))
           GROUP BY m.id, d.status, d.reason, d.product
         UNION ALL
          SELECT m.destination_id,
@@ -10096,14 +11152,55 @@ UNION ALL
                        FROM postmeter.allocation a
                       WHERE (a.delivery_id = d.id))) OR (EXISTS ( SELECT
                        FROM postmeter.ledger_carry k
-                      WHERE (k.delivery_id = d.id))) OR (d.status = 'open'::text)) THEN ( SELECT sum(c.quantity) AS sum
+                      WHERE (k.delivery_id = d.id)))) THEN ( SELECT sum(c.quantity) AS sum
                        FROM postmeter.decision c
                       WHERE ((c.target_delivery_id = d.id) AND (c.verb = 'release'::text)))
                     ELSE d.quantity
                 END AS quantity) g)
-     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
-  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow) AND (g.quantity > (0)::numeric))
-  GROUP BY s.org, g.quantity, d.id, t.name;
+     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = d.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+  WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text, 'open'::text])) AND (NOT d.shadow) AND (g.quantity > (0)::numeric))
+  GROUP BY s.org, g.quantity, d.id, t.name
+UNION ALL
+ SELECT 'remittance'::text AS kind,
+    s.org,
+    l.product,
+    NULL::text AS metric,
+    l.hour,
+    m.billable AS quantity,
+    'billing'::text AS unit,
+    COALESCE(o.status, 'released'::text) AS status,
+    NULL::text AS reason,
+    o.deadline,
+    COALESCE(o.changed_at, l.changed_at) AS since,
+    t.name AS destination,
+    o.id AS delivery_id,
+    NULL::uuid AS usage_id,
+    COALESCE((jsonb_build_array(o.id, s.org, l.product, NULL::unknown, l.hour, m.id))::text, (jsonb_build_array('meter', m.id, s.org, l.product))::text) AS item
+   FROM ((((postmeter.meter m
+     JOIN postmeter.destination t ON (((t.id = m.destination_id) AND (t.shadow_of IS NULL))))
+     LEFT JOIN LATERAL ( SELECT d.id,
+            d.status,
+            d.hour,
+            d.product,
+            d.deadline,
+            d.changed_at
+           FROM (postmeter.open_hour h
+             JOIN postmeter.delivery d ON ((d.id = h.delivery_id)))
+          WHERE ((d.meter_id = m.id) OR (EXISTS ( SELECT
+                   FROM postmeter.part p
+                  WHERE ((p.delivery_id = d.id) AND (p.meter_id = m.id)))))
+          ORDER BY d.hour, d.id
+         LIMIT 1) o ON (true))
+     CROSS JOIN LATERAL ( SELECT d.product,
+            COALESCE(o.hour, d.hour) AS hour,
+            d.changed_at
+           FROM postmeter.delivery d
+          WHERE (d.meter_id = m.id)
+          ORDER BY d.hour DESC
+         LIMIT 1) l)
+     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
+  WHERE (m.billable > (0)::numeric)
+  GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -10114,6 +11211,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.atte
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.attempt_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.catalogue_change FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE TRUNCATE ON postmeter.contradiction FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cut FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -10175,6 +11274,8 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
+
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
 CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
@@ -10182,6 +11283,8 @@ CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quot
 CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
 
 CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
+
+CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH ROW EXECUTE FUNCTION postmeter.contradiction_stays();
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
@@ -10313,6 +11416,15 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.contradicted(delivery bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -10331,10 +11443,42 @@ GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[
 
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.deadline_now(delivery postmeter.delivery) FROM PUBLIC;
 
 GRANT SELECT,DELETE ON TABLE postmeter.deadline_change TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.deadline_change TO postmeter_reader;
@@ -10344,18 +11488,13 @@ GRANT UPDATE(next_at) ON TABLE postmeter.deadline_change TO postmeter_worker;
 
 GRANT UPDATE(awaits) ON TABLE postmeter.deadline_change TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_reader;
@@ -10412,6 +11551,8 @@ GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_conso
 
 REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.held_together(usages uuid[], back boolean) FROM PUBLIC;
+
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.held TO postmeter_worker;
@@ -10432,6 +11573,20 @@ GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO post
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.installation_doubt() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.installation_went_on(seen text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.installation_went_on(seen text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -10502,6 +11657,11 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
@@ -10512,11 +11672,6 @@ REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month dat
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
 
@@ -10529,6 +11684,15 @@ REVOKE ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.note_alerts(rule text, seen jsonb) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_contradictions(deliveries bigint[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.open_attempts() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_reader;
@@ -10643,22 +11807,12 @@ GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -10668,6 +11822,9 @@ GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who 
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -10700,6 +11857,11 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.server_identity() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.set_alert_rule(name text, who text, why text, severity text, every interval, patience interval, within interval, enabled boolean) TO postmeter_operator;
 
@@ -10715,6 +11877,9 @@ GRANT ALL ON FUNCTION postmeter.setbacks_over(step text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status integer, error text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.settle_installation(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.settle_installation(name text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
@@ -10813,6 +11978,8 @@ REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.write_off_corrected(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -10929,6 +12096,38 @@ GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contradiction TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.usage_written_off TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -10937,13 +12136,13 @@ GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_operator;
 
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.doubt TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.dead_letter TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision_log TO postmeter_operator;
@@ -10960,10 +12159,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_operator;
@@ -10992,6 +12187,10 @@ GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_worker;
 
 GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.installation TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_operator;
@@ -11028,10 +12227,6 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
-GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
@@ -11139,10 +12334,6 @@ GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
@@ -11154,10 +12345,6 @@ GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
@@ -11188,6 +12375,9 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('step_failing', 'critical', '30 seconds', '0',          '10 seconds'),
     ('set_aside',    'critical', '30 seconds', '0',          '10 seconds'),
     ('locked_out',   'warning',  '30 seconds', '2 minutes',  '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('contradiction', 'critical', '30 seconds', '0', '10 seconds'),
+    ('installation_unclear', 'critical', '15 seconds', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -11233,4 +12423,7 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22),
     (40, '0040_pre_decided_once', 22),
-    (41, '0041_pre_shares', 22);
+    (41, '0041_pre_shares', 22),
+    (42, '0042_pre_corrections', 22),
+    (43, '0043_pre_ends', 22),
+    (44, '0044_pre_evidence', 22);

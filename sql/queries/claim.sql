@@ -8,8 +8,9 @@
 with clock as materialized (
     select postmeter.clock() as now
 ), here as materialized (
-    -- a server that lacks commits we have seen gives nothing to send
-    select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+    -- a server that lacks commits we have seen gives nothing to send, nor does a copy of which nobody has said what it is
+    select coalesce($8 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $9::text::pg_lsn <= pg_current_wal_insert_lsn(), true)
+           and postmeter.installation_doubt() is null as holds
 ), refused as materialized (
     -- what these buyers' calls are refused for must not stop others again: each of their records goes alone
     select m.id as meter_id

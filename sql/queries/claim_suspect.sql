@@ -2,8 +2,9 @@
 -- $1 destination, $2 worker, $3 and $4 the timeline and position that were seen last (null: none), $5 the destination's version by
 -- which the worker acts. Only a worker with nothing else in its hands asks.
 with here as materialized (
-    -- a server that lacks commits we have seen gives nothing to send
-    select coalesce($3 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $4::text::pg_lsn <= pg_current_wal_insert_lsn(), true) as holds
+    -- a server that lacks commits we have seen gives nothing to send, nor does a copy of which nobody has said what it is
+    select coalesce($3 = substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) and $4::text::pg_lsn <= pg_current_wal_insert_lsn(), true)
+           and postmeter.installation_doubt() is null as holds
 ), rules as materialized (
     -- by rules of yesterday nothing is claimed, nor for who is paused
     select exists (select from postmeter.destination t where t.id = $1 and t.version = $5 and not t.paused) as hold

@@ -32,7 +32,7 @@ with given as materialized (
     join postmeter.meter_metric mm on mm.meter_id = k.meter_id
     left join here h on h.delivery_id = k.delivery_id and h.meter_metric_id = mm.id
 ), covered as materialized (
-    select x.*, least(x.used_after, greatest(x.covered_before, x.cover)) as covered_after from metric x
+    select x.*, greatest(0, least(x.used_after, greatest(x.covered_before, x.cover))) as covered_after from metric x
 ), denominator as materialized (
     select c.delivery_id, c.meter_id, postmeter.lcm_of(c.factor_denominator) as denominator
     from covered c group by 1, 2
@@ -46,10 +46,7 @@ with given as materialized (
                filter (where c.id is not null), '[]') as metrics,
            -- the meter's last hour, or any cut after its month or its buyer's subscriptions are over
            m.month_end = 'round_up'
-               and least((m.month + interval '1 month')::timestamp at time zone t.zone,
-                         (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
-                          from postmeter.subscription s
-                          where s.destination_id = m.destination_id and s.buyer = m.buyer))
+               and postmeter.meter_ends(m.destination_id, m.buyer, (m.month + interval '1 month')::timestamp at time zone t.zone)
                    <= greatest(g.hour + interval '1 hour', postmeter.clock()) as settles
     from counted k
     join given g on g.delivery_id = k.delivery_id
@@ -84,7 +81,11 @@ with given as materialized (
     from covered c where mm.id = c.id
 )
 select d.id, t.name as destination, d.key, d.hour, d.identity, d.product, m.dimension, m.decimals, d.releases,
-       trim_scale(q.quantity)::text as quantity, d.destination_id
+       trim_scale(q.quantity)::text as quantity, d.destination_id,
+       -- where its buyer's subscriptions end inside the running hour: nothing comes after that
+       case when postmeter.clock() < d.hour + interval '1 hour'
+            then (select e.at from postmeter.served_until(d.destination_id, m.buyer, d.hour) e(at)
+                  where e.at > d.hour and e.at < d.hour + interval '1 hour') end as ends
 from (select x.delivery_id, sum(x.to_bill) as quantity from decided x group by 1) q
 join postmeter.delivery d on d.id = q.delivery_id
 join postmeter.meter m on m.id = d.meter_id

@@ -10,6 +10,12 @@ cross join lateral (
       and not exists (select from postmeter.suspect x where x.usage_id = o.id)
       and not exists (select from postmeter.setback b where b.step = 'fold' and b.member = o.id::text)
       and not exists (select from postmeter.setback b where b.step = 'fold' and b.member = 'org:' || o.org)
+      -- a correction waits for the usage that it corrects
+      and (o.corrects is null or not exists (
+          select from postmeter.usage_identity i
+          where i.identity = postmeter.usage_identity_of(o.source, o.corrects)
+            and (exists (select from postmeter.suspect x where x.usage_id = i.usage_id)
+                 or exists (select from postmeter.setback b where b.step = 'fold' and b.member = i.usage_id::text))))
     order by o.shard, o.id
     limit $3
     for update skip locked

@@ -17,7 +17,7 @@ with taken as (
     select distinct s.destination_id, t.id, t.org, t.product, t.metric, t.account, t.quantity, t.hour, 'poison'
     from poison t
     join postmeter.subscription s on s.org = t.org and s.product = t.product
-     and s.valid_from <= t.hour and (s.valid_until is null or t.hour < s.valid_until)
+     and s.valid_from < t.hour + interval '1 hour' and (s.valid_until is null or t.hour < s.valid_until)
     join postmeter.destination x on x.id = s.destination_id and x.shadow_of is not null
     where not t.returned
     on conflict do nothing

@@ -32,5 +32,5 @@ left join lateral (
     order by n.cut_at, n.delivery_id, n.round
     limit 1
 ) later on true
-where c.delivery_id = $1
+where c.delivery_id = $1 and c.round >= 0
 order by c.round, is_own desc, c.meter_id

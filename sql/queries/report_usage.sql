@@ -1,7 +1,7 @@
 -- report_usage: one usage and where it is; no row if it was never recorded, or dropped (report_dropped).
 -- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey.
 select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric,
-       trim_scale(u.quantity)::text as quantity, u.used_at, postmeter.hour_of(u.used_at) as hour,
+       trim_scale(u.quantity)::text as quantity, u.used_at, g.hour,
        u.corrects, u.request_id, u.attributes, u.recorded_at,
        -- exactly one holds at every moment: 'lost' is a defect, and the balance would show it too
        case when exists (select from postmeter.allocation a join postmeter.destination l on l.id = a.destination_id
@@ -14,16 +14,22 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
             else 'lost' end as whereabouts,
        h.reason as held_reason, h.held_at, h.deadline as held_until, t.name as held_for, e.reason as exempt_reason,
        c.reason as catalogue_reason, n.name as destination, n.paused as is_paused,
-       postmeter.deadline_of(c.destination_id, c.buyer, postmeter.hour_of(u.used_at)) as own_deadline,
+       postmeter.deadline_of(c.destination_id, c.buyer, g.hour) as own_deadline,
        postmeter.clock() as now
 from postmeter.usage u
+-- a correction belongs to the hour of what it corrects
+cross join lateral (
+    select postmeter.hour_of(coalesce(
+        (select o.used_at from postmeter.usage o
+         where o.id = (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)),
+        u.used_at)) as hour) g
 left join postmeter.held h on h.usage_id = u.id
 left join postmeter.destination t on t.id = h.destination_id
 left join postmeter.exempted x on x.usage_id = u.id
 left join postmeter.usage_written_off w on w.usage_id = u.id
 -- what the catalogue says today, for what waits or is held
 left join lateral postmeter.resolve(array[u.org], array[u.product], array[u.metric], array[u.account],
-                                    array[postmeter.hour_of(u.used_at)]) c on true
+                                    array[g.hour]) c on true
 left join postmeter.exemption e on e.id = coalesce(x.exemption_id, c.exemption_id)
 left join postmeter.destination n on n.id = c.destination_id
 where u.id = coalesce($3, (select i.usage_id from postmeter.usage_identity i

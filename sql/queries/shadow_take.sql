@@ -13,4 +13,12 @@ with picked as materialized (
 delete from postmeter.shadow_usage g
 using picked p
 where g.destination_id = p.destination_id and g.usage_id = p.usage_id
-returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity
+returning g.usage_id, g.org, g.product, g.metric, g.account, g.hour, g.quantity, g.corrected_id,
+          -- as a fold has it: where a subscription ends or begins inside the hour, by when it was used
+          case when exists (select from postmeter.subscription s
+                            where s.org = g.org and s.product = g.product
+                              and (s.valid_until > g.hour and s.valid_until < g.hour + interval '1 hour'
+                                   or s.valid_from > g.hour and s.valid_from < g.hour + interval '1 hour'))
+               then coalesce((select postmeter.resolved_at(g.org, g.product, u.used_at) from postmeter.usage u where u.id = g.usage_id),
+                             g.hour)
+               else g.hour end as at

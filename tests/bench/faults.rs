@@ -189,6 +189,7 @@ impl Scene {
                     product: "db",
                     dimension: "cores",
                     hour,
+                    ends: None,
                     quantity: Quantity::from(7),
                     decimals: 0,
                     idempotency_key: key,

@@ -89,6 +89,7 @@ fn parcels(aws: &Aws, count: u64) -> Vec<Parcel> {
             product: "cloud",
             dimension: "cores",
             hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
+            ends: None,
             quantity,
             decimals: 0,
             idempotency_key: Uuid::nil(),

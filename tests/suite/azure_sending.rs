@@ -85,6 +85,7 @@ async fn report(azure: &Azure, number: usize, hour: &str, quantity: &str) {
         product: "db",
         dimension: "cores",
         hour,
+        ends: None,
         quantity,
         decimals: 6,
         idempotency_key,

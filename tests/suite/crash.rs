@@ -147,11 +147,8 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
     stage.aws.clear_faults();
     let (mut resolved, mut course) = (0, Vec::new());
     let began = Instant::now();
-    loop {
-        let left = stage.value(LEFT).await;
-        if left.is_empty() {
-            return Rest { resolved, course };
-        }
+    let mut left = stage.value(LEFT).await;
+    while !left.is_empty() {
         course.push(format!("{:5.1} s: {left}", began.elapsed().as_secs_f64()));
         assert!(began.elapsed() < Duration::from_secs(600), "it does not come to rest: {left}");
         now += SignedDuration::from_mins(3);
@@ -172,7 +169,9 @@ async fn come_to_rest(stage: &Stage, mut now: jiff::Timestamp, steady: &mut Chil
                 .expect("resolved");
             resolved += 1;
         }
+        left = stage.value(LEFT).await;
     }
+    Rest { resolved, course }
 }
 
 async fn compare(stage: Stage, seed: u64) {

@@ -325,7 +325,7 @@ async fn failover_e13_a_restore_to_a_point_in_time_sends_nothing_by_itself_and_b
         ORGS.to_string()
     );
     // every worker was stopped, so that none remembers: a person says it before the first is started
-    let line = told("select postmeter.timeline_went_back('mira', 'restored to 11:20');");
+    let line = told("select postmeter.declare_installation('original', 'mira', 'restored to 11:20');");
     stage.sql(&line).await;
     let sender = worker(&url);
     until_true(&stage.db.client, "select exists (select from postmeter.worker where heartbeat_at > started_at)").await;

@@ -1,6 +1,8 @@
 //! C: one remittance an hour, on time, whatever happens beside it.
 
 mod backlog;
+mod deadlines;
+mod ends;
 mod folding;
 mod late;
 mod month_end;

@@ -97,6 +97,7 @@ async fn report(endpoint: &Value, keys: [&str; 2], identity: Value) -> Answer {
         product: "cloud",
         dimension: "cores",
         hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
+        ends: None,
         quantity,
         decimals: 0,
         idempotency_key: Uuid::nil(),

@@ -39,7 +39,7 @@ async fn rejected() -> Stage {
 }
 
 /// Corrects for real.
-async fn decide(stage: &Stage, verb: Verb, filter: Value) -> Vec<Change> {
+pub(crate) async fn decide(stage: &Stage, verb: Verb, filter: Value) -> Vec<Change> {
     correct(&stage.db.database, verb, &filter, ADA, false).await.expect("a correction")
 }
 

@@ -14,13 +14,13 @@ use tests::{Dimension, Stage, TestDatabase, Wrapped};
 use tokio::sync::Semaphore;
 use worker::Worker;
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp");
     assert!(copied.success());
 }
 
 /// Three orgs with a core each, folded and cut, not sent.
-async fn due(stage: &Stage) {
+pub async fn due(stage: &Stage) {
     stage.dimension(Dimension::default()).await;
     stage.at("2024-09-18T10:30:00Z").await;
     for n in 0..3 {
@@ -30,7 +30,7 @@ async fn due(stage: &Stage) {
     stage.cut_only("2024-09-18T11:10:00Z").await;
 }
 
-async fn started(stage: &Stage, options: &worker::Options) -> Arc<Worker> {
+pub async fn started(stage: &Stage, options: &worker::Options) -> Arc<Worker> {
     Worker::start(stage.db.another(), options.clone()).await.expect("a worker")
 }
 
@@ -85,14 +85,14 @@ async fn e13_a_settlement_lost_by_a_restore_is_made_again_with_the_same_key_afte
 }
 
 /// Lets the copied data come up as a standby does that was promoted: on a timeline of its own.
-fn promoted(data: &Path) {
+pub fn promoted(data: &Path) {
     use std::io::Write;
     std::fs::write(data.join("recovery.signal"), "").unwrap();
     let mut settings = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.auto.conf")).unwrap();
     settings.write_all(b"restore_command = 'false'\n").unwrap();
 }
 
-async fn until_promoted(stage: &Stage) -> tokio_postgres::Client {
+pub async fn until_promoted(stage: &Stage) -> tokio_postgres::Client {
     let client = stage.db.connect().await;
     tests::until_true(&client, "select not pg_is_in_recovery()").await;
     client

@@ -67,7 +67,7 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 34] = [
+const VIEWS: [(&str, &str, &str); 36] = [
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("remittance_summary", "org and month", "org = '{org}' and month = '{month}'"),
@@ -95,6 +95,8 @@ const VIEWS: [(&str, &str, &str); 34] = [
     ("held_list", "org", "org = 'nobody-7'"),
     ("dead_letter", "org", "orgs @> array['{org}']"),
     ("dead_letter", "a remittance", "delivery_id = {delivery}"),
+    ("contradiction_list", "a remittance", "delivery_id = {delivery}"),
+    ("correction_list", "org", "org = '{org}'"),
     ("balance", "a meter", "meter_id = {meter}"),
     ("meter_list", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("month_close", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),

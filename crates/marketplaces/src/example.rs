@@ -163,6 +163,7 @@ mod tests {
             product: "db",
             dimension: "cores",
             hour,
+            ends: None,
             quantity,
             decimals: 0,
             idempotency_key: key,

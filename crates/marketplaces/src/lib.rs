@@ -84,6 +84,8 @@ pub struct Record<'a> {
     pub dimension: &'a str,
     /// Start of the hour, UTC, aligned.
     pub hour: Timestamp,
+    /// Where nothing more of the hour comes, if it is not over: its buyer's subscription ends there.
+    pub ends: Option<Timestamp>,
     /// What is billed: already rounded to `decimals`.
     pub quantity: Quantity,
     /// Decimals of the dimension; 0 asks for the marketplace's integer form where it has one.

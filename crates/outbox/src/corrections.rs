@@ -1,5 +1,6 @@
 //! What people may do about what is stuck. Each leaves a decision; evidence is never edited.
 
+mod judge;
 mod resolve;
 
 use futures_util::TryStreamExt;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+pub use judge::{Contradiction, Counts, judge};
 pub use resolve::{Resolved, dead_letters_by, resolve_share};
 
 use crate::query::Tx;

@@ -44,6 +44,8 @@ pub struct Sum {
     pub decimals: u32,
     /// The hour.
     pub hour: Timestamp,
+    /// Where its buyer's subscriptions end inside the hour, if it is cut before the hour is over.
+    pub ends: Option<Timestamp>,
     /// What is billed; more than zero.
     pub quantity: Quantity,
     /// The idempotency key.
@@ -296,6 +298,7 @@ fn decide_row(row: &Row, freeze: Freeze<'_>) -> Result<Decided, Error> {
         dimension: row.try_get("dimension")?,
         decimals: u32::try_from(row.try_get::<_, i32>("decimals")?).unwrap_or_default(),
         hour: row.try_get("hour")?,
+        ends: row.try_get("ends")?,
         quantity,
         idempotency_key: idempotency_key(destination, key, row.try_get("releases")?),
     };

@@ -4,6 +4,7 @@
 //! one transaction: an entry is in the outbox, or it is held, exempt or allocated; never neither, never both.
 
 mod apart;
+mod corrected;
 mod halves;
 mod placing;
 mod plan;
@@ -20,6 +21,7 @@ use crate::error::Blame;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error, side};
 pub use apart::{Places, fold_apart};
+use corrected::{CREDIT, Corrections, WRITE_OFF};
 use placing::{place, resolve};
 use plan::Plan;
 pub use shadow::{fold_shadow, fold_shadow_apart};
@@ -48,7 +50,8 @@ const HOLD: Query = query!(
         TEXT_ARRAY,
         TEXT_ARRAY,
         NUMERIC_ARRAY,
-        TIMESTAMPTZ_ARRAY
+        TIMESTAMPTZ_ARRAY,
+        UUID_ARRAY
     ]
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
@@ -56,14 +59,25 @@ const RETURN: Query = query!("fold_return", [UUID_ARRAY, TIMESTAMPTZ_ARRAY]);
 /// Gives usage to the shadows; runs only where the catalogue has one.
 const SHADOW_GIVE: Query = query!(
     "fold_shadow",
-    [UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY]
+    [UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, UUID_ARRAY]
 );
 const SHADOW_TAKE: Query = query!("shadow_take", [INT4, INT8, UUID_ARRAY, TEXT_ARRAY]);
 const SHADOW_RESOLVE: Query =
     query!("shadow_resolve", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TIMESTAMPTZ_ARRAY, INT4]);
 const SHADOW_KEEP: Query = query!(
     "shadow_keep",
-    [INT4, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, NUMERIC_ARRAY, TIMESTAMPTZ_ARRAY, TEXT_ARRAY]
+    [
+        INT4,
+        UUID_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        TEXT_ARRAY,
+        NUMERIC_ARRAY,
+        TIMESTAMPTZ_ARRAY,
+        TEXT_ARRAY,
+        UUID_ARRAY
+    ]
 );
 
 /// Taking entries is index look-ups by shard, whatever the statistics say about a table that was empty a minute ago.
@@ -91,6 +105,8 @@ pub struct Folded {
     pub held: usize,
     /// Of exempt orgs.
     pub exempt: usize,
+    /// Corrections of usage that was given up.
+    pub written_off: usize,
     /// Returned to the outbox because their hour was cut meanwhile, or because another session keeps what they need; a
     /// later fold knows better.
     pub returned: usize,
@@ -114,6 +130,7 @@ impl Folded {
             allocated: self.allocated + other.allocated,
             held: self.held + other.held,
             exempt: self.exempt + other.exempt,
+            written_off: self.written_off + other.written_off,
             returned: self.returned + other.returned,
             failed: self.failed + other.failed,
         }
@@ -276,8 +293,10 @@ async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl A
     tx.batch(AS_USUAL).await?;
     let mut plan = Plan::of(entries);
     gate(tx).await?;
+    let corrections = Corrections::find(tx, &mut plan, None).await?;
     resolve(tx, &mut plan).await?;
     place(tx, &mut plan, locking, pause).await?;
+    corrections.keep(tx, &mut plan).await?;
     let folded = write(tx, &plan).await?;
     let folded = Folded { taken: folded.taken + strays.len(), set_aside: strays.len(), ..folded };
     Ok(Done { folded, locked: plan.locked() })
@@ -297,6 +316,7 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
         allocated: rows.allocated.usage.len(),
         held: rows.held.usage.len(),
         exempt: rows.exempt.0.len(),
+        written_off: rows.written_off.0.len(),
         returned: rows.returned.0.len(),
         ..Folded::default()
     };
@@ -312,9 +332,27 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
     if !h.usage.is_empty() {
         tx.run(
             &HOLD,
-            &[&h.usage, &h.destination, &h.reason, &h.org, &h.product, &h.metric, &h.account, &h.quantity, &h.hour],
+            &[
+                &h.usage,
+                &h.destination,
+                &h.reason,
+                &h.org,
+                &h.product,
+                &h.metric,
+                &h.account,
+                &h.quantity,
+                &h.hour,
+                &h.corrected,
+            ],
         )
         .await?;
+    }
+    let c = &rows.credited;
+    if !c.quantity.is_empty() {
+        tx.run(&CREDIT, &[&c.meter_metric, &c.quantity]).await?;
+    }
+    if !rows.written_off.0.is_empty() {
+        tx.run(&WRITE_OFF, &[&rows.written_off.0, &rows.written_off.1]).await?;
     }
     if !rows.exempt.0.is_empty() {
         tx.run(&EXEMPT, &[&rows.exempt.0, &rows.exempt.1]).await?;

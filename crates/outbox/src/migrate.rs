@@ -77,6 +77,9 @@ migrations! {
     39 "0039_pre_entered",
     40 "0040_pre_decided_once",
     41 "0041_pre_shares",
+    42 "0042_pre_corrections",
+    43 "0043_pre_ends",
+    44 "0044_pre_evidence",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
 
+const CONTRADICT: Query = query!("reconcile_contradict", [TEXT, TEXT, TEXT]);
 const NOTE: Query =
     query!("reconcile_note", [INT4, TEXT, TEXT, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT8_ARRAY]);
 const DIFFERENCES: Query = query!("reconcile_differences", [TEXT, TEXT]);
@@ -46,7 +47,8 @@ pub struct Compared {
     pub verdict: String,
 }
 
-/// Notes what a destination answered about a day and compares: every key of the day, what differs first.
+/// Notes what a destination answered about a day, and as contradictions what is settled here and other there; compares
+/// every key of the day, what differs first.
 ///
 /// # Errors
 /// As Postgres says; nothing is noted then.
@@ -66,6 +68,7 @@ pub async fn reconcile(
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
     tx.run(&NOTE, &[&id, &day, &who, &buyers, &dimensions, &states, &quantities, &records]).await?;
+    tx.run(&CONTRADICT, &[&name, &day, &who]).await?;
     let rows = tx.rows(&DIFFERENCES, &[&name, &day]).await?;
     let compared = rows
         .iter()

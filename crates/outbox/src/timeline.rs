@@ -70,11 +70,18 @@ pub struct Beat {
     pub at: Timestamp,
     /// That of the heartbeat before it, as the server had it.
     pub before: Timestamp,
+    /// Why nobody knows whether this database is the installation.
+    pub doubt: Option<String>,
 }
 
 impl Beat {
     pub(crate) fn read(row: &Row) -> Result<Self, Error> {
-        Ok(Self { position: Position::read(row)?, at: row.try_get("at")?, before: row.try_get("before")? })
+        Ok(Self {
+            position: Position::read(row)?,
+            at: row.try_get("at")?,
+            before: row.try_get("before")?,
+            doubt: row.try_get("doubt")?,
+        })
     }
 
     /// The server lacks the last heartbeat of this worker: it no longer shows once the next is written over it.

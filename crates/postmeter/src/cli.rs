@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 mod heard;
 mod import;
+mod judge;
 mod ledger;
 mod migrate;
 mod month;
@@ -83,6 +84,10 @@ enum Command {
     Hold(correct::Args),
     /// Say whether unknown remittances were billed: one, those of a filter, or what a report says of them.
     Resolve(correct::ResolveArgs),
+    /// Say what counts where a marketplace says otherwise than it was settled here.
+    Judge(judge::JudgeArgs),
+    /// Say what this database is: the installation, or a copy from which nothing is sent.
+    Declare(judge::DeclareArgs),
     /// Stop sending to a destination: when this returns, no call begins any more; it says how many are on the wire.
     Pause(correct::PauseArgs),
     /// Send to a destination again.
@@ -140,6 +145,8 @@ pub async fn main() -> ExitCode {
             Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,
             Command::Hold(args) => correct::run(&context, outbox::corrections::Verb::Hold, args).await,
             Command::Resolve(args) => correct::resolve(&context, args).await,
+            Command::Judge(args) => judge::judge(&context, args).await,
+            Command::Declare(args) => judge::declare(&context, args).await,
             Command::Pause(args) => correct::pause(&context, true, args).await,
             Command::Resume(args) => correct::pause(&context, false, args).await,
             Command::Probe(args) => correct::probe(&context, args).await,

@@ -54,6 +54,8 @@ pub struct Next {
 
 /// So long before the deadline, up to twice as long, the last try is made.
 const LAST_TRY: Duration = Duration::from_secs(20);
+/// With so little left before the deadline nothing is hurried any more.
+const TOO_LATE: Duration = Duration::from_secs(1);
 
 impl Next {
     const fn end(status: Status, maybe_billed: bool) -> Self {
@@ -121,12 +123,13 @@ pub fn decide(standing: &Standing, outcome: &Outcome, policy: &Policy, now: Time
 }
 
 /// A wait that would last beyond the deadline ends shortly before it: one last try is made. What failed together does
-/// not come back in the same second.
+/// not come back in the same second. Where even that is over, half of what is left is waited, down to a second.
 fn in_time(standing: &Standing, now: Timestamp, delay: Duration) -> Duration {
     let before = LAST_TRY + Duration::from_secs(standing.seed % LAST_TRY.as_secs());
     let left = Duration::try_from(standing.deadline.duration_since(now)).unwrap_or_default();
     match left.checked_sub(before) {
         Some(last) if last < delay => last,
+        None if left <= delay && left > TOO_LATE => left / 2,
         _ => delay,
     }
 }
@@ -302,6 +305,15 @@ mod tests {
         };
         assert_eq!(wait(200), Duration::from_secs(200));
         assert!((260..300).contains(&wait(7200).as_secs()), "{:?}", wait(7200));
+        assert_eq!(
+            [20, 8, 1, 0].map(|left| {
+                let standing = Standing { deadline: NOW + Duration::from_secs(left), ..standing(false, 1) };
+                let after = Some(Duration::from_secs(3600));
+                decide(&standing, &Outcome::Throttled { after }, &policy(None, None), NOW).delay.unwrap().as_secs()
+            }),
+            [10, 4, 3600, 3600],
+            "when it is near"
+        );
         let unavailable = Outcome::Unavailable { code: "503".into(), after: None };
         let tired = Standing { deadline: NOW + Duration::from_secs(60), tries: 30, ..standing(false, 1) };
         let next = decide(&tired, &unavailable, &policy(None, None), NOW);

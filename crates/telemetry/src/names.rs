@@ -60,7 +60,7 @@ table! {
     HELD_OLDEST_AGE = Reading "postmeter_held_oldest_age_seconds" ["reason"];
     /// Time to the earliest deadline of held usage of this reason; negative when it has passed.
     HELD_NEXT_DEADLINE = Reading "postmeter_held_next_deadline_seconds" ["reason"];
-    /// What needs a person (view postmeter.dead_letter): deliveries by status, held_usage beyond its policy, stranded quantity.
+    /// What needs a person (view postmeter.dead_letter): deliveries by status, held_usage beyond its policy, stranded quantity, contradictions.
     DEAD_LETTERS = Reading "postmeter_dead_letters" ["destination", "status"];
     /// Since when the oldest delivery is unknown: nobody knows whether it was billed.
     UNKNOWN_OLDEST_AGE = Reading "postmeter_unknown_oldest_age_seconds" ["destination"];

@@ -141,6 +141,7 @@ impl Directory {
             product: &sum.product,
             dimension: &sum.dimension,
             hour: sum.hour,
+            ends: sum.ends,
             quantity: sum.quantity,
             decimals: sum.decimals,
             idempotency_key: sum.idempotency_key,

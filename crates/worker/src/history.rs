@@ -66,6 +66,9 @@ impl Worker {
         let Seen { position, commits, gone } = self.options.history.lock().clone();
         if let Some(why) = gone {
             self.went_back(&why).await?;
+            if let Some(seen) = position {
+                outbox::installation::went_on(&self.database, &seen.timeline).await?;
+            }
         } else if let Some(seen) = position {
             let now = &beat.position;
             let is_gone = now.is_before(&seen)
@@ -79,6 +82,12 @@ impl Worker {
                 // this heartbeat is written over the one that was lost: if telling fails, nothing else would show it
                 self.options.history.lock().gone = Some(why.clone());
                 self.went_back(&why).await?;
+            }
+            if now.timeline != seen.timeline {
+                // proven, or said to be broken: either way nobody else need be asked what this server is
+                outbox::installation::went_on(&self.database, &seen.timeline).await?;
+            } else if let Some(doubt) = &beat.doubt {
+                tracing::error!(doubt, "nothing is sent from here until somebody declares it original, or a copy");
             }
         }
         let mut seen = self.options.history.lock();

@@ -55,6 +55,8 @@ pub type Opener =
 pub struct Options {
     /// Its name, for people (host and process).
     pub name: String,
+    /// The name of the installation that it serves, if it was told.
+    pub installation: Option<String>,
     /// How long a heartbeat is good for. Longer than any destination's call timeout.
     pub lease: Duration,
     /// The rhythm of idle loops.
@@ -85,6 +87,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "worker".to_owned(),
+            installation: None,
             lease: Duration::from_secs(20),
             poll: Duration::from_millis(1200),
             fold_max: 20_000,
@@ -107,6 +110,9 @@ pub enum WorkerError {
     /// The database.
     #[error(transparent)]
     Database(#[from] outbox::Error),
+    /// The database is another installation's than the one it was configured for.
+    #[error("{0}")]
+    Installation(String),
     /// A crash point that does not exist or is not allowed here.
     #[error("{0}")]
     Crash(String),
@@ -148,6 +154,9 @@ impl Worker {
     /// The database cannot be reached, or its schema is not this program's.
     pub async fn start(database: Database, options: Options) -> Result<Arc<Self>, WorkerError> {
         outbox::migrate::check(&database).await?;
+        if let Some(why) = outbox::installation::settle(&database, options.installation.as_deref()).await? {
+            return Err(WorkerError::Installation(why));
+        }
         let purpose = outbox::catalogue::purpose(&database).await?;
         let crash = Crash::from_environment(&purpose).map_err(WorkerError::Crash)?;
         let worker = Self {

@@ -102,6 +102,13 @@ async fn fire(stage: &Stage, name: &str) -> (&'static str, &'static str) {
             answered(stage, Outcome::Conflict { shown: None }).await;
             ("aws", "1 conflict at aws")
         }
+        "contradiction" => {
+            let claims = stage.claim_as(stage.worker.id()).await;
+            stage.settle_as(stage.worker.id(), &claims, Outcome::Accepted).await;
+            stage.settle_as(stage.worker.id(), &claims, Outcome::Conflict { shown: None }).await;
+            outbox::maintain::review(&stage.db.database).await.unwrap();
+            ("aws", "1 contradiction at aws: they say otherwise")
+        }
         "unknown_unresolved" => {
             answered(stage, Outcome::Unknown { code: "timeout".to_owned() }).await;
             stage.at("2024-09-18T11:26:00Z").await;
@@ -141,6 +148,10 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
         "timeline_went_back" => {
             stage.sql("select postmeter.timeline_went_back('ada', 'restored')").await;
             ("", "lost commits (restored); 1 destination is paused")
+        }
+        "installation_unclear" => {
+            stage.sql("update postmeter.installation set server = 'elsewhere/1'").await;
+            ("", "nothing is sent: this database was copied or restored")
         }
         "stray_entries" => {
             stage.sql(AROUND_INTAKE).await;
@@ -197,6 +208,8 @@ async fn mend(stage: &Stage, name: &str) {
             let number = stage.value("select min(id)::text from postmeter.delivery").await;
             run(stage, &format!("resolve {number} --billed")).await;
         }
+        "contradiction" => run(stage, "judge 1 --ours").await,
+        "installation_unclear" => run(stage, "declare copy").await,
         "dead_letters" => run(stage, "write-off --destination aws --status rejected --apply").await,
         "poison" => {
             run(stage, "retry --destination aws --reason poison --apply").await;

@@ -13,7 +13,7 @@ use tests::{Dimension, Stage, q, t};
 const HOSTILE: &str = "\n\u{1b}[2Kheld     nothing\r\u{9b}2J\u{7}\u{202e}\u{2028}\u{7f}\u{feff}\u{e0041}'\"\\";
 
 /// Every command with the words it is given; `{0}` to `{9}` stand for names, `<x>` for files.
-const COMMANDS: [(&str, &str); 33] = [
+const COMMANDS: [(&str, &str); 35] = [
     ("migrate", ""),
     ("catalog apply", "<catalogue> --dry-run"),
     ("catalog show", ""),
@@ -50,6 +50,8 @@ const COMMANDS: [(&str, &str); 33] = [
     ("alerts", "--check"),
     ("alerts set", "conflict{org} --every 1m --why {why}"),
     ("doctor", ""),
+    ("judge", "1 --ours --why {why}"),
+    ("declare", "original --nothing-lost --name {org} --why {why}"),
 ];
 
 /// Commands that say nothing that others wrote, or are tried elsewhere.

@@ -45,6 +45,10 @@ async fn scene(at: &str) -> Stage {
     let down = "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, updated_at)
                 select id, 3, clock_timestamp(), clock_timestamp() + interval '1 hour', 'unavailable', clock_timestamp() from postmeter.destination";
     stage.sql(down).await;
+    let otherwise = "insert into postmeter.contradiction (id, destination_id, delivery_id, source, says, their_quantity, settled_as, our_quantity)
+                     overriding system value
+                     select 7, destination_id, id, 'person', 'held', quantity, status, quantity from postmeter.delivery where id = 8";
+    stage.sql(otherwise).await;
     stage.at(at).await;
     stage
 }

@@ -98,6 +98,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "fold.rs",
         "gate.rs",
         "gathering.rs",
+        "installation.rs",
         "maintain.rs",
         "measure.rs",
         "pace.rs",

@@ -3,6 +3,8 @@
 use simulator::{FaultKind, FaultRule};
 use tests::Stage;
 
+use crate::azure_sending;
+
 #[tokio::test]
 async fn c6_usage_of_the_months_last_hour_is_sent_before_the_cut_off_also_when_the_first_try_fails() {
     for fault in [FaultRule::new(FaultKind::Status).status(503), FaultRule::new(FaultKind::LoseRequest)] {
@@ -112,5 +114,60 @@ async fn c6_a_subscription_that_ends_or_is_renewed_moves_the_deadlines_of_what_i
     assert_eq!(stage.value(deadline).await, "2024-09-19 09:50:00", "renewed");
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 2", "18T11 1"]);
+    stage.close().await;
+}
+
+/// An Azure stage with half a core of September carried, on which nobody has worked since the last hour began.
+async fn half_a_core_carried() -> Stage {
+    let stage = azure_sending::many(1, false).await;
+    stage.sql("update postmeter.dimension set decimals = 0, rounding = 'down'").await;
+    stage.at("2024-09-30T21:30:00Z").await;
+    stage.record("half", "org0", "cores", "0.25", "2024-09-30T21:10:00Z").await;
+    stage.cut_at("2024-09-30T22:10:00Z").await;
+    stage
+}
+
+const CARRIED: &str = "select accepted || ' ' || trim_scale(carried) from postmeter.balance where month = '2024-09-01'";
+
+#[tokio::test]
+async fn k10_the_months_remainder_is_sent_as_long_as_the_marketplace_takes_the_hour() {
+    // the last hour is taken until 22:50 of the next day
+    for (first, sent) in
+        [("2024-10-01T06:10:00Z", true), ("2024-10-01T22:30:00Z", true), ("2024-10-01T22:55:00Z", false)]
+    {
+        let stage = half_a_core_carried().await;
+        assert_eq!(stage.value(CARRIED).await, "1 0.5");
+        stage.work_at(first).await;
+        let grace = tests::t(first) + jiff::SignedDuration::from_mins(6);
+        stage.work_at(&grace.to_string()).await;
+        assert_eq!(stage.value(CARRIED).await, if sent { "2 -0.5" } else { "1 0.5" }, "first worked at {first}");
+        stage.close().await;
+    }
+}
+
+#[tokio::test]
+async fn k10_a_marketplace_that_closes_its_month_is_not_looked_back_at_after_that() {
+    let stage = Stage::bare().await;
+    stage.dimension(tests::Dimension { rounding: "down", ..tests::Dimension::default() }).await;
+    stage.subscribe("acme", "111122223333").await;
+    stage.at("2024-09-30T21:30:00Z").await;
+    stage.use_cores("half", "0.5", "2024-09-30T21:10:00Z").await;
+    stage.cut_at("2024-09-30T22:10:00Z").await;
+    stage.work_at("2024-10-01T05:51:00Z").await;
+    assert_eq!(stage.remittances().await, ["30T21 nothing_due 0"], "refused from six on, less the margin");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k10_of_a_buyer_who_comes_back_next_month_the_remainder_is_settled_in_this_one() {
+    let stage = Stage::bare().await;
+    stage.dimension(tests::Dimension { rounding: "down", ..tests::Dimension::default() }).await;
+    stage.subscribe_for("acme", "111122223333", "2024-01-01T00:00:00Z", Some("2024-09-18T12:00:00Z")).await;
+    stage.subscribe_for("acme", "111122223333", "2024-10-05T00:00:00Z", None).await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("half", "0.5", "2024-09-18T10:10:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T11 1"], "the last hour before the gap");
     stage.close().await;
 }

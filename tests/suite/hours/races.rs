@@ -139,6 +139,7 @@ fn freeze(aws: &dyn Marketplace, sum: &Sum) -> Result<Bytes, Reason> {
         product: &sum.product,
         dimension: &sum.dimension,
         hour: sum.hour,
+        ends: None,
         quantity: sum.quantity,
         decimals: sum.decimals,
         idempotency_key: sum.idempotency_key,

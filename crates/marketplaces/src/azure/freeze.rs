@@ -117,6 +117,7 @@ mod tests {
             product: "cloud",
             dimension,
             hour: hour.parse().expect("an hour"),
+            ends: None,
             quantity: amount.parse().expect("a quantity"),
             decimals,
             idempotency_key: Uuid::nil(),

@@ -51,10 +51,11 @@ enum MetricValue {
 }
 
 /// Builds the bytes of a record: the whole hour as the window, so that the windows of a meter follow one another
-/// without a gap, and none crosses a month (in US Pacific, too, months begin at a full hour).
+/// without a gap, and none crosses a month (in US Pacific, too, months begin at a full hour). The last hour of a
+/// subscription is sent before it is over, and no window may end in the future: it ends with the subscription.
 pub(super) fn freeze(record: &Record<'_>, service: &str) -> Result<Frozen, Refusal> {
     let identity = Identity::read(record.identity)?;
-    let (start_time, end_time) = window(record.hour)?;
+    let (start_time, end_time) = window(record.hour, record.ends)?;
     let value = MetricValueSet {
         metric_name: metric_name(record.dimension, service)?,
         metric_values: [value(record.quantity, record.decimals)?],
@@ -82,8 +83,8 @@ pub(super) fn operation_name(service: &str) -> String {
     format!("{service}/report")
 }
 
-fn window(hour: Timestamp) -> Result<(String, String), Refusal> {
-    let end = hour.checked_add(SignedDuration::from_hours(1));
+fn window(hour: Timestamp, ends: Option<Timestamp>) -> Result<(String, String), Refusal> {
+    let end = ends.map_or_else(|| hour.checked_add(SignedDuration::from_hours(1)), Ok);
     match end {
         Ok(end) if hour.as_second().rem_euclid(3_600) == 0 && hour.subsec_nanosecond() == 0 => {
             Ok((hour.to_string(), end.to_string()))
@@ -148,6 +149,7 @@ mod tests {
             product: "cloud",
             dimension,
             hour: hour.parse().expect("a time"),
+            ends: None,
             quantity: amount.parse().expect("a quantity"),
             decimals,
             idempotency_key: Uuid::from_u128(7),
@@ -158,6 +160,24 @@ mod tests {
     fn body(amount: &str, decimals: u32) -> Result<String, Reason> {
         let identity = json!({ "consumer_id": "project:acme" });
         frozen(&identity, "cores", "2024-09-18T22:00:00Z", amount, decimals).map(|f| f.body).map_err(|r| r.reason)
+    }
+
+    #[test]
+    fn k9_the_window_of_a_subscriptions_last_hour_ends_with_it() {
+        let identity = json!({ "consumer_id": "project:acme" });
+        let time = |text: &str| text.parse().expect("a time");
+        let record = Record {
+            identity: &identity,
+            product: "cloud",
+            dimension: "cores",
+            hour: time("2024-09-18T22:00:00Z"),
+            ends: Some(time("2024-09-18T22:02:00Z")),
+            quantity: "7".parse().expect("a quantity"),
+            decimals: 0,
+            idempotency_key: Uuid::from_u128(7),
+        };
+        let body = freeze(&record, SERVICE).expect("frozen").body;
+        assert!(body.contains(r#""startTime":"2024-09-18T22:00:00Z","endTime":"2024-09-18T22:02:00Z""#), "{body}");
     }
 
     #[test]

@@ -53,16 +53,17 @@ pub(super) async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
                 &plan.column(|k| &k.product),
                 &plan.column(|k| &k.metric),
                 &plan.column(|k| &k.account),
-                &plan.column(|k| &k.hour),
+                &plan.column(|k| &k.at),
             ],
         )
         .await?;
-    plan.has_shadow = rows.first().map(|row| row.try_get("has_shadow")).transpose()?.unwrap_or(false);
+    plan.has_shadow |= rows.first().map(|row| row.try_get::<_, bool>("has_shadow")).transpose()?.unwrap_or(false);
     read_resolved(&rows, plan)
 }
 
 pub(super) fn read_resolved(rows: &[Row], plan: &mut Plan) -> Result<(), Error> {
-    for (row, kind) in rows.iter().zip(&mut plan.kinds) {
+    let asked = plan.kinds.iter_mut().filter(|kind| kind.target == Target::Unresolved);
+    for (row, kind) in rows.iter().zip(asked) {
         kind.destination = row.try_get("destination_id")?;
         kind.target = if let Some(exemption) = row.try_get("exemption_id")? {
             Target::Exempt(exemption)
@@ -104,16 +105,11 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds another hour for what came too late for its own, after locking the meters in order.
+/// Finds another hour for what came too late for its own, after locking the meters in order, and with them those on which
+/// corrections are counted.
 async fn late(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
-    let kinds = plan.late_in_order();
-    let mut meters: Vec<i64> = kinds
-        .iter()
-        .filter_map(|kind| match plan.kinds[*kind].target {
-            Target::Late { meter, .. } => Some(meter),
-            _ => None,
-        })
-        .collect();
+    let kinds = plan.on_meters_in_order();
+    let mut meters: Vec<i64> = kinds.iter().map(|(meter, _)| *meter).collect();
     if meters.is_empty() {
         return Ok(());
     }
@@ -124,12 +120,12 @@ async fn late(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Erro
     } else {
         tx.run(&LATE_LOCK, &[&meters]).await?;
     }
-    for kind in kinds {
-        let Target::Late { meter, meter_metric, subscription, dimension } = plan.kinds[kind].target else { continue };
+    for (meter, kind) in kinds {
         if meters.binary_search(&meter).is_err() {
             plan.kinds[kind].target = Target::Locked;
             continue;
         }
+        let Target::Late { meter_metric, subscription, dimension, .. } = plan.kinds[kind].target else { continue };
         let rows = tx.rows(&LATE, &[&meter, &plan.kinds[kind].hour, &subscription, &dimension]).await?;
         let delivery: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?.flatten();
         plan.kinds[kind].target = match delivery {

@@ -16,7 +16,11 @@ pub(super) struct Entry {
     pub metric: String,
     pub account: Option<String>,
     pub hour: Timestamp,
+    /// For when the catalogue is asked about it: the start of its hour, or where a subscription ends or begins in it.
+    pub at: Timestamp,
     pub quantity: Decimal,
+    /// The usage that it corrects.
+    pub corrected: Option<Uuid>,
     /// It was folded before, or put aside.
     pub returned: bool,
     /// When it came into the outbox.
@@ -30,6 +34,8 @@ pub(super) struct Planned {
     pub quantity: Decimal,
     /// Index of its kind.
     pub kind: usize,
+    /// The usage that it corrects.
+    pub corrected: Option<Uuid>,
     /// No fold has taken it before.
     pub is_first: bool,
     /// When it came into the outbox.
@@ -45,12 +51,16 @@ pub(super) enum Target {
     Resolved { subscription: i64, dimension: i64 },
     /// To this remittance, if it is still open once locked (then its round is known).
     Open { delivery: i64, meter_metric: i64, subscription: i64, round: Option<i32> },
+    /// What it corrects was counted by a cut: it is counted beside it, at once.
+    Counted { meter: i64, delivery: i64, meter_metric: i64, subscription: i64 },
     /// Its own hour was cut or can no longer be sent.
     Late { meter: i64, meter_metric: i64, subscription: i64, dimension: i64 },
     /// Nowhere for now.
     Held(Reason),
     /// Not billed here.
     Exempt(i64),
+    /// What it corrects was given up by this decision.
+    WrittenOff(i64),
     /// Its hour was cut while we looked: back to the outbox.
     Returned,
     /// Another session keeps what it needs: back to the outbox, and its org is folded apart.
@@ -64,9 +74,14 @@ pub(super) struct Kind {
     pub product: String,
     pub metric: String,
     pub account: Option<String>,
+    /// Its own; of what corrects, that of the usage that it corrects.
     pub hour: Timestamp,
+    /// For when the catalogue is asked about them.
+    pub at: Timestamp,
     pub destination: Option<i32>,
     pub target: Target,
+    /// Corrections of this usage, which is not among what is folded here: where it stands, they go.
+    pub corrected: Option<Uuid>,
 }
 
 /// A kind that the catalogue knows.
@@ -111,46 +126,95 @@ pub(super) struct HeldRows<'a> {
     pub account: Vec<Option<&'a str>>,
     pub quantity: Vec<Decimal>,
     pub hour: Vec<Timestamp>,
+    pub corrected: Vec<Option<Uuid>>,
+}
+
+/// Columns of corrections of what cuts have counted.
+#[derive(Debug, Default)]
+pub(super) struct Credited {
+    pub meter_metric: Vec<i64>,
+    pub quantity: Vec<Decimal>,
 }
 
 /// Everything a fold writes.
 #[derive(Debug, Default)]
 pub(super) struct Rows<'a> {
     pub allocated: Allocated,
+    pub credited: Credited,
     pub held: HeldRows<'a>,
     pub exempt: (Vec<Uuid>, Vec<i64>),
+    /// With the decision.
+    pub written_off: (Vec<Uuid>, Vec<i64>),
     /// With when each came into the outbox.
     pub returned: (Vec<Uuid>, Vec<Timestamp>),
 }
 
+/// What the entries of a kind have in common: org, product, metric, account, hour, when the catalogue is asked about them, and
+/// the usage that they correct, if that is elsewhere.
+type Alike = (String, String, String, Option<String>, Timestamp, Timestamp, Option<Uuid>);
+
+/// The round of what no cut counts: a correction of what a cut has counted is counted at once.
+const AT_ONCE: i32 = -1;
+
+impl Allocated {
+    fn push(
+        &mut self,
+        kind: &Kind,
+        (usage, quantity): (Uuid, Decimal),
+        (delivery, round): (i64, i32),
+        (meter_metric, subscription): (i64, i64),
+    ) {
+        self.usage.push(usage);
+        self.destination.push(kind.destination.expect("a resolved kind has a destination"));
+        self.delivery.push(delivery);
+        self.meter_metric.push(meter_metric);
+        self.round.push(round);
+        self.quantity.push(quantity);
+        self.hour.push(kind.hour);
+        self.subscription.push(subscription);
+    }
+}
+
 impl Plan {
-    /// Groups entries by what the catalogue and the calendar see of them.
+    /// Groups entries by what the catalogue and the calendar see of them. A correction belongs to the kind of the usage
+    /// that it corrects, if that is here.
     pub fn of(taken: Vec<Entry>) -> Self {
-        let mut index: HashMap<(String, String, String, Option<String>, Timestamp), usize> = HashMap::new();
+        let times: HashMap<Uuid, (Timestamp, Timestamp)> = taken
+            .iter()
+            .filter(|entry| entry.corrected.is_none())
+            .map(|entry| (entry.usage, (entry.hour, entry.at)))
+            .collect();
+        let mut index: HashMap<Alike, usize> = HashMap::new();
         let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false };
         for entry in taken {
-            let Entry { usage, org, product, metric, account, hour, quantity, returned, entered_at } = entry;
-            let kind = *index.entry((org, product, metric, account, hour)).or_insert_with_key(|key| {
-                let (org, product, metric, account, hour) = key.clone();
+            let Entry { usage, org, product, metric, account, hour, at, quantity, corrected, returned, entered_at } =
+                entry;
+            let here = corrected.and_then(|corrected| times.get(&corrected));
+            let ((hour, at), elsewhere) = here.map_or(((hour, at), corrected), |times| (*times, None));
+            let key = (org, product, metric, account, hour, at, elsewhere);
+            let kind = *index.entry(key).or_insert_with_key(|key| {
+                let (org, product, metric, account, hour, at, corrected) = key.clone();
                 plan.kinds.push(Kind {
                     org,
                     product,
                     metric,
                     account,
                     hour,
+                    at,
                     destination: None,
                     target: Target::Unresolved,
+                    corrected,
                 });
                 plan.kinds.len() - 1
             });
-            plan.entries.push(Planned { usage, quantity, kind, is_first: !returned, entered_at });
+            plan.entries.push(Planned { usage, quantity, kind, corrected, is_first: !returned, entered_at });
         }
         plan
     }
 
-    /// One column of the kinds.
+    /// One column of the kinds that the catalogue is asked about.
     pub fn column<'a, T: ?Sized>(&'a self, field: impl Fn(&'a Kind) -> &'a T) -> Vec<&'a T> {
-        self.kinds.iter().map(field).collect()
+        self.kinds.iter().filter(|kind| kind.target == Target::Unresolved).map(field).collect()
     }
 
     pub fn resolved(&self) -> Vec<Resolved> {
@@ -163,19 +227,19 @@ impl Plan {
         self.kinds.iter().enumerate().filter_map(resolved).collect()
     }
 
-    /// Indexes of late kinds, in the order of their meters.
-    pub fn late_in_order(&self) -> Vec<usize> {
-        let mut late: Vec<(i64, usize)> = self
+    /// Kinds that need their meter locked, with it, in the order of the meters.
+    pub fn on_meters_in_order(&self) -> Vec<(i64, usize)> {
+        let mut kinds: Vec<(i64, usize)> = self
             .kinds
             .iter()
             .enumerate()
             .filter_map(|(index, kind)| match kind.target {
-                Target::Late { meter, .. } => Some((meter, index)),
+                Target::Late { meter, .. } | Target::Counted { meter, .. } => Some((meter, index)),
                 _ => None,
             })
             .collect();
-        late.sort_unstable();
-        late.into_iter().map(|(_, index)| index).collect()
+        kinds.sort_unstable();
+        kinds
     }
 
     /// The remittances to lock, in order.
@@ -193,12 +257,14 @@ impl Plan {
         deliveries
     }
 
-    /// Takes over the rounds of what is locked and still open; the rest goes back.
+    /// Takes over the rounds of what is locked and still open; the rest goes back. A correction counts only in the round
+    /// of what it corrects.
     pub fn keep_open(&mut self, locked: &HashSet<i64>, open: &HashMap<i64, i32>) {
         for kind in &mut self.kinds {
             if let Target::Open { delivery, round, .. } = &mut kind.target {
                 match open.get(delivery) {
-                    Some(known) => *round = Some(*known),
+                    Some(known) if round.is_none_or(|round| round == *known) => *round = Some(*known),
+                    Some(_) => kind.target = Target::Returned,
                     None if locked.contains(delivery) => kind.target = Target::Returned,
                     None => kind.target = Target::Locked,
                 }
@@ -218,19 +284,17 @@ impl Plan {
     /// Everything to write.
     pub fn rows(&self) -> Rows<'_> {
         let mut rows = Rows::default();
-        for Planned { usage, quantity, kind, entered_at, .. } in &self.entries {
+        for Planned { usage, quantity, kind, corrected, entered_at, .. } in &self.entries {
             let kind = &self.kinds[*kind];
             match kind.target {
                 Target::Open { delivery, meter_metric, subscription, round } => {
-                    let a = &mut rows.allocated;
-                    a.usage.push(*usage);
-                    a.destination.push(kind.destination.expect("a resolved kind has a destination"));
-                    a.delivery.push(delivery);
-                    a.meter_metric.push(meter_metric);
-                    a.round.push(round.expect("an open remittance was locked"));
-                    a.quantity.push(*quantity);
-                    a.hour.push(kind.hour);
-                    a.subscription.push(subscription);
+                    let round = round.expect("an open remittance was locked");
+                    rows.allocated.push(kind, (*usage, *quantity), (delivery, round), (meter_metric, subscription));
+                }
+                Target::Counted { delivery, meter_metric, subscription, .. } => {
+                    rows.allocated.push(kind, (*usage, *quantity), (delivery, AT_ONCE), (meter_metric, subscription));
+                    rows.credited.meter_metric.push(meter_metric);
+                    rows.credited.quantity.push(*quantity);
                 }
                 Target::Held(reason) => {
                     let h = &mut rows.held;
@@ -243,10 +307,15 @@ impl Plan {
                     h.account.push(kind.account.as_deref());
                     h.quantity.push(*quantity);
                     h.hour.push(kind.hour);
+                    h.corrected.push(*corrected);
                 }
                 Target::Exempt(exemption) => {
                     rows.exempt.0.push(*usage);
                     rows.exempt.1.push(exemption);
+                }
+                Target::WrittenOff(decision) => {
+                    rows.written_off.0.push(*usage);
+                    rows.written_off.1.push(decision);
                 }
                 Target::Returned | Target::Locked => {
                     rows.returned.0.push(*usage);

@@ -5,6 +5,7 @@ use remittance::Reason;
 use uuid::Uuid;
 
 use super::apart::{Again, Kept, PID, Places, Tried};
+use super::corrected::{CREDIT, Corrections};
 use super::halves::{Entry as Member, Queue, in_halves, note_locked};
 use super::placing::{place, read_resolved};
 use super::plan::{Entry, Plan, Rows, Target};
@@ -19,10 +20,16 @@ const SHADOW_TAKE_THESE: Query = query!("shadow_take_these", [INT4, UUID_ARRAY])
 const SHADOW_TAKE_ORG: Query = query!("shadow_take_org", [INT4, TEXT, INT8, UUID_ARRAY, UUID]);
 const SHADOW_WAITS_STILL: Query = query!("shadow_waits_still", [INT4, TEXT, UUID]);
 
-/// Gives what a live fold took for the first time to the shadows; what is exempt is nobody's.
+/// Gives what a live fold took for the first time to the shadows; what is exempt is nobody's. A correction is given once it
+/// has found the usage that it corrects, and to those shadows that were given that.
 pub(super) async fn give(tx: &Tx<'_>, plan: &Plan) -> Result<(), Error> {
-    let first = plan.entries.iter().filter(|entry| entry.is_first).map(|entry| (entry, &plan.kinds[entry.kind]));
-    let first: Vec<_> = first.filter(|(_, kind)| !matches!(kind.target, Target::Exempt(_))).collect();
+    let entries = plan.entries.iter().map(|entry| (entry, &plan.kinds[entry.kind]));
+    let first = entries.filter(|(entry, kind)| match kind.target {
+        Target::Exempt(_) => false,
+        Target::Returned | Target::Locked => entry.is_first && entry.corrected.is_none(),
+        _ => entry.is_first || entry.corrected.is_some(),
+    });
+    let first: Vec<_> = first.collect();
     if first.is_empty() {
         return Ok(());
     }
@@ -32,7 +39,8 @@ pub(super) async fn give(tx: &Tx<'_>, plan: &Plan) -> Result<(), Error> {
     let accounts: Vec<_> = first.iter().map(|(_, kind)| kind.account.as_deref()).collect();
     let hours: Vec<_> = first.iter().map(|(_, kind)| kind.hour).collect();
     let (orgs, products, metrics) = (text(|k| &k.org), text(|k| &k.product), text(|k| &k.metric));
-    tx.run(&SHADOW_GIVE, &[&usages, &orgs, &products, &metrics, &accounts, &quantities, &hours]).await?;
+    let corrected: Vec<_> = first.iter().map(|(entry, _)| entry.corrected).collect();
+    tx.run(&SHADOW_GIVE, &[&usages, &orgs, &products, &metrics, &accounts, &quantities, &hours, &corrected]).await?;
     Ok(())
 }
 
@@ -212,6 +220,7 @@ async fn fold_in(tx: &Tx<'_>, shadow: i32, entries: Vec<Entry>, locking: Locking
     }
     let mut plan = Plan::of(entries);
     gate(tx).await?;
+    let corrections = Corrections::find(tx, &mut plan, Some(shadow)).await?;
     let rows = tx
         .rows(
             &SHADOW_RESOLVE,
@@ -220,13 +229,14 @@ async fn fold_in(tx: &Tx<'_>, shadow: i32, entries: Vec<Entry>, locking: Locking
                 &plan.column(|k| &k.product),
                 &plan.column(|k| &k.metric),
                 &plan.column(|k| &k.account),
-                &plan.column(|k| &k.hour),
+                &plan.column(|k| &k.at),
                 &shadow,
             ],
         )
         .await?;
     read_resolved(&rows, &mut plan)?;
     place(tx, &mut plan, locking, async || {}).await?;
+    corrections.keep(tx, &mut plan).await?;
     Ok(Done { folded: write(tx, &plan, shadow).await?, locked: plan.locked() })
 }
 
@@ -238,7 +248,9 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
         metric: row.try_get("metric")?,
         account: row.try_get("account")?,
         hour: row.try_get("hour")?,
+        at: row.try_get("at")?,
         quantity: row.try_get("quantity")?,
+        corrected: row.try_get("corrected_id")?,
         returned: true,
         // its row goes back as it was given
         entered_at: jiff::Timestamp::UNIX_EPOCH,
@@ -246,13 +258,16 @@ fn read_entry(row: &tokio_postgres::Row) -> Result<Entry, Error> {
 }
 
 async fn write(tx: &Tx<'_>, plan: &Plan, shadow: i32) -> Result<Folded, Error> {
-    let Rows { allocated: a, .. } = plan.rows();
+    let Rows { allocated: a, credited: c, .. } = plan.rows();
     if !a.usage.is_empty() {
         tx.run(
             &ALLOCATE,
             &[&a.usage, &a.destination, &a.delivery, &a.meter_metric, &a.round, &a.quantity, &a.hour, &a.subscription],
         )
         .await?;
+    }
+    if !c.quantity.is_empty() {
+        tx.run(&CREDIT, &[&c.meter_metric, &c.quantity]).await?;
     }
     let mut kept = Back::default();
     for entry in &plan.entries {
@@ -271,12 +286,24 @@ async fn write(tx: &Tx<'_>, plan: &Plan, shadow: i32) -> Result<Folded, Error> {
         kept.quantity.push(entry.quantity);
         kept.hour.push(kind.hour);
         kept.reason.push(reason);
+        kept.corrected.push(entry.corrected);
     }
     let k = &kept;
     if !k.usage.is_empty() {
         tx.run(
             &SHADOW_KEEP,
-            &[&shadow, &k.usage, &k.org, &k.product, &k.metric, &k.account, &k.quantity, &k.hour, &k.reason],
+            &[
+                &shadow,
+                &k.usage,
+                &k.org,
+                &k.product,
+                &k.metric,
+                &k.account,
+                &k.quantity,
+                &k.hour,
+                &k.reason,
+                &k.corrected,
+            ],
         )
         .await?;
     }
@@ -303,4 +330,5 @@ struct Back<'a> {
     quantity: Vec<rust_decimal::Decimal>,
     hour: Vec<jiff::Timestamp>,
     reason: Vec<Option<&'static str>>,
+    corrected: Vec<Option<Uuid>>,
 }

@@ -1,8 +1,9 @@
 //! Taking entries from the outbox: they are locked first, so that a worker can say what it has in hand before it reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::{BufMut as _, BytesMut};
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use crate::workers::Span;
 const THESE: Query = query!("fold_pick_these", [INT2_ARRAY, UUID_ARRAY]);
 const ORG: Query = query!("fold_pick_org", [TEXT, INT8, UUID]);
 const TAKE: Query = query!("fold_take", [TID_ARRAY]);
+const INSIDE: Query = query!("fold_inside", [TIMESTAMPTZ, TIMESTAMPTZ]);
 
 /// Where an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +115,25 @@ pub(super) async fn take(tx: &Tx<'_>, picked: &[Picked]) -> Result<Taken, Error>
             None => taken.entries.push(read_entry(row)?),
         }
     }
+    divide(tx, &mut taken.entries).await?;
     Ok(taken)
+}
+
+/// Says for when the catalogue is asked about each entry: what is used after an end or a begin inside its hour is resolved
+/// apart from what was used before it.
+async fn divide(tx: &Tx<'_>, entries: &mut [Entry]) -> Result<(), Error> {
+    let hours = || entries.iter().map(|entry| entry.hour);
+    let (Some(first), Some(last)) = (hours().min(), hours().max()) else { return Ok(()) };
+    let mut inside: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
+    for row in tx.rows(&INSIDE, &[&first, &last]).await? {
+        inside.entry(row.try_get("org")?).or_default().push((row.try_get("product")?, row.try_get("at")?));
+    }
+    for entry in entries {
+        let moments = inside.get(&entry.org).into_iter().flatten();
+        let moments = moments.filter(|(product, at)| *product == entry.product && *at > entry.hour && *at <= entry.at);
+        entry.at = moments.map(|(_, at)| *at).max().unwrap_or(entry.hour);
+    }
+    Ok(())
 }
 
 fn read_entry(row: &Row) -> Result<Entry, Error> {
@@ -124,7 +144,9 @@ fn read_entry(row: &Row) -> Result<Entry, Error> {
         metric: row.try_get("metric")?,
         account: row.try_get("account")?,
         hour: row.try_get("hour")?,
+        at: row.try_get("used_at")?,
         quantity: row.try_get("quantity")?,
+        corrected: row.try_get("corrected_id")?,
         returned: row.try_get("returned")?,
         entered_at: row.try_get("entered_at")?,
     })

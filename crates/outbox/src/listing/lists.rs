@@ -53,6 +53,8 @@ const VERBS: Kind = Kind::Word(&[
     "export",
     "drop",
     "set_alert",
+    "judge",
+    "declare",
 ]);
 
 /// A column that can only be read.

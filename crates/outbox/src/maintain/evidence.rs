@@ -7,6 +7,7 @@ use crate::turn::{Locking, Work, turn};
 use crate::{Database, Error};
 
 const REVIEW: Query = query!("review_evidence", [INT8, INT8]);
+const CONTRADICT: Query = query!("review_contradict", [INT8_ARRAY]);
 const SETTLE: Query = query!("review_settle", [INT8_ARRAY]);
 const TRY: Query = query!("try_deliveries", [INT8_ARRAY]);
 const LOCK: Query = query!("lock_deliveries", [INT8_ARRAY]);
@@ -37,6 +38,8 @@ impl Work<Remittance> for Reviewing {
         let lock = if locking == Locking::Skip { &TRY } else { &LOCK };
         let locked: Vec<i64> = tx.rows(lock, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
         if !locked.is_empty() {
+            // what was settled otherwise is read before it moves
+            tx.run(&CONTRADICT, &[&locked]).await?;
             tx.run(&SETTLE, &[&locked]).await?;
         }
         Ok(part.iter().filter(|remittance| !locked.contains(&remittance.id)).cloned().collect())

@@ -7,8 +7,12 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::strain::{QuotaPace, RefusedBuyer, pace, refused};
-use super::{AT_RISK, BACKLOG, DESTINATIONS, FORECAST, HEALTH, HELD, PACES, REFUSED, STANDING, WORKERS, fields};
+use super::{
+    AT_RISK, BACKLOG, CONTRADICTIONS, DESTINATIONS, FORECAST, HEALTH, HELD, INSTALLATION, PACES, REFUSED, STANDING,
+    WORKERS, fields,
+};
 use crate::ask::{Limits, Told, ask, rows};
+use crate::corrections::Contradiction;
 use crate::health::{Isolated, NotCut};
 use crate::query::Query;
 use crate::{Database, Error};
@@ -34,12 +38,27 @@ pub struct Overview {
     pub workers: Vec<LiveWorker>,
     /// What does not go through while the rest goes on.
     pub isolated: Vec<Isolated>,
+    /// Where a marketplace says otherwise than it was settled, and nobody has judged it.
+    pub contradictions: Vec<Contradiction>,
+    /// Which installation this is; none: it is among what is missing.
+    pub installation: Option<Installation>,
     /// Buyers that were refused in a call of their own.
     pub refused: Vec<RefusedBuyer>,
     /// Quotas that are paced, or wait because they were told to.
     pub paces: Vec<QuotaPace>,
     /// What could not be read, and is empty here for that.
     pub missing: Vec<Missing>,
+}
+
+/// Which installation the database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Installation {
+    /// Why nothing is sent from here; none: it is the installation.
+    pub doubt: Option<String>,
+    /// What it is called, if workers bring a name.
+    pub name: Option<String>,
+    /// It was declared a copy.
+    pub is_copy: bool,
 }
 
 /// A part of the overview that could not be read.
@@ -196,30 +215,36 @@ pub struct LiveWorker {
 /// How long one part may take.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads the overview: eleven statements side by side, each a moment of its own. A part that is locked or slow is named as
+/// Reads the overview: fourteen statements side by side, each a moment of its own. A part that is locked or slow is named as
 /// missing, and costs no other.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn overview(database: &Database) -> Result<Overview, Error> {
-    let (backlog, held, destinations, health, standing, at_risk, forecast, workers, isolated, not_cut, refused, paces) = tokio::join!(
+    let (
+        backlog,
+        held,
+        destinations,
+        health,
+        standing,
+        at_risk,
+        forecast,
+        workers,
+        isolated,
+        not_cut,
+        contradictions,
+        installation,
+        refused,
+        paces,
+    ) = tokio::join!(
         part(database, &BACKLOG, |row| {
             Ok(fields!(row => Backlog { purpose, now, is_clock_moved, waiting, oldest_recorded_at }))
         }),
-        part(database, &HELD, |row| {
-            Ok(fields!(row => HeldGroup {
-                reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline
-            }))
-        }),
+        part(database, &HELD, held),
         part(database, &DESTINATIONS, |row| {
             Ok(fields!(row => DestinationState { destination, paused, dry_run, shadow, next_try_at }))
         }),
-        part(database, &HEALTH, |row| {
-            Ok(fields!(row => Health {
-                destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds,
-                next_probe_seconds
-            }))
-        }),
+        part(database, &HEALTH, health),
         part(database, &STANDING, |row| {
             Ok(fields!(row => Standing {
                 destination, status, dimension, currency, remittances, quantity, amount, earliest_deadline
@@ -236,6 +261,8 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         part(database, &WORKERS, |row| { Ok(fields!(row => LiveWorker { name, version, started_at, heartbeat_age })) }),
         ask::<Isolated>(database, Limits::within(WITHIN)),
         ask::<NotCut>(database, Limits::within(WITHIN)),
+        contradictions(database),
+        part(database, &INSTALLATION, |row| Ok(fields!(row => Installation { doubt, name, is_copy }))),
         part(database, &REFUSED, refused),
         part(database, &PACES, pace),
     );
@@ -253,10 +280,28 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         forecast: there(&mut missing, "forecast", forecast?),
         workers: there(&mut missing, "workers", workers?),
         isolated,
+        contradictions: there(&mut missing, "contradictions", contradictions?),
+        installation: there(&mut missing, "installation", installation?).into_iter().next(),
         refused: there(&mut missing, "refused", refused?),
         paces: there(&mut missing, "paces", paces?),
         missing,
     })
+}
+
+fn held(row: &Row) -> Result<HeldGroup, Error> {
+    Ok(fields!(row => HeldGroup { reason, product, metric, usages, orgs, quantity, held_since, earliest_deadline }))
+}
+
+fn health(row: &Row) -> Result<Health, Error> {
+    Ok(fields!(row => Health {
+        destination, breaker, ramp, last_outcome, last_code, last_http_status, probing, open_seconds, next_probe_seconds
+    }))
+}
+
+async fn contradictions(database: &Database) -> Result<Told<Vec<Contradiction>>, Error> {
+    rows(database, &CONTRADICTIONS, &[&None::<i64>], Limits::within(WITHIN))
+        .await?
+        .and_then(|rows| rows.iter().map(Contradiction::read).collect())
 }
 
 async fn part<T>(

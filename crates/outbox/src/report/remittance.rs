@@ -7,7 +7,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, AttemptFilter, attempts};
-use super::{CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use super::{CONTRADICTIONS, CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use crate::corrections::Contradiction;
 use crate::{Database, Error};
 
 /// So many attempts and groups of usage are read at most, so that a year of retries fits a screen and memory.
@@ -26,6 +27,8 @@ pub struct RemittanceReport {
     pub attempts: Vec<Attempt>,
     /// What came late.
     pub late_evidence: Vec<Evidence>,
+    /// Where the marketplace says otherwise than it was settled.
+    pub contradictions: Vec<Contradiction>,
     /// What people decided.
     pub decisions: Vec<Decision>,
 }
@@ -97,6 +100,8 @@ pub struct Remittance {
     pub breaker_met: String,
     /// Commits were lost when its hour was over already: noticed then.
     pub lost_at: Option<Timestamp>,
+    /// It was settled, and may have been reopened in a time that was lost.
+    pub is_in_doubt: bool,
     /// Its month is closed at the destination.
     pub is_month_closed: bool,
     /// Its destination is paused.
@@ -274,6 +279,12 @@ pub async fn remittance(database: &Database, delivery: i64) -> Result<Option<Rem
             .iter()
             .map(read_evidence)
             .collect::<Result<_, _>>()?,
+        contradictions: database
+            .one(&CONTRADICTIONS, &[&Some(delivery)])
+            .await?
+            .iter()
+            .map(Contradiction::read)
+            .collect::<Result<_, _>>()?,
         decisions: decisions(database, Some(delivery), None).await?,
     }))
 }
@@ -292,7 +303,7 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
         body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
-        lost_at, is_month_closed, paused, dry_run, cut_from, now
+        lost_at, is_in_doubt, is_month_closed, paused, dry_run, cut_from, now
     }))
 }
 

@@ -73,7 +73,7 @@ pub struct Usage {
     pub quantity: String,
     /// When it was used.
     pub used_at: Timestamp,
-    /// The hour of that.
+    /// The hour of that; of a correction, of what it corrects.
     pub hour: Timestamp,
     /// Event id of what it corrects.
     pub corrects: Option<String>,
@@ -116,6 +116,8 @@ pub struct Correction {
     pub quantity: String,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// counted, waiting, or none: the usage is exempt or was given up, so there is nothing to lower.
+    pub effect: String,
 }
 
 /// What counted a usage, and by which rules.
@@ -129,7 +131,7 @@ pub struct Allocation {
     pub hour: Timestamp,
     /// The usage's own hour.
     pub own_hour: Timestamp,
-    /// Which of its cuts counts it, from 0.
+    /// Which of its cuts counts it, from 0; -1: none, it lowered the month at once.
     pub round: i32,
     /// How often it was cut.
     pub cuts: i32,
@@ -189,7 +191,7 @@ pub async fn usage(database: &Database, wanted: Wanted<'_>) -> Result<Option<Usa
     Ok(Some(UsageReport {
         corrections: corrections
             .iter()
-            .map(|row| Ok(fields!(row => Correction { event_id, quantity, recorded_at })))
+            .map(|row| Ok(fields!(row => Correction { event_id, quantity, recorded_at, effect })))
             .collect::<Result<_, Error>>()?,
         decisions: decisions(database, None, Some(usage.usage_id)).await?,
         allocations,

@@ -183,6 +183,7 @@ impl Config {
             connections_max: layers.get("database", "connections_max"),
             worker: worker::Options {
                 name: layers.maybe("worker", "name").unwrap_or_else(default_name),
+                installation: layers.maybe("worker", "installation"),
                 lease: Duration::from_secs(layers.get("worker", "lease_seconds")),
                 poll: Duration::from_millis(layers.get("worker", "poll_ms")),
                 fold_max: layers.get("worker", "fold_max"),

@@ -59,6 +59,7 @@ fn screen(overview: &Overview) -> Vec<String> {
     };
     let clock = if backlog.is_clock_moved { ", whose clock was moved" } else { "" };
     lines.push(format!("{} ({} database{clock})", moment(backlog.now), backlog.purpose));
+    lines.extend(installation(overview));
     lines.push(String::new());
     let now = backlog.now;
     let oldest = backlog
@@ -75,6 +76,7 @@ fn screen(overview: &Overview) -> Vec<String> {
     for (row, isolated) in overview.isolated.iter().map(isolated).enumerate() {
         lines.push(format!("{:7}  {isolated}", if row == 0 { "steps" } else { "" }));
     }
+    lines.extend(contradictions(overview));
     lines.extend(overview.refused.iter().map(|buyer| format!("refused  {}", refused(buyer))));
     lines.extend(overview.paces.iter().map(|quota| format!("pace     {}", pace(quota))));
     for (row, risk) in at_risk(overview).iter().enumerate() {
@@ -82,6 +84,39 @@ fn screen(overview: &Overview) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(destinations(overview));
+    lines
+}
+
+/// That nothing is sent from here, and what to do.
+fn installation(overview: &Overview) -> Option<String> {
+    let installation = overview.installation.as_ref()?;
+    let doubt = installation.doubt.as_ref()?;
+    Some(if installation.is_copy {
+        format!("NOTHING IS SENT: {doubt}")
+    } else {
+        format!("NOTHING IS SENT: {doubt}. Say what it is: `postmeter declare original`, or `postmeter declare copy`")
+    })
+}
+
+/// What a marketplace says otherwise than it was settled; of many the oldest are named.
+fn contradictions(overview: &Overview) -> Vec<String> {
+    let open = &overview.contradictions;
+    let mut lines: Vec<String> = open
+        .iter()
+        .take(NAMED)
+        .enumerate()
+        .map(|(row, one)| {
+            let what = match one.delivery_id {
+                Some(delivery) => format!("remittance {delivery} at {}", one.destination),
+                None => format!("{} at {}", one.about, one.destination),
+            };
+            let head = if row == 0 { "judge" } else { "" };
+            format!("{head:7}  contradiction {}, {what}: {}", one.id, one.sentence())
+        })
+        .collect();
+    if open.len() > NAMED {
+        lines.push(format!("         and {} more: view postmeter.contradiction_list", open.len() - NAMED));
+    }
     lines
 }
 

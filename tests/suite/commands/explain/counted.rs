@@ -119,15 +119,19 @@ async fn i2_a_correction_and_its_target_are_explained() {
     tells("a correction that waits", &stage, "less", &told).await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     let told = Told {
-        answer: "A CORRECTION of -2 cores of db, counted with its hour; nothing below zero is ever sent. BILLED ALREADY",
-        says: &["it corrects usage three", "carried: 2 units billed ahead"],
-        by_itself: "later usage is billed together with it",
+        answer: "A CORRECTION of -2 cores of db, counted at once, after the cut of its hour: what was sent stays as it is, \
+                 and the month's later usage is billed so much less. BILLED: aws holds 3 units",
+        says: &[
+            "it corrects usage three, and goes where that is",
+            "it lowered the month at once, and no cut counts it",
+        ],
+        by_itself: "nothing: it is settled",
         by_people: None,
     };
     tells("a correction", &stage, "less", &told).await;
     let told = Told {
         answer: "BILLED: aws holds 3 units",
-        says: &["corrected by less: -2"],
+        says: &["corrected by less: -2, recorded 2024-09-18 11:10:00 UTC; it is counted"],
         by_itself: "nothing: it is settled",
         by_people: None,
     };

@@ -173,7 +173,7 @@ fn ends_before_it_begins(entry: &Entry) -> Option<Problem> {
         .then(|| entry.problem("valid_until", format!("must be after valid_from ({from})")))
 }
 
-/// Two entries are in force in one hour.
+/// Two entries are in force at one time.
 fn overlap(one: &Entry, other: &Entry) -> bool {
     if one.text("valid_from").is_empty() || other.text("valid_from").is_empty() {
         return false; // it could not be read, and that was complained about
@@ -181,6 +181,18 @@ fn overlap(one: &Entry, other: &Entry) -> bool {
     let ends_by =
         |entry: &Entry, begin: &str| !entry.text("valid_until").is_empty() && entry.text("valid_until") <= begin;
     !ends_by(one, other.text("valid_from")) && !ends_by(other, one.text("valid_from"))
+}
+
+/// Two entries are in force in one hour, though perhaps not at one time.
+fn share_an_hour(one: &Entry, other: &Entry) -> bool {
+    let begun = |entry: &Entry| {
+        let mut entry = entry.clone();
+        // canonical times: what follows the hour is `:MM:SSZ`
+        let hour = entry.text("valid_from").get(..13).map(|hour| format!("{hour}:00:00Z"));
+        entry.fields.extend(hour.map(|hour| ("valid_from".to_owned(), Value::from(hour))));
+        entry
+    };
+    overlap(&begun(one), &begun(other))
 }
 
 /// How an entry is called in a message about another one: with its line, if it has one.

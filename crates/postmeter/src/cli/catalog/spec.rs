@@ -33,6 +33,8 @@ pub(super) enum Shape {
     Month,
     /// The start of an hour.
     Hour,
+    /// A time in whole seconds.
+    Second,
     /// An ISO 4217 code.
     Currency,
     /// Fields of somebody else's.
@@ -119,8 +121,8 @@ const SUBSCRIPTION: &[Field] = &[
     field("account", Shape::Text, Absent::None),
     field("destination", Shape::Text, Absent::Required),
     field("identity", Shape::Object, Absent::Required),
-    field("valid_from", Shape::Hour, Absent::Required),
-    field("valid_until", Shape::Hour, Absent::None),
+    field("valid_from", Shape::Second, Absent::Required),
+    field("valid_until", Shape::Second, Absent::None),
     field("covers", Shape::Covers, Absent::Empty),
 ];
 

@@ -50,6 +50,7 @@ pub(super) fn canonical(shape: Shape, value: &Value) -> Result<Value, String> {
             month.map(Value::from).ok_or_else(|| "must be a month, such as \"2024-09\"".to_owned())
         }
         Shape::Hour => hour(value).map(|hour| Value::from(hour.to_string())),
+        Shape::Second => second(value).map(|second| Value::from(second.to_string())),
         Shape::Currency => {
             let code = value.as_str().filter(|code| code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase()));
             code.map(Value::from).ok_or_else(|| "must be a code of three capital letters, such as USD".to_owned())
@@ -102,11 +103,20 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-fn hour(value: &Value) -> Result<Timestamp, String> {
+fn time(value: &Value) -> Result<Timestamp, String> {
     let text = value.as_str().unwrap_or_default();
     let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let instant = text.parse::<Timestamp>().ok().or_else(civil);
-    let instant = instant.ok_or_else(|| "must be a time, such as 2024-09-01T00:00:00Z".to_owned())?;
+    instant.ok_or_else(|| "must be a time, such as 2024-09-01T00:00:00Z".to_owned())
+}
+
+fn second(value: &Value) -> Result<Timestamp, String> {
+    let instant = time(value)?;
+    if instant.subsec_nanosecond() == 0 { Ok(instant) } else { Err(format!("is {instant}, which is no whole second")) }
+}
+
+fn hour(value: &Value) -> Result<Timestamp, String> {
+    let instant = time(value)?;
     if instant.as_second() % 3600 == 0 && instant.subsec_nanosecond() == 0 {
         Ok(instant)
     } else {
@@ -185,6 +195,7 @@ mod tests {
             (Shape::Ratio, json!(3), json!("3"), "3/1"),
             (Shape::Decimal, json!(10), json!("10.00"), "10"),
             (Shape::Hour, json!("2024-09-01"), json!("2024-09-01T02:00:00+02:00"), "2024-09-01T00:00:00Z"),
+            (Shape::Second, json!("2024-09-01T22:02"), json!("2024-09-02T00:02:00+02:00"), "2024-09-01T22:02:00Z"),
         ];
         for (shape, one, other, text) in same {
             assert_eq!(canonical(shape, &one).unwrap(), json!(text));
@@ -205,6 +216,7 @@ mod tests {
             (Shape::Decimal, json!("-1")),
             (Shape::Decimal, json!("0.1234567890123456")),
             (Shape::Hour, json!("2024-09-01T00:30:00Z")),
+            (Shape::Second, json!("2024-09-01T00:30:00.5Z")),
             (Shape::Month, json!("2024-9")),
             (Shape::Month, json!("2024-13")),
             (Shape::Currency, json!("usd")),

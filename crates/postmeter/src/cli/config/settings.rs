@@ -178,6 +178,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("database", "pooled", Flag, "false", "true behind pgbouncer in transaction mode"),
     setting("database", "connections_max", Number(1, 1000), "8", "connections of this process"),
     setting("worker", "name", Text, "(host/process)", "how people know it; flag `worker --name`"),
+    setting("worker", "installation", Text, "",
+        "name of the installation that it serves; the first one settles it for the database, and one of another name does not start ([copies](operate/copies.md))"),
     // a call may take 15 seconds, and must have ended before the lease does
     setting("worker", "lease_seconds", Number(16, 3600), "20",
         "how long a heartbeat is good for; one is sent every quarter. A call may take 15 s, and ends before it"),

@@ -86,7 +86,7 @@ fn together(rows: &[Row], verdicts: &mut [Option<Resolved>]) {
     }
 }
 
-/// Resolves those of a share that would change something, or were locked before, by number.
+/// Resolves those of a share that would change something, were locked before, or contradict what was settled, by number.
 async fn carry_out(
     database: &Database,
     share: &mut [(Row, Option<Resolved>)],
@@ -96,7 +96,7 @@ async fn carry_out(
     for (row, verdict) in share {
         if let (Ok(says), Some(verdict)) = (&row.says, verdict)
             && let Some(delivery) = verdict.delivery
-            && (verdict.is_change() || verdict.verdict == "locked")
+            && (verdict.is_change() || matches!(&*verdict.verdict, "locked" | "other_quantity" | "nothing_to_resolve"))
         {
             open.push((json!({ "delivery": delivery, "quantity": says.quantity.to_string() }), verdict));
         }

@@ -108,8 +108,21 @@ fn in_the_way(r: &Remittance) -> Vec<String> {
     lines
 }
 
-/// What a person can do about it.
-pub(super) fn by_people(r: &Remittance) -> Vec<String> {
+/// What a person can do about it: what the marketplace says otherwise is judged before anything else.
+pub(super) fn by_people(report: &RemittanceReport) -> Vec<String> {
+    let open = report.contradictions.iter().filter(|contradiction| contradiction.judged_by.is_none());
+    let judged = open.flat_map(|contradiction| judge(contradiction.id)).collect::<Vec<_>>();
+    if judged.is_empty() { by_status(&report.remittance) } else { judged }
+}
+
+fn judge(id: i64) -> [String; 2] {
+    [
+        format!("if it is as they say: postmeter judge {id} --theirs --why ..."),
+        format!("if what was settled here stands all the same: postmeter judge {id} --ours --why ..."),
+    ]
+}
+
+fn by_status(r: &Remittance) -> Vec<String> {
     let id = r.delivery_id;
     let resolve = format!(
         "find out at the marketplace whether it was billed, then: postmeter resolve {id} --billed --why ... \
@@ -128,6 +141,9 @@ pub(super) fn by_people(r: &Remittance) -> Vec<String> {
     } else {
         format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
     };
+    if r.is_in_doubt {
+        return vec![resolve];
+    }
     match r.status.as_str() {
         "unknown" => vec![resolve],
         "held" if r.maybe_billed => vec![resolve],
@@ -197,6 +213,7 @@ mod tests {
             probe_seconds: None,
             breaker_met: String::new(),
             lost_at: None,
+            is_in_doubt: false,
             is_month_closed: false,
             paused,
             dry_run: false,
@@ -208,6 +225,7 @@ mod tests {
             members: Vec::new(),
             cuts: Vec::new(),
             attempts: Vec::new(),
+            contradictions: Vec::new(),
             late_evidence: Vec::new(),
             decisions: Vec::new(),
         }
@@ -222,7 +240,7 @@ mod tests {
                 assert!(!told.contains("has status"), "{status}: {told}");
                 assert!(!by_itself(&report).is_empty(), "{status}");
                 let waits_for_a_person = told.contains("A person decides");
-                assert!(!waits_for_a_person || !by_people(&report.remittance).is_empty(), "{status}: {told}");
+                assert!(!waits_for_a_person || !by_people(&report).is_empty(), "{status}: {told}");
                 let is_stuck = matches!(
                     status,
                     Status::Rejected | Status::Expired | Status::Conflict | Status::Unknown | Status::Held

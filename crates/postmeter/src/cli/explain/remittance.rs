@@ -25,9 +25,13 @@ pub(super) fn tell(story: &mut Story, report: &RemittanceReport, with_members: b
     }
     story.tell("How it was counted", report.cuts.iter().flat_map(|cut| arithmetic::lines(cut, remittance)).collect());
     story.tell("What was tried", tried(report));
+    story.tell(
+        "What the marketplace says otherwise",
+        report.contradictions.iter().map(|one| format!("contradiction {}: {}", one.id, one.sentence())).collect(),
+    );
     story.tell("What people decided", decisions(&report.decisions));
     story.tell("What happens by itself", next::by_itself(report));
-    story.tell("What a person can do", next::by_people(remittance));
+    story.tell("What a person can do", next::by_people(report));
 }
 
 /// The facts of a remittance.
@@ -76,6 +80,13 @@ fn standing(report: &RemittanceReport) -> Vec<String> {
     }
     if matches!(r.status.as_str(), "open" | "due" | "in_flight" | "unknown" | "held" | "rejected" | "conflict") {
         lines.push(format!("it can be sent until {} ({})", minute(r.deadline), from_now(r.now, r.deadline)));
+    }
+    if r.is_in_doubt {
+        lines.push(
+            "in doubt: the database lost commits after it was settled so, and it may have been sent in that time; \
+             until a person resolves it, it is neither sent nor released"
+                .to_owned(),
+        );
     }
     if let Some(key) = r.idempotency_key {
         lines.push(format!("idempotency key {key}"));

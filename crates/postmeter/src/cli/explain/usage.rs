@@ -52,10 +52,27 @@ fn verdict(report: &UsageReport) -> String {
                 .to_owned()
         }
     };
-    if usage.corrects.is_some() && usage.whereabouts == "allocated" {
-        return format!("A CORRECTION of {what}, counted with its hour; nothing below zero is ever sent. {told}");
+    match (&usage.corrects, usage.whereabouts.as_str()) {
+        (Some(_), "allocated") if report.allocations.iter().any(is_at_once) => format!(
+            "A CORRECTION of {what}, counted at once, after the cut of its hour: what was sent stays as it is, and the \
+             month's later usage is billed so much less. {told}"
+        ),
+        (Some(_), "allocated") => {
+            format!("A CORRECTION of {what}, counted with its hour; nothing below zero is ever sent. {told}")
+        }
+        (Some(corrects), "exempt") => {
+            format!("WITHOUT EFFECT: a correction of usage {corrects}, which is exempt: there is no bill to lower.")
+        }
+        (Some(corrects), "written_off") => {
+            format!("WITHOUT EFFECT: a correction of usage {corrects}, which was given up: there is no bill to lower.")
+        }
+        _ => told,
     }
-    told
+}
+
+/// A correction of what was cut before.
+fn is_at_once(allocation: &Allocation) -> bool {
+    allocation.round < 0
 }
 
 fn facts(report: &UsageReport) -> Vec<String> {
@@ -67,14 +84,19 @@ fn facts(report: &UsageReport) -> Vec<String> {
         format!("id {}", report.usage.usage_id),
     ];
     if let Some(corrects) = &report.usage.corrects {
-        lines.push(format!("it corrects usage {corrects}"));
+        lines.push(format!("it corrects usage {corrects}, and goes where that is"));
     }
     if let Some(request) = &report.usage.request_id {
         lines.push(format!("caused by request {request}"));
     }
     for correction in &report.corrections {
         let (event, quantity, at) = (&correction.event_id, &correction.quantity, moment(correction.recorded_at));
-        lines.push(format!("corrected by {event}: {quantity}, recorded {at}; that usage goes its own way"));
+        let effect = match correction.effect.as_str() {
+            "counted" => "it is counted",
+            "none" => "it is without effect, because nothing is billed for this usage",
+            _ => "it counts when this usage does",
+        };
+        lines.push(format!("corrected by {event}: {quantity}, recorded {at}; {effect}"));
     }
     lines
 }
@@ -193,7 +215,9 @@ fn allocated(allocation: &Allocation, report: &UsageReport) -> Vec<String> {
             a.dimension, a.factor_numerator, a.factor_denominator, report.usage.metric
         ),
     ];
-    if a.own_hour != a.hour {
+    if is_at_once(a) {
+        lines.push("that hour was cut before: it lowered the month at once, and no cut counts it".to_owned());
+    } else if a.own_hour != a.hour {
         lines.push(format!(
             "late: its own hour {} was cut, or could no longer be sent, when it was counted; so it went to this hour",
             minute(a.own_hour)
@@ -203,6 +227,9 @@ fn allocated(allocation: &Allocation, report: &UsageReport) -> Vec<String> {
         report.remittances.iter().any(|r| r.remittance.delivery_id == a.delivery_id && r.remittance.month != a.month);
     if other_month {
         lines.push(format!("it counts in its own month {}, as a part of that hour", a.month.strftime("%Y-%m")));
+    }
+    if is_at_once(a) {
+        return lines;
     }
     if a.round >= a.cuts {
         lines.push("the next cut of that hour counts it".to_owned());

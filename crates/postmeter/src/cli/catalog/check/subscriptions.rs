@@ -6,7 +6,9 @@ use marketplaces::Buyer;
 use outbox::catalogue::Canonical;
 use serde_json::Value;
 
-use super::{Findings, Open, ends_before_it_begins, name_fields, named, nearest, overlap, reads_otherwise};
+use super::{
+    Findings, Open, ends_before_it_begins, name_fields, named, nearest, overlap, reads_otherwise, share_an_hour,
+};
 use crate::cli::catalog::plan::Standing;
 use crate::cli::catalog::read::Entry;
 
@@ -148,12 +150,13 @@ fn forms(known: &[Known<'_>], findings: &mut Findings) {
     }
     for group in groups.into_values() {
         for (number, one) in group.iter().enumerate() {
-            let clash = |other: &&&Known<'_>| other.buyer.form != one.buyer.form && overlap(other.entry, one.entry);
+            let clash =
+                |other: &&&Known<'_>| other.buyer.form != one.buyer.form && share_an_hour(other.entry, one.entry);
             let Some(other) = group.iter().take(number).find(clash) else { continue };
             let (wrong, right) = if one.entry.lines.is_empty() { (other, one) } else { (one, other) };
             let problem = format!(
                 "is of form {}, and {} is of form {} in the same hours: the buyer would be billed twice. End the \
-                 old form at the hour at which the new one begins",
+                 old form at the full hour at which the new one begins",
                 wrong.buyer.form,
                 named(right.entry),
                 right.buyer.form
