@@ -163,8 +163,9 @@ begin
           and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
         for update of h skip locked
     ), kinds as materialized (
+        -- a correction has no time of its own: it is held with what it corrects, or until its month is open
         select w.org, w.product, w.metric, w.account, w.at, w.reason, row_number() over () as item
-        from waiting w group by 1, 2, 3, 4, 5, 6
+        from waiting w where w.corrected_id is null group by 1, 2, 3, 4, 5, 6
     ), given as (
         select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
                array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
@@ -176,8 +177,14 @@ begin
     select array_agg(w.usage_id) into cured
     from waiting w
     join changed k on k.org = w.org and k.product = w.product and k.metric = w.metric
-     and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason;
-    return coalesce(postmeter.return_held(cured), 0);
+     and k.account is not distinct from w.account and k.at = w.at and k.reason = w.reason
+    where w.corrected_id is null;
+    cured := coalesce(cured, '{}') || array(
+        select h.usage_id from postmeter.held h
+        where h.usage_id = any (usages) and h.corrected_id is not null
+          and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+          and postmeter.correction_is_free(h.corrected_id, h.destination_id, h.hour, h.reason));
+    return postmeter.return_held(cured);
 end
 $$;
 
@@ -193,7 +200,8 @@ begin
         with waiting as materialized (
             select u.*, coalesce(postmeter.resolved_at(u.org, u.product, x.used_at), u.hour) as at
             from postmeter.shadow_usage u
-            left join postmeter.usage x on x.id = u.usage_id
+            -- a correction is asked about as what it corrects
+            left join postmeter.usage x on x.id = coalesce(u.corrected_id, u.usage_id)
             where u.destination_id = shadow
               and u.usage_id in (select g.usage_id from unnest(shadows, usages) g(of, usage_id) where g.of = shadow)
               and u.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')

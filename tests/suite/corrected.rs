@@ -18,6 +18,11 @@ async fn corrections(stage: &Stage) -> Vec<String> {
         .await
 }
 
+/// Asks anew about all that is held: how many usages that gives back.
+async fn cured(stage: &Stage) -> String {
+    stage.value("select postmeter.return_cured_of(array(select usage_id from postmeter.held))::text").await
+}
+
 /// What is listed as billed beyond the usage, by month.
 async fn over_billed(stage: &Stage) -> Vec<String> {
     stage

@@ -3,7 +3,7 @@
 use outbox::fold::{Turns, fold, fold_with};
 use tests::Stage;
 
-use super::{corrections, counted, over_billed};
+use super::{corrections, counted, cured, over_billed};
 
 #[tokio::test]
 async fn k1_recorded_before_its_usage_is_folded_it_waits_for_it() {
@@ -97,5 +97,20 @@ async fn k1_its_usage_is_cured_while_it_is_folded_then_it_goes_back_and_follows(
     stage.work_anew().await;
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 6"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k1_of_held_usage_it_cures_nothing_by_a_time_of_its_own() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:50:00Z").await;
+    stage.sql("update postmeter.subscription set valid_until = '2024-09-18T10:30:00Z'").await;
+    stage.use_cores("usage", "10", "2024-09-18T10:40:00Z").await;
+    stage.correct("less", "usage", "-4", "2024-09-18T10:10:00Z").await;
+    stage.fold().await;
+    assert_eq!(corrections(&stage).await, ["less of usage at 18T10: held, waiting"]);
+    assert_eq!(cured(&stage).await, "0");
+    stage.sql("update postmeter.subscription set valid_until = '2024-09-18T10:45:00Z'").await;
+    assert_eq!(corrections(&stage).await, ["less of usage at 18T10: waiting, waiting"], "returned with its usage");
     stage.close().await;
 }

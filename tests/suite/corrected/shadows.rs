@@ -54,3 +54,21 @@ async fn k1_a_shadow_is_not_given_the_correction_of_what_it_was_not_given() {
     assert_eq!(in_shadow(&stage).await, ["after unmapped_dimension", "of after unmapped_dimension"]);
     stage.close().await;
 }
+
+#[tokio::test]
+async fn k1_in_a_shadow_it_is_asked_about_at_the_time_of_its_usage() {
+    let (stage, _theirs) = stage_with_shadow("1/1").await;
+    stage.at("2024-09-18T10:50:00Z").await;
+    let ends = "update postmeter.subscription s set valid_until = '2024-09-18T10:30:00Z'
+                from postmeter.destination t where t.id = s.destination_id and t.shadow_of is not null";
+    stage.sql(ends).await;
+    stage.use_cores("usage", "10", "2024-09-18T10:40:00Z").await;
+    stage.correct("less", "usage", "-4", "2024-09-18T10:10:00Z").await;
+    stage.work().await;
+    let put_aside = ["usage no_subscription", "less no_subscription"];
+    assert_eq!(in_shadow(&stage).await, put_aside);
+    let asked = "select postmeter.return_shadow_of(array_agg(destination_id), array_agg(usage_id))::text from postmeter.shadow_usage";
+    assert_eq!(stage.value(asked).await, "0");
+    assert_eq!(in_shadow(&stage).await, put_aside);
+    stage.close().await;
+}
