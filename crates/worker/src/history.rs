@@ -86,8 +86,10 @@ impl Worker {
             if now.timeline != seen.timeline {
                 // proven, or said to be broken: either way nobody else need be asked what this server is
                 outbox::installation::went_on(&self.database, &seen.timeline).await?;
-            } else if let Some(doubt) = &beat.doubt {
-                tracing::error!(doubt, "nothing is sent from here until somebody declares it original, or a copy");
+            } else if let Some(doubt) = &beat.doubt
+                && let Some(times) = self.failures.is_to_be_said("installation")
+            {
+                tracing::error!(doubt, times, "nothing is sent from here; `postmeter declare` says what a database is");
             }
         }
         let mut seen = self.options.history.lock();
