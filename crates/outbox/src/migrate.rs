@@ -77,6 +77,7 @@ migrations! {
     39 "0039_pre_entered",
     40 "0040_pre_decided_once",
     41 "0041_pre_shares",
+    45 "0045_pre_contracts",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -68,7 +68,7 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
                     buyer.key, was.buyer
                 ),
             )),
-            // cover and rounding of the month would begin anew under the other form, and no repeat would be recognised
+            // late usage of hours that were sent under the one form would be sent under the other, and no repeat be recognised
             Some((_, was)) if was.form != buyer.form => findings.problems.push(entry.problem(
                 "identity",
                 format!(
