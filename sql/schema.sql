@@ -827,6 +827,218 @@ $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
+CREATE FUNCTION postmeter.hour_of(moment timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT date_bin('01:00:00'::interval, moment, '2000-01-01 00:00:00+00'::timestamp with time zone) AS date_bin;
+END;
+
+COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
+
+CREATE TABLE postmeter.contract_member (
+    subscription_id bigint NOT NULL,
+    month date NOT NULL,
+    contract text NOT NULL COLLATE pg_catalog."C",
+    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT contract_member_contract_check CHECK ((contract <> ''::text)),
+    CONSTRAINT contract_member_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.contract_member IS 'To which contract a subscription belongs in a month; without a row it is that of its buyer. Written once, by the catalogue''s trigger, when a subscription begins within a month or its identity changes in place: what was counted stays where it is.';
+
+COMMENT ON COLUMN postmeter.contract_member.subscription_id IS 'The subscription.';
+
+COMMENT ON COLUMN postmeter.contract_member.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.contract_member.contract IS 'The contract, by the buyer under which its month began: meter.buyer.';
+
+COMMENT ON COLUMN postmeter.contract_member.decided_at IS 'When.';
+
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
+    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
+
+CREATE FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) RETURNS TABLE(subscription_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.id
+    FROM postmeter.subscription s
+   WHERE ((s.destination_id = contract_subscriptions.destination_id) AND (s.buyer = contract_subscriptions.contract) AND (NOT (EXISTS ( SELECT
+            FROM postmeter.contract_member k
+           WHERE ((k.subscription_id = s.id) AND (k.month = contract_subscriptions.month) AND (k.contract <> contract_subscriptions.contract))))))
+ UNION ALL
+  SELECT s.id
+    FROM (postmeter.contract_member k
+      JOIN postmeter.subscription s ON ((s.id = k.subscription_id)))
+   WHERE ((k.contract = contract_subscriptions.contract) AND (k.month = contract_subscriptions.month) AND (s.destination_id = contract_subscriptions.destination_id) AND (s.buyer IS DISTINCT FROM contract_subscriptions.contract));
+END;
+
+COMMENT ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) IS 'The subscriptions that belong to a contract in a month, whenever they are valid.';
+
+CREATE TABLE postmeter.meter (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    month date NOT NULL,
+    rounding text NOT NULL,
+    decimals integer NOT NULL,
+    month_end text NOT NULL,
+    billed numeric DEFAULT 0 NOT NULL,
+    carried numeric DEFAULT 0 NOT NULL,
+    billable numeric DEFAULT 0 NOT NULL,
+    denominator numeric DEFAULT 1 NOT NULL,
+    cuts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
+);
+
+COMMENT ON TABLE postmeter.meter IS 'A contract''s dimension over a billing month: what rounding, cover and carry are counted on. A remittance belongs to the meter of its own key and counts on that of its contract, which is the same unless the buyer has changed within the month. Written once per cut; locked before its remittances.';
+
+COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
+
+COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.meter.buyer IS 'The contract, by the buyer in canonical text under which its month began.';
+
+COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
+
+COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
+
+COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
+
+COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
+
+COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
+
+COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
+
+COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
+
+CREATE FUNCTION postmeter.contract_keys(meter_id bigint) RETURNS TABLE(key_meter_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT k.id
+    FROM (postmeter.meter m
+      JOIN postmeter.meter k ON (((k.destination_id = m.destination_id) AND (k.dimension = m.dimension) AND (k.month = m.month))))
+   WHERE ((m.id = contract_keys.meter_id) AND (k.id <> m.id) AND (k.buyer IN ( SELECT s.buyer
+            FROM (postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id)
+              JOIN postmeter.subscription s ON ((s.id = c.subscription_id)))
+           WHERE (s.buyer <> m.buyer))));
+END;
+
+COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
+
+CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    member bigint;
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from) then
+        return null;
+    end if;
+    if tg_op = 'UPDATE' and old.buyer is not null and new.buyer is distinct from old.buyer then
+        -- what was counted stays where it is, and what follows it within the month goes there
+        insert into postmeter.contract_member (subscription_id, month, contract)
+        select new.id, x.month, old.buyer
+        from postmeter.destination t
+        cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
+        cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
+        where t.id = old.destination_id and x.month >= postmeter.month_of(old.valid_from, t.zone)
+          and exists (select from postmeter.meter m
+                      where m.destination_id = t.id and m.buyer = old.buyer and m.month = x.month)
+          -- a worker that knows no contracts counts by the buyer
+          and not exists (select from postmeter.worker w
+                          where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+                            and coalesce(w.knows, 0) < 45)
+        on conflict do nothing;
+    end if;
+    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from) is distinct from (old.buyer, old.destination_id, old.valid_from) then
+        -- where nothing was counted, it is decided anew
+        delete from postmeter.contract_member k
+        where k.subscription_id = new.id
+          and not exists (select from postmeter.meter m
+                          where m.destination_id = old.destination_id and m.buyer = k.contract and m.month = k.month);
+    end if;
+    if new.buyer is null then
+        return null;
+    end if;
+    -- its successors too, which may have been read before it; who follows somebody first
+    for member in
+        select s.id
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where s.destination_id = new.destination_id and s.buyer is not null
+          and (s.buyer = new.buyer or (s.org = new.org and s.product = new.product))
+          and not exists (select from postmeter.contract_member k
+                          where k.subscription_id = s.id and k.month = postmeter.month_of(s.valid_from, t.zone))
+        order by not exists (select from postmeter.subscription p
+                             where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
+                               and p.account is not distinct from s.account and p.buyer is not null
+                               and p.valid_from < s.valid_from),
+                 s.valid_from, s.id
+    loop
+        perform postmeter.decide_contract(member);
+    end loop;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contracts_follow() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity changes in place where it is (contract_member).';
+
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -1173,51 +1385,6 @@ COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination besid
 
 COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
-CREATE TABLE postmeter.meter (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    dimension text NOT NULL COLLATE pg_catalog."C",
-    month date NOT NULL,
-    rounding text NOT NULL,
-    decimals integer NOT NULL,
-    month_end text NOT NULL,
-    billed numeric DEFAULT 0 NOT NULL,
-    carried numeric DEFAULT 0 NOT NULL,
-    billable numeric DEFAULT 0 NOT NULL,
-    denominator numeric DEFAULT 1 NOT NULL,
-    cuts integer DEFAULT 0 NOT NULL,
-    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
-);
-
-COMMENT ON TABLE postmeter.meter IS 'A key without its hour over a billing month: what rounding, cover and carry are counted on. Written once per cut; locked before its remittances.';
-
-COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
-
-COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.meter.buyer IS 'The buyer in canonical text; a renewed subscription or changed plan continues the meter.';
-
-COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
-
-COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
-
-COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
-
-COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
-
-COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
-
-COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
-
-COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
-
-COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
-
 CREATE FUNCTION postmeter.deadlines_behind(marks bigint[]) RETURNS TABLE(delivery_id bigint, destination_id integer, buyer text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -1305,6 +1472,57 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.decide_contract(subscription bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    s       postmeter.subscription;
+    zone    text;
+    its     date;
+    began   timestamptz;
+    decided text;
+begin
+    select x.* into strict s from postmeter.subscription x where x.id = subscription;
+    select t.zone into strict zone from postmeter.destination t where t.id = s.destination_id;
+    its := postmeter.month_of(s.valid_from, zone);
+    began := its::timestamp at time zone zone;
+    if s.buyer is null or s.valid_from = began
+       or exists (select from postmeter.contract_member k where k.subscription_id = s.id and k.month = its) then
+        return;
+    end if;
+    -- whom it follows in this month
+    select coalesce(k.contract, p.buyer) into decided
+    from postmeter.subscription p
+    left join postmeter.contract_member k on k.subscription_id = p.id and k.month = its
+    where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
+      and p.account is not distinct from s.account and p.buyer is not null
+      and p.valid_from < s.valid_from and (p.valid_until is null or p.valid_until > began)
+    order by p.valid_from desc limit 1;
+    -- else whom its buyer's other subscriptions follow, if they all follow somebody
+    if decided is null then
+        select case when bool_or(coalesce(k.contract, o.buyer) = s.buyer) then s.buyer
+                    else (array_agg(k.contract order by o.valid_from, o.id))[1] end into decided
+        from postmeter.subscription o
+        left join postmeter.contract_member k on k.subscription_id = o.id and k.month = its
+        where o.destination_id = s.destination_id and o.buyer = s.buyer and o.id <> s.id
+          and o.valid_from < (its + interval '1 month')::timestamp at time zone zone
+          and (o.valid_until is null or o.valid_until > began)
+          and (k.contract is not null or o.valid_from <= began);
+    end if;
+    -- a worker that knows no contracts counts by the buyer
+    if s.valid_from <= postmeter.clock() + interval '1 hour' and exists (
+        select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+           and coalesce(w.knows, 0) < 45) then
+        decided := null;
+    end if;
+    insert into postmeter.contract_member (subscription_id, month, contract)
+    values (s.id, its, coalesce(decided, s.buyer)) on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.decide_contract(subscription bigint) IS 'Decides to which contract a subscription that begins within a month belongs in that month: to that of the one it follows, else of those its buyer has. Decides once.';
 
 CREATE FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean DEFAULT false) RETURNS SETOF postmeter.delivery
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1438,6 +1656,78 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+CREATE FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) RETURNS TABLE(rounding text, decimals integer, month_end text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT d.rounding,
+     d.decimals,
+     d.month_end
+    FROM postmeter.dimension d
+   WHERE ((d.destination_id = dimension_in.destination_id) AND (d.name = dimension_in.name) AND (d.valid_from <= dimension_in.month) AND (NOT (EXISTS ( SELECT
+            FROM postmeter.dimension l
+           WHERE ((l.destination_id = d.destination_id) AND (l.product = d.product) AND (l.metric = d.metric) AND (l.valid_from > d.valid_from) AND (l.valid_from <= dimension_in.month))))))
+   ORDER BY d.valid_from DESC, d.id
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
 
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2164,13 +2454,35 @@ $$;
 
 COMMENT ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) IS 'Puts aside remittances that wait to be sent, as held by_operator: retry sends them again, release and write_off end them. Their deadlines go on. What is in flight is left alone. Dry run unless told otherwise.';
 
-CREATE FUNCTION postmeter.hour_of(moment timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE TABLE postmeter.part (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.part IS 'Other meters that a remittance also counts: of an earlier month, whose late or released quantity is a part of its own, or of the contract, where its month began under another buyer.';
+
+COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month or of the contract.';
+
+CREATE FUNCTION postmeter.hours_of_meter(meter_id bigint) RETURNS TABLE(delivery_id bigint, hour timestamp with time zone, opened_at timestamp with time zone)
+    LANGUAGE sql STABLE
     BEGIN ATOMIC
- SELECT date_bin('01:00:00'::interval, moment, '2000-01-01 00:00:00+00'::timestamp with time zone) AS date_bin;
+ SELECT d.id,
+     d.hour,
+     d.opened_at
+    FROM postmeter.delivery d
+   WHERE (d.meter_id = hours_of_meter.meter_id)
+ UNION ALL
+  SELECT d.id,
+     d.hour,
+     d.opened_at
+    FROM (postmeter.part p
+      JOIN postmeter.delivery d ON ((d.id = p.delivery_id)))
+   WHERE ((p.meter_id = hours_of_meter.meter_id) AND (d.meter_id <> p.meter_id));
 END;
 
-COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
+COMMENT ON FUNCTION postmeter.hours_of_meter(meter_id bigint) IS 'The remittances that count on a meter: of its own key, and those of which it is a part.';
 
 CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS record
     LANGUAGE sql
@@ -2180,6 +2492,37 @@ CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS 
 END;
 
 COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
+
+CREATE FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) RETURNS TABLE(identity jsonb, product text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.identity, s.product
+    from postmeter.meter m
+    join postmeter.subscription s on s.destination_id = m.destination_id and s.buyer = m.buyer
+    where m.id = identity_at.meter_id
+      and s.valid_from <= identity_at.hour and (s.valid_until is null or identity_at.hour < s.valid_until)
+    order by s.product = identity_at.given_product desc, s.identity = identity_at.given_identity desc, s.id
+    limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) IS 'The identity and product with which an hour of a meter''s key is sent; of several the given ones. No row: no subscription is valid then.';
+
+CREATE FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.part (delivery_id, meter_id)
+    select distinct g.delivery_id, g.meter_id
+    from unnest(deliveries, meters) g(delivery_id, meter_id)
+    join postmeter.delivery d on d.id = g.delivery_id and d.meter_id <> g.meter_id
+    order by 1, 2
+    on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) IS 'Says that these remittances count on these meters too. The caller has them locked, and open.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2546,17 +2889,29 @@ begin
     -- made before any lock is taken, in the order of their keys, as fold makes them
     insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
     select distinct on (1, 2, 3, 4)
-           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+           m.destination_id, x.buyer, m.dimension, x.month, coalesce(i.rounding, m.rounding),
+           coalesce(i.decimals, m.decimals), coalesce(i.month_end, m.month_end)
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+    cross join lateral (
+        select m.buyer, postmeter.month_of(now, t.zone) as month
+        where t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+          and exists (select from postmeter.subscription s
+                      where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                        and (s.valid_until is null or now < s.valid_until))
+        union all
+        -- other keys of its contract
+        select s.buyer, m.month
+        from postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c
+        join postmeter.subscription s on s.id = c.subscription_id
+        where s.buyer <> m.buyer
+    ) x
+    left join lateral postmeter.dimension_in(m.destination_id, m.dimension, x.month) i on true
+    where m.id = any (meters)
       and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
-      and exists (select from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
-                    and (s.valid_until is null or now < s.valid_until))
       and not exists (select from postmeter.meter r
-                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
-                        and r.month = postmeter.month_of(now, t.zone))
+                      where r.destination_id = m.destination_id and r.buyer = x.buyer and r.dimension = m.dimension
+                        and r.month = x.month)
     order by 1, 2, 3, 4
     on conflict do nothing;
     perform 1 from postmeter.meter l
@@ -2568,12 +2923,14 @@ begin
         join postmeter.destination t on t.id = m.destination_id
         join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
                               and r.month = postmeter.month_of(now, t.zone)
-        where m.id = any (meters) and t.late_policy = 'part')
+        where m.id = any (meters) and t.late_policy = 'part'
+        union
+        select k.key_meter_id from unnest(meters) m(id) cross join lateral postmeter.contract_keys(m.id) k)
     order by l.id for update;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part, and those of their contract''s other keys: nobody who needs several takes one of them late.';
 
 CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2794,6 +3151,40 @@ $$;
 
 COMMENT ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent or its month is closed. The caller holds the meter''s lock.';
 
+CREATE FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    last   postmeter.meter;
+    key    bigint;
+    sent   record;
+    opened bigint;
+begin
+    perform postmeter.lock_meters(array[open_last_hour.meter_id]);
+    select m.* into strict last from postmeter.meter m where m.id = open_last_hour.meter_id;
+    -- the key that is valid then; of several its own
+    select k.id into key
+    from postmeter.contract_subscriptions(last.destination_id, last.buyer, last.month) c
+    join postmeter.subscription s on s.id = c.subscription_id
+    join postmeter.meter k on k.destination_id = s.destination_id and k.buyer = s.buyer and k.dimension = last.dimension
+     and k.month = last.month
+    where s.valid_from <= open_last_hour.hour and (s.valid_until is null or open_last_hour.hour < s.valid_until)
+    order by k.id <> last.id, s.valid_from desc, s.id limit 1;
+    if key is null or key = last.id then
+        return postmeter.open_hour_at(last.id, hour, identity, product);
+    end if;
+    select i.* into strict sent from postmeter.identity_at(key, open_last_hour.hour, open_last_hour.identity, open_last_hour.product) i;
+    opened := postmeter.open_hour_at(key, hour, sent.identity, sent.product);
+    if opened is not null then
+        insert into postmeter.part (delivery_id, meter_id) values (opened, last.id) on conflict do nothing;
+    end if;
+    return opened;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens the last hour of a meter, under the key of its contract that is valid then, and returns the remittance; null if it was sent or its month is closed.';
+
 CREATE FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2821,41 +3212,42 @@ CREATE FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product t
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    late    postmeter.meter;
-    running bigint;
-    target  timestamptz;
-    now     timestamptz := postmeter.clock();
+    late   postmeter.meter;
+    way    record;
+    sent   record;
+    opened bigint;
+    now    timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
     perform postmeter.lock_meters(array[open_target.meter_id]);
     select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
-    target := postmeter.target_hour(late.id);
-    if target is not null then
-        return postmeter.open_hour_at(late.id, target, identity, product);
-    end if;
-    perform 1 from postmeter.destination t
-    where t.id = late.destination_id and t.late_policy = 'part'
-      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
-      and exists (select from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
-                    and (s.valid_until is null or now < s.valid_until));
+    select w.* into way from postmeter.target_way(late.id) w;
     if not found then
-        return null;
+        select m.id as key_meter_id, postmeter.hour_of(now) as hour into way
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = late.buyer and m.dimension = late.dimension
+         and m.month = postmeter.month_of(now, t.zone)
+        where t.id = late.destination_id and t.late_policy = 'part'
+          and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
+          and exists (select from postmeter.subscription s
+                      where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
+                        and (s.valid_until is null or now < s.valid_until));
+        if not found then
+            return null;
+        end if;
     end if;
-    select m.id into strict running from postmeter.meter m
-    join postmeter.destination t on t.id = m.destination_id
-    where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone);
-    running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
-    if running is not null then
+    select i.* into sent from postmeter.identity_at(way.key_meter_id, way.hour, open_target.identity, open_target.product) i;
+    opened := postmeter.open_hour_at(way.key_meter_id, way.hour, coalesce(sent.identity, open_target.identity),
+                                     coalesce(sent.product, open_target.product));
+    if opened is not null and way.key_meter_id <> late.id then
         -- released quantity brings no allocation: the cut must know that this meter counts here
-        insert into postmeter.part (delivery_id, meter_id) values (running, late.id) on conflict do nothing;
+        insert into postmeter.part (delivery_id, meter_id) values (opened, late.id) on conflict do nothing;
     end if;
-    return running;
+    return opened;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_hour, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
+COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_way, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
 
 CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3141,7 +3533,13 @@ begin
     select case when s.purpose = 'production' then postmeter.id_at(began - s.usage_lead_max - interval '1 day') else first end
     into first from postmeter.setting s;
     return query
-    with boundary as materialized (
+    with member as materialized (
+        -- to which contract each subscription belongs in this month
+        select s.id, s.product, s.org, s.valid_from, s.valid_until, coalesce(k.contract, s.buyer) as contract
+        from postmeter.subscription s
+        left join postmeter.contract_member k on k.subscription_id = s.id and k.month = recalculate.month
+        where s.destination_id = t.id and s.buyer is not null
+    ), boundary as materialized (
         -- hours of the month at which the catalogue begins to say something else about an org
         select b.org, array_agg(distinct b.hour) as hours
         from (select s.org, unnest(array[s.valid_from, s.valid_until]) as hour from postmeter.subscription s
@@ -3152,9 +3550,8 @@ begin
     ), covered_kind as materialized (
         select distinct o.org, o.product, c.metric
         from postmeter.cover c
-        join postmeter.subscription s on s.id = c.subscription_id
-        join postmeter.subscription o on o.destination_id = s.destination_id and o.buyer = s.buyer and o.product = s.product
-        where s.destination_id = t.id
+        join member s on s.id = c.subscription_id
+        join member o on o.contract = s.contract and o.product = s.product
     ), open_now as materialized (
         select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
     ), told_of as materialized (
@@ -3199,7 +3596,7 @@ begin
     ), kind as materialized (
         select k.*, row_number() over () as item from (select distinct f.org, f.product, f.metric, f.account, f.since from found f) k
     ), resolved as materialized (
-        select k.org, k.product, k.metric, k.account, k.since, r.buyer, d.name as dimension, r.destination_id,
+        select k.org, k.product, k.metric, k.account, k.since, b.contract as buyer, d.name as dimension, r.destination_id,
                -- usage that the catalogue calls exempt by now belongs to no meter
                r.destination_id = t.id and r.buyer is not null and d.id is not null and r.exemption_id is null as mapped,
                d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
@@ -3208,6 +3605,7 @@ begin
              postmeter.resolve(g.o, g.p, g.m, g.a, g.h, case when t.shadow_of is not null then t.id end) r
         join kind k on k.item = r.item
         left join postmeter.dimension d on d.id = r.dimension_id
+        left join member b on b.id = r.subscription_id
     ), ledger as materialized (
         select m.id as meter_id, m.buyer, m.dimension, m.rounding, m.decimals, m.month_end, mm.id, mm.product, mm.metric,
                mm.factor_numerator, mm.factor_denominator, mm.used, mm.covered
@@ -3269,8 +3667,8 @@ begin
                      min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
                                             rows between current row and unbounded following) as lowest
               from hours h
-              left join (postmeter.subscription s join postmeter.cover c on c.subscription_id = s.id)
-                on s.destination_id = t.id and s.buyer = h.buyer and s.product = h.product and c.metric = h.metric
+              left join (member s join postmeter.cover c on c.subscription_id = s.id)
+                on s.contract = h.buyer and s.product = h.product and c.metric = h.metric
                and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until)
               group by 1, 2, 3, 4, 5) h
         group by 1, 2, 3, 4
@@ -3297,7 +3695,7 @@ begin
                m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
                case when coalesce(n.month_end, m.month_end) = 'round_up'
                          and least(ended, (select case when bool_and(s.valid_until is not null) then max(s.valid_until) end
-                                           from postmeter.subscription s where s.destination_id = t.id and s.buyer = c.buyer)) <= postmeter.clock()
+                                           from member s where s.contract = c.buyer)) <= postmeter.clock()
                     then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
                case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
         from common c
@@ -3953,62 +4351,6 @@ COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
 
 COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
 
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
-
 CREATE TABLE postmeter.exemption (
     id bigint NOT NULL,
     org text NOT NULL,
@@ -4036,55 +4378,6 @@ COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
 COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
 
 COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
-
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from))),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from)),
-    CONSTRAINT subscription_valid_until_check CHECK ((valid_until = postmeter.hour_of(valid_until)))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time that begins and ends on the hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive); null: open.';
 
 CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
@@ -4757,6 +5050,69 @@ $$;
 
 COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
 
+CREATE TABLE postmeter.cover (
+    subscription_id bigint NOT NULL,
+    metric text NOT NULL COLLATE pg_catalog."C",
+    quantity numeric NOT NULL,
+    CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
+);
+
+COMMENT ON TABLE postmeter.cover IS 'What a subscription''s contract covers: metric units a month that are not billed.';
+
+COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
+
+COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
+CREATE FUNCTION postmeter.shares_cover(meter_id bigint) RETURNS TABLE(other_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT DISTINCT b.meter_id
+    FROM (((postmeter.meter m
+      JOIN postmeter.meter_metric a ON ((a.meter_id = m.id)))
+      JOIN postmeter.meter o ON (((o.destination_id = m.destination_id) AND (o.buyer = m.buyer) AND (o.month = m.month) AND (o.id <> m.id))))
+      JOIN postmeter.meter_metric b ON (((b.meter_id = o.id) AND (b.product = a.product) AND (b.metric = a.metric))))
+   WHERE ((m.id = shares_cover.meter_id) AND (EXISTS ( SELECT
+            FROM (postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) s(subscription_id)
+              JOIN postmeter.cover c ON (((c.subscription_id = s.subscription_id) AND (c.metric = a.metric)))))));
+END;
+
+COMMENT ON FUNCTION postmeter.shares_cover(meter_id bigint) IS 'Other meters of a meter''s contract and month that count one of its metrics, where a contract covers it: the cover is given once for all of them.';
+
 CREATE FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4952,6 +5308,13 @@ COMMENT ON FUNCTION postmeter.take_gate(gate text) IS 'Waits until nobody else d
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select w.hour from postmeter.target_way(target_hour.meter_id) w $$;
+
+COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null; of its own key, else of another key of its contract. Null too if its month is closed.';
+
+CREATE FUNCTION postmeter.target_hour_of_key(meter_id bigint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select h.hour
     from postmeter.meter m
@@ -4962,7 +5325,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
         select postmeter.hour_of(c.now) - back * interval '1 hour' as hour) h
     cross join lateral (
         select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
-    where m.id = target_hour.meter_id
+    where m.id = target_hour_of_key.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
       and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
@@ -4976,7 +5339,27 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
     limit 1
 $$;
 
-COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
+COMMENT ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) IS 'The hour under a meter''s own key to which late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
+
+CREATE FUNCTION postmeter.target_way(meter_id bigint) RETURNS TABLE(key_meter_id bigint, hour timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with own as materialized (
+        select postmeter.target_hour_of_key(target_way.meter_id) as hour
+    )
+    select target_way.meter_id, o.hour from own o where o.hour is not null
+    union all
+    (select k.key_meter_id, h.hour
+     from own o
+     cross join postmeter.contract_keys(target_way.meter_id) k
+     cross join lateral (select postmeter.target_hour_of_key(k.key_meter_id) as hour) h
+     where o.hour is null and h.hour is not null
+     order by h.hour desc, k.key_meter_id
+     limit 1)
+$$;
+
+COMMENT ON FUNCTION postmeter.target_way(meter_id bigint) IS 'The hour to which a meter''s late or released quantity can go, and the meter of the key under which it is sent: its own, else another one of its contract. No row if there is none.';
 
 CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6000,49 +6383,6 @@ COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
-
-CREATE TABLE postmeter.part (
-    delivery_id bigint NOT NULL,
-    meter_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
-
-COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
-
 CREATE VIEW postmeter.balance AS
  WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
@@ -6319,22 +6659,6 @@ COMMENT ON COLUMN postmeter.console.started_at IS 'When it started.';
 COMMENT ON COLUMN postmeter.console.seen_at IS 'Its last sign of life; there is one every ten seconds.';
 
 COMMENT ON COLUMN postmeter.console.stopped_at IS 'When it said that it stops; null: it has not.';
-
-CREATE TABLE postmeter.cover (
-    subscription_id bigint NOT NULL,
-    metric text NOT NULL COLLATE pg_catalog."C",
-    quantity numeric NOT NULL,
-    CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
-);
-
-COMMENT ON TABLE postmeter.cover IS 'What a subscription''s contract covers: metric units a month that are not billed.';
-
-COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
-
-COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
-
-COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
 CREATE TABLE postmeter.cure (
     id bigint NOT NULL,
@@ -7420,15 +7744,16 @@ CREATE VIEW postmeter.missing_hours AS
          SELECT m.id AS meter_id,
             mm.id AS metric_id,
             t.name AS destination,
-            m.buyer,
+            s.buyer,
             s.org,
             mm.product,
             mm.metric
-           FROM ((((moment c
+           FROM (((((moment c
              JOIN postmeter.destination t ON ((t.shadow_of IS NULL)))
              JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.month >= (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date))))
              JOIN postmeter.meter_metric mm ON ((mm.meter_id = m.id)))
-             JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = mm.product) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
+             CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id))
+             JOIN postmeter.subscription s ON (((s.id = b.subscription_id) AND (s.product = mm.product) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
           WHERE (NOT (EXISTS ( SELECT
                    FROM postmeter.exemption e
                   WHERE ((e.org = s.org) AND ((e.product IS NULL) OR (e.product = s.product)) AND (e.valid_from <= c.now) AND ((e.valid_until IS NULL) OR (e.valid_until > c.now))))))
@@ -7443,12 +7768,12 @@ CREATE VIEW postmeter.missing_hours AS
             l.hour
            FROM (series k
              CROSS JOIN LATERAL ( SELECT d.hour
-                   FROM postmeter.delivery d
-                  WHERE ((d.meter_id = k.meter_id) AND (EXISTS ( SELECT
+                   FROM postmeter.hours_of_meter(k.meter_id) d(delivery_id, hour, opened_at)
+                  WHERE (EXISTS ( SELECT
                            FROM (postmeter.allocation a
                              JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
-                         OFFSET 0)))
+                          WHERE ((a.delivery_id = d.delivery_id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
+                         OFFSET 0))
                   ORDER BY d.hour DESC
                  LIMIT 1) l)
         ), silent AS (
@@ -7485,12 +7810,12 @@ CREATE VIEW postmeter.missing_hours AS
                            FROM ( SELECT d.hour,
                                     min(GREATEST(((d.opened_at - d.hour) - '01:00:00'::interval), '00:00:00'::interval)) AS lag
                                    FROM (UNNEST(s.meters, s.metrics) k(meter_id, metric_id)
-                                     JOIN postmeter.delivery d ON (((d.meter_id = k.meter_id) AND (d.hour > (s.last_hour - '168:00:00'::interval)) AND (d.hour <= s.last_hour))))
-                                  WHERE (EXISTS ( SELECT
+                                     CROSS JOIN LATERAL postmeter.hours_of_meter(k.meter_id) d(delivery_id, hour, opened_at))
+                                  WHERE ((d.hour > (s.last_hour - '168:00:00'::interval)) AND (d.hour <= s.last_hour) AND (EXISTS ( SELECT
    FROM (postmeter.allocation a
      JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-  WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))
- OFFSET 0))
+  WHERE ((a.delivery_id = d.delivery_id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))
+ OFFSET 0)))
                                   GROUP BY d.hour) h) g) w)
           WHERE (w.hours >= 20)
         ), judged AS (
@@ -9462,6 +9787,9 @@ ALTER TABLE ONLY postmeter.closed_month
 ALTER TABLE ONLY postmeter.console
     ADD CONSTRAINT console_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.contract_member
+    ADD CONSTRAINT contract_member_pkey PRIMARY KEY (subscription_id, month);
+
 ALTER TABLE ONLY postmeter.cover
     ADD CONSTRAINT cover_pkey PRIMARY KEY (subscription_id, metric);
 
@@ -9704,6 +10032,8 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
 CREATE INDEX cut_by_meter ON postmeter.cut USING btree (meter_id);
 
@@ -10155,6 +10485,8 @@ CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscript
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
 
+CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
+
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -10313,6 +10645,46 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -10348,14 +10720,12 @@ GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.decide_contract(subscription bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_reader;
@@ -10367,6 +10737,16 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, acco
 REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -10426,12 +10806,22 @@ REVOKE ALL ON FUNCTION postmeter.held_verdict(d postmeter.delivery, held numeric
 REVOKE ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.hold(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -10538,6 +10928,9 @@ GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
 
@@ -10635,25 +11028,9 @@ GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
@@ -10718,6 +11095,20 @@ GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status int
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
 
@@ -10772,6 +11163,18 @@ REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.target_way(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
@@ -10891,14 +11294,6 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
@@ -10928,10 +11323,6 @@ GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.console TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
 GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
@@ -11233,4 +11624,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (38, '0038_pre_isolation', 22),
     (39, '0039_pre_entered', 22),
     (40, '0040_pre_decided_once', 22),
-    (41, '0041_pre_shares', 22);
+    (41, '0041_pre_shares', 22),
+    (45, '0045_pre_contracts', 22);

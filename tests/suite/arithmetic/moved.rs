@@ -37,7 +37,10 @@ async fn k3_a_licence_in_mid_month_keeps_the_cover_of_the_product_code() {
     hour(&stage, 10, "8").await;
     hour(&stage, 11, "9").await;
     assert_eq!(billed(&stage).await, ["0", "7"], "17 used in two forms, 10 covered");
-    assert_eq!(stage.column("select recorded || ' ' || covered || ' ' || accepted from postmeter.balance").await, ["17 10 7"]);
+    assert_eq!(
+        stage.column("select recorded || ' ' || covered || ' ' || accepted from postmeter.balance").await,
+        ["17 10 7"]
+    );
     is_explained(&stage).await;
     stage.close().await;
 }
@@ -50,7 +53,8 @@ async fn k3_a_licence_in_mid_month_keeps_rounding_and_credit() {
     hour(&stage, 12, "1").await;
     assert_eq!(billed(&stage).await, ["2", "0", "1"]);
     // what was billed under the code too much is used up under the licence
-    let mut less = outbox::NewUsage::new("billing", "less", "acme", "db", "cores", tests::q("-1"), t("2024-09-18T10:05:00Z"));
+    let mut less =
+        outbox::NewUsage::new("billing", "less", "acme", "db", "cores", tests::q("-1"), t("2024-09-18T10:05:00Z"));
     less.corrects = Some("at 10".to_owned());
     stage.record_as(&less).await;
     hour(&stage, 13, "1").await;
@@ -198,7 +202,8 @@ async fn k3_what_is_late_or_released_goes_to_an_hour_of_the_contract_under_its_p
     stage.use_cores("late", "2", "2024-09-18T10:50:00Z").await;
     stage.cut_at("2024-09-18T12:40:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 1", "18T11 2"], "under the licence, in an hour that was never sent");
-    let identity = "select string_agg(identity ->> 'license_arn', ' ') from postmeter.delivery where hour = '2024-09-18T11:00Z'";
+    let identity =
+        "select string_agg(identity ->> 'license_arn', ' ') from postmeter.delivery where hour = '2024-09-18T11:00Z'";
     assert_eq!(stage.value(identity).await, LICENCE);
     is_explained(&stage).await;
     stage.close().await;

@@ -79,7 +79,7 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
             )),
             Some((_, was)) => findings.notes.push(format!(
                 "{}: a new identity in place. What was counted for {} stays there; the rest, \
-                 late usage of past hours included, goes to {}",
+                 late usage of past hours included, goes to {}, and this month's cover and rounding go on",
                 entry.name(),
                 was.buyer,
                 buyer.key
