@@ -1,5 +1,6 @@
 -- 0045_pre_contracts: what is counted belongs to a contract, which outlives a change of its buyer within a month.
 -- programs: from 0022
+-- lock: access exclusive on missing_hours, for a moment: the view asks the contract
 -- lock: share row exclusive on subscription, for a moment: a trigger
 
 create table postmeter.contract_member (

@@ -22,7 +22,9 @@ cross join lateral (
       and postmeter.month_of(c.now, t.zone) <> postmeter.month_of(g.hour, t.zone)
 ) x
 -- another month counts as its own dimension says
-left join lateral postmeter.dimension_in(s.destination_id, d.name, x.month) i on not x.is_own
+left join lateral (
+    select n.* from postmeter.dimension_in(s.destination_id, d.name, x.month) n where not x.is_own
+) i on true
 where not exists (
     select from postmeter.meter m
     where m.destination_id = s.destination_id and m.buyer = x.buyer and m.dimension = d.name and m.month = x.month

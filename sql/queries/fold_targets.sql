@@ -10,8 +10,10 @@ join postmeter.destination t on t.id = s.destination_id
 left join postmeter.contract_member k on k.subscription_id = s.id and k.month = postmeter.month_of(g.hour, t.zone)
 join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer and m.dimension = dim.name
  and m.month = postmeter.month_of(g.hour, t.zone)
-join postmeter.meter c on c.destination_id = s.destination_id and c.buyer = coalesce(k.contract, s.buyer)
- and c.dimension = dim.name and c.month = m.month
-join postmeter.meter_metric mm on mm.meter_id = c.id and mm.product = dim.product and mm.metric = dim.metric
+join postmeter.meter_metric mm on mm.meter_id = case
+     when k.contract is null then m.id
+     else (select c.id from postmeter.meter c
+           where c.destination_id = s.destination_id and c.buyer = k.contract and c.dimension = dim.name and c.month = m.month) end
+ and mm.product = dim.product and mm.metric = dim.metric
 left join postmeter.delivery d on d.meter_id = m.id and d.hour = g.hour
 order by g.item

@@ -6,6 +6,7 @@ use tests::{Dimension, Stage, t};
 use super::contracts::{end, held_by_them, subscribe_as};
 use super::cover::cover;
 use super::{billed, hour};
+use crate::people::refuse_all;
 
 const LICENCE: &str = "arn:aws:license-manager::123456789012:license:l-0123456789abcdef0123456789abcdef";
 const RENEWED: &str = "arn:aws:license-manager::123456789012:license:l-fedcba9876543210fedcba9876543210";
@@ -206,6 +207,61 @@ async fn k3_what_is_late_or_released_goes_to_an_hour_of_the_contract_under_its_p
         "select string_agg(identity ->> 'license_arn', ' ') from postmeter.delivery where hour = '2024-09-18T11:00Z'";
     assert_eq!(stage.value(identity).await, LICENCE);
     is_explained(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k3_what_was_refused_and_released_goes_on_under_the_buyer_of_its_new_hour() {
+    let stage = moved_to(licence(LICENCE)).await;
+    refuse_all(&stage, true);
+    hour(&stage, 10, "1.5").await;
+    refuse_all(&stage, false);
+    hour(&stage, 11, "2").await;
+    assert_eq!(stage.remittances().await, ["18T10 rejected 2", "18T11 accepted 2"]);
+    stage.sql("select postmeter.release('{\"org\": \"acme\"}', 'ada', 'taken later', false)").await;
+    stage.cut_at("2024-09-18T13:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T11 2", "18T12 2"], "3.5 used, 4 billed");
+    let identity = "select string_agg(distinct identity ->> 'license_arn', ' ') from postmeter.remittance r
+                    join postmeter.delivery d on d.id = r.delivery_id where r.status = 'accepted'";
+    assert_eq!(stage.value(identity).await, LICENCE);
+    is_explained(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k3_two_workers_that_cut_hours_of_one_contract_under_two_buyers_round_once() {
+    let stage = moved_to(licence(LICENCE)).await;
+    stage.configure("closing_window = null").await;
+    for at in [10, 11] {
+        stage.at(&format!("2024-09-18T{at}:10:00Z")).await;
+        stage.use_cores(&format!("at {at}"), "0.5", &format!("2024-09-18T{at}:05:00Z")).await;
+        stage.fold().await;
+    }
+    stage.at("2024-09-18T12:10:00Z").await;
+    let other = stage.another_worker().await;
+    for _ in 0..3 {
+        let (one, two) = tokio::join!(stage.worker.cut(), other.cut());
+        (one.unwrap(), two.unwrap());
+    }
+    let cut = "select string_agg(trim_scale(quantity)::text, ' ' order by quantity) from postmeter.remittance where status <> 'open'";
+    assert_eq!(stage.value(cut).await, "0 1", "0.5 and 0.5 are one");
+    stage.cut_at("2024-09-18T12:20:00Z").await;
+    is_explained(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k3_while_a_worker_lives_that_knows_no_contracts_a_change_within_the_hour_counts_by_the_buyer() {
+    let stage = Stage::new().await;
+    let older = "insert into postmeter.worker (id, name, version, lease, lease_until, knows)
+                 values (gen_random_uuid(), 'older', '0', '1 hour', clock_timestamp() + interval '1 hour', 41)";
+    stage.sql(older).await;
+    end(&stage, "2024-09-18T11:00:00Z").await;
+    stage.subscribe_for("acme", "444455556666", "2024-09-18T11:00:00Z", Some("2024-09-18T15:00:00Z")).await;
+    subscribe_as(&stage, licence(LICENCE), None, "2024-09-18T15:00:00Z").await;
+    let decided = "select format('%s %s', to_char(s.valid_from, 'HH24'), split_part(m.contract, '/', 4))
+                   from postmeter.contract_member m join postmeter.subscription s on s.id = m.subscription_id order by 1";
+    assert_eq!(stage.column(decided).await, ["11 444455556666", "15 444455556666"], "the later one follows");
     stage.close().await;
 }
 
