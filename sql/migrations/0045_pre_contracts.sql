@@ -1,6 +1,7 @@
 -- 0045_pre_contracts: what is counted belongs to a contract, which outlives a change of its buyer within a month.
 -- programs: from 0022
 -- lock: access exclusive on missing_hours, for a moment: the view asks the contract
+-- lock: access exclusive on remittance_summary, for a moment: the view asks the contract
 -- lock: share row exclusive on subscription, for a moment: a trigger
 
 create table postmeter.contract_member (
@@ -460,29 +461,43 @@ grant execute on function postmeter.insert_parts(bigint[], bigint[]) to postmete
 create or replace view postmeter.missing_hours as
 with moment as materialized (
     select postmeter.clock() as now, postmeter.hour_of(postmeter.folded_until()) as until
-), series as (
-    select m.id as meter_id, mm.id as metric_id, t.name as destination, s.buyer, s.org, mm.product, mm.metric
+), reporting as materialized (
+    select s.id, s.org, s.product, s.buyer, s.destination_id, t.name as destination,
+           date_trunc('month', (c.until - interval '31 days') at time zone t.zone)::date as since
     from moment c
     join postmeter.destination t on t.shadow_of is null
-    join postmeter.meter m on m.destination_id = t.id and m.month >= date_trunc('month', (c.until - interval '31 days') at time zone t.zone)::date
-    join postmeter.meter_metric mm on mm.meter_id = m.id
-    -- whoever belongs to its contract, under the buyer of today
-    cross join lateral postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b
-    join postmeter.subscription s on s.id = b.subscription_id and s.product = mm.product
+    join postmeter.subscription s on s.destination_id = t.id and s.buyer is not null
      and s.valid_from <= c.now and (s.valid_until is null or s.valid_until > c.now)
     where not exists (select from postmeter.exemption e where e.org = s.org and (e.product is null or e.product = s.product)
                       and e.valid_from <= c.now and (e.valid_until is null or e.valid_until > c.now))
+), series as (
+    select m.id as meter_id, mm.id as metric_id, s.destination, s.buyer, s.org, mm.product, mm.metric
+    from reporting s
+    join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer and m.month >= s.since
+    join postmeter.meter_metric mm on mm.meter_id = m.id and mm.product = s.product
+    union all
+    -- and where its contract's month began under another buyer
+    select m.id, mm.id, s.destination, s.buyer, s.org, mm.product, mm.metric
+    from reporting s
+    join postmeter.contract_member k on k.subscription_id = s.id and k.month >= s.since and k.contract <> s.buyer
+    join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = k.contract and m.month = k.month
+    join postmeter.meter_metric mm on mm.meter_id = m.id and mm.product = s.product
 ), last as (
     select k.meter_id, k.metric_id, k.destination, k.buyer, k.org, k.product, k.metric, l.hour
     from series k
     cross join lateral (
-        select d.hour from postmeter.hours_of_meter(k.meter_id) d
-        where exists (
+        -- offset 0: remittances one by one from the latest back, and not all that the org ever used
+        (select d.hour from postmeter.delivery d
+         where d.meter_id = k.meter_id and exists (
             select from postmeter.allocation a join postmeter.subscription x on x.id = a.subscription_id
-            where a.delivery_id = d.delivery_id and a.meter_metric_id = k.metric_id and x.org = k.org
-            -- offset 0: remittances one by one from the latest back, and not all that the org ever used
-            offset 0)
-        order by d.hour desc limit 1
+            where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = k.org offset 0)
+         order by d.hour desc limit 1)
+        union all
+        (select d.hour from postmeter.part p join postmeter.delivery d on d.id = p.delivery_id
+         where p.meter_id = k.meter_id and d.meter_id <> p.meter_id and exists (
+            select from postmeter.allocation a join postmeter.subscription x on x.id = a.subscription_id
+            where a.delivery_id = d.id and a.meter_metric_id = k.metric_id and x.org = k.org offset 0)
+         order by d.hour desc limit 1)
     ) l
 ), silent as (
     select l.destination, l.buyer, l.org, l.product, l.metric, array_agg(l.meter_id) as meters, array_agg(l.metric_id) as metrics,
@@ -798,6 +813,102 @@ begin
              array_position(array['should', 'used', 'corrected', 'counted'], e.part), e.part, e.reason;
 end
 $$;
+create or replace view postmeter.remittance_summary as
+with part as (
+    -- usage of an org in a remittance; the month's bounds let the index on (subscription, hour) find it
+    select s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id, count(*) as usages, sum(a.quantity) as used
+    from postmeter.subscription s
+    cross join (select m.month from postmeter.meter m group by m.month) c
+    join postmeter.allocation a on a.subscription_id = s.id
+     and a.hour >= c.month::timestamp at time zone 'UTC' - interval '1 day'
+     and a.hour < (c.month + interval '1 month')::timestamp at time zone 'UTC' + interval '1 day'
+    join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    join postmeter.meter m on m.id = mm.meter_id and m.month = c.month
+    group by s.org, s.account, mm.product, mm.metric, mm.meter_id, c.month, a.delivery_id
+    union all
+    -- and what was dropped with its month of the ledger
+    select k.org, s.account, k.product, k.metric, mm.meter_id, c.month, k.delivery_id, sum(k.usages)::bigint as usages, sum(k.quantity) as used
+    from (select m.month from postmeter.meter m group by m.month) c
+    join postmeter.ledger_carry k on k.hour >= c.month::timestamp at time zone 'UTC' - interval '1 day'
+     and k.hour < (c.month + interval '1 month')::timestamp at time zone 'UTC' + interval '1 day'
+    join postmeter.meter_metric mm on mm.id = k.meter_metric_id
+    join postmeter.meter m on m.id = mm.meter_id and m.month = c.month
+    left join postmeter.subscription s on s.id = k.subscription_id
+    group by k.org, s.account, k.product, k.metric, mm.meter_id, c.month, k.delivery_id
+), counted as (
+    select p.org, p.account, p.product, p.metric, p.meter_id, p.month, p.delivery_id, sum(p.usages)::bigint as usages, sum(p.used) as used
+    from part p
+    group by p.org, p.account, p.product, p.metric, p.meter_id, p.month, p.delivery_id
+    union all
+    -- quantity that came from other hours alone (released, deferred): whose it is, the subscriptions of its buyer say
+    select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0 as usages, 0 as used
+    from postmeter.subscription s
+    join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer
+    join postmeter.cut k on k.meter_id = m.id and k.to_bill > 0
+    join postmeter.delivery d on d.id = k.delivery_id and d.product = s.product
+     and s.valid_from <= d.hour and (s.valid_until is null or d.hour < s.valid_until)
+    join postmeter.meter own on own.id = d.meter_id and own.buyer = m.buyer
+    where not exists (select from postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                      where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
+      and not exists (select from postmeter.ledger_carry a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                      where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
+    group by s.org, s.account, s.product, m.id, m.month, k.delivery_id
+    union all
+    -- the same where its contract's month began under another buyer
+    select s.org, s.account, s.product, null::text as metric, m.id, m.month, k.delivery_id, 0 as usages, 0 as used
+    from postmeter.contract_member o
+    join postmeter.subscription s on s.id = o.subscription_id and s.buyer <> o.contract
+    join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = o.contract and m.month = o.month
+    join postmeter.cut k on k.meter_id = m.id and k.to_bill > 0
+    join postmeter.delivery d on d.id = k.delivery_id and d.product = s.product
+     and s.valid_from <= d.hour and (s.valid_until is null or d.hour < s.valid_until)
+    join postmeter.meter own on own.id = d.meter_id and own.buyer = s.buyer
+    where not exists (select from postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                      where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
+      and not exists (select from postmeter.ledger_carry a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                      where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id)
+    group by s.org, s.account, s.product, m.id, m.month, k.delivery_id
+), whole as (
+    select c.org, c.account, c.product, c.metric, c.month, c.usages, c.used, d.destination_id, d.status, d.shadow, m.dimension, b.billed,
+           -- billing units are rounded once for all who are in them, and belong to nobody's share
+           case when c.usages > 0
+                then exists (select from postmeter.allocation o
+                             join postmeter.subscription os on os.id = o.subscription_id
+                             join postmeter.meter_metric om on om.id = o.meter_metric_id
+                             where o.delivery_id = c.delivery_id and om.meter_id = c.meter_id
+                               and (os.org is distinct from c.org or os.account is distinct from c.account
+                                    or om.product is distinct from c.product or om.metric is distinct from c.metric))
+                  or exists (select from postmeter.ledger_carry o
+                             join postmeter.meter_metric om on om.id = o.meter_metric_id
+                             left join postmeter.subscription os on os.id = o.subscription_id
+                             where o.delivery_id = c.delivery_id and om.meter_id = c.meter_id
+                               and (o.org is distinct from c.org or os.account is distinct from c.account
+                                    or o.product is distinct from c.product or o.metric is distinct from c.metric))
+                else exists (select from postmeter.subscription os
+                             where os.destination_id = d.destination_id and os.buyer = own.buyer and os.product = d.product
+                               and os.valid_from <= d.hour and (os.valid_until is null or d.hour < os.valid_until)
+                               and (os.org, os.account) is distinct from (c.org, c.account)) end as shared
+    from counted c
+    join postmeter.delivery d on d.id = c.delivery_id
+    join postmeter.meter m on m.id = c.meter_id
+    join postmeter.meter own on own.id = d.meter_id
+    left join lateral (
+        select sum(k.to_bill) as billed from postmeter.cut k
+        where k.delivery_id = c.delivery_id and k.meter_id = c.meter_id and d.status <> 'open'
+    ) b on true
+)
+select w.org, w.account, w.product, w.metric, t.name as destination, w.month, w.status, w.shared, w.dimension,
+       count(*) as remittances, sum(w.usages)::bigint as usages, trim_scale(sum(w.used)) as used, trim_scale(sum(w.billed)) as quantity,
+       trim_scale(sum(w.billed) * p.unit_price) as amount, p.currency, w.shadow
+from whole w
+join postmeter.destination t on t.id = w.destination_id
+left join lateral (
+    select x.unit_price, x.currency from postmeter.dimension x
+    where x.destination_id = w.destination_id and x.name = w.dimension and x.product = w.product and x.valid_from <= w.month
+    order by x.valid_from desc, x.id limit 1
+) p on true
+group by w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency;
+
 -- what has a meter in its month stays on it; what nobody has metered follows whom it follows ---------------------------
 
 insert into postmeter.contract_member (subscription_id, month, contract)

@@ -187,6 +187,8 @@ async fn k3_the_months_remainder_is_settled_once_under_the_last_buyer() {
     assert_eq!(stage.accepted(), ["18T10 1", "18T11 1", "30T23 1"]);
     let key = "select split_part(key, '/', 3) from postmeter.remittance where hour = '2024-09-30T23:00Z'";
     assert!(stage.value(key).await.contains("license"), "under the licence");
+    let told = "select trim_scale(sum(quantity))::text from postmeter.remittance_summary where org = 'acme'";
+    assert_eq!(stage.value(told).await, "3", "the org's month has all of it");
     is_explained(&stage).await;
     stage.close().await;
 }
