@@ -7740,23 +7740,43 @@ CREATE VIEW postmeter.missing_hours AS
  WITH moment AS MATERIALIZED (
          SELECT postmeter.clock() AS now,
             postmeter.hour_of(postmeter.folded_until()) AS until
+        ), reporting AS MATERIALIZED (
+         SELECT s.id,
+            s.org,
+            s.product,
+            s.buyer,
+            s.destination_id,
+            t.name AS destination,
+            (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date AS since
+           FROM ((moment c
+             JOIN postmeter.destination t ON ((t.shadow_of IS NULL)))
+             JOIN postmeter.subscription s ON (((s.destination_id = t.id) AND (s.buyer IS NOT NULL) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
+          WHERE (NOT (EXISTS ( SELECT
+                   FROM postmeter.exemption e
+                  WHERE ((e.org = s.org) AND ((e.product IS NULL) OR (e.product = s.product)) AND (e.valid_from <= c.now) AND ((e.valid_until IS NULL) OR (e.valid_until > c.now))))))
         ), series AS (
          SELECT m.id AS meter_id,
             mm.id AS metric_id,
-            t.name AS destination,
+            s.destination,
             s.buyer,
             s.org,
             mm.product,
             mm.metric
-           FROM (((((moment c
-             JOIN postmeter.destination t ON ((t.shadow_of IS NULL)))
-             JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.month >= (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date))))
-             JOIN postmeter.meter_metric mm ON ((mm.meter_id = m.id)))
-             CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id))
-             JOIN postmeter.subscription s ON (((s.id = b.subscription_id) AND (s.product = mm.product) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
-          WHERE (NOT (EXISTS ( SELECT
-                   FROM postmeter.exemption e
-                  WHERE ((e.org = s.org) AND ((e.product IS NULL) OR (e.product = s.product)) AND (e.valid_from <= c.now) AND ((e.valid_until IS NULL) OR (e.valid_until > c.now))))))
+           FROM ((reporting s
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer) AND (m.month >= s.since))))
+             JOIN postmeter.meter_metric mm ON (((mm.meter_id = m.id) AND (mm.product = s.product))))
+        UNION ALL
+         SELECT m.id,
+            mm.id,
+            s.destination,
+            s.buyer,
+            s.org,
+            mm.product,
+            mm.metric
+           FROM (((reporting s
+             JOIN postmeter.contract_member k ON (((k.subscription_id = s.id) AND (k.month >= s.since) AND (k.contract <> s.buyer))))
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = k.contract) AND (m.month = k.month))))
+             JOIN postmeter.meter_metric mm ON (((mm.meter_id = m.id) AND (mm.product = s.product))))
         ), last AS (
          SELECT k.meter_id,
             k.metric_id,
@@ -7767,15 +7787,26 @@ CREATE VIEW postmeter.missing_hours AS
             k.metric,
             l.hour
            FROM (series k
-             CROSS JOIN LATERAL ( SELECT d.hour
-                   FROM postmeter.hours_of_meter(k.meter_id) d(delivery_id, hour, opened_at)
-                  WHERE (EXISTS ( SELECT
+             CROSS JOIN LATERAL (( SELECT d.hour
+                   FROM postmeter.delivery d
+                  WHERE ((d.meter_id = k.meter_id) AND (EXISTS ( SELECT
                            FROM (postmeter.allocation a
                              JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-                          WHERE ((a.delivery_id = d.delivery_id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
-                         OFFSET 0))
+                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
+                         OFFSET 0)))
                   ORDER BY d.hour DESC
-                 LIMIT 1) l)
+                 LIMIT 1)
+                UNION ALL
+                ( SELECT d.hour
+                   FROM (postmeter.part p
+                     JOIN postmeter.delivery d ON ((d.id = p.delivery_id)))
+                  WHERE ((p.meter_id = k.meter_id) AND (d.meter_id <> p.meter_id) AND (EXISTS ( SELECT
+                           FROM (postmeter.allocation a
+                             JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
+                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
+                         OFFSET 0)))
+                  ORDER BY d.hour DESC
+                 LIMIT 1)) l)
         ), silent AS (
          SELECT l.destination,
             l.buyer,
@@ -8301,10 +8332,35 @@ CREATE VIEW postmeter.remittance_summary AS
             k.delivery_id,
             0 AS usages,
             0 AS used
-           FROM (((postmeter.subscription s
+           FROM ((((postmeter.subscription s
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
              JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.meter own ON (((own.id = d.meter_id) AND (own.buyer = m.buyer))))
+          WHERE ((NOT (EXISTS ( SELECT
+                   FROM (postmeter.allocation a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))) AND (NOT (EXISTS ( SELECT
+                   FROM (postmeter.ledger_carry a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))))
+          GROUP BY s.org, s.account, s.product, m.id, m.month, k.delivery_id
+        UNION ALL
+         SELECT s.org,
+            s.account,
+            s.product,
+            NULL::text AS metric,
+            m.id,
+            m.month,
+            k.delivery_id,
+            0 AS usages,
+            0 AS used
+           FROM (((((postmeter.contract_member o
+             JOIN postmeter.subscription s ON (((s.id = o.subscription_id) AND (s.buyer <> o.contract))))
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = o.contract) AND (m.month = o.month))))
+             JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
+             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from <= d.hour) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.meter own ON (((own.id = d.meter_id) AND (own.buyer = s.buyer))))
           WHERE ((NOT (EXISTS ( SELECT
                    FROM (postmeter.allocation a
                      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
@@ -8338,11 +8394,12 @@ CREATE VIEW postmeter.remittance_summary AS
                       WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((o.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (o.product IS DISTINCT FROM c.product) OR (o.metric IS DISTINCT FROM c.metric))))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
-                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
+                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = own.buyer) AND (os.product = d.product) AND (os.valid_from <= d.hour) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
                 END AS shared
-           FROM (((counted c
+           FROM ((((counted c
              JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
              JOIN postmeter.meter m ON ((m.id = c.meter_id)))
+             JOIN postmeter.meter own ON ((own.id = d.meter_id)))
              LEFT JOIN LATERAL ( SELECT sum(k.to_bill) AS billed
                    FROM postmeter.cut k
                   WHERE ((k.delivery_id = c.delivery_id) AND (k.meter_id = c.meter_id) AND (d.status <> 'open'::text))) b ON (true))
