@@ -326,6 +326,55 @@ $$;
 
 COMMENT ON FUNCTION postmeter.catalogue_gate() IS 'One edit of the catalogue at a time, until the transaction ends.';
 
+CREATE FUNCTION postmeter.catalogue_moves(since bigint) RETURNS TABLE(becomes text, destination text, buyer text, dimension text, hour timestamp with time zone, org text, product text, metric text, to_destination text, to_buyer text, to_dimension text, usages bigint, quantity numeric)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with marks as materialized (
+        select coalesce(array_agg(c.id), '{}') as ids from postmeter.catalogue_mark c where c.id > since
+    ), moved as materialized (
+        select case when u.exemption_id is not null then 'exempt' when u.reason is not null then 'held: ' || u.reason else 'moved' end as becomes,
+               u.destination_id, m.buyer, m.dimension, d.hour, u.org, u.product, u.metric,
+               case when u.exemption_id is null and u.reason is null then u.to_destination_id end as to_destination_id,
+               case when u.exemption_id is null and u.reason is null then u.to_buyer end as to_buyer,
+               case when u.exemption_id is null and u.reason is null then u.to_dimension end as to_dimension, u.quantity
+        from marks k
+        cross join lateral postmeter.marked_usage(k.ids, null, true) u
+        join postmeter.delivery d on d.id = u.delivery_id
+        join postmeter.meter m on m.id = d.meter_id
+        union all
+        select 'billed', null, null, null, x.hour, x.org, x.product, x.metric, x.to_destination_id, x.to_buyer, x.to_dimension, x.quantity
+        from marks k
+        cross join lateral postmeter.marked_exempt(k.ids) x
+        union all
+        -- held usage that this edit has sent back to the outbox
+        select 'resolved anew', null, null, null, postmeter.hour_of(o.used_at), o.org, o.product, o.metric, null, null, null, o.quantity
+        from postmeter.outbox o
+        where o.returned and o.xmin = pg_current_xact_id()::xid
+        union all
+        -- what the next cut counts by another cover
+        select 'covered anew', a.destination_id, m.buyer, m.dimension, d.hour, s.org, s.product, mm.metric, null, null, null, a.quantity
+        from (select distinct (coalesce(c.new_row, c.old_row) ->> 'subscription_id')::bigint as subscription_id,
+                     coalesce(c.new_row, c.old_row) ->> 'metric' as metric
+              from postmeter.catalogue_change c
+              where c.entry = 'cover' and c.xmin = pg_current_xact_id()::xid) c
+        join postmeter.subscription s on s.id = c.subscription_id
+        join postmeter.destination t on t.id = s.destination_id
+        join postmeter.allocation a on a.subscription_id = s.id and a.hour > postmeter.clock() - t.age_limit - interval '1 day'
+        join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+        join postmeter.meter m on m.id = d.meter_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id and mm.metric = c.metric
+    )
+    select m.becomes, f.name, m.buyer, m.dimension, m.hour, m.org, m.product, m.metric, t.name, m.to_buyer, m.to_dimension,
+           count(*), trim_scale(sum(m.quantity))
+    from moved m
+    left join postmeter.destination f on f.id = m.destination_id
+    left join postmeter.destination t on t.id = m.to_destination_id
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+$$;
+
+COMMENT ON FUNCTION postmeter.catalogue_moves(since bigint) IS 'Within the transaction of an edit of the catalogue: what it changes of usage whose hour is open, by hour, org and metric. Since: the last mark before the edit.';
+
 CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     BEGIN ATOMIC
@@ -970,6 +1019,24 @@ CREATE FUNCTION postmeter.contract_keys(meter_id bigint) RETURNS TABLE(key_meter
 END;
 
 COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
+
+CREATE FUNCTION postmeter.contract_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- of its own org the subscription's edit has marked all; what it decides for others of its buyer is not in it
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select s.destination_id, s.buyer, s.org, s.product, false
+    from postmeter.subscription s
+    where s.id = coalesce(new.subscription_id, old.subscription_id) and s.buyer <> coalesce(new.contract, old.contract)
+      and not exists (select from postmeter.catalogue_mark c
+                      where c.destination_id = s.destination_id and c.buyer = s.buyer and c.org = s.org and c.awaits is null);
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contract_marks() IS 'Trigger of contract_member: marks the buyer of a subscription that belongs to another contract by now (catalogue_mark); what its open hours count is returned in shares and counted there.';
 
 CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1843,6 +1910,39 @@ END;
 
 COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
 
+CREATE FUNCTION postmeter.dimension_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.destination_id, old.product, old.metric, old.name, old.valid_from)
+           is not distinct from (new.destination_id, new.product, new.metric, new.name, new.valid_from)
+       or least(old.valid_from, new.valid_from) > postmeter.recorded_until() then
+        return null;
+    end if;
+    -- what had no dimension was held, and is cured
+    if tg_op = 'INSERT' and not exists (
+        select from postmeter.dimension d
+        where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.metric = new.metric) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, product, is_awaited)
+    select x.destination_id, x.buyer, x.product, true
+    from (
+        select s.destination_id, s.buyer, s.product
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where (s.destination_id, s.product) in ((old.destination_id, old.product), (new.destination_id, new.product)) and s.buyer is not null
+          and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+        group by 1, 2, 3
+    ) x
+    order by 1, 2;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.dimension_marks() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
+
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1960,6 +2060,25 @@ $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
+CREATE FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) RETURNS SETOF bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chosen uuid[];
+    places bigint[];
+begin
+    select array_agg(x.usage_id), array_agg(distinct x.delivery_id) into chosen, places
+    from (select u.usage_id, u.delivery_id from postmeter.marked_usage(null, deliveries, unread) u limit most) x;
+    if chosen is not null then
+        perform postmeter.return_marked(chosen, places);
+        return query select p from unnest(places) p order by p;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) IS 'Returns what these remittances of marked buyers count and the catalogue places elsewhere by now, at most so many usages; the caller has the remittances locked alone. Tells of which something was returned. Unread: as marked_usage has it.';
+
 CREATE FUNCTION postmeter.end_wait(quota integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1990,6 +2109,30 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.end_wait(quota integer) IS 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
+
+CREATE FUNCTION postmeter.exemption_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if least(old.valid_from, new.valid_from) >= postmeter.recorded_until()
+       or tg_op = 'UPDATE' and (old.org, old.product, old.valid_from, old.valid_until)
+              is not distinct from (new.org, new.product, new.valid_from, new.valid_until) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, exemption_id, is_awaited)
+    select s.destination_id, s.buyer, s.org, max(old.id), tg_op <> 'INSERT'
+    from postmeter.subscription s
+    join postmeter.destination t on t.id = s.destination_id
+    where s.org in (old.org, new.org) and s.buyer is not null
+      and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+    group by 1, 2, 3
+    order by 1, 2, 3;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.exemption_marks() IS 'Trigger of exemption: marks the buyers of its org (catalogue_mark); what their open hours count and is exempt now is returned in shares, and what was exempt and is not any more.';
 
 CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -3293,6 +3436,658 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
+CREATE TABLE postmeter.catalogue_mark (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    org text,
+    product text COLLATE pg_catalog."C",
+    exemption_id bigint,
+    is_awaited boolean NOT NULL,
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    awaits xid8
+);
+
+COMMENT ON TABLE postmeter.catalogue_mark IS 'Buyers in whose open hours usage may be counted that the catalogue, since it was changed, places elsewhere. Maintenance returns that usage to the outbox, in shares, and deletes the row when none can come any more that goes by the old catalogue; until then the cut of such an hour looks itself.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.org IS 'Only usage of this org can have moved; null: of any.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.product IS 'Only usage of this product can have moved; null: of any.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.exemption_id IS 'This exemption has ended earlier or begins later: what it exempted may have to be counted. Null: no exemption did.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.is_awaited IS 'Usage may come to this buyer from elsewhere: its hours wait for the mark, until a lead before their deadline.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.awaits IS 'Nothing was left to return: it is looked once more when all transactions before this one have ended, for one of them may count usage by the old catalogue. Null: not yet.';
+
+CREATE FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM postmeter.subscription s
+           WHERE ((s.org = (mark_is_unread.mark).org) AND (s.buyer IS NULL) AND (s.invalid IS NULL)))) AS "exists";
+END;
+
+COMMENT ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) IS 'Whether an identity of the mark''s org was changed by SQL and no worker has read it yet: nobody knows where its usage goes.';
+
+CREATE TABLE postmeter.closed_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+
+COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
+
+CREATE TABLE postmeter.exemption (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text,
+    reason text NOT NULL,
+    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
+    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
+);
+
+COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
+
+COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
+
+COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
+
+COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
+
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH wanted AS MATERIALIZED (
+          SELECT u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.hour,
+             u.item
+            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
+         ), matching AS MATERIALIZED (
+          SELECT w_1.item,
+             min(s_1.id) AS subscription_id,
+             count(*) AS subscriptions
+            FROM (wanted w_1
+              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
+                 CASE
+                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
+                        FROM postmeter.destination x
+                       WHERE (x.shadow_of IS NOT NULL))))
+                     ELSE (s_1.destination_id = resolve.shadow)
+                 END)))
+           GROUP BY w_1.item
+         )
+  SELECT w.item,
+     s.destination_id,
+     s.id,
+     s.buyer,
+     s.identity,
+     d.id,
+     e.id,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN NULL::text
+             WHEN (m.item IS NULL) THEN 'no_subscription'::text
+             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
+             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
+             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
+             WHEN (EXISTS ( SELECT
+                FROM postmeter.closed_month c
+               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
+             ELSE NULL::text
+         END AS "case"
+    FROM (((((wanted w
+      LEFT JOIN matching m ON ((m.item = w.item)))
+      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
+      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+      LEFT JOIN LATERAL ( SELECT d_1.id
+            FROM postmeter.dimension d_1
+           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
+           ORDER BY d_1.valid_from DESC
+          LIMIT 1) d ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id
+            FROM postmeter.exemption e_1
+           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
+           ORDER BY e_1.id
+          LIMIT 1) e ON (true));
+END;
+
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
+
+CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
+    FROM (postmeter.subscription s
+      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
+   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
+END;
+
+COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.outbox (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id uuid, exemption_id bigint, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH counted AS MATERIALIZED (
+          SELECT x.usage_id,
+             x.exemption_id,
+             u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.quantity,
+             postmeter.hour_of(u.used_at) AS hour,
+             postmeter.resolved_at(u.org, u.product, u.used_at) AS at,
+             u.corrected_identity
+            FROM (((( SELECT DISTINCT c.exemption_id
+                    FROM postmeter.catalogue_mark c
+                   WHERE ((c.id = ANY (marked_exempt.marks)) AND (c.exemption_id IS NOT NULL))) k
+              JOIN postmeter.exemption e ON ((e.id = k.exemption_id)))
+              JOIN postmeter.exempted x ON (((x.exemption_id = k.exemption_id) AND (x.usage_id >= postmeter.id_at((clock_timestamp() - ( SELECT (max(t.age_limit) + '1 day'::interval)
+                    FROM postmeter.destination t)))))))
+              JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+           WHERE ((u.org <> e.org) OR (u.product <> e.product) OR (u.used_at < e.valid_from) OR (u.used_at >= e.valid_until) OR (u.corrected_identity IS NOT NULL))
+         ), kind AS MATERIALIZED (
+          SELECT c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.hour,
+             c.at,
+             row_number() OVER () AS item
+            FROM counted c
+           WHERE (c.corrected_identity IS NULL)
+           GROUP BY c.org, c.product, c.metric, c.account, c.hour, c.at
+         ), given AS (
+          SELECT array_agg(k.org ORDER BY k.item) AS orgs,
+             array_agg(k.product ORDER BY k.item) AS products,
+             array_agg(k.metric ORDER BY k.item) AS metrics,
+             array_agg(k.account ORDER BY k.item) AS accounts,
+             array_agg(k.at ORDER BY k.item) AS moments
+            FROM kind k
+         ), billed AS MATERIALIZED (
+          SELECT k.org,
+             k.product,
+             k.metric,
+             k.account,
+             k.hour,
+             k.at,
+             k.item,
+             r.destination_id,
+             r.buyer,
+             n.name
+            FROM ((((((given g
+              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments) r(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
+              JOIN kind k ON ((k.item = r.item)))
+              JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
+              JOIN postmeter.destination t ON ((t.id = r.destination_id)))
+              LEFT JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.buyer = r.buyer) AND (m.dimension = n.name) AND (m.month = postmeter.month_of(k.hour, t.zone)))))
+              LEFT JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.hour = k.hour))))
+           WHERE ((r.exemption_id IS NULL) AND (r.reason IS NULL) AND
+                 CASE
+                     WHEN (d.id IS NULL) THEN (((k.hour + '01:00:00'::interval) + t.grace) > ( SELECT postmeter.clock() AS clock))
+                     ELSE (d.status = 'open'::text)
+                 END)
+         ), moved AS MATERIALIZED (
+          SELECT c.usage_id,
+             c.exemption_id,
+             c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.quantity,
+             c.hour,
+             c.at,
+             c.corrected_identity,
+             b.destination_id,
+             b.buyer,
+             b.name
+            FROM (counted c
+              JOIN billed b ON (((b.org = c.org) AND (b.product = c.product) AND (b.metric = c.metric) AND (NOT (b.account IS DISTINCT FROM c.account)) AND (b.hour = c.hour) AND (b.at = c.at))))
+           WHERE (c.corrected_identity IS NULL)
+         )
+  SELECT m.usage_id,
+     m.exemption_id,
+     m.org,
+     m.product,
+     m.metric,
+     m.hour,
+     m.quantity,
+     m.destination_id,
+     m.buyer,
+     m.name
+    FROM moved m
+ UNION ALL
+  SELECT c.usage_id,
+     c.exemption_id,
+     c.org,
+     c.product,
+     c.metric,
+     COALESCE(m.hour, c.hour) AS "coalesce",
+     c.quantity,
+     m.destination_id,
+     m.buyer,
+     m.name
+    FROM ((counted c
+      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
+      LEFT JOIN moved m ON ((m.usage_id = i.usage_id)))
+   WHERE ((c.corrected_identity IS NOT NULL) AND ((m.usage_id IS NOT NULL) OR (EXISTS ( SELECT
+            FROM postmeter.outbox o
+           WHERE ((o.shard = ((hashtextextended(c.org, (0)::bigint) & (1023)::bigint))::smallint) AND (o.id = i.usage_id)))) OR (EXISTS ( SELECT
+            FROM (postmeter.allocation a
+              JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
+           WHERE (a.usage_id = i.usage_id)))));
+END;
+
+COMMENT ON FUNCTION postmeter.marked_exempt(marks bigint[]) IS 'Usage that is exempt by the exemptions of these marks and that the catalogue counts by now, with its corrections, and where; its hour is still open.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
+CREATE FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) RETURNS TABLE(item bigint, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH kind AS MATERIALIZED (
+          SELECT k_1.item,
+             k_1.org,
+             k_1.account,
+             k_1.hour,
+             k_1.at,
+             d.hour AS counted_in,
+             d.destination_id,
+             t.zone,
+                 CASE
+                     WHEN (t.shadow_of IS NOT NULL) THEN t.id
+                     ELSE NULL::integer
+                 END AS shadow,
+             y.buyer,
+             y.dimension,
+             mm.product,
+             mm.metric,
+             c.buyer AS contract
+            FROM (((((UNNEST(placed_otherwise.deliveries, placed_otherwise.meter_metrics, placed_otherwise.orgs, placed_otherwise.accounts, placed_otherwise.hours, placed_otherwise.moments) WITH ORDINALITY k_1(delivery, meter_metric, org, account, hour, at, item)
+              JOIN postmeter.delivery d ON ((d.id = k_1.delivery)))
+              JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+              JOIN postmeter.meter y ON ((y.id = d.meter_id)))
+              JOIN postmeter.meter_metric mm ON ((mm.id = k_1.meter_metric)))
+              JOIN postmeter.meter c ON ((c.id = mm.meter_id)))
+         ), given AS MATERIALIZED (
+          SELECT k_1.shadow,
+             array_agg(k_1.item ORDER BY k_1.item) AS items,
+             array_agg(k_1.org ORDER BY k_1.item) AS orgs,
+             array_agg(k_1.product ORDER BY k_1.item) AS products,
+             array_agg(k_1.metric ORDER BY k_1.item) AS metrics,
+             array_agg(k_1.account ORDER BY k_1.item) AS accounts,
+             array_agg(k_1.at ORDER BY k_1.item) AS moments
+            FROM kind k_1
+           GROUP BY k_1.shadow
+         ), said AS MATERIALIZED (
+          SELECT g.items[r_1.item] AS item,
+             r_1.destination_id,
+             r_1.subscription_id,
+             r_1.buyer,
+             r_1.dimension_id,
+             r_1.exemption_id,
+             r_1.reason
+            FROM (given g
+              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments, g.shadow) r_1(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
+         )
+  SELECT k.item,
+     r.destination_id,
+     r.buyer,
+     n.name,
+     r.exemption_id,
+     r.reason
+    FROM (((said r
+      JOIN kind k ON ((k.item = r.item)))
+      LEFT JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
+      LEFT JOIN postmeter.contract_member b ON (((b.subscription_id = r.subscription_id) AND (b.month = postmeter.month_of(k.hour, k.zone)))))
+   WHERE
+         CASE
+             WHEN (r.exemption_id IS NOT NULL) THEN true
+             WHEN (r.reason = 'month_closed'::text) THEN false
+             WHEN (r.reason = 'invalid_subscription'::text) THEN (placed_otherwise.unread OR (EXISTS ( SELECT
+                FROM postmeter.subscription s
+               WHERE ((s.id = r.subscription_id) AND (s.invalid IS NOT NULL)))))
+             WHEN (r.reason IS NOT NULL) THEN true
+             WHEN (((r.destination_id IS DISTINCT FROM k.destination_id) OR (n.name IS DISTINCT FROM k.dimension)) OR (COALESCE(b.contract, r.buyer) IS DISTINCT FROM k.contract)) THEN true
+             WHEN (k.hour = k.counted_in) THEN (r.buyer <> k.buyer)
+             ELSE (NOT (EXISTS ( SELECT
+                FROM postmeter.subscription s
+               WHERE ((s.destination_id = k.destination_id) AND (s.buyer = k.buyer) AND (s.valid_from < (k.counted_in + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (k.counted_in < s.valid_until))))))
+         END;
+END;
+
+COMMENT ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) IS 'Of kinds of usage that open remittances count (remittance, what counts it, org, account, hour, and the moment for which the catalogue is asked): those that the catalogue places elsewhere by now, and where, or exempts, or does not know. Unread: also those whose subscription''s new identity no worker has read yet.';
+
+CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) RETURNS TABLE(usage_id uuid, delivery_id bigint, destination_id integer, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ WITH mark AS MATERIALIZED (
+          SELECT DISTINCT c.destination_id,
+             c.buyer,
+             c.org,
+             c.product
+            FROM postmeter.catalogue_mark c
+           WHERE ((marked_usage.marks IS NULL) OR (c.id = ANY (marked_usage.marks)))
+         ), opened AS MATERIALIZED (
+          SELECT d.id,
+             d.round,
+                 CASE
+                     WHEN bool_or((k.org IS NULL)) THEN NULL::text[]
+                     ELSE array_agg(DISTINCT k.org)
+                 END AS orgs,
+                 CASE
+                     WHEN bool_or((k.product IS NULL)) THEN NULL::text[]
+                     ELSE array_agg(DISTINCT k.product)
+                 END AS products
+            FROM (((mark k
+              JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+              JOIN postmeter.meter m ON (((m.destination_id = k.destination_id) AND (m.buyer = k.buyer))))
+              JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+           WHERE ((d.status = 'open'::text) AND
+                 CASE
+                     WHEN (marked_usage.deliveries IS NULL) THEN (d.hour > ((( SELECT postmeter.clock() AS clock) - t.age_limit) - '1 day'::interval))
+                     ELSE (d.id = ANY (marked_usage.deliveries))
+                 END)
+           GROUP BY d.id, d.round
+         ), counted AS MATERIALIZED (
+          SELECT a.usage_id,
+             a.delivery_id,
+             a.destination_id,
+             a.meter_metric_id,
+             a.hour,
+             a.quantity,
+             u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.used_at,
+             u.corrected_identity
+            FROM (((opened o
+              CROSS JOIN LATERAL ( SELECT y.usage_id,
+                     y.destination_id,
+                     y.delivery_id,
+                     y.meter_metric_id,
+                     y.round,
+                     y.quantity,
+                     y.hour,
+                     y.subscription_id
+                    FROM postmeter.allocation y
+                   WHERE ((y.delivery_id = o.id) AND (y.round = o.round))
+                  OFFSET 0) a)
+              JOIN postmeter.subscription s ON (((s.id = a.subscription_id) AND ((o.orgs IS NULL) OR (s.org = ANY (o.orgs))) AND ((o.products IS NULL) OR (s.product = ANY (o.products))))))
+              CROSS JOIN LATERAL ( SELECT y.id,
+                     y.source,
+                     y.event_id,
+                     y.org,
+                     y.product,
+                     y.metric,
+                     y.quantity,
+                     y.used_at,
+                     y.account,
+                     y.corrects,
+                     y.corrected_identity,
+                     y.request_id,
+                     y.traceparent,
+                     y.attributes,
+                     y.recorded_at
+                    FROM postmeter.usage y
+                   WHERE (y.id = a.usage_id)
+                  OFFSET 0) u)
+         ), inside AS MATERIALIZED (
+          SELECT x.org,
+             x.product,
+             x.at
+            FROM (( SELECT min(c.hour) AS first,
+                     (max(c.hour) + '01:00:00'::interval) AS last
+                    FROM counted c) b
+              CROSS JOIN LATERAL ( SELECT s.org,
+                     s.product,
+                     s.valid_until AS at
+                    FROM postmeter.subscription s
+                   WHERE ((s.valid_until > b.first) AND (s.valid_until < b.last) AND (s.valid_until <> postmeter.hour_of(s.valid_until)))
+                 UNION
+                  SELECT s.org,
+                     s.product,
+                     s.valid_from
+                    FROM postmeter.subscription s
+                   WHERE ((s.valid_from > b.first) AND (s.valid_from < b.last) AND (s.valid_from <> postmeter.hour_of(s.valid_from)))) x)
+         ), timed AS MATERIALIZED (
+          SELECT c.usage_id,
+             c.delivery_id,
+             c.destination_id,
+             c.meter_metric_id,
+             c.hour,
+             c.quantity,
+             c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.used_at,
+             c.corrected_identity,
+             COALESCE(( SELECT max(i.at) AS max
+                    FROM inside i
+                   WHERE ((i.org = c.org) AND (i.product = c.product) AND (i.at > c.hour) AND (i.at <= c.used_at))), c.hour) AS at
+            FROM counted c
+           WHERE (c.corrected_identity IS NULL)
+         ), kind AS MATERIALIZED (
+          SELECT t.delivery_id,
+             t.meter_metric_id,
+             t.org,
+             t.account,
+             t.hour,
+             t.at,
+             row_number() OVER () AS item
+            FROM timed t
+           GROUP BY t.delivery_id, t.meter_metric_id, t.org, t.account, t.hour, t.at
+         ), given AS (
+          SELECT array_agg(k.delivery_id ORDER BY k.item) AS deliveries,
+             array_agg(k.meter_metric_id ORDER BY k.item) AS meter_metrics,
+             array_agg(k.org ORDER BY k.item) AS orgs,
+             array_agg(k.account ORDER BY k.item) AS accounts,
+             array_agg(k.hour ORDER BY k.item) AS hours,
+             array_agg(k.at ORDER BY k.item) AS moments
+            FROM kind k
+         ), moved AS MATERIALIZED (
+          SELECT t.usage_id,
+             t.delivery_id,
+             t.destination_id,
+             t.org,
+             t.product,
+             t.metric,
+             t.hour,
+             t.quantity,
+             o.to_destination_id,
+             o.to_buyer,
+             o.to_dimension,
+             o.exemption_id,
+             o.reason
+            FROM (((given g
+              CROSS JOIN LATERAL postmeter.placed_otherwise(g.deliveries, g.meter_metrics, g.orgs, g.accounts, g.hours, g.moments, marked_usage.unread) o(item, to_destination_id, to_buyer, to_dimension, exemption_id, reason))
+              JOIN kind k ON ((k.item = o.item)))
+              JOIN timed t ON (((t.delivery_id = k.delivery_id) AND (t.meter_metric_id = k.meter_metric_id) AND (t.org = k.org) AND (NOT (t.account IS DISTINCT FROM k.account)) AND (t.hour = k.hour) AND (t.at = k.at))))
+         )
+  SELECT m.usage_id,
+     m.delivery_id,
+     m.destination_id,
+     m.org,
+     m.product,
+     m.metric,
+     m.hour,
+     m.quantity,
+     m.to_destination_id,
+     m.to_buyer,
+     m.to_dimension,
+     m.exemption_id,
+     m.reason
+    FROM moved m
+ UNION ALL
+  SELECT c.usage_id,
+     c.delivery_id,
+     c.destination_id,
+     c.org,
+     c.product,
+     c.metric,
+     m.hour,
+     c.quantity,
+     m.to_destination_id,
+     m.to_buyer,
+     m.to_dimension,
+     m.exemption_id,
+     m.reason
+    FROM ((counted c
+      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
+      JOIN moved m ON (((m.usage_id = i.usage_id) AND (m.delivery_id = c.delivery_id))))
+   WHERE (c.corrected_identity IS NOT NULL);
+END;
+
+COMMENT ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) IS 'Usage that open remittances of marked buyers count and that the catalogue places elsewhere by now, with its corrections, and where it goes: of these marks, or of all of them in these remittances. Unread: also that of subscriptions whose new identity no worker has read yet.';
+
 CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -4566,6 +5361,15 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
+CREATE FUNCTION postmeter.recorded_until() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (postmeter.hour_of((postmeter.clock() + s.usage_lead_max)) + '01:00:00'::interval)
+    FROM postmeter.setting s;
+END;
+
+COMMENT ON FUNCTION postmeter.recorded_until() IS 'Usage of later hours cannot have been recorded yet: what the catalogue changes for them moves nothing.';
+
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4824,113 +5628,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
-CREATE TABLE postmeter.closed_month (
-    destination_id integer NOT NULL,
-    month date NOT NULL,
-    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    decision_id bigint NOT NULL,
-    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
-
-COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
-
-COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
-
-CREATE TABLE postmeter.exemption (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text,
-    reason text NOT NULL,
-    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
-    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
-    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
-);
-
-COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
-
-COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
-
-COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
-
-COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
-
-CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH wanted AS MATERIALIZED (
-          SELECT u.org,
-             u.product,
-             u.metric,
-             u.account,
-             u.hour,
-             u.item
-            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
-         ), matching AS MATERIALIZED (
-          SELECT w_1.item,
-             min(s_1.id) AS subscription_id,
-             count(*) AS subscriptions
-            FROM (wanted w_1
-              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
-                 CASE
-                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
-                        FROM postmeter.destination x
-                       WHERE (x.shadow_of IS NOT NULL))))
-                     ELSE (s_1.destination_id = resolve.shadow)
-                 END)))
-           GROUP BY w_1.item
-         )
-  SELECT w.item,
-     s.destination_id,
-     s.id,
-     s.buyer,
-     s.identity,
-     d.id,
-     e.id,
-         CASE
-             WHEN (e.id IS NOT NULL) THEN NULL::text
-             WHEN (m.item IS NULL) THEN 'no_subscription'::text
-             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
-             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
-             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
-             WHEN (EXISTS ( SELECT
-                FROM postmeter.closed_month c
-               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
-             ELSE NULL::text
-         END AS "case"
-    FROM (((((wanted w
-      LEFT JOIN matching m ON ((m.item = w.item)))
-      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
-      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
-      LEFT JOIN LATERAL ( SELECT d_1.id
-            FROM postmeter.dimension d_1
-           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
-           ORDER BY d_1.valid_from DESC
-          LIMIT 1) d ON (true))
-      LEFT JOIN LATERAL ( SELECT e_1.id
-            FROM postmeter.exemption e_1
-           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
-           ORDER BY e_1.id
-          LIMIT 1) e ON (true));
-END;
-
-COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
-
 CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5098,17 +5795,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
 
-CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
-    FROM (postmeter.subscription s
-      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
-   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
-END;
-
-COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
-
 CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5270,6 +5956,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
+CREATE FUNCTION postmeter.return_exempted(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    returned bigint;
+begin
+    with family as materialized (
+        select n.id from unnest(usages) n(id)
+        union
+        select c.id
+        from unnest(usages) n(id)
+        join postmeter.usage u on u.id = n.id
+        join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
+    ), ours as materialized (
+        select x.usage_id from postmeter.exempted x join family f on f.id = x.usage_id order by x.usage_id for update of x skip locked
+    ), gone as (
+        delete from postmeter.exempted x using ours o where x.usage_id = o.usage_id returning x.usage_id
+    )
+    insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                  request_id, traceparent, attributes, returned)
+    select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+           u.request_id, u.traceparent, u.attributes, true
+    from gone g join postmeter.usage u on u.id = g.usage_id;
+    get diagnostics returned = row_count;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_exempted(usages uuid[]) IS 'Returns exempt usage to the outbox, with its corrections; what another session has in hand is passed over. Returns how much.';
+
 CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5295,6 +6012,54 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
+
+CREATE FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    family   uuid[];
+    returned bigint;
+begin
+    -- the caller has the remittances locked alone: no fold adds to them, and no cut counts them
+    select array_agg(x.id) into family
+    from (select n.id from unnest(usages) n(id)
+          union
+          select c.id
+          from unnest(usages) n(id)
+          join postmeter.usage u on u.id = n.id
+          join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)) x;
+    perform set_config('postmeter.ends_allocations', 'on', true);
+    with gone as (
+        delete from postmeter.allocation a
+        using postmeter.delivery d
+        where a.usage_id = any (family) and a.delivery_id = any (deliveries)
+          -- what a cut has counted stays
+          and d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+        returning a.usage_id, a.destination_id, a.hour
+    ), back as (
+        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                      request_id, traceparent, attributes, returned)
+        select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+               u.request_id, u.traceparent, u.attributes, true
+        from gone g
+        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
+        join postmeter.usage u on u.id = g.usage_id
+    ), shown as (
+        insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, account, quantity, hour, reason, corrected_id)
+        select g.destination_id, u.id, u.org, u.product, u.metric, u.account, u.quantity, g.hour, null,
+               (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)
+        from gone g
+        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is not null
+        join postmeter.usage u on u.id = g.usage_id
+    )
+    select count(*) into returned from gone g;
+    perform set_config('postmeter.ends_allocations', 'off', true);
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) IS 'Ends the allocations of these usages, with those of their corrections, in these remittances, as far as they are still open, and returns the usage to the outbox (or to its shadow); the caller has the remittances locked alone. Returns how many.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5550,6 +6315,14 @@ begin
                   and d.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
                   and postmeter.deadline_of(d.destination_id, m.buyer, d.hour) <> d.deadline
                   and exists (select from postmeter.deadline_change c where c.destination_id = d.destination_id and c.buyer = m.buyer));
+        when step = 'marked' then
+            -- it is counted in no open hour of a marked buyer any more
+            return not exists (
+                select from postmeter.allocation a
+                join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+                join postmeter.meter m on m.id = d.meter_id
+                join postmeter.catalogue_mark c on c.destination_id = m.destination_id and c.buyer = m.buyer
+                where a.usage_id = setback_is_over.member::uuid);
         when step in ('settle', 'reap') then
             return not exists (
                 select from postmeter.attempt a
@@ -5672,38 +6445,6 @@ COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
-
 CREATE FUNCTION postmeter.shares_cover(meter_id bigint) RETURNS TABLE(other_id bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -5786,60 +6527,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
 
-CREATE TABLE postmeter.outbox (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    request_id text,
-    traceparent text,
-    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
-    returned boolean DEFAULT false NOT NULL,
-    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
-    entered_at timestamp with time zone DEFAULT now() NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
-
-COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
-
-COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
-
-COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
-
-COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
-
-COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
-
-COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
-
-COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
-
-COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
-
 CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5868,6 +6555,52 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) IS 'Why this outbox entry must not be folded: no usage stands behind it, or its usage is accounted for already. Null: it may be.';
+
+CREATE FUNCTION postmeter.subscription_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.invalid, old.valid_from)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.invalid, new.valid_from) then
+        if old.valid_until is not distinct from new.valid_until or least(old.valid_until, new.valid_until) >= postmeter.recorded_until() then
+            return null;
+        end if;
+    elsif least(old.valid_from, new.valid_from) >= postmeter.recorded_until() then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select x.destination_id, x.buyer, coalesce(new.org, old.org), coalesce(new.product, old.product), x.buyers > 1
+    from (
+        select b.destination_id, b.buyer, count(*) over () as buyers
+        from (
+            select old.destination_id, old.buyer
+            union
+            select new.destination_id, new.buyer
+            union
+            -- to whom the org's usage can go, or from whom it can come
+            select s.destination_id, s.buyer
+            from postmeter.subscription s
+            join postmeter.destination t on t.id = s.destination_id
+            where (s.org, s.product) in ((old.org, old.product), (new.org, new.product))
+              and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit)
+              and s.valid_from < postmeter.recorded_until()
+            union
+            -- for whom it was counted before an identity was changed that has been read now
+            select c.destination_id, c.buyer
+            from postmeter.catalogue_mark c
+            where (c.org, c.product) in ((old.org, old.product), (new.org, new.product))
+        ) b(destination_id, buyer)
+        where b.buyer is not null
+    ) x
+    -- nothing can be counted of an org that has nobody else, and had nobody
+    where x.buyers > 1 or old.buyer is not null
+    order by x.destination_id, x.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.subscription_marks() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
 
 CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
     LANGUAGE sql SECURITY DEFINER
@@ -7318,6 +8051,15 @@ ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS I
     CACHE 1
 );
 
+ALTER TABLE postmeter.catalogue_mark ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.catalogue_mark_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE postmeter.console (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -7588,31 +8330,6 @@ COMMENT ON COLUMN postmeter.contradiction_list.judged_by IS 'Who judged it.';
 COMMENT ON COLUMN postmeter.contradiction_list.judged_why IS 'Why.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.judged_at IS 'When.';
-
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
-
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -10892,6 +11609,9 @@ ALTER TABLE ONLY postmeter.breaker
 ALTER TABLE ONLY postmeter.catalogue_change
     ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.catalogue_mark
+    ADD CONSTRAINT catalogue_mark_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.closed_month
     ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
 
@@ -11161,6 +11881,12 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX catalogue_mark_by_buyer ON postmeter.catalogue_mark USING btree (destination_id, buyer);
+
+CREATE INDEX catalogue_mark_by_org ON postmeter.catalogue_mark USING btree (org, product);
+
+CREATE INDEX catalogue_mark_by_time ON postmeter.catalogue_mark USING btree (next_at, id);
 
 CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
@@ -11616,7 +12342,7 @@ UNION ALL
   WHERE (m.billable > (0)::numeric)
   GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT WHEN ((current_setting('postmeter.ends_allocations'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -11668,6 +12394,8 @@ CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscript
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
 
+CREATE TRIGGER contract_marks AFTER INSERT OR DELETE ON postmeter.contract_member FOR EACH ROW EXECUTE FUNCTION postmeter.contract_marks();
+
 CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -11677,6 +12405,10 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
+
+CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.dimension_marks();
+
+CREATE TRIGGER exemption_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.exemption_marks();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -11703,6 +12435,8 @@ CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, des
 CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH ROW EXECUTE FUNCTION postmeter.contradiction_stays();
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
+
+CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.subscription_marks();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
@@ -11782,6 +12516,9 @@ REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.catalogue_gate() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.catalogue_moves(since bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.catalogue_moves(since bigint) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.chain_step(head bytea, line text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_reader;
@@ -11864,6 +12601,8 @@ GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_read
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.contract_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
 
@@ -11954,6 +12693,8 @@ GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, 
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.dimension_marks() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -11962,7 +12703,12 @@ GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.end_wait(quota integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.exemption_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
@@ -12125,6 +12871,87 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 
+GRANT SELECT,DELETE ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_operator;
+
+GRANT UPDATE(next_at) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+
+GRANT UPDATE(awaits) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_operator;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
@@ -12230,6 +13057,8 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.recorded_until() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
@@ -12266,19 +13095,6 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
@@ -12289,9 +13105,6 @@ GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who 
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -12308,7 +13121,13 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
@@ -12354,10 +13173,6 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_operator;
@@ -12371,38 +13186,10 @@ REVOKE ALL ON FUNCTION postmeter.spilled_months() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.subscription_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
@@ -12596,14 +13383,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
@@ -12908,4 +13687,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (42, '0042_pre_corrections', 22),
     (43, '0043_pre_ends', 22),
     (44, '0044_pre_evidence', 22),
-    (45, '0045_pre_contracts', 22);
+    (45, '0045_pre_contracts', 22),
+    (47, '0047_pre_catalogue_at_the_cut', 22);

@@ -2,7 +2,10 @@
 -- cover with, read after the last lock. What another session has in hand is not looked into: it may have very many usages.
 -- $1 deliveries, $2 those of them that are locked.
 select d.id, coalesce(array_agg(distinct c.meter_id) filter (where c.meter_id is not null), '{}') as meters,
-       d.deadline < postmeter.clock() as is_late
+       d.deadline < postmeter.clock() as is_late,
+       -- the catalogue has changed for its buyer
+       exists (select from postmeter.catalogue_mark k join postmeter.meter y on y.destination_id = k.destination_id and y.buyer = k.buyer
+               where y.id = d.meter_id) as is_marked
 from postmeter.delivery d
 left join lateral (
     with counted as materialized (
