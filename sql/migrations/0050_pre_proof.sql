@@ -1,6 +1,18 @@
 -- 0050_pre_proof: the balance is proven from what was written since the last proof, and everything is read again in turn.
 -- programs: from 0022
--- lock: none
+-- lock: share row exclusive on allocation, for a moment: a trigger
+-- lock: access exclusive on balance, for a moment: the same view over what is proven too
+-- lock: access exclusive on balance_check, for a moment: columns
+-- lock: share row exclusive on cut, for a moment: a trigger
+-- lock: share row exclusive on delivery, for a moment: a trigger
+-- lock: share row exclusive on held, for a moment: a trigger
+-- lock: share row exclusive on ledger_carry, for a moment: a trigger
+-- lock: share row exclusive on meter, grows with its rows: a trigger, and all of them are to be proven
+-- lock: share row exclusive on meter_metric, for a moment: a trigger
+-- lock: share row exclusive on outbox, for a moment: a trigger
+-- lock: share row exclusive on part, for a moment: a trigger
+-- lock: share row exclusive on timeline_break, for a moment: a trigger
+-- lock: access exclusive on usage_balance, for a moment: the same view over what is proven too
 
 -- the equation ---------------------------------------------------------------------------------------------------------
 -- There is one: what a remittance leaves on a meter, added up, is what the meter holds. The view balance adds it up from
@@ -15,10 +27,10 @@ with factor as not materialized ( -- so that one meter_id is looked for in its o
 ), covered as (
     select f.meter_id, sum(f.covered * f.units) as covered, max(f.denominator) as denominator from factor f group by 1
 )
-select m.id as meter_id, m.destination_id, m.month, c.denominator, c.covered, m.carried * (c.denominator / m.denominator) as carried,
+select c.meter_id, m.destination_id, m.month, c.denominator, c.covered, m.carried * (c.denominator / m.denominator) as carried,
        c.covered + m.carried * (c.denominator / m.denominator) as holds
-from postmeter.meter m
-join covered c on c.meter_id = m.id;
+from covered c
+join postmeter.meter m on m.id = c.meter_id;
 comment on view postmeter.meter_balance is 'One side of the balance: what a meter holds, in billing units x denominator. The other: remittance_balance.';
 comment on column postmeter.meter_balance.meter_id is 'The meter.';
 comment on column postmeter.meter_balance.destination_id is 'Its destination.';
@@ -42,38 +54,36 @@ with factor as not materialized (
     from postmeter.part p
     join postmeter.delivery d on d.id = p.delivery_id and d.meter_id <> p.meter_id
 ), line as (
-    select f.meter_id, d.id as delivery_id, d.status, sum(u.quantity * f.units) as recorded,
+    select f.meter_id, f.denominator, d.id as delivery_id, d.status, sum(u.quantity * f.units) as recorded,
            coalesce(sum(a.quantity * f.units) filter (where d.status = 'open' and a.round = d.round), 0) as open,
            0::numeric as billed, 0::numeric as shown
     from factor f
     join counted d on d.meter_id = f.meter_id
     join postmeter.allocation a on a.delivery_id = d.id and a.meter_metric_id = f.id
     join postmeter.usage u on u.id = a.usage_id
-    group by 1, 2, 3
+    group by 1, 2, 3, 4
     union all
     -- what dropped months of the ledger came to
-    select f.meter_id, c.delivery_id, d.status, sum(c.quantity * f.units), 0, 0, 0
+    select f.meter_id, f.denominator, c.delivery_id, d.status, sum(c.quantity * f.units), 0, 0, 0
     from postmeter.ledger_carry c
     join factor f on f.id = c.meter_metric_id
     left join postmeter.delivery d on d.id = c.delivery_id
-    group by 1, 2, 3
+    group by 1, 2, 3, 4
     union all
-    select c.meter_id, c.delivery_id, d.status, 0, 0, sum(c.to_bill),
+    select f.meter_id, f.denominator, c.delivery_id, d.status, 0, 0, sum(c.to_bill),
            sum(case when d.status = 'conflict' and d.shown_quantity is not null and d.quantity > 0
                     then least(c.to_bill, c.to_bill * d.shown_quantity / d.quantity) else 0 end)
-    from postmeter.cut c
+    from (select distinct x.meter_id, x.denominator from factor x) f
+    join postmeter.cut c on c.meter_id = f.meter_id
     join postmeter.delivery d on d.id = c.delivery_id
     -- what was released is billed with another remittance
     where d.status not in ('open', 'nothing_due', 'released')
-    group by 1, 2, 3
-), denominator as (
-    select f.meter_id, max(f.denominator) as denominator from factor f group by 1
+    group by 1, 2, 3, 4
 )
-select l.meter_id, l.delivery_id, l.status, c.denominator, sum(l.recorded) as recorded, sum(l.open) as open, sum(l.billed) as billed,
-       sum(l.shown) as shown, sum(l.recorded) - sum(l.open) - sum(l.billed) * c.denominator as remains
+select l.meter_id, l.delivery_id, l.status, l.denominator, sum(l.recorded) as recorded, sum(l.open) as open, sum(l.billed) as billed,
+       sum(l.shown) as shown, sum(l.recorded) - sum(l.open) - sum(l.billed) * l.denominator as remains
 from line l
-join denominator c on c.meter_id = l.meter_id
-group by l.meter_id, l.delivery_id, l.status, c.denominator;
+group by l.meter_id, l.delivery_id, l.status, l.denominator;
 comment on view postmeter.remittance_balance is 'One side of the balance: what each remittance leaves on a meter that it counts on. The other: meter_balance. Ask it by meter_id, or by meter_id and delivery_id.';
 comment on column postmeter.remittance_balance.meter_id is 'The meter.';
 comment on column postmeter.remittance_balance.delivery_id is 'The remittance.';
@@ -217,6 +227,7 @@ create table postmeter.balance_moved (
     meter_id    bigint not null,
     delivery_id bigint
 );
+alter table postmeter.balance_moved replica identity full;
 create index balance_moved_by_meter on postmeter.balance_moved (meter_id);
 comment on table postmeter.balance_moved is 'Meters, and remittances on them, that were written to and not proven since. Written by triggers in the writer''s own transaction: nobody proves before it what is committed later. One meter may stand here often.';
 comment on column postmeter.balance_moved.meter_id is 'The meter.';
@@ -235,6 +246,7 @@ comment on column postmeter.balance_anew.asked_at is 'Since when, in real time.'
 create table postmeter.usage_moved (
     slice text not null collate "C"
 );
+alter table postmeter.usage_moved replica identity full;
 create index usage_moved_by_slice on postmeter.usage_moved (slice);
 comment on table postmeter.usage_moved is 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
 comment on column postmeter.usage_moved.slice is 'The first eight digits of the usages'' ids: 66 seconds of recording.';
@@ -496,13 +508,16 @@ begin
         insert into postmeter.proven_remittance (meter_id, delivery_id, denominator, remains)
         select c.meter_id, c.delivery_id, c.denominator, trim_scale(c.remains) from change c where c.remains <> 0
         on conflict (meter_id, delivery_id) do update set denominator = excluded.denominator, remains = excluded.remains
+    ), meter as materialized (
+        select b.meter_id, b.denominator from postmeter.meter_balance b where b.meter_id = any (meters)
     ), total as (
-        select c.meter_id, m.denominator,
-               sum(c.remains * (m.denominator / coalesce(c.denominator, m.denominator))
-                   - c.remains_before * (m.denominator / coalesce(c.denominator_before, m.denominator))) as more
-        from change c
-        cross join lateral (select coalesce(max(b.denominator), max(c.denominator), max(c.denominator_before), 1) as denominator
-                            from postmeter.meter_balance b where b.meter_id = c.meter_id) m
+        select x.meter_id, x.denominator,
+               sum(x.remains * (x.denominator / coalesce(x.denominator_now, x.denominator))
+                   - x.remains_before * (x.denominator / coalesce(x.denominator_before, x.denominator))) as more
+        from (select c.meter_id, c.remains, c.remains_before, c.denominator_before, c.denominator as denominator_now,
+                     -- a meter that is gone: as it was
+                     coalesce(m.denominator, (select max(k.denominator) from postmeter.proven_remittance k where k.meter_id = c.meter_id), 1) as denominator
+              from change c left join meter m on m.meter_id = c.meter_id) x
         group by 1, 2
     ), totals as (
         insert into postmeter.proven_meter as p (meter_id, denominator, remains)
@@ -533,10 +548,12 @@ begin
     insert into postmeter.proven_meter (meter_id, denominator, remains)
     select m.id, 1, 0 from unnest(prove_moved.meters) m(id)
     on conflict do nothing;
-    with closed as materialized (
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (prove_moved.meters)
+    ), closed as materialized (
         select p.meter_id, p.remains * (coalesce(b.denominator, p.denominator) / p.denominator) - coalesce(b.holds, 0) as difference
         from postmeter.proven_meter p
-        left join lateral (select x.denominator, x.holds from postmeter.meter_balance x where x.meter_id = p.meter_id) b on true
+        left join meter b on b.meter_id = p.meter_id
         where p.meter_id = any (prove_moved.meters)
           and not exists (select from postmeter.balance_anew w where w.meter_id = p.meter_id)
     ), suspect as (
@@ -584,20 +601,24 @@ begin
     )
     select array_agg(f.meter_id) into finished from finished_now f;
     -- everything of these has been read: what was kept of the sum does not count any more
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (finished)
+    ), total as materialized (
+        select f.id, coalesce(b.denominator, 1) as denominator, coalesce(b.holds, 0) as holds,
+               (select coalesce(sum(k.remains * (coalesce(b.denominator, 1) / k.denominator)), 0)
+                from postmeter.proven_remittance k where k.meter_id = f.id) as remains,
+               -- what is marked is proven with its mark
+               not exists (select from postmeter.balance_moved v where v.meter_id = f.id) as is_all
+        from unnest(finished) f(id)
+        left join meter b on b.meter_id = f.id
+    )
     insert into postmeter.proven_meter as p (meter_id, denominator, remains, difference, proven_at, read_at)
-    select m.id, b.denominator, k.remains, null, null, clock_timestamp()
-    from unnest(finished) m(id)
-    cross join lateral (select coalesce(max(x.denominator), 1) as denominator from postmeter.meter_balance x where x.meter_id = m.id) b
-    cross join lateral (select coalesce(sum(x.remains * (b.denominator / x.denominator)), 0) as remains
-                        from postmeter.proven_remittance x where x.meter_id = m.id) k
-    on conflict (meter_id) do update set denominator = excluded.denominator, remains = excluded.remains, read_at = excluded.read_at;
-    update postmeter.proven_meter p
-    set difference = trim_scale(p.remains - coalesce(b.holds, 0)), proven_at = clock_timestamp()
-    from unnest(finished) m(id)
-    left join lateral (select x.holds from postmeter.meter_balance x where x.meter_id = m.id) b on true
-    where p.meter_id = m.id
-      -- what is marked is proven with its mark
-      and not exists (select from postmeter.balance_moved v where v.meter_id = m.id);
+    select t.id, t.denominator, t.remains, case when t.is_all then trim_scale(t.remains - t.holds) end, case when t.is_all then clock_timestamp() end,
+           clock_timestamp()
+    from total t
+    on conflict (meter_id) do update
+    set denominator = excluded.denominator, remains = excluded.remains, read_at = excluded.read_at,
+        difference = coalesce(excluded.difference, p.difference), proven_at = coalesce(excluded.proven_at, p.proven_at);
     get diagnostics proven = row_count;
     return next;
 end

@@ -376,7 +376,10 @@ impl Stage {
 
     /// A proof from what was written since the last says what the whole ledger says, and needs nothing read again for it: no
     /// writer has forgotten to say so.
-    async fn proven(&self) {
+    ///
+    /// # Panics
+    /// If a writer has.
+    pub async fn proven(&self) {
         let asked = "select w.meter_id::text from postmeter.balance_anew w order by 1";
         let before = self.column(asked).await;
         let mut proof = outbox::proof::Proof::new(&self.db.database, Duration::from_secs(60));

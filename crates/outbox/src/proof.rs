@@ -4,6 +4,7 @@
 //! large the ledger is. What no writer says, such as a row that somebody altered by hand, is found when its turn has come.
 //! Each share is a transaction of its own: a proof that dies goes on where it was.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::error::Blame;
@@ -37,6 +38,8 @@ const LEFT: Query = query!("balance_left", []);
 const PAGE: i32 = 500;
 /// Remittances of a meter that one transaction reads again at most.
 const REMITTANCES: i32 = 1000;
+/// Meters whose turn comes at once.
+const IN_TURN: i32 = 50;
 /// About so many usages are read again in one transaction.
 const USAGES: i32 = 100_000;
 /// Nobody is waited for longer than that.
@@ -69,7 +72,8 @@ pub struct Proof<'a> {
     database: &'a Database,
     until: Instant,
     read: Read,
-    unproven: Found,
+    /// By what it is, why not.
+    unproven: BTreeMap<String, String>,
 }
 
 /// One transaction's work on some members.
@@ -127,7 +131,7 @@ impl<'a> Proof<'a> {
     /// A proof that ends after `within`, at a place from where the next goes on.
     #[must_use]
     pub fn new(database: &'a Database, within: Duration) -> Self {
-        Self { database, until: Instant::now() + within, read: Read::default(), unproven: Found::default() }
+        Self { database, until: Instant::now() + within, read: Read::default(), unproven: BTreeMap::new() }
     }
 
     /// Gives it so long from now on.
@@ -180,7 +184,7 @@ impl<'a> Proof<'a> {
             let began = Instant::now();
             let mut is_done = true;
             if row.try_get("has_meters")? {
-                self.database.one(&ASK_METERS, &[&PAGE]).await?;
+                self.database.one(&ASK_METERS, &[&IN_TURN]).await?;
                 is_done = self.prove_asked().await?;
             } else if row.try_get("has_usage")? {
                 self.usage_again().await?;
@@ -207,8 +211,9 @@ impl<'a> Proof<'a> {
         let rows = self.database.one(&FOUND, &[]).await?;
         let row = rows.first().expect("one row");
         let example: Option<String> = row.try_get("example")?;
-        let open = row.try_get::<_, i64>("open")? + self.unproven.open;
-        Ok(Found { open, example: example.or(self.unproven.example) })
+        let unproven = self.unproven.first_key_value().map(|(what, why)| format!("{what} cannot be proven: {why}"));
+        let many = i64::try_from(self.unproven.len()).unwrap_or(i64::MAX);
+        Ok(Found { open: row.try_get::<_, i64>("open")? + many, example: example.or(unproven) })
     }
 
     async fn pages<M>(&mut self, work: &impl Prove<M>, page: &Query, mut after: M) -> Result<bool, Error>
@@ -259,8 +264,7 @@ impl<'a> Proof<'a> {
         }
         let locked = skipped.iter().map(|member| (member, "another session locks what it needs".to_owned()));
         for (member, why) in locked.chain(failed.iter().map(|(member, error)| (member, error.to_string()))) {
-            self.unproven.open += 1;
-            self.unproven.example.get_or_insert(format!("{} cannot be proven: {why}", work.name(member)));
+            self.unproven.insert(work.name(member), why);
         }
         Ok(!is_late)
     }
@@ -304,8 +308,7 @@ impl<'a> Proof<'a> {
             Ok(rows) => self.read.orgs += rows.first().expect("one row").try_get::<_, i64>(0)?,
             Err(error) if error.blame() == Blame::Step => return Err(error),
             Err(error) => {
-                self.unproven.open += 1;
-                self.unproven.example.get_or_insert(format!("usage from {first} to {last} cannot be proven: {error}"));
+                self.unproven.insert(format!("usage from {first} to {last}"), error.to_string());
             }
         }
         if in_turn {
