@@ -82,6 +82,7 @@ migrations! {
     44 "0044_pre_evidence",
     45 "0045_pre_contracts",
     47 "0047_pre_catalogue_at_the_cut",
+    50 "0050_pre_proof",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
