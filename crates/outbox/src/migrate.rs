@@ -80,6 +80,7 @@ migrations! {
     42 "0042_pre_corrections",
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
+    45 "0045_pre_contracts",
     48 "0048_pre_recount",
 }
 
