@@ -1,6 +1,7 @@
 -- 0048_pre_recount: what was refused for a mistaken catalogue is counted again by today's, in its own hour.
 -- programs: from 0022
 -- lock: access exclusive on decision, grows with its rows: its verbs get one more, and each row is checked
+-- lock: access exclusive on dead_letter, for a moment: a view that says more
 -- lock: share row exclusive on allocation, for a moment: its trigger lets a recount move usage
 
 -- each release may have added verbs: this one comes to whatever there is
@@ -245,7 +246,8 @@ declare
     told    text;
     changes boolean := false;
     held_up text;
-    target  record;
+    late_at timestamptz;
+    part    record;
 begin
     select x.* into d from postmeter.delivery x where x.id = recount_look.delivery;
     if d.shadow then
@@ -290,18 +292,25 @@ begin
         if not late then
             return format('its own hour cannot take it, for %s: settle that first, or let it count as late usage (--late)', held_up);
         end if;
-        select y.hour, m.id into target
+        -- the meter that counts it may not be there yet: then nothing has been sent of its month
+        select postmeter.target_hour(m.id) into late_at
         from postmeter.meter m
-        left join lateral (select postmeter.target_hour(m.id) as hour) y on true
         where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
-        if target.hour = w.hour then
-            return format('its own hour cannot take it, for %s, and no other hour is there yet: say it again in an hour', held_up);
-        elsif target.id is not null and target.hour is null
-              and not exists (select from postmeter.destination t
-                              join postmeter.subscription s on s.destination_id = t.id and s.buyer = w.to_contract
-                              where t.id = w.to_destination and t.late_policy = 'part' and s.valid_from <= postmeter.clock()
-                                and (s.valid_until is null or postmeter.clock() < s.valid_until)) then
-            return 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+        if late_at = w.hour then
+            return format('its own hour cannot take it, for %s, and there is no other hour yet: say it again in an hour', held_up);
+        elsif found and late_at is null then
+            select t.late_policy = 'part' as policy, s.subscribed into part
+            from postmeter.destination t
+            cross join lateral (select exists (select from postmeter.subscription s
+                                where s.destination_id = t.id and s.buyer = w.to_buyer and s.valid_from <= postmeter.clock()
+                                  and (s.valid_until is null or postmeter.clock() < s.valid_until)) as subscribed) s
+            where t.id = w.to_destination;
+            if not part.policy then
+                return 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+            elsif not part.subscribed then
+                return 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
+                    || 'write it off, or renew the subscription first';
+            end if;
         end if;
     end loop;
     if not changes then
@@ -328,7 +337,10 @@ begin
            coalesce(i.decimals, n.decimals), coalesce(i.month_end, n.month_end)
     from postmeter.recount_ways(sources) w
     join postmeter.dimension n on n.id = w.to_dimension_id
-    cross join lateral (values (w.to_buyer, w.key_month), (w.to_contract, w.month)) x(buyer, month)
+    join postmeter.destination t on t.id = w.to_destination
+    cross join lateral (select w.to_buyer, w.key_month
+                        union select w.to_contract, w.month
+                        union select w.to_buyer, postmeter.month_of(postmeter.clock(), t.zone) where t.late_policy = 'part') x(buyer, month)
     left join lateral postmeter.dimension_in(w.to_destination, w.to_dimension, x.month) i on true
     where w.reason is null and w.to_exemption is null
     order by 1, 2, 3, 4
@@ -350,7 +362,7 @@ begin
         select m.id
         from postmeter.recount_ways(sources) w
         join postmeter.meter m on m.destination_id = w.to_destination and m.dimension = w.to_dimension
-         and (m.buyer, m.month) in ((w.to_buyer, w.key_month), (w.to_contract, w.month)));
+         and (m.buyer = w.to_buyer and m.month >= w.key_month or (m.buyer, m.month) = (w.to_contract, w.month)));
     perform postmeter.lock_meters(array(
         select g.id from unnest(meters) g(id)
         union
@@ -427,6 +439,28 @@ comment on function postmeter.recount_open(bigint, timestamptz, jsonb, text) is
     'Opens the hour of a key for usage that is counted again, also one that was released: every attempt of it is proven not accepted, and its idempotency key counts the release. Null: it was sent. Meters and remittances are locked.';
 revoke execute on function postmeter.recount_open(bigint, timestamptz, jsonb, text) from public;
 
+create function postmeter.recount_late(meter_id bigint, destination_id integer, buyer text, dimension text, identity jsonb, product text)
+returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target bigint := postmeter.open_target(meter_id, identity, product);
+begin
+    if target is null then
+        -- as a part of the running hour of the key under which it is sent by now
+        select postmeter.open_hour_at(m.id, postmeter.hour_of(postmeter.clock()), recount_late.identity, recount_late.product) into target
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = recount_late.buyer and m.dimension = recount_late.dimension
+         and m.month = postmeter.month_of(postmeter.clock(), t.zone)
+        where t.id = recount_late.destination_id and t.late_policy = 'part';
+    end if;
+    return target;
+end
+$$;
+comment on function postmeter.recount_late(bigint, integer, text, text, jsonb, text) is
+    'Opens the hour that takes usage which a recount counts as late: by open_target, else by policy the running hour of the key of today''s catalogue.';
+revoke execute on function postmeter.recount_late(bigint, integer, text, text, jsonb, text) from public;
+
 create function postmeter.recount_move(d postmeter.delivery, sources bigint[], who text, why text, detail jsonb) returns text
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -491,7 +525,7 @@ begin
         where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
         late := postmeter.recount_obstacle(w.to_destination, w.to_buyer, w.to_dimension, w.hour, w.to_identity, w.to_product,
                                            w.to_contract, sources) is not null;
-        target := case when late then postmeter.open_target(counts, w.to_identity, w.to_product)
+        target := case when late then postmeter.recount_late(counts, w.to_destination, w.to_buyer, w.to_dimension, w.to_identity, w.to_product)
                        else postmeter.recount_open(key, w.hour, w.to_identity, w.to_product) end;
         if target is null then
             raise exception 'usage of remittance % finds no hour', w.delivery_id
@@ -620,6 +654,72 @@ begin
         end if;
         execute changed;
     end loop;
+end
+$patch$;
+
+-- advice that does what it says ----------------------------------------------------------------------------------------
+
+do $patch$
+declare
+    change     record;
+    definition text;
+    changed    text;
+begin
+    for change in
+        select * from (values
+            -- what would be sent again says what it said; or another hour of a buyer that nobody is
+            (1, 'retry', '            status_after := ''due'';',
+             '            status_after := ''due'';
+            if not exists (select from postmeter.subscription s join postmeter.meter m on m.id = d.meter_id
+                           where s.destination_id = d.destination_id and s.buyer = m.buyer
+                             and s.valid_from < d.hour + interval ''1 hour'' and (s.valid_until is null or d.hour < s.valid_until)) then
+                note := ''the catalogue knows its buyer no more, and this sends it under that buyer: recount counts it by the catalogue'';
+            end if;'),
+            (2, 'release', '''no hour of its month can take it any more: write it off, or set the destination''''s late_policy to part''',
+             '''no hour of its month can take it any more: '' || case
+                when not exists (select from postmeter.subscription s join postmeter.meter m on m.id = d.meter_id
+                                 where s.destination_id = d.destination_id and s.buyer = m.buyer
+                                   and s.valid_from < d.hour + interval ''1 hour'' and (s.valid_until is null or d.hour < s.valid_until))
+                then ''the catalogue knows its buyer no more: recount it, or write it off''
+                else ''write it off, or set the destination''''s late_policy to part'' end'),
+            (3, 'release', '''write it off, or renew the subscription first''', '''recount it if the catalogue was mistaken; else write it off, or renew the subscription first''')
+        ) c(step, name, before, after)
+        order by c.step
+    loop
+        select pg_get_functiondef(p.oid) into strict definition
+        from pg_proc p where p.pronamespace = 'postmeter'::regnamespace and p.proname = change.name;
+        changed := replace(definition, change.before, change.after);
+        if changed = definition then
+            raise exception '% is not as this migration knows it: %', change.name, change.before;
+        end if;
+        execute changed;
+    end loop;
+    definition := pg_get_viewdef('postmeter.dead_letter'::regclass);
+    for change in
+        select * from (values
+            ('WHEN ((r.status = ''held''::text) AND (r.reason = ''invalid_subscription''::text)) THEN ''asked again by itself until its deadline; mend the subscription''::text',
+             'WHEN ((r.status = ''held''::text) AND (r.reason = ''invalid_subscription''::text) AND (r.deadline >= c.now)) THEN ''asked again by itself until its deadline; mend the subscription there, or the catalogue and recount''::text'),
+            ('WHEN (r.deadline < c.now) THEN ''release to another hour of its month, or write off''::text',
+             'WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT FROM (postmeter.destination y JOIN postmeter.closed_month z ON (((z.destination_id = y.id) AND (z.month = r.month)))) WHERE (y.name = r.destination)))) THEN ''write off, or reopen its month and release''::text
+              WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT FROM postmeter.destination y WHERE ((y.name = r.destination) AND (y.late_policy <> ''part''::text) AND (r.month < postmeter.month_of(c.now, y.zone)))))) THEN ''write off, or set late_policy to part and release (recount as late usage, if the catalogue was mistaken)''::text
+              WHEN (r.deadline < c.now) THEN ''release to another hour of its month (recount as late usage, if the catalogue was mistaken), or write off''::text
+              WHEN (r.reason = ''quantity_out_of_range''::text) THEN ''release, or write off''::text'),
+            ('ELSE ''mend the cause, then retry''::text', 'ELSE ''mend the cause, then retry; if it was the catalogue, mend that, then recount''::text'),
+            ('WHEN ''poison''::text THEN ''report it, then retry''::text', 'WHEN ''month_closed''::text THEN ''write off, or reopen the month: it then goes on by itself''::text
+              WHEN ''poison''::text THEN ''report it, then retry''::text'),
+            ('''set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost''::text',
+             'CASE WHEN (EXISTS ( SELECT FROM postmeter.subscription y WHERE ((y.destination_id = m.destination_id) AND (y.buyer = m.buyer) AND (y.valid_from <= postmeter.clock()) AND ((y.valid_until IS NULL) OR (postmeter.clock() < y.valid_until))))) THEN ''set late_policy to part: the running hour then takes it; else it is lost''::text
+              WHEN (t.late_policy = ''part''::text) THEN ''renew the subscription: the running hour then takes it; else it is lost''::text
+              ELSE ''renew the subscription, and set late_policy to part: the running hour then takes it; else it is lost''::text END')
+        ) c(before, after)
+    loop
+        changed := replace(definition, change.before, change.after);
+        if changed = definition then
+            raise exception 'dead_letter is not as this migration knows it: %', change.before;
+        end if;
+        definition := changed;
+    end loop;
+    execute 'create or replace view postmeter.dead_letter as ' || definition;
 end
 $patch$;
 

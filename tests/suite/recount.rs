@@ -1,5 +1,6 @@
 //! K5: what was refused for a mistaken catalogue is counted again, by today's catalogue and in its own hour.
 
+mod advice;
 mod marketplaces;
 mod obstacles;
 mod own_hour;
@@ -49,7 +50,8 @@ async fn balanced(stage: &Stage) {
          cross join lateral postmeter.recalculate(t.name, m.month) r
          where r.part = 'unexplained'";
     assert_eq!(stage.column(unexplained).await, Vec::<String>::new());
-    let covered = "select format('%s of %s', covered, used) from postmeter.meter_metric where covered > used or covered < 0";
+    let covered =
+        "select format('%s of %s', covered, used) from postmeter.meter_metric where covered > used or covered < 0";
     assert_eq!(stage.column(covered).await, Vec::<String>::new());
 }
 

@@ -27,7 +27,9 @@ async fn k5_an_hour_that_the_right_buyer_has_sent_is_named_and_it_is_counted_as_
     let sent = stage.value("select id::text from postmeter.delivery where status = 'accepted'").await;
     assert_eq!(
         refused(&done),
-        [format!("its own hour cannot take it, for remittance {sent} is accepted: settle that first, or let it count as late usage (--late)")]
+        [format!(
+            "its own hour cannot take it, for remittance {sent} is accepted: settle that first, or let it count as late usage (--late)"
+        )]
     );
     let done = recount_late(&stage, json!({"org": "acme"})).await;
     assert!(done[0].note.as_deref().unwrap().contains("as late usage"), "{done:?}");
@@ -72,10 +74,12 @@ async fn k5_what_may_have_been_billed_itself_or_is_contradicted_stays() {
     stage.sql("delete from postmeter.due; update postmeter.delivery set status = 'rejected'").await;
     // proof that they hold it comes late, and nobody has read it
     let worker = stage.worker.id();
-    stage.sql(&format!(
-        "insert into postmeter.late_evidence (attempt_id, delivery_id, worker_id, outcome)
+    stage
+        .sql(&format!(
+            "insert into postmeter.late_evidence (attempt_id, delivery_id, worker_id, outcome)
          select a.id, a.delivery_id, '{worker}', 'accepted' from postmeter.attempt a limit 1"
-    )).await;
+        ))
+        .await;
     let done = recount_late(&stage, json!({"org": "acme"})).await;
     assert!(refused(&done)[0].contains("an answer to it came late"), "{done:?}");
     stage.worker.maintain().await.unwrap();
@@ -96,7 +100,8 @@ async fn k5_never_two_forms_of_one_buyer_in_an_hour_in_any_dimension() {
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 3"]);
     super::rules(&stage, |aws| aws.dimensions = None);
-    let licence = json!({ "license_arn": "arn:aws:license-manager::1:license:l-1", "customer_aws_account_id": "111122223333" });
+    let licence =
+        json!({ "license_arn": "arn:aws:license-manager::1:license:l-1", "customer_aws_account_id": "111122223333" });
     identify(&stage, "acme", &licence).await;
     let done = recount(&stage, json!({"metric": "gigabytes", "org": "acme"})).await;
     assert!(refused(&done)[0].contains(" is accepted"), "{done:?}");
@@ -129,6 +134,30 @@ async fn k5_a_closed_month_stays_closed() {
     stage.at("2024-10-05T00:00:00Z").await;
     stage.sql("select * from postmeter.close_month('aws', '2024-09-01', 'ada', 'books', false, true)").await;
     let done = recount(&stage, json!({"org": "acme"})).await;
-    assert!(refused(&done)[0].contains("month_closed") || refused(&done)[0].contains("its month is closed"), "{done:?}");
+    assert!(
+        refused(&done)[0].contains("month_closed") || refused(&done)[0].contains("its month is closed"),
+        "{done:?}"
+    );
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k5_when_its_month_is_over_it_goes_as_a_part_under_the_key_of_todays_catalogue() {
+    let stage = mistyped().await;
+    identify(&stage, "acme", &product("prod-db", "111122223333")).await;
+    stage.at("2024-10-01T10:30:00Z").await;
+    let filter = json!({"org": "acme"});
+    assert!(refused(&recount(&stage, filter.clone()).await)[0].contains("the hour cannot be sent any more"));
+    let done = recount_late(&stage, filter.clone()).await;
+    assert_eq!(
+        refused(&done),
+        ["no hour of its month can take it any more: write it off, or set the destination's late_policy to part"]
+    );
+    stage.configure("late_policy = 'part'").await;
+    let done = recount_late(&stage, filter).await;
+    assert_eq!(done[0].after, "released", "{done:?}");
+    stage.cut_at("2024-10-01T11:10:00Z").await;
+    assert_eq!(stage.accepted(), ["01T10 3"]);
+    balanced(&stage).await;
     stage.close().await;
 }

@@ -28,7 +28,11 @@ async fn k5_a_mistyped_product_code_is_mended_and_its_hours_are_accepted_in_thei
         ["recount rejected released ada", "recount rejected released ada"]
     );
     assert_eq!(
-        stage.column("select format('%s %s %s', usages, quantity, is_late) from postmeter.recounted order by delivery_id").await,
+        stage
+            .column(
+                "select format('%s %s %s', usages, quantity, is_late) from postmeter.recounted order by delivery_id"
+            )
+            .await,
         ["1 3 f", "1 4 f"]
     );
     stage.close().await;
@@ -51,7 +55,7 @@ async fn k5_a_mistyped_account_that_is_held_is_mended_with_its_remainders() {
         stage.cut_at(cut_at).await;
     }
     assert_eq!(stage.remittances().await, ["18T08 nothing_due 0", "18T09 held 1", "18T10 nothing_due 0"]);
-    identify(&stage, "acme", &product("prod-db", "111122223333")).await;
+    enter_anew(&stage).await;
     let done = recount(&stage, json!({"org": "acme"})).await;
     assert_eq!(done.len(), 1, "{done:?}");
     stage.use_cores("d", "0.4", "2024-09-18T11:05:00Z").await;
@@ -66,8 +70,25 @@ async fn k5_a_mistyped_account_that_is_held_is_mended_with_its_remainders() {
     stage.close().await;
 }
 
+/// The mistaken subscription is taken out, and the right one entered since ever: another contract.
+async fn enter_anew(stage: &Stage) {
+    stage.sql("create temp table was as select c.* from postmeter.cover c; delete from postmeter.cover").await;
+    stage.sql("delete from postmeter.subscription").await;
+    stage.subscribe("acme", "111122223333").await;
+    stage.sql("insert into postmeter.cover (subscription_id, metric, quantity) select s.id, w.metric, w.quantity from was w, postmeter.subscription s").await;
+}
+
 #[tokio::test]
 async fn k5_covered_usage_comes_back_to_its_cover() {
+    covered(false).await;
+}
+
+#[tokio::test]
+async fn k5_covered_usage_moves_to_the_cover_of_another_contract() {
+    covered(true).await;
+}
+
+async fn covered(is_anew: bool) {
     let stage = Stage::new().await;
     stage.sql("insert into postmeter.cover (subscription_id, metric, quantity) select id, 'cores', 10 from postmeter.subscription").await;
     only(&stage, &["prod-db"], &["111122223333"]);
@@ -78,7 +99,11 @@ async fn k5_covered_usage_comes_back_to_its_cover() {
     stage.use_cores("nine", "9", "2024-09-18T11:05:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.remittances().await, ["18T10 nothing_due 0", "18T11 rejected 7"]);
-    identify(&stage, "acme", &product("prod-db", "111122223333")).await;
+    if is_anew {
+        enter_anew(&stage).await;
+    } else {
+        identify(&stage, "acme", &product("prod-db", "111122223333")).await;
+    }
     recount(&stage, json!({"org": "acme"})).await;
     stage.cut_at("2024-09-18T12:30:00Z").await;
     assert_eq!(stage.accepted(), ["18T11 7"], "cover 10, usage 17");
@@ -123,7 +148,11 @@ async fn k5_what_a_release_gave_to_a_refused_hour_moves_to_its_own() {
 #[tokio::test]
 async fn k5_usage_that_is_exempt_by_now_is_billed_no_more() {
     let stage = mistyped().await;
-    stage.sql("insert into postmeter.exemption (org, reason, valid_from) values ('acme', 'a test account', '2024-01-01')").await;
+    stage
+        .sql(
+            "insert into postmeter.exemption (org, reason, valid_from) values ('acme', 'a test account', '2024-01-01')",
+        )
+        .await;
     recount(&stage, json!({"org": "acme"})).await;
     stage.cut_at("2024-09-18T11:40:00Z").await;
     assert!(stage.accepted().is_empty());
@@ -140,7 +169,14 @@ async fn k5_two_at_the_same_time_move_it_once() {
     let database = stage.db.another();
     let second = tokio::spawn(async move {
         let filter = json!({"org": "acme"});
-        outbox::corrections::correct(&database, outbox::corrections::Verb::Recount { late: false }, &filter, super::ADA, false).await
+        outbox::corrections::correct(
+            &database,
+            outbox::corrections::Verb::Recount { late: false },
+            &filter,
+            super::ADA,
+            false,
+        )
+        .await
     });
     let watch = stage.db.connect().await;
     tests::until_locked(&watch, 1, || second.is_finished()).await;
