@@ -292,9 +292,11 @@ begin
         if not late then
             return format('its own hour cannot take it, for %s: settle that first, or let it count as late usage (--late)', held_up);
         end if;
-        -- the meter that counts it may not be there yet: then nothing has been sent of its month
+        -- where the meter of its key is not there yet, nothing was sent of its month: this is asked again once it is made
         select postmeter.target_hour(m.id) into late_at
         from postmeter.meter m
+        join postmeter.meter k on k.destination_id = m.destination_id and k.buyer = w.to_buyer and k.dimension = m.dimension
+         and k.month = m.month
         where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
         if late_at = w.hour then
             return format('its own hour cannot take it, for %s, and there is no other hour yet: say it again in an hour', held_up);

@@ -56,7 +56,7 @@ async fn k5_a_mistyped_account_that_is_held_is_mended_with_its_remainders() {
     }
     assert_eq!(stage.remittances().await, ["18T08 nothing_due 0", "18T09 held 1", "18T10 nothing_due 0"]);
     enter_anew(&stage).await;
-    let done = recount(&stage, json!({"org": "acme"})).await;
+    let done = recount(&stage, json!({"destination": "aws"})).await;
     assert_eq!(done.len(), 1, "{done:?}");
     stage.use_cores("d", "0.4", "2024-09-18T11:05:00Z").await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
@@ -104,7 +104,7 @@ async fn covered(is_anew: bool) {
     } else {
         identify(&stage, "acme", &product("prod-db", "111122223333")).await;
     }
-    recount(&stage, json!({"org": "acme"})).await;
+    recount(&stage, json!({"destination": "aws"})).await;
     stage.cut_at("2024-09-18T12:30:00Z").await;
     assert_eq!(stage.accepted(), ["18T11 7"], "cover 10, usage 17");
     assert_eq!(stage.value("select sum(covered)::text from postmeter.meter_metric").await, "10");
