@@ -300,7 +300,10 @@ begin
         where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
         if late_at = w.hour then
             return format('its own hour cannot take it, for %s, and there is no other hour yet: say it again in an hour', held_up);
-        elsif found and late_at is null then
+        elsif late_at is null and (found or exists (
+            select from postmeter.destination t
+            where t.id = w.to_destination and postmeter.deadline_of(t.id, w.to_buyer,
+                ((w.month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour') < postmeter.clock())) then
             select t.late_policy = 'part' as policy, s.subscribed into part
             from postmeter.destination t
             cross join lateral (select exists (select from postmeter.subscription s
@@ -658,6 +661,82 @@ begin
     end loop;
 end
 $patch$;
+
+-- one form of identity in an hour ------------------------------------------------------------------------------------------
+
+create function postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamptz,
+                                      until timestamptz) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- what the marketplace takes no more is no hour of either form
+    select max(d.hour) + interval '1 hour'
+    from postmeter.destination t
+    join postmeter.meter m on m.destination_id = t.id and m.buyer = any (buyers)
+     and m.month >= postmeter.month_of(postmeter.clock() - t.age_limit - interval '1 day', 'UTC')
+    join postmeter.delivery d on d.meter_id = m.id and d.product = form_begins.product
+     and d.hour >= greatest(postmeter.hour_of(since), postmeter.clock() - t.age_limit) and d.hour < coalesce(until, 'infinity')
+    where t.id = form_begins.destination_id and t.shadow_of is null
+      and (d.maybe_billed or d.status in ('due', 'in_flight', 'accepted', 'unknown', 'conflict'))
+      and array(select k from jsonb_object_keys(d.identity) k order by k)
+          <> array(select k from jsonb_object_keys(form_begins.identity) k order by k)
+$$;
+comment on function postmeter.form_begins(integer, text, text[], jsonb, timestamptz, timestamptz) is
+    'The first hour of a product in which nothing was sent, in any dimension, for buyers of another form of identity than the given one; refused hours apart. Null: no hour of that time stands in its way.';
+revoke execute on function postmeter.form_begins(integer, text, text[], jsonb, timestamptz, timestamptz) from public;
+
+do $patch$
+declare
+    definition text := pg_get_functiondef('postmeter.check_subscription()'::regprocedure);
+    changed    text := definition;
+begin
+    changed := replace(changed, 'declare
+    other postmeter.subscription;', 'declare
+    other  postmeter.subscription;
+    begins timestamptz;');
+    -- in place: the buyer that it was is not known any more once its identity is read anew
+    changed := replace(changed, '        new.buyer := null; new.buyer_account', '        begins := postmeter.form_begins(old.destination_id, old.product, array[old.buyer], new.identity, new.valid_from, new.valid_until);
+        new.buyer := null; new.buyer_account');
+    changed := replace(changed, '                  hint = ''End the old form at the full hour at which the new one begins.'';
+    end if;', '                  hint = ''End the old form at the full hour at which the new one begins.'';
+    end if;
+    -- hours that were sent already: late usage of them must not be sent in the other form
+    if tg_op = ''INSERT'' or (new.buyer, new.valid_from) is distinct from (old.buyer, old.valid_from) then
+        begins := postmeter.form_begins(new.destination_id, new.product, array(
+            select distinct s.buyer from postmeter.subscription s
+            where s.id <> new.id and s.product = new.product and s.destination_id = new.destination_id and s.buyer is not null
+              and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form),
+            new.identity, new.valid_from, new.valid_until);
+    end if;
+    perform postmeter.check_form_begins(new, begins);');
+    changed := replace(changed, '    if new.buyer is null then
+        return new;', '    if new.buyer is null then
+        perform postmeter.check_form_begins(new, begins);
+        return new;');
+    if length(changed) - length(definition) < 1100 then
+        raise exception 'check_subscription is not as this migration knows it';
+    end if;
+    execute changed;
+end
+$patch$;
+
+create function postmeter.check_form_begins(entered postmeter.subscription, begins timestamptz) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    hour text := to_char(begins at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"');
+begin
+    if begins is not null then
+        raise exception 'product % of org % was sent under another identity form until %, and would be billed twice in those hours',
+            entered.product, entered.org, hour
+            using errcode = 'PM012', schema = 'postmeter', table = 'subscription', column = 'valid_from',
+                  constraint = 'subscription_form_begins',
+                  hint = format('Let the old form end (valid_until), and an entry with the new one begin (valid_from), at %s or later.', hour);
+    end if;
+end
+$$;
+comment on function postmeter.check_form_begins(postmeter.subscription, timestamptz) is
+    'Refuses a subscription whose form of identity would begin before the hours that were sent under another one are over (PM012), and says when it can.';
+revoke execute on function postmeter.check_form_begins(postmeter.subscription, timestamptz) from public;
 
 -- advice that does what it says ----------------------------------------------------------------------------------------
 

@@ -102,7 +102,15 @@ async fn k5_never_two_forms_of_one_buyer_in_an_hour_in_any_dimension() {
     super::rules(&stage, |aws| aws.dimensions = None);
     let licence =
         json!({ "license_arn": "arn:aws:license-manager::1:license:l-1", "customer_aws_account_id": "111122223333" });
-    identify(&stage, "acme", &licence).await;
+    // entered as if the schema had let it
+    stage
+        .sql(&format!(
+            "alter table postmeter.subscription disable trigger check_subscription;
+             update postmeter.subscription set identity = '{licence}', buyer = null, buyer_account = null, identity_form = null;
+             alter table postmeter.subscription enable trigger check_subscription"
+        ))
+        .await;
+    stage.worker.reload().await.unwrap();
     let done = recount(&stage, json!({"metric": "gigabytes", "org": "acme"})).await;
     assert!(refused(&done)[0].contains(" is accepted"), "{done:?}");
     stage.close().await;
@@ -158,6 +166,51 @@ async fn k5_when_its_month_is_over_it_goes_as_a_part_under_the_key_of_todays_cat
     assert_eq!(done[0].after, "released", "{done:?}");
     stage.cut_at("2024-10-01T11:10:00Z").await;
     assert_eq!(stage.accepted(), ["01T10 3"]);
+    balanced(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn k5_a_form_begins_where_nothing_was_sent_under_the_other_and_the_refusal_says_when() {
+    let stage = Stage::new().await;
+    super::rules(&stage, |aws| aws.dimensions = Some(["cores".to_owned()].into()));
+    stage.at("2024-09-18T10:10:00Z").await;
+    stage.use_cores("ten", "3", "2024-09-18T10:05:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T10 3"]);
+    // what is refused is no obstacle
+    super::rules(&stage, |aws| aws.dimensions = Some(["other".to_owned()].into()));
+    stage.use_cores("eleven", "3", "2024-09-18T11:05:00Z").await;
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 accepted 3", "18T11 rejected 3"]);
+    super::rules(&stage, |aws| aws.dimensions = None);
+    let licence =
+        r#"{"license_arn": "arn:aws:license-manager::1:license:l-1", "customer_aws_account_id": "111122223333"}"#;
+    let refusal = stage.refusal(&format!("update postmeter.subscription set identity = '{licence}'")).await;
+    assert_eq!(refusal, "PM012 valid_from subscription_form_begins");
+    let entered = async |from: &str| {
+        stage
+            .db
+            .client
+            .batch_execute(&format!(
+                "begin; update postmeter.subscription set valid_until = '{from}' where valid_until is null or valid_until <> '{from}';
+                 insert into postmeter.subscription (org, product, destination_id, identity, buyer, buyer_account, identity_form, valid_from)
+                 select 'acme', 'db', destination_id, '{licence}', 'aws/us-east-1/arn:aws:license-manager::1:license:l-1/111122223333', '111122223333', 'licence_account', '{from}'
+                 from postmeter.subscription; commit"
+            ))
+            .await
+    };
+    let error = entered("2024-09-18T10:00:00Z").await.unwrap_err();
+    let hint = error.as_db_error().unwrap().hint().unwrap().to_owned();
+    assert!(hint.contains("at 2024-09-18T11:00Z or later"), "{hint}");
+    stage.sql("rollback").await;
+    entered("2024-09-18T11:00:00Z").await.unwrap();
+    stage.worker.reload().await.unwrap();
+    let done = recount(&stage, json!({"destination": "aws"})).await;
+    assert_eq!(done[0].after, "released", "{done:?}");
+    stage.cut_at("2024-09-18T12:40:00Z").await;
+    assert_eq!(stage.accepted(), ["18T10 3", "18T11 3"]);
+    assert!(stage.their_keys().iter().any(|key| key.contains("license")), "{:?}", stage.their_keys());
     balanced(&stage).await;
     stage.close().await;
 }
