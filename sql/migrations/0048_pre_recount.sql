@@ -686,17 +686,23 @@ revoke execute on function postmeter.form_begins(integer, text, text[], jsonb, t
 
 do $patch$
 declare
+    change     record;
     definition text := pg_get_functiondef('postmeter.check_subscription()'::regprocedure);
-    changed    text := definition;
+    changed    text;
 begin
-    changed := replace(changed, 'declare
-    other postmeter.subscription;', 'declare
-    other  postmeter.subscription;
-    begins timestamptz;');
-    -- in place: the buyer that it was is not known any more once its identity is read anew
-    changed := replace(changed, '        new.buyer := null; new.buyer_account', '        begins := postmeter.form_begins(old.destination_id, old.product, array[old.buyer], new.identity, new.valid_from, new.valid_until);
-        new.buyer := null; new.buyer_account');
-    changed := replace(changed, '                  hint = ''End the old form at the full hour at which the new one begins.'';
+    for change in
+        select * from (values
+            ('    other postmeter.subscription;', '    other  postmeter.subscription;
+    begins timestamptz;'),
+            -- in place: the buyer that it was is not known any more once its identity is read anew
+            ('        new.buyer := null; new.buyer_account',
+             '        begins := postmeter.form_begins(old.destination_id, old.product, array[old.buyer], new.identity, new.valid_from, new.valid_until);
+        new.buyer := null; new.buyer_account'),
+            ('    if new.buyer is null then
+        return new;', '    if new.buyer is null then
+        perform postmeter.check_form_begins(new, begins);
+        return new;'),
+            ('                  hint = ''End the old form at the full hour at which the new one begins.'';
     end if;', '                  hint = ''End the old form at the full hour at which the new one begins.'';
     end if;
     -- hours that were sent already: late usage of them must not be sent in the other form
@@ -707,15 +713,16 @@ begin
               and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form),
             new.identity, new.valid_from, new.valid_until);
     end if;
-    perform postmeter.check_form_begins(new, begins);');
-    changed := replace(changed, '    if new.buyer is null then
-        return new;', '    if new.buyer is null then
-        perform postmeter.check_form_begins(new, begins);
-        return new;');
-    if length(changed) - length(definition) < 1100 then
-        raise exception 'check_subscription is not as this migration knows it';
-    end if;
-    execute changed;
+    perform postmeter.check_form_begins(new, begins);')
+        ) c(before, after)
+    loop
+        changed := replace(definition, change.before, change.after);
+        if changed = definition then
+            raise exception 'check_subscription is not as this migration knows it: %', change.before;
+        end if;
+        definition := changed;
+    end loop;
+    execute definition;
 end
 $patch$;
 
