@@ -50,6 +50,7 @@ mod pooled;
 mod prometheus;
 mod random;
 mod real_prometheus;
+mod recount;
 mod reference;
 mod replay;
 mod restore;

@@ -25,6 +25,11 @@ pub enum Verb {
     WriteOff,
     /// Put aside what waits to be sent.
     Hold,
+    /// Count its usage again, by today's catalogue and in its own hour.
+    Recount {
+        /// Where something stands in the way of its own hour, count it as late usage.
+        late: bool,
+    },
 }
 
 impl Verb {
@@ -34,7 +39,14 @@ impl Verb {
             Self::Release => "release",
             Self::WriteOff => "write_off",
             Self::Hold => "hold",
+            Self::Recount { .. } => "recount",
         }
+    }
+
+    /// So many remittances are decided about in one transaction. A recount moves every usage of them, and of the hours whose
+    /// remainder is in them: one at a time.
+    const fn share(self) -> usize {
+        if matches!(self, Self::Recount { .. }) { 1 } else { SHARE }
     }
 }
 
@@ -102,10 +114,10 @@ pub async fn correct_each(
     mut take: impl FnMut(Change) + Send,
 ) -> Result<(), Error> {
     let chosen = if dry_run { Vec::new() } else { chosen(database, verb, filter).await? };
-    if chosen.len() <= SHARE {
+    if chosen.len() <= verb.share() {
         return correct_share(database, verb, filter, decider, dry_run, &mut take).await;
     }
-    for share in chosen.chunks(SHARE) {
+    for share in chosen.chunks(verb.share()) {
         let mut within = filter.clone();
         within["within"] = share.into();
         correct_share(database, verb, &within, decider, false, &mut take).await?;
@@ -130,12 +142,18 @@ async fn correct_share(
 ) -> Result<(), Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PATIENT).await?;
+    let mut params: Vec<(&(dyn ToSql + Sync), Type)> =
+        vec![(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
+    let more = if let Verb::Recount { late } = &verb {
+        params.push((late, Type::BOOL));
+        ", $5"
+    } else {
+        ""
+    };
     let sql = format!(
-        "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
+        "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4{more})",
         verb.function()
     );
-    let params: Vec<(&(dyn ToSql + Sync), Type)> =
-        vec![(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
     let mut rows = std::pin::pin!(tx.composed_stream(&sql, params).await?);
     while let Some(row) = rows.try_next().await? {
         take(Change {

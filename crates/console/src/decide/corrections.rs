@@ -1,4 +1,4 @@
-//! Retry, release, write off, hold, and resolve.
+//! Retry, release, recount, write off, hold, and resolve.
 
 use std::sync::Arc;
 
@@ -41,6 +41,9 @@ pub(crate) struct Correction {
     /// Act on held usage instead of remittances; retry and write-off only.
     #[serde(default)]
     held_usage: bool,
+    /// Where something stands in the way of its own hour, count it as late usage; recount only.
+    #[serde(default)]
+    late: bool,
 }
 
 /// What a correction did, or would do.
@@ -110,6 +113,11 @@ async fn correct(
     verb: Verb,
     asked: Correction,
 ) -> Result<Json<Corrected>, Problem> {
+    let verb = match verb {
+        Verb::Recount { .. } => Verb::Recount { late: asked.late },
+        _ if asked.late => return Err(Problem::parameter("late", "only a recount counts as late usage")),
+        other => other,
+    };
     let who = who(caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
     let filter = Value::Object(asked.filter);
@@ -133,6 +141,10 @@ async fn correct(
         Verb::Retry => "waiting",
         Verb::WriteOff => "written_off",
         Verb::Hold => return Err(Problem::parameter("held_usage", "held usage is held already")),
+        Verb::Recount { .. } => {
+            let detail = "held usage was never counted: mend the catalogue and it goes on by itself";
+            return Err(Problem::parameter("held_usage", detail));
+        }
         Verb::Release => {
             let detail = "held usage was never counted, so there is nothing to release: retry it or write it off";
             return Err(Problem::parameter("held_usage", detail));
@@ -178,6 +190,19 @@ pub(crate) async fn release(
     Body(asked): Body<Correction>,
 ) -> Result<Json<Corrected>, Problem> {
     correct(&app, &caller, Verb::Release, asked).await
+}
+
+/// Counts the usage of dead letters again, by today's catalogue and in its own hour.
+#[utoipa::path(
+    post, path = "/v1/corrections/recount", tag = "decisions", security(("token" = ["operate"])),
+    request_body = Correction, responses((status = 200, description = "What changed, or would", body = Corrected), Deciding)
+)]
+pub(crate) async fn recount(
+    State(app): State<Arc<App>>,
+    caller: Caller<Operate>,
+    Body(asked): Body<Correction>,
+) -> Result<Json<Corrected>, Problem> {
+    correct(&app, &caller, Verb::Recount { late: false }, asked).await
 }
 
 /// Gives dead letters up, or held usage.

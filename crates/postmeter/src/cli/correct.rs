@@ -1,4 +1,4 @@
-//! The corrections of people: retry, release, write off, hold, resolve, pause, resume, probe.
+//! The corrections of people: retry, release, recount, write off, hold, resolve, pause, resume, probe.
 //!
 //! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person
 //! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
@@ -63,6 +63,15 @@ impl Signed {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct RecountArgs {
+    /// Where something stands in the way of its own hour, count it as late usage.
+    #[arg(long)]
+    late: bool,
+    #[command(flatten)]
+    args: Args,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PauseArgs {
     /// The destination, by its name.
     destination: String,
@@ -78,10 +87,15 @@ pub(super) struct ProbeArgs {
     signed: Signed,
 }
 
+pub(super) async fn recount(context: &Context, args: RecountArgs) -> anyhow::Result<ExitCode> {
+    run(context, Verb::Recount { late: args.late }, args.args).await
+}
+
 pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Result<ExitCode> {
-    if args.held_usage && matches!(verb, Verb::Release | Verb::Hold) {
+    if args.held_usage && matches!(verb, Verb::Release | Verb::Hold | Verb::Recount { .. }) {
         let sentence = match verb {
             Verb::Hold => "held usage is held already",
+            Verb::Recount { .. } => "held usage was never counted: mend the catalogue and it goes on by itself",
             _ => "held usage was never counted, so there is nothing to release: retry it or write it off",
         };
         return Err(Wrong(sentence.to_owned()).into());
@@ -104,6 +118,7 @@ const fn words(verb: Verb) -> (&'static str, &'static str) {
         Verb::Release => ("release", "released"),
         Verb::WriteOff => ("write off", "written off"),
         Verb::Hold => ("hold", "held"),
+        Verb::Recount { .. } => ("recount", "recounted"),
     }
 }
 

@@ -141,6 +141,11 @@ fn by_status(r: &Remittance) -> Vec<String> {
     } else {
         format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
     };
+    let recount = |late: &str| {
+        format!(
+            "if the catalogue was mistaken, count its usage again by today's: postmeter recount --delivery {id}{late} --why ... --apply"
+        )
+    };
     if r.is_in_doubt {
         return vec![resolve];
     }
@@ -152,8 +157,10 @@ fn by_status(r: &Remittance) -> Vec<String> {
             format!("if not, correct it with the marketplace's support and {give_up}"),
         ],
         // without bytes there is nothing that could be sent again
-        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => vec![retry, release, give_up],
-        "rejected" | "held" | "expired" => vec![release, give_up],
+        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => {
+            vec![retry, recount(""), release, give_up]
+        }
+        "rejected" | "held" | "expired" => vec![release, recount(" --late"), give_up],
         "due" => due(r),
         _ => Vec::new(),
     }

@@ -42,8 +42,8 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         ),
         "invalid_subscription" => (
             "the marketplace says that this buyer is not to be billed, or its identity in the catalogue is not right",
-            "mend the identity in the catalogue (`postmeter catalog` shows what is wrong with it), or retry once the \
-             buyer's subscription is active over there",
+            "mend the identity in the catalogue (`postmeter catalog show` has it) and recount what was refused, or retry \
+             once the buyer's subscription is active over there",
         ),
         "too_late" => (
             "no hour of its month can still take it, and the destination holds late usage",
