@@ -829,6 +829,210 @@ $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
+CREATE TABLE postmeter.contract_member (
+    subscription_id bigint NOT NULL,
+    month date NOT NULL,
+    contract text NOT NULL COLLATE pg_catalog."C",
+    decided_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    CONSTRAINT contract_member_contract_check CHECK ((contract <> ''::text)),
+    CONSTRAINT contract_member_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.contract_member IS 'To which contract a subscription belongs in a month; without a row it is that of its buyer. Written once, by the catalogue''s trigger, when a subscription begins within a month or its identity changes in place: what was counted stays where it is.';
+
+COMMENT ON COLUMN postmeter.contract_member.subscription_id IS 'The subscription.';
+
+COMMENT ON COLUMN postmeter.contract_member.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.contract_member.contract IS 'The contract, by the buyer under which its month began: meter.buyer.';
+
+COMMENT ON COLUMN postmeter.contract_member.decided_at IS 'When.';
+
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
+
+CREATE FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) RETURNS TABLE(subscription_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.id
+    FROM postmeter.subscription s
+   WHERE ((s.destination_id = contract_subscriptions.destination_id) AND (s.buyer = contract_subscriptions.contract) AND (NOT (EXISTS ( SELECT
+            FROM postmeter.contract_member k
+           WHERE ((k.subscription_id = s.id) AND (k.month = contract_subscriptions.month) AND (k.contract <> contract_subscriptions.contract))))))
+ UNION ALL
+  SELECT s.id
+    FROM (postmeter.contract_member k
+      JOIN postmeter.subscription s ON ((s.id = k.subscription_id)))
+   WHERE ((k.contract = contract_subscriptions.contract) AND (k.month = contract_subscriptions.month) AND (s.destination_id = contract_subscriptions.destination_id) AND (s.buyer IS DISTINCT FROM contract_subscriptions.contract));
+END;
+
+COMMENT ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) IS 'The subscriptions that belong to a contract in a month, whenever they are valid.';
+
+CREATE TABLE postmeter.meter (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    month date NOT NULL,
+    rounding text NOT NULL,
+    decimals integer NOT NULL,
+    month_end text NOT NULL,
+    billed numeric DEFAULT 0 NOT NULL,
+    carried numeric DEFAULT 0 NOT NULL,
+    billable numeric DEFAULT 0 NOT NULL,
+    denominator numeric DEFAULT 1 NOT NULL,
+    cuts integer DEFAULT 0 NOT NULL,
+    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
+);
+
+COMMENT ON TABLE postmeter.meter IS 'A contract''s dimension over a billing month: what rounding, cover and carry are counted on. A remittance belongs to the meter of its own key and counts on that of its contract, which is the same unless the buyer has changed within the month. Written once per cut; locked before its remittances.';
+
+COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
+
+COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.meter.buyer IS 'The contract, by the buyer in canonical text under which its month began.';
+
+COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
+
+COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
+
+COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
+
+COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
+
+COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
+
+COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
+
+COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
+
+COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
+
+CREATE FUNCTION postmeter.contract_keys(meter_id bigint) RETURNS TABLE(key_meter_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT k.id
+    FROM (postmeter.meter m
+      JOIN postmeter.meter k ON (((k.destination_id = m.destination_id) AND (k.dimension = m.dimension) AND (k.month = m.month))))
+   WHERE ((m.id = contract_keys.meter_id) AND (k.id <> m.id) AND (k.buyer IN ( SELECT s.buyer
+            FROM (postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id)
+              JOIN postmeter.subscription s ON ((s.id = c.subscription_id)))
+           WHERE (s.buyer <> m.buyer))));
+END;
+
+COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
+
+CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    member bigint;
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from) then
+        return null;
+    end if;
+    if tg_op = 'UPDATE' and old.buyer is not null and new.buyer is distinct from old.buyer then
+        -- what was counted stays where it is, and what follows it within the month goes there
+        insert into postmeter.contract_member (subscription_id, month, contract)
+        select new.id, x.month, old.buyer
+        from postmeter.destination t
+        cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
+        cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
+        where t.id = old.destination_id and x.month >= postmeter.month_of(old.valid_from, t.zone)
+          and exists (select from postmeter.meter m
+                      where m.destination_id = t.id and m.buyer = old.buyer and m.month = x.month)
+          -- a worker that knows no contracts counts by the buyer
+          and not exists (select from postmeter.worker w
+                          where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+                            and coalesce(w.knows, 0) < 45)
+        on conflict do nothing;
+    end if;
+    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from) is distinct from (old.buyer, old.destination_id, old.valid_from) then
+        -- where nothing was counted, it is decided anew
+        delete from postmeter.contract_member k
+        where k.subscription_id = new.id
+          and not exists (select from postmeter.meter m
+                          where m.destination_id = old.destination_id and m.buyer = k.contract and m.month = k.month);
+    end if;
+    if new.buyer is null then
+        return null;
+    end if;
+    -- its successors too, which may have been read before it; who follows somebody first
+    for member in
+        select s.id
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where s.destination_id = new.destination_id and s.buyer is not null
+          and (s.buyer = new.buyer or (s.org = new.org and s.product = new.product))
+          and not exists (select from postmeter.contract_member k
+                          where k.subscription_id = s.id and k.month = postmeter.month_of(s.valid_from, t.zone))
+          -- one that begins with its month is a contract of its own name
+          and s.valid_from <> postmeter.month_of(s.valid_from, t.zone)::timestamp at time zone t.zone
+        order by not exists (select from postmeter.subscription p
+                             where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
+                               and p.account is not distinct from s.account and p.buyer is not null
+                               and p.valid_from < s.valid_from),
+                 s.valid_from, s.id
+    loop
+        perform postmeter.decide_contract(member);
+    end loop;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contracts_follow() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity changes in place where it is (contract_member).';
+
 CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1089,53 +1293,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
-
 CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -1266,51 +1423,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of the subscriptions that serve it (served_until) plus closing window, less the margin.';
 
-CREATE TABLE postmeter.meter (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    dimension text NOT NULL COLLATE pg_catalog."C",
-    month date NOT NULL,
-    rounding text NOT NULL,
-    decimals integer NOT NULL,
-    month_end text NOT NULL,
-    billed numeric DEFAULT 0 NOT NULL,
-    carried numeric DEFAULT 0 NOT NULL,
-    billable numeric DEFAULT 0 NOT NULL,
-    denominator numeric DEFAULT 1 NOT NULL,
-    cuts integer DEFAULT 0 NOT NULL,
-    CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
-);
-
-COMMENT ON TABLE postmeter.meter IS 'A key without its hour over a billing month: what rounding, cover and carry are counted on. Written once per cut; locked before its remittances.';
-
-COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
-
-COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.meter.buyer IS 'The buyer in canonical text; a renewed subscription or changed plan continues the meter.';
-
-COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
-
-COMMENT ON COLUMN postmeter.meter.month IS 'First day of the billing month, in the destination''s zone.';
-
-COMMENT ON COLUMN postmeter.meter.rounding IS 'Rounding of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.decimals IS 'Decimals of the dimension in this month.';
-
-COMMENT ON COLUMN postmeter.meter.month_end IS 'What the month''s last cut does with a remainder.';
-
-COMMENT ON COLUMN postmeter.meter.billed IS 'Billing units of all its cut remittances that no decision has released, whatever became of them.';
-
-COMMENT ON COLUMN postmeter.meter.carried IS 'Billing units x common denominator: used beyond cover and not billed yet (a remainder), or billed ahead (negative: credit).';
-
-COMMENT ON COLUMN postmeter.meter.billable IS 'Billing units that a cut would bill now: more than zero after a release or a deferral; maintenance opens an hour for it.';
-
-COMMENT ON COLUMN postmeter.meter.denominator IS 'Common denominator of the factors when carried was written.';
-
-COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
-
 CREATE FUNCTION postmeter.deadline_now(delivery postmeter.delivery) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -1436,6 +1548,57 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.decide_contract(subscription bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    s       postmeter.subscription;
+    zone    text;
+    its     date;
+    began   timestamptz;
+    decided text;
+begin
+    select x.* into strict s from postmeter.subscription x where x.id = subscription;
+    select t.zone into strict zone from postmeter.destination t where t.id = s.destination_id;
+    its := postmeter.month_of(s.valid_from, zone);
+    began := its::timestamp at time zone zone;
+    if s.buyer is null or s.valid_from = began
+       or exists (select from postmeter.contract_member k where k.subscription_id = s.id and k.month = its) then
+        return;
+    end if;
+    -- whom it follows in this month
+    select coalesce(k.contract, p.buyer) into decided
+    from postmeter.subscription p
+    left join postmeter.contract_member k on k.subscription_id = p.id and k.month = its
+    where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
+      and p.account is not distinct from s.account and p.buyer is not null
+      and p.valid_from < s.valid_from and (p.valid_until is null or p.valid_until > began)
+    order by p.valid_from desc limit 1;
+    -- else whom its buyer's other subscriptions follow, if they all follow somebody
+    if decided is null then
+        select case when bool_or(coalesce(k.contract, o.buyer) = s.buyer) then s.buyer
+                    else (array_agg(k.contract order by o.valid_from, o.id))[1] end into decided
+        from postmeter.subscription o
+        left join postmeter.contract_member k on k.subscription_id = o.id and k.month = its
+        where o.destination_id = s.destination_id and o.buyer = s.buyer and o.id <> s.id
+          and o.valid_from < (its + interval '1 month')::timestamp at time zone zone
+          and (o.valid_until is null or o.valid_until > began)
+          and (k.contract is not null or o.valid_from <= began);
+    end if;
+    -- a worker that knows no contracts counts by the buyer
+    if s.valid_from <= postmeter.clock() + interval '1 hour' and exists (
+        select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+           and coalesce(w.knows, 0) < 45) then
+        decided := null;
+    end if;
+    insert into postmeter.contract_member (subscription_id, month, contract)
+    values (s.id, its, coalesce(decided, s.buyer)) on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.decide_contract(subscription bigint) IS 'Decides to which contract a subscription that begins within a month belongs in that month: to that of the one it follows, else of those its buyer has. Decides once.';
 
 CREATE FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean DEFAULT false, name text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1607,6 +1770,78 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+CREATE FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) RETURNS TABLE(rounding text, decimals integer, month_end text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT d.rounding,
+     d.decimals,
+     d.month_end
+    FROM postmeter.dimension d
+   WHERE ((d.destination_id = dimension_in.destination_id) AND (d.name = dimension_in.name) AND (d.valid_from <= dimension_in.month) AND (NOT (EXISTS ( SELECT
+            FROM postmeter.dimension l
+           WHERE ((l.destination_id = d.destination_id) AND (l.product = d.product) AND (l.metric = d.metric) AND (l.valid_from > d.valid_from) AND (l.valid_from <= dimension_in.month))))))
+   ORDER BY d.valid_from DESC, d.id
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
 
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2366,6 +2601,36 @@ END;
 
 COMMENT ON FUNCTION postmeter.hour_of(moment timestamp with time zone) IS 'Start of the hour in UTC, whatever the session''s time zone.';
 
+CREATE TABLE postmeter.part (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.part IS 'Other meters that a remittance also counts: of an earlier month, whose late or released quantity is a part of its own, or of the contract, where its month began under another buyer.';
+
+COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month or of the contract.';
+
+CREATE FUNCTION postmeter.hours_of_meter(meter_id bigint) RETURNS TABLE(delivery_id bigint, hour timestamp with time zone, opened_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT d.id,
+     d.hour,
+     d.opened_at
+    FROM postmeter.delivery d
+   WHERE (d.meter_id = hours_of_meter.meter_id)
+ UNION ALL
+  SELECT d.id,
+     d.hour,
+     d.opened_at
+    FROM (postmeter.part p
+      JOIN postmeter.delivery d ON ((d.id = p.delivery_id)))
+   WHERE ((p.meter_id = hours_of_meter.meter_id) AND (d.meter_id <> p.meter_id));
+END;
+
+COMMENT ON FUNCTION postmeter.hours_of_meter(meter_id bigint) IS 'The remittances that count on a meter: of its own key, and those of which it is a part.';
+
 CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS record
     LANGUAGE sql
     BEGIN ATOMIC
@@ -2374,6 +2639,37 @@ CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS 
 END;
 
 COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
+
+CREATE FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) RETURNS TABLE(identity jsonb, product text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select s.identity, s.product
+    from postmeter.meter m
+    join postmeter.subscription s on s.destination_id = m.destination_id and s.buyer = m.buyer
+    where m.id = identity_at.meter_id
+      and s.valid_from < identity_at.hour + interval '1 hour' and (s.valid_until is null or identity_at.hour < s.valid_until)
+    order by s.product = identity_at.given_product desc, s.identity = identity_at.given_identity desc, s.id
+    limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) IS 'The identity and product with which an hour of a meter''s key is sent; of several the given ones. No row: no subscription is valid then.';
+
+CREATE FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.part (delivery_id, meter_id)
+    select distinct g.delivery_id, g.meter_id
+    from unnest(deliveries, meters) g(delivery_id, meter_id)
+    join postmeter.delivery d on d.id = g.delivery_id and d.meter_id <> g.meter_id
+    order by 1, 2
+    on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) IS 'Says that these remittances count on these meters too. The caller has them locked, and open.';
 
 CREATE FUNCTION postmeter.installation_doubt() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2498,6 +2794,20 @@ CREATE FUNCTION postmeter.keep_held(usages uuid[]) RETURNS SETOF uuid
 $$;
 
 COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
+
+CREATE FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.buyer
+    FROM ((postmeter.meter m
+      CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id))
+      JOIN postmeter.subscription s ON ((s.id = c.subscription_id)))
+   WHERE ((m.id = key_of_hour.meter_id) AND (s.valid_from < (key_of_hour.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (key_of_hour.hour < s.valid_until)))
+   ORDER BY (s.buyer <> m.buyer), s.valid_from DESC, s.id
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) IS 'The buyer under which an hour of a meter''s contract is sent: the meter''s own if that is valid then. Null: none is.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2889,17 +3199,29 @@ begin
     -- made before any lock is taken, in the order of their keys, as fold makes them
     insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
     select distinct on (1, 2, 3, 4)
-           m.destination_id, m.buyer, m.dimension, postmeter.month_of(now, t.zone), m.rounding, m.decimals, m.month_end
+           m.destination_id, x.buyer, m.dimension, x.month, coalesce(i.rounding, m.rounding),
+           coalesce(i.decimals, m.decimals), coalesce(i.month_end, m.month_end)
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    where m.id = any (meters) and t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+    cross join lateral (
+        select m.buyer, postmeter.month_of(now, t.zone) as month
+        where t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
+          and exists (select from postmeter.subscription s
+                      where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
+                        and (s.valid_until is null or now < s.valid_until))
+        union all
+        -- other keys of its contract
+        select s.buyer, m.month
+        from postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c
+        join postmeter.subscription s on s.id = c.subscription_id
+        where s.buyer <> m.buyer
+    ) x
+    left join lateral postmeter.dimension_in(m.destination_id, m.dimension, x.month) i on true
+    where m.id = any (meters)
       and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month)
-      and exists (select from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
-                    and (s.valid_until is null or now < s.valid_until))
       and not exists (select from postmeter.meter r
-                      where r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
-                        and r.month = postmeter.month_of(now, t.zone))
+                      where r.destination_id = m.destination_id and r.buyer = x.buyer and r.dimension = m.dimension
+                        and r.month = x.month)
     order by 1, 2, 3, 4
     on conflict do nothing;
     perform 1 from postmeter.meter l
@@ -2911,12 +3233,14 @@ begin
         join postmeter.destination t on t.id = m.destination_id
         join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
                               and r.month = postmeter.month_of(now, t.zone)
-        where m.id = any (meters) and t.late_policy = 'part')
+        where m.id = any (meters) and t.late_policy = 'part'
+        union
+        select k.key_meter_id from unnest(meters) m(id) cross join lateral postmeter.contract_keys(m.id) k)
     order by l.id for update;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part: nobody who needs both takes one of them late.';
+COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part, and those of their contract''s other keys: nobody who needs several takes one of them late.';
 
 CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2973,11 +3297,13 @@ CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_e
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT LEAST(meter_ends.month_ends, max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone))) AS "least"
-    FROM postmeter.subscription s
-   WHERE ((s.destination_id = meter_ends.destination_id) AND (s.buyer = meter_ends.buyer) AND (s.valid_from < meter_ends.month_ends));
+    FROM ((postmeter.destination t
+      CROSS JOIN LATERAL postmeter.contract_subscriptions(t.id, meter_ends.buyer, postmeter.month_of((meter_ends.month_ends - '00:00:00.000001'::interval), t.zone)) b(subscription_id))
+      JOIN postmeter.subscription s ON ((s.id = b.subscription_id)))
+   WHERE ((t.id = meter_ends.destination_id) AND (s.valid_from < meter_ends.month_ends));
 END;
 
-COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its buyer''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
+COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its contract''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3298,6 +3624,36 @@ $$;
 
 COMMENT ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens an hour of a meter, or opens it again if nothing was due; returns the remittance, or null if it was sent or its month is closed. The caller holds the meter''s lock.';
 
+CREATE FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    last   postmeter.meter;
+    key    bigint;
+    sent   record;
+    opened bigint;
+begin
+    perform postmeter.lock_meters(array[open_last_hour.meter_id]);
+    select m.* into strict last from postmeter.meter m where m.id = open_last_hour.meter_id;
+    select k.id into key
+    from postmeter.meter k
+    where k.destination_id = last.destination_id and k.dimension = last.dimension and k.month = last.month
+      and k.buyer = postmeter.key_of_hour(last.id, open_last_hour.hour);
+    if key is null or key = last.id then
+        return postmeter.open_hour_at(last.id, hour, identity, product);
+    end if;
+    select i.* into strict sent from postmeter.identity_at(key, open_last_hour.hour, open_last_hour.identity, open_last_hour.product) i;
+    opened := postmeter.open_hour_at(key, hour, sent.identity, sent.product);
+    if opened is not null then
+        insert into postmeter.part (delivery_id, meter_id) values (opened, last.id) on conflict do nothing;
+    end if;
+    return opened;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens the last hour of a meter, under the key of its contract that is valid then, and returns the remittance; null if it was sent or its month is closed.';
+
 CREATE FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3325,41 +3681,42 @@ CREATE FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product t
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    late    postmeter.meter;
-    running bigint;
-    target  timestamptz;
-    now     timestamptz := postmeter.clock();
+    late   postmeter.meter;
+    way    record;
+    sent   record;
+    opened bigint;
+    now    timestamptz := postmeter.clock();
 begin
     perform postmeter.month_gate();
     perform postmeter.lock_meters(array[open_target.meter_id]);
     select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
-    target := postmeter.target_hour(late.id);
-    if target is not null then
-        return postmeter.open_hour_at(late.id, target, identity, product);
-    end if;
-    perform 1 from postmeter.destination t
-    where t.id = late.destination_id and t.late_policy = 'part'
-      and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
-      and exists (select from postmeter.subscription s
-                  where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
-                    and (s.valid_until is null or now < s.valid_until));
+    select w.* into way from postmeter.target_way(late.id) w;
     if not found then
-        return null;
+        select m.id as key_meter_id, postmeter.hour_of(now) as hour into way
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = late.buyer and m.dimension = late.dimension
+         and m.month = postmeter.month_of(now, t.zone)
+        where t.id = late.destination_id and t.late_policy = 'part'
+          and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
+          and exists (select from postmeter.subscription s
+                      where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
+                        and (s.valid_until is null or now < s.valid_until));
+        if not found then
+            return null;
+        end if;
     end if;
-    select m.id into strict running from postmeter.meter m
-    join postmeter.destination t on t.id = m.destination_id
-    where m.destination_id = late.destination_id and m.buyer = late.buyer and m.dimension = late.dimension
-      and m.month = postmeter.month_of(now, t.zone);
-    running := postmeter.open_hour_at(running, postmeter.hour_of(now), identity, product);
-    if running is not null then
+    select i.* into sent from postmeter.identity_at(way.key_meter_id, way.hour, open_target.identity, open_target.product) i;
+    opened := postmeter.open_hour_at(way.key_meter_id, way.hour, coalesce(sent.identity, open_target.identity),
+                                     coalesce(sent.product, open_target.product));
+    if opened is not null and way.key_meter_id <> late.id then
         -- released quantity brings no allocation: the cut must know that this meter counts here
-        insert into postmeter.part (delivery_id, meter_id) values (running, late.id) on conflict do nothing;
+        insert into postmeter.part (delivery_id, meter_id) values (opened, late.id) on conflict do nothing;
     end if;
-    return running;
+    return opened;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_hour, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
+COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_way, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
 
 CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3653,6 +4010,15 @@ begin
         cross join lateral (select (select x from postmeter.usage x where x.id = c.corrected_id) as o offset 0) l
         cross join lateral (select (l.o).used_at, (l.o).recorded_at) o
         where (l.o).id is not null
+    ), member as materialized (
+        -- to which contract each subscription belongs in this month
+        select s.id, s.product, s.org, s.valid_from, s.valid_until, coalesce(k.contract, s.buyer) as contract
+        from postmeter.subscription s
+        left join postmeter.contract_member k on k.subscription_id = s.id and k.month = recalculate.month
+        where s.destination_id = t.id and s.buyer is not null
+    ), ends as materialized (
+        -- as meter_ends says it
+        select m.contract, least(ended, max(coalesce(m.valid_until, 'infinity'))) as at from member m where m.valid_from < ended group by 1
     ), boundary as materialized (
         -- hours of the month at which the catalogue begins to say something else about an org
         select b.org, array_agg(distinct b.hour) as hours
@@ -3664,9 +4030,8 @@ begin
     ), covered_kind as materialized (
         select distinct o.org, o.product, c.metric
         from postmeter.cover c
-        join postmeter.subscription s on s.id = c.subscription_id
-        join postmeter.subscription o on o.destination_id = s.destination_id and o.buyer = s.buyer and o.product = s.product
-        where s.destination_id = t.id
+        join member s on s.id = c.subscription_id
+        join member o on o.contract = s.contract and o.product = s.product
     ), open_now as materialized (
         select d.id, d.round from postmeter.delivery d where d.destination_id = t.id and d.status = 'open'
     ), told_of as materialized (
@@ -3712,7 +4077,7 @@ begin
     ), kind as materialized (
         select k.*, row_number() over () as item from (select distinct f.org, f.product, f.metric, f.account, f.since from found f) k
     ), resolved as materialized (
-        select k.org, k.product, k.metric, k.account, k.since, r.buyer, d.name as dimension, r.destination_id,
+        select k.org, k.product, k.metric, k.account, k.since, b.contract as buyer, d.name as dimension, r.destination_id,
                -- usage that the catalogue calls exempt by now belongs to no meter
                r.destination_id = t.id and r.buyer is not null and d.id is not null and r.exemption_id is null as mapped,
                d.factor_numerator, d.factor_denominator, d.rounding, d.decimals, d.month_end
@@ -3721,6 +4086,7 @@ begin
              postmeter.resolve(g.o, g.p, g.m, g.a, g.h, case when t.shadow_of is not null then t.id end) r
         join kind k on k.item = r.item
         left join postmeter.dimension d on d.id = r.dimension_id
+        left join member b on b.id = r.subscription_id
     ), ledger as materialized (
         select m.id as meter_id, m.buyer, m.dimension, m.rounding, m.decimals, m.month_end, mm.id, mm.product, mm.metric,
                mm.factor_numerator, mm.factor_denominator, mm.used, mm.covered
@@ -3782,8 +4148,8 @@ begin
                      min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
                                             rows between current row and unbounded following) as lowest
               from hours h
-              left join (postmeter.subscription s join postmeter.cover c on c.subscription_id = s.id)
-                on s.destination_id = t.id and s.buyer = h.buyer and s.product = h.product and c.metric = h.metric
+              left join (member s join postmeter.cover c on c.subscription_id = s.id)
+                on s.contract = h.buyer and s.product = h.product and c.metric = h.metric
                and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until)
               group by 1, 2, 3, 4, 5) h
         group by 1, 2, 3, 4
@@ -3809,10 +4175,11 @@ begin
         select c.buyer, c.dimension, c.denominator, m.id as meter_id, m.billed, m.carried * (c.denominator / m.denominator) as carried,
                m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
                case when coalesce(n.month_end, m.month_end) = 'round_up'
-                         and postmeter.meter_ends(t.id, c.buyer, ended) <= postmeter.clock()
+                         and e.at <= postmeter.clock()
                     then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
                case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
         from common c
+        left join ends e on e.contract = c.buyer
         left join postmeter.meter m on m.destination_id = t.id and m.month = recalculate.month and m.buyer = c.buyer and m.dimension = c.dimension
         left join (select r.buyer, r.dimension, max(r.rounding) as rounding, max(r.decimals) as decimals, max(r.month_end) as month_end
                    from resolved r where r.mapped group by 1, 2) n on n.buyer = c.buyer and n.dimension = c.dimension
@@ -4474,62 +4841,6 @@ COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing mont
 COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
 
 COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
-
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
 
 CREATE TABLE postmeter.exemption (
     id bigint NOT NULL,
@@ -5345,6 +5656,69 @@ $$;
 
 COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
 
+CREATE TABLE postmeter.cover (
+    subscription_id bigint NOT NULL,
+    metric text NOT NULL COLLATE pg_catalog."C",
+    quantity numeric NOT NULL,
+    CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
+);
+
+COMMENT ON TABLE postmeter.cover IS 'What a subscription''s contract covers: metric units a month that are not billed.';
+
+COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
+
+COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
+
+COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
+CREATE FUNCTION postmeter.shares_cover(meter_id bigint) RETURNS TABLE(other_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT DISTINCT b.meter_id
+    FROM (((postmeter.meter m
+      JOIN postmeter.meter_metric a ON ((a.meter_id = m.id)))
+      JOIN postmeter.meter o ON (((o.destination_id = m.destination_id) AND (o.buyer = m.buyer) AND (o.month = m.month) AND (o.id <> m.id))))
+      JOIN postmeter.meter_metric b ON (((b.meter_id = o.id) AND (b.product = a.product) AND (b.metric = a.metric))))
+   WHERE ((m.id = shares_cover.meter_id) AND (EXISTS ( SELECT
+            FROM (postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) s(subscription_id)
+              JOIN postmeter.cover c ON (((c.subscription_id = s.subscription_id) AND (c.metric = a.metric)))))));
+END;
+
+COMMENT ON FUNCTION postmeter.shares_cover(meter_id bigint) IS 'Other meters of a meter''s contract and month that count one of its metrics, where a contract covers it: the cover is given once for all of them.';
+
 CREATE FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5540,6 +5914,13 @@ COMMENT ON FUNCTION postmeter.take_gate(gate text) IS 'Waits until nobody else d
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select w.hour from postmeter.target_way(target_hour.meter_id) w $$;
+
+COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null; of its own key, else of another key of its contract. Null too if its month is closed.';
+
+CREATE FUNCTION postmeter.target_hour_of_key(meter_id bigint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select h.hour
     from postmeter.meter m
@@ -5550,7 +5931,7 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
         select postmeter.hour_of(c.now) - back * interval '1 hour' as hour) h
     cross join lateral (
         select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
-    where m.id = target_hour.meter_id
+    where m.id = target_hour_of_key.meter_id
       and postmeter.month_of(h.hour, t.zone) = m.month
       and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
       and exists (select from postmeter.subscription s
@@ -5564,7 +5945,27 @@ CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with ti
     limit 1
 $$;
 
-COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
+COMMENT ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) IS 'The hour under a meter''s own key to which late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
+
+CREATE FUNCTION postmeter.target_way(meter_id bigint) RETURNS TABLE(key_meter_id bigint, hour timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with own as materialized (
+        select postmeter.target_hour_of_key(target_way.meter_id) as hour
+    )
+    select target_way.meter_id, o.hour from own o where o.hour is not null
+    union all
+    (select k.key_meter_id, h.hour
+     from own o
+     cross join postmeter.contract_keys(target_way.meter_id) k
+     cross join lateral (select postmeter.target_hour_of_key(k.key_meter_id) as hour) h
+     where o.hour is null and h.hour is not null
+     order by h.hour desc, k.key_meter_id
+     limit 1)
+$$;
+
+COMMENT ON FUNCTION postmeter.target_way(meter_id bigint) IS 'The hour to which a meter''s late or released quantity can go, and the meter of the key under which it is sent: its own, else another one of its contract. No row if there is none.';
 
 CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6664,49 +7065,6 @@ COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
-
-CREATE TABLE postmeter.part (
-    delivery_id bigint NOT NULL,
-    meter_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.part IS 'Earlier months'' meters that a remittance also counts: their late or released quantity is a part of its own.';
-
-COMMENT ON COLUMN postmeter.part.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.part.meter_id IS 'The meter of an earlier month.';
-
 CREATE VIEW postmeter.balance AS
  WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
@@ -7355,22 +7713,6 @@ COMMENT ON COLUMN postmeter.correction_list.reason IS 'Why it is held.';
 COMMENT ON COLUMN postmeter.correction_list.destination IS 'Where its usage is owed, if that is known.';
 
 COMMENT ON COLUMN postmeter.correction_list.delivery_id IS 'The remittance that counts, or counted, the usage that it corrects.';
-
-CREATE TABLE postmeter.cover (
-    subscription_id bigint NOT NULL,
-    metric text NOT NULL COLLATE pg_catalog."C",
-    quantity numeric NOT NULL,
-    CONSTRAINT cover_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT cover_quantity_check CHECK (((quantity >= (0)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric) AND (scale(trim_scale(quantity)) <= 15)))
-);
-
-COMMENT ON TABLE postmeter.cover IS 'What a subscription''s contract covers: metric units a month that are not billed.';
-
-COMMENT ON COLUMN postmeter.cover.subscription_id IS 'The subscription.';
-
-COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
-
-COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
 CREATE TABLE postmeter.cure (
     id bigint NOT NULL,
@@ -8495,22 +8837,43 @@ CREATE VIEW postmeter.missing_hours AS
  WITH moment AS MATERIALIZED (
          SELECT postmeter.clock() AS now,
             postmeter.hour_of(postmeter.folded_until()) AS until
-        ), series AS (
-         SELECT m.id AS meter_id,
-            mm.id AS metric_id,
-            t.name AS destination,
-            m.buyer,
+        ), reporting AS MATERIALIZED (
+         SELECT s.id,
             s.org,
-            mm.product,
-            mm.metric
-           FROM ((((moment c
+            s.product,
+            s.buyer,
+            s.destination_id,
+            t.name AS destination,
+            (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date AS since
+           FROM ((moment c
              JOIN postmeter.destination t ON ((t.shadow_of IS NULL)))
-             JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.month >= (date_trunc('month'::text, ((c.until - '31 days'::interval) AT TIME ZONE t.zone)))::date))))
-             JOIN postmeter.meter_metric mm ON ((mm.meter_id = m.id)))
-             JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = mm.product) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
+             JOIN postmeter.subscription s ON (((s.destination_id = t.id) AND (s.buyer IS NOT NULL) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (s.valid_until > c.now)))))
           WHERE (NOT (EXISTS ( SELECT
                    FROM postmeter.exemption e
                   WHERE ((e.org = s.org) AND ((e.product IS NULL) OR (e.product = s.product)) AND (e.valid_from <= c.now) AND ((e.valid_until IS NULL) OR (e.valid_until > c.now))))))
+        ), series AS (
+         SELECT m.id AS meter_id,
+            mm.id AS metric_id,
+            s.destination,
+            s.buyer,
+            s.org,
+            mm.product,
+            mm.metric
+           FROM ((reporting s
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer) AND (m.month >= s.since))))
+             JOIN postmeter.meter_metric mm ON (((mm.meter_id = m.id) AND (mm.product = s.product))))
+        UNION ALL
+         SELECT m.id,
+            mm.id,
+            s.destination,
+            s.buyer,
+            s.org,
+            mm.product,
+            mm.metric
+           FROM (((reporting s
+             JOIN postmeter.contract_member k ON (((k.subscription_id = s.id) AND (k.month >= s.since) AND (k.contract <> s.buyer))))
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = k.contract) AND (m.month = k.month))))
+             JOIN postmeter.meter_metric mm ON (((mm.meter_id = m.id) AND (mm.product = s.product))))
         ), last AS (
          SELECT k.meter_id,
             k.metric_id,
@@ -8521,7 +8884,7 @@ CREATE VIEW postmeter.missing_hours AS
             k.metric,
             l.hour
            FROM (series k
-             CROSS JOIN LATERAL ( SELECT d.hour
+             CROSS JOIN LATERAL (( SELECT d.hour
                    FROM postmeter.delivery d
                   WHERE ((d.meter_id = k.meter_id) AND (EXISTS ( SELECT
                            FROM (postmeter.allocation a
@@ -8529,7 +8892,18 @@ CREATE VIEW postmeter.missing_hours AS
                           WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
                          OFFSET 0)))
                   ORDER BY d.hour DESC
-                 LIMIT 1) l)
+                 LIMIT 1)
+                UNION ALL
+                ( SELECT d.hour
+                   FROM (postmeter.part p
+                     JOIN postmeter.delivery d ON ((d.id = p.delivery_id)))
+                  WHERE ((p.meter_id = k.meter_id) AND (d.meter_id <> p.meter_id) AND (EXISTS ( SELECT
+                           FROM (postmeter.allocation a
+                             JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
+                          WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = k.org))
+                         OFFSET 0)))
+                  ORDER BY d.hour DESC
+                 LIMIT 1)) l)
         ), silent AS (
          SELECT l.destination,
             l.buyer,
@@ -8564,12 +8938,12 @@ CREATE VIEW postmeter.missing_hours AS
                            FROM ( SELECT d.hour,
                                     min(GREATEST(((d.opened_at - d.hour) - '01:00:00'::interval), '00:00:00'::interval)) AS lag
                                    FROM (UNNEST(s.meters, s.metrics) k(meter_id, metric_id)
-                                     JOIN postmeter.delivery d ON (((d.meter_id = k.meter_id) AND (d.hour > (s.last_hour - '168:00:00'::interval)) AND (d.hour <= s.last_hour))))
-                                  WHERE (EXISTS ( SELECT
+                                     CROSS JOIN LATERAL postmeter.hours_of_meter(k.meter_id) d(delivery_id, hour, opened_at))
+                                  WHERE ((d.hour > (s.last_hour - '168:00:00'::interval)) AND (d.hour <= s.last_hour) AND (EXISTS ( SELECT
    FROM (postmeter.allocation a
      JOIN postmeter.subscription x ON ((x.id = a.subscription_id)))
-  WHERE ((a.delivery_id = d.id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))
- OFFSET 0))
+  WHERE ((a.delivery_id = d.delivery_id) AND (a.meter_metric_id = k.metric_id) AND (x.org = s.org))
+ OFFSET 0)))
                                   GROUP BY d.hour) h) g) w)
           WHERE (w.hours >= 20)
         ), judged AS (
@@ -9034,10 +9408,35 @@ CREATE VIEW postmeter.remittance_summary AS
             k.delivery_id,
             0 AS usages,
             0 AS used
-           FROM (((postmeter.subscription s
+           FROM ((((postmeter.subscription s
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
              JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.meter own ON (((own.id = d.meter_id) AND (own.buyer = m.buyer))))
+          WHERE ((NOT (EXISTS ( SELECT
+                   FROM (postmeter.allocation a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))) AND (NOT (EXISTS ( SELECT
+                   FROM (postmeter.ledger_carry a
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
+                  WHERE ((a.delivery_id = k.delivery_id) AND (mm.meter_id = k.meter_id))))))
+          GROUP BY s.org, s.account, s.product, m.id, m.month, k.delivery_id
+        UNION ALL
+         SELECT s.org,
+            s.account,
+            s.product,
+            NULL::text AS metric,
+            m.id,
+            m.month,
+            k.delivery_id,
+            0 AS usages,
+            0 AS used
+           FROM (((((postmeter.contract_member o
+             JOIN postmeter.subscription s ON (((s.id = o.subscription_id) AND (s.buyer <> o.contract))))
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = o.contract) AND (m.month = o.month))))
+             JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
+             JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
+             JOIN postmeter.meter own ON (((own.id = d.meter_id) AND (own.buyer = s.buyer))))
           WHERE ((NOT (EXISTS ( SELECT
                    FROM (postmeter.allocation a
                      JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)))
@@ -9071,11 +9470,12 @@ CREATE VIEW postmeter.remittance_summary AS
                       WHERE ((o.delivery_id = c.delivery_id) AND (om.meter_id = c.meter_id) AND ((o.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account) OR (o.product IS DISTINCT FROM c.product) OR (o.metric IS DISTINCT FROM c.metric))))))
                     ELSE (EXISTS ( SELECT
                        FROM postmeter.subscription os
-                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = m.buyer) AND (os.product = d.product) AND (os.valid_from < (d.hour + '01:00:00'::interval)) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
+                      WHERE ((os.destination_id = d.destination_id) AND (os.buyer = own.buyer) AND (os.product = d.product) AND (os.valid_from < (d.hour + '01:00:00'::interval)) AND ((os.valid_until IS NULL) OR (d.hour < os.valid_until)) AND ((os.org IS DISTINCT FROM c.org) OR (os.account IS DISTINCT FROM c.account)))))
                 END AS shared
-           FROM (((counted c
+           FROM ((((counted c
              JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
              JOIN postmeter.meter m ON ((m.id = c.meter_id)))
+             JOIN postmeter.meter own ON ((own.id = d.meter_id)))
              LEFT JOIN LATERAL ( SELECT sum(k.to_bill) AS billed
                    FROM postmeter.cut k
                   WHERE ((k.delivery_id = c.delivery_id) AND (k.meter_id = c.meter_id) AND (d.status <> 'open'::text))) b ON (true))
@@ -10498,6 +10898,9 @@ ALTER TABLE ONLY postmeter.closed_month
 ALTER TABLE ONLY postmeter.console
     ADD CONSTRAINT console_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.contract_member
+    ADD CONSTRAINT contract_member_pkey PRIMARY KEY (subscription_id, month);
+
 ALTER TABLE ONLY postmeter.contradiction
     ADD CONSTRAINT contradiction_pkey PRIMARY KEY (id);
 
@@ -10758,6 +11161,8 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
 CREATE INDEX contradiction_by_delivery ON postmeter.contradiction USING btree (delivery_id) WHERE (delivery_id IS NOT NULL);
 
@@ -11206,7 +11611,8 @@ UNION ALL
           WHERE (d.meter_id = m.id)
           ORDER BY d.hour DESC
          LIMIT 1) l)
-     LEFT JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
+     LEFT JOIN postmeter.subscription s ON (((s.id IN ( SELECT b.subscription_id
+           FROM postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id))) AND (s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
   WHERE (m.billable > (0)::numeric)
   GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
 
@@ -11261,6 +11667,8 @@ CREATE TRIGGER check_shadow BEFORE INSERT OR UPDATE OF shadow_of ON postmeter.de
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.check_subscription();
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
+
+CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
@@ -11424,6 +11832,41 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.contradicted(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_operator;
@@ -11456,18 +11899,6 @@ GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone tex
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
@@ -11481,10 +11912,6 @@ REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text,
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadline_now(delivery postmeter.delivery) FROM PUBLIC;
 
@@ -11501,6 +11928,8 @@ GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_wo
 
 REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.decide_contract(subscription bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) TO postmeter_operator;
 
@@ -11514,6 +11943,16 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, acco
 REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -11580,7 +12019,22 @@ GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO post
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.hour_of(moment timestamp with time zone) TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.installation_doubt() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.installation_doubt() TO postmeter_reader;
@@ -11595,6 +12049,12 @@ GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who tex
 
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -11710,6 +12170,9 @@ GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_hour_at(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.open_last_hour(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) TO postmeter_worker;
 
@@ -11807,10 +12270,6 @@ GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
@@ -11891,6 +12350,20 @@ GRANT ALL ON FUNCTION postmeter.settle_installation(name text) TO postmeter_work
 
 REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.sign_catalogue(who text, why text, detail jsonb) TO postmeter_operator;
 
@@ -11945,6 +12418,18 @@ REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.target_hour(meter_id bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.target_way(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
@@ -12066,14 +12551,6 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.part TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.part TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
@@ -12135,10 +12612,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.usage_written_off TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
 GRANT SELECT,DELETE ON TABLE postmeter.cure TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.cure TO postmeter_reader;
@@ -12434,4 +12907,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (41, '0041_pre_shares', 22),
     (42, '0042_pre_corrections', 22),
     (43, '0043_pre_ends', 22),
-    (44, '0044_pre_evidence', 22);
+    (44, '0044_pre_evidence', 22),
+    (45, '0045_pre_contracts', 22);

@@ -1,8 +1,7 @@
--- cut_lock_meters: locks every meter that these remittances count on, in order of their numbers.
+-- cut_lock_meters: locks every meter that these remittances count on, and those that share a contract's cover with them, in
+-- order of their numbers.
 -- $1 deliveries.
-select m.id
-from postmeter.meter m
-where m.id in (
+with counted as materialized (
     select d.meter_id from postmeter.delivery d where d.id = any ($1)
     union
     select mm.meter_id
@@ -12,6 +11,13 @@ where m.id in (
     where a.delivery_id = any ($1)
     union
     select p.meter_id from postmeter.part p where p.delivery_id = any ($1)
+)
+select m.id
+from postmeter.meter m
+where m.id in (
+    select c.meter_id from counted c
+    union
+    select s.other_id from counted c cross join lateral postmeter.shares_cover(c.meter_id) s
 )
 order by m.id
 for update

@@ -22,9 +22,10 @@ with given as materialized (
            coalesce(h.used, 0) as used_here, coalesce(h.usages, 0) as usages_here, mm.used + coalesce(h.used, 0) as used_after, mm.covered as covered_before,
            mm.factor_numerator, mm.factor_denominator,
            (select coalesce(sum(c.quantity), 0)
-            from postmeter.subscription s
+            from postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b
+            join postmeter.subscription s on s.id = b.subscription_id
             join postmeter.cover c on c.subscription_id = s.id and c.metric = mm.metric
-            where s.destination_id = m.destination_id and s.buyer = m.buyer and s.product = mm.product
+            where s.product = mm.product
               and s.valid_from <= g.hour and (s.valid_until is null or g.hour < s.valid_until)) as cover
     from counted k
     join given g on g.delivery_id = k.delivery_id
@@ -32,7 +33,16 @@ with given as materialized (
     join postmeter.meter_metric mm on mm.meter_id = k.meter_id
     left join here h on h.delivery_id = k.delivery_id and h.meter_metric_id = mm.id
 ), covered as materialized (
-    select x.*, greatest(0, least(x.used_after, greatest(x.covered_before, x.cover))) as covered_after from metric x
+    -- of all that the contract's meters have used of this metric; what another of them has covered stays covered
+    select x.*, o.used as used_elsewhere,
+           greatest(0, least(x.used_after, least(x.used_after + o.used, greatest(x.covered_before + o.covered, x.cover)) - o.covered))
+               as covered_after
+    from metric x
+    cross join lateral (
+        select coalesce(sum(mm.used), 0) as used, coalesce(sum(mm.covered), 0) as covered
+        from postmeter.shares_cover(x.meter_id) s
+        join postmeter.meter_metric mm on mm.meter_id = s.other_id and mm.product = x.product and mm.metric = x.metric
+    ) o
 ), denominator as materialized (
     select c.delivery_id, c.meter_id, postmeter.lcm_of(c.factor_denominator) as denominator
     from covered c group by 1, 2
@@ -44,7 +54,7 @@ with given as materialized (
                'used_here', c.used_here::text, 'usages_here', c.usages_here, 'cover', c.cover::text, 'covered', c.covered_after::text,
                'factor', c.factor_numerator || '/' || c.factor_denominator) order by c.product, c.metric)
                filter (where c.id is not null), '[]') as metrics,
-           -- the meter's last hour, or any cut after its month or its buyer's subscriptions are over
+           -- the meter's last hour, or any cut after its month or its contract's subscriptions are over
            m.month_end = 'round_up'
                and postmeter.meter_ends(m.destination_id, m.buyer, (m.month + interval '1 month')::timestamp at time zone t.zone)
                    <= greatest(g.hour + interval '1 hour', postmeter.clock()) as settles
@@ -80,13 +90,15 @@ with given as materialized (
     set used = trim_scale(c.used_after), covered = trim_scale(c.covered_after), usages = mm.usages + c.usages_here
     from covered c where mm.id = c.id
 )
-select d.id, t.name as destination, d.key, d.hour, d.identity, d.product, m.dimension, m.decimals, d.releases,
+select d.id, t.name as destination, d.key, d.hour, d.identity, d.product, m.dimension, greatest(m.decimals, q.decimals) as decimals, d.releases,
        trim_scale(q.quantity)::text as quantity, d.destination_id,
        -- where its buyer's subscriptions end inside the running hour: nothing comes after that
        case when postmeter.clock() < d.hour + interval '1 hour'
             then (select e.at from postmeter.served_until(d.destination_id, m.buyer, d.hour) e(at)
                   where e.at > d.hour and e.at < d.hour + interval '1 hour') end as ends
-from (select x.delivery_id, sum(x.to_bill) as quantity from decided x group by 1) q
+from (select x.delivery_id, sum(x.to_bill) as quantity,
+             max(o.decimals) filter (where scale(trim_scale(x.to_bill)) > 0) as decimals
+      from decided x join postmeter.meter o on o.id = x.meter_id group by 1) q
 join postmeter.delivery d on d.id = q.delivery_id
 join postmeter.meter m on m.id = d.meter_id
 join postmeter.destination t on t.id = d.destination_id

@@ -13,15 +13,18 @@ with stranded as materialized (
     limit $1
 )
 select s.id, s.destination_id, d.identity, d.product,
-       case when not exists (select from postmeter.subscription b
-                             where b.destination_id = s.destination_id and b.buyer = s.buyer and b.valid_from <= c.now
-                               and (b.valid_until is null or b.valid_until > c.now - s.age_limit)) then false
+       case when not exists (select from postmeter.contract_subscriptions(s.destination_id, s.buyer, s.month) o
+                             join postmeter.subscription b on b.id = o.subscription_id
+                             where b.valid_from <= c.now and (b.valid_until is null or b.valid_until > c.now - s.age_limit)) then false
             when s.late_policy = 'part' then true
             when s.month < postmeter.month_of(c.now - s.age_limit, s.zone) then false
             else postmeter.target_hour(s.id) is not null end as can_go
 from stranded s
 cross join (select postmeter.clock() as now) c
 cross join lateral (
-    select d.identity, d.product from postmeter.delivery d where d.meter_id = s.id order by d.hour desc limit 1
+    select d.identity, d.product
+    from postmeter.hours_of_meter(s.id) o
+    join postmeter.delivery d on d.id = o.delivery_id
+    order by o.hour desc limit 1
 ) d
 order by s.id

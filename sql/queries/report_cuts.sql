@@ -1,7 +1,8 @@
--- report_cuts: the arithmetic of a remittance, per cut and meter, as it was done.
+-- report_cuts: the arithmetic of a remittance, per cut and meter, as it was done. Own is what is of its own month: the meter of
+-- its key, or instead of it that of its contract.
 -- $1 delivery. Relies on cut_pkey. Quotients are for people; is_exact and is_carried_exact tell whether nine decimals
 -- show them whole.
-select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_end, c.meter_id = d.meter_id as is_own,
+select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_end, m.month = k.month as is_own,
        c.denominator::text as denominator, trim_scale(c.units)::text as units,
        trim_scale(round(c.units / c.denominator, 9))::text as unrounded,
        round(c.units / c.denominator, 9) * c.denominator = c.units as is_exact,
@@ -22,6 +23,7 @@ select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_
 from postmeter.cut c
 join postmeter.delivery d on d.id = c.delivery_id
 join postmeter.meter m on m.id = c.meter_id
+join postmeter.meter k on k.id = d.meter_id
 -- what was carried is billed by the next cut of the meter that billed anything
 left join lateral (
     select n.delivery_id, nd.hour, n.to_bill
@@ -33,4 +35,9 @@ left join lateral (
     limit 1
 ) later on true
 where c.delivery_id = $1 and c.round >= 0
+  -- nothing is counted on the meter of the key where the contract has another
+  and not (c.meter_id = d.meter_id and c.metrics = '[]' and exists (
+        select from postmeter.cut o
+        join postmeter.meter om on om.id = o.meter_id
+        where o.delivery_id = c.delivery_id and o.round = c.round and o.meter_id <> c.meter_id and om.month = k.month))
 order by c.round, is_own desc, c.meter_id

@@ -6,6 +6,7 @@ mod credit;
 mod exact;
 mod held;
 mod keys;
+mod moved;
 mod rounding;
 
 use tests::{Dimension, Stage};

@@ -15,7 +15,7 @@ use tests::Stage;
 const ADA: Decider<'_> = Decider { who: "ada", why: "the agreement is active now" };
 
 /// Lets the marketplace refuse every dimension, or none.
-fn refuse_all(stage: &Stage, refuse: bool) {
+pub(crate) fn refuse_all(stage: &Stage, refuse: bool) {
     let mut settings = stage.aws.settings();
     settings.aws.dimensions = refuse.then(BTreeSet::new);
     stage.aws.set_settings(settings);

@@ -2,6 +2,7 @@
 //! would break them waits.
 
 mod beside;
+mod contracts;
 mod locks;
 mod rollout;
 mod steps;

@@ -25,6 +25,7 @@ const LOCK: Query = query!("fold_lock", [INT8_ARRAY, INT8_ARRAY]);
 const LOCK_FREE: Query = query!("fold_lock_free", [INT8_ARRAY, INT8_ARRAY]);
 const HELD_OFF: Query = query!("fold_held_off", []);
 const OPEN_STILL: Query = query!("fold_open_still", [INT8_ARRAY]);
+const PARTS: Query = query!("fold_parts", [INT8_ARRAY, INT8_ARRAY]);
 
 /// Joins of thousands of rows without statistics: nested loops made a fold seventeen times slower (design §5).
 const BULK: &str = "set local enable_nestloop = off";
@@ -92,11 +93,16 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     for query in [&METERS, &METRICS, &OPEN] {
         tx.run(query, &[&subscriptions, &dimensions, &hours]).await?;
     }
+    // what the catalogue was changed for since it was asked goes back, and is asked about anew
+    for known in &resolved {
+        plan.kinds[known.kind].target = Target::Returned;
+    }
     for row in tx.rows(&TARGETS, &[&subscriptions, &dimensions, &hours]).await? {
         let item = usize::try_from(row.try_get::<_, i64>("item")? - 1).expect("items count from one");
         let resolved = &resolved[item];
         let (meter, meter_metric) = (row.try_get("meter_id")?, row.try_get("meter_metric_id")?);
         let delivery: Option<i64> = row.try_get("delivery_id")?;
+        plan.kinds[resolved.kind].counts_on = row.try_get("counts_on")?;
         plan.kinds[resolved.kind].target = match delivery {
             Some(delivery) if row.try_get("is_open")? => {
                 Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
@@ -153,7 +159,8 @@ async fn late(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Erro
     Ok(())
 }
 
-/// Locks the remittances, shared and in order, and reads in a later statement which of them are still open.
+/// Locks the remittances, shared and in order, reads in a later statement which of them are still open, and says which count
+/// on the meter of a contract.
 async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Error> {
     let deliveries = plan.deliveries();
     if deliveries.is_empty() {
@@ -169,5 +176,9 @@ async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Erro
         open.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i32>(1)?);
     }
     plan.keep_open(&locked.into_iter().collect(), &open);
+    let (deliveries, meters) = plan.parts();
+    if !deliveries.is_empty() {
+        tx.run(&PARTS, &[&deliveries, &meters]).await?;
+    }
     Ok(())
 }

@@ -82,6 +82,8 @@ pub(super) struct Kind {
     pub target: Target,
     /// Corrections of this usage, which is not among what is folded here: where it stands, they go.
     pub corrected: Option<Uuid>,
+    /// The meter of its contract, where that is another one than that of its key.
+    pub counts_on: Option<i64>,
 }
 
 /// A kind that the catalogue knows.
@@ -204,6 +206,7 @@ impl Plan {
                     destination: None,
                     target: Target::Unresolved,
                     corrected,
+                    counts_on: None,
                 });
                 plan.kinds.len() - 1
             });
@@ -280,6 +283,15 @@ impl Plan {
         deliveries.sort_unstable();
         deliveries.dedup();
         deliveries
+    }
+
+    /// Which of the remittances, all of them open, count on the meter of a contract: remittances and meters.
+    pub fn parts(&self) -> (Vec<i64>, Vec<i64>) {
+        let part = |kind: &Kind| match kind.target {
+            Target::Open { delivery, .. } => Some((delivery, kind.counts_on?)),
+            _ => None,
+        };
+        self.kinds.iter().filter_map(part).unzip()
     }
 
     /// Takes over the rounds of what is locked and still open; the rest goes back. A correction counts only in the round

@@ -70,7 +70,7 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
                     buyer.key, was.buyer
                 ),
             )),
-            // cover and rounding of the month would begin anew under the other form, and no repeat would be recognised
+            // late usage of hours that were sent under the one form would be sent under the other, and no repeat be recognised
             Some((_, was)) if was.form != buyer.form => findings.problems.push(entry.problem(
                 "identity",
                 format!(
@@ -81,7 +81,7 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
             )),
             Some((_, was)) => findings.notes.push(format!(
                 "{}: a new identity in place. What was counted for {} stays there; the rest, \
-                 late usage of past hours included, goes to {}",
+                 late usage of past hours included, goes to {}, and this month's cover and rounding go on",
                 entry.name(),
                 was.buyer,
                 buyer.key
