@@ -107,9 +107,8 @@ declare
     at   timestamptz := postmeter.hour_of(now) + n * interval '1 second';
 begin
     select d.identity, d.product into last
-    from postmeter.delivery d
-    where d.meter_id = m.id or d.id in (select p.delivery_id from postmeter.part p where p.meter_id = m.id)
-    order by d.meter_id <> m.id, d.hour desc limit 1;
+    from postmeter.hours_of_meter(m.id) h join postmeter.delivery d on d.id = h.delivery_id
+    order by h.hour desc limit 1;
     insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, status, reason, maybe_billed, maybe_since,
                                     round, quantity, body, batch_group, idempotency_key, cut_at)
     values (m.destination_id, format('%s/%s/withheld/%s/%s', m.buyer, m.dimension, m.id, n), m.id, at, coalesce(last.identity, '{}'), coalesce(last.product, ''),
@@ -174,8 +173,10 @@ as $$
     select exists (
         select from postmeter.destination t
         cross join lateral (select postmeter.meter_ends(t.id, (m).buyer, ((m).month + interval '1 month')::timestamp at time zone t.zone) as at) e
-        join postmeter.delivery d on d.hour = postmeter.hour_of(e.at - interval '1 microsecond') and d.status not in ('open', 'nothing_due')
-         and (d.meter_id = (m).id or d.id in (select p.delivery_id from postmeter.part p where p.meter_id = (m).id))
+        cross join lateral (select postmeter.hour_of(e.at - interval '1 microsecond') as hour) l
+        join postmeter.meter k on k.destination_id = t.id and k.dimension = (m).dimension and k.month = (m).month
+         and k.buyer = coalesce(postmeter.key_of_hour((m).id, l.hour), (m).buyer)
+        join postmeter.delivery d on d.meter_id = k.id and d.hour = l.hour and d.status not in ('open', 'nothing_due')
         where t.id = (m).destination_id and e.at <= postmeter.clock())
 $$;
 comment on function postmeter.remainder_is_elsewhere(postmeter.meter) is

@@ -80,8 +80,8 @@ migrations! {
     42 "0042_pre_corrections",
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
-    51 "0051_pre_lost_time",
     45 "0045_pre_contracts",
+    51 "0051_pre_lost_time",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
