@@ -213,6 +213,16 @@ begin
             using errcode = 'PM034', column = 'delivery', constraint = 'withheld_elsewhere',
                   hint = format('Settle %s first: it is of the same meter and of the time that was lost.', other);
     end if;
+    if not exists (select from postmeter.meter m join postmeter.destination t on t.id = m.destination_id
+                   where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = d.id)
+                     and (t.late_policy = 'part' or postmeter.target_hour(m.id) is not null)
+                     and not exists (select from postmeter.closed_month x where x.destination_id = t.id and x.month = m.month)) then
+        -- no hour can take it now: it stays, and may be written off
+        update postmeter.delivery u set maybe_billed = false, maybe_since = null, changed_at = postmeter.clock() where u.id = d.id;
+        insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+        values (who, why, 'resolve', d.id, d.status, d.status, d.quantity, jsonb_build_object('billed', false, 'withheld', true));
+        return d.status;
+    end if;
     update postmeter.delivery u
     set status = 'released', reason = null, maybe_billed = false, maybe_since = null, releases = u.releases + 1, changed_at = postmeter.clock()
     where u.id = d.id;
@@ -229,7 +239,7 @@ begin
 end
 $$;
 comment on function postmeter.give_back(postmeter.delivery, text, text) is
-    'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
+    'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour; if no hour can take it, it stays held, and may be written off. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
 
 create function postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) returns numeric
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -448,7 +458,7 @@ select postmeter.mend('contradicted', 'select coalesce(', 'select coalesce(
          from postmeter.withheld w where w.delivery_id = contradicted.delivery),');
 
 -- late quantity goes to an hour of after the loss, if there is one
-select postmeter.mend('*', 'order by case when back > 0 and l.deadline >=', 'order by h.hour + interval ''1 hour'' <= coalesce(postmeter.broken_at(), ''-infinity''),
+select postmeter.mend('*', 'order by case when back > 0 and l.deadline >=', 'order by h.hour + interval ''1 hour'' <= (select coalesce(postmeter.broken_at(), ''-infinity'')),
              case when back > 0 and l.deadline >=');
 
 -- duplicates that do not say how much they hold ---------------------------------------------------------------------------
@@ -560,6 +570,7 @@ begin
                    'WHEN ''poison''::text THEN ''report it, then retry''::text
                             WHEN ''lost_time''::text THEN ''see whether they hold it with another hour of that time: write off if so, else retry''::text');
     now := regexp_replace(now, 'CASE\s+WHEN r.maybe_billed THEN', 'CASE
+                            WHEN ((r.reason = ''lost_time''::text) AND NOT r.maybe_billed) THEN ''no hour of its month can take it any more: write it off''::text
                             WHEN (r.reason = ''lost_time''::text) THEN ''see whether they hold it with another hour of that time, then resolve as billed or not billed''::text
                             WHEN r.maybe_billed THEN');
     if now = was or now not like '%that time: write off%' or now not like '%then resolve as billed or not%' or now not like '%''lost_time''::text])%' then
@@ -571,6 +582,11 @@ $$;
 comment on view postmeter.dead_letter is 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, poison, or recorded before commits were lost); quantity of a meter that no hour of its month can take any more; what a step has set aside because it fails; and open contradictions. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 comment on column postmeter.dead_letter.class is 'rejected, expired, conflict, unknown, held, held usage, stranded, set aside or contradiction.';
 comment on column postmeter.dead_letter.code is 'The reason, the code of the last answer, the SQLSTATE with which a step failed, or what a contradiction says.';
+
+select postmeter.mend('close_report', 'when v.class = ''held_usage'' and v.reason = ''too_late'' then ''write it off''',
+    'when v.class = ''held_usage'' and v.reason = ''too_late'' then ''write it off''
+               when v.class = ''held_usage'' and v.reason = ''lost_time'' then ''see whether they hold it with another hour: write it off if so, else retry it before closing''
+               when v.class = ''held'' and v.reason = ''lost_time'' then ''see whether they hold it with another hour, then resolve it as billed or not billed''');
 
 create view postmeter.lost_time as
 select t.name as destination, b.noticed_at, t.paused,

@@ -3,7 +3,7 @@
 -- $1 deliveries, $2 those of them that are locked.
 select d.id, coalesce(array_agg(distinct c.meter_id) filter (where c.meter_id is not null), '{}') as meters,
        -- what may have been sent in a time that was lost is not sent with another hour as well
-       d.deadline < postmeter.clock() and d.hour + interval '1 hour' > coalesce(postmeter.broken_at(), '-infinity') as is_late
+       d.deadline < postmeter.clock() and d.hour + interval '1 hour' > (select coalesce(postmeter.broken_at(), '-infinity')) as is_late
 from postmeter.delivery d
 left join lateral (
     with counted as materialized (

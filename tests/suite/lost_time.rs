@@ -210,6 +210,16 @@ async fn k6_a_remainder_whose_own_hour_was_sent_waits_for_a_person() {
     );
     assert_eq!(stage.value("select trim_scale(sum(held))::text from postmeter.balance").await, "1");
     explained(&stage).await;
+    // nobody is subscribed any more
+    let id = withheld(&stage).await;
+    stage.at("2024-09-19T12:00:00Z").await;
+    let (code, said) = run(&stage, &format!("resolve {id} --not-billed"));
+    assert!(code == 0 && said.contains("no hour of its month can take it"), "{said}");
+    let advice = format!("select what_to_do from postmeter.dead_letter where delivery_id = {id}");
+    assert!(stage.value(&advice).await.ends_with("write it off"));
+    assert_eq!(run(&stage, &format!("write-off --delivery {id} --apply")).0, 0);
+    assert_eq!(balance(&stage).await, "9 0 0 -0.5 0");
+    explained(&stage).await;
 }
 
 #[tokio::test]

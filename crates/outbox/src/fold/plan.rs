@@ -268,6 +268,12 @@ impl Plan {
                 kinds.len() - 1
             });
         }
+        // nothing is opened for what has nobody left
+        for (from, _) in held {
+            if self.entries.iter().all(|entry| entry.kind != from) {
+                self.kinds[from].target = Target::Held(reason);
+            }
+        }
     }
 
     /// The remittances to lock, in order.

@@ -318,6 +318,7 @@ async fn one(
         "accepted" => {
             "it counts as billed, as they hold it if they said how much; else its quantity is marked as not confirmed"
         }
+        "held" => "no hour of its month can take it: write it off",
         "released" => "its quantity went back to its meter, and goes with another hour",
         "due" => "it is sent again with the same bytes and key",
         _ => "its deadline has passed, so it is not sent again: release it or write it off",
