@@ -176,7 +176,6 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
     CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
     CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
-    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
     CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
     CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
@@ -263,6 +262,13 @@ CREATE FUNCTION postmeter.beside(delivery bigint) RETURNS TABLE(delivery_id bigi
 END;
 
 COMMENT ON FUNCTION postmeter.beside(delivery bigint) IS 'The remittances that went out in a call with this one, or bill the same buyer and dimension within a week of its hour; itself too.';
+
+CREATE FUNCTION postmeter.broken_at() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select max(b.noticed_at) from postmeter.timeline_break b $$;
+
+COMMENT ON FUNCTION postmeter.broken_at() IS 'When it was noticed last that commits were lost; null: never.';
 
 CREATE FUNCTION postmeter.carry_ledger(month date) RETURNS void
     LANGUAGE plpgsql
@@ -795,6 +801,8 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
                when v.class = 'held_usage' and v.reason = 'month_closed' then 'write it off, or reopen the month'
                when v.class = 'held_usage' and v.destination is null then 'mend the catalogue or write it off; no destination is known, so every destination lists it'
                when v.class = 'held_usage' and v.reason = 'too_late' then 'write it off'
+               when v.class = 'held_usage' and v.reason = 'lost_time' then 'see whether they hold it with another hour: write it off if so, else retry it before closing'
+               when v.class = 'held' and v.reason = 'lost_time' then 'see whether they hold it with another hour, then resolve it as billed or not billed'
                when v.class = 'held_usage' then 'mend its cause before closing, or write it off'
                when v.class = 'waiting' then 'let workers fold it before closing; no destination is known yet, so every destination lists it'
                when v.class = 'open' then 'wait for the cut: it is sent, or expires'
@@ -816,6 +824,30 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
 $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
+
+CREATE FUNCTION postmeter.confirm_day(destination text, day date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    agreed integer;
+begin
+    update postmeter.delivery d
+    set confirmed = true, changed_at = postmeter.clock()
+    from postmeter.unconfirmed u
+    where d.id = u.delivery_id and d.status = 'accepted' and d.confirmed is false
+      and d.hour >= confirm_day.day::timestamp at time zone 'UTC' and d.hour < (confirm_day.day + 1)::timestamp at time zone 'UTC'
+      and exists (select from postmeter.meter m
+                  join postmeter.destination t on t.id = m.destination_id and t.name = confirm_day.destination
+                  join postmeter.reconciled r on r.destination = t.name and r.day = confirm_day.day and r.buyer = m.buyer
+                   and r.dimension = m.dimension and r.verdict = 'equal'
+                  where m.id = d.meter_id);
+    get diagnostics agreed = row_count;
+    return agreed;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.confirm_day(destination text, day date) IS 'The latest answer about a day agrees with us: its unconfirmed remittances are confirmed. A part of note_day_contradictions. Returns how many.';
 
 CREATE FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -1038,6 +1070,8 @@ CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(
+        (select 'stands for no hour: it may have been billed with another one in the time that was lost. Resolve it as billed or not billed'
+         from postmeter.withheld w where w.delivery_id = contradicted.delivery),
         (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
          from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
         (select 'may have been sent in the time that was lost: look it up at the marketplace, then resolve it'
@@ -1078,6 +1112,63 @@ CREATE FUNCTION postmeter.correction_is_free(corrected uuid, destination integer
 $$;
 
 COMMENT ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) IS 'Whether a held correction is held no longer for a reason of its own.';
+
+CREATE FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    theirs  numeric := coalesce(held, d.shown_quantity);
+    rest    numeric;
+    delta   numeric;
+    part    record;
+    m       postmeter.meter;
+    broken  bigint;
+    first   bigint;
+    decided bigint;
+begin
+    if theirs is null or theirs <= 0 then
+        raise exception 'they did not say how much they hold of remittance %', d.id
+            using errcode = 'PM037', column = 'quantity', constraint = 'resolve_quantity',
+                  hint = format('Look it up there, and say it: postmeter resolve %s --billed --quantity N.', d.id);
+    end if;
+    rest := theirs - d.quantity;
+    if rest <> 0 and exists (select from postmeter.cut k join postmeter.meter x on x.id = k.meter_id
+                              join postmeter.closed_month c on c.destination_id = x.destination_id and c.month = x.month where k.delivery_id = d.id) then
+        raise exception 'the month of remittance % is closed', d.id
+            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_month', hint = 'Reopen the month first, or write it off.';
+    end if;
+    select max(b.id) into broken from postmeter.timeline_break b where d.hour + interval '1 hour' <= b.noticed_at;
+    -- its own meter first, if it counts anything there
+    for part in select k.meter_id, sum(k.to_bill) as to_bill from postmeter.cut k where k.delivery_id = d.id
+                group by 1 order by sum(k.to_bill) = 0, k.meter_id <> d.meter_id, 1 loop
+        first := coalesce(first, part.meter_id);
+        delta := case when rest > 0 then postmeter.take_from_withheld(part.meter_id, rest, d.id, who, why) else greatest(rest, -part.to_bill) end;
+        continue when delta = 0;
+        rest := rest - delta;
+        m := postmeter.recut(d.id, part.meter_id, delta);
+        -- what they do not hold of it may have been billed with another hour in a time that was lost
+        if delta < 0 and broken is not null then
+            perform postmeter.withhold(m, -delta, broken);
+        end if;
+    end loop;
+    if rest > 0 then
+        perform postmeter.recut(d.id, first, rest);
+    end if;
+    update postmeter.delivery u
+    set status = 'accepted', reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0, confirmed = true,
+        shown_quantity = theirs, changed_at = postmeter.clock()
+    where u.id = d.id;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, 'accepted', theirs,
+            jsonb_build_object('billed', true, 'theirs', theirs::text, 'ours', trim_scale(d.quantity)::text)) returning id into decided;
+    update postmeter.doubt x set decision_id = decided
+    where x.delivery_id = d.id and x.decision_id is null;
+    return 'accepted';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) IS 'Counts a locked remittance as they hold it, its meters locked too: what they do not hold of it goes back to its meter, as a release gives it back (withheld, if its hour lies before a loss of commits); what they hold beyond it is what was withheld, else credit.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1651,7 +1742,7 @@ begin
     perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
     perform postmeter.check_word(given, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
     perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator', 'lost_time']);
     -- one that is named is looked up, not looked for among all: else many, one by one, cost the square of their number
     if filter ->> 'delivery' is not null then
         named := array[(filter ->> 'delivery')::bigint];
@@ -2330,6 +2421,58 @@ $$;
 
 COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request statuses that nobody has counted yet, at most so many, and computes their requests anew; returns how many. One at a time; a second caller waits.';
 
+CREATE FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    part   record;
+    target bigint;
+    other  bigint;
+begin
+    select o.id into other
+    from postmeter.withheld w
+    join postmeter.timeline_break b on b.id = w.break_id
+    join postmeter.hours_of_meter(w.meter_id) h on h.delivery_id <> d.id
+    join postmeter.delivery o on o.id = h.delivery_id and o.hour + interval '1 hour' <= b.noticed_at
+    where w.delivery_id = d.id
+      and (o.status in ('open', 'due', 'in_flight', 'unknown') or o.status = 'held' and o.maybe_billed
+           or o.status = 'conflict' and coalesce(o.shown_quantity > o.quantity, true))
+      and not exists (select from postmeter.withheld x where x.delivery_id = o.id)
+    order by o.hour limit 1;
+    if other is not null then
+        raise exception 'remittance % may hold what remittance % stands for', other, d.id
+            using errcode = 'PM034', column = 'delivery', constraint = 'withheld_elsewhere',
+                  hint = format('Settle %s first: it is of the same meter and of the time that was lost.', other);
+    end if;
+    if not exists (select from postmeter.meter m join postmeter.destination t on t.id = m.destination_id
+                   where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = d.id)
+                     and (t.late_policy = 'part' or postmeter.target_hour(m.id) is not null)
+                     and not exists (select from postmeter.closed_month x where x.destination_id = t.id and x.month = m.month)) then
+        -- no hour can take it now: it stays, and may be written off
+        update postmeter.delivery u set maybe_billed = false, maybe_since = null, changed_at = postmeter.clock() where u.id = d.id;
+        insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+        values (who, why, 'resolve', d.id, d.status, d.status, d.quantity, jsonb_build_object('billed', false, 'withheld', true));
+        return d.status;
+    end if;
+    update postmeter.delivery u
+    set status = 'released', reason = null, maybe_billed = false, maybe_since = null, releases = u.releases + 1, changed_at = postmeter.clock()
+    where u.id = d.id;
+    for part in select c.meter_id, sum(c.to_bill) as to_bill from postmeter.cut c where c.delivery_id = d.id group by 1 order by 1 loop
+        update postmeter.meter m
+        set billed = trim_scale(m.billed - part.to_bill), carried = trim_scale(m.carried + part.to_bill * m.denominator),
+            billable = trim_scale(m.billable + part.to_bill)
+        where m.id = part.meter_id;
+        target := postmeter.open_target(part.meter_id, d.identity, d.product);
+    end loop;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+    values (who, why, 'resolve', d.id, d.status, 'released', d.quantity, target, jsonb_build_object('billed', false, 'withheld', true));
+    return 'released';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) IS 'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour; if no hour can take it, it stays held, and may be written off. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
+
 CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2452,7 +2595,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible (reserved).';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible, lost_time (recorded before commits were lost, and may have been billed with another hour in that time).';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -2481,7 +2624,7 @@ declare
 begin
     perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
     perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'poison', 'by_operator', 'implausible']);
+        'too_late', 'month_closed', 'poison', 'by_operator', 'lost_time', 'implausible']);
     if filter ? 'within' then
         -- what the whole filter means was asked before; what is held for another reason by now is another matter
         return query
@@ -2532,13 +2675,25 @@ declare
     unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
 begin
     status_after := d.status;
-    if not d.maybe_billed and (coalesce(held, 0) = 0 or held = d.quantity)
+    if not d.maybe_billed and not (d.status = 'conflict' and billed) and (coalesce(held, 0) = 0 or held = d.quantity)
        and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
         verdict := case when billed then 'billed' else 'not_billed' end;
         status_after := case when billed and d.status <> 'released' then 'accepted' else d.status end;
         return;
     end if;
-    if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
+    if d.reason = 'lost_time' and billed is false then
+        verdict := 'not_billed'; status_after := 'released';
+        return;
+    elsif d.status = 'conflict' and billed and coalesce(held, d.shown_quantity, 0) = 0 then
+        verdict := 'nothing_to_resolve';
+        note := 'they did not say how much they hold: say it, as the quantity of this row';
+        return;
+    elsif d.status = 'conflict' and held > 0 and held = coalesce(d.shown_quantity, held) then
+        verdict := 'billed'; status_after := 'accepted';
+        note := case when held <> d.quantity then format('counts as %s, as they hold it', trim_scale(held)) end;
+        return;
+    end if;
+    if held > 0 and held <> coalesce(case when d.status in ('accepted', 'conflict') then d.shown_quantity end, d.quantity) then
         verdict := 'other_quantity';
         note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
     elsif d.status = 'conflict' and billed then
@@ -2768,6 +2923,9 @@ begin
                 where m.id = part.meter_id;
             end loop;
         end if;
+        if d.status = 'written_off' and after <> 'rejected' then
+            perform postmeter.undo_write_off_corrected(d.id);
+        end if;
         update postmeter.delivery u
         set status = after, reason = null, changed_at = now, maybe_billed = false, maybe_since = null,
             confirmed = case when after = 'accepted' then true end,
@@ -2779,6 +2937,10 @@ begin
             jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
     returning id into decided;
     update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    update postmeter.delivery u
+    set confirmed = case when u.status = 'accepted' then true else u.confirmed end,
+        evidence_read = case when u.status = 'open' then greatest(u.evidence_read, coalesce(c.evidence_id, 0)) else u.evidence_read end
+    where u.id = c.delivery_id and (u.status = 'accepted' and u.confirmed is false or u.status = 'open' and u.evidence_read < c.evidence_id);
     update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
     status := after;
 end
@@ -2794,6 +2956,24 @@ CREATE FUNCTION postmeter.keep_held(usages uuid[]) RETURNS SETOF uuid
 $$;
 
 COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
+
+CREATE FUNCTION postmeter.keep_unconfirmed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.status = 'accepted' and new.confirmed is false then
+        insert into postmeter.unconfirmed (delivery_id)
+        select new.id where new.hour + interval '1 hour' <= postmeter.broken_at()
+        on conflict do nothing;
+    else
+        delete from postmeter.unconfirmed u where u.delivery_id = new.id;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_unconfirmed() IS 'Trigger of delivery: keeps postmeter.unconfirmed. What a person calls billed is no duplicate.';
 
 CREATE FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE
@@ -3242,6 +3422,21 @@ $$;
 
 COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part, and those of their contract''s other keys: nobody who needs several takes one of them late.';
 
+CREATE FUNCTION postmeter.lock_to_resolve(delivery bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- meters first, then the remittance: the same order as the cut. Only what moves quantity needs them
+    if exists (select from postmeter.delivery d where d.id = lock_to_resolve.delivery and (d.status = 'conflict' or d.reason = 'lost_time')) then
+        perform postmeter.month_gate();
+        perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = lock_to_resolve.delivery));
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_to_resolve(delivery bigint) IS 'Locks the meters of a remittance whose resolution moves quantity.';
+
 CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3304,6 +3499,24 @@ CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_e
 END;
 
 COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its contract''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
+
+CREATE FUNCTION postmeter.meters_are_free(delivery bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wanted bigint[] := array(select distinct k.meter_id from postmeter.cut k join postmeter.delivery d on d.id = k.delivery_id
+                             where d.id = meters_are_free.delivery and (d.status = 'conflict' or d.reason = 'lost_time'));
+begin
+    if wanted = '{}' then
+        return true;
+    end if;
+    return (select count(*) from (select m.id from postmeter.meter m where m.id = any (wanted) order by m.id for no key update skip locked) l)
+           = cardinality(wanted);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.meters_are_free(delivery bigint) IS 'Takes the meters of a remittance whose resolution moves quantity, if nobody works on them.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3491,6 +3704,7 @@ declare
     decided bigint;
     c     record;
 begin
+    perform postmeter.confirm_day(destination, day);
     select r.* into asked from postmeter.reconciliation r join postmeter.destination t on t.id = r.destination_id
     where t.name = note_day_contradictions.destination and r.day = note_day_contradictions.day order by r.id desc limit 1;
     -- a day that goes on differs by what is still on its way
@@ -4566,6 +4780,43 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
+CREATE FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with broken as materialized (select postmeter.broken_at() as at)
+    select u.id
+    from unnest(usages, destinations) g(id, destination_id)
+    join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
+    join postmeter.usage u on u.id = g.id
+    where (select b.at from broken b) is not null and u.recorded_at <= (select b.at from broken b)
+      and not exists (select from postmeter.asked_usage a where a.usage_id = g.id and a.asked_at >= (select b.at from broken b))
+$$;
+
+COMMENT ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) IS 'Which of these usages, too late for their own hours, were recorded before commits were lost: they may have been billed with another hour in that time, and nobody has said yet that they were not. Without a loss it reads nothing else.';
+
+CREATE FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) RETURNS postmeter.meter
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    m postmeter.meter;
+begin
+    select x.* into strict m from postmeter.meter x where x.id = recut.meter;
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    values (recut.delivery, m.id,
+            (select least(min(c.round), 0) - 1 from postmeter.cut c where c.delivery_id = recut.delivery and c.meter_id = m.id), m.denominator,
+            trim_scale(m.carried + m.billed * m.denominator), m.billed, recut.units, trim_scale(m.carried - recut.units * m.denominator), false, '[]');
+    update postmeter.meter u
+    set billed = trim_scale(u.billed + recut.units), carried = trim_scale(u.carried - recut.units * u.denominator),
+        billable = trim_scale(greatest(0, u.billable - recut.units))
+    where u.id = m.id returning * into m;
+    return m;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) IS 'Bills so many units more (below zero: less) of a locked meter by a locked remittance than its cut did, as a cut of a round below zero. Returns the meter as it is then.';
+
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4679,6 +4930,23 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed, and in a closed month. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- its last hour was sent, so that the month's end takes another one
+    select exists (
+        select from postmeter.destination t
+        cross join lateral (select postmeter.meter_ends(t.id, (m).buyer, ((m).month + interval '1 month')::timestamp at time zone t.zone) as at) e
+        cross join lateral (select postmeter.hour_of(e.at - interval '1 microsecond') as hour) l
+        join postmeter.meter k on k.destination_id = t.id and k.dimension = (m).dimension and k.month = (m).month
+         and k.buyer = coalesce(postmeter.key_of_hour((m).id, l.hour), (m).buyer)
+        join postmeter.delivery d on d.meter_id = k.id and d.hour = l.hour and d.status not in ('open', 'nothing_due')
+        where t.id = (m).destination_id and e.at <= postmeter.clock())
+$$;
+
+COMMENT ON FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) IS 'A meter has ended, and its last hour was sent: what remains goes with another hour.';
 
 CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -4960,6 +5228,42 @@ $$;
 
 COMMENT ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) IS 'A person says of a locked remittance in doubt whether it was billed in the time that was lost: a part of resolve_unknown. Billed, it is accepted (if it was released: a contradiction, to be judged); not billed, it stays as it is and may be corrected.';
 
+CREATE FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d postmeter.delivery;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.month_gate();
+    perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = resolve_quantity.delivery));
+    select f.* into d from postmeter.delivery f where f.id = resolve_quantity.delivery for update;
+    if not found then
+        raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
+    end if;
+    if quantity > 0 and quantity <> d.quantity and (d.status = 'conflict' or d.maybe_billed and d.status in ('unknown', 'held'))
+       and not exists (select from postmeter.withheld w where w.delivery_id = d.id)
+       or quantity > 0 and d.status = 'conflict' then
+        if d.status = 'conflict' and d.shown_quantity <> resolve_quantity.quantity then
+            raise exception 'they said that they hold % of remittance %, and this says %', trim_scale(d.shown_quantity), d.id, quantity
+                using errcode = 'PM037', column = 'quantity', constraint = 'resolve_quantity',
+                      hint = 'Leave the quantity out to count what they said; what their report says otherwise is noted by resolve --file.';
+        end if;
+        status := postmeter.count_held(d, quantity, who, why);
+        changed := true;
+        return;
+    elsif quantity > 0 and quantity <> coalesce(d.shown_quantity, d.quantity) then
+        raise exception 'remittance % is % of %, and this says %', d.id, d.status, trim_scale(coalesce(d.shown_quantity, d.quantity)), quantity
+            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_quantity',
+                  hint = 'Only a conflict, or what may have been billed, is counted with another quantity than ours.';
+    end if;
+    select r.status, r.changed into status, changed from postmeter.resolve_unknown(delivery, quantity > 0, who, why) r;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) IS 'A person says how much they hold of a remittance (0: nothing): a conflict, or what may have been billed, counts as that. As resolve_unknown where it is our very quantity.';
+
 CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4979,7 +5283,8 @@ begin
         status_before := null; status_after := null; quantity := null;
         if delivery_id is not null then
             -- who works on one of them keeps the others from nothing
-            select f.* into r from postmeter.delivery f where f.id = delivery_id for update skip locked;
+            select f.* into r from postmeter.delivery f
+            where f.id = delivery_id and postmeter.meters_are_free(f.id) for update skip locked;
             if not found then
                 verdict := coalesce(verdict, 'locked');
                 note := coalesce(note, case verdict when 'locked' then 'somebody works on it at this moment: say it again' end);
@@ -5000,7 +5305,16 @@ begin
             end if;
         end if;
         if (status_after <> status_before or verdict in ('billed', 'not_billed')) and not dry_run then
-            perform postmeter.resolve_unknown(r.id, h.billed, who, why);
+            if r.status = 'conflict' and h.quantity > 0 then
+                perform postmeter.resolve_quantity(r.id, h.quantity, who, why);
+            else
+                perform postmeter.resolve_unknown(r.id, h.billed, who, why);
+            end if;
+        elsif verdict = 'agrees' and r.status = 'accepted' and r.confirmed is false and h.quantity > 0 and not dry_run then
+            -- their report says our very quantity of what they called a duplicate
+            update postmeter.delivery u set confirmed = true, changed_at = postmeter.clock() where u.id = r.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'resolve', r.id, r.status, r.status, r.quantity, jsonb_build_object('billed', true, 'confirmed', true));
         end if;
         return next;
     end loop;
@@ -5056,18 +5370,23 @@ declare
     last  boolean;
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.lock_to_resolve(resolve_unknown.delivery);
     select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
     d.deadline := postmeter.deadline_now(d);
     changed := true;
-    if not d.maybe_billed and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+    if not d.maybe_billed and not (d.status = 'conflict' and billed) and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
         status := postmeter.resolve_doubt(d, billed, who, why);
         return;
     end if;
     if d.status = 'conflict' and billed then
-        after := 'accepted';
+        status := postmeter.count_held(d, null, who, why);
+        return;
+    elsif d.reason = 'lost_time' and not billed then
+        status := postmeter.give_back(d, who, why);
+        return;
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
         after := case when billed then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
     else
@@ -5077,6 +5396,13 @@ begin
         if last = billed then
             status := d.status;
             changed := false;
+            return;
+        end if;
+        if billed and d.status = 'accepted' and d.confirmed is false then
+            update postmeter.delivery u set confirmed = true, changed_at = now where u.id = d.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'resolve', d.id, d.status, d.status, d.quantity, jsonb_build_object('billed', true));
+            status := d.status;
             return;
         end if;
         raise exception 'remittance % is % and has nothing to resolve', delivery, d.status
@@ -5096,7 +5422,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
+COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. A conflict that is billed counts as they hold it, if they have said how much. What was withheld and not billed goes back to its meter. Returns the status; changed is false if the same was said before.';
 
 CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -5182,6 +5508,9 @@ begin
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
         select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter - 'within', 'reason', h.reason, 'destination', t.name)
         from postmeter.held h left join postmeter.destination t on t.id = h.destination_id where h.usage_id = any (chosen);
+        insert into postmeter.asked_usage (usage_id)
+        select h.usage_id from postmeter.held h where h.usage_id = any (chosen) and h.reason = 'lost_time' order by 1
+        on conflict on constraint asked_usage_pkey do update set asked_at = excluded.asked_at;
         perform postmeter.return_held(chosen);
     end if;
 end
@@ -5896,6 +6225,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) IS 'Takes one of these rules whose time has come (or always) for this transaction to look at: whoever else comes meanwhile passes over it.';
 
+CREATE FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w     postmeter.delivery;
+    take  numeric;
+    total numeric := 0;
+begin
+    for w in select d.* from postmeter.withheld x join postmeter.delivery d on d.id = x.delivery_id
+             where x.meter_id = take_from_withheld.meter and d.status in ('held', 'accepted') and d.quantity > 0 order by d.id for update of d loop
+        exit when total >= take_from_withheld.quantity;
+        take := least(w.quantity, take_from_withheld.quantity - total);
+        perform postmeter.recut(w.id, take_from_withheld.meter, -take);
+        update postmeter.delivery u
+        set quantity = trim_scale(u.quantity - take), changed_at = postmeter.clock(),
+            status = case when u.quantity = take then 'released' else u.status end,
+            reason = case when u.quantity > take then u.reason end,
+            maybe_billed = u.maybe_billed and u.quantity > take, maybe_since = case when u.quantity > take then u.maybe_since end
+        where u.id = w.id;
+        insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+        select who, why, 'resolve', w.id, w.status, u.status, take, with_delivery, jsonb_build_object('billed', true, 'withheld', true)
+        from postmeter.delivery u where u.id = w.id;
+        total := total + take;
+    end loop;
+    return total;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) IS 'They hold more of another remittance of a locked meter than we cut: that is what was withheld, so it counts there and no longer here. Returns how much.';
+
 CREATE FUNCTION postmeter.take_gate(gate text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5941,7 +6301,8 @@ CREATE FUNCTION postmeter.target_hour_of_key(meter_id bigint) RETURNS timestamp 
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
     -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
-    order by case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
+    order by h.hour + interval '1 hour' <= (select coalesce(postmeter.broken_at(), '-infinity')),
+             case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
     limit 1
 $$;
 
@@ -5984,9 +6345,11 @@ begin
     if noted is null then
         return false;
     end if;
+    perform postmeter.withhold_all(noted);
     -- what may have been sent in the time that was lost: only evidence or a person moves it on
     update postmeter.delivery d
-    set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
+    set maybe_billed = true,
+        maybe_since = d.hour + interval '1 hour' - coalesce((select t.memory from postmeter.destination t where t.id = d.destination_id), interval '0')
     from (select x.id from postmeter.delivery x
           where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
@@ -6224,6 +6587,23 @@ END;
 
 COMMENT ON FUNCTION postmeter.try_setbacks_again() IS 'What was set aside is tried again in the next round: after a change that could cure it. Returns how many.';
 
+CREATE FUNCTION postmeter.undo_write_off_corrected(delivery bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    part record;
+begin
+    -- its meters are locked, and so is the delivery
+    for part in select c.meter_id, sum(c.to_bill) as to_bill
+                from postmeter.cut c where c.delivery_id = undo_write_off_corrected.delivery and c.round < 0 group by 1 having sum(c.to_bill) <> 0 order by 1 loop
+        perform postmeter.recut(undo_write_off_corrected.delivery, part.meter_id, -part.to_bill);
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) IS 'What is counted after all is counted whole: adds again what write_off_corrected took back.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -6342,6 +6722,79 @@ CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
 END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
+
+CREATE FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now  timestamptz := postmeter.clock();
+    made bigint;
+    last record;
+    n    bigint := (select count(*) + 1 from postmeter.withheld w where w.meter_id = m.id);
+    -- no hour of anybody: its time lies inside one
+    at   timestamptz := postmeter.hour_of(now) + n * interval '1 second';
+begin
+    select d.identity, d.product into last
+    from postmeter.hours_of_meter(m.id) h join postmeter.delivery d on d.id = h.delivery_id
+    order by h.hour desc limit 1;
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, status, reason, maybe_billed, maybe_since,
+                                    round, quantity, body, batch_group, idempotency_key, cut_at)
+    values (m.destination_id, format('%s/%s/withheld/%s/%s', m.buyer, m.dimension, m.id, n), m.id, at, coalesce(last.identity, '{}'), coalesce(last.product, ''),
+            postmeter.deadline_of(m.destination_id, m.buyer, postmeter.hour_of(now)), 'held', 'lost_time', true, now,
+            1, quantity, '', '', '00000000-0000-0000-0000-000000000000', now)
+    returning id into made;
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    values (made, m.id, 0, m.denominator, trim_scale(m.carried + m.billed * m.denominator), m.billed, quantity,
+            trim_scale(m.carried - quantity * m.denominator), false, '[]');
+    update postmeter.meter u
+    set billed = trim_scale(u.billed + quantity), carried = trim_scale(u.carried - quantity * u.denominator),
+        billable = trim_scale(greatest(0, u.billable - quantity))
+    where u.id = m.id;
+    insert into postmeter.withheld (delivery_id, meter_id, break_id) values (made, m.id, break_id);
+    -- it was not held by an update
+    insert into postmeter.stuck (delivery_id, destination_id, status, since) values (made, m.destination_id, 'held', now);
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) IS 'Takes a quantity of a locked meter out of what is to be billed, as a held remittance that may have been billed. Returns that remittance.';
+
+CREATE FUNCTION postmeter.withhold_all(break_id bigint) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now    timestamptz := postmeter.clock();
+    m      postmeter.meter;
+    owing  numeric;
+    made   integer := 0;
+    chosen bigint[];
+begin
+    perform postmeter.month_gate();
+    select array_agg(x.id order by x.id) into chosen
+    from postmeter.meter x
+    join postmeter.destination t on t.id = x.destination_id and t.shadow_of is null
+    where (x.billable > 0 or x.month_end = 'round_up' and x.carried > 0
+                             and x.month >= postmeter.month_of(now - t.age_limit - interval '1 day', t.zone)
+                             and postmeter.meter_ends(t.id, x.buyer, (x.month + interval '1 month')::timestamp at time zone t.zone) <= now)
+      and not exists (select from postmeter.closed_month c where c.destination_id = x.destination_id and c.month = x.month);
+    perform postmeter.lock_meters(chosen);
+    for m in select x.* from postmeter.meter x where x.id = any (chosen) order by x.id loop
+        owing := m.billable;
+        if m.month_end = 'round_up' and m.carried > 0 and postmeter.remainder_is_elsewhere(m) then
+            owing := greatest(owing, postmeter.round_units(m.carried + m.billed * m.denominator, m.denominator, 'up', m.decimals) - m.billed);
+        end if;
+        if owing > 0 then
+            perform postmeter.withhold(m, owing, break_id);
+            made := made + 1;
+        end if;
+    end loop;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.withhold_all(break_id bigint) IS 'Withholds what meters had to bill when commits were lost and would send with any hour: a part of timeline_went_back. Returns how many.';
 
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6676,6 +7129,17 @@ CREATE TABLE postmeter.allocation_default (
 
 COMMENT ON TABLE postmeter.allocation_default IS 'Allocations for which no partition was made in time.';
 
+CREATE TABLE postmeter.asked_usage (
+    usage_id uuid NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.asked_usage IS 'Usage that was held for lost_time and that a person has sent back: it was not billed with another hour in the time that was lost, and goes on as late usage.';
+
+COMMENT ON COLUMN postmeter.asked_usage.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.asked_usage.asked_at IS 'When, on postmeter.clock(): what is lost after that is asked about again.';
+
 CREATE TABLE postmeter.due (
     delivery_id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -7000,7 +7464,7 @@ COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; -1: no cut. What was written off less what corrections had taken from it.';
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, or what they hold less what was cut.';
 
 COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
 
@@ -7008,7 +7472,7 @@ COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covere
 
 COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero in round -1: corrected before it was written off.';
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). In rounds below zero: corrected before it was written off, or held otherwise than it was cut.';
 
 COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
 
@@ -7816,6 +8280,8 @@ CREATE VIEW postmeter.dead_letter AS
                     r.deadline,
                     r.maybe_billed,
                         CASE
+                            WHEN ((r.reason = 'lost_time'::text) AND (NOT r.maybe_billed)) THEN 'no hour of its month can take it any more: write it off'::text
+                            WHEN (r.reason = 'lost_time'::text) THEN 'see whether they hold it with another hour of that time, then resolve as billed or not billed'::text
                             WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
                             WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
                             WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
@@ -7854,6 +8320,7 @@ CREATE VIEW postmeter.dead_letter AS
                         CASE h.reason
                             WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
                             WHEN 'poison'::text THEN 'report it, then retry'::text
+                            WHEN 'lost_time'::text THEN 'see whether they hold it with another hour of that time: write off if so, else retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
                             ELSE 'mend the catalogue: it then goes on by itself'::text
                         END AS what_to_do,
@@ -7861,7 +8328,7 @@ CREATE VIEW postmeter.dead_letter AS
                     ('usage '::text || h.usage_id) AS item
                    FROM (postmeter.held h
                      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text, 'lost_time'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
                 UNION ALL
                  SELECT NULL::bigint AS delivery_id,
                     NULL::uuid AS usage_id,
@@ -7970,7 +8437,7 @@ UNION ALL
   WHERE (c.decision_id IS NULL)
   ORDER BY 13 DESC NULLS LAST, 12 DESC NULLS LAST, 15;
 
-COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); quantity of a meter that no hour of its month can take any more; and what a step has set aside because it fails. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, poison, or recorded before commits were lost); quantity of a meter that no hour of its month can take any more; what a step has set aside because it fails; and open contradictions. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 COMMENT ON COLUMN postmeter.dead_letter.delivery_id IS 'The remittance; null: it is none.';
 
@@ -7978,9 +8445,9 @@ COMMENT ON COLUMN postmeter.dead_letter.usage_id IS 'The held usage; null: it is
 
 COMMENT ON COLUMN postmeter.dead_letter.destination IS 'Where it goes, if that is known.';
 
-COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage, stranded or set aside.';
+COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage, stranded, set aside or contradiction.';
 
-COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, the code of the last answer, or the SQLSTATE with which a step failed.';
+COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, the code of the last answer, the SQLSTATE with which a step failed, or what a contradiction says.';
 
 COMMENT ON COLUMN postmeter.dead_letter.org IS 'Org of held usage; else see orgs.';
 
@@ -8745,6 +9212,122 @@ COMMENT ON COLUMN postmeter.ledger_partition.exported_at IS 'When its export was
 COMMENT ON COLUMN postmeter.ledger_partition.digest IS 'SHA-256 of the export''s manifest.';
 
 COMMENT ON COLUMN postmeter.ledger_partition.dropped_at IS 'When it was dropped; null: it is here.';
+
+CREATE TABLE postmeter.timeline_break (
+    id bigint NOT NULL,
+    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    timeline text NOT NULL COLLATE pg_catalog."C",
+    server_started_at timestamp with time zone NOT NULL,
+    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
+
+COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
+
+COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
+
+COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+
+CREATE TABLE postmeter.unconfirmed (
+    delivery_id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.unconfirmed IS 'Accepted remittances of hours that were over when commits were lost, which they called a duplicate without saying how much they hold: it may be another quantity, sent in that time. Status and balance stand; a report (resolve --file), a person or a day''s sum that agrees ends it.';
+
+COMMENT ON COLUMN postmeter.unconfirmed.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.unconfirmed.noted_at IS 'When, on postmeter.clock().';
+
+CREATE TABLE postmeter.withheld (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    break_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.withheld IS 'Held remittances that stand for no hour: what a meter still had to bill when commits were lost (released or deferred quantity, a remainder whose own hour was sent). It may have been billed with another hour in that time, so it waits until a person says so or not.';
+
+COMMENT ON COLUMN postmeter.withheld.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.withheld.meter_id IS 'The meter that had it to bill.';
+
+COMMENT ON COLUMN postmeter.withheld.break_id IS 'The break.';
+
+CREATE VIEW postmeter.lost_time AS
+ SELECT t.name AS destination,
+    b.noticed_at,
+    t.paused,
+    ( SELECT max(c.changed_at) AS max
+           FROM postmeter.catalogue_change c
+          WHERE (c.changed_at < b.noticed_at)) AS catalogue_changed_at,
+    ( SELECT count(*) AS count
+           FROM postmeter.open_hour o
+          WHERE ((o.destination_id = t.id) AND ((o.hour + '01:00:00'::interval) <= b.noticed_at))) AS hours_waiting,
+    ( SELECT count(*) AS count
+           FROM (postmeter.due q
+             JOIN postmeter.delivery d ON ((d.id = q.delivery_id)))
+          WHERE ((q.destination_id = t.id) AND d.maybe_billed AND ((d.hour + '01:00:00'::interval) <= b.noticed_at))) AS sent_again,
+    ( SELECT count(*) AS count
+           FROM (postmeter.stuck s
+             JOIN postmeter.delivery d ON ((d.id = s.delivery_id)))
+          WHERE ((s.destination_id = t.id) AND d.maybe_billed AND (d.reason IS DISTINCT FROM 'lost_time'::text))) AS maybe_billed,
+    ( SELECT count(*) AS count
+           FROM (postmeter.withheld w
+             JOIN postmeter.delivery d ON ((d.id = w.delivery_id)))
+          WHERE ((d.destination_id = t.id) AND (d.status = 'held'::text))) AS withheld,
+    ( SELECT count(*) AS count
+           FROM (postmeter.doubt x
+             JOIN postmeter.delivery d ON ((d.id = x.delivery_id)))
+          WHERE ((d.destination_id = t.id) AND (x.decision_id IS NULL))) AS doubts,
+    ( SELECT count(*) AS count
+           FROM postmeter.held h
+          WHERE ((h.destination_id = t.id) AND (h.reason = 'lost_time'::text))) AS usage_held,
+    ( SELECT count(*) AS count
+           FROM (postmeter.unconfirmed u
+             JOIN postmeter.delivery d ON ((d.id = u.delivery_id)))
+          WHERE (d.destination_id = t.id)) AS unconfirmed,
+    (t.memory IS NOT NULL) AS is_forgetful
+   FROM (postmeter.destination t
+     CROSS JOIN ( SELECT max(b_1.noticed_at) AS noticed_at
+           FROM postmeter.timeline_break b_1
+         HAVING (count(*) > 0)) b)
+  WHERE (t.shadow_of IS NULL);
+
+COMMENT ON VIEW postmeter.lost_time IS 'What the last loss of commits leaves to people, per destination, in numbers. No row: no commits were ever lost.';
+
+COMMENT ON COLUMN postmeter.lost_time.destination IS 'The destination''s name.';
+
+COMMENT ON COLUMN postmeter.lost_time.noticed_at IS 'When the loss was noticed.';
+
+COMMENT ON COLUMN postmeter.lost_time.paused IS 'It is paused.';
+
+COMMENT ON COLUMN postmeter.lost_time.catalogue_changed_at IS 'The last change of the catalogue that survived: what was changed after that must be entered again before it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.hours_waiting IS 'Open hours that were over then: they are cut, by the catalogue of now, once it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.sent_again IS 'Due remittances that may have been sent: they are sent again, with the same keys, once it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.maybe_billed IS 'Stuck remittances that may have been billed: only a person moves them.';
+
+COMMENT ON COLUMN postmeter.lost_time.withheld IS 'Quantities of meters that may have been billed with another hour: a person says so or not.';
+
+COMMENT ON COLUMN postmeter.lost_time.doubts IS 'Settled remittances that may have been reopened in that time.';
+
+COMMENT ON COLUMN postmeter.lost_time.usage_held IS 'Usages that were too late for their hours and may have been billed with another one.';
+
+COMMENT ON COLUMN postmeter.lost_time.unconfirmed IS 'Accepted remittances of which they said duplicate, and not how much they hold.';
+
+COMMENT ON COLUMN postmeter.lost_time.is_forgetful IS 'They recognise a repeat for a limited time only: what may have been sent is not sent again, but left to a person as unknown.';
 
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
@@ -10300,31 +10883,6 @@ COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when, or when it was p
 
 COMMENT ON COLUMN postmeter.suspect_range.deaths IS 'Workers that died with it, since it is one entry alone. After two that entry is held as poison.';
 
-CREATE TABLE postmeter.timeline_break (
-    id bigint NOT NULL,
-    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    why text NOT NULL,
-    timeline text NOT NULL COLLATE pg_catalog."C",
-    server_started_at timestamp with time zone NOT NULL,
-    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
-    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
-
-COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
-
-COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
-
-COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
-
-COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
-
-COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
-
 ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.timeline_break_id_seq
     START WITH 1
@@ -10877,6 +11435,9 @@ ALTER TABLE ONLY postmeter.allocation
 ALTER TABLE ONLY postmeter.allocation_default
     ADD CONSTRAINT allocation_default_pkey PRIMARY KEY (usage_id, destination_id);
 
+ALTER TABLE ONLY postmeter.asked_usage
+    ADD CONSTRAINT asked_usage_pkey PRIMARY KEY (usage_id);
+
 ALTER TABLE ONLY postmeter.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (id);
 
@@ -10928,6 +11489,9 @@ ALTER TABLE ONLY postmeter.delivery
 ALTER TABLE ONLY postmeter.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.delivery
+    ADD CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text, 'lost_time'::text]))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_name_key UNIQUE (name);
 
@@ -10959,7 +11523,7 @@ ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
 ALTER TABLE postmeter.held
-    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text]))) NOT VALID;
+    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text, 'lost_time'::text]))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
@@ -11123,6 +11687,9 @@ ALTER TABLE ONLY postmeter.token
 ALTER TABLE ONLY postmeter.token
     ADD CONSTRAINT token_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.unconfirmed
+    ADD CONSTRAINT unconfirmed_pkey PRIMARY KEY (delivery_id);
+
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
 
@@ -11134,6 +11701,9 @@ ALTER TABLE ONLY postmeter.usage_identity
 
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.withheld
+    ADD CONSTRAINT withheld_pkey PRIMARY KEY (delivery_id);
 
 ALTER TABLE ONLY postmeter.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
@@ -11281,6 +11851,8 @@ CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USI
 CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX withheld_by_meter ON postmeter.withheld USING btree (meter_id);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -11704,6 +12276,8 @@ CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
+CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((((old.status = ANY (ARRAY['due'::text, 'in_flight'::text])) AND (new.status = 'accepted'::text) AND (new.confirmed IS FALSE)) OR ((old.status = 'accepted'::text) AND (old.confirmed IS FALSE) AND ((new.status <> 'accepted'::text) OR (new.confirmed IS DISTINCT FROM false))))) EXECUTE FUNCTION postmeter.keep_unconfirmed();
+
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
 ALTER TABLE ONLY postmeter.alert
@@ -11776,6 +12350,11 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.beside(delivery bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.broken_at() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.carry_ledger(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
@@ -11829,6 +12408,8 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.confirm_day(destination text, day date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
 
@@ -11875,6 +12456,8 @@ GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_worke
 REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
@@ -11996,6 +12579,8 @@ REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.held_together(usages uuid[], back boolean) FROM PUBLIC;
@@ -12049,6 +12634,8 @@ GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who tex
 
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.keep_unconfirmed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_reader;
@@ -12122,6 +12709,8 @@ GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_to_resolve(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 
@@ -12129,6 +12718,8 @@ REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, 
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.meters_are_free(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
@@ -12230,12 +12821,19 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_reader;
@@ -12280,6 +12878,9 @@ GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics te
 GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -12412,6 +13013,8 @@ GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.take_gate(gate text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.target_hour(meter_id bigint) FROM PUBLIC;
@@ -12454,6 +13057,8 @@ GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
@@ -12468,6 +13073,10 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.withhold_all(break_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -12506,6 +13115,10 @@ GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
@@ -12685,6 +13298,22 @@ GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_worker;
@@ -12797,10 +13426,6 @@ GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.suspect_range TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.token TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
@@ -12908,4 +13533,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (42, '0042_pre_corrections', 22),
     (43, '0043_pre_ends', 22),
     (44, '0044_pre_evidence', 22),
-    (45, '0045_pre_contracts', 22);
+    (45, '0045_pre_contracts', 22),
+    (51, '0051_pre_lost_time', 22);

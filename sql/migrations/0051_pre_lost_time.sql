@@ -202,7 +202,8 @@ begin
     select o.id into other
     from postmeter.withheld w
     join postmeter.timeline_break b on b.id = w.break_id
-    join postmeter.delivery o on o.meter_id = w.meter_id and o.id <> d.id and o.hour + interval '1 hour' <= b.noticed_at
+    join postmeter.hours_of_meter(w.meter_id) h on h.delivery_id <> d.id
+    join postmeter.delivery o on o.id = h.delivery_id and o.hour + interval '1 hour' <= b.noticed_at
     where w.delivery_id = d.id
       and (o.status in ('open', 'due', 'in_flight', 'unknown') or o.status = 'held' and o.maybe_billed
            or o.status = 'conflict' and coalesce(o.shown_quantity > o.quantity, true))
@@ -241,12 +242,32 @@ $$;
 comment on function postmeter.give_back(postmeter.delivery, text, text) is
     'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour; if no hour can take it, it stays held, and may be written off. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
 
+create function postmeter.recut(delivery bigint, meter bigint, units numeric) returns postmeter.meter
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    m postmeter.meter;
+begin
+    select x.* into strict m from postmeter.meter x where x.id = recut.meter;
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    values (recut.delivery, m.id,
+            (select least(min(c.round), 0) - 1 from postmeter.cut c where c.delivery_id = recut.delivery and c.meter_id = m.id), m.denominator,
+            trim_scale(m.carried + m.billed * m.denominator), m.billed, recut.units, trim_scale(m.carried - recut.units * m.denominator), false, '[]');
+    update postmeter.meter u
+    set billed = trim_scale(u.billed + recut.units), carried = trim_scale(u.carried - recut.units * u.denominator),
+        billable = trim_scale(greatest(0, u.billable - recut.units))
+    where u.id = m.id returning * into m;
+    return m;
+end
+$$;
+comment on function postmeter.recut(bigint, bigint, numeric) is
+    'Bills so many units more (below zero: less) of a locked meter by a locked remittance than its cut did, as a cut of a round below zero. Returns the meter as it is then.';
+
 create function postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) returns numeric
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     w     postmeter.delivery;
-    m     postmeter.meter;
     take  numeric;
     total numeric := 0;
 begin
@@ -254,11 +275,7 @@ begin
              where x.meter_id = take_from_withheld.meter and d.status in ('held', 'accepted') and d.quantity > 0 order by d.id for update of d loop
         exit when total >= take_from_withheld.quantity;
         take := least(w.quantity, take_from_withheld.quantity - total);
-        select x.* into m from postmeter.meter x where x.id = take_from_withheld.meter;
-        insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
-        values (w.id, m.id, (select least(min(c.round), 0) - 1 from postmeter.cut c where c.delivery_id = w.id and c.meter_id = m.id), m.denominator,
-                trim_scale(m.carried + m.billed * m.denominator), m.billed, -take, trim_scale(m.carried + take * m.denominator), false, '[]');
-        update postmeter.meter u set billed = trim_scale(u.billed - take), carried = trim_scale(u.carried + take * u.denominator) where u.id = m.id;
+        perform postmeter.recut(w.id, take_from_withheld.meter, -take);
         update postmeter.delivery u
         set quantity = trim_scale(u.quantity - take), changed_at = postmeter.clock(),
             status = case when u.quantity = take then 'released' else u.status end,
@@ -286,6 +303,7 @@ declare
     part    record;
     m       postmeter.meter;
     broken  bigint;
+    first   bigint;
     decided bigint;
 begin
     if theirs is null or theirs <= 0 then
@@ -300,27 +318,22 @@ begin
             using errcode = 'PM034', column = 'quantity', constraint = 'resolve_month', hint = 'Reopen the month first, or write it off.';
     end if;
     select max(b.id) into broken from postmeter.timeline_break b where d.hour + interval '1 hour' <= b.noticed_at;
+    -- its own meter first, if it counts anything there
     for part in select k.meter_id, sum(k.to_bill) as to_bill from postmeter.cut k where k.delivery_id = d.id
-                group by 1 order by k.meter_id <> d.meter_id, 1 loop
-        delta := greatest(rest, -part.to_bill);
+                group by 1 order by sum(k.to_bill) = 0, k.meter_id <> d.meter_id, 1 loop
+        first := coalesce(first, part.meter_id);
+        delta := case when rest > 0 then postmeter.take_from_withheld(part.meter_id, rest, d.id, who, why) else greatest(rest, -part.to_bill) end;
         continue when delta = 0;
         rest := rest - delta;
-        if delta > 0 then
-            perform postmeter.take_from_withheld(part.meter_id, delta, d.id, who, why);
-        end if;
-        select x.* into m from postmeter.meter x where x.id = part.meter_id;
-        insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
-        values (d.id, m.id, (select least(min(c.round), 0) - 1 from postmeter.cut c where c.delivery_id = d.id and c.meter_id = m.id), m.denominator,
-                trim_scale(m.carried + m.billed * m.denominator), m.billed, delta, trim_scale(m.carried - delta * m.denominator), false, '[]');
-        update postmeter.meter u
-        set billed = trim_scale(u.billed + delta), carried = trim_scale(u.carried - delta * u.denominator),
-            billable = trim_scale(greatest(0, u.billable - delta))
-        where u.id = m.id returning * into m;
+        m := postmeter.recut(d.id, part.meter_id, delta);
         -- what they do not hold of it may have been billed with another hour in a time that was lost
         if delta < 0 and broken is not null then
             perform postmeter.withhold(m, -delta, broken);
         end if;
     end loop;
+    if rest > 0 then
+        perform postmeter.recut(d.id, first, rest);
+    end if;
     update postmeter.delivery u
     set status = 'accepted', reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0, confirmed = true,
         shown_quantity = theirs, changed_at = postmeter.clock()
@@ -537,19 +550,11 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     part record;
-    m    postmeter.meter;
 begin
     -- its meters are locked, and so is the delivery
-    for part in select c.meter_id, sum(c.to_bill) as to_bill, min(c.round) as round
+    for part in select c.meter_id, sum(c.to_bill) as to_bill
                 from postmeter.cut c where c.delivery_id = undo_write_off_corrected.delivery and c.round < 0 group by 1 having sum(c.to_bill) <> 0 order by 1 loop
-        select x.* into m from postmeter.meter x where x.id = part.meter_id;
-        insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
-        values (undo_write_off_corrected.delivery, m.id, part.round - 1, m.denominator, trim_scale(m.carried + m.billed * m.denominator), m.billed,
-                -part.to_bill, trim_scale(m.carried + part.to_bill * m.denominator), false, '[]');
-        update postmeter.meter u
-        set billed = trim_scale(u.billed - part.to_bill), carried = trim_scale(u.carried + part.to_bill * u.denominator),
-            billable = trim_scale(greatest(0, u.billable + part.to_bill))
-        where u.id = m.id;
+        perform postmeter.recut(undo_write_off_corrected.delivery, part.meter_id, -part.to_bill);
     end loop;
 end
 $$;
@@ -621,11 +626,12 @@ comment on column postmeter.lost_time.usage_held is 'Usages that were too late f
 comment on column postmeter.lost_time.unconfirmed is 'Accepted remittances of which they said duplicate, and not how much they hold.';
 comment on column postmeter.lost_time.is_forgetful is 'They recognise a repeat for a limited time only: what may have been sent is not sent again, but left to a person as unknown.';
 
+-- squawk-ignore ban-drop-function
 drop function postmeter.mend(text, text, text);
 
 revoke execute on function postmeter.broken_at(), postmeter.recorded_before_loss(uuid[], integer[]), postmeter.withhold(postmeter.meter, numeric, bigint),
     postmeter.withhold_all(bigint), postmeter.remainder_is_elsewhere(postmeter.meter), postmeter.give_back(postmeter.delivery, text, text),
-    postmeter.take_from_withheld(bigint, numeric, bigint, text, text), postmeter.count_held(postmeter.delivery, numeric, text, text),
+    postmeter.recut(bigint, bigint, numeric), postmeter.take_from_withheld(bigint, numeric, bigint, text, text), postmeter.count_held(postmeter.delivery, numeric, text, text),
     postmeter.lock_to_resolve(bigint), postmeter.meters_are_free(bigint), postmeter.resolve_quantity(bigint, numeric, text, text),
     postmeter.keep_unconfirmed(), postmeter.confirm_day(text, date), postmeter.undo_write_off_corrected(bigint) from public;
 grant select on postmeter.asked_usage, postmeter.withheld, postmeter.unconfirmed, postmeter.lost_time to postmeter_reader, postmeter_operator, postmeter_worker;

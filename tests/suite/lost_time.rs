@@ -361,6 +361,31 @@ async fn k6_a_conflict_that_is_billed_counts_what_they_hold_and_the_rest_goes_wi
     assert_eq!(balance(&stage).await, "7 0 0 2 0");
 }
 
+#[tokio::test]
+async fn k6_what_they_do_not_hold_of_an_hour_of_before_a_loss_is_asked_about_too() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("nine", "9", "2024-09-18T10:10:00Z").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    lose(&stage).await;
+    resume(&stage).await;
+    let claims = stage.claim_as(stage.worker.id()).await;
+    stage.settle_as(stage.worker.id(), &claims, Outcome::Conflict { shown: Some(q("7")) }).await;
+    assert_eq!(run(&stage, "resolve 1 --billed").0, 0);
+    assert_eq!(balance(&stage).await, "7 0 2 0 0");
+    let id = withheld(&stage).await;
+    assert_eq!(
+        stage.value(WITHHELD).await,
+        format!("{id} held 2"),
+        "two may have been late, and billed with another hour"
+    );
+    assert_eq!(run(&stage, &format!("resolve {id} --not-billed")).0, 0);
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T11 2"]);
+    assert_eq!(balance(&stage).await, "9 0 0 0 0");
+    explained(&stage).await;
+}
+
 /// Released, and its hour open again for other usage: then an answer to the earlier cut comes.
 #[tokio::test]
 async fn k7_proof_of_an_earlier_cut_that_comes_while_the_hour_is_open_again_stops_the_next_one() {
