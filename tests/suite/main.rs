@@ -41,6 +41,7 @@ mod layering;
 mod ledger;
 mod lock_order;
 mod lost;
+mod lost_time;
 mod moto;
 mod operations;
 mod outage;

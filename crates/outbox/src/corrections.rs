@@ -4,6 +4,7 @@ mod judge;
 mod resolve;
 
 use futures_util::TryStreamExt;
+use remittance::Quantity;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -275,6 +276,25 @@ async fn decide(
 pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: Decider<'_>) -> Result<Decided, Error> {
     let sql = "select status, changed from postmeter.resolve_unknown($1, $2, $3, $4)";
     decide(database, sql, (&delivery, Type::INT8), Some(billed), decider).await
+}
+
+/// A person says how much a marketplace holds of a remittance in conflict, or of one that may have been billed: that counts.
+///
+/// # Errors
+/// As [`resolve`], and a quantity that they have denied (PM037).
+pub async fn resolve_quantity(
+    database: &Database,
+    delivery: i64,
+    quantity: &Quantity,
+    decider: Decider<'_>,
+) -> Result<Decided, Error> {
+    let sql = "select status, changed from postmeter.resolve_quantity($1, $2::text::numeric, $3, $4)";
+    let quantity = quantity.to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&delivery, Type::INT8), (&quantity, Type::TEXT), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)];
+    let rows = asked(database, sql, &parameters).await?;
+    let row = rows.first().expect("a function returns one row");
+    Ok(Decided { now: row.try_get(0)?, changed: row.try_get(1)? })
 }
 
 /// Stops sending to a destination, or goes on.

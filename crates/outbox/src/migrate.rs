@@ -83,6 +83,7 @@ migrations! {
     45 "0045_pre_contracts",
     48 "0048_pre_recount",
     50 "0050_pre_proof",
+    51 "0051_pre_lost_time",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

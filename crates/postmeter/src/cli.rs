@@ -14,6 +14,7 @@ mod heard;
 mod import;
 mod judge;
 mod ledger;
+mod lost_time;
 mod migrate;
 mod month;
 mod output;

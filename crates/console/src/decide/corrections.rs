@@ -237,6 +237,10 @@ pub(crate) async fn hold(
 pub(crate) struct Resolution {
     /// The marketplace holds it: it becomes accepted. Else it is sent again while its deadline allows, or expires.
     billed: bool,
+    /// With `billed`: how much they hold, where it is not our very quantity. That counts; of a conflict of which they did not
+    /// say how much they hold it must be said.
+    #[schema(example = "7.5")]
+    quantity: Option<String>,
     /// How they know, in a sentence.
     #[schema(min_length = 1)]
     reason: String,
@@ -272,6 +276,11 @@ pub(crate) async fn resolve(
     let delivery: i64 = delivery.parse().map_err(unknown)?;
     let who = who(&caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
-    let decided = corrections::resolve(&app.database, delivery, asked.billed, decider).await?;
+    let quantity = asked.quantity.filter(|_| asked.billed).map(|text| text.parse::<remittance::Quantity>());
+    let quantity = quantity.transpose().map_err(|error| Problem::parameter("quantity", error.to_string()))?;
+    let decided = match quantity {
+        Some(quantity) => corrections::resolve_quantity(&app.database, delivery, &quantity, decider).await?,
+        None => corrections::resolve(&app.database, delivery, asked.billed, decider).await?,
+    };
     Ok(Json(Resolved { delivery_id: delivery, status: decided.now, changed: decided.changed }))
 }

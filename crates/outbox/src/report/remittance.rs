@@ -102,6 +102,8 @@ pub struct Remittance {
     pub lost_at: Option<Timestamp>,
     /// It was settled, and may have been reopened in a time that was lost.
     pub is_in_doubt: bool,
+    /// They called it a duplicate after commits were lost, and did not say how much they hold.
+    pub is_unconfirmed: bool,
     /// Its month is closed at the destination.
     pub is_month_closed: bool,
     /// Its destination is paused.
@@ -303,7 +305,7 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
         body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
-        lost_at, is_in_doubt, is_month_closed, paused, dry_run, cut_from, now
+        lost_at, is_in_doubt, is_unconfirmed, is_month_closed, paused, dry_run, cut_from, now
     }))
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::import::Sum;
 use super::output::{self, NEEDS_A_PERSON, Table, Wrong};
 use super::status::text::count;
-use super::{Context, heard};
+use super::{Context, heard, lost_time};
 use filter::Filter;
 pub(super) use resolve::{ResolveArgs, resolve};
 
@@ -235,6 +235,8 @@ fn sentence(verb: Verb, applied: bool, moved: usize, found: usize, what: &str, s
 pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
     let name = &args.destination;
+    // what resuming sets going is said as it stands before
+    let left = if paused { Vec::new() } else { lost_time::read(&database).await? };
     let changed = corrections::set_paused(&database, name, paused, args.signed.decider()).await?.changed;
     // also where it was paused already: whoever did it may not have waited
     let heard = if paused {
@@ -255,6 +257,7 @@ pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> a
         (false, false) => format!("{name} was not paused: nothing was changed"),
     });
     output::say_all(heard.iter().flat_map(heard::lines));
+    output::say_all(left.iter().filter(|left| left.destination == *name).flat_map(lost_time::lines));
     Ok(code)
 }
 

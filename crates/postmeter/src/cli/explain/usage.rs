@@ -148,7 +148,7 @@ fn held_lines(usage: &Usage) -> Vec<String> {
 
 /// Usage that a change of the catalogue, or of a month, returns by itself.
 fn is_curable(reason: &str) -> bool {
-    !matches!(reason, "too_late" | "poison" | "by_operator" | "implausible")
+    !matches!(reason, "too_late" | "poison" | "by_operator" | "implausible" | "lost_time")
 }
 
 /// What happens without anybody's hand to usage that no remittance counts.

@@ -65,6 +65,11 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
             "it is beyond what is plausible for its metric",
             "ask who recorded it: retry it if it is right, else record a correction and write it off",
         ),
+        "lost_time" => (
+            "it was there before the database lost commits, and may have been billed with another hour in that time",
+            "see what the marketplace holds of this buyer since then: if it is not among it, retry the usage (resolve the \
+             remittance as not billed); if it is, write the usage off (resolve the remittance as billed)",
+        ),
         _ => ("of a reason that this program does not know", "see the catalogue and the decisions"),
     }
 }
