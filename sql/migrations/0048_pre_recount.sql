@@ -25,7 +25,7 @@ comment on column postmeter.decision_log.verb is 'retry, release, recount, write
 create or replace trigger append_only before update or delete or truncate on postmeter.allocation
     for each statement when (current_setting('postmeter.ends_allocations', true) is distinct from 'on')
     execute function postmeter.forbid_change();
-comment on table postmeter.allocation is 'Which remittance counts a usage, per destination, for ever. Written by fold; moved by recount only, which leaves a row in recounted.';
+comment on table postmeter.allocation is 'Which remittance counts a usage, per destination, for ever. Written by fold; ended by a changed catalogue while its hour is open; moved by recount, which leaves a row in recounted.';
 comment on column postmeter.cut.round is 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, and what recounts took back.';
 comment on column postmeter.cut.to_bill is 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero where round is: corrected before it was written off, or taken back by a recount.';
 

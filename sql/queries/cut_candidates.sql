@@ -69,12 +69,16 @@ with clock as materialized (
     join postmeter.subscription s on s.org = g.org and s.product = g.product and s.destination_id = g.destination_id
     where g.destination_id = any ($2) and g.reason is null and exists (select from ready)
     group by 1, 2, 3
+), marked as materialized (
+    -- usage may come to them that is counted elsewhere, or nobody has read yet to whom theirs belongs
+    select distinct k.destination_id, k.buyer from postmeter.catalogue_mark k where k.is_awaited and k.awaits is null or postmeter.mark_is_unread(k)
 ), candidate as (
-    select distinct on (r.meter_id) r.*, r.urgent and w.buyer is not null as forced
+    select distinct on (r.meter_id) r.*, r.urgent and (w.buyer is not null or k.buyer is not null) as forced
     from ready r
     join postmeter.meter m on m.id = r.meter_id
     left join waiting w on w.destination_id = r.destination_id and w.buyer = m.buyer and w.hour = r.hour
-    where r.urgent or w.buyer is null
+    left join marked k on k.destination_id = r.destination_id and k.buyer = m.buyer
+    where r.urgent or (w.buyer is null and k.buyer is null)
     order by r.meter_id, r.hour
 ), placed as (
     select c.*, row_number() over (partition by c.tried is null

@@ -3,7 +3,10 @@
 -- $1 deliveries, $2 those of them that are locked.
 select d.id, coalesce(array_agg(distinct c.meter_id) filter (where c.meter_id is not null), '{}') as meters,
        -- what may have been sent in a time that was lost is not sent with another hour as well
-       d.deadline < postmeter.clock() and d.hour + interval '1 hour' > (select coalesce(postmeter.broken_at(), '-infinity')) as is_late
+       d.deadline < postmeter.clock() and d.hour + interval '1 hour' > (select coalesce(postmeter.broken_at(), '-infinity')) as is_late,
+       -- the catalogue has changed for its buyer
+       exists (select from postmeter.catalogue_mark k join postmeter.meter y on y.destination_id = k.destination_id and y.buyer = k.buyer
+               where y.id = d.meter_id) as is_marked
 from postmeter.delivery d
 left join lateral (
     with counted as materialized (

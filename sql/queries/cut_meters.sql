@@ -89,8 +89,22 @@ with given as materialized (
     update postmeter.meter_metric mm
     set used = trim_scale(c.used_after), covered = trim_scale(c.covered_after), usages = mm.usages + c.usages_here
     from covered c where mm.id = c.id
+), identified as materialized (
+    -- what is sent is what its buyer's subscriptions say by now: a plan or a label may have changed since it was opened
+    select d.id, coalesce((
+               select s.identity
+               from postmeter.subscription s
+               where s.destination_id = m.destination_id and s.buyer = m.buyer and s.product = d.product
+                 and s.valid_from < d.hour + interval '1 hour' and (s.valid_until is null or d.hour < s.valid_until)
+               order by s.identity = d.identity desc, s.id
+               limit 1), d.identity) as identity
+    from given g
+    join postmeter.delivery d on d.id = g.delivery_id
+    join postmeter.meter m on m.id = d.meter_id
+), renamed as (
+    update postmeter.delivery d set identity = i.identity from identified i where d.id = i.id and d.identity <> i.identity
 )
-select d.id, t.name as destination, d.key, d.hour, d.identity, d.product, m.dimension, greatest(m.decimals, q.decimals) as decimals, d.releases,
+select d.id, t.name as destination, d.key, d.hour, i.identity, d.product, m.dimension, greatest(m.decimals, q.decimals) as decimals, d.releases,
        trim_scale(q.quantity)::text as quantity, d.destination_id,
        -- where its buyer's subscriptions end inside the running hour: nothing comes after that
        case when postmeter.clock() < d.hour + interval '1 hour'
@@ -100,6 +114,7 @@ from (select x.delivery_id, sum(x.to_bill) as quantity,
              max(o.decimals) filter (where scale(trim_scale(x.to_bill)) > 0) as decimals
       from decided x join postmeter.meter o on o.id = x.meter_id group by 1) q
 join postmeter.delivery d on d.id = q.delivery_id
+join identified i on i.id = d.id
 join postmeter.meter m on m.id = d.meter_id
 join postmeter.destination t on t.id = d.destination_id
 order by d.id

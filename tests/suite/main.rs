@@ -24,6 +24,7 @@ mod docs;
 mod doctor;
 mod doors;
 mod doubts;
+mod edited;
 mod embedded;
 mod evidence;
 mod failover;

@@ -12,7 +12,7 @@ use crate::claim::{CallLimits, Rules};
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
-pub use edit::{Changes, Edit, Editor, Kind, Months, Stored};
+pub use edit::{Changes, Edit, Editor, Kind, Months, Move, Moves, Stored};
 
 const DESTINATIONS: Query = query!("catalogue_destinations", []);
 const UNREAD: Query = query!("catalogue_unread", []);
@@ -26,6 +26,8 @@ const ZONES: Query = query!("catalogue_zones", [TEXT_ARRAY]);
 const TRY_AGAIN: Query = query!("setback_try_again", []);
 const SIGN: Query = query!("catalogue_sign", [TEXT, TEXT, JSONB]);
 const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
+const LAST_MARK: Query = query!("catalogue_last_mark", []);
+const MOVES: Query = query!("catalogue_moves", [INT8, INT8]);
 const READINGS: Query = query!("catalogue_write_readings", [JSONB]);
 const RECOUNTABLE: Query = query!("catalogue_recountable", []);
 

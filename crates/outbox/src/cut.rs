@@ -25,9 +25,14 @@ const LOCK_DELIVERIES: Query = query!("lock_deliveries", [INT8_ARRAY]);
 const TRY_DELIVERIES: Query = query!("try_deliveries", [INT8_ARRAY]);
 const MEMBERS: Query = query!("cut_members", [INT8_ARRAY, INT8_ARRAY]);
 const METERS: Query = query!("cut_meters", [INT8_ARRAY, BOOL_ARRAY]);
+const AWAITED: Query = query!("cut_awaited", [INT8_ARRAY]);
+const END_MARKED: Query = query!("cut_end_marked", [INT8_ARRAY, INT4, BOOL]);
 const HAS_TARGET: Query = query!("cut_has_target", [INT8]);
 const FREEZE: Query =
     query!("cut_freeze", [INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, UUID_ARRAY]);
+
+/// So much usage that belongs elsewhere by now a cut returns itself, while there is time to leave more to maintenance.
+const RETURNED_MAX: i32 = 1000;
 
 /// What is about to be frozen; the marketplace's code makes bytes of it.
 #[derive(Debug, Clone)]
@@ -207,7 +212,8 @@ async fn cut_share(tx: &Tx<'_>, part: &[Hour], locking: Locking, freeze: Freeze<
     };
     let meters: HashSet<i64> = tx.rows(meters, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     let locked: HashSet<i64> = tx.rows(deliveries, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
-    let members = members(tx, &ids, &locked, &meters).await?;
+    let mut members = members(tx, &ids, &locked, &meters).await?;
+    settle_marked(tx, part, &mut members).await?;
     let those = |ids: &HashSet<i64>| part.iter().filter(|hour| ids.contains(&hour.id)).copied().collect();
     let (skipped, left) = (those(&members.skipped), those(&members.left));
     let forced = part.iter().filter(|hour| hour.is_forced && members.deliveries.contains(&hour.id)).count();
@@ -227,6 +233,8 @@ struct Members {
     deliveries: Vec<i64>,
     /// Per delivery: it has missed its time and carries everything to another hour of the month that has not.
     deferred: Vec<bool>,
+    /// Of these, those for whose buyer the catalogue has changed.
+    marked: Vec<i64>,
     /// Still open, and they or one of their meters are another session's.
     skipped: HashSet<i64>,
     /// One of their meters is another one's of these.
@@ -254,8 +262,38 @@ async fn members(tx: &Tx<'_>, ids: &[i64], locked: &HashSet<i64>, meters: &HashS
             is_late && tx.rows(&HAS_TARGET, &[&id]).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
         members.deliveries.push(id);
         members.deferred.push(carries);
+        members.marked.extend(row.try_get::<_, bool>("is_marked")?.then_some(id));
     }
     Ok(members)
+}
+
+/// What is counted in marked hours and belongs elsewhere by now goes back to the outbox. While there is time, such an hour is
+/// left for a later round, by which its usage is where it belongs; else all of it goes back and the rest is cut.
+async fn settle_marked(tx: &Tx<'_>, part: &[Hour], members: &mut Members) -> Result<(), Error> {
+    if members.marked.is_empty() {
+        return Ok(());
+    }
+    let urgent: HashSet<i64> = part.iter().filter(|hour| hour.is_urgent).map(|hour| hour.id).collect();
+    let (at_once, in_time): (Vec<i64>, Vec<i64>) = members.marked.iter().partition(|id| urgent.contains(id));
+    if !at_once.is_empty() {
+        tx.rows(&END_MARKED, &[&at_once, &None::<i32>, &true]).await?;
+    }
+    let mut later = HashSet::new();
+    if !in_time.is_empty() {
+        // first what they have themselves: others may wait for that
+        let ended = tx.rows(&END_MARKED, &[&in_time, &Some(RETURNED_MAX), &false]).await?;
+        let waiting = tx.rows(&AWAITED, &[&in_time]).await?;
+        later.extend(ended.iter().chain(&waiting).map(|row| row.get::<_, i64>(0)));
+    }
+    let (deliveries, deferred) = members
+        .deliveries
+        .iter()
+        .zip(&members.deferred)
+        .filter(|(id, _)| !later.contains(id))
+        .map(|(id, deferred)| (*id, *deferred))
+        .unzip();
+    (members.deliveries, members.deferred) = (deliveries, deferred);
+    Ok(())
 }
 
 struct Decided {

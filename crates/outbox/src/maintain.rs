@@ -4,6 +4,7 @@ mod carry;
 mod cured;
 mod deadlines;
 mod evidence;
+mod marked;
 mod promote;
 mod stuck;
 
@@ -19,6 +20,7 @@ pub use carry::{carry, month_end};
 pub use cured::{return_cured, return_cured_if_wanted, return_cured_shadow};
 pub use deadlines::{Followed, move_deadlines};
 pub use evidence::review;
+pub use marked::{Returned, return_marked};
 pub use promote::promote;
 pub use stuck::reconsider_stuck;
 

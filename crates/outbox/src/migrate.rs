@@ -81,6 +81,7 @@ migrations! {
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
     45 "0045_pre_contracts",
+    47 "0047_pre_catalogue_at_the_cut",
     48 "0048_pre_recount",
     50 "0050_pre_proof",
     51 "0051_pre_lost_time",

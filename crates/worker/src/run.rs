@@ -55,6 +55,7 @@ impl Worker {
             tokio::spawn(Arc::clone(self).switches_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).maintain_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).deadlines_loop(work.clone()).instrument(span.clone())),
+            tokio::spawn(Arc::clone(self).marked_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).alert_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).listen_loop(work.clone()).instrument(span.clone())),
             tokio::spawn(Arc::clone(self).balance_loop(work.clone()).instrument(span.clone())),
@@ -230,6 +231,21 @@ impl Worker {
         while !stop.is_cancelled() {
             let wait = match outbox::maintain::move_deadlines(&self.database).await {
                 Ok(followed) if followed.has_more => backoff.reset(),
+                Ok(_) => backoff.seldom(),
+                Err(error) => backoff.failed(&error),
+            };
+            if !wait.is_zero() && !pause(wait, &stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Beside the rest of maintenance, because hours that are to be cut wait for it.
+    async fn marked_loop(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(&self, "marked");
+        while !stop.is_cancelled() {
+            let wait = match self.return_marked().await {
+                Ok(returned) if returned.has_more => backoff.reset(),
                 Ok(_) => backoff.seldom(),
                 Err(error) => backoff.failed(&error),
             };

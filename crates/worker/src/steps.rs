@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use outbox::cut::Cut;
 use outbox::fold::Folded;
+use outbox::maintain::Returned;
 use outbox::settle::Settlement;
 use outbox::workers::Folding;
 use remittance::Outcome;
@@ -231,6 +232,7 @@ impl Worker {
         outbox::maintain::review(&self.database).await?;
         outbox::maintain::reconsider_stuck(&self.database, false).await?;
         outbox::maintain::move_deadlines(&self.database).await?;
+        while self.return_marked().await?.has_more {}
         self.return_cured(false).await?;
         outbox::maintain::carry(&self.database, false).await?;
         outbox::maintain::month_end(&self.database, false).await?;
@@ -279,6 +281,16 @@ impl Worker {
             self.turns.lock().await.forget_floors();
         }
         Ok(())
+    }
+
+    /// Returns to the outbox what a changed catalogue places elsewhere, while its hour is open.
+    pub(crate) async fn return_marked(&self) -> Result<Returned, outbox::Error> {
+        let returned = outbox::maintain::return_marked(&self.database).await?;
+        if returned.usages > 0 {
+            // it comes back with ids below the floors
+            self.turns.lock().await.forget_floors();
+        }
+        Ok(returned)
     }
 
     /// Takes over from dead workers.

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
-use super::{CLOCK, COVERS, Canonical, LOCK, METERED, READINGS, SHADOW_GATE, SIGN, TRY_AGAIN, ZONES};
+use super::{CLOCK, COVERS, Canonical, LAST_MARK, LOCK, METERED, MOVES, READINGS, SHADOW_GATE, SIGN, TRY_AGAIN, ZONES};
 use crate::connect::Session;
 use crate::corrections::Decider;
+use crate::error::Blame;
 use crate::query::{Query, Tx};
 use crate::{Database, Error};
 
@@ -77,6 +78,54 @@ pub struct Changes {
     /// How identities read: the fields that name a subscription, and the canonical form.
     pub readings: Vec<(Map<String, Value>, Canonical)>,
 }
+
+/// What an edit changes of usage of one kind in one hour that is still open.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Move {
+    /// `moved` to another buyer, destination or dimension; `exempt`; `held: ` and the reason; `billed`: was exempt; `resolved
+    /// anew`: was held; `covered anew`: stays, and the cut goes by the new cover.
+    pub becomes: String,
+    /// Where it is counted, if it is.
+    pub destination: Option<String>,
+    /// For whom.
+    pub buyer: Option<String>,
+    /// As what.
+    pub dimension: Option<String>,
+    /// The remittance's hour; of what no remittance counts, its own.
+    pub hour: String,
+    /// Whose usage it is.
+    pub org: String,
+    /// Its product.
+    pub product: String,
+    /// Its metric.
+    pub metric: String,
+    /// Where it will be counted, if it moves.
+    pub to_destination: Option<String>,
+    /// For whom.
+    pub to_buyer: Option<String>,
+    /// As what.
+    pub to_dimension: Option<String>,
+    /// So many usages.
+    pub usages: i64,
+    /// Their sum, in metric units.
+    pub quantity: String,
+}
+
+/// What an edit changes of usage whose hour is open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Moves {
+    /// The largest of them.
+    pub first: Vec<Move>,
+    /// So many there are.
+    pub count: i64,
+    /// Usages of all of them.
+    pub usages: i64,
+}
+
+/// The moves that are told one by one.
+const MOVES_TOLD: i64 = 50;
+/// Counting them ends in time: an edit that cannot be counted is made all the same.
+const COUNTED_WITHIN: &str = "savepoint counted; set local statement_timeout = '10s'";
 
 /// A connection to edit with.
 pub struct Editor {
@@ -158,11 +207,13 @@ impl Edit<'_> {
     }
 
     /// Writes changes: what goes, what changes, what comes, then how identities read. One statement for all entries of
-    /// a kind, because each sends back the held usage that it cures.
+    /// a kind, because each sends back the held usage that it cures. Returns what they change of usage whose hour is open;
+    /// `None`: it could not be counted in time.
     ///
     /// # Errors
     /// [`Error::Refused`] by a rule of the schema; the edit is over then.
-    pub async fn write(&self, changes: &Changes) -> Result<(), Error> {
+    pub async fn write(&self, changes: &Changes) -> Result<Option<Moves>, Error> {
+        let last: i64 = self.tx.rows(&LAST_MARK, &[]).await?.first().expect("one row").try_get("last")?;
         // before any lock on a delivery, which a fold may wait for while it keeps the gate shut
         let adds_shadow = changes.add.iter().any(|(_, fields)| is_shadow(fields));
         let written = changes.add.iter().map(|(kind, fields)| (kind, fields));
@@ -196,7 +247,25 @@ impl Edit<'_> {
             }
         }
         let readings = changes.readings.iter().map(|(name, canonical)| with_reading(name, canonical));
-        self.run(&READINGS, &readings.collect::<Vec<_>>()).await
+        self.run(&READINGS, &readings.collect::<Vec<_>>()).await?;
+        self.moves(last).await
+    }
+
+    async fn moves(&self, last: i64) -> Result<Option<Moves>, Error> {
+        self.tx.batch(COUNTED_WITHIN).await?;
+        match self.tx.rows(&MOVES, &[&last, &MOVES_TOLD]).await {
+            Ok(rows) => {
+                self.tx.batch("rollback to savepoint counted; release savepoint counted").await?;
+                let first = rows.iter().map(read_move).collect::<Result<Vec<_>, Error>>()?;
+                let total = |name| rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(name));
+                Ok(Some(Moves { first, count: total("groups")?, usages: total("all_usages")? }))
+            }
+            Err(error) if error.blame() == Blame::Time => {
+                self.tx.batch("rollback to savepoint counted; release savepoint counted").await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn run(&self, query: &Query, entries: &[Value]) -> Result<(), Error> {
@@ -222,6 +291,24 @@ impl Edit<'_> {
         self.tx.rows(&TRY_AGAIN, &[]).await?;
         self.tx.commit().await
     }
+}
+
+fn read_move(row: &Row) -> Result<Move, Error> {
+    Ok(Move {
+        becomes: row.try_get("becomes")?,
+        destination: row.try_get("destination")?,
+        buyer: row.try_get("buyer")?,
+        dimension: row.try_get("dimension")?,
+        hour: row.try_get("hour")?,
+        org: row.try_get("org")?,
+        product: row.try_get("product")?,
+        metric: row.try_get("metric")?,
+        to_destination: row.try_get("to_destination")?,
+        to_buyer: row.try_get("to_buyer")?,
+        to_dimension: row.try_get("to_dimension")?,
+        usages: row.try_get("usages")?,
+        quantity: row.try_get("quantity")?,
+    })
 }
 
 fn is_shadow(fields: &Map<String, Value>) -> bool {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use outbox::Database;
-use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind, Recountable, recountable};
+use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind, Moves, Recountable, recountable};
 use outbox::corrections::Decider;
 use outbox::switches::{self, Heard};
 use serde_json::{Value, json};
@@ -43,16 +43,21 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
     if !findings.problems.is_empty() {
         return refuse(path, findings.problems, how.json);
     }
-    if !how.json || how.dry_run {
-        show(&plan, &findings.notes, None, how)?;
-    }
     let nothing = plan.changes.is_empty() && findings.readings.is_empty();
+    // written to see what it moves; a dry run keeps nothing of it
+    let moves = if nothing {
+        Some(Moves::default())
+    } else {
+        edit.write(&changes(&plan, findings.readings)).await.context("the catalogue was not changed")?
+    };
+    if !how.json || how.dry_run {
+        show(&plan, &findings.notes, moves.as_ref(), None, how)?;
+    }
     if how.dry_run {
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) });
     }
     if !nothing {
-        let written = write(edit, &plan, findings.readings, how.prune, how.by).await;
-        written.context("the catalogue was not changed")?;
+        keep(edit, &plan, how.prune, how.by).await.context("the catalogue was not changed")?;
     }
     let heard = heard(database, &plan).await.context("applied, but not whether every worker acts by it")?;
     let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
@@ -60,7 +65,8 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
     if how.json {
         let cured =
             refused.iter().map(|r| json!({ "destination": r.destination, "remittances": r.remittances })).collect();
-        show(&plan, &findings.notes, Some(Done { heard: heard.as_ref(), recountable: cured }), how)?;
+        let done = Done { heard: heard.as_ref(), recountable: cured };
+        show(&plan, &findings.notes, moves.as_ref(), Some(done), how)?;
     } else {
         output::say(match plan.changes.len() {
             0 => "nothing to change".to_owned(),
@@ -140,15 +146,8 @@ pub(super) async fn look(
     Ok((plan, findings))
 }
 
-/// Writes what is planned with the decision that it is, in one transaction.
-pub(super) async fn write(
-    edit: Edit<'_>,
-    plan: &Plan,
-    readings: Vec<(serde_json::Map<String, Value>, Canonical)>,
-    prune: bool,
-    by: Decider<'_>,
-) -> Result<(), outbox::Error> {
-    edit.write(&changes(plan, readings)).await?;
+/// Keeps what was written, with the decision that it is.
+pub(super) async fn keep(edit: Edit<'_>, plan: &Plan, prune: bool, by: Decider<'_>) -> Result<(), outbox::Error> {
     let diff = render::diff(plan);
     let first: Vec<&String> = diff.iter().take(SIGNED).collect();
     edit.sign(by, &json!({ "entries": diff.len(), "prune": prune, "diff": first })).await?;
@@ -165,18 +164,25 @@ fn refuse(path: &Path, problems: Vec<Problem>, json: bool) -> anyhow::Result<Exi
     Err(Problems { head, problems: problems.iter().map(ToString::to_string).collect() }.into())
 }
 
-fn show(plan: &Plan, notes: &[String], done: Option<Done<'_>>, how: How<'_>) -> anyhow::Result<()> {
+fn show(
+    plan: &Plan,
+    notes: &[String],
+    moves: Option<&Moves>,
+    done: Option<Done<'_>>,
+    how: How<'_>,
+) -> anyhow::Result<()> {
     if how.json {
         let done = done.unwrap_or_default();
         let kept: Vec<String> = plan.kept.iter().map(Entry::name).collect();
         return output::json(&json!({
-            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes, "heard": done.heard,
-            "recountable": done.recountable,
+            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes, "moves": moves,
+            "heard": done.heard, "recountable": done.recountable,
         }));
     }
     for line in render::diff(plan) {
         output::say(line);
     }
+    output::say_all(render::moves(moves));
     for note in notes {
         output::say(format!("note: {note}"));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use outbox::catalogue::Kind;
+use outbox::catalogue::{Kind, Move, Moves};
 use serde_json::{Map, Value, json};
 
 use super::plan::{Change, Plan, Step, telling};
@@ -36,6 +36,41 @@ fn line(change: &Change) -> String {
         }
         Step::Remove => format!("- {name}"),
     }
+}
+
+/// What happens to usage whose hour is open, a line each; `None`: it could not be counted in time.
+pub(super) fn moves(moves: Option<&Moves>) -> Vec<String> {
+    let Some(moves) = moves else {
+        return vec![
+            "open hours: what moves could not be counted within ten seconds; it moves in shares all the same"
+                .to_owned(),
+        ];
+    };
+    let mut lines: Vec<String> = moves.first.iter().map(move_line).collect();
+    let others = moves.count - i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    if others > 0 {
+        let told: i64 = moves.first.iter().map(|one| one.usages).sum();
+        lines.push(format!("open hours: and {others} more, usages: {}", moves.usages - told));
+    }
+    lines
+}
+
+fn move_line(one: &Move) -> String {
+    let place = |destination: &Option<String>, buyer: &Option<String>, dimension: &Option<String>| {
+        [destination, buyer, dimension].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let from = place(&one.destination, &one.buyer, &one.dimension);
+    let to = place(&one.to_destination, &one.to_buyer, &one.to_dimension);
+    let Move { becomes, hour, org, product, metric, usages, quantity, .. } = one;
+    let what = match becomes.as_str() {
+        "moved" => format!("from {from} to {to}"),
+        "billed" => format!("was exempt, counts for {to}"),
+        "resolved anew" => "was held, is folded anew".to_owned(),
+        "covered anew" => format!("is counted for {from} by the new cover"),
+        "exempt" => format!("from {from}: is exempt"),
+        held => format!("from {from}: is {held}"),
+    };
+    format!("open hours: {hour} {org} {product} {metric}: {quantity} in {usages} usages, {what}")
 }
 
 /// The diff for programs.

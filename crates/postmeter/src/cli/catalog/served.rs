@@ -43,13 +43,17 @@ async fn carry_out(database: &Database, wanted: Wanted) -> Result<Applied, Error
         Value::Array(changes) => changes,
         other => vec![other],
     };
-    if applied && has_changes {
-        let by = Decider { who: &wanted.who, why: &wanted.why };
-        apply::write(edit, &plan, findings.readings, wanted.prune, by).await?;
+    let mut notes = findings.notes;
+    if has_changes {
+        // written to see what it moves; a dry run keeps nothing of it
+        notes.extend(render::moves(edit.write(&apply::changes(&plan, findings.readings)).await?.as_ref()));
+        if applied {
+            apply::keep(edit, &plan, wanted.prune, Decider { who: &wanted.who, why: &wanted.why }).await?;
+        }
     }
     let heard = if applied { apply::heard(database, &plan).await?.map(Into::into) } else { None };
     let not_in_file = plan.kept.iter().map(Entry::name).collect();
-    Ok(Applied::Done(Difference { applied, changes, diff, not_in_file, notes: findings.notes, heard }))
+    Ok(Applied::Done(Difference { applied, changes, diff, not_in_file, notes, heard }))
 }
 
 fn wrong(problem: Problem) -> Wrong {
