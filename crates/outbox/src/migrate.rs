@@ -81,6 +81,7 @@ migrations! {
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
     45 "0045_pre_contracts",
+    52 "0052_pre_named_contracts",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
