@@ -14,6 +14,7 @@ mod ledger;
 mod marketplace;
 mod outage;
 mod process;
+mod proving;
 mod quota;
 mod recalculating;
 mod recording;
@@ -27,7 +28,7 @@ mod tracker;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "recording",
     "console",
     "fold",
@@ -35,6 +36,7 @@ const ALL: [&str; 14] = [
     "latency",
     "snapshot",
     "recalculate",
+    "proof",
     "quota",
     "outage",
     "j9",
@@ -77,6 +79,7 @@ async fn measure(wanted: &[&str]) {
             "dispatch" => dispatch::run(&mut report).await,
             "latency" => latency::run(&mut report).await,
             "recalculate" => recalculating::run(&mut report).await,
+            "proof" => proving::run(&mut report).await,
             "snapshot" => snapshot::run(&mut report).await,
             "tracker" => tracker::run(&mut report).await,
             "sizing" => sizing::run(&mut report).await,

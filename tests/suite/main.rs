@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says where")]
 
+mod accountant;
 mod alerts;
 mod answers;
 mod arithmetic;

@@ -1,5 +1,6 @@
 //! One member of a batch, whatever holds or breaks it, costs its own row; the rest is through in the same round.
 
+mod again;
 mod carrying;
 mod cutting;
 mod everybodys;

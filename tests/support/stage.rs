@@ -374,6 +374,34 @@ impl Stage {
         until_locked(&self.db.client, sessions, || false).await;
     }
 
+    /// A proof from what was written since the last says what the whole ledger says, and needs nothing read again for it: no
+    /// writer has forgotten to say so.
+    ///
+    /// # Panics
+    /// If a writer has.
+    pub async fn proven(&self) {
+        let asked = "select w.meter_id::text from postmeter.balance_anew w order by 1";
+        let before = self.column(asked).await;
+        let mut proof = outbox::proof::Proof::new(&self.db.database, Duration::from_secs(60));
+        assert!(proof.prove_moved().await.unwrap(), "it takes more than a minute");
+        assert_eq!(self.column(asked).await, before, "these meters close only when all of them is read");
+        assert!(proof.prove_asked().await.unwrap(), "it takes more than a minute");
+        let found = proof.found().await.unwrap();
+        assert_eq!(found.open, 0, "the proof does not close: {found:?}");
+        let wrong = self
+            .column(
+                "select format('meter %s: %s kept, %s read', coalesce(k.meter_id, r.meter_id), k.remains, r.remains)
+                 from (select p.meter_id, p.remains / p.denominator as remains from postmeter.proven_meter p where p.remains <> 0) k
+                 full join (select b.meter_id, sum(b.remains / b.denominator) as remains from postmeter.remittance_balance b
+                            group by 1 having sum(b.remains) <> 0) r on r.meter_id = k.meter_id
+                 where abs(coalesce(k.remains, 0) - coalesce(r.remains, 0)) > 1e-9
+                 union all select format('meter %s is marked still', m.meter_id) from postmeter.balance_moved m
+                 union all select format('slice %s is marked still', m.slice) from postmeter.usage_moved m",
+            )
+            .await;
+        assert!(wrong.is_empty(), "what is kept is not what is there: {wrong:?}");
+    }
+
     /// The end of every test: the balance closes to zero, every month recalculated from its usage is explained, and the
     /// marketplace's own record is what our ledger says.
     pub async fn close(self) {
@@ -387,6 +415,7 @@ impl Stage {
                      where l.shadow and l.outcome not in ('open', 'dry_run', 'too_old', 'handed_back')")
             .await;
         assert!(open.is_empty(), "the balance does not close: {open:?}");
+        self.proven().await;
         let astray = self
             .column(
                 "select format('%s %s but %s', coalesce(d.id, s.delivery_id), d.status, s.status)

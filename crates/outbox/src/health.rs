@@ -275,6 +275,27 @@ answers! {
         /// One of them.
         example: Option<String>,
     }
+    /// As of when the balance is proven; one row. Times are texts, in UTC.
+    Proven from "health_proof" {
+        /// As of when all that had been written was proven; none: never yet.
+        checked_at: Option<String>,
+        /// The whole ledger was read between this time
+        whole_from: Option<String>,
+        /// and this one; none: not yet.
+        whole_until: Option<String>,
+        /// Since when it is being read again; none: its turn has not come.
+        again_since: Option<String>,
+        /// What does not close; none: never proven yet.
+        open: Option<i64>,
+        /// One of them.
+        example: Option<String>,
+        /// Meters that were written to since.
+        moved: i64,
+        /// Meters that are being read again whole.
+        anew: i64,
+        /// It is longer ago than it should be.
+        stale: bool,
+    }
     /// Orgs' metrics whose usage does not add up; one row.
     UsageUnbalanced from "health_usage_balance" {
         /// Orgs' metrics.

@@ -28,6 +28,7 @@ pub mod measure;
 pub mod migrate;
 pub mod month;
 pub mod pace;
+pub mod proof;
 mod query;
 pub mod recalculate;
 pub mod reconcile;

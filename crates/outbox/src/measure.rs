@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::balance;
-use crate::health::{Limits, UsageUnbalanced, answers, ask};
+use crate::health::answers;
+use crate::proof::Proof;
 use crate::query::{Query, query};
 use crate::{Database, Error};
 
@@ -185,14 +185,17 @@ answers! {
         checked_at: f64,
         /// Meters and orgs' metrics whose difference was not zero.
         open: i64,
+        /// When the reading of the whole ledger that ended last began, in Unix time; none: none has ended yet.
+        whole_from: Option<f64>,
     }
 }
 
 const CLAIM: Query = query!("balance_check_claim", []);
 const WRITE: Query = query!("balance_check_write", [INT8, TEXT, FLOAT8]);
 
-/// Checks the whole balance if nobody in the fleet has for ten minutes, giving up each half of it after `within`. Returns
-/// what is open; `None`: it was not our turn, or it took too long.
+/// Proves what was written since the last proof, if nobody in the fleet has for ten minutes, and reads again as much of the
+/// ledger as is due by now; gives each up after `within`. Returns what is open; `None`: it was not our turn, or there was more
+/// to prove than time.
 ///
 /// # Errors
 /// As Postgres says.
@@ -201,14 +204,15 @@ pub async fn check_balance(database: &Database, within: Duration) -> Result<Opti
         return Ok(None);
     }
     let began = Instant::now();
-    let meters = balance::prove(database, within).await?;
-    let usages = match meters {
-        Some(_) => ask::<UsageUnbalanced>(database, Limits::within(within)).await?.answer(),
-        None => None,
-    };
-    let found = meters.zip(usages).and_then(|(meters, mut usages)| Some((meters, usages.pop()?)));
-    let open = found.as_ref().map(|(meters, usages)| meters.open + usages.open);
-    let example = found.and_then(|(meters, usages)| meters.example.or(usages.example));
-    database.one(&WRITE, &[&open, &example, &began.elapsed().as_secs_f64()]).await?;
+    let mut proof = Proof::new(database, within);
+    let is_proven = proof.prove_moved().await?;
+    let seconds = began.elapsed().as_secs_f64();
+    proof.go_on_for(within);
+    // also where there was more than time: what is written faster than it is proven must not hide what is altered
+    let is_proven = proof.prove_asked().await? && is_proven;
+    proof.read_again(false).await?;
+    let found = proof.found().await?;
+    let open = (is_proven || found.open > 0).then_some(found.open);
+    database.one(&WRITE, &[&open, &found.example, &seconds]).await?;
     Ok(open)
 }

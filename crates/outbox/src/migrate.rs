@@ -81,6 +81,7 @@ migrations! {
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
     45 "0045_pre_contracts",
+    50 "0050_pre_proof",
     52 "0052_pre_named_contracts",
 }
 

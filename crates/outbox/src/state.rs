@@ -7,6 +7,9 @@ pub(crate) enum Mode {
     Write,
     /// One moment, and nothing is changed.
     Read,
+    /// One moment for a proof of the balance, which keeps what it found: the moment comes after the gate, so that it is after
+    /// whatever the proof before kept.
+    Proof,
 }
 
 impl Mode {
@@ -14,6 +17,10 @@ impl Mode {
         match self {
             Self::Write => "begin isolation level read committed, read write",
             Self::Read => "begin isolation level repeatable read, read only",
+            Self::Proof => {
+                "begin isolation level repeatable read, read write; set local lock_timeout = '5s'; \
+                 lock table postmeter.balance_gate in exclusive mode"
+            }
         }
     }
 
@@ -21,7 +28,7 @@ impl Mode {
     pub(crate) const fn begin_on_standby(self) -> &'static str {
         match self {
             Self::Write => "begin isolation level read committed",
-            Self::Read => self.begin(),
+            Self::Read | Self::Proof => self.begin(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attempts;
+mod balance;
 mod catalog;
 mod config;
 mod console;
@@ -43,7 +44,7 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, alerts, catalog, import with rejects, recalculate, shadow, ledger verify); 4 the database cannot be reached."
+    3 done, but something needs a person (doctor, alerts, catalog, import with rejects, recalculate, balance, shadow, ledger verify); 4 the database cannot be reached."
 )]
 struct Cli {
     #[command(flatten)]
@@ -100,6 +101,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// A month from its usage, against what was billed: every difference by name.
     Recalculate(recalculate::Args),
+    /// As of when the balance is proven, by month; or prove all of it anew.
+    Balance(balance::Args),
     /// What a shadow would have billed, beside its live destination.
     Shadow(shadow::Args),
     /// Alerts that are open: what an SRE must know now.
@@ -153,6 +156,7 @@ pub async fn main() -> ExitCode {
             Command::Month(args) => month::run(&context, args).await,
             Command::Reconcile(args) => reconcile::run(&context, args).await,
             Command::Recalculate(args) => recalculate::run(&context, args).await,
+            Command::Balance(args) => balance::run(&context, args).await,
             Command::Shadow(args) => shadow::run(&context, args).await,
             Command::Alerts(args) => alerts::run(&context, args).await,
             Command::Ledger(args) => ledger::run(&context, args).await,

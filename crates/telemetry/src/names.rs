@@ -87,8 +87,10 @@ table! {
     USAGE_QUANTITY = Reading "postmeter_usage_quantity" ["product", "metric", "stage"];
     /// Meters and usages whose balance does not close, at the last check; missing until one has succeeded. Anything but 0 is a defect.
     BALANCE_OPEN = Reading "postmeter_balance_open_meters" [];
-    /// When the balance was last checked whole, in Unix time.
+    /// As of when everything that had been written was proven to balance, in Unix time.
     BALANCE_CHECKED = Reading "postmeter_balance_checked_timestamp_seconds" [];
+    /// Since when, in Unix time, the whole ledger has been read again at least once; missing until it has.
+    BALANCE_READ = Reading "postmeter_balance_read_timestamp_seconds" [];
 
     /// Workers by state: alive, or lost (the lease is over and nobody has taken over yet).
     WORKERS = Reading "postmeter_workers" ["state"];

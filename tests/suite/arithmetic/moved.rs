@@ -363,7 +363,7 @@ async fn k3_a_contract_that_ends_inside_an_hour_under_its_second_buyer_is_settle
     hour(&stage, 11, "0.25").await;
     stage.work_at("2024-09-18T12:28:00Z").await;
     assert_eq!(billed(&stage).await, ["0", "0", "1"], "the remainder goes with the hour of the end");
-    assert_eq!(stage.value("select count(*)::text from postmeter.meter where carried > 0").await, "0");
+    assert_eq!(stage.value("select count(*)::text from postmeter.month_close where class = 'remainder'").await, "0");
     is_explained(&stage).await;
     stage.close().await;
 }

@@ -220,6 +220,9 @@ async fn balance(asking: &mut Asking<'_>) {
     for row in asking.ask::<measure::Balance>("balance").await.into_iter().flatten() {
         asking.page.put(&names::BALANCE_OPEN, [], precise(row.open));
         asking.page.put(&names::BALANCE_CHECKED, [], row.checked_at);
+        if let Some(whole_from) = row.whole_from {
+            asking.page.put(&names::BALANCE_READ, [], whole_from);
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! The books: what needs a person, and whether everything recorded is somewhere.
 
 use outbox::Error;
-use outbox::health::{Unsettled, UsageUnbalanced};
+use outbox::health::{Proven, Unsettled, UsageUnbalanced};
 
 use super::Round;
 
 pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     unsettled(round).await?;
+    if let Some(proven) = round.ask::<Proven>("proof").await?.and_then(|rows| rows.into_iter().next()) {
+        proof(round, &proven);
+    }
     if let Some(balance) = round.prove().await? {
         verdict(round, "balance", "meters", balance.checked, balance.open, balance.example);
     }
@@ -14,6 +17,16 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
         verdict(round, "usage", "orgs' metrics", balance.checked, balance.open, balance.example);
     }
     Ok(())
+}
+
+/// As of when the workers have proven how much.
+fn proof(round: &mut Round<'_>, proven: &Proven) {
+    let found = super::super::balance::sentence(proven);
+    if proven.stale {
+        round.warning("proof", found, "see that a worker runs; `postmeter balance --prove` proves all of it now");
+    } else {
+        round.ok("proof", found);
+    }
 }
 
 fn verdict(round: &mut Round<'_>, check: &'static str, what: &str, checked: i64, open: i64, example: Option<String>) {

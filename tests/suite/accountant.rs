@@ -1,0 +1,165 @@
+//! Random moves of services, people, the catalogue and the marketplace, beside the books of an accountant who knows
+//! nothing of hours and keys: at the month's end the marketplace holds what the books say, and every credit is listed.
+
+mod books;
+mod moves;
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::SignedDuration;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+use simulator::{FaultKind, FaultRule};
+use tests::{Dimension, Stage, t};
+
+use self::books::{ACCOUNTS, Books, COVERED, METRICS, ORGS};
+use self::moves::Run;
+use crate::people::refuse_all;
+
+const BEGIN: &str = "2024-09-30T17:05:00Z";
+const MONTH_ENDS: &str = "2024-10-01T00:00:00Z";
+
+async fn prepare(seed: u64) -> Run {
+    let stage = Stage::bare().await;
+    stage.dimension(Dimension::default()).await;
+    for (org, contract) in ORGS {
+        let identity = json!({ "product_code": "prod-db", "customer_aws_account_id": ACCOUNTS[contract] });
+        stage
+            .sql(&format!(
+                "insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
+                 select '{org}', 'db', id, '{identity}', '2024-01-01' from postmeter.destination"
+            ))
+            .await;
+    }
+    for (org, contract) in &ORGS[..3] {
+        stage
+            .sql(&format!(
+                "insert into postmeter.cover (subscription_id, metric, quantity)
+                 select id, 'cores', {}::numeric / 100 from postmeter.subscription where org = '{org}' and {0} > 0",
+                COVERED[*contract]
+            ))
+            .await;
+    }
+    stage.worker.reload().await.unwrap();
+    for (salt, kind) in [FaultKind::LoseRequest, FaultKind::LoseResponse, FaultKind::Reset].into_iter().enumerate() {
+        stage
+            .aws
+            .add_fault(FaultRule::new(kind).probability(0.05, seed.wrapping_mul(31).wrapping_add(salt as u64)))
+            .unwrap();
+    }
+    Run {
+        stage,
+        books: Books::default(),
+        draw: StdRng::seed_from_u64(seed),
+        now: t(BEGIN),
+        moved: [false; 3],
+        is_disk_known: false,
+        breaks: 0,
+        done: Vec::new(),
+    }
+}
+
+/// One thing that somebody does, or nothing.
+async fn one_move(run: &mut Run) {
+    if run.draw.random_bool(0.3) {
+        run.resume().await;
+    }
+    match run.draw.random_range(0..16) {
+        0..=2 => run.correction().await,
+        3 => run.licence().await,
+        4 => run.renewal().await,
+        5 => run.exemption().await,
+        6 => run.disk().await,
+        7 => run.refusals(),
+        8 if run.breaks == 0 => run.lost_commits().await,
+        9..=11 => run.resolve().await,
+        12 | 13 => run.dead_letters().await,
+        _ => {}
+    }
+}
+
+/// What is not settled: a remittance, usage, or quantity that no hour has billed.
+const UNFINISHED: &str =
+    "select coalesce(string_agg(concat_ws(' ', x.kind, x.status, x.reason, x.hour, x.quantity), '; '), '')
+     from postmeter.unremitted x";
+
+/// Nothing fails any more, and people see to what is left.
+async fn finish(run: &mut Run) {
+    run.stage.aws.clear_faults();
+    refuse_all(&run.stage, false);
+    run.disk().await;
+    let rest = async {
+        // as long as the month can be sent, and then whatever a breaker still kept back in real time
+        for step in 0.. {
+            run.now += if step < 20 { SignedDuration::from_mins(6) } else { SignedDuration::from_secs(1) };
+            run.resume().await;
+            run.resolve().await;
+            run.dead_letters().await;
+            run.stage.work_at(&run.now.to_string()).await;
+            if step >= 20 && run.stage.value(UNFINISHED).await.is_empty() {
+                break;
+            }
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(600), rest).await.is_err() {
+        panic!("it does not come to an end: {}\n{}", run.stage.value(UNFINISHED).await, run.done.join("\n"));
+    }
+}
+
+async fn compare(run: &Run, seed: u64) {
+    let record = run.stage.aws.record();
+    for (contract, account) in ACCOUNTS.iter().enumerate() {
+        for (metric, dimension) in METRICS.iter().enumerate() {
+            let theirs: rust_decimal::Decimal = record
+                .iter()
+                .filter(|a| a.key.customer.contains(account) && a.key.dimension == *dimension)
+                .map(|a| a.quantity)
+                .sum();
+            let listed = run
+                .stage
+                .value(&format!(
+                    "select coalesce(sum(quantity), 0)::bigint::text from postmeter.month_close
+                     where class = 'over_billed' and buyer like '%{account}%' and dimension = '{dimension}'"
+                ))
+                .await;
+            let (should, most) = (run.books.should(contract, metric), run.books.corrected(contract, metric));
+            let credit = theirs - rust_decimal::Decimal::from(should);
+            let is_right = credit.to_string() == listed && credit.is_sign_positive() && credit <= most.into();
+            assert!(
+                is_right,
+                "seed {seed}, contract {contract}, {dimension}: they hold {theirs}, the books say {should}, \
+                 {listed} is listed as credit, at most {most} can be\n{}",
+                run.done.join("\n")
+            );
+        }
+    }
+}
+
+async fn run(seed: u64) {
+    let mut run = prepare(seed).await;
+    while run.now < t(MONTH_ENDS) {
+        run.stage.work_at(&run.now.to_string()).await;
+        run.usage().await;
+        one_move(&mut run).await;
+        run.now += SignedDuration::from_mins(run.draw.random_range(4..25));
+    }
+    finish(&mut run).await;
+    compare(&run, seed).await;
+    run.stage.close().await;
+}
+
+#[tokio::test]
+async fn k1_k3_k6_k9_ten_random_months_bill_what_an_accountant_would() {
+    // side by side: part of a run is waiting for breakers, whose pauses are real time
+    futures_util::future::join_all((1..=10).map(run)).await;
+}
+
+#[tokio::test]
+#[ignore = "a soak: make random"]
+async fn soak_random_months_bill_what_an_accountant_would() {
+    let seeds = std::env::var("POSTMETER_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    futures_util::stream::iter(1..=seeds).map(run).buffer_unordered(8).collect::<Vec<()>>().await;
+    println!("{seeds} months, each billed as the books say");
+}

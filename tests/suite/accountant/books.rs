@@ -1,0 +1,59 @@
+//! What an accountant would bill: usage, exemptions and covers, added up in whole hundredths.
+
+use jiff::Timestamp;
+
+/// Orgs, each with the number of its contract: the last two are of one buyer.
+pub const ORGS: [(&str, usize); 4] = [("a", 0), ("b", 1), ("c", 2), ("d", 2)];
+/// The buyers' accounts, by contract.
+pub const ACCOUNTS: [&str; 3] = ["111122223330", "111122223331", "111122223332"];
+pub const METRICS: [&str; 2] = ["cores", "disk"];
+/// Cores that each contract has paid for beforehand.
+pub const COVERED: [i64; 3] = [1000, 0, 500];
+
+#[derive(Debug, Clone)]
+pub struct Usage {
+    pub org: usize,
+    pub metric: usize,
+    pub hundredths: i64,
+    pub used_at: Timestamp,
+    /// The usage that it corrects.
+    pub corrects: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+pub struct Books {
+    pub usages: Vec<Usage>,
+    /// Org, from, until.
+    pub exemptions: Vec<(usize, Timestamp, Timestamp)>,
+}
+
+impl Books {
+    /// What is left of a usage after its corrections.
+    pub fn left_of(&self, usage: usize) -> i64 {
+        let corrections = self.usages.iter().filter(|u| u.corrects == Some(usage));
+        self.usages[usage].hundredths + corrections.map(|u| u.hundredths).sum::<i64>()
+    }
+
+    /// A correction stands where its usage does.
+    fn is_billed(&self, usage: &Usage) -> bool {
+        let used_at = usage.corrects.map_or(usage.used_at, |of| self.usages[of].used_at);
+        !self.exemptions.iter().any(|(org, from, until)| *org == usage.org && *from <= used_at && used_at < *until)
+    }
+
+    fn of(&self, contract: usize, metric: usize) -> impl Iterator<Item = &Usage> {
+        self.usages.iter().filter(move |u| ORGS[u.org].1 == contract && u.metric == metric && self.is_billed(u))
+    }
+
+    /// What a contract's month comes to: what is used and not covered, a started unit counting as a whole.
+    pub fn should(&self, contract: usize, metric: usize) -> i64 {
+        let used: i64 = self.of(contract, metric).map(|u| u.hundredths).sum();
+        let covered = if metric == 0 { COVERED[contract] } else { 0 };
+        ((used - covered).max(0) + 99) / 100
+    }
+
+    /// At most so much may have been billed before a correction came, and is credit.
+    pub fn corrected(&self, contract: usize, metric: usize) -> i64 {
+        let taken: i64 = self.of(contract, metric).filter(|u| u.corrects.is_some()).map(|u| -u.hundredths).sum();
+        if taken == 0 { 0 } else { taken / 100 + 1 }
+    }
+}

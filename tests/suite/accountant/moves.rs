@@ -1,0 +1,194 @@
+//! What happens to the books: services, people, the catalogue and the marketplace, each in random order.
+
+use jiff::{SignedDuration, Timestamp};
+use outbox::NewUsage;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use serde_json::json;
+use tests::{Stage, q};
+
+use super::books::{ACCOUNTS, Books, METRICS, ORGS, Usage};
+use crate::people::refuse_all;
+
+/// One run: the stage, the books beside it, and what has been done that can be done only once.
+pub struct Run {
+    pub stage: Stage,
+    pub books: Books,
+    pub draw: StdRng,
+    pub now: Timestamp,
+    pub moved: [bool; 3],
+    pub is_disk_known: bool,
+    pub breaks: u32,
+    /// What was done, for whom it may concern when the books differ.
+    pub done: Vec<String>,
+}
+
+fn decimal(hundredths: i64) -> String {
+    let sign = if hundredths < 0 { "-" } else { "" };
+    format!("{sign}{}.{:02}", hundredths.abs() / 100, hundredths.abs() % 100)
+}
+
+impl Run {
+    async fn sql(&mut self, sql: String) {
+        self.stage.sql(&sql).await;
+        self.done.push(format!("{} {sql}", self.now));
+    }
+
+    async fn record(&mut self, usage: Usage) {
+        let number = self.books.usages.len();
+        let (org, metric) = (ORGS[usage.org].0, METRICS[usage.metric]);
+        let quantity = decimal(usage.hundredths);
+        let mut new = NewUsage::new("billing", &format!("e{number}"), org, "db", metric, q(&quantity), usage.used_at);
+        new.corrects = usage.corrects.map(|of| format!("e{of}"));
+        self.stage.record_as(&new).await;
+        self.done
+            .push(format!("{} {org} {metric} {quantity} at {}, corrects {:?}", self.now, usage.used_at, new.corrects));
+        self.books.usages.push(usage);
+    }
+
+    /// Usage of some minutes ago, or of hours ago.
+    pub async fn usage(&mut self) {
+        for _ in 0..self.draw.random_range(0..5) {
+            let minutes = if self.draw.random_bool(0.2) { 30..150 } else { 0..10 };
+            let used_at = self.now - SignedDuration::from_mins(self.draw.random_range(minutes));
+            let usage = Usage {
+                org: self.draw.random_range(0..ORGS.len()),
+                metric: usize::from(self.draw.random_bool(0.3)),
+                hundredths: self.draw.random_range(1..1500),
+                used_at,
+                corrects: None,
+            };
+            self.record(usage).await;
+        }
+    }
+
+    /// Part or all of an earlier usage was a mistake.
+    pub async fn correction(&mut self) {
+        let whole: Vec<usize> = (0..self.books.usages.len())
+            .filter(|n| self.books.usages[*n].corrects.is_none() && self.books.left_of(*n) > 0)
+            .collect();
+        let Some(&of) = whole.choose(&mut self.draw) else { return };
+        let left = self.books.left_of(of);
+        let taken = if self.draw.random_bool(0.5) { left } else { self.draw.random_range(1..=left) };
+        let usage =
+            Usage { hundredths: -taken, used_at: self.now, corrects: Some(of), ..self.books.usages[of].clone() };
+        self.record(usage).await;
+    }
+
+    /// From the next full hour on a contract is known by a licence.
+    pub async fn licence(&mut self) {
+        let contract = self.draw.random_range(0..ACCOUNTS.len());
+        if std::mem::replace(&mut self.moved[contract], true) {
+            return;
+        }
+        let hour = Timestamp::from_second((self.now.as_second() / 3600 + 1) * 3600).unwrap();
+        let identity = json!({
+            "license_arn": format!("arn:aws:license-manager::123456789012:license:l-{contract:032x}"),
+            "customer_aws_account_id": ACCOUNTS[contract],
+        });
+        self.sql(format!(
+            "with ended as (
+                 update postmeter.subscription set valid_until = '{hour}'
+                 where identity ->> 'customer_aws_account_id' = '{}' and valid_until is null returning org, product, destination_id, id
+             ), renewed as (
+                 insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
+                 select org, product, destination_id, '{identity}', '{hour}' from ended returning id, org
+             )
+             insert into postmeter.cover (subscription_id, metric, quantity)
+             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id",
+            ACCOUNTS[contract]
+        ))
+        .await;
+        self.stage.worker.reload().await.unwrap();
+    }
+
+    /// A subscription ends this minute, and another one of the same identity follows it.
+    pub async fn renewal(&mut self) {
+        let org = ORGS.choose(&mut self.draw).unwrap().0;
+        let now = self.now;
+        self.sql(format!(
+            "with ended as (
+                 update postmeter.subscription set valid_until = '{now}'
+                 where org = '{org}' and valid_until is null and valid_from < '{now}' returning org, product, destination_id, identity, id
+             ), renewed as (
+                 insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
+                 select org, product, destination_id, identity, '{now}' from ended returning id, org
+             )
+             insert into postmeter.cover (subscription_id, metric, quantity)
+             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id"
+        ))
+        .await;
+        self.stage.worker.reload().await.unwrap();
+    }
+
+    /// An org is not billed for some time that is to come.
+    pub async fn exemption(&mut self) {
+        let org = self.draw.random_range(0..ORGS.len());
+        let from = Timestamp::from_second((self.now.as_second() / 3600 + 1) * 3600).unwrap();
+        let until = from + SignedDuration::from_hours(1);
+        if self.books.exemptions.iter().any(|(o, f, _)| (*o, *f) == (org, from)) {
+            return;
+        }
+        self.sql(format!(
+            "insert into postmeter.exemption (org, valid_from, valid_until, reason) values ('{}', '{from}', '{until}', 'a trial')",
+            ORGS[org].0
+        ))
+        .await;
+        self.books.exemptions.push((org, from, until));
+    }
+
+    /// The second metric is entered in the catalogue, which until now held its usage.
+    pub async fn disk(&mut self) {
+        if !std::mem::replace(&mut self.is_disk_known, true) {
+            self.stage
+                .dimension(tests::Dimension { metric: "disk", name: "disk", ..tests::Dimension::default() })
+                .await;
+            self.stage.worker.reload().await.unwrap();
+            self.done.push(format!("{} disk is entered", self.now));
+        }
+    }
+
+    /// The marketplace refuses everything, or does so no longer.
+    pub fn refusals(&mut self) {
+        let refuse = self.draw.random_bool(0.4);
+        refuse_all(&self.stage, refuse);
+        self.done.push(format!("{} they refuse everything: {refuse}", self.now));
+    }
+
+    /// The database lost commits, which held nothing.
+    pub async fn lost_commits(&mut self) {
+        self.breaks += 1;
+        // a break is known by when the server started
+        self.sql(format!(
+            "update postmeter.timeline_break set server_started_at = server_started_at - interval '1 second';
+             select postmeter.timeline_went_back('ada', 'break {}')",
+            self.breaks
+        ))
+        .await;
+    }
+
+    /// Somebody resumes what is paused.
+    pub async fn resume(&mut self) {
+        self.sql("select postmeter.set_paused('aws', false, 'ada', 'looked at it')".to_owned()).await;
+    }
+
+    /// Somebody looks up at the marketplace what may have been billed.
+    pub async fn resolve(&mut self) {
+        let unknown = "select d.id || ' ' || d.key from postmeter.delivery d
+             where d.maybe_billed and d.status in ('unknown', 'held')
+                or d.id in (select x.delivery_id from postmeter.doubt x where x.decision_id is null)";
+        let held = self.stage.their_keys();
+        for line in self.stage.column(unknown).await {
+            let (id, key) = line.split_once(' ').unwrap();
+            let billed = held.iter().any(|theirs| theirs == key);
+            self.sql(format!("select postmeter.resolve_unknown({id}, {billed}, 'ada', 'looked it up')")).await;
+        }
+    }
+
+    /// Somebody does something about dead letters: sends them again, or bills them with another hour.
+    pub async fn dead_letters(&mut self) {
+        let verb = if self.draw.random_bool(0.5) { "retry" } else { "release" };
+        self.sql(format!("select postmeter.{verb}('{{\"destination\": \"aws\"}}', 'ada', 'mended', false)")).await;
+    }
+}
