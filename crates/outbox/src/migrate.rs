@@ -85,6 +85,7 @@ migrations! {
     48 "0048_pre_recount",
     50 "0050_pre_proof",
     51 "0051_pre_lost_time",
+    52 "0052_pre_named_contracts",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -102,14 +102,19 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
         let resolved = &resolved[item];
         let (meter, meter_metric) = (row.try_get("meter_id")?, row.try_get("meter_metric_id")?);
         let delivery: Option<i64> = row.try_get("delivery_id")?;
-        plan.kinds[resolved.kind].counts_on = row.try_get("counts_on")?;
+        let counts_on: Option<i64> = row.try_get("counts_on")?;
+        plan.kinds[resolved.kind].counts_on = counts_on;
         plan.kinds[resolved.kind].target = match delivery {
             Some(delivery) if row.try_get("is_open")? => {
                 Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
             }
-            _ => {
-                Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension }
-            }
+            // a contract may have other keys with hours that can take it
+            _ => Target::Late {
+                meter: counts_on.unwrap_or(meter),
+                meter_metric,
+                subscription: resolved.subscription,
+                dimension: resolved.dimension,
+            },
         };
     }
     Ok(())

@@ -156,6 +156,12 @@ pub struct Cut {
     pub month_end: String,
     /// The meter of the remittance's own month; else a part.
     pub is_own: bool,
+    /// The meter's contract: by its buyer, or `contract:PRODUCT/NAME`.
+    pub contract: String,
+    /// How the catalogue rounds the dimension by now, if otherwise: that counts from the next month on.
+    pub rounding_now: Option<String>,
+    /// To how many decimals.
+    pub decimals_now: Option<i32>,
     /// Common denominator of the factors.
     pub denominator: String,
     /// Sum over the metrics of (used − covered) × factor × denominator.
@@ -326,6 +332,9 @@ fn read_cut(row: &Row) -> Result<Cut, Error> {
         decimals: row.try_get("decimals")?,
         month_end: row.try_get("month_end")?,
         is_own: row.try_get("is_own")?,
+        contract: row.try_get("contract")?,
+        rounding_now: row.try_get("rounding_now")?,
+        decimals_now: row.try_get("decimals_now")?,
         denominator: row.try_get("denominator")?,
         units: row.try_get("units")?,
         unrounded: row.try_get("unrounded")?,

@@ -88,6 +88,14 @@ pub(super) fn rounding(rounding: &str, decimals: i32) -> String {
     }
 }
 
+/// `contract db/gold`; without a name, `the contract of BUYER`.
+pub(super) fn contract(text: &str) -> String {
+    match text.strip_prefix("contract:") {
+        Some(name) => format!("contract {name}"),
+        None => format!("the contract of {text}"),
+    }
+}
+
 /// `1 unit`, `2.5 units`.
 pub(super) fn units(quantity: &str) -> String {
     if quantity == "1" { "1 unit".to_owned() } else { format!("{quantity} units") }
