@@ -189,3 +189,51 @@ async fn k5_two_at_the_same_time_move_it_once() {
     balanced(&stage).await;
     stage.close().await;
 }
+
+#[tokio::test]
+async fn k5_a_named_contract_counts_it_and_the_catalogue_offers_the_command() {
+    let stage = Stage::new().await;
+    only(&stage, &["prod-db"], &["111122223333"]);
+    let shown = tests::postmeter(&stage.db.url()).args(["catalog", "show"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let from = "valid_from = \"2024-01-01T00:00:00Z\"";
+    assert_eq!(shown.matches(from).count(), 1, "{shown}");
+    let catalogue = |code: &str| shown.replace("prod-db", code).replace(from, &format!("{from}\ncontract = \"gold\""));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalogue.toml");
+    let apply = |code: &str| {
+        std::fs::write(&path, catalogue(code)).unwrap();
+        let args = ["catalog", "apply", path.to_str().unwrap(), "--who", "ada", "--why", "as it is"];
+        let output = tests::postmeter(&stage.db.url()).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let said = apply("prod-bd");
+    assert!(said.contains("applied") && !said.contains("postmeter recount"), "{said}");
+    stage.worker.reload().await.unwrap();
+    stage.at("2024-09-18T10:10:00Z").await;
+    stage.use_cores("three", "3", "2024-09-18T10:05:00Z").await;
+    stage.cut_at("2024-09-18T11:10:00Z").await;
+    assert_eq!(stage.remittances().await, ["18T10 rejected 3"]);
+    let said = apply("prod-db");
+    assert!(
+        said.contains("1 refused remittance sent under an identity that the catalogue no longer has; count it again by today's: postmeter recount --destination aws --why"),
+        "{said}"
+    );
+    stage.worker.reload().await.unwrap();
+    let args = ["recount", "--destination", "aws", "--who", "ada", "--why", "mistyped", "--apply"];
+    let output = tests::postmeter(&stage.db.url()).args(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    balanced(&stage).await;
+    stage.cut_at("2024-09-18T11:40:00Z").await;
+    assert_eq!(stage.accepted(), ["18T10 3"]);
+    assert_eq!(
+        stage
+            .column(
+                "select distinct m.buyer from postmeter.meter m join postmeter.meter_metric mm on mm.meter_id = m.id"
+            )
+            .await,
+        ["contract:db/gold"]
+    );
+    balanced(&stage).await;
+    stage.close().await;
+}
