@@ -450,10 +450,7 @@ begin
     for change in
         select * from (values
             ('placed_otherwise', 'COALESCE(b.contract, r.buyer)',
-             'COALESCE(b.contract, (SELECT postmeter.contract_name(y.product, y.contract) FROM postmeter.subscription y WHERE y.id = r.subscription_id), r.buyer)'),
-            ('recount_ways', 'coalesce(k.contract, r.buyer)',
-             'coalesce(k.contract, (select postmeter.contract_name(y.product, y.contract) from postmeter.subscription y where y.id = r.subscription_id), r.buyer)'),
-            ('recount_ways', 'r.exemption_id, k.contract, t.zone,', 'r.exemption_id, k.contract, r.subscription_id, t.zone,')
+             'COALESCE(b.contract, (SELECT postmeter.contract_name(y.product, y.contract) FROM postmeter.subscription y WHERE y.id = r.subscription_id), r.buyer)')
         ) x(function, old, new)
     loop
         select pg_get_functiondef(p.oid) into strict definition
