@@ -16,64 +16,6 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
-CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    asked bigint[];
-begin
-    asked := array(
-        select x.id from (
-            (select m.id from postmeter.meter m, postmeter.balance_check b where m.id > b.meters_after order by 1 limit many)
-            union
-            -- one that is gone is missed
-            (select p.meter_id from postmeter.proven_meter p, postmeter.balance_check b where p.meter_id > b.meters_after order by 1 limit many)) x
-        order by 1 limit many);
-    insert into postmeter.balance_anew (meter_id) select a.id from unnest(asked) a(id) on conflict do nothing;
-    -- null: that was all
-    update postmeter.balance_check b set meters_after = case when cardinality(asked) = many then asked[many] end;
-    return cardinality(asked);
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.ask_meters_anew(many integer) IS 'The next so many meters whose turn it is to be read again. Returns how many.';
-
-CREATE FUNCTION postmeter.ask_open_anew() RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with asked as (
-        insert into postmeter.balance_anew (meter_id)
-        select p.meter_id from postmeter.proven_meter p where p.difference <> 0 order by 1
-        on conflict do nothing
-        returning 1
-    )
-    select count(*) from asked
-$$;
-
-COMMENT ON FUNCTION postmeter.ask_open_anew() IS 'Meters that did not close when they were proven last: every check reads them again. Returns how many.';
-
-CREATE FUNCTION postmeter.awaited(deliveries bigint[]) RETURNS SETOF bigint
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    -- to others too the usage of a mark's org can go: what any of its buyers counts may come here
-    select d.id
-    from postmeter.delivery d
-    join postmeter.meter m on m.id = d.meter_id
-    where d.id = any (deliveries) and exists (
-        select from postmeter.catalogue_mark k
-        where k.destination_id = m.destination_id and k.buyer = m.buyer
-          and (postmeter.mark_is_unread(k) or k.is_awaited and (k.awaits is null or exists (
-                  select from postmeter.marked_usage(array(
-                      select o.id from postmeter.catalogue_mark o
-                      where o.org is not distinct from k.org and o.product is not distinct from k.product
-                        and (k.org is not null or o.id = k.id)), null, false)))))
-$$;
-
-COMMENT ON FUNCTION postmeter.awaited(deliveries bigint[]) IS 'Of these remittances of marked buyers those that wait: usage that another one counts may come to them, or nobody has read yet to whom theirs belongs.';
-
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -384,55 +326,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.catalogue_gate() IS 'One edit of the catalogue at a time, until the transaction ends.';
 
-CREATE FUNCTION postmeter.catalogue_moves(since bigint) RETURNS TABLE(becomes text, destination text, buyer text, dimension text, hour timestamp with time zone, org text, product text, metric text, to_destination text, to_buyer text, to_dimension text, usages bigint, quantity numeric)
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    with marks as materialized (
-        select coalesce(array_agg(c.id), '{}') as ids from postmeter.catalogue_mark c where c.id > since
-    ), moved as materialized (
-        select case when u.exemption_id is not null then 'exempt' when u.reason is not null then 'held: ' || u.reason else 'moved' end as becomes,
-               u.destination_id, m.buyer, m.dimension, d.hour, u.org, u.product, u.metric,
-               case when u.exemption_id is null and u.reason is null then u.to_destination_id end as to_destination_id,
-               case when u.exemption_id is null and u.reason is null then u.to_buyer end as to_buyer,
-               case when u.exemption_id is null and u.reason is null then u.to_dimension end as to_dimension, u.quantity
-        from marks k
-        cross join lateral postmeter.marked_usage(k.ids, null, true) u
-        join postmeter.delivery d on d.id = u.delivery_id
-        join postmeter.meter m on m.id = d.meter_id
-        union all
-        select 'billed', null, null, null, x.hour, x.org, x.product, x.metric, x.to_destination_id, x.to_buyer, x.to_dimension, x.quantity
-        from marks k
-        cross join lateral postmeter.marked_exempt(k.ids) x
-        union all
-        -- held usage that this edit has sent back to the outbox
-        select 'resolved anew', null, null, null, postmeter.hour_of(o.used_at), o.org, o.product, o.metric, null, null, null, o.quantity
-        from postmeter.outbox o
-        where o.returned and o.xmin = pg_current_xact_id()::xid
-        union all
-        -- what the next cut counts by another cover
-        select 'covered anew', a.destination_id, m.buyer, m.dimension, d.hour, s.org, s.product, mm.metric, null, null, null, a.quantity
-        from (select distinct (coalesce(c.new_row, c.old_row) ->> 'subscription_id')::bigint as subscription_id,
-                     coalesce(c.new_row, c.old_row) ->> 'metric' as metric
-              from postmeter.catalogue_change c
-              where c.entry = 'cover' and c.xmin = pg_current_xact_id()::xid) c
-        join postmeter.subscription s on s.id = c.subscription_id
-        join postmeter.destination t on t.id = s.destination_id
-        join postmeter.allocation a on a.subscription_id = s.id and a.hour > postmeter.clock() - t.age_limit - interval '1 day'
-        join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
-        join postmeter.meter m on m.id = d.meter_id
-        join postmeter.meter_metric mm on mm.id = a.meter_metric_id and mm.metric = c.metric
-    )
-    select m.becomes, f.name, m.buyer, m.dimension, m.hour, m.org, m.product, m.metric, t.name, m.to_buyer, m.to_dimension,
-           count(*), trim_scale(sum(m.quantity))
-    from moved m
-    left join postmeter.destination f on f.id = m.destination_id
-    left join postmeter.destination t on t.id = m.to_destination_id
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-$$;
-
-COMMENT ON FUNCTION postmeter.catalogue_moves(since bigint) IS 'Within the transaction of an edit of the catalogue: what it changes of usage whose hour is open, by hour, org and metric. Since: the last mark before the edit.';
-
 CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     BEGIN ATOMIC
@@ -655,6 +548,72 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) IS 'Says why a filter of a correction fits nothing: the first of its values that does not exist (PM038), or that they do not occur together now (PM039).';
 
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
+
+CREATE FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    hour text := to_char(begins at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"');
+begin
+    if begins is not null then
+        raise exception 'product % of org % was sent under another identity form until %, and would be billed twice in those hours',
+            entered.product, entered.org, hour
+            using errcode = 'PM012', schema = 'postmeter', table = 'subscription', column = 'valid_from',
+                  constraint = 'subscription_form_begins',
+                  hint = format('Let the old form end (valid_until), and an entry with the new one begin (valid_from), at %s or later.', hour);
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) IS 'Refuses a subscription whose form of identity would begin before the hours that were sent under another one are over (PM012), and says when it can.';
+
 CREATE FUNCTION postmeter.check_ledger_finished(month date) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -717,19 +676,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) IS 'Refuses a manifest that is not of the rows in the database (PM043): it reads them all.';
-
-CREATE FUNCTION postmeter.check_proof_state() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if current_setting('transaction_isolation') = 'read committed' then
-        raise exception 'a proof needs one moment for all it reads' using errcode = '25000', hint = 'begin isolation level repeatable read; lock table postmeter.balance_gate';
-    end if;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.check_proof_state() IS 'Refuses to prove where each statement sees another moment.';
 
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -801,11 +747,13 @@ CREATE FUNCTION postmeter.check_subscription() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    other postmeter.subscription;
+    other  postmeter.subscription;
+    begins timestamptz;
 begin
     -- one writer at a time per org, product and destination: two overlapping rows must not pass each other unseen
     perform postmeter.take_gate('subscription ' || new.destination_id);
     if tg_op = 'UPDATE' and (new.identity, new.destination_id) is distinct from (old.identity, old.destination_id) then
+        begins := postmeter.form_begins(old.destination_id, old.product, array[old.buyer], new.identity, new.valid_from, new.valid_until);
         new.buyer := null; new.buyer_account := null; new.identity_form := null; new.invalid := null;
     end if;
     select s.* into other from postmeter.subscription s
@@ -821,6 +769,7 @@ begin
                   hint = 'End the earlier one first (valid_until), or tell them apart by account.';
     end if;
     if new.buyer is null then
+        perform postmeter.check_form_begins(new, begins);
         return new;
     end if;
     -- whole hours are sent: two forms in one hour bill it twice, though one ends in it before the other begins
@@ -837,6 +786,15 @@ begin
                   constraint = 'subscription_one_identity_form',
                   hint = 'End the old form at the full hour at which the new one begins.';
     end if;
+    -- hours that were sent already: late usage of them must not be sent in the other form
+    if tg_op = 'INSERT' or (new.buyer, new.valid_from) is distinct from (old.buyer, old.valid_from) then
+        begins := postmeter.form_begins(new.destination_id, new.product, array(
+            select distinct s.buyer from postmeter.subscription s
+            where s.id <> new.id and s.product = new.product and s.destination_id = new.destination_id and s.buyer is not null
+              and (s.buyer_account = new.buyer_account or s.org = new.org) and s.identity_form <> new.identity_form),
+            new.identity, new.valid_from, new.valid_until);
+    end if;
+    perform postmeter.check_form_begins(new, begins);
     return new;
 end
 $$;
@@ -968,53 +926,6 @@ COMMENT ON COLUMN postmeter.contract_member.contract IS 'The contract, by the bu
 
 COMMENT ON COLUMN postmeter.contract_member.decided_at IS 'When.';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
-
 CREATE FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) RETURNS TABLE(subscription_id bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -1090,24 +1001,6 @@ CREATE FUNCTION postmeter.contract_keys(meter_id bigint) RETURNS TABLE(key_meter
 END;
 
 COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
-
-CREATE FUNCTION postmeter.contract_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- of its own org the subscription's edit has marked all; what it decides for others of its buyer is not in it
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
-    select s.destination_id, s.buyer, s.org, s.product, false
-    from postmeter.subscription s
-    where s.id = coalesce(new.subscription_id, old.subscription_id) and s.buyer <> coalesce(new.contract, old.contract)
-      and not exists (select from postmeter.catalogue_mark c
-                      where c.destination_id = s.destination_id and c.buyer = s.buyer and c.org = s.org and c.awaits is null);
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.contract_marks() IS 'Trigger of contract_member: marks the buyer of a subscription that belongs to another contract by now (catalogue_mark); what its open hours count is returned in shares and counted there.';
 
 CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1850,6 +1743,22 @@ $$;
 
 COMMENT ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) IS 'Dead letters that a filter names: rejected, expired, conflict, unknown or held remittances; or, if waiting, those that wait to be sent. A shadow''s only if the filter names it or the delivery. With within, a list of deliveries, only those of them. None: nothing is left to do. The one home of what a filter may be: refuses what cannot be meant (PM030, PM031, PM037), values that do not exist (PM038), what fits no remittance (PM039), and all of several of a destination unless destination, org, account or all says so (PM031).';
 
+CREATE FUNCTION postmeter.delivery_counted(delivery bigint, org text, account text, metric text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select postmeter.delivery_counts(delivery, org, account, metric) or exists (
+        select from postmeter.recounted r
+        join postmeter.subscription s on s.id = r.subscription_id
+        join postmeter.meter_metric mm on mm.id = r.meter_metric_id
+        where r.delivery_id = delivery_counted.delivery
+          and (delivery_counted.org is null or s.org = delivery_counted.org)
+          and (delivery_counted.account is null or s.account = delivery_counted.account)
+          and (delivery_counted.metric is null or mm.metric = delivery_counted.metric))
+$$;
+
+COMMENT ON FUNCTION postmeter.delivery_counted(delivery bigint, org text, account text, metric text) IS 'Whether a remittance counts usage of this org, account and metric, or has counted it before a recount; null: of any.';
+
 CREATE FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1981,39 +1890,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
 
-CREATE FUNCTION postmeter.dimension_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and (old.destination_id, old.product, old.metric, old.name, old.valid_from)
-           is not distinct from (new.destination_id, new.product, new.metric, new.name, new.valid_from)
-       or least(old.valid_from, new.valid_from) > postmeter.recorded_until() then
-        return null;
-    end if;
-    -- what had no dimension was held, and is cured
-    if tg_op = 'INSERT' and not exists (
-        select from postmeter.dimension d
-        where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.metric = new.metric) then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, product, is_awaited)
-    select x.destination_id, x.buyer, x.product, true
-    from (
-        select s.destination_id, s.buyer, s.product
-        from postmeter.subscription s
-        join postmeter.destination t on t.id = s.destination_id
-        where (s.destination_id, s.product) in ((old.destination_id, old.product), (new.destination_id, new.product)) and s.buyer is not null
-          and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
-        group by 1, 2, 3
-    ) x
-    order by 1, 2;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.dimension_marks() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
-
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2131,25 +2007,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
-CREATE FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) RETURNS SETOF bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    chosen uuid[];
-    places bigint[];
-begin
-    select array_agg(x.usage_id), array_agg(distinct x.delivery_id) into chosen, places
-    from (select u.usage_id, u.delivery_id from postmeter.marked_usage(null, deliveries, unread) u limit most) x;
-    if chosen is not null then
-        perform postmeter.return_marked(chosen, places);
-        return query select p from unnest(places) p order by p;
-    end if;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) IS 'Returns what these remittances of marked buyers count and the catalogue places elsewhere by now, at most so many usages; the caller has the remittances locked alone. Tells of which something was returned. Unread: as marked_usage has it.';
-
 CREATE FUNCTION postmeter.end_wait(quota integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2181,30 +2038,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.end_wait(quota integer) IS 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
 
-CREATE FUNCTION postmeter.exemption_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if least(old.valid_from, new.valid_from) >= postmeter.recorded_until()
-       or tg_op = 'UPDATE' and (old.org, old.product, old.valid_from, old.valid_until)
-              is not distinct from (new.org, new.product, new.valid_from, new.valid_until) then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, exemption_id, is_awaited)
-    select s.destination_id, s.buyer, s.org, max(old.id), tg_op <> 'INSERT'
-    from postmeter.subscription s
-    join postmeter.destination t on t.id = s.destination_id
-    where s.org in (old.org, new.org) and s.buyer is not null
-      and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
-    group by 1, 2, 3
-    order by 1, 2, 3;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.exemption_marks() IS 'Trigger of exemption: marks the buyers of its org (catalogue_mark); what their open hours count and is exempt now is returned in shares, and what was exempt and is not any more.';
-
 CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2218,7 +2051,7 @@ CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, r
       and (filter ->> 'from' is null or d.hour >= (filter ->> 'from')::timestamptz)
       and (filter ->> 'until' is null or d.hour < (filter ->> 'until')::timestamptz)
       and (filter ->> 'product' is null or d.product = filter ->> 'product')
-      and postmeter.delivery_counts(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric')
+      and postmeter.delivery_counted(d.id, filter ->> 'org', filter ->> 'account', filter ->> 'metric')
       -- status and reason change: what counts is what they were when somebody decided
       and (filter ->> 'status' is null and filter ->> 'reason' is null
            or (filter ->> 'status' is null or d.status = filter ->> 'status') and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
@@ -2378,6 +2211,25 @@ CREATE FUNCTION postmeter.forget_shadow_usage(month date) RETURNS void
 $$;
 
 COMMENT ON FUNCTION postmeter.forget_shadow_usage(month date) IS 'What a shadow was given of a month of the ledger and does not count goes with the month.';
+
+CREATE FUNCTION postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamp with time zone, until timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- what the marketplace takes no more is no hour of either form
+    select max(d.hour) + interval '1 hour'
+    from postmeter.destination t
+    join postmeter.meter m on m.destination_id = t.id and m.buyer = any (buyers)
+     and m.month >= postmeter.month_of(postmeter.clock() - t.age_limit - interval '1 day', 'UTC')
+    join postmeter.delivery d on d.meter_id = m.id and d.product = form_begins.product
+     and d.hour >= greatest(postmeter.hour_of(since), postmeter.clock() - t.age_limit) and d.hour < coalesce(until, 'infinity')
+    where t.id = form_begins.destination_id and t.shadow_of is null
+      and (d.maybe_billed or d.status in ('due', 'in_flight', 'accepted', 'unknown', 'conflict'))
+      and array(select k from jsonb_object_keys(d.identity) k order by k)
+          <> array(select k from jsonb_object_keys(form_begins.identity) k order by k)
+$$;
+
+COMMENT ON FUNCTION postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamp with time zone, until timestamp with time zone) IS 'The first hour of a product in which nothing was sent, in any dimension, for buyers of another form of identity than the given one; refused hours apart. Null: no hour of that time stands in its way.';
 
 CREATE FUNCTION postmeter.gather_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3115,7 +2967,7 @@ CREATE TABLE postmeter.allocation (
 )
 PARTITION BY RANGE (usage_id);
 
-COMMENT ON TABLE postmeter.allocation IS 'Which remittance counted a usage, per destination, for ever. Written by fold only.';
+COMMENT ON TABLE postmeter.allocation IS 'Which remittance counts a usage, per destination, for ever. Written by fold; moved by recount only, which leaves a row in recounted.';
 
 COMMENT ON COLUMN postmeter.allocation.usage_id IS 'The usage.';
 
@@ -3507,658 +3359,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
-CREATE TABLE postmeter.catalogue_mark (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    buyer text NOT NULL COLLATE pg_catalog."C",
-    org text,
-    product text COLLATE pg_catalog."C",
-    exemption_id bigint,
-    is_awaited boolean NOT NULL,
-    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    awaits xid8
-);
-
-COMMENT ON TABLE postmeter.catalogue_mark IS 'Buyers in whose open hours usage may be counted that the catalogue, since it was changed, places elsewhere. Maintenance returns that usage to the outbox, in shares, and deletes the row when none can come any more that goes by the old catalogue; until then the cut of such an hour looks itself.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.id IS 'Number of the mark.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.buyer IS 'The buyer.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.org IS 'Only usage of this org can have moved; null: of any.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.product IS 'Only usage of this product can have moved; null: of any.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.exemption_id IS 'This exemption has ended earlier or begins later: what it exempted may have to be counted. Null: no exemption did.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.is_awaited IS 'Usage may come to this buyer from elsewhere: its hours wait until it was returned, until a lead before their deadline at the latest.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.wanted_at IS 'When the catalogue changed; the server''s time.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
-
-COMMENT ON COLUMN postmeter.catalogue_mark.awaits IS 'Nothing was left to return: it is looked once more when all transactions before this one have ended, for one of them may count usage by the old catalogue. Null: not yet.';
-
-CREATE FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) RETURNS boolean
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (EXISTS ( SELECT
-            FROM postmeter.subscription s
-           WHERE ((s.org = (mark_is_unread.mark).org) AND (s.buyer IS NULL) AND (s.invalid IS NULL)))) AS "exists";
-END;
-
-COMMENT ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) IS 'Whether an identity of the mark''s org was changed by SQL and no worker has read it yet: nobody knows where its usage goes.';
-
-CREATE TABLE postmeter.closed_month (
-    destination_id integer NOT NULL,
-    month date NOT NULL,
-    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    decision_id bigint NOT NULL,
-    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
-
-COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
-
-COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
-
-CREATE TABLE postmeter.exemption (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text,
-    reason text NOT NULL,
-    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
-    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
-    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
-);
-
-COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
-
-COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
-
-COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
-
-COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
-
-CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH wanted AS MATERIALIZED (
-          SELECT u.org,
-             u.product,
-             u.metric,
-             u.account,
-             u.hour,
-             u.item
-            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
-         ), matching AS MATERIALIZED (
-          SELECT w_1.item,
-             min(s_1.id) AS subscription_id,
-             count(*) AS subscriptions
-            FROM (wanted w_1
-              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
-                 CASE
-                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
-                        FROM postmeter.destination x
-                       WHERE (x.shadow_of IS NOT NULL))))
-                     ELSE (s_1.destination_id = resolve.shadow)
-                 END)))
-           GROUP BY w_1.item
-         )
-  SELECT w.item,
-     s.destination_id,
-     s.id,
-     s.buyer,
-     s.identity,
-     d.id,
-     e.id,
-         CASE
-             WHEN (e.id IS NOT NULL) THEN NULL::text
-             WHEN (m.item IS NULL) THEN 'no_subscription'::text
-             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
-             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
-             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
-             WHEN (EXISTS ( SELECT
-                FROM postmeter.closed_month c
-               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
-             ELSE NULL::text
-         END AS "case"
-    FROM (((((wanted w
-      LEFT JOIN matching m ON ((m.item = w.item)))
-      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
-      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
-      LEFT JOIN LATERAL ( SELECT d_1.id
-            FROM postmeter.dimension d_1
-           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
-           ORDER BY d_1.valid_from DESC
-          LIMIT 1) d ON (true))
-      LEFT JOIN LATERAL ( SELECT e_1.id
-            FROM postmeter.exemption e_1
-           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
-           ORDER BY e_1.id
-          LIMIT 1) e ON (true));
-END;
-
-COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
-
-CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
-    FROM (postmeter.subscription s
-      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
-   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
-END;
-
-COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
-
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
-
-CREATE TABLE postmeter.outbox (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    request_id text,
-    traceparent text,
-    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
-    returned boolean DEFAULT false NOT NULL,
-    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
-    entered_at timestamp with time zone DEFAULT now() NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
-
-COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
-
-COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
-
-COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
-
-COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
-
-COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
-
-COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
-
-COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
-
-COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
-
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
-
-CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id uuid, exemption_id bigint, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH counted AS MATERIALIZED (
-          SELECT x.usage_id,
-             x.exemption_id,
-             u.org,
-             u.product,
-             u.metric,
-             u.account,
-             u.quantity,
-             postmeter.hour_of(u.used_at) AS hour,
-             postmeter.resolved_at(u.org, u.product, u.used_at) AS at,
-             u.corrected_identity
-            FROM (((( SELECT DISTINCT c.exemption_id
-                    FROM postmeter.catalogue_mark c
-                   WHERE ((c.id = ANY (marked_exempt.marks)) AND (c.exemption_id IS NOT NULL))) k
-              JOIN postmeter.exemption e ON ((e.id = k.exemption_id)))
-              JOIN postmeter.exempted x ON (((x.exemption_id = k.exemption_id) AND (x.usage_id >= postmeter.id_at((clock_timestamp() - ( SELECT (max(t.age_limit) + '1 day'::interval)
-                    FROM postmeter.destination t)))))))
-              JOIN postmeter.usage u ON ((u.id = x.usage_id)))
-           WHERE ((u.org <> e.org) OR (u.product <> e.product) OR (u.used_at < e.valid_from) OR (u.used_at >= e.valid_until) OR (u.corrected_identity IS NOT NULL))
-         ), kind AS MATERIALIZED (
-          SELECT c.org,
-             c.product,
-             c.metric,
-             c.account,
-             c.hour,
-             c.at,
-             row_number() OVER () AS item
-            FROM counted c
-           WHERE (c.corrected_identity IS NULL)
-           GROUP BY c.org, c.product, c.metric, c.account, c.hour, c.at
-         ), given AS (
-          SELECT array_agg(k.org ORDER BY k.item) AS orgs,
-             array_agg(k.product ORDER BY k.item) AS products,
-             array_agg(k.metric ORDER BY k.item) AS metrics,
-             array_agg(k.account ORDER BY k.item) AS accounts,
-             array_agg(k.at ORDER BY k.item) AS moments
-            FROM kind k
-         ), billed AS MATERIALIZED (
-          SELECT k.org,
-             k.product,
-             k.metric,
-             k.account,
-             k.hour,
-             k.at,
-             k.item,
-             r.destination_id,
-             r.buyer,
-             n.name
-            FROM ((((((given g
-              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments) r(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
-              JOIN kind k ON ((k.item = r.item)))
-              JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
-              JOIN postmeter.destination t ON ((t.id = r.destination_id)))
-              LEFT JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.buyer = r.buyer) AND (m.dimension = n.name) AND (m.month = postmeter.month_of(k.hour, t.zone)))))
-              LEFT JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.hour = k.hour))))
-           WHERE ((r.exemption_id IS NULL) AND (r.reason IS NULL) AND
-                 CASE
-                     WHEN (d.id IS NULL) THEN (((k.hour + '01:00:00'::interval) + t.grace) > ( SELECT postmeter.clock() AS clock))
-                     ELSE (d.status = 'open'::text)
-                 END)
-         ), moved AS MATERIALIZED (
-          SELECT c.usage_id,
-             c.exemption_id,
-             c.org,
-             c.product,
-             c.metric,
-             c.account,
-             c.quantity,
-             c.hour,
-             c.at,
-             c.corrected_identity,
-             b.destination_id,
-             b.buyer,
-             b.name
-            FROM (counted c
-              JOIN billed b ON (((b.org = c.org) AND (b.product = c.product) AND (b.metric = c.metric) AND (NOT (b.account IS DISTINCT FROM c.account)) AND (b.hour = c.hour) AND (b.at = c.at))))
-           WHERE (c.corrected_identity IS NULL)
-         )
-  SELECT m.usage_id,
-     m.exemption_id,
-     m.org,
-     m.product,
-     m.metric,
-     m.hour,
-     m.quantity,
-     m.destination_id,
-     m.buyer,
-     m.name
-    FROM moved m
- UNION ALL
-  SELECT c.usage_id,
-     c.exemption_id,
-     c.org,
-     c.product,
-     c.metric,
-     COALESCE(m.hour, c.hour) AS "coalesce",
-     c.quantity,
-     m.destination_id,
-     m.buyer,
-     m.name
-    FROM ((counted c
-      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
-      LEFT JOIN moved m ON ((m.usage_id = i.usage_id)))
-   WHERE ((c.corrected_identity IS NOT NULL) AND ((m.usage_id IS NOT NULL) OR (EXISTS ( SELECT
-            FROM postmeter.outbox o
-           WHERE ((o.shard = ((hashtextextended(c.org, (0)::bigint) & (1023)::bigint))::smallint) AND (o.id = i.usage_id)))) OR (EXISTS ( SELECT
-            FROM (postmeter.allocation a
-              JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
-           WHERE (a.usage_id = i.usage_id)))));
-END;
-
-COMMENT ON FUNCTION postmeter.marked_exempt(marks bigint[]) IS 'Usage that is exempt by the exemptions of these marks and that the catalogue counts by now, with its corrections, and where; its hour is still open.';
-
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
-
-CREATE FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) RETURNS TABLE(item bigint, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH kind AS MATERIALIZED (
-          SELECT k_1.item,
-             k_1.org,
-             k_1.account,
-             k_1.hour,
-             k_1.at,
-             d.hour AS counted_in,
-             d.destination_id,
-             t.zone,
-                 CASE
-                     WHEN (t.shadow_of IS NOT NULL) THEN t.id
-                     ELSE NULL::integer
-                 END AS shadow,
-             y.buyer,
-             y.dimension,
-             mm.product,
-             mm.metric,
-             c.buyer AS contract
-            FROM (((((UNNEST(placed_otherwise.deliveries, placed_otherwise.meter_metrics, placed_otherwise.orgs, placed_otherwise.accounts, placed_otherwise.hours, placed_otherwise.moments) WITH ORDINALITY k_1(delivery, meter_metric, org, account, hour, at, item)
-              JOIN postmeter.delivery d ON ((d.id = k_1.delivery)))
-              JOIN postmeter.destination t ON ((t.id = d.destination_id)))
-              JOIN postmeter.meter y ON ((y.id = d.meter_id)))
-              JOIN postmeter.meter_metric mm ON ((mm.id = k_1.meter_metric)))
-              JOIN postmeter.meter c ON ((c.id = mm.meter_id)))
-         ), given AS MATERIALIZED (
-          SELECT k_1.shadow,
-             array_agg(k_1.item ORDER BY k_1.item) AS items,
-             array_agg(k_1.org ORDER BY k_1.item) AS orgs,
-             array_agg(k_1.product ORDER BY k_1.item) AS products,
-             array_agg(k_1.metric ORDER BY k_1.item) AS metrics,
-             array_agg(k_1.account ORDER BY k_1.item) AS accounts,
-             array_agg(k_1.at ORDER BY k_1.item) AS moments
-            FROM kind k_1
-           GROUP BY k_1.shadow
-         ), said AS MATERIALIZED (
-          SELECT g.items[r_1.item] AS item,
-             r_1.destination_id,
-             r_1.subscription_id,
-             r_1.buyer,
-             r_1.dimension_id,
-             r_1.exemption_id,
-             r_1.reason
-            FROM (given g
-              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments, g.shadow) r_1(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
-         )
-  SELECT k.item,
-     r.destination_id,
-     r.buyer,
-     n.name,
-     r.exemption_id,
-     r.reason
-    FROM (((said r
-      JOIN kind k ON ((k.item = r.item)))
-      LEFT JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
-      LEFT JOIN postmeter.contract_member b ON (((b.subscription_id = r.subscription_id) AND (b.month = postmeter.month_of(k.hour, k.zone)))))
-   WHERE
-         CASE
-             WHEN (r.exemption_id IS NOT NULL) THEN true
-             WHEN (r.reason = 'month_closed'::text) THEN false
-             WHEN (r.reason = 'invalid_subscription'::text) THEN (placed_otherwise.unread OR (EXISTS ( SELECT
-                FROM postmeter.subscription s
-               WHERE ((s.id = r.subscription_id) AND (s.invalid IS NOT NULL)))))
-             WHEN (r.reason IS NOT NULL) THEN true
-             WHEN ((r.destination_id <> k.destination_id) OR (n.name <> k.dimension) OR (COALESCE(b.contract, r.buyer) <> k.contract)) THEN true
-             WHEN (k.hour = k.counted_in) THEN (r.buyer <> k.buyer)
-             ELSE (NOT (EXISTS ( SELECT
-                FROM postmeter.subscription s
-               WHERE ((s.destination_id = k.destination_id) AND (s.buyer = k.buyer) AND (s.valid_from < (k.counted_in + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (k.counted_in < s.valid_until))))))
-         END;
-END;
-
-COMMENT ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) IS 'Of kinds of usage that open remittances count (remittance, what counts it, org, account, hour, and the moment for which the catalogue is asked): those that the catalogue places elsewhere by now, and where, or exempts, or does not know. Unread: also those whose subscription''s new identity no worker has read yet.';
-
-CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) RETURNS TABLE(usage_id uuid, delivery_id bigint, destination_id integer, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
-    LANGUAGE sql STABLE
-    SET enable_nestloop TO 'off'
-    SET jit TO 'off'
-    BEGIN ATOMIC
- WITH mark AS MATERIALIZED (
-          SELECT DISTINCT c.destination_id,
-             c.buyer,
-             c.org,
-             c.product
-            FROM postmeter.catalogue_mark c
-           WHERE ((marked_usage.marks IS NULL) OR (c.id = ANY (marked_usage.marks)))
-         ), opened AS MATERIALIZED (
-          SELECT d.id,
-             d.round,
-                 CASE
-                     WHEN bool_or((k.org IS NULL)) THEN NULL::text[]
-                     ELSE array_agg(DISTINCT k.org)
-                 END AS orgs,
-                 CASE
-                     WHEN bool_or((k.product IS NULL)) THEN NULL::text[]
-                     ELSE array_agg(DISTINCT k.product)
-                 END AS products
-            FROM (((mark k
-              JOIN postmeter.destination t ON ((t.id = k.destination_id)))
-              JOIN postmeter.meter m ON (((m.destination_id = k.destination_id) AND (m.buyer = k.buyer))))
-              JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
-           WHERE ((d.status = 'open'::text) AND
-                 CASE
-                     WHEN (marked_usage.deliveries IS NULL) THEN (d.hour > ((( SELECT postmeter.clock() AS clock) - t.age_limit) - '1 day'::interval))
-                     ELSE (d.id = ANY (marked_usage.deliveries))
-                 END)
-           GROUP BY d.id, d.round
-         ), counted AS MATERIALIZED (
-          SELECT a.usage_id,
-             a.delivery_id,
-             a.destination_id,
-             a.meter_metric_id,
-             a.hour,
-             a.quantity,
-             u.org,
-             u.product,
-             u.metric,
-             u.account,
-             u.used_at,
-             u.corrected_identity
-            FROM (((opened o
-              CROSS JOIN LATERAL ( SELECT y.usage_id,
-                     y.destination_id,
-                     y.delivery_id,
-                     y.meter_metric_id,
-                     y.round,
-                     y.quantity,
-                     y.hour,
-                     y.subscription_id
-                    FROM postmeter.allocation y
-                   WHERE ((y.delivery_id = o.id) AND (y.round = o.round))
-                  OFFSET 0) a)
-              JOIN postmeter.subscription s ON (((s.id = a.subscription_id) AND ((o.orgs IS NULL) OR (s.org = ANY (o.orgs))) AND ((o.products IS NULL) OR (s.product = ANY (o.products))))))
-              CROSS JOIN LATERAL ( SELECT y.id,
-                     y.source,
-                     y.event_id,
-                     y.org,
-                     y.product,
-                     y.metric,
-                     y.quantity,
-                     y.used_at,
-                     y.account,
-                     y.corrects,
-                     y.corrected_identity,
-                     y.request_id,
-                     y.traceparent,
-                     y.attributes,
-                     y.recorded_at
-                    FROM postmeter.usage y
-                   WHERE (y.id = a.usage_id)
-                  OFFSET 0) u)
-         ), inside AS MATERIALIZED (
-          SELECT x.org,
-             x.product,
-             x.at
-            FROM (( SELECT min(c.hour) AS first,
-                     (max(c.hour) + '01:00:00'::interval) AS last
-                    FROM counted c) b
-              CROSS JOIN LATERAL ( SELECT s.org,
-                     s.product,
-                     s.valid_until AS at
-                    FROM postmeter.subscription s
-                   WHERE ((s.valid_until > b.first) AND (s.valid_until < b.last) AND (s.valid_until <> postmeter.hour_of(s.valid_until)))
-                 UNION
-                  SELECT s.org,
-                     s.product,
-                     s.valid_from
-                    FROM postmeter.subscription s
-                   WHERE ((s.valid_from > b.first) AND (s.valid_from < b.last) AND (s.valid_from <> postmeter.hour_of(s.valid_from)))) x)
-         ), timed AS MATERIALIZED (
-          SELECT c.usage_id,
-             c.delivery_id,
-             c.destination_id,
-             c.meter_metric_id,
-             c.hour,
-             c.quantity,
-             c.org,
-             c.product,
-             c.metric,
-             c.account,
-             c.used_at,
-             c.corrected_identity,
-             COALESCE(( SELECT max(i.at) AS max
-                    FROM inside i
-                   WHERE ((i.org = c.org) AND (i.product = c.product) AND (i.at > c.hour) AND (i.at <= c.used_at))), c.hour) AS at
-            FROM counted c
-           WHERE (c.corrected_identity IS NULL)
-         ), kind AS MATERIALIZED (
-          SELECT t.delivery_id,
-             t.meter_metric_id,
-             t.org,
-             t.account,
-             t.hour,
-             t.at,
-             row_number() OVER () AS item
-            FROM timed t
-           GROUP BY t.delivery_id, t.meter_metric_id, t.org, t.account, t.hour, t.at
-         ), given AS (
-          SELECT array_agg(k.delivery_id ORDER BY k.item) AS deliveries,
-             array_agg(k.meter_metric_id ORDER BY k.item) AS meter_metrics,
-             array_agg(k.org ORDER BY k.item) AS orgs,
-             array_agg(k.account ORDER BY k.item) AS accounts,
-             array_agg(k.hour ORDER BY k.item) AS hours,
-             array_agg(k.at ORDER BY k.item) AS moments
-            FROM kind k
-         ), moved AS MATERIALIZED (
-          SELECT t.usage_id,
-             t.delivery_id,
-             t.destination_id,
-             t.org,
-             t.product,
-             t.metric,
-             t.hour,
-             t.quantity,
-             o.to_destination_id,
-             o.to_buyer,
-             o.to_dimension,
-             o.exemption_id,
-             o.reason
-            FROM (((given g
-              CROSS JOIN LATERAL postmeter.placed_otherwise(g.deliveries, g.meter_metrics, g.orgs, g.accounts, g.hours, g.moments, marked_usage.unread) o(item, to_destination_id, to_buyer, to_dimension, exemption_id, reason))
-              JOIN kind k ON ((k.item = o.item)))
-              JOIN timed t ON (((t.delivery_id = k.delivery_id) AND (t.meter_metric_id = k.meter_metric_id) AND (t.org = k.org) AND (NOT (t.account IS DISTINCT FROM k.account)) AND (t.hour = k.hour) AND (t.at = k.at))))
-         )
-  SELECT m.usage_id,
-     m.delivery_id,
-     m.destination_id,
-     m.org,
-     m.product,
-     m.metric,
-     m.hour,
-     m.quantity,
-     m.to_destination_id,
-     m.to_buyer,
-     m.to_dimension,
-     m.exemption_id,
-     m.reason
-    FROM moved m
- UNION ALL
-  SELECT c.usage_id,
-     c.delivery_id,
-     c.destination_id,
-     c.org,
-     c.product,
-     c.metric,
-     m.hour,
-     c.quantity,
-     m.to_destination_id,
-     m.to_buyer,
-     m.to_dimension,
-     m.exemption_id,
-     m.reason
-    FROM ((counted c
-      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
-      JOIN moved m ON (((m.usage_id = i.usage_id) AND (m.delivery_id = c.delivery_id))))
-   WHERE (c.corrected_identity IS NOT NULL);
-END;
-
-COMMENT ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) IS 'Usage that open remittances of marked buyers count and that the catalogue places elsewhere by now, with its corrections, and where it goes: of these marks, or of all of them in these remittances. Unread: also that of subscriptions whose new identity no worker has read yet.';
-
 CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -4212,117 +3412,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
 
-CREATE FUNCTION postmeter.moved_by_allocation() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    insert into postmeter.balance_moved (meter_id, delivery_id)
-    select mm.meter_id, new.delivery_id from postmeter.meter_metric mm where mm.id = new.meter_metric_id;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_allocation() IS 'Trigger of allocation: a correction of what was cut long ago takes the meter''s proof back.';
-
-CREATE FUNCTION postmeter.moved_by_carry() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    insert into postmeter.balance_anew (meter_id)
-    select distinct mm.meter_id from written w join postmeter.meter_metric mm on mm.id = w.meter_metric_id
-    order by 1
-    on conflict do nothing;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_carry() IS 'Trigger of ledger_carry: of a month that is dropped, every meter is proven again from what it came to.';
-
-CREATE FUNCTION postmeter.moved_by_cut() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    insert into postmeter.balance_moved (meter_id, delivery_id) select w.meter_id, w.delivery_id from written w;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_cut() IS 'Trigger of cut: takes the proof of its meters back.';
-
-CREATE FUNCTION postmeter.moved_by_delivery() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    insert into postmeter.balance_moved (meter_id, delivery_id)
-    select x.meter_id, old.id
-    from (select old.meter_id
-          union select case when tg_op = 'UPDATE' then new.meter_id end
-          union select p.meter_id from postmeter.part p where p.delivery_id = old.id
-          union select c.meter_id from postmeter.cut c where c.delivery_id = old.id) x
-    where x.meter_id is not null;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_delivery() IS 'Trigger of delivery: takes the proof of every meter that it counts on back.';
-
-CREATE FUNCTION postmeter.moved_by_meter() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op <> 'INSERT' then
-        insert into postmeter.balance_moved (meter_id) values (old.id);
-    end if;
-    if tg_op = 'INSERT' or tg_op = 'UPDATE' and new.id <> old.id then
-        insert into postmeter.balance_moved (meter_id) values (new.id);
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_meter() IS 'Trigger of meter: takes its proof back.';
-
-CREATE FUNCTION postmeter.moved_by_metric() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- another factor counts everything anew
-    insert into postmeter.balance_anew (meter_id)
-    select x.id from (values (old.meter_id), (new.meter_id)) x(id)
-    where tg_op = 'DELETE' and x.id is not null
-       or tg_op = 'UPDATE' and (old.id, old.meter_id, old.factor_numerator, old.factor_denominator)
-                               is distinct from (new.id, new.meter_id, new.factor_numerator, new.factor_denominator)
-    on conflict do nothing;
-    insert into postmeter.balance_moved (meter_id) values (coalesce(new.meter_id, old.meter_id));
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_metric() IS 'Trigger of meter_metric: takes the meter''s proof back; where a factor changes, everything of it is read again.';
-
-CREATE FUNCTION postmeter.moved_by_part() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op <> 'INSERT' then
-        insert into postmeter.balance_moved (meter_id, delivery_id) values (old.meter_id, old.delivery_id);
-    end if;
-    if tg_op <> 'DELETE' then
-        insert into postmeter.balance_moved (meter_id, delivery_id) values (new.meter_id, new.delivery_id);
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.moved_by_part() IS 'Trigger of part: takes the meter''s proof back.';
-
 CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4340,25 +3429,6 @@ CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
-
-CREATE FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) RETURNS record
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    after text := (select b.usage_after from postmeter.balance_check b);
-begin
-    if after is null or after = 'ffffffff' then
-        return;
-    end if;
-    first := case when after = '' then '00000000' else lpad(to_hex(('x' || after)::bit(32)::bigint + 1), 8, '0') end;
-    last := (select left(u.id::text, 8) from postmeter.usage u
-             where u.id >= (next_usage_anew.first || '-0000-0000-0000-000000000000')::uuid order by u.id offset many - 1 limit 1);
-    last := coalesce(last, 'ffffffff');
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) IS 'The next slices whose turn it is to be read again, with about so many usages. Null: there are none.';
 
 CREATE FUNCTION postmeter.note_alert_failure(rule text, failure text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -4426,12 +3496,12 @@ begin
                bool_or(s.outcome in ('rejected', 'not_entitled', 'batch_refused', 'unauthorised', 'too_old', 'not_sent', 'no_credentials', 'unmapped')) as is_refused,
                max(s.shown_quantity) as shown,
                (select c.id from postmeter.decision c
-                where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'write_off', 'hold', 'judge') order by c.id desc limit 1) as settled_by,
+                where c.delivery_id = d.id and c.verb in ('resolve', 'release', 'recount', 'write_off', 'hold', 'judge') order by c.id desc limit 1) as settled_by,
                (select (c.detail ->> 'billed')::boolean from postmeter.decision c
                 where c.delivery_id = d.id and c.verb = 'resolve' and c.decided_at >= d.cut_at order by c.id desc limit 1) as said_billed,
                -- what was sent then: a release says what it gave back
                (select c.quantity from postmeter.decision c
-                where c.delivery_id = d.id and c.verb = 'release' and s.is_earlier order by c.id desc limit 1) as earlier_quantity
+                where c.delivery_id = d.id and c.verb in ('release', 'recount') and s.is_earlier order by c.id desc limit 1) as earlier_quantity
         from said s join postmeter.delivery d on d.id = s.delivery_id
         group by d.id, s.is_earlier
     ), found as materialized (
@@ -4877,217 +3947,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
 
-CREATE FUNCTION postmeter.proof_after_break() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    perform postmeter.prove_balance_anew();
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.proof_after_break() IS 'Trigger of timeline_break: where commits were lost, nothing counts as proven.';
-
-CREATE FUNCTION postmeter.prove_anew(meters bigint[], most integer) RETURNS TABLE(remittances bigint, proven bigint)
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    AS $$
-declare
-    on_meters bigint[];
-    of_these  bigint[];
-    finished  bigint[];
-begin
-    perform postmeter.check_proof_state();
-    select array_agg(w.meter_id), array_agg(x.delivery_id) into on_meters, of_these
-    from postmeter.balance_anew w
-    cross join lateral (
-        select y.delivery_id
-        from (select d.id as delivery_id from postmeter.delivery d where d.meter_id = w.meter_id and d.id > w.after
-              union select p.delivery_id from postmeter.part p where p.meter_id = w.meter_id and p.delivery_id > w.after
-              union select c.delivery_id from postmeter.cut c where c.meter_id = w.meter_id and c.delivery_id > w.after
-              union select k.delivery_id from postmeter.proven_remittance k where k.meter_id = w.meter_id and k.delivery_id > w.after) y
-        order by y.delivery_id limit most) x
-    where w.meter_id = any (prove_anew.meters);
-    remittances := postmeter.read_remittances(on_meters, of_these);
-    update postmeter.balance_anew w set after = x.last
-    from (select p.meter_id, max(p.delivery_id) as last from unnest(on_meters, of_these) p(meter_id, delivery_id) group by 1) x
-    where w.meter_id = x.meter_id;
-    with finished_now as (
-        delete from postmeter.balance_anew w
-        where w.meter_id = any (prove_anew.meters)
-          and (select count(*) from unnest(on_meters) p(meter_id) where p.meter_id = w.meter_id) < most
-        returning w.meter_id
-    )
-    select array_agg(f.meter_id) into finished from finished_now f;
-    -- everything of these has been read: what was kept of the sum does not count any more
-    with meter as materialized (
-        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (finished)
-    ), total as materialized (
-        select f.id, coalesce(b.denominator, 1) as denominator, coalesce(b.holds, 0) as holds,
-               (select coalesce(sum(k.remains * (coalesce(b.denominator, 1) / k.denominator)), 0)
-                from postmeter.proven_remittance k where k.meter_id = f.id) as remains,
-               -- what is marked is proven with its mark
-               not exists (select from postmeter.balance_moved v where v.meter_id = f.id) as is_all
-        from unnest(finished) f(id)
-        left join meter b on b.meter_id = f.id
-    )
-    insert into postmeter.proven_meter as p (meter_id, denominator, remains, difference, proven_at, read_at)
-    select t.id, t.denominator, t.remains, case when t.is_all then trim_scale(t.remains - t.holds) end, case when t.is_all then clock_timestamp() end,
-           clock_timestamp()
-    from total t
-    on conflict (meter_id) do update
-    set denominator = excluded.denominator, remains = excluded.remains, read_at = excluded.read_at,
-        difference = coalesce(excluded.difference, p.difference), proven_at = coalesce(excluded.proven_at, p.proven_at);
-    get diagnostics proven = row_count;
-    return next;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) IS 'Reads all remittances of these meters again, at most so many of each at a time; a meter of which all were read is proven from them.';
-
-CREATE FUNCTION postmeter.prove_balance_anew() RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    asked bigint;
-begin
-    insert into postmeter.balance_anew (meter_id)
-    select m.id from postmeter.meter m union select p.meter_id from postmeter.proven_meter p order by 1
-    on conflict (meter_id) do update set after = 0, asked_at = excluded.asked_at;
-    get diagnostics asked = row_count;
-    update postmeter.balance_check b
-    set round_at = clock_timestamp(), round_ends_at = clock_timestamp(), meters_after = null, usage_after = '', round_seconds = 0, next_at = '-infinity';
-    return asked;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.prove_balance_anew() IS 'Takes every proof back: all meters and all usage are read again from the beginning, by the workers'' checks or by postmeter balance --prove. Returns how many meters.';
-
-CREATE FUNCTION postmeter.prove_carried() RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    bad bigint;
-    who text;
-begin
-    select count(*), min(format('%s %s %s of %s: %s', b.org, b.product, b.metric, to_char(b.month, 'YYYY-MM'), trim_scale(b.left_over)))
-    into bad, who
-    from (select p.month, p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
-          from postmeter.carried_place p group by 1, 2, 3, 4) b
-    where b.left_over <> 0 or b.left_usages <> 0;
-    delete from postmeter.usage_open o where o.first = 'carried';
-    insert into postmeter.usage_open (first, last, open, example) select 'carried', 'carried', bad, who where bad > 0;
-    return bad;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.prove_carried() IS 'Proves that all usage of dropped months was somewhere (carried_place), and keeps it if it was not. Returns how many orgs'' metrics do not add up.';
-
-CREATE FUNCTION postmeter.prove_moved(meters bigint[]) RETURNS TABLE(remittances bigint, proven bigint)
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    on_meters  bigint[];
-    of_these   bigint[];
-begin
-    perform postmeter.check_proof_state();
-    with gone as (
-        delete from postmeter.balance_moved m where m.meter_id = any (prove_moved.meters) returning m.meter_id, m.delivery_id
-    )
-    select array_agg(g.meter_id), array_agg(g.delivery_id) into on_meters, of_these
-    from (select distinct x.meter_id, x.delivery_id from gone x where x.delivery_id is not null) g;
-    remittances := postmeter.read_remittances(on_meters, of_these);
-    insert into postmeter.proven_meter (meter_id, denominator, remains)
-    select m.id, 1, 0 from unnest(prove_moved.meters) m(id)
-    on conflict do nothing;
-    with meter as materialized (
-        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (prove_moved.meters)
-    ), closed as materialized (
-        select p.meter_id, p.remains * (coalesce(b.denominator, p.denominator) / p.denominator) - coalesce(b.holds, 0) as difference
-        from postmeter.proven_meter p
-        left join meter b on b.meter_id = p.meter_id
-        where p.meter_id = any (prove_moved.meters)
-          and not exists (select from postmeter.balance_anew w where w.meter_id = p.meter_id)
-    ), suspect as (
-        -- nobody is accused by what was kept: all of it is read again first
-        insert into postmeter.balance_anew (meter_id) select c.meter_id from closed c where c.difference <> 0
-    ), written as (
-        update postmeter.proven_meter p set difference = 0, proven_at = clock_timestamp()
-        from closed c where p.meter_id = c.meter_id and c.difference = 0
-        returning 1
-    )
-    select count(*) into proven from written;
-    return next;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.prove_moved(meters bigint[]) IS 'Proves these meters from what was written since and what is kept of the rest. One whose balance does not close that way is read again whole before anybody says so.';
-
-CREATE FUNCTION postmeter.prove_slices(slices text[]) RETURNS TABLE(orgs bigint, open bigint)
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET jit TO 'off'
-    AS $$
-declare
-    run record;
-    n   bigint;
-    bad bigint;
-    who text;
-begin
-    orgs := 0;
-    open := 0;
-    -- neighbours are read together
-    for run in
-        select min(x.slice) as first, max(x.slice) as last
-        from (select s.slice, ('x' || s.slice)::bit(32)::bigint - row_number() over (order by s.slice) as run
-              from (select distinct u.slice collate "C" as slice from unnest(slices) u(slice)) s) x
-        group by x.run order by 1
-    loop
-        select * into n, bad, who from postmeter.prove_usage(run.first, run.last);
-        orgs := orgs + n;
-        open := open + bad;
-    end loop;
-    return next;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.prove_slices(slices text[]) IS 'Proves that all usage of these slices is somewhere.';
-
-CREATE FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) RETURNS record
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET jit TO 'off'
-    AS $_$
-begin
-    perform postmeter.check_proof_state();
-    if first !~ '^[0-9a-f]{8}$' or last !~ '^[0-9a-f]{8}$' then
-        raise exception 'a slice has eight digits' using errcode = '22023';
-    end if;
-    delete from postmeter.usage_moved m where m.slice >= prove_usage.first collate "C" and m.slice <= prove_usage.last collate "C";
-    -- written out, so that only partitions that have such usage are looked at, or waited for
-    execute format($q$
-        select count(*), count(*) filter (where b.left_over <> 0 or b.left_usages <> 0),
-               (array_agg(format('%%s %%s %%s: %%s', b.org, b.product, b.metric, trim_scale(b.left_over)) order by b.org)
-                filter (where b.left_over <> 0 or b.left_usages <> 0))[1]
-        from (select p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
-              from postmeter.usage_place p where p.usage_id >= %L::uuid and p.usage_id <= %L::uuid group by 1, 2, 3) b $q$,
-        first || '-0000-0000-0000-000000000000', last || '-ffff-ffff-ffff-ffffffffffff')
-    into checked, open, example;
-    delete from postmeter.usage_open o where o.first >= prove_usage.first collate "C" and o.last <= prove_usage.last collate "C";
-    insert into postmeter.usage_open (first, last, open, example)
-    select prove_usage.first, prove_usage.last, prove_usage.open, prove_usage.example
-    where prove_usage.open > 0
-      and not exists (select from postmeter.usage_open o where o.first <= prove_usage.first collate "C" and o.last >= prove_usage.last collate "C");
-end
-$_$;
-
-COMMENT ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) IS 'Proves that all usage of these slices, and of those between them, is somewhere (usage_place), and keeps it if it is not.';
-
 CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5140,30 +3999,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
 
-CREATE FUNCTION postmeter.read_again_over() RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    update postmeter.balance_check b
-    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
-        meters_after = 0, usage_after = '', round_at = n.at,
-        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
-    -- a fiftieth of the time at most, but once a day
-    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
-          from postmeter.balance_check x) n
-$$;
-
-COMMENT ON FUNCTION postmeter.read_again_over() IS 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
-
-CREATE FUNCTION postmeter.read_again_took(seconds double precision) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    update postmeter.balance_check b set round_seconds = b.round_seconds + seconds
-$$;
-
-COMMENT ON FUNCTION postmeter.read_again_took(seconds double precision) IS 'Notes how long reading again took.';
-
 CREATE FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5204,67 +4039,6 @@ end
 $_$;
 
 COMMENT ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) IS 'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
-
-CREATE FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    AS $$
-declare
-    pairs bigint;
-begin
-    with pair as materialized (
-        select distinct p.meter_id, p.delivery_id from unnest(meters, deliveries) p(meter_id, delivery_id)
-    ), fresh as materialized (
-        select r.meter_id, r.delivery_id, r.denominator, r.remains
-        from postmeter.remittance_balance r
-        where r.meter_id = any (meters) and r.delivery_id = any (deliveries)
-    ), change as materialized (
-        select p.meter_id, p.delivery_id, f.denominator, coalesce(f.remains, 0) as remains,
-               k.denominator as denominator_before, coalesce(k.remains, 0) as remains_before
-        from pair p
-        left join fresh f on f.meter_id = p.meter_id and f.delivery_id = p.delivery_id
-        left join postmeter.proven_remittance k on k.meter_id = p.meter_id and k.delivery_id = p.delivery_id
-    ), gone as (
-        delete from postmeter.proven_remittance k using change c
-        where k.meter_id = c.meter_id and k.delivery_id = c.delivery_id and c.remains = 0
-    ), kept as (
-        insert into postmeter.proven_remittance (meter_id, delivery_id, denominator, remains)
-        select c.meter_id, c.delivery_id, c.denominator, trim_scale(c.remains) from change c where c.remains <> 0
-        on conflict (meter_id, delivery_id) do update set denominator = excluded.denominator, remains = excluded.remains
-    ), meter as materialized (
-        select b.meter_id, b.denominator from postmeter.meter_balance b where b.meter_id = any (meters)
-    ), total as (
-        select x.meter_id, x.denominator,
-               sum(x.remains * (x.denominator / coalesce(x.denominator_now, x.denominator))
-                   - x.remains_before * (x.denominator / coalesce(x.denominator_before, x.denominator))) as more
-        from (select c.meter_id, c.remains, c.remains_before, c.denominator_before, c.denominator as denominator_now,
-                     -- a meter that is gone: as it was
-                     coalesce(m.denominator, (select max(k.denominator) from postmeter.proven_remittance k where k.meter_id = c.meter_id), 1) as denominator
-              from change c left join meter m on m.meter_id = c.meter_id) x
-        group by 1, 2
-    ), totals as (
-        insert into postmeter.proven_meter as p (meter_id, denominator, remains)
-        select t.meter_id, t.denominator, t.more from total t
-        on conflict (meter_id) do update
-        set remains = trim_scale(p.remains * (excluded.denominator / p.denominator) + excluded.remains), denominator = excluded.denominator
-    )
-    select count(*) into pairs from pair;
-    return pairs;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) IS 'Reads what these remittances leave on these meters, pair by pair, and keeps it.';
-
-CREATE FUNCTION postmeter.read_usage_anew(until text) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    update postmeter.balance_check b set usage_after = nullif(until, 'ffffffff')
-$$;
-
-COMMENT ON FUNCTION postmeter.read_usage_anew(until text) IS 'Usage up to this slice was read again in turn.';
 
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
@@ -5858,14 +4632,550 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
 
-CREATE FUNCTION postmeter.recorded_until() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (postmeter.hour_of((postmeter.clock() + s.usage_lead_max)) + '01:00:00'::interval)
-    FROM postmeter.setting s;
-END;
+CREATE FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean DEFAULT true, late boolean DEFAULT false) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    d       postmeter.delivery;
+    dead    bigint;
+    sources bigint[];
+    way     record;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.month_gate();
+    for dead in select b.id from postmeter.deliveries_by(filter) b order by 1 loop
+        sources := array(select s.delivery_id from postmeter.recount_sources(dead) s order by 1);
+        note := postmeter.recount_look(dead, filter, late);
+        if note is null and not dry_run then
+            perform postmeter.recount_lock(sources);
+            -- later statements than the last lock: what somebody else has done meanwhile counts
+            note := case when sources <> array(select s.delivery_id from postmeter.recount_sources(dead) s order by 1)
+                         then 'somebody else has it in hand: say it again' else postmeter.recount_look(dead, filter, late) end;
+        end if;
+        select x.* into d from postmeter.delivery x where x.id = dead;
+        continue when d.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held');
+        delivery_id := d.id; key := d.key; status_before := d.status; status_after := d.status; quantity := d.quantity;
+        if note is null and dry_run then
+            select bool_or(w.to_destination = d.destination_id and k.key = d.key) as is_same,
+                   format('%s: %s', postmeter.counted(sum(cardinality(w.usages)), 'usage'),
+                          string_agg(distinct coalesce('to ' || k.key, 'exempt by now'), ', ')) as says into way
+            from postmeter.recount_ways(sources) w
+            cross join lateral (select case when w.to_exemption is null
+                                            then postmeter.remittance_key(w.to_buyer, w.to_dimension, w.hour) end as key) k;
+            status_after := case when way.is_same then 'open' else 'released' end;
+            note := way.says;
+        elsif note is null then
+            note := postmeter.recount_move(d, sources, who, why,
+                jsonb_strip_nulls(jsonb_build_object('filter', filter - 'within', 'reason', d.reason)));
+            select x.status into status_after from postmeter.delivery x where x.id = d.id;
+        end if;
+        return next;
+    end loop;
+end
+$$;
 
-COMMENT ON FUNCTION postmeter.recorded_until() IS 'Usage of later hours cannot have been recorded yet: what the catalogue changes for them moves nothing.';
+COMMENT ON FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean, late boolean) IS 'Counts the usage of dead letters again, by today''s catalogue and in its own hour: takes back what they counted, with the remainders and cover that went into it. Only where every attempt of that contract, dimension and hour under any key, and of that hour of the new key, is proven not accepted; else it names what stands in the way, and with late counts it as late usage. Refused while maybe billed, and in a closed month. One call is one transaction: name one remittance where one counts very many usages. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.recount_beside(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) RETURNS TABLE(delivery_id bigint, is_target boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select d.id, true
+    from postmeter.meter m
+    join postmeter.delivery d on d.meter_id = m.id and d.hour = recount_beside.hour
+    where m.destination_id = recount_beside.destination_id and m.buyer = recount_beside.buyer
+      and m.dimension = recount_beside.dimension
+    union
+    -- the same contract under other keys; of another form of identity in any dimension: never two forms in one hour
+    select d.id, false
+    from (select recount_beside.contract as buyer
+          union
+          select s.buyer
+          from postmeter.destination t
+          cross join lateral postmeter.contract_subscriptions(
+              t.id, recount_beside.contract, postmeter.month_of(recount_beside.hour, t.zone)) c
+          join postmeter.subscription s on s.id = c.subscription_id
+          where t.id = recount_beside.destination_id
+          union
+          select m.buyer from postmeter.delivery x join postmeter.meter m on m.id = x.meter_id where x.id = any (sources)) b
+    join postmeter.meter m on m.destination_id = recount_beside.destination_id and m.buyer = b.buyer
+    join postmeter.delivery d on d.meter_id = m.id and d.hour = recount_beside.hour and d.id <> all (sources)
+    where b.buyer <> recount_beside.buyer
+      and (m.dimension = recount_beside.dimension
+           or d.product = recount_beside.product
+              and array(select k from jsonb_object_keys(d.identity) k order by k)
+                  <> array(select k from jsonb_object_keys(recount_beside.identity) k order by k))
+    union
+    -- where its usage was before earlier recounts
+    select d.id, false
+    from postmeter.recounted r
+    join postmeter.delivery d on d.id = r.delivery_id and d.hour = recount_beside.hour and d.id <> all (sources)
+    where r.target_delivery_id = any (sources)
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_beside(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) IS 'Remittances on which it depends whether an hour of a key can take a contract''s usage of that hour: the hour of that very key (is_target), and that hour under other keys of the contract.';
+
+CREATE FUNCTION postmeter.recount_late(meter_id bigint, destination_id integer, buyer text, dimension text, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    target bigint := postmeter.open_target(meter_id, identity, product);
+begin
+    if target is null then
+        -- as a part of the running hour of the key under which it is sent by now
+        select postmeter.open_hour_at(m.id, postmeter.hour_of(postmeter.clock()), recount_late.identity, recount_late.product) into target
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = recount_late.buyer and m.dimension = recount_late.dimension
+         and m.month = postmeter.month_of(postmeter.clock(), t.zone)
+        where t.id = recount_late.destination_id and t.late_policy = 'part';
+    end if;
+    return target;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_late(meter_id bigint, destination_id integer, buyer text, dimension text, identity jsonb, product text) IS 'Opens the hour that takes usage which a recount counts as late: by open_target, else by policy the running hour of the key of today''s catalogue.';
+
+CREATE FUNCTION postmeter.recount_lock(sources bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    meters bigint[];
+begin
+    -- made before any lock is taken, in the order of their keys, as fold makes them
+    insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
+    select distinct on (1, 2, 3, 4)
+           w.to_destination, x.buyer, w.to_dimension, x.month, coalesce(i.rounding, n.rounding),
+           coalesce(i.decimals, n.decimals), coalesce(i.month_end, n.month_end)
+    from postmeter.recount_ways(sources) w
+    join postmeter.dimension n on n.id = w.to_dimension_id
+    join postmeter.destination t on t.id = w.to_destination
+    cross join lateral (select w.to_buyer, w.key_month
+                        union select w.to_contract, w.month
+                        union select w.to_buyer, postmeter.month_of(postmeter.clock(), t.zone) where t.late_policy = 'part') x(buyer, month)
+    left join lateral postmeter.dimension_in(w.to_destination, w.to_dimension, x.month) i on true
+    where w.reason is null and w.to_exemption is null
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+    insert into postmeter.meter_metric (meter_id, product, metric, factor_numerator, factor_denominator)
+    select distinct on (1, 2, 3) m.id, n.product, n.metric, n.factor_numerator, n.factor_denominator
+    from postmeter.recount_ways(sources) w
+    join postmeter.dimension n on n.id = w.to_dimension_id
+    join postmeter.meter m on m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension
+     and m.month = w.month
+    where w.reason is null and w.to_exemption is null
+    order by 1, 2, 3
+    on conflict do nothing;
+    meters := array(
+        select k.meter_id from postmeter.cut k where k.delivery_id = any (sources)
+        union
+        select mm.meter_id from postmeter.recount_ways(sources) w join postmeter.meter_metric mm on mm.id = w.meter_metric_id
+        union
+        select m.id
+        from postmeter.recount_ways(sources) w
+        join postmeter.meter m on m.destination_id = w.to_destination and m.dimension = w.to_dimension
+         and (m.buyer = w.to_buyer and m.month >= w.key_month or (m.buyer, m.month) = (w.to_contract, w.month)));
+    perform postmeter.lock_meters(array(
+        select g.id from unnest(meters) g(id)
+        union
+        select s.other_id from unnest(meters) g(id) cross join lateral postmeter.shares_cover(g.id) s));
+    perform 1 from postmeter.delivery d
+    where d.id = any (sources) or d.id in (
+        select b.delivery_id
+        from postmeter.recount_ways(sources) w
+        cross join lateral postmeter.recount_beside(w.to_destination, w.to_buyer, w.to_dimension, w.hour, w.to_identity,
+                                                    w.to_product, w.to_contract, sources) b)
+    order by d.id for update;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_lock(sources bigint[]) IS 'Makes the meters that a recount needs, and locks them, those that count now and all remittances on which it depends: meters first, each in order.';
+
+CREATE FUNCTION postmeter.recount_look(delivery bigint, filter jsonb, late boolean) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d       postmeter.delivery;
+    w       record;
+    sources bigint[] := array(select s.delivery_id from postmeter.recount_sources(recount_look.delivery) s order by 1);
+    told    text;
+    changes boolean := false;
+    held_up text;
+    late_at timestamptz;
+    part    record;
+begin
+    select x.* into d from postmeter.delivery x where x.id = recount_look.delivery;
+    if d.shadow then
+        return 'is a shadow''s, and is never sent';
+    elsif d.maybe_billed then
+        return 'may have been billed: resolve it first';
+    elsif d.status = 'conflict' then
+        return 'they hold a quantity under this key: resolve it or write it off';
+    elsif postmeter.delivery_counts_others(d.id, filter) then
+        return 'also counts usage outside the filter: name the delivery to count all of it again';
+    end if;
+    -- evidence about whatever would be moved
+    select case when s.id = d.id then '' else format('remittance %s, whose quantity it has, ', s.id) end || postmeter.contradicted(s.id)
+    into told
+    from unnest(sources) s(id) where postmeter.contradicted(s.id) is not null limit 1;
+    if told is not null then
+        return told;
+    end if;
+    perform 1 from postmeter.ledger_carry k where k.delivery_id = any (sources);
+    if found then
+        return 'its usage was dropped with its month of the ledger: release it or write it off';
+    end if;
+    for w in
+        select k.delivery_id, k.destination_id, k.hour, k.org, k.metric, k.to_destination, k.to_buyer, k.to_identity, k.to_product,
+               k.to_dimension, k.to_exemption, k.to_contract, k.month, k.reason, k.changes, mm.meter_id
+        from postmeter.recount_ways(sources) k
+        join postmeter.meter_metric mm on mm.id = k.meter_metric_id
+    loop
+        changes := changes or w.changes;
+        if w.reason is not null then
+            return format('the catalogue does not take %s of %s (%s): mend it first', w.metric, w.org, w.reason);
+        elsif exists (select from postmeter.meter m
+                      join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+                      where m.id = w.meter_id)
+              or exists (select from postmeter.closed_month c where c.destination_id = w.to_destination and c.month = w.month) then
+            return 'its month is closed: reopen the month first, or write it off';
+        end if;
+        continue when w.to_exemption is not null;
+        held_up := postmeter.recount_obstacle(w.to_destination, w.to_buyer, w.to_dimension, w.hour, w.to_identity, w.to_product,
+                                              w.to_contract, sources);
+        continue when held_up is null;
+        if not late then
+            return format('its own hour cannot take it, for %s: settle that first, or let it count as late usage (--late)', held_up);
+        end if;
+        -- where the meter of its key is not there yet, nothing was sent of its month: this is asked again once it is made
+        select postmeter.target_hour(m.id) into late_at
+        from postmeter.meter m
+        join postmeter.meter k on k.destination_id = m.destination_id and k.buyer = w.to_buyer and k.dimension = m.dimension
+         and k.month = m.month
+        where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
+        if late_at = w.hour then
+            return format('its own hour cannot take it, for %s, and there is no other hour yet: say it again in an hour', held_up);
+        elsif late_at is null and (found or exists (
+            select from postmeter.destination t
+            where t.id = w.to_destination and postmeter.deadline_of(t.id, w.to_buyer,
+                ((w.month + interval '1 month')::timestamp at time zone t.zone) - interval '1 hour') < postmeter.clock())) then
+            select t.late_policy = 'part' as policy, s.subscribed into part
+            from postmeter.destination t
+            cross join lateral (select exists (select from postmeter.subscription s
+                                where s.destination_id = t.id and s.buyer = w.to_buyer and s.valid_from <= postmeter.clock()
+                                  and (s.valid_until is null or postmeter.clock() < s.valid_until)) as subscribed) s
+            where t.id = w.to_destination;
+            if not part.policy then
+                return 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+            elsif not part.subscribed then
+                return 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
+                    || 'write it off, or renew the subscription first';
+            end if;
+        end if;
+    end loop;
+    if not changes then
+        return 'the catalogue says of it what it said when it was sent: mend the catalogue first, or retry it';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_look(delivery bigint, filter jsonb, late boolean) IS 'Why a recount leaves a remittance as it is; null: it counts its usage again.';
+
+CREATE FUNCTION postmeter.recount_meter(meter bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.meter m
+    set carried = trim_scale(t.units - m.billed * t.denominator), denominator = t.denominator,
+        -- what an hour has to take: what is owed by now, and no more than there was besides
+        billable = trim_scale(greatest(
+            0, postmeter.round_units(t.units, t.denominator, m.rounding, m.decimals) - m.billed,
+            least(m.billable, postmeter.round_units(t.units, t.denominator,
+                case when m.month_end = 'round_up' then 'up' else m.rounding end, m.decimals) - m.billed)))
+    from (select k.denominator, sum((k.used - k.covered) * k.factor_numerator * (k.denominator / k.factor_denominator)) as units
+          from (select mm.*, postmeter.lcm_of(mm.factor_denominator) over () as denominator
+                from postmeter.meter_metric mm where mm.meter_id = recount_meter.meter) k
+          group by 1) t
+    where m.id = recount_meter.meter
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_meter(meter bigint) IS 'Brings a locked meter''s carried and billable up to what it has used, covered and billed.';
+
+CREATE FUNCTION postmeter.recount_move(d postmeter.delivery, sources bigint[], who text, why text, detail jsonb) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w        record;
+    key      bigint;
+    counts   bigint;
+    metric   bigint;
+    target   bigint;
+    late     boolean;
+    decided  bigint;
+    usages   bigint := 0;
+    moved    jsonb := '[]';
+    kept     jsonb := '[]';
+    now      timestamptz := postmeter.clock();
+begin
+    -- read once: what today's catalogue says is the same for all that follows
+    select coalesce(jsonb_agg(to_jsonb(x)), '[]') into kept from postmeter.recount_ways(sources) x;
+    -- the old totals are taken back
+    update postmeter.meter_metric mm
+    set used = trim_scale(mm.used - g.quantity), usages = mm.usages - g.usages,
+        covered = trim_scale(greatest(0, least(mm.used - g.quantity, mm.covered)))
+    from (select (k.way ->> 'meter_metric_id')::bigint as id, sum((k.way ->> 'quantity')::numeric) as quantity,
+                 sum(jsonb_array_length(k.way -> 'usages')) as usages
+          from jsonb_array_elements(kept) k(way) group by 1) g
+    where mm.id = g.id;
+    update postmeter.meter m
+    set billed = trim_scale(m.billed - k.to_bill)
+    from (select x.meter_id, sum(x.to_bill) as to_bill from postmeter.cut x where x.delivery_id = d.id group by 1) k
+    where m.id = k.meter_id;
+    perform postmeter.recount_meter(m.id)
+    from (select x.meter_id as id from postmeter.cut x where x.delivery_id = d.id
+          union
+          select mm.meter_id from jsonb_array_elements(kept) k(way)
+          join postmeter.meter_metric mm on mm.id = (k.way ->> 'meter_metric_id')::bigint) m;
+    update postmeter.delivery u
+    set status = 'released', reason = null, releases = u.releases + 1, changed_at = now,
+        body = coalesce(u.body, ''), batch_group = coalesce(u.batch_group, ''),
+        idempotency_key = coalesce(u.idempotency_key, '00000000-0000-0000-0000-000000000000')
+    where u.id = d.id;
+    perform set_config('postmeter.ends_allocations', 'on', true);
+    for w in
+        select k.* from jsonb_array_elements(kept) j(way)
+        cross join lateral jsonb_to_record(j.way) k(delivery_id bigint, destination_id integer, hour timestamptz,
+            subscription_id bigint, meter_metric_id bigint, usages uuid[], quantity numeric, to_destination integer, to_subscription bigint, to_buyer text,
+            to_identity jsonb, to_product text, to_dimension text, to_exemption bigint, to_contract text, key_month date,
+            month date, metric text)
+    loop
+        usages := usages + cardinality(w.usages);
+        if w.to_exemption is not null then
+            delete from postmeter.allocation a where a.usage_id = any (w.usages) and a.destination_id = w.destination_id;
+            insert into postmeter.exempted (usage_id, exemption_id) select g.id, w.to_exemption from unnest(w.usages) g(id);
+            moved := moved || jsonb_build_object('delivery_id', w.delivery_id, 'meter_metric_id', w.meter_metric_id, 'subscription_id', w.subscription_id, 'exemption_id',
+                w.to_exemption, 'is_late', false, 'usages', cardinality(w.usages), 'quantity', w.quantity);
+            continue;
+        end if;
+        select m.id into strict key from postmeter.meter m
+        where m.destination_id = w.to_destination and m.buyer = w.to_buyer and m.dimension = w.to_dimension and m.month = w.key_month;
+        select m.id, mm.id into strict counts, metric
+        from postmeter.meter m
+        join postmeter.meter_metric mm on mm.meter_id = m.id and mm.product = w.to_product and mm.metric = w.metric
+        where m.destination_id = w.to_destination and m.buyer = w.to_contract and m.dimension = w.to_dimension and m.month = w.month;
+        late := postmeter.recount_obstacle(w.to_destination, w.to_buyer, w.to_dimension, w.hour, w.to_identity, w.to_product,
+                                           w.to_contract, sources) is not null;
+        target := case when late then postmeter.recount_late(counts, w.to_destination, w.to_buyer, w.to_dimension, w.to_identity, w.to_product)
+                       else postmeter.recount_open(key, w.hour, w.to_identity, w.to_product) end;
+        if target is null then
+            raise exception 'usage of remittance % finds no hour', w.delivery_id
+                using errcode = 'PM034', column = 'delivery', constraint = 'recount_target', hint = 'Say it again.';
+        end if;
+        insert into postmeter.part (delivery_id, meter_id)
+        select x.id, counts from postmeter.delivery x where x.id = target and x.meter_id <> counts on conflict do nothing;
+        update postmeter.allocation a
+        set destination_id = w.to_destination, delivery_id = target, meter_metric_id = metric, subscription_id = w.to_subscription,
+            round = (select x.round from postmeter.delivery x where x.id = target)
+        where a.usage_id = any (w.usages) and a.destination_id = w.destination_id;
+        moved := moved || jsonb_build_object('delivery_id', w.delivery_id, 'meter_metric_id', w.meter_metric_id, 'subscription_id', w.subscription_id, 'target_delivery_id',
+            target, 'target_meter_metric_id', metric, 'is_late', late, 'usages', cardinality(w.usages), 'quantity', w.quantity);
+    end loop;
+    perform set_config('postmeter.ends_allocations', 'off', true);
+    -- where the quantity of the remittance itself went
+    select (m.row ->> 'target_delivery_id')::bigint into target
+    from jsonb_array_elements(moved) m(row) order by (m.row ->> 'delivery_id')::bigint <> d.id limit 1;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+    select who, why, 'recount', d.id, d.status, x.status, d.quantity, target, detail || jsonb_build_object('usages', usages)
+    from postmeter.delivery x where x.id = d.id
+    returning id into decided;
+    insert into postmeter.recounted (decision_id, delivery_id, meter_metric_id, subscription_id, target_delivery_id, target_meter_metric_id,
+                                     exemption_id, is_late, usages, quantity)
+    select decided, r.delivery_id, r.meter_metric_id, r.subscription_id, r.target_delivery_id, r.target_meter_metric_id, r.exemption_id, r.is_late,
+           r.usages, r.quantity
+    from jsonb_array_elements(moved) m(row)
+    cross join lateral jsonb_to_record(m.row) r(delivery_id bigint, meter_metric_id bigint, subscription_id bigint, target_delivery_id bigint,
+        target_meter_metric_id bigint, exemption_id bigint, is_late boolean, usages bigint, quantity numeric);
+    return (select format('%s: %s', postmeter.counted(usages, 'usage'),
+                          string_agg(distinct case when (m.row ->> 'exemption_id') is not null then 'exempt by now'
+                              else format('in remittance %s%s', m.row ->> 'target_delivery_id',
+                                          case when (m.row ->> 'is_late')::boolean then ' as late usage' else '' end) end, ', '))
+            from jsonb_array_elements(moved) m(row));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_move(d postmeter.delivery, sources bigint[], who text, why text, detail jsonb) IS 'Takes back what a remittance and its sources have counted, and allocates their usage by today''s catalogue; returns where it went, in words. Everything is locked and was looked at.';
+
+CREATE FUNCTION postmeter.recount_obstacle(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(
+        (select format('remittance %s is %s%s', d.id, replace(d.status, '_', ' '),
+                       case when d.maybe_billed then ' and may have been billed' else coalesce(': ' || c.why, '') end)
+         from postmeter.recount_beside(recount_obstacle.destination_id, recount_obstacle.buyer, recount_obstacle.dimension,
+                                       recount_obstacle.hour, recount_obstacle.identity, recount_obstacle.product,
+                                       recount_obstacle.contract, recount_obstacle.sources) b
+         join postmeter.delivery d on d.id = b.delivery_id
+         cross join lateral (select postmeter.contradicted(d.id) as why) c
+         where d.maybe_billed or c.why is not null
+            or case when b.is_target then d.id <> all (sources) and d.status not in ('open', 'nothing_due', 'released')
+                    else d.status in ('due', 'in_flight', 'accepted', 'unknown', 'conflict', 'dry_run', 'open') end
+         order by b.is_target desc, d.id limit 1),
+        case when postmeter.deadline_of(destination_id, buyer, hour) < postmeter.clock()
+             then 'the hour cannot be sent any more' end)
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_obstacle(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) IS 'What keeps an hour of a key from taking a contract''s usage of that hour: a remittance of it that was, or may have been, accepted, or its deadline. Null: every attempt is proven not accepted.';
+
+CREATE FUNCTION postmeter.recount_open(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d      postmeter.delivery;
+    opened bigint;
+begin
+    select x.* into d from postmeter.delivery x where x.meter_id = recount_open.meter_id and x.hour = recount_open.hour;
+    if d.status is distinct from 'released' then
+        opened := postmeter.open_hour_at(meter_id, hour, identity, product);
+        if d.status = 'nothing_due' then
+            update postmeter.delivery u set identity = recount_open.identity, product = recount_open.product where u.id = opened;
+        end if;
+        return opened;
+    end if;
+    -- its quantity was given back when it was released: what it is cut for now is all it bills
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    select d.id, m.id, least(min(k.round), 0) - 1, m.denominator, trim_scale(m.carried + m.billed * m.denominator), m.billed,
+           -sum(k.to_bill), m.carried, false, '[]'
+    from postmeter.cut k join postmeter.meter m on m.id = k.meter_id
+    where k.delivery_id = d.id
+    group by m.id having sum(k.to_bill) <> 0;
+    update postmeter.delivery u
+    set status = 'open', reason = null, quantity = null, body = null, batch_group = null, idempotency_key = null,
+        identity = recount_open.identity, product = recount_open.product, confirmed = null, shown_quantity = null,
+        tries = 0, deaths = 0, batch_limit = null, deadline = postmeter.deadline_of(m.destination_id, m.buyer, d.hour),
+        opened_at = postmeter.clock(), changed_at = postmeter.clock(),
+        -- what was attempted before is of an earlier cut
+        cut_at = postmeter.clock()
+    from postmeter.meter m
+    where u.id = d.id and m.id = d.meter_id;
+    insert into postmeter.open_hour (delivery_id, destination_id, hour)
+    values (d.id, d.destination_id, d.hour) on conflict do nothing;
+    return d.id;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_open(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens the hour of a key for usage that is counted again, also one that was released: every attempt of it is proven not accepted, and its idempotency key counts the release. Null: it was sent. Meters and remittances are locked.';
+
+CREATE FUNCTION postmeter.recount_sources(delivery bigint) RETURNS TABLE(delivery_id bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with recursive given as (
+        select recount_sources.delivery as id
+        union
+        -- quantity that a release gave to it
+        select c.delivery_id
+        from given g
+        join postmeter.decision c on c.target_delivery_id = g.id and c.verb = 'release'
+        join postmeter.delivery d on d.id = c.delivery_id and d.status = 'released'
+        where c.id = (select max(x.id) from postmeter.decision x where x.delivery_id = c.delivery_id and x.verb = 'release')
+    ), meters as materialized (
+        select distinct k.meter_id from postmeter.cut k where k.delivery_id in (select g.id from given g)
+    ), kept as materialized (
+        -- what each of the meters has billed last, and keeps
+        select b.meter_id, max(b.at) as at
+        from (select k.meter_id, k.delivery_id, max(k.cut_at) as at
+              from postmeter.cut k
+              join postmeter.delivery d on d.id = k.delivery_id and d.status <> 'released'
+              where k.meter_id in (select m.meter_id from meters m) and k.delivery_id not in (select g.id from given g)
+              group by 1, 2 having sum(k.to_bill) > 0) b
+        group by 1
+    )
+    select g.id from given g
+    union
+    -- hours that had nothing to bill: what they carried, or covered, is in what was refused
+    select d.id
+    from meters m
+    join postmeter.cut k on k.meter_id = m.meter_id and k.round >= 0
+    join postmeter.delivery d on d.id = k.delivery_id and d.status = 'nothing_due'
+    left join kept b on b.meter_id = m.meter_id
+    where b.at is null or k.cut_at > b.at
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_sources(delivery bigint) IS 'The remittances whose usage a recount of one may move: itself, those that releases gave to it, and the hours since its meters billed anything else, which had nothing to bill: their remainder and cover move along where their contract is another one by now.';
+
+CREATE FUNCTION postmeter.recount_ways(sources bigint[]) RETURNS TABLE(delivery_id bigint, destination_id integer, hour timestamp with time zone, subscription_id bigint, meter_metric_id bigint, org text, metric text, usages uuid[], quantity numeric, to_destination integer, to_subscription bigint, to_buyer text, to_identity jsonb, to_product text, to_dimension_id bigint, to_dimension text, to_exemption bigint, to_contract text, key_month date, month date, reason text, changes boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with counted as materialized (
+        select a.delivery_id, a.subscription_id, a.meter_metric_id, a.hour, a.usage_id, a.quantity, u.org, u.product, u.metric,
+               coalesce(o.account, u.account) as account,
+               postmeter.resolved_at(u.org, u.product, coalesce(o.used_at, u.used_at)) as at
+        from postmeter.delivery d
+        join postmeter.allocation a on a.delivery_id = d.id and a.destination_id = d.destination_id
+        join postmeter.usage u on u.id = a.usage_id
+        -- a correction goes with what it corrects
+        left join lateral (
+            select x.account, x.used_at
+            from postmeter.usage_identity i join postmeter.usage x on x.id = i.usage_id
+            where i.identity = u.corrected_identity offset 0) o on u.corrected_identity is not null
+        where d.id = any (sources)
+    ), kind as materialized (
+        select k.*, row_number() over () as item
+        from (select distinct c.org, c.product, c.metric, c.account, c.at from counted c) k
+    ), resolved as materialized (
+        select k.org, k.product, k.metric, k.account, k.at, r.destination_id, r.subscription_id, r.buyer, r.identity,
+               r.dimension_id, r.exemption_id, r.reason
+        from (select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p,
+                     array_agg(k.metric order by k.item) m, array_agg(k.account order by k.item) a,
+                     array_agg(k.at order by k.item) h from kind k) g,
+             postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r
+        join kind k on k.item = r.item
+    ), placed as materialized (
+        select c.delivery_id, d.destination_id, d.hour, c.subscription_id, c.meter_metric_id, c.org, c.metric,
+               array_agg(c.usage_id) as usages, sum(c.quantity) as quantity, r.destination_id as to_destination,
+               r.subscription_id as to_subscription, r.buyer, r.identity, c.product, r.dimension_id, n.name as dimension,
+               r.exemption_id, coalesce(k.contract, r.buyer) as contract, postmeter.month_of(d.hour, t.zone) as key_month,
+               postmeter.month_of(c.hour, t.zone) as month, r.reason
+        from counted c
+        join postmeter.delivery d on d.id = c.delivery_id
+        join resolved r on r.org = c.org and r.product = c.product and r.metric = c.metric
+         and r.account is not distinct from c.account and r.at = c.at
+        left join postmeter.destination t on t.id = r.destination_id
+        left join postmeter.dimension n on n.id = r.dimension_id
+        left join postmeter.contract_member k on k.subscription_id = r.subscription_id
+         and k.month = postmeter.month_of(c.hour, t.zone)
+        group by c.delivery_id, d.destination_id, d.hour, c.subscription_id, c.meter_metric_id, c.org, c.metric, r.destination_id,
+                 r.subscription_id, r.buyer, r.identity, c.product, r.dimension_id, n.name, r.exemption_id, k.contract, t.zone,
+                 c.hour, r.reason
+    )
+    select p.delivery_id, p.destination_id, p.hour, p.subscription_id, p.meter_metric_id, p.org, p.metric, p.usages, p.quantity,
+           p.to_destination, p.to_subscription, p.buyer, p.identity, p.product, p.dimension_id, p.dimension, p.exemption_id,
+           p.contract, p.key_month, p.month, p.reason,
+           p.exemption_id is not null or x.counts_elsewhere
+               or (p.to_destination, p.buyer, p.dimension, p.identity)
+                  is distinct from (own.destination_id, own.buyer, own.dimension, d.identity)
+    from placed p
+    join postmeter.delivery d on d.id = p.delivery_id
+    join postmeter.meter own on own.id = d.meter_id
+    join postmeter.meter_metric mm on mm.id = p.meter_metric_id
+    join postmeter.meter m on m.id = mm.meter_id
+    cross join lateral (
+        select (p.to_destination, p.contract, p.dimension, p.month)
+               is distinct from (m.destination_id, m.buyer, m.dimension, m.month) as counts_elsewhere) x
+    -- what had nothing to bill stays where it is, as long as its contract does
+    where d.status <> 'nothing_due' or x.counts_elsewhere or p.exemption_id is not null
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_ways(sources bigint[]) IS 'What today''s catalogue says of the usage that these remittances count, by kind: the subscription, key and contract that it belongs to, or the reason why none takes it. changes: otherwise than when it was counted.';
 
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
@@ -5944,14 +5254,19 @@ begin
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.destination t on t.id = m.destination_id
                       where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
-            note := 'no hour of its month can take it any more: write it off, or set the destination''s late_policy to part';
+            note := 'no hour of its month can take it any more: ' || case
+                when not exists (select from postmeter.subscription s join postmeter.meter m on m.id = d.meter_id
+                                 where s.destination_id = d.destination_id and s.buyer = m.buyer
+                                   and s.valid_from < d.hour + interval '1 hour' and (s.valid_until is null or d.hour < s.valid_until))
+                then 'the catalogue knows its buyer no more: recount it, or write it off'
+                else 'write it off, or set the destination''s late_policy to part' end;
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       where c.delivery_id = d.id and c.to_bill > 0 and postmeter.target_hour(m.id) is null
                         and not exists (select from postmeter.subscription s
                                         where s.destination_id = m.destination_id and s.buyer = m.buyer and s.valid_from <= now
                                           and (s.valid_until is null or now < s.valid_until))) then
             note := 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
-                || 'write it off, or renew the subscription first';
+                || 'recount it if the catalogue was mistaken; else write it off, or renew the subscription first';
         else
             status_after := 'released';
         end if;
@@ -6125,6 +5440,113 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
+CREATE TABLE postmeter.closed_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+
+COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
+
+CREATE TABLE postmeter.exemption (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text,
+    reason text NOT NULL,
+    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
+    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
+);
+
+COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
+
+COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
+
+COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
+
+COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
+
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH wanted AS MATERIALIZED (
+          SELECT u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.hour,
+             u.item
+            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
+         ), matching AS MATERIALIZED (
+          SELECT w_1.item,
+             min(s_1.id) AS subscription_id,
+             count(*) AS subscriptions
+            FROM (wanted w_1
+              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
+                 CASE
+                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
+                        FROM postmeter.destination x
+                       WHERE (x.shadow_of IS NOT NULL))))
+                     ELSE (s_1.destination_id = resolve.shadow)
+                 END)))
+           GROUP BY w_1.item
+         )
+  SELECT w.item,
+     s.destination_id,
+     s.id,
+     s.buyer,
+     s.identity,
+     d.id,
+     e.id,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN NULL::text
+             WHEN (m.item IS NULL) THEN 'no_subscription'::text
+             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
+             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
+             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
+             WHEN (EXISTS ( SELECT
+                FROM postmeter.closed_month c
+               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
+             ELSE NULL::text
+         END AS "case"
+    FROM (((((wanted w
+      LEFT JOIN matching m ON ((m.item = w.item)))
+      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
+      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+      LEFT JOIN LATERAL ( SELECT d_1.id
+            FROM postmeter.dimension d_1
+           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
+           ORDER BY d_1.valid_from DESC
+          LIMIT 1) d ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id
+            FROM postmeter.exemption e_1
+           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
+           ORDER BY e_1.id
+          LIMIT 1) e ON (true));
+END;
+
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
+
 CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6292,6 +5714,17 @@ $$;
 
 COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
 
+CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
+    FROM (postmeter.subscription s
+      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
+   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
+END;
+
+COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
+
 CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6332,6 +5765,11 @@ begin
             note := 'may have been billed, and they no longer recognise the key: look it up there and resolve it';
         else
             status_after := 'due';
+            if not exists (select from postmeter.subscription s join postmeter.meter m on m.id = d.meter_id
+                           where s.destination_id = d.destination_id and s.buyer = m.buyer
+                             and s.valid_from < d.hour + interval '1 hour' and (s.valid_until is null or d.hour < s.valid_until)) then
+                note := 'the catalogue knows its buyer no more, and this sends it under that buyer: recount counts it by the catalogue';
+            end if;
         end if;
         if status_after = 'due' and not dry_run then
             update postmeter.delivery u
@@ -6453,37 +5891,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
-CREATE FUNCTION postmeter.return_exempted(usages uuid[]) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    returned bigint;
-begin
-    with family as materialized (
-        select n.id from unnest(usages) n(id)
-        union
-        select c.id
-        from unnest(usages) n(id)
-        join postmeter.usage u on u.id = n.id
-        join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
-    ), ours as materialized (
-        select x.usage_id from postmeter.exempted x join family f on f.id = x.usage_id order by x.usage_id for update of x skip locked
-    ), gone as (
-        delete from postmeter.exempted x using ours o where x.usage_id = o.usage_id returning x.usage_id
-    )
-    insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                  request_id, traceparent, attributes, returned)
-    select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
-           u.request_id, u.traceparent, u.attributes, true
-    from gone g join postmeter.usage u on u.id = g.usage_id;
-    get diagnostics returned = row_count;
-    return returned;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.return_exempted(usages uuid[]) IS 'Returns exempt usage to the outbox, with its corrections; what another session has in hand is passed over. Returns how much.';
-
 CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6509,54 +5916,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
-
-CREATE FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    family   uuid[];
-    returned bigint;
-begin
-    -- the caller has the remittances locked alone: no fold adds to them, and no cut counts them
-    select array_agg(x.id) into family
-    from (select n.id from unnest(usages) n(id)
-          union
-          select c.id
-          from unnest(usages) n(id)
-          join postmeter.usage u on u.id = n.id
-          join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)) x;
-    perform set_config('postmeter.ends_allocations', 'on', true);
-    with gone as (
-        delete from postmeter.allocation a
-        using postmeter.delivery d
-        where a.usage_id = any (family) and a.delivery_id = any (deliveries)
-          -- what a cut has counted stays
-          and d.id = a.delivery_id and d.status = 'open' and d.round = a.round
-        returning a.usage_id, a.destination_id, a.hour
-    ), back as (
-        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                      request_id, traceparent, attributes, returned)
-        select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
-               u.request_id, u.traceparent, u.attributes, true
-        from gone g
-        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
-        join postmeter.usage u on u.id = g.usage_id
-    ), shown as (
-        insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, account, quantity, hour, reason, corrected_id)
-        select g.destination_id, u.id, u.org, u.product, u.metric, u.account, u.quantity, g.hour, null,
-               (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)
-        from gone g
-        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is not null
-        join postmeter.usage u on u.id = g.usage_id
-    )
-    select count(*) into returned from gone g;
-    perform set_config('postmeter.ends_allocations', 'off', true);
-    return returned;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) IS 'Ends the allocations of these usages, with those of their corrections, in these remittances, as far as they are still open, and returns the usage to the outbox (or to its shadow); the caller has the remittances locked alone. Returns how many.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6812,14 +6171,6 @@ begin
                   and d.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
                   and postmeter.deadline_of(d.destination_id, m.buyer, d.hour) <> d.deadline
                   and exists (select from postmeter.deadline_change c where c.destination_id = d.destination_id and c.buyer = m.buyer));
-        when step = 'marked' then
-            -- it is counted in no open hour of a marked buyer any more
-            return not exists (
-                select from postmeter.allocation a
-                join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
-                join postmeter.meter m on m.id = d.meter_id
-                join postmeter.catalogue_mark c on c.destination_id = m.destination_id and c.buyer = m.buyer
-                where a.usage_id = setback_is_over.member::uuid);
         when step in ('settle', 'reap') then
             return not exists (
                 select from postmeter.attempt a
@@ -6942,6 +6293,38 @@ COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
 CREATE FUNCTION postmeter.shares_cover(meter_id bigint) RETURNS TABLE(other_id bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -7024,6 +6407,60 @@ END;
 
 COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
 
+CREATE TABLE postmeter.outbox (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
+
 CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -7052,52 +6489,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) IS 'Why this outbox entry must not be folded: no usage stands behind it, or its usage is accounted for already. Null: it may be.';
-
-CREATE FUNCTION postmeter.subscription_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.invalid, old.valid_from)
-           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.invalid, new.valid_from) then
-        if old.valid_until is not distinct from new.valid_until or least(old.valid_until, new.valid_until) >= postmeter.recorded_until() then
-            return null;
-        end if;
-    elsif least(old.valid_from, new.valid_from) >= postmeter.recorded_until() then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
-    select x.destination_id, x.buyer, coalesce(new.org, old.org), coalesce(new.product, old.product), x.buyers > 1
-    from (
-        select b.destination_id, b.buyer, count(*) over () as buyers
-        from (
-            select old.destination_id, old.buyer
-            union
-            select new.destination_id, new.buyer
-            union
-            -- to whom the org's usage can go, or from whom it can come
-            select s.destination_id, s.buyer
-            from postmeter.subscription s
-            join postmeter.destination t on t.id = s.destination_id
-            where (s.org, s.product) in ((old.org, old.product), (new.org, new.product))
-              and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit)
-              and s.valid_from < postmeter.recorded_until()
-            union
-            -- for whom it was counted before an identity was changed that has been read now
-            select c.destination_id, c.buyer
-            from postmeter.catalogue_mark c
-            where (c.org, c.product) in ((old.org, old.product), (new.org, new.product))
-        ) b(destination_id, buyer)
-        where b.buyer is not null
-    ) x
-    -- nothing can be counted of an org that has nobody else, and had nobody
-    where x.buyers > 1 or old.buyer is not null
-    order by x.destination_id, x.buyer;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.subscription_marks() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
 
 CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
     LANGUAGE sql SECURITY DEFINER
@@ -7572,30 +6963,6 @@ CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
 END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
-
-CREATE FUNCTION postmeter.usage_went() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_table_name = 'outbox' then
-        insert into postmeter.usage_moved (slice) select distinct left(w.id::text, 8) from went w;
-    else
-        insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of outbox and held: what leaves them must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
-
-CREATE FUNCTION postmeter.when_said(moment timestamp with time zone) RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT to_char((moment AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text) AS to_char;
-END;
-
-COMMENT ON FUNCTION postmeter.when_said(moment timestamp with time zone) IS 'A time as people read it, in UTC, to the second.';
 
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8254,7 +7621,7 @@ COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; -1: no cut. What was written off less what corrections had taken from it.';
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, and what recounts took back.';
 
 COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
 
@@ -8262,7 +7629,7 @@ COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covere
 
 COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero in round -1: corrected before it was written off.';
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero where round is: corrected before it was written off, or taken back by a recount.';
 
 COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
 
@@ -8319,50 +7686,12 @@ COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
-CREATE VIEW postmeter.meter_balance AS
- WITH factor AS NOT MATERIALIZED (
-         SELECT mm.meter_id,
-            mm.covered,
-            ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
-            postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
-           FROM postmeter.meter_metric mm
-        ), covered AS (
-         SELECT f.meter_id,
-            sum((f.covered * f.units)) AS covered,
-            max(f.denominator) AS denominator
-           FROM factor f
-          GROUP BY f.meter_id
-        )
- SELECT c.meter_id,
-    m.destination_id,
-    m.month,
-    c.denominator,
-    c.covered,
-    (m.carried * (c.denominator / m.denominator)) AS carried,
-    (c.covered + (m.carried * (c.denominator / m.denominator))) AS holds
-   FROM (covered c
-     JOIN postmeter.meter m ON ((m.id = c.meter_id)));
-
-COMMENT ON VIEW postmeter.meter_balance IS 'One side of the balance: what a meter holds, in billing units x denominator. The other: remittance_balance.';
-
-COMMENT ON COLUMN postmeter.meter_balance.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_balance.destination_id IS 'Its destination.';
-
-COMMENT ON COLUMN postmeter.meter_balance.month IS 'First day of its billing month.';
-
-COMMENT ON COLUMN postmeter.meter_balance.denominator IS 'Common denominator of the meter''s factors.';
-
-COMMENT ON COLUMN postmeter.meter_balance.covered IS 'Paid for by contracts.';
-
-COMMENT ON COLUMN postmeter.meter_balance.carried IS 'A remainder not billed yet, or (below zero) credit.';
-
-COMMENT ON COLUMN postmeter.meter_balance.holds IS 'covered + carried: what its remittances must leave.';
-
-CREATE VIEW postmeter.remittance_balance AS
+CREATE VIEW postmeter.balance AS
  WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
             mm.meter_id,
+            mm.used,
+            mm.covered,
             ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
             postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
            FROM postmeter.meter_metric mm
@@ -8379,104 +7708,58 @@ CREATE VIEW postmeter.remittance_balance AS
             d.round
            FROM (postmeter.part p
              JOIN postmeter.delivery d ON (((d.id = p.delivery_id) AND (d.meter_id <> p.meter_id))))
-        ), line AS (
-         SELECT f.meter_id,
-            f.denominator,
-            d.id AS delivery_id,
-            d.status,
-            sum((u.quantity * f.units)) AS recorded,
-            COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open,
-            (0)::numeric AS billed,
-            (0)::numeric AS shown
-           FROM (((factor f
-             JOIN counted d ON ((d.meter_id = f.meter_id)))
-             JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
-             JOIN postmeter.usage u ON ((u.id = a.usage_id)))
-          GROUP BY f.meter_id, f.denominator, d.id, d.status
-        UNION ALL
-         SELECT f.meter_id,
-            f.denominator,
-            c.delivery_id,
-            d.status,
-            sum((c.quantity * f.units)) AS sum,
-            0,
-            0,
-            0
-           FROM ((postmeter.ledger_carry c
-             JOIN factor f ON ((f.id = c.meter_metric_id)))
-             LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
-          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
-        UNION ALL
-         SELECT f.meter_id,
-            f.denominator,
-            c.delivery_id,
-            d.status,
-            0,
-            0,
-            sum(c.to_bill) AS sum,
-            sum(
-                CASE
-                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c.to_bill, ((c.to_bill * d.shown_quantity) / d.quantity))
-                    ELSE (0)::numeric
-                END) AS sum
-           FROM ((( SELECT DISTINCT x.meter_id,
-                    x.denominator
-                   FROM factor x) f
-             JOIN postmeter.cut c ON ((c.meter_id = f.meter_id)))
-             JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
-          WHERE (d.status <> ALL (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))
-          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
-        )
- SELECT l.meter_id,
-    l.delivery_id,
-    l.status,
-    l.denominator,
-    sum(l.recorded) AS recorded,
-    sum(l.open) AS open,
-    sum(l.billed) AS billed,
-    sum(l.shown) AS shown,
-    ((sum(l.recorded) - sum(l.open)) - (sum(l.billed) * l.denominator)) AS remains
-   FROM line l
-  GROUP BY l.meter_id, l.delivery_id, l.status, l.denominator;
-
-COMMENT ON VIEW postmeter.remittance_balance IS 'One side of the balance: what each remittance leaves on a meter that it counts on. The other: meter_balance. Ask it by meter_id, or by meter_id and delivery_id.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.status IS 'Its status.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.denominator IS 'Common denominator of the meter''s factors.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.recorded IS 'Usage allocated to it on this meter, in billing units x denominator.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.open IS 'Of this, in its hour while that is open.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.billed IS 'Billing units that it bills for this meter; what was released is billed elsewhere.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.shown IS 'Of a conflict, the billing units that they hold.';
-
-COMMENT ON COLUMN postmeter.remittance_balance.remains IS 'recorded - open - billed x denominator: what it leaves on the meter, as cover, remainder or credit.';
-
-CREATE VIEW postmeter.balance AS
- WITH summed AS (
+        ), recorded AS (
          SELECT r_1.meter_id,
             sum(r_1.recorded) AS recorded,
-            sum(r_1.open) AS open,
-            sum(r_1.remains) AS remains,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'unknown'::text)) AS unknown,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'accepted'::text)) AS accepted,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'held'::text)) AS held,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'rejected'::text)) AS rejected,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'expired'::text)) AS expired,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'conflict'::text)) AS conflict,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'written_off'::text)) AS written_off,
-            sum(r_1.billed) FILTER (WHERE (r_1.status = 'dry_run'::text)) AS dry_run,
-            sum(r_1.shown) AS shown
-           FROM postmeter.remittance_balance r_1
+            sum(r_1.open) AS open
+           FROM ( SELECT f.meter_id,
+                    sum((u.quantity * f.units)) AS recorded,
+                    COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
+                   FROM (((factor f
+                     JOIN counted d ON ((d.meter_id = f.meter_id)))
+                     JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
+                     JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+                  GROUP BY f.meter_id
+                UNION ALL
+                 SELECT f.meter_id,
+                    (c_1.quantity * f.units),
+                    0
+                   FROM (postmeter.ledger_carry c_1
+                     JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
           GROUP BY r_1.meter_id
+        ), sent AS (
+         SELECT c_1.meter_id,
+            d.status,
+            sum(c_1.to_bill) AS quantity,
+            sum(
+                CASE
+                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c_1.to_bill, ((c_1.to_bill * d.shown_quantity) / d.quantity))
+                    ELSE (0)::numeric
+                END) AS shown
+           FROM (postmeter.cut c_1
+             JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
+          WHERE (d.status <> 'released'::text)
+          GROUP BY c_1.meter_id, d.status
+        ), by_status AS (
+         SELECT s.meter_id,
+            sum(s.quantity) FILTER (WHERE (s.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
+            sum(s.quantity) FILTER (WHERE (s.status = 'unknown'::text)) AS unknown,
+            sum(s.quantity) FILTER (WHERE (s.status = 'accepted'::text)) AS accepted,
+            sum(s.quantity) FILTER (WHERE (s.status = 'held'::text)) AS held,
+            sum(s.quantity) FILTER (WHERE (s.status = 'rejected'::text)) AS rejected,
+            sum(s.quantity) FILTER (WHERE (s.status = 'expired'::text)) AS expired,
+            sum(s.quantity) FILTER (WHERE (s.status = 'conflict'::text)) AS conflict,
+            sum(s.quantity) FILTER (WHERE (s.status = 'written_off'::text)) AS written_off,
+            sum(s.quantity) FILTER (WHERE (s.status = 'dry_run'::text)) AS dry_run,
+            sum(s.shown) AS shown
+           FROM sent s
+          GROUP BY s.meter_id
+        ), covered AS (
+         SELECT f.meter_id,
+            sum((f.covered * f.units)) AS covered,
+            max(f.denominator) AS denominator
+           FROM factor f
+          GROUP BY f.meter_id
         )
  SELECT t.name AS destination,
     m.buyer,
@@ -8486,23 +7769,24 @@ CREATE VIEW postmeter.balance AS
     c.denominator,
     trim_scale(COALESCE(r.recorded, (0)::numeric)) AS recorded,
     trim_scale(COALESCE(r.open, (0)::numeric)) AS open,
-    trim_scale((COALESCE(r.due, (0)::numeric) * c.denominator)) AS due,
-    trim_scale((COALESCE(r.unknown, (0)::numeric) * c.denominator)) AS unknown,
-    trim_scale(((COALESCE(r.accepted, (0)::numeric) + COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS accepted,
-    trim_scale((COALESCE(r.held, (0)::numeric) * c.denominator)) AS held,
-    trim_scale((COALESCE(r.rejected, (0)::numeric) * c.denominator)) AS rejected,
-    trim_scale((COALESCE(r.expired, (0)::numeric) * c.denominator)) AS expired,
-    trim_scale(((COALESCE(r.conflict, (0)::numeric) - COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS conflict,
-    trim_scale((COALESCE(r.written_off, (0)::numeric) * c.denominator)) AS written_off,
-    trim_scale((COALESCE(r.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
+    trim_scale((COALESCE(b.due, (0)::numeric) * c.denominator)) AS due,
+    trim_scale((COALESCE(b.unknown, (0)::numeric) * c.denominator)) AS unknown,
+    trim_scale(((COALESCE(b.accepted, (0)::numeric) + COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS accepted,
+    trim_scale((COALESCE(b.held, (0)::numeric) * c.denominator)) AS held,
+    trim_scale((COALESCE(b.rejected, (0)::numeric) * c.denominator)) AS rejected,
+    trim_scale((COALESCE(b.expired, (0)::numeric) * c.denominator)) AS expired,
+    trim_scale(((COALESCE(b.conflict, (0)::numeric) - COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS conflict,
+    trim_scale((COALESCE(b.written_off, (0)::numeric) * c.denominator)) AS written_off,
+    trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
     trim_scale(c.covered) AS covered,
-    trim_scale(c.carried) AS carried,
-    trim_scale((COALESCE(r.remains, (0)::numeric) - c.holds)) AS difference,
+    trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
+    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference,
     (t.shadow_of IS NOT NULL) AS shadow
-   FROM (((postmeter.meter m
+   FROM ((((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-     JOIN postmeter.meter_balance c ON ((c.meter_id = m.id)))
-     LEFT JOIN summed r ON ((r.meter_id = m.id)));
+     JOIN covered c ON ((c.meter_id = m.id)))
+     LEFT JOIN recorded r ON ((r.meter_id = m.id)))
+     LEFT JOIN by_status b ON ((b.meter_id = m.id)));
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
@@ -8548,20 +7832,6 @@ COMMENT ON COLUMN postmeter.balance.difference IS 'Zero at every moment.';
 
 COMMENT ON COLUMN postmeter.balance.shadow IS 'A meter of a shadow: nothing of it was billed.';
 
-CREATE TABLE postmeter.balance_anew (
-    meter_id bigint NOT NULL,
-    after bigint DEFAULT 0 NOT NULL,
-    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-
-COMMENT ON TABLE postmeter.balance_anew IS 'Meters whose remittances are all to be read again: in turn, on request, after commits were lost, and when a proof did not close.';
-
-COMMENT ON COLUMN postmeter.balance_anew.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.balance_anew.after IS 'Its remittances up to this one have been read again.';
-
-COMMENT ON COLUMN postmeter.balance_anew.asked_at IS 'Since when, in real time.';
-
 CREATE TABLE postmeter.balance_check (
     one boolean DEFAULT true NOT NULL,
     next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -8569,140 +7839,24 @@ CREATE TABLE postmeter.balance_check (
     open bigint,
     example text,
     seconds double precision,
-    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    round_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    round_ends_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    meters_after bigint DEFAULT 0,
-    usage_after text DEFAULT ''::text COLLATE pg_catalog."C",
-    round_seconds double precision DEFAULT 0 NOT NULL,
-    whole_seconds double precision,
-    whole_from timestamp with time zone,
-    whole_until timestamp with time zone,
     CONSTRAINT balance_check_one_check CHECK (one),
     CONSTRAINT balance_check_open_check CHECK ((open >= 0)),
-    CONSTRAINT balance_check_turn CHECK ((num_nulls(whole_from, whole_until, whole_seconds) = ANY (ARRAY[0, 3]))),
     CONSTRAINT balance_check_whole CHECK (((checked_at IS NULL) = (open IS NULL)))
 );
 
-COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the balance found. One row; one worker of the fleet checks at a time.';
+COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the whole balance found. One row; one worker of the fleet checks at a time, because a check reads the whole ledger.';
 
 COMMENT ON COLUMN postmeter.balance_check.one IS 'There is one row.';
 
 COMMENT ON COLUMN postmeter.balance_check.next_at IS 'No check before this, in real time.';
 
-COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'As of when everything that had been written was proven, in real time; null: never.';
+COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'When the last check that came to its end did, in real time; null: none has.';
 
 COMMENT ON COLUMN postmeter.balance_check.open IS 'Meters, and orgs'' metrics, whose difference was not zero.';
 
 COMMENT ON COLUMN postmeter.balance_check.example IS 'One of them.';
 
-COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up; without what was read again in turn.';
-
-COMMENT ON COLUMN postmeter.balance_check.since IS 'Since when the balance is proven this way.';
-
-COMMENT ON COLUMN postmeter.balance_check.round_at IS 'Since when the whole ledger is being read again; later than now: from then on. Real time.';
-
-COMMENT ON COLUMN postmeter.balance_check.round_ends_at IS 'By when it is to be read: as much of it is read as of this time has passed.';
-
-COMMENT ON COLUMN postmeter.balance_check.meters_after IS 'Meters up to this one have been read again; null: all.';
-
-COMMENT ON COLUMN postmeter.balance_check.usage_after IS 'Usage up to this slice has been read again; null: all.';
-
-COMMENT ON COLUMN postmeter.balance_check.round_seconds IS 'How long that has taken so far.';
-
-COMMENT ON COLUMN postmeter.balance_check.whole_seconds IS 'How long it took the last time; null: not yet.';
-
-COMMENT ON COLUMN postmeter.balance_check.whole_from IS 'The whole ledger was read between this time and whole_until, the last time it was; null: not yet.';
-
-COMMENT ON COLUMN postmeter.balance_check.whole_until IS 'The end of that.';
-
-CREATE TABLE postmeter.balance_gate (
-);
-
-COMMENT ON TABLE postmeter.balance_gate IS 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
-
-CREATE TABLE postmeter.balance_moved (
-    meter_id bigint NOT NULL,
-    delivery_id bigint
-);
-
-ALTER TABLE ONLY postmeter.balance_moved REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE postmeter.balance_moved IS 'Meters, and remittances on them, that were written to and not proven since. Written by triggers in the writer''s own transaction: nobody proves before it what is committed later. One meter may stand here often.';
-
-COMMENT ON COLUMN postmeter.balance_moved.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.balance_moved.delivery_id IS 'The remittance; null: only the meter itself.';
-
-CREATE TABLE postmeter.proven_meter (
-    meter_id bigint NOT NULL,
-    denominator numeric NOT NULL,
-    remains numeric NOT NULL,
-    difference numeric,
-    proven_at timestamp with time zone,
-    read_at timestamp with time zone
-);
-
-COMMENT ON TABLE postmeter.proven_meter IS 'The proof of each meter. A write to it or to a remittance of it takes the proof back: the meter has a row in balance_moved until it is proven again.';
-
-COMMENT ON COLUMN postmeter.proven_meter.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.proven_meter.denominator IS 'The meter''s denominator when it was proven.';
-
-COMMENT ON COLUMN postmeter.proven_meter.remains IS 'What all its remittances leave, in billing units x that denominator.';
-
-COMMENT ON COLUMN postmeter.proven_meter.difference IS 'remains less what the meter held then (meter_balance.holds); null: not proven yet.';
-
-COMMENT ON COLUMN postmeter.proven_meter.proven_at IS 'As of when, in real time.';
-
-COMMENT ON COLUMN postmeter.proven_meter.read_at IS 'When all its remittances were read last, in real time; null: from its first on as they were written.';
-
-CREATE VIEW postmeter.balance_proof AS
- SELECT t.name AS destination,
-    m.month,
-    count(*) AS meters,
-    count(*) FILTER (WHERE ((p.proven_at IS NOT NULL) AND (NOT v.moved) AND (NOT v.anew))) AS proven,
-    count(*) FILTER (WHERE v.moved) AS moved,
-    count(*) FILTER (WHERE v.anew) AS anew,
-    count(*) FILTER (WHERE (p.difference <> (0)::numeric)) AS open,
-    min(p.proven_at) AS proven_from,
-    max(p.proven_at) AS proven_until,
-    min(p.read_at) AS read_from,
-    max(p.read_at) AS read_until
-   FROM (((postmeter.meter m
-     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-     LEFT JOIN postmeter.proven_meter p ON ((p.meter_id = m.id)))
-     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
-                   FROM postmeter.balance_moved x
-                  WHERE (x.meter_id = m.id))) AS moved,
-            (EXISTS ( SELECT
-                   FROM postmeter.balance_anew x
-                  WHERE (x.meter_id = m.id))) AS anew) v)
-  GROUP BY t.name, m.month;
-
-COMMENT ON VIEW postmeter.balance_proof IS 'Per destination and month, how many meters'' balances are proven, as of when, and how many were written to since. A month that is over is proven once; a write to it takes the proof of that meter back.';
-
-COMMENT ON COLUMN postmeter.balance_proof.destination IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.balance_proof.month IS 'First day of the billing month.';
-
-COMMENT ON COLUMN postmeter.balance_proof.meters IS 'How many meters.';
-
-COMMENT ON COLUMN postmeter.balance_proof.proven IS 'Of these, proven, and not written to since.';
-
-COMMENT ON COLUMN postmeter.balance_proof.moved IS 'Of these, written to since they were proven.';
-
-COMMENT ON COLUMN postmeter.balance_proof.anew IS 'Of these, being read again whole.';
-
-COMMENT ON COLUMN postmeter.balance_proof.open IS 'Of these, those whose difference is not zero.';
-
-COMMENT ON COLUMN postmeter.balance_proof.proven_from IS 'The oldest of their proofs; real time.';
-
-COMMENT ON COLUMN postmeter.balance_proof.proven_until IS 'The newest of them.';
-
-COMMENT ON COLUMN postmeter.balance_proof.read_from IS 'When the one of them was read whole that waits longest for its turn; those that were never are left out.';
-
-COMMENT ON COLUMN postmeter.balance_proof.read_until IS 'When the last of them was.';
+COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -8753,46 +7907,6 @@ COMMENT ON COLUMN postmeter.breaker.probed_deadline IS 'Deadline of the remittan
 
 COMMENT ON COLUMN postmeter.breaker.probed_delivery IS 'That remittance.';
 
-CREATE VIEW postmeter.carried_place AS
- SELECT c.place,
-    c.month,
-    c.org,
-    c.product,
-    c.metric,
-    c.quantity,
-    c.usages,
-        CASE
-            WHEN (c.place = 'recorded'::text) THEN c.quantity
-            ELSE (- c.quantity)
-        END AS left_over,
-        CASE
-            WHEN (c.place = 'recorded'::text) THEN c.usages
-            ELSE (- c.usages)
-        END AS left_usages
-   FROM (postmeter.ledger_carry c
-     LEFT JOIN postmeter.destination t ON ((t.id = c.destination_id)))
-  WHERE (t.shadow_of IS NULL);
-
-COMMENT ON VIEW postmeter.carried_place IS 'What usage_place came to of months of the ledger that were dropped.';
-
-COMMENT ON COLUMN postmeter.carried_place.place IS 'As in usage_place.';
-
-COMMENT ON COLUMN postmeter.carried_place.month IS 'The dropped month.';
-
-COMMENT ON COLUMN postmeter.carried_place.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.carried_place.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.carried_place.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.carried_place.quantity IS 'How much, in units of the metric.';
-
-COMMENT ON COLUMN postmeter.carried_place.usages IS 'How many usages.';
-
-COMMENT ON COLUMN postmeter.carried_place.left_over IS 'The quantity if it was recorded, and less the quantity where it was.';
-
-COMMENT ON COLUMN postmeter.carried_place.left_usages IS 'The same of how many.';
-
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -8818,15 +7932,6 @@ COMMENT ON COLUMN postmeter.catalogue_change.new_row IS 'The row after; null: it
 
 ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.catalogue_change_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-ALTER TABLE postmeter.catalogue_mark ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME postmeter.catalogue_mark_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -8941,7 +8046,7 @@ CREATE TABLE postmeter.decision (
     quantity numeric,
     target_delivery_id bigint,
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text, 'judge'::text, 'declare'::text]))),
+    CONSTRAINT decision_verb_check CHECK ((verb = ANY (ARRAY['retry'::text, 'release'::text, 'write_off'::text, 'hold'::text, 'resolve'::text, 'pause'::text, 'resume'::text, 'probe'::text, 'close'::text, 'reopen'::text, 'apply'::text, 'retain'::text, 'export'::text, 'drop'::text, 'set_alert'::text, 'judge'::text, 'declare'::text, 'recount'::text]))),
     CONSTRAINT decision_who_check CHECK ((who <> ''::text)),
     CONSTRAINT decision_why_check CHECK ((why <> ''::text))
 );
@@ -8956,7 +8061,7 @@ COMMENT ON COLUMN postmeter.decision.who IS 'The person.';
 
 COMMENT ON COLUMN postmeter.decision.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts), judge (a contradiction), declare (what this database is).';
+COMMENT ON COLUMN postmeter.decision.verb IS 'retry, release, recount, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue), retain (for how long the ledger is kept), export and drop (a month of the ledger), set_alert (a rule of the alerts), judge (a contradiction), declare (what this database is).';
 
 COMMENT ON COLUMN postmeter.decision.role_name IS 'Database role that carried it out.';
 
@@ -9104,6 +8209,31 @@ COMMENT ON COLUMN postmeter.contradiction_list.judged_by IS 'Who judged it.';
 COMMENT ON COLUMN postmeter.contradiction_list.judged_why IS 'Why.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.judged_at IS 'When.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
 
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
@@ -9309,9 +8439,17 @@ CREATE VIEW postmeter.dead_letter AS
                         CASE
                             WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
                             WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
-                            WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text)) THEN 'asked again by itself until its deadline; mend the subscription'::text
-                            WHEN (r.deadline < c.now) THEN 'release to another hour of its month, or write off'::text
-                            ELSE 'mend the cause, then retry'::text
+                            WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text) AND (r.deadline >= c.now)) THEN 'asked again by itself until its deadline; mend the subscription there, or the catalogue and recount'::text
+                            WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT
+                               FROM (postmeter.destination y
+                                 JOIN postmeter.closed_month z ON (((z.destination_id = y.id) AND (z.month = r.month))))
+                              WHERE (y.name = r.destination)))) THEN 'write off, or reopen its month and release'::text
+                            WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT
+                               FROM postmeter.destination y
+                              WHERE ((y.name = r.destination) AND (y.late_policy <> 'part'::text) AND (r.month < postmeter.month_of(c.now, y.zone)))))) THEN 'write off, or set late_policy to part and release (recount as late usage, if the catalogue was mistaken)'::text
+                            WHEN (r.deadline < c.now) THEN 'release to another hour of its month (recount as late usage, if the catalogue was mistaken), or write off'::text
+                            WHEN (r.reason = 'quantity_out_of_range'::text) THEN 'release, or write off'::text
+                            ELSE 'mend the cause, then retry; if it was the catalogue, mend that, then recount'::text
                         END AS what_to_do,
                     r.orgs,
                     ('remittance '::text || r.delivery_id) AS item
@@ -9344,6 +8482,7 @@ CREATE VIEW postmeter.dead_letter AS
                     false AS maybe_billed,
                         CASE h.reason
                             WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
+                            WHEN 'month_closed'::text THEN 'write off, or reopen the month: it then goes on by itself'::text
                             WHEN 'poison'::text THEN 'report it, then retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
                             ELSE 'mend the catalogue: it then goes on by itself'::text
@@ -9371,7 +8510,13 @@ CREATE VIEW postmeter.dead_letter AS
                     NULL::timestamp with time zone AS since,
                     NULL::timestamp with time zone AS deadline,
                     false AS maybe_billed,
-                    'set late_policy to part, or renew the subscription: the running hour then takes it; else it is lost'::text AS what_to_do,
+                        CASE
+                            WHEN (EXISTS ( SELECT
+                               FROM postmeter.subscription y
+                              WHERE ((y.destination_id = m.destination_id) AND (y.buyer = m.buyer) AND (y.valid_from <= postmeter.clock()) AND ((y.valid_until IS NULL) OR (postmeter.clock() < y.valid_until))))) THEN 'set late_policy to part: the running hour then takes it; else it is lost'::text
+                            WHEN (t.late_policy = 'part'::text) THEN 'renew the subscription: the running hour then takes it; else it is lost'::text
+                            ELSE 'renew the subscription, and set late_policy to part: the running hour then takes it; else it is lost'::text
+                        END AS what_to_do,
                     '{}'::text[] AS orgs,
                     ('meter '::text || m.id) AS item
                    FROM (postmeter.meter m
@@ -9551,7 +8696,7 @@ COMMENT ON COLUMN postmeter.decision_log.who IS 'The person, or the name of a to
 
 COMMENT ON COLUMN postmeter.decision_log.why IS 'The reason, in a sentence.';
 
-COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert, judge, declare.';
+COMMENT ON COLUMN postmeter.decision_log.verb IS 'retry, release, recount, write_off, hold, resolve, pause, resume, probe, close, reopen, apply (a catalogue over HTTP), retain, export, drop, set_alert, judge, declare.';
 
 COMMENT ON COLUMN postmeter.decision_log.role_name IS 'Database role that carried it out.';
 
@@ -10634,23 +9779,6 @@ COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this ro
 
 COMMENT ON COLUMN postmeter.pace.wait_ended_at IS 'When a person last ended its wait: what a worker heard before says nothing any more.';
 
-CREATE TABLE postmeter.proven_remittance (
-    meter_id bigint NOT NULL,
-    delivery_id bigint NOT NULL,
-    denominator numeric NOT NULL,
-    remains numeric NOT NULL
-);
-
-COMMENT ON TABLE postmeter.proven_remittance IS 'What a remittance left on a meter when it was read last, if it was not nothing (remittance_balance.remains).';
-
-COMMENT ON COLUMN postmeter.proven_remittance.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.proven_remittance.delivery_id IS 'The remittance.';
-
-COMMENT ON COLUMN postmeter.proven_remittance.denominator IS 'The meter''s denominator at that time.';
-
-COMMENT ON COLUMN postmeter.proven_remittance.remains IS 'In billing units x that denominator.';
-
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
     START WITH 1
@@ -10771,6 +9899,42 @@ ALTER TABLE postmeter.reconciliation ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.recounted (
+    decision_id bigint NOT NULL,
+    delivery_id bigint NOT NULL,
+    meter_metric_id bigint NOT NULL,
+    subscription_id bigint NOT NULL,
+    target_delivery_id bigint,
+    target_meter_metric_id bigint,
+    exemption_id bigint,
+    is_late boolean NOT NULL,
+    usages bigint NOT NULL,
+    quantity numeric NOT NULL,
+    CONSTRAINT recounted_target CHECK (((num_nonnulls(target_delivery_id, exemption_id) = 1) AND ((target_delivery_id IS NULL) = (target_meter_metric_id IS NULL))))
+);
+
+COMMENT ON TABLE postmeter.recounted IS 'Usage that recounts moved: how much of it, and from which remittance to which. Append-only.';
+
+COMMENT ON COLUMN postmeter.recounted.decision_id IS 'The decision.';
+
+COMMENT ON COLUMN postmeter.recounted.delivery_id IS 'The remittance that counted it.';
+
+COMMENT ON COLUMN postmeter.recounted.meter_metric_id IS 'The meter and metric on which it was counted.';
+
+COMMENT ON COLUMN postmeter.recounted.subscription_id IS 'The subscription by which it was counted.';
+
+COMMENT ON COLUMN postmeter.recounted.target_delivery_id IS 'The remittance that counts it now; null: it is exempt by now.';
+
+COMMENT ON COLUMN postmeter.recounted.target_meter_metric_id IS 'The meter and metric on which it counts now.';
+
+COMMENT ON COLUMN postmeter.recounted.exemption_id IS 'The exemption, if it is exempt by now.';
+
+COMMENT ON COLUMN postmeter.recounted.is_late IS 'It counts as late usage: its own hour was in the way of something.';
+
+COMMENT ON COLUMN postmeter.recounted.usages IS 'How many usages.';
+
+COMMENT ON COLUMN postmeter.recounted.quantity IS 'Their quantity in units of the metric.';
 
 CREATE TABLE postmeter.refusal (
     destination_id integer NOT NULL,
@@ -12009,131 +11173,134 @@ COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
 
-CREATE VIEW postmeter.usage_place AS
- SELECT 'recorded'::text AS place,
-    u.id AS usage_id,
-    u.org,
-    u.product,
-    u.metric,
-    u.quantity,
-    1 AS usages,
-    u.quantity AS left_over,
-    1 AS left_usages
-   FROM postmeter.usage u
-UNION ALL
- SELECT 'waiting'::text AS place,
-    o.id AS usage_id,
-    o.org,
-    o.product,
-    o.metric,
-    o.quantity,
-    1 AS usages,
-    (- o.quantity) AS left_over,
-    '-1'::integer AS left_usages
-   FROM postmeter.outbox o
-UNION ALL
- SELECT 'held'::text AS place,
-    h.usage_id,
-    h.org,
-    (h.product COLLATE "default") AS product,
-    h.metric,
-    h.quantity,
-    1 AS usages,
-    (- h.quantity) AS left_over,
-    '-1'::integer AS left_usages
-   FROM postmeter.held h
-UNION ALL
- SELECT 'exempt'::text AS place,
-    u.id AS usage_id,
-    u.org,
-    u.product,
-    u.metric,
-    u.quantity,
-    1 AS usages,
-    (- u.quantity) AS left_over,
-    '-1'::integer AS left_usages
-   FROM (postmeter.exempted x
-     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
-UNION ALL
- SELECT 'written_off'::text AS place,
-    u.id AS usage_id,
-    u.org,
-    u.product,
-    u.metric,
-    u.quantity,
-    1 AS usages,
-    (- u.quantity) AS left_over,
-    '-1'::integer AS left_usages
-   FROM (postmeter.usage_written_off x
-     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
-UNION ALL
- SELECT 'allocated'::text AS place,
-    a.usage_id,
-    s.org,
-    (mm.product COLLATE "default") AS product,
-    (mm.metric COLLATE "default") AS metric,
-    a.quantity,
-    1 AS usages,
-    (- a.quantity) AS left_over,
-    '-1'::integer AS left_usages
-   FROM (((postmeter.allocation a
-     JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
-     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
-     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)));
-
-COMMENT ON VIEW postmeter.usage_place IS 'Every usage as it was recorded, and again in the one place where it is: left_over adds up to zero over any usages, and so does left_usages. Ask it by a range of usage_id. Of dropped months: ledger_carry.';
-
-COMMENT ON COLUMN postmeter.usage_place.place IS 'recorded, and where it is: waiting, held, exempt, written_off or allocated (by a live destination).';
-
-COMMENT ON COLUMN postmeter.usage_place.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.usage_place.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.usage_place.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.usage_place.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.usage_place.quantity IS 'How much, in units of the metric.';
-
-COMMENT ON COLUMN postmeter.usage_place.usages IS '1.';
-
-COMMENT ON COLUMN postmeter.usage_place.left_over IS 'The quantity if it is recorded, and less the quantity where it is.';
-
-COMMENT ON COLUMN postmeter.usage_place.left_usages IS '1 if it is recorded, -1 where it is.';
-
 CREATE VIEW postmeter.usage_balance AS
+ WITH recorded AS (
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    count(*) AS usages,
+                    sum(u.quantity) AS quantity
+                   FROM postmeter.usage u
+                  GROUP BY u.org, u.product, u.metric
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'recorded'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
+        ), waiting AS (
+         SELECT o_1.org,
+            o_1.product,
+            o_1.metric,
+            count(*) AS usages,
+            sum(o_1.quantity) AS quantity
+           FROM postmeter.outbox o_1
+          GROUP BY o_1.org, o_1.product, o_1.metric
+        ), held AS (
+         SELECT h_1.org,
+            h_1.product,
+            h_1.metric,
+            count(*) AS usages,
+            sum(h_1.quantity) AS quantity
+           FROM postmeter.held h_1
+          GROUP BY h_1.org, h_1.product, h_1.metric
+        ), exempt AS (
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    1 AS usages,
+                    u.quantity
+                   FROM (postmeter.exempted x_1
+                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'exempt'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
+        ), written_off AS (
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT u.org,
+                    u.product,
+                    u.metric,
+                    1 AS usages,
+                    u.quantity
+                   FROM (postmeter.usage_written_off x_1
+                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM postmeter.ledger_carry c
+                  WHERE (c.place = 'written_off'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
+        ), allocated AS (
+         SELECT r_1.org,
+            r_1.product,
+            r_1.metric,
+            (sum(r_1.usages))::bigint AS usages,
+            sum(r_1.quantity) AS quantity
+           FROM ( SELECT s.org,
+                    mm.product,
+                    mm.metric,
+                    count(*) AS usages,
+                    sum(a_1.quantity) AS quantity
+                   FROM (((postmeter.allocation a_1
+                     JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
+                     JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
+                     JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
+                  GROUP BY s.org, mm.product, mm.metric
+                UNION ALL
+                 SELECT c.org,
+                    c.product,
+                    c.metric,
+                    c.usages,
+                    c.quantity
+                   FROM (postmeter.ledger_carry c
+                     JOIN postmeter.destination t ON (((t.id = c.destination_id) AND (t.shadow_of IS NULL))))
+                  WHERE (c.place = 'allocated'::text)) r_1
+          GROUP BY r_1.org, r_1.product, r_1.metric
+        )
  SELECT r.org,
     r.product,
     r.metric,
-    (COALESCE(sum(r.usages) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric))::bigint AS usages,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric)) AS recorded,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'waiting'::text)), (0)::numeric)) AS waiting,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'held'::text)), (0)::numeric)) AS held,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'exempt'::text)), (0)::numeric)) AS exempt,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'written_off'::text)), (0)::numeric)) AS written_off,
-    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'allocated'::text)), (0)::numeric)) AS allocated,
-    trim_scale(sum(r.left_over)) AS difference,
-    (sum(r.left_usages))::bigint AS difference_usages
-   FROM ( SELECT p.place,
-            p.org,
-            p.product,
-            p.metric,
-            p.quantity,
-            (p.usages)::bigint AS usages,
-            p.left_over,
-            (p.left_usages)::bigint AS left_usages
-           FROM postmeter.usage_place p
-        UNION ALL
-         SELECT p.place,
-            p.org,
-            p.product,
-            p.metric,
-            p.quantity,
-            p.usages,
-            p.left_over,
-            p.left_usages
-           FROM postmeter.carried_place p) r
-  GROUP BY r.org, r.product, r.metric;
+    r.usages,
+    trim_scale(r.quantity) AS recorded,
+    trim_scale(COALESCE(w.quantity, (0)::numeric)) AS waiting,
+    trim_scale(COALESCE(h.quantity, (0)::numeric)) AS held,
+    trim_scale(COALESCE(x.quantity, (0)::numeric)) AS exempt,
+    trim_scale(COALESCE(o.quantity, (0)::numeric)) AS written_off,
+    trim_scale(COALESCE(a.quantity, (0)::numeric)) AS allocated,
+    trim_scale((((((r.quantity - COALESCE(w.quantity, (0)::numeric)) - COALESCE(h.quantity, (0)::numeric)) - COALESCE(x.quantity, (0)::numeric)) - COALESCE(o.quantity, (0)::numeric)) - COALESCE(a.quantity, (0)::numeric))) AS difference,
+    (((((r.usages - COALESCE(w.usages, (0)::bigint)) - COALESCE(h.usages, (0)::bigint)) - COALESCE(x.usages, (0)::bigint)) - COALESCE(o.usages, (0)::bigint)) - COALESCE(a.usages, (0)::bigint)) AS difference_usages
+   FROM (((((recorded r
+     LEFT JOIN waiting w USING (org, product, metric))
+     LEFT JOIN held h USING (org, product, metric))
+     LEFT JOIN exempt x USING (org, product, metric))
+     LEFT JOIN written_off o USING (org, product, metric))
+     LEFT JOIN allocated a USING (org, product, metric));
 
 COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
@@ -12354,36 +11521,6 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
-CREATE TABLE postmeter.usage_moved (
-    slice text NOT NULL COLLATE pg_catalog."C"
-);
-
-ALTER TABLE ONLY postmeter.usage_moved REPLICA IDENTITY FULL;
-
-COMMENT ON TABLE postmeter.usage_moved IS 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
-
-COMMENT ON COLUMN postmeter.usage_moved.slice IS 'The first eight digits of the usages'' ids: 66 seconds of recording.';
-
-CREATE TABLE postmeter.usage_open (
-    first text NOT NULL COLLATE pg_catalog."C",
-    last text NOT NULL COLLATE pg_catalog."C",
-    open bigint NOT NULL,
-    example text,
-    found_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_open IS 'Slices of usage that did not add up when they were read last. Every check reads them again.';
-
-COMMENT ON COLUMN postmeter.usage_open.first IS 'The first slice; carried: dropped months.';
-
-COMMENT ON COLUMN postmeter.usage_open.last IS 'The last slice.';
-
-COMMENT ON COLUMN postmeter.usage_open.open IS 'Orgs'' metrics of which usage is in no place, or in two.';
-
-COMMENT ON COLUMN postmeter.usage_open.example IS 'One of them.';
-
-COMMENT ON COLUMN postmeter.usage_open.found_at IS 'When, in real time.';
-
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -12418,9 +11555,6 @@ ALTER TABLE ONLY postmeter.attempt
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY postmeter.balance_anew
-    ADD CONSTRAINT balance_anew_pkey PRIMARY KEY (meter_id);
-
 ALTER TABLE ONLY postmeter.balance_check
     ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
 
@@ -12429,9 +11563,6 @@ ALTER TABLE ONLY postmeter.breaker
 
 ALTER TABLE ONLY postmeter.catalogue_change
     ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY postmeter.catalogue_mark
-    ADD CONSTRAINT catalogue_mark_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.closed_month
     ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
@@ -12565,12 +11696,6 @@ ALTER TABLE ONLY postmeter.pace
 ALTER TABLE ONLY postmeter.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
 
-ALTER TABLE ONLY postmeter.proven_meter
-    ADD CONSTRAINT proven_meter_pkey PRIMARY KEY (meter_id);
-
-ALTER TABLE ONLY postmeter.proven_remittance
-    ADD CONSTRAINT proven_remittance_pkey PRIMARY KEY (meter_id, delivery_id);
-
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_name_key UNIQUE (name);
 
@@ -12679,9 +11804,6 @@ ALTER TABLE ONLY postmeter.usage_default
 ALTER TABLE ONLY postmeter.usage_identity
     ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (identity);
 
-ALTER TABLE ONLY postmeter.usage_open
-    ADD CONSTRAINT usage_open_pkey PRIMARY KEY (first, last);
-
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
 
@@ -12711,14 +11833,6 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
-
-CREATE INDEX balance_moved_by_meter ON postmeter.balance_moved USING btree (meter_id);
-
-CREATE INDEX catalogue_mark_by_buyer ON postmeter.catalogue_mark USING btree (destination_id, buyer);
-
-CREATE INDEX catalogue_mark_by_org ON postmeter.catalogue_mark USING btree (org, product);
-
-CREATE INDEX catalogue_mark_by_time ON postmeter.catalogue_mark USING btree (next_at, id);
 
 CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
@@ -12768,9 +11882,11 @@ CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, deliver
 
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
 
-CREATE INDEX proven_meter_open ON postmeter.proven_meter USING btree (meter_id) WHERE (difference <> (0)::numeric);
-
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
+
+CREATE INDEX recounted_by_delivery ON postmeter.recounted USING btree (delivery_id);
+
+CREATE INDEX recounted_by_target ON postmeter.recounted USING btree (target_delivery_id);
 
 CREATE INDEX request_by_account ON postmeter.request USING btree (account, created_at, request_key);
 
@@ -12841,8 +11957,6 @@ CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USI
 CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
-
-CREATE INDEX usage_moved_by_slice ON postmeter.usage_moved USING btree (slice);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -13208,6 +12322,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outc
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reconciliation FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.recounted FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.reported FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.request_status FOR EACH STATEMENT WHEN ((current_setting('postmeter.moves_statuses'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
@@ -13230,8 +12346,6 @@ CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscript
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
 
-CREATE TRIGGER contract_marks AFTER INSERT OR DELETE ON postmeter.contract_member FOR EACH ROW EXECUTE FUNCTION postmeter.contract_marks();
-
 CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -13241,10 +12355,6 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
-
-CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.dimension_marks();
-
-CREATE TRIGGER exemption_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.exemption_marks();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -13260,28 +12370,6 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscriptio
 
 CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
 
-CREATE TRIGGER moved AFTER INSERT ON postmeter.allocation FOR EACH ROW WHEN ((new.round < 0)) EXECUTE FUNCTION postmeter.moved_by_allocation();
-
-CREATE TRIGGER moved AFTER INSERT ON postmeter.cut REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_cut();
-
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.meter_id IS DISTINCT FROM new.meter_id) OR (new.round < old.round) OR (((old.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text])) <> (new.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))) AND (NOT ((old.status = 'open'::text) AND (new.round = (old.round + 1))))) OR ((old.status <> 'open'::text) AND (new.status = 'open'::text)))) EXECUTE FUNCTION postmeter.moved_by_delivery();
-
-CREATE TRIGGER moved AFTER INSERT ON postmeter.ledger_carry REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_carry();
-
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried)) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
-
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id)) OR (old.covered IS DISTINCT FROM new.covered)) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator)) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
-
-CREATE TRIGGER moved AFTER INSERT OR DELETE OR UPDATE ON postmeter.part FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_part();
-
-CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.delivery FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_delivery();
-
-CREATE TRIGGER moved_whole AFTER INSERT OR DELETE ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_meter();
-
-CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.meter_metric FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_metric();
-
-CREATE TRIGGER proof_after_break AFTER INSERT ON postmeter.timeline_break FOR EACH STATEMENT EXECUTE FUNCTION postmeter.proof_after_break();
-
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
 CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
@@ -13294,13 +12382,7 @@ CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
-CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.subscription_marks();
-
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
-
-CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
-
-CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
@@ -13337,17 +12419,6 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
-
-REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.ask_open_anew() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
@@ -13390,9 +12461,6 @@ REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.catalogue_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.catalogue_gate() TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.catalogue_moves(since bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.catalogue_moves(since bigint) TO postmeter_operator;
-
 REVOKE ALL ON FUNCTION postmeter.chain_step(head bytea, line text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_operator;
@@ -13410,6 +12478,20 @@ REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM 
 
 REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) FROM PUBLIC;
@@ -13418,8 +12500,6 @@ GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) 
 GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.check_proof_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
@@ -13449,18 +12529,6 @@ GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_console;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) TO postmeter_operator;
@@ -13476,8 +12544,6 @@ GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_read
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
-
-REVOKE ALL ON FUNCTION postmeter.contract_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
 
@@ -13552,6 +12618,8 @@ GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO 
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.deliveries_by(filter jsonb, waiting boolean) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.delivery_counted(delivery bigint, org text, account text, metric text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, account text, metric text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
@@ -13568,8 +12636,6 @@ GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, 
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
 
-REVOKE ALL ON FUNCTION postmeter.dimension_marks() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -13578,12 +12644,7 @@ GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.end_wait(quota integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.exemption_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
@@ -13608,6 +12669,8 @@ REVOKE ALL ON FUNCTION postmeter.forget_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_requests(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forget_shadow_usage(month date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.gather_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_worker;
@@ -13746,87 +12809,6 @@ GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
 
-GRANT SELECT,DELETE ON TABLE postmeter.catalogue_mark TO postmeter_worker;
-GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_operator;
-
-GRANT UPDATE(next_at) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
-
-GRANT UPDATE(awaits) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_operator;
-
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_operator;
-
 REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
@@ -13843,25 +12825,7 @@ GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.moved_by_allocation() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_carry() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_cut() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_delivery() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_meter() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_metric() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.moved_by_part() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_worker;
@@ -13907,32 +12871,6 @@ GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO p
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.proof_after_break() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.prove_balance_anew() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.prove_carried() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.prove_slices(slices text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_operator;
-
 REVOKE ALL ON FUNCTION postmeter.put_request_news_behind() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
 
@@ -13940,21 +12878,7 @@ REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.read_again_over() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.read_again_took(seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_operator;
-
 REVOKE ALL ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.read_usage_anew(until text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -13990,7 +12914,28 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.recorded_until() FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean, late boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean, late boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.recount_beside(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_late(meter_id bigint, destination_id integer, buyer text, dimension text, identity jsonb, product text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_lock(sources bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_look(delivery bigint, filter jsonb, late boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_meter(meter bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_move(d postmeter.delivery, sources bigint[], who text, why text, detail jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_obstacle(destination_id integer, buyer text, dimension text, hour timestamp with time zone, identity jsonb, product text, contract text, sources bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_open(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_sources(delivery bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
@@ -14028,6 +12973,19 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
@@ -14038,6 +12996,9 @@ GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who 
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -14054,13 +13015,7 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
@@ -14106,6 +13061,10 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_operator;
@@ -14119,10 +13078,38 @@ REVOKE ALL ON FUNCTION postmeter.spilled_months() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.subscription_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
@@ -14188,13 +13175,6 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.usage_went() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -14278,21 +13258,9 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_operator;
@@ -14308,28 +13276,9 @@ GRANT UPDATE(example) ON TABLE postmeter.balance_check TO postmeter_worker;
 
 GRANT UPDATE(seconds) ON TABLE postmeter.balance_check TO postmeter_worker;
 
-GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_worker;
-GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_operator;
-
-GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
@@ -14354,6 +13303,14 @@ GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
@@ -14459,10 +13416,6 @@ GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
@@ -14470,6 +13423,11 @@ GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.reconciled TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.recounted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.recounted TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.recounted TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.recounted TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.refusal TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.refusal TO postmeter_operator;
@@ -14569,10 +13527,6 @@ GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
@@ -14584,14 +13538,6 @@ GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_worker;
 
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
@@ -14675,5 +13621,4 @@ insert into postmeter.migration (version, name, programs_from) values
     (43, '0043_pre_ends', 22),
     (44, '0044_pre_evidence', 22),
     (45, '0045_pre_contracts', 22),
-    (47, '0047_pre_catalogue_at_the_cut', 22),
-    (50, '0050_pre_proof', 22);
+    (48, '0048_pre_recount', 22);

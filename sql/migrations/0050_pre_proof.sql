@@ -2,7 +2,7 @@
 -- programs: from 0022
 -- lock: share row exclusive on allocation, for a moment: a trigger
 -- lock: access exclusive on balance, for a moment: the same view over what is proven too
--- lock: access exclusive on balance_check, for a moment: columns
+-- lock: access exclusive on balance_check, grows with its rows: columns and a check of its one row
 -- lock: share row exclusive on cut, for a moment: a trigger
 -- lock: share row exclusive on delivery, for a moment: a trigger
 -- lock: share row exclusive on held, for a moment: a trigger
@@ -11,7 +11,6 @@
 -- lock: share row exclusive on meter_metric, for a moment: a trigger
 -- lock: share row exclusive on outbox, for a moment: a trigger
 -- lock: share row exclusive on part, for a moment: a trigger
--- lock: share row exclusive on timeline_break, for a moment: a trigger
 -- lock: access exclusive on usage_balance, for a moment: the same view over what is proven too
 
 -- the equation ---------------------------------------------------------------------------------------------------------
@@ -270,6 +269,7 @@ create table postmeter.balance_gate ();
 comment on table postmeter.balance_gate is 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
 
 alter table postmeter.balance_check
+    add column break_id bigint not null default 0,
     add column since timestamptz not null default clock_timestamp(),
     add column round_at timestamptz not null default clock_timestamp(),
     add column round_ends_at timestamptz not null default clock_timestamp(),
@@ -280,6 +280,7 @@ alter table postmeter.balance_check
     add column whole_from timestamptz,
     add column whole_until timestamptz,
     add constraint balance_check_turn check (num_nulls(whole_from, whole_until, whole_seconds) in (0, 3));
+comment on column postmeter.balance_check.break_id is 'The last timeline_break after which everything was asked to be read again.';
 comment on column postmeter.balance_check.since is 'Since when the balance is proven this way.';
 comment on column postmeter.balance_check.round_at is 'Since when the whole ledger is being read again; later than now: from then on. Real time.';
 comment on column postmeter.balance_check.round_ends_at is 'By when it is to be read: as much of it is read as of this time has passed.';
@@ -457,18 +458,6 @@ begin
 end
 $$;
 comment on function postmeter.prove_balance_anew() is 'Takes every proof back: all meters and all usage are read again from the beginning, by the workers'' checks or by postmeter balance --prove. Returns how many meters.';
-
-create function postmeter.proof_after_break() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform postmeter.prove_balance_anew();
-    return null;
-end
-$$;
-comment on function postmeter.proof_after_break() is 'Trigger of timeline_break: where commits were lost, nothing counts as proven.';
-create trigger proof_after_break after insert on postmeter.timeline_break
-    for each statement execute function postmeter.proof_after_break();
 
 -- proving --------------------------------------------------------------------------------------------------------------
 
@@ -744,17 +733,26 @@ $$;
 comment on function postmeter.read_usage_anew(text) is 'Usage up to this slice was read again in turn.';
 
 create function postmeter.ask_open_anew() returns bigint
-language sql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-    with asked as (
-        insert into postmeter.balance_anew (meter_id)
-        select p.meter_id from postmeter.proven_meter p where p.difference <> 0 order by 1
-        on conflict do nothing
-        returning 1
-    )
-    select count(*) from asked
+declare
+    broken bigint := (select max(x.id) from postmeter.timeline_break x);
+    asked  bigint;
+begin
+    -- noticed here and not by a trigger: whoever says that commits were lost waits for no proof
+    if broken > (select b.break_id from postmeter.balance_check b) then
+        asked := postmeter.prove_balance_anew();
+        update postmeter.balance_check b set break_id = broken;
+        return asked;
+    end if;
+    insert into postmeter.balance_anew (meter_id)
+    select p.meter_id from postmeter.proven_meter p where p.difference <> 0 order by 1
+    on conflict do nothing;
+    get diagnostics asked = row_count;
+    return asked;
+end
 $$;
-comment on function postmeter.ask_open_anew() is 'Meters that did not close when they were proven last: every check reads them again. Returns how many.';
+comment on function postmeter.ask_open_anew() is 'Begins a proof: meters that did not close when they were proven last are read again whole; after commits were lost, all are. Returns how many.';
 
 create function postmeter.read_again_over() returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
@@ -772,7 +770,7 @@ comment on function postmeter.read_again_over() is 'The whole ledger was read ag
 create function postmeter.read_again_took(seconds double precision) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-    update postmeter.balance_check b set round_seconds = b.round_seconds + seconds
+    update postmeter.balance_check b set round_seconds = b.round_seconds + read_again_took.seconds
 $$;
 comment on function postmeter.read_again_took(double precision) is 'Notes how long reading again took.';
 
@@ -785,8 +783,10 @@ select t.name as destination, m.month, count(*) as meters,
 from postmeter.meter m
 join postmeter.destination t on t.id = m.destination_id
 left join postmeter.proven_meter p on p.meter_id = m.id
+-- where commits were lost, nothing counts as proven
+cross join (select exists (select from postmeter.timeline_break x where x.id > b.break_id) as is_broken from postmeter.balance_check b) c
 cross join lateral (select exists (select from postmeter.balance_moved x where x.meter_id = m.id) as moved,
-                           exists (select from postmeter.balance_anew x where x.meter_id = m.id) as anew) v
+                           exists (select from postmeter.balance_anew x where x.meter_id = m.id) or c.is_broken as anew) v
 group by 1, 2;
 comment on view postmeter.balance_proof is 'Per destination and month, how many meters'' balances are proven, as of when, and how many were written to since. A month that is over is proven once; a write to it takes the proof of that meter back.';
 comment on column postmeter.balance_proof.destination is 'The destination.';
@@ -803,11 +803,12 @@ comment on column postmeter.balance_proof.read_until is 'When the last of them w
 
 -- what is there has not been proven
 select postmeter.prove_balance_anew();
+update postmeter.balance_check set break_id = coalesce((select max(x.id) from postmeter.timeline_break x), 0);
 
 revoke execute on function postmeter.when_said(timestamptz) from public;
 grant execute on function postmeter.when_said(timestamptz) to postmeter_reader, postmeter_operator, postmeter_worker;
 revoke execute on function postmeter.moved_by_cut(), postmeter.moved_by_meter(), postmeter.moved_by_metric(), postmeter.moved_by_delivery(),
-    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.moved_by_carry(), postmeter.usage_went(), postmeter.proof_after_break(),
+    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.moved_by_carry(), postmeter.usage_went(),
     postmeter.check_proof_state(), postmeter.read_remittances(bigint[], bigint[]), postmeter.prove_balance_anew(), postmeter.prove_moved(bigint[]),
     postmeter.prove_anew(bigint[], integer), postmeter.prove_slices(text[]), postmeter.prove_usage(text, text), postmeter.prove_carried(),
     postmeter.ask_meters_anew(integer), postmeter.ask_open_anew(), postmeter.read_again_over(), postmeter.read_again_took(double precision), postmeter.next_usage_anew(integer), postmeter.read_usage_anew(text) from public;

@@ -1,7 +1,7 @@
 -- Does the balance of this org close this month, and what is it made of?
 --
--- A row per meter of the buyers that the org's subscriptions name, in billing units: what was recorded, where it is,
--- and the difference, which is zero. Two orgs that buy through one marketplace account share their meters.
+-- A row per meter of the contracts to which the org's subscriptions belong, in billing units: what was recorded, where it
+-- is, and the difference, which is zero. Two orgs that buy through one marketplace account share their meters.
 --
 -- Parameters: org; month (any day of it; the running month if left out).
 --   psql -v org=acme -v month=2024-09-01 -f sql/operations/balance_of_org.sql
@@ -19,13 +19,16 @@ begin read only;
 set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- balance_of_org
 with meters as (
-    select m.id
-    from (select distinct s.destination_id, s.buyer from postmeter.subscription s
-          where s.org = :'org' and s.buyer is not null) b
-    join postmeter.destination t on t.id = b.destination_id
-    join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
-     and m.month = coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
-                      postmeter.month_of(postmeter.clock(), t.zone))
+    select distinct m.id
+    from postmeter.subscription s
+    join postmeter.destination t on t.id = s.destination_id
+    cross join lateral (
+        select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
+                        postmeter.month_of(postmeter.clock(), t.zone)) as month) a
+    left join postmeter.contract_member k on k.subscription_id = s.id and k.month = a.month
+    join postmeter.meter m on m.destination_id = s.destination_id and m.month = a.month
+     and m.buyer = coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer)
+    where s.org = :'org' and s.buyer is not null
 )
 select b.destination, b.dimension, b.meter_id as meter, trim_scale(round(b.recorded / b.denominator, 15)) as recorded,
        trim_scale(round(b.open / b.denominator, 15)) as open, trim_scale(b.due / b.denominator) as due,

@@ -30,9 +30,12 @@ with asked as (
     select a.month::timestamp at time zone 'UTC' as first,
            (a.month + interval '1 month')::timestamp at time zone 'UTC' as until
     from asked a
-), buyers as (
-    select distinct s.destination_id, s.buyer, s.product
-    from postmeter.subscription s
+), contracts as (
+    select distinct s.destination_id, s.product,
+           coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer) as contract
+    from asked a
+    cross join postmeter.subscription s
+    left join postmeter.contract_member k on k.subscription_id = s.id and k.month = a.month
     where s.org = :'org' and s.buyer is not null
       and s.destination_id not in (select t.id from postmeter.destination t where t.shadow_of is not null)
 ), listed as (
@@ -78,13 +81,13 @@ select 'covered', mm.product, mm.metric, 'the month', mm.covered, 'contracts cov
 from asked a
 join postmeter.meter m on m.month = a.month
 join postmeter.meter_metric mm on mm.meter_id = m.id and mm.covered > 0
-where exists (select from buyers b
-              where b.destination_id = m.destination_id and b.buyer = m.buyer and b.product = mm.product)
+where exists (select from contracts b
+              where b.destination_id = m.destination_id and b.contract = m.buyer and b.product = mm.product)
 union all
 select 'carried', null, m.dimension, 'the month', trim_scale(round(m.carried / m.denominator, 15)),
        'billing units: less than one more to send', null, null
 from asked a
 join postmeter.meter m on m.month = a.month and m.carried > 0
-where exists (select from buyers b where b.destination_id = m.destination_id and b.buyer = m.buyer)
+where exists (select from contracts b where b.destination_id = m.destination_id and b.contract = m.buyer)
 order by 1, 2, 3, 4, 8;
 commit;

@@ -26,8 +26,8 @@ with credit as (
                                                postmeter.month_of(postmeter.clock(), 'UTC'))
 )
 select t.name as destination, c.month, c.buyer,
-       array(select distinct s.org from postmeter.subscription s
-             where s.destination_id = c.destination_id and s.buyer = c.buyer order by s.org) as orgs,
+       array(select distinct s.org from postmeter.contract_subscriptions(c.destination_id, c.buyer, c.month) b
+             join postmeter.subscription s on s.id = b.subscription_id order by s.org) as orgs,
        c.dimension, trim_scale(c.units) as units,
        case when p.currency is null then 'unpriced'
             else trim_scale(c.units * p.unit_price) || ' ' || p.currency end as amount,

@@ -7,10 +7,10 @@ with dead as (
     join postmeter.destination t on t.id = s.destination_id
     where s.status in ('rejected', 'expired', 'held') and not d.maybe_billed and d.reason is distinct from 'poison'
     union all
-    select coalesce(t.name, ''), 'held usage', h.held_at, 'usage ' || h.usage_id::text
+    select coalesce(t.name, ''), case h.reason when 'too_late' then 'held usage' else 'lost time' end, h.held_at, 'usage ' || h.usage_id::text
     from postmeter.held h
     left join postmeter.destination t on t.id = h.destination_id
-    where h.reason = 'too_late'
+    where h.reason in ('too_late', 'lost_time')
     union all
     select t.name, 'stranded', null, 'meter ' || m.id::text
     from postmeter.meter m
@@ -23,6 +23,7 @@ select d.destination as subject, count(*) as count,
               pg_catalog.concat_ws(', ', nullif(count(*) filter (where d.class = 'rejected'), 0)::text || ' rejected',
                         nullif(count(*) filter (where d.class = 'expired'), 0)::text || ' expired', nullif(count(*) filter (where d.class = 'held'), 0)::text || ' held',
                         nullif(count(*) filter (where d.class = 'held usage'), 0)::text || ' too late',
+                        nullif(count(*) filter (where d.class = 'lost time'), 0)::text || ' of before commits were lost',
                         nullif(count(*) filter (where d.class = 'stranded'), 0)::text || ' without an hour left')) as summary,
        pg_catalog.jsonb_build_object('since', pg_catalog.min(d.since), 'examples', pg_catalog.to_jsonb((pg_catalog.array_agg(d.item order by d.since, d.item))[1:5])) as details
 from dead d

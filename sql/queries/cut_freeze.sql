@@ -5,7 +5,10 @@ with cut as (
     set status = g.status, reason = g.reason, quantity = g.quantity::numeric, body = g.body, batch_group = g.batch_group,
         idempotency_key = g.idempotency_key, round = d.round + 1,
         maybe_billed = g.status = 'due' and not d.shadow and coalesce(d.hour + interval '1 hour' <= b.noticed_at, false),
-        maybe_since = case when g.status = 'due' and not d.shadow and d.hour + interval '1 hour' <= b.noticed_at then d.hour + interval '1 hour' end,
+        maybe_since = case when g.status = 'due' and not d.shadow and d.hour + interval '1 hour' <= b.noticed_at
+                           -- what they recognise for a time only is not sent again, but left to a person
+                           then d.hour + interval '1 hour'
+                                - coalesce((select t.memory from postmeter.destination t where t.id = d.destination_id), interval '0') end,
         cut_at = (select postmeter.clock()), changed_at = (select postmeter.clock())
     from unnest($1, $2, $3, $4, $5, $6, $7) g(id, status, reason, quantity, body, batch_group, idempotency_key),
          -- an hour that was over when commits were lost may have been cut and sent before, under this very key

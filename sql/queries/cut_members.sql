@@ -2,7 +2,8 @@
 -- cover with, read after the last lock. What another session has in hand is not looked into: it may have very many usages.
 -- $1 deliveries, $2 those of them that are locked.
 select d.id, coalesce(array_agg(distinct c.meter_id) filter (where c.meter_id is not null), '{}') as meters,
-       d.deadline < postmeter.clock() as is_late,
+       -- what may have been sent in a time that was lost is not sent with another hour as well
+       d.deadline < postmeter.clock() and d.hour + interval '1 hour' > (select coalesce(postmeter.broken_at(), '-infinity')) as is_late,
        -- the catalogue has changed for its buyer
        exists (select from postmeter.catalogue_mark k join postmeter.meter y on y.destination_id = k.destination_id and y.buyer = k.buyer
                where y.id = d.meter_id) as is_marked

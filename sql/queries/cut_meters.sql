@@ -21,12 +21,15 @@ with given as materialized (
     select g.delivery_id, g.hour, g.round, g.deferred, mm.meter_id, mm.id, mm.metric, mm.product, mm.used as used_before,
            coalesce(h.used, 0) as used_here, coalesce(h.usages, 0) as usages_here, mm.used + coalesce(h.used, 0) as used_after, mm.covered as covered_before,
            mm.factor_numerator, mm.factor_denominator,
-           (select coalesce(sum(c.quantity), 0)
+           -- one that begins within the hour counts in it, and one that ends; of a renewal, the greater
+           (select greatest(coalesce(sum(c.quantity) filter (where s.valid_from <= g.hour), 0),
+                            coalesce(sum(c.quantity) filter (
+                                where s.valid_until is null or s.valid_until >= g.hour + interval '1 hour'), 0))
             from postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b
             join postmeter.subscription s on s.id = b.subscription_id
             join postmeter.cover c on c.subscription_id = s.id and c.metric = mm.metric
             where s.product = mm.product
-              and s.valid_from <= g.hour and (s.valid_until is null or g.hour < s.valid_until)) as cover
+              and s.valid_from < g.hour + interval '1 hour' and (s.valid_until is null or g.hour < s.valid_until)) as cover
     from counted k
     join given g on g.delivery_id = k.delivery_id
     join postmeter.meter m on m.id = k.meter_id

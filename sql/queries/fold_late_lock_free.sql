@@ -7,7 +7,8 @@ with wanted as (
     select m.id, r.id
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
-    join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+    cross join lateral postmeter.part_keys(m.id) p
+    join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = p.buyer and r.dimension = m.dimension
                           and r.month = postmeter.month_of((select postmeter.clock()), t.zone)
     where m.id = any ($1) and t.late_policy = 'part'
     union

@@ -10,16 +10,17 @@ cross join unnest($1, $2, $3) g(subscription_id, dimension_id, hour)
 join postmeter.subscription s on s.id = g.subscription_id
 join postmeter.dimension d on d.id = g.dimension_id
 join postmeter.destination t on t.id = s.destination_id
+left join postmeter.contract_member k on k.subscription_id = s.id and k.month = postmeter.month_of(g.hour, t.zone)
 cross join lateral (
     select s.buyer, postmeter.month_of(g.hour, t.zone) as month, true as is_own
     union
-    select k.contract, k.month, true
-    from postmeter.contract_member k
-    where k.subscription_id = s.id and k.month = postmeter.month_of(g.hour, t.zone)
+    select n.contract, postmeter.month_of(g.hour, t.zone), true
+    from (select coalesce(k.contract, postmeter.contract_name(s.product, s.contract)) as contract) n
+    where n.contract is not null
     union
-    select s.buyer, postmeter.month_of(c.now, t.zone), false
-    where t.late_policy = 'part' and s.valid_from <= c.now and (s.valid_until is null or c.now < s.valid_until)
-      and postmeter.month_of(c.now, t.zone) <> postmeter.month_of(g.hour, t.zone)
+    select n.buyer, postmeter.month_of(c.now, t.zone), false
+    from postmeter.buyers_now(s.id) n
+    where t.late_policy = 'part' and postmeter.month_of(c.now, t.zone) <> postmeter.month_of(g.hour, t.zone)
 ) x
 -- another month counts as its own dimension says
 left join lateral (

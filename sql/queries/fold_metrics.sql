@@ -1,7 +1,7 @@
 -- fold_metrics: makes the metrics of meters that a fold needs, in order: on the meter of the contract.
 -- $1 subscriptions, $2 dimensions, $3 hours. Relies on meter_metric_meter_id_product_metric_key.
 with given as materialized (
-    select s.destination_id, coalesce(k.contract, s.buyer) as contract, postmeter.month_of(g.hour, t.zone) as month, d.name,
+    select s.destination_id, coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer) as contract, postmeter.month_of(g.hour, t.zone) as month, d.name,
            d.product, d.metric, d.factor_numerator, d.factor_denominator
     from unnest($1, $2, $3) g(subscription_id, dimension_id, hour)
     join postmeter.subscription s on s.id = g.subscription_id

@@ -2,8 +2,8 @@
 -- is on the meter of its contract (counts_on, if that is another one).
 -- $1 subscriptions, $2 dimensions, $3 hours. Relies on delivery_meter_id_hour_key.
 with given as materialized (
-    select g.item, g.hour, s.destination_id, s.buyer, k.contract, postmeter.month_of(g.hour, t.zone) as month, d.name, d.product,
-           d.metric
+    select g.item, g.hour, s.destination_id, s.buyer, coalesce(k.contract, postmeter.contract_name(s.product, s.contract)) as contract,
+           postmeter.month_of(g.hour, t.zone) as month, d.name, d.product, d.metric
     from unnest($1, $2, $3) with ordinality g(subscription_id, dimension_id, hour, item)
     join postmeter.subscription s on s.id = g.subscription_id
     join postmeter.dimension d on d.id = g.dimension_id

@@ -13,10 +13,10 @@ with stranded as materialized (
     limit $1
 )
 select s.id, s.destination_id, d.identity, d.product,
-       case when not exists (select from postmeter.contract_subscriptions(s.destination_id, s.buyer, s.month) o
+       case when s.late_policy = 'part' and exists (select from postmeter.part_keys(s.id)) then true
+            when not exists (select from postmeter.contract_subscriptions(s.destination_id, s.buyer, s.month) o
                              join postmeter.subscription b on b.id = o.subscription_id
                              where b.valid_from <= c.now and (b.valid_until is null or b.valid_until > c.now - s.age_limit)) then false
-            when s.late_policy = 'part' then true
             when s.month < postmeter.month_of(c.now - s.age_limit, s.zone) then false
             else postmeter.target_hour(s.id) is not null end as can_go
 from stranded s

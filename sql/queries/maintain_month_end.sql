@@ -28,7 +28,8 @@ with clock as materialized (
     join postmeter.subscription s on s.valid_until > c.now - (select max(x.age_limit) from month x) and s.valid_until < c.now + interval '1 hour'
     join month p on p.destination_id = s.destination_id and s.valid_until > c.now - p.age_limit and s.valid_until < p.ends
     left join postmeter.contract_member k on k.subscription_id = s.id and k.month = p.month
-    join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = coalesce(k.contract, s.buyer) and m.month = p.month
+    join postmeter.meter m on m.destination_id = s.destination_id and m.month = p.month
+     and m.buyer = coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer)
     where m.id > $3 and m.month_end = 'round_up' and m.carried > 0
 ), last as materialized (
     select e.id, e.destination_id, e.buyer, e.dimension, e.month, h.hour, k.buyer as sent_as

@@ -2,7 +2,8 @@
 -- its key, or instead of it that of its contract.
 -- $1 delivery. Relies on cut_pkey. Quotients are for people; is_exact and is_carried_exact tell whether nine decimals
 -- show them whole.
-select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_end, m.month = k.month as is_own,
+select c.round, c.cut_at, m.month, m.dimension, m.rounding, m.decimals, m.month_end, m.month = k.month as is_own, m.buyer as contract,
+       i.rounding as rounding_now, i.decimals as decimals_now,
        c.denominator::text as denominator, trim_scale(c.units)::text as units,
        trim_scale(round(c.units / c.denominator, 9))::text as unrounded,
        round(c.units / c.denominator, 9) * c.denominator = c.units as is_exact,
@@ -24,6 +25,12 @@ from postmeter.cut c
 join postmeter.delivery d on d.id = c.delivery_id
 join postmeter.meter m on m.id = c.meter_id
 join postmeter.meter k on k.id = d.meter_id
+-- what the catalogue says by now, where that is something else
+left join lateral (
+    select n.rounding, n.decimals
+    from postmeter.dimension_in(m.destination_id, m.dimension, m.month) n
+    where (n.rounding, n.decimals) is distinct from (m.rounding, m.decimals)
+) i on true
 -- what was carried is billed by the next cut of the meter that billed anything
 left join lateral (
     select n.delivery_id, nd.hour, n.to_bill

@@ -9,6 +9,7 @@ select r.delivery_id, r.destination, r.key, r.hour, r.product, r.dimension, r.mo
        concat_ws(', ', replace(h.last_outcome, '_', ' '), h.last_code, 'HTTP ' || h.last_http_status) as breaker_met,
        (select max(b.noticed_at) from postmeter.timeline_break b where r.hour + interval '1 hour' <= b.noticed_at) as lost_at,
        exists (select from postmeter.doubt x where x.delivery_id = r.delivery_id and x.decision_id is null) as is_in_doubt,
+       exists (select from postmeter.unconfirmed u where u.delivery_id = r.delivery_id) as is_unconfirmed,
        exists (select from postmeter.closed_month c
                where c.destination_id = t.id and c.month = r.month) as is_month_closed, t.paused, t.dry_run, r.hour + interval '1 hour' + t.grace as cut_from,
        postmeter.clock() as now

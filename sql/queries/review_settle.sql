@@ -20,7 +20,8 @@ with said as materialized (
     group by s.delivery_id
 ), moved as (
     update postmeter.delivery d
-    set evidence_read = r.last,
+    -- of an open hour it is read once that is cut, or judged
+    set evidence_read = case when d.status = 'open' and r.is_of_earlier then d.evidence_read else r.last end,
         status = case when r.is_proof then 'accepted' when r.is_conflict then 'conflict'
                       when r.is_of_earlier and d.status = 'due' then case when d.maybe_billed then 'unknown' else 'conflict' end
                       else d.status end,

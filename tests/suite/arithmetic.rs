@@ -7,6 +7,7 @@ mod exact;
 mod held;
 mod keys;
 mod moved;
+mod named;
 mod rounding;
 
 use tests::{Dimension, Stage};

@@ -1,6 +1,7 @@
 //! The command as people run it: words, exit codes, and what it leaves in the database.
 
 mod configured;
+mod contracts;
 mod corrections;
 mod derive;
 mod explain;

@@ -64,6 +64,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::events))
         .routes(routes!(decide::retry))
         .routes(routes!(decide::release))
+        .routes(routes!(decide::recount))
         .routes(routes!(decide::write_off))
         .routes(routes!(decide::hold))
         .routes(routes!(decide::resolve))

@@ -8,8 +8,8 @@ mod months;
 
 pub(crate) use catalogue::{__path_apply_catalogue, __path_show_catalogue, apply_catalogue, show_catalogue};
 pub(crate) use corrections::{
-    __path_hold, __path_release, __path_resolve, __path_retry, __path_write_off, hold, release, resolve, retry,
-    write_off,
+    __path_hold, __path_recount, __path_release, __path_resolve, __path_retry, __path_write_off, hold, recount,
+    release, resolve, retry, write_off,
 };
 pub(crate) use destinations::{__path_pause, __path_probe, __path_resume, pause, probe, resume};
 pub(crate) use months::{

@@ -29,6 +29,29 @@ const COVERS: Query = query!("catalogue_write_covers", [JSONB]);
 const LAST_MARK: Query = query!("catalogue_last_mark", []);
 const MOVES: Query = query!("catalogue_moves", [INT8, INT8]);
 const READINGS: Query = query!("catalogue_write_readings", [JSONB]);
+const RECOUNTABLE: Query = query!("catalogue_recountable", []);
+
+/// Dead letters of a destination that were sent under identities which the catalogue does not have any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recountable {
+    /// The destination's name.
+    pub destination: String,
+    /// How many.
+    pub remittances: i64,
+}
+
+/// What was refused before the catalogue was mended, and a recount would count by today's.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn recountable(database: &Database) -> Result<Vec<Recountable>, Error> {
+    let rows = database.one(&RECOUNTABLE, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Recountable { destination: row.try_get("destination")?, remittances: row.try_get("remittances")? })
+        })
+        .collect()
+}
 
 /// The statements of each kind of entry.
 impl Kind {

@@ -4,6 +4,7 @@ mod judge;
 mod resolve;
 
 use futures_util::TryStreamExt;
+use remittance::Quantity;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -25,6 +26,11 @@ pub enum Verb {
     WriteOff,
     /// Put aside what waits to be sent.
     Hold,
+    /// Count its usage again, by today's catalogue and in its own hour.
+    Recount {
+        /// Where something stands in the way of its own hour, count it as late usage.
+        late: bool,
+    },
 }
 
 impl Verb {
@@ -34,7 +40,14 @@ impl Verb {
             Self::Release => "release",
             Self::WriteOff => "write_off",
             Self::Hold => "hold",
+            Self::Recount { .. } => "recount",
         }
+    }
+
+    /// So many remittances are decided about in one transaction. A recount moves every usage of them, and of the hours whose
+    /// remainder is in them: one at a time.
+    const fn share(self) -> usize {
+        if matches!(self, Self::Recount { .. }) { 1 } else { SHARE }
     }
 }
 
@@ -102,10 +115,10 @@ pub async fn correct_each(
     mut take: impl FnMut(Change) + Send,
 ) -> Result<(), Error> {
     let chosen = if dry_run { Vec::new() } else { chosen(database, verb, filter).await? };
-    if chosen.len() <= SHARE {
+    if chosen.len() <= verb.share() {
         return correct_share(database, verb, filter, decider, dry_run, &mut take).await;
     }
-    for share in chosen.chunks(SHARE) {
+    for share in chosen.chunks(verb.share()) {
         let mut within = filter.clone();
         within["within"] = share.into();
         correct_share(database, verb, &within, decider, false, &mut take).await?;
@@ -130,12 +143,18 @@ async fn correct_share(
 ) -> Result<(), Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, PATIENT).await?;
+    let mut params: Vec<(&(dyn ToSql + Sync), Type)> =
+        vec![(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
+    let more = if let Verb::Recount { late } = &verb {
+        params.push((late, Type::BOOL));
+        ", $5"
+    } else {
+        ""
+    };
     let sql = format!(
-        "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4)",
+        "select delivery_id, key, status_before, status_after, quantity::text, note from postmeter.{}($1, $2, $3, $4{more})",
         verb.function()
     );
-    let params: Vec<(&(dyn ToSql + Sync), Type)> =
-        vec![(filter, Type::JSONB), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT), (&dry_run, Type::BOOL)];
     let mut rows = std::pin::pin!(tx.composed_stream(&sql, params).await?);
     while let Some(row) = rows.try_next().await? {
         take(Change {
@@ -257,6 +276,25 @@ async fn decide(
 pub async fn resolve(database: &Database, delivery: i64, billed: bool, decider: Decider<'_>) -> Result<Decided, Error> {
     let sql = "select status, changed from postmeter.resolve_unknown($1, $2, $3, $4)";
     decide(database, sql, (&delivery, Type::INT8), Some(billed), decider).await
+}
+
+/// A person says how much a marketplace holds of a remittance in conflict, or of one that may have been billed: that counts.
+///
+/// # Errors
+/// As [`resolve`], and a quantity that they have denied (PM037).
+pub async fn resolve_quantity(
+    database: &Database,
+    delivery: i64,
+    quantity: &Quantity,
+    decider: Decider<'_>,
+) -> Result<Decided, Error> {
+    let sql = "select status, changed from postmeter.resolve_quantity($1, $2::text::numeric, $3, $4)";
+    let quantity = quantity.to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&delivery, Type::INT8), (&quantity, Type::TEXT), (&decider.who, Type::TEXT), (&decider.why, Type::TEXT)];
+    let rows = asked(database, sql, &parameters).await?;
+    let row = rows.first().expect("a function returns one row");
+    Ok(Decided { now: row.try_get(0)?, changed: row.try_get(1)? })
 }
 
 /// Stops sending to a destination, or goes on.

@@ -266,6 +266,40 @@ answers! {
         /// Of these, those that may have been billed.
         maybe_billed: i64,
     }
+    /// What the last loss of commits leaves to people; one row a destination of which something is left.
+    LostTime from "health_lost_time" {
+        /// The destination.
+        destination: String,
+        /// It is paused.
+        paused: bool,
+        /// They recognise a repeat for a limited time only.
+        is_forgetful: bool,
+        /// When the loss was noticed.
+        lost_at: String,
+        /// The last change of the catalogue that survived.
+        catalogue_changed_at: Option<String>,
+        /// Open hours that were over then.
+        hours_waiting: i64,
+        /// Due remittances that may have been sent.
+        sent_again: i64,
+        /// Stuck remittances that may have been billed.
+        maybe_billed: i64,
+        /// Quantities of meters that may have been billed with another hour.
+        withheld: i64,
+        /// Settled remittances that may have been reopened.
+        doubts: i64,
+        /// Usages that were too late and may have been billed with another hour.
+        usage_held: i64,
+        /// Duplicates of which they did not say how much they hold.
+        unconfirmed: i64,
+    }
+    /// What marketplaces say otherwise than it was settled, and nobody has judged; one row.
+    Contradicted from "health_contradictions" {
+        /// How many.
+        count: i64,
+        /// The number of the first.
+        first: Option<i64>,
+    }
     /// Meters whose balance does not close; one row.
     Unbalanced from "health_balance" {
         /// Meters.

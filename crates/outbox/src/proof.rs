@@ -260,7 +260,7 @@ impl<'a> Proof<'a> {
         }
         let Round { skipped, failed, broken, .. } = trying.end();
         if let Some(error) = broken {
-            return Err(error);
+            return Err(gate::named(self.database, error).await);
         }
         let locked = skipped.iter().map(|member| (member, "another session locks what it needs".to_owned()));
         for (member, why) in locked.chain(failed.iter().map(|(member, error)| (member, error.to_string()))) {

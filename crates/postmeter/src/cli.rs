@@ -14,6 +14,7 @@ mod heard;
 mod import;
 mod judge;
 mod ledger;
+mod lost_time;
 mod migrate;
 mod month;
 mod output;
@@ -79,6 +80,8 @@ enum Command {
     Retry(correct::Args),
     /// Give the quantity of dead letters back to their meters.
     Release(correct::Args),
+    /// Count the usage of dead letters again, by today's catalogue and in its own hour.
+    Recount(correct::RecountArgs),
     /// Give dead letters up.
     WriteOff(correct::Args),
     /// Put aside what waits to be sent, until somebody retries it.
@@ -145,6 +148,7 @@ pub async fn main() -> ExitCode {
             Command::Request(args) => request::run(&context, args).await,
             Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
             Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
+            Command::Recount(args) => correct::recount(&context, args).await,
             Command::WriteOff(args) => correct::run(&context, outbox::corrections::Verb::WriteOff, args).await,
             Command::Hold(args) => correct::run(&context, outbox::corrections::Verb::Hold, args).await,
             Command::Resolve(args) => correct::resolve(&context, args).await,

@@ -121,6 +121,8 @@ words! {
         ByOperator = "by_operator",
         /// The usage is beyond what is plausible for its metric; reserved.
         Implausible = "implausible",
+        /// Recorded before the database lost commits: it may have been billed with another hour in that time.
+        LostTime = "lost_time",
     }
 }
 

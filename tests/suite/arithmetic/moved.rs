@@ -8,10 +8,10 @@ use super::cover::cover;
 use super::{billed, hour};
 use crate::people::refuse_all;
 
-const LICENCE: &str = "arn:aws:license-manager::123456789012:license:l-0123456789abcdef0123456789abcdef";
+pub(super) const LICENCE: &str = "arn:aws:license-manager::123456789012:license:l-0123456789abcdef0123456789abcdef";
 const RENEWED: &str = "arn:aws:license-manager::123456789012:license:l-fedcba9876543210fedcba9876543210";
 
-fn licence(arn: &str) -> Value {
+pub(super) fn licence(arn: &str) -> Value {
     json!({ "license_arn": arn, "customer_aws_account_id": "111122223333" })
 }
 
@@ -24,7 +24,7 @@ async fn moved_to(identity: Value) -> Stage {
 }
 
 /// The balance of every meter is closed, and a recalculation explains the month to the last unit.
-async fn is_explained(stage: &Stage) {
+pub(super) async fn is_explained(stage: &Stage) {
     assert_eq!(stage.value("select count(*)::text from postmeter.balance where difference <> 0").await, "0");
     let unexplained = "select coalesce(string_agg(concat_ws(' ', r.part, r.reason, r.quantity), '; '), '')
                        from postmeter.recalculate('aws', '2024-09-01') r where r.part in ('unexplained', 'catalogue_changed', 'cover_changed')";

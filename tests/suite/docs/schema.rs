@@ -102,6 +102,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "maintain.rs",
         "measure.rs",
         "pace.rs",
+        "proof.rs",
         "refusal.rs",
         "requests.rs",
         "setback.rs",

@@ -212,10 +212,11 @@ async fn i1_a_proof_reads_what_was_written_and_not_what_is_there() {
     cut(&stage).await;
     let client = stage.db.connect().await;
     client
-        .batch_execute(
-            "analyze postmeter.allocation; analyze postmeter.delivery; analyze postmeter.usage;
-             begin isolation level repeatable read; lock table postmeter.balance_gate in exclusive mode",
-        )
+        .batch_execute("analyze postmeter.allocation; analyze postmeter.delivery; analyze postmeter.usage")
+        .await
+        .unwrap();
+    client
+        .batch_execute("begin isolation level repeatable read; lock table postmeter.balance_gate in exclusive mode")
         .await
         .unwrap();
     let sql = "select p.remittances, p.proven from postmeter.prove_moved(array(select distinct m.meter_id from postmeter.balance_moved m)) p";

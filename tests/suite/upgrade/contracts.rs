@@ -129,3 +129,28 @@ async fn k3_after_the_upgrade_of_a_filled_database_everybody_is_counted_where_he
     );
     stage.close().await;
 }
+
+#[tokio::test]
+async fn k3_after_the_upgrade_a_contract_s_name_counts_from_the_next_month_on() {
+    let stage = upgraded().await;
+    stage.sql("update postmeter.subscription set contract = org where org <> 'initech'").await;
+    stage.at("2024-09-18T11:10:00Z").await;
+    for (org, quantity) in [("acme", "4.25"), ("globex", "0.5")] {
+        stage.record(&format!("{org} at 11"), org, "cores", quantity, "2024-09-18T11:05:00Z").await;
+    }
+    stage.cut_at("2024-09-18T12:10:00Z").await;
+    assert_eq!(stage.accepted(), ["18T11 3"], "8 + 4.75, 10 covered: the running month's meter goes on");
+    stage.at("2024-10-01T10:10:00Z").await;
+    for (org, quantity) in [("acme", "5.25"), ("globex", "4.75")] {
+        stage.record(&format!("{org} in october"), org, "cores", quantity, "2024-10-01T10:05:00Z").await;
+    }
+    stage.cut_at("2024-10-01T11:10:00Z").await;
+    assert_eq!(stage.accepted().last().unwrap(), "01T10 1", "acme's 0.25: each has a cover of its own");
+    let balance = "select month || ' ' || buyer || ' ' || covered || ' ' || difference from postmeter.balance
+                   where buyer like 'contract:%' order by 1";
+    assert_eq!(
+        stage.column(balance).await,
+        ["2024-10-01 contract:db/acme 5 0", "2024-10-01 contract:db/globex 4.75 0"]
+    );
+    stage.close().await;
+}

@@ -1,4 +1,4 @@
-//! Retry, release, write off, hold, and resolve.
+//! Retry, release, recount, write off, hold, and resolve.
 
 use std::sync::Arc;
 
@@ -41,6 +41,9 @@ pub(crate) struct Correction {
     /// Act on held usage instead of remittances; retry and write-off only.
     #[serde(default)]
     held_usage: bool,
+    /// Where something stands in the way of its own hour, count it as late usage; recount only.
+    #[serde(default)]
+    late: bool,
 }
 
 /// What a correction did, or would do.
@@ -110,6 +113,11 @@ async fn correct(
     verb: Verb,
     asked: Correction,
 ) -> Result<Json<Corrected>, Problem> {
+    let verb = match verb {
+        Verb::Recount { .. } => Verb::Recount { late: asked.late },
+        _ if asked.late => return Err(Problem::parameter("late", "only a recount counts as late usage")),
+        other => other,
+    };
     let who = who(caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
     let filter = Value::Object(asked.filter);
@@ -133,6 +141,10 @@ async fn correct(
         Verb::Retry => "waiting",
         Verb::WriteOff => "written_off",
         Verb::Hold => return Err(Problem::parameter("held_usage", "held usage is held already")),
+        Verb::Recount { .. } => {
+            let detail = "held usage was never counted: mend the catalogue and it goes on by itself";
+            return Err(Problem::parameter("held_usage", detail));
+        }
         Verb::Release => {
             let detail = "held usage was never counted, so there is nothing to release: retry it or write it off";
             return Err(Problem::parameter("held_usage", detail));
@@ -180,6 +192,19 @@ pub(crate) async fn release(
     correct(&app, &caller, Verb::Release, asked).await
 }
 
+/// Counts the usage of dead letters again, by today's catalogue and in its own hour.
+#[utoipa::path(
+    post, path = "/v1/corrections/recount", tag = "decisions", security(("token" = ["operate"])),
+    request_body = Correction, responses((status = 200, description = "What changed, or would", body = Corrected), Deciding)
+)]
+pub(crate) async fn recount(
+    State(app): State<Arc<App>>,
+    caller: Caller<Operate>,
+    Body(asked): Body<Correction>,
+) -> Result<Json<Corrected>, Problem> {
+    correct(&app, &caller, Verb::Recount { late: false }, asked).await
+}
+
 /// Gives dead letters up, or held usage.
 #[utoipa::path(
     post, path = "/v1/corrections/write-off", tag = "decisions", security(("token" = ["operate"])),
@@ -212,6 +237,10 @@ pub(crate) async fn hold(
 pub(crate) struct Resolution {
     /// The marketplace holds it: it becomes accepted. Else it is sent again while its deadline allows, or expires.
     billed: bool,
+    /// With `billed`: how much they hold, where it is not our very quantity. That counts; of a conflict of which they did not
+    /// say how much they hold it must be said.
+    #[schema(example = "7.5")]
+    quantity: Option<String>,
     /// How they know, in a sentence.
     #[schema(min_length = 1)]
     reason: String,
@@ -247,6 +276,11 @@ pub(crate) async fn resolve(
     let delivery: i64 = delivery.parse().map_err(unknown)?;
     let who = who(&caller, asked.on_behalf_of.as_deref())?;
     let decider = Decider { who: &who, why: &asked.reason };
-    let decided = corrections::resolve(&app.database, delivery, asked.billed, decider).await?;
+    let quantity = asked.quantity.filter(|_| asked.billed).map(|text| text.parse::<remittance::Quantity>());
+    let quantity = quantity.transpose().map_err(|error| Problem::parameter("quantity", error.to_string()))?;
+    let decided = match quantity {
+        Some(quantity) => corrections::resolve_quantity(&app.database, delivery, &quantity, decider).await?,
+        None => corrections::resolve(&app.database, delivery, asked.billed, decider).await?,
+    };
     Ok(Json(Resolved { delivery_id: delivery, status: decided.now, changed: decided.changed }))
 }

@@ -45,6 +45,8 @@ pub struct Stored {
     pub fields: Map<String, Value>,
     /// It is referred to: a quota by a destination, a destination or a subscription's buyer by a meter.
     pub in_use: bool,
+    /// A subscription whose contract is metered in the running month: another contract counts from the next month on.
+    pub is_counting: bool,
     /// How a subscription's identity reads, if it was read.
     pub canonical: Option<Canonical>,
     /// Why a subscription's identity is refused.
@@ -336,6 +338,7 @@ fn read(kind: Kind, row: &Row) -> Result<Stored, Error> {
         id: row.try_get("id")?,
         fields,
         in_use: row.try_get("in_use")?,
+        is_counting: kind == Kind::Subscription && row.try_get("is_counting")?,
         canonical,
         invalid: row.try_get("invalid")?,
     })

@@ -1,9 +1,11 @@
 //! Where each kind of entry goes: what the catalogue says, its remittance, and the locks that keep both as they are.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use remittance::Reason;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::Locking;
 use super::plan::{Plan, Target};
@@ -15,6 +17,7 @@ const METERS: Query = query!("fold_meters", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ
 const METRICS: Query = query!("fold_metrics", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const OPEN: Query = query!("fold_open", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
 const TARGETS: Query = query!("fold_targets", [INT8_ARRAY, INT8_ARRAY, TIMESTAMPTZ_ARRAY]);
+const LOST: Query = query!("fold_lost", [UUID_ARRAY, INT4_ARRAY]);
 const LATE_LOCK: Query = query!("fold_late_lock", [INT8_ARRAY]);
 const LATE_LOCK_FREE: Query = query!("fold_late_lock_free", [INT8_ARRAY]);
 const LATE: Query = query!("fold_late", [INT8, TIMESTAMPTZ, INT8, INT8]);
@@ -38,6 +41,7 @@ pub(super) async fn place(
     tx.batch(&format!("{BULK}; {}", wait(locking.rows))).await?;
     open(tx, plan).await?;
     tx.batch("set local enable_nestloop = on").await?;
+    lost(tx, plan).await?;
     late(tx, plan, locking).await?;
     pause().await;
     lock(tx, plan, locking).await?;
@@ -98,16 +102,34 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
         let resolved = &resolved[item];
         let (meter, meter_metric) = (row.try_get("meter_id")?, row.try_get("meter_metric_id")?);
         let delivery: Option<i64> = row.try_get("delivery_id")?;
-        plan.kinds[resolved.kind].counts_on = row.try_get("counts_on")?;
+        let counts_on: Option<i64> = row.try_get("counts_on")?;
+        plan.kinds[resolved.kind].counts_on = counts_on;
         plan.kinds[resolved.kind].target = match delivery {
             Some(delivery) if row.try_get("is_open")? => {
                 Target::Open { delivery, meter_metric, subscription: resolved.subscription, round: None }
             }
-            _ => {
-                Target::Late { meter, meter_metric, subscription: resolved.subscription, dimension: resolved.dimension }
-            }
+            // a contract may have other keys with hours that can take it
+            _ => Target::Late {
+                meter: counts_on.unwrap_or(meter),
+                meter_metric,
+                subscription: resolved.subscription,
+                dimension: resolved.dimension,
+            },
         };
     }
+    Ok(())
+}
+
+/// What came too late for its hour, and was recorded before commits were lost, may have been billed with another hour in that
+/// time: it waits for a person.
+async fn lost(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let (usages, destinations) = plan.late();
+    if usages.is_empty() {
+        return Ok(());
+    }
+    let rows = tx.rows(&LOST, &[&usages, &destinations]).await?;
+    let lost = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
+    plan.hold(&lost, Reason::LostTime);
     Ok(())
 }
 

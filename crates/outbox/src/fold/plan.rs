@@ -68,7 +68,7 @@ pub(super) enum Target {
 }
 
 /// What all entries of a kind have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kind {
     pub org: String,
     pub product: String,
@@ -243,6 +243,37 @@ impl Plan {
             .collect();
         kinds.sort_unstable();
         kinds
+    }
+
+    /// Usage that is too late for its own hour, with where it is owed.
+    pub fn late(&self) -> (Vec<Uuid>, Vec<i32>) {
+        let late = self.entries.iter().filter_map(|entry| {
+            let kind = &self.kinds[entry.kind];
+            matches!(kind.target, Target::Late { .. }).then_some((entry.usage, kind.destination?))
+        });
+        late.unzip()
+    }
+
+    /// Holds these usages, and what corrects them here, by a reason of their own; the rest of their kinds goes on.
+    pub fn hold(&mut self, usages: &HashSet<Uuid>, reason: Reason) {
+        let mut held = HashMap::new();
+        for entry in &mut self.entries {
+            if !usages.contains(&entry.usage) && !entry.corrected.is_some_and(|corrected| usages.contains(&corrected)) {
+                continue;
+            }
+            let kinds = &mut self.kinds;
+            entry.kind = *held.entry(entry.kind).or_insert_with(|| {
+                let kind = &kinds[entry.kind];
+                kinds.push(Kind { target: Target::Held(reason), ..kind.clone() });
+                kinds.len() - 1
+            });
+        }
+        // nothing is opened for what has nobody left
+        for (from, _) in held {
+            if self.entries.iter().all(|entry| entry.kind != from) {
+                self.kinds[from].target = Target::Held(reason);
+            }
+        }
     }
 
     /// The remittances to lock, in order.

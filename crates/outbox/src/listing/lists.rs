@@ -312,7 +312,11 @@ pub static LISTS: [List; 12] = [
             DELIVERY.null(),
             asked("usage_id", Kind::Id, "The usage, of held usage.").null(),
             DESTINATION.null(),
-            asked("class", Kind::Text, "The remittance's status, `held usage`, or `stranded`."),
+            asked(
+                "class",
+                Kind::Text,
+                "The remittance's status, `held usage`, `stranded`, `set aside`, or `contradiction`.",
+            ),
             asked("code", Kind::Text, "Why: a reason of ours, or the marketplace's code.").null(),
             PRODUCT.null(),
             METRIC.null(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::ask::{Limits, Told, ask, rows};
 use crate::corrections::Contradiction;
-use crate::health::{Isolated, NotCut};
+use crate::health::{Isolated, LostTime, NotCut};
 use crate::query::Query;
 use crate::{Database, Error};
 
@@ -40,6 +40,8 @@ pub struct Overview {
     pub isolated: Vec<Isolated>,
     /// Where a marketplace says otherwise than it was settled, and nobody has judged it.
     pub contradictions: Vec<Contradiction>,
+    /// What the last loss of commits leaves to people.
+    pub lost_time: Vec<LostTime>,
     /// Which installation this is; none: it is among what is missing.
     pub installation: Option<Installation>,
     /// Buyers that were refused in a call of their own.
@@ -215,7 +217,7 @@ pub struct LiveWorker {
 /// How long one part may take.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads the overview: fourteen statements side by side, each a moment of its own. A part that is locked or slow is named as
+/// Reads the overview: fifteen statements side by side, each a moment of its own. A part that is locked or slow is named as
 /// missing, and costs no other.
 ///
 /// # Errors
@@ -233,6 +235,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         isolated,
         not_cut,
         contradictions,
+        lost_time,
         installation,
         refused,
         paces,
@@ -262,6 +265,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         ask::<Isolated>(database, Limits::within(WITHIN)),
         ask::<NotCut>(database, Limits::within(WITHIN)),
         contradictions(database),
+        ask::<LostTime>(database, Limits::within(WITHIN)),
         part(database, &INSTALLATION, |row| Ok(fields!(row => Installation { doubt, name, is_copy }))),
         part(database, &REFUSED, refused),
         part(database, &PACES, pace),
@@ -281,6 +285,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
         workers: there(&mut missing, "workers", workers?),
         isolated,
         contradictions: there(&mut missing, "contradictions", contradictions?),
+        lost_time: there(&mut missing, "lost_time", lost_time?),
         installation: there(&mut missing, "installation", installation?).into_iter().next(),
         refused: there(&mut missing, "refused", refused?),
         paces: there(&mut missing, "paces", paces?),

@@ -102,6 +102,8 @@ pub struct Remittance {
     pub lost_at: Option<Timestamp>,
     /// It was settled, and may have been reopened in a time that was lost.
     pub is_in_doubt: bool,
+    /// They called it a duplicate after commits were lost, and did not say how much they hold.
+    pub is_unconfirmed: bool,
     /// Its month is closed at the destination.
     pub is_month_closed: bool,
     /// Its destination is paused.
@@ -154,6 +156,12 @@ pub struct Cut {
     pub month_end: String,
     /// The meter of the remittance's own month; else a part.
     pub is_own: bool,
+    /// The meter's contract: by its buyer, or `contract:PRODUCT/NAME`.
+    pub contract: String,
+    /// How the catalogue rounds the dimension by now, if otherwise: that counts from the next month on.
+    pub rounding_now: Option<String>,
+    /// To how many decimals.
+    pub decimals_now: Option<i32>,
     /// Common denominator of the factors.
     pub denominator: String,
     /// Sum over the metrics of (used − covered) × factor × denominator.
@@ -303,7 +311,7 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
         body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
-        lost_at, is_in_doubt, is_month_closed, paused, dry_run, cut_from, now
+        lost_at, is_in_doubt, is_unconfirmed, is_month_closed, paused, dry_run, cut_from, now
     }))
 }
 
@@ -324,6 +332,9 @@ fn read_cut(row: &Row) -> Result<Cut, Error> {
         decimals: row.try_get("decimals")?,
         month_end: row.try_get("month_end")?,
         is_own: row.try_get("is_own")?,
+        contract: row.try_get("contract")?,
+        rounding_now: row.try_get("rounding_now")?,
+        decimals_now: row.try_get("decimals_now")?,
         denominator: row.try_get("denominator")?,
         units: row.try_get("units")?,
         unrounded: row.try_get("unrounded")?,

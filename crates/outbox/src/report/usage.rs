@@ -149,6 +149,8 @@ pub struct Allocation {
     pub month: Date,
     /// The buyer.
     pub buyer: String,
+    /// The contract on whose meter it is counted: by its buyer, or `contract:PRODUCT/NAME`.
+    pub contract: String,
     /// Billing units per unit: numerator.
     pub factor_numerator: i64,
     /// Billing units per unit: denominator.
@@ -223,6 +225,6 @@ fn read_usage(row: &Row) -> Result<Usage, Error> {
 fn read_allocation(row: &Row) -> Result<Allocation, Error> {
     Ok(fields!(row => Allocation {
         delivery_id, destination, hour, own_hour, round, cuts, subscription_id, account, valid_from, valid_until,
-        dimension, month, buyer, factor_numerator, factor_denominator, rounding, decimals, late_policy
+        dimension, month, buyer, contract, factor_numerator, factor_denominator, rounding, decimals, late_policy
     }))
 }

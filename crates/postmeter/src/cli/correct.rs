@@ -1,4 +1,4 @@
-//! The corrections of people: retry, release, write off, hold, resolve, pause, resume, probe.
+//! The corrections of people: retry, release, recount, write off, hold, resolve, pause, resume, probe.
 //!
 //! What may be done and what may not is decided by functions of the schema (`0006_pre_decisions`), so that a person
 //! with psql and a person with this program meet the same rules. `docs/operate/corrections.md` explains each.
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::import::Sum;
 use super::output::{self, NEEDS_A_PERSON, Table, Wrong};
 use super::status::text::count;
-use super::{Context, heard};
+use super::{Context, heard, lost_time};
 use filter::Filter;
 pub(super) use resolve::{ResolveArgs, resolve};
 
@@ -63,6 +63,15 @@ impl Signed {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct RecountArgs {
+    /// Where something stands in the way of its own hour, count it as late usage.
+    #[arg(long)]
+    late: bool,
+    #[command(flatten)]
+    args: Args,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PauseArgs {
     /// The destination, by its name.
     destination: String,
@@ -78,10 +87,15 @@ pub(super) struct ProbeArgs {
     signed: Signed,
 }
 
+pub(super) async fn recount(context: &Context, args: RecountArgs) -> anyhow::Result<ExitCode> {
+    run(context, Verb::Recount { late: args.late }, args.args).await
+}
+
 pub(super) async fn run(context: &Context, verb: Verb, args: Args) -> anyhow::Result<ExitCode> {
-    if args.held_usage && matches!(verb, Verb::Release | Verb::Hold) {
+    if args.held_usage && matches!(verb, Verb::Release | Verb::Hold | Verb::Recount { .. }) {
         let sentence = match verb {
             Verb::Hold => "held usage is held already",
+            Verb::Recount { .. } => "held usage was never counted: mend the catalogue and it goes on by itself",
             _ => "held usage was never counted, so there is nothing to release: retry it or write it off",
         };
         return Err(Wrong(sentence.to_owned()).into());
@@ -104,6 +118,7 @@ const fn words(verb: Verb) -> (&'static str, &'static str) {
         Verb::Release => ("release", "released"),
         Verb::WriteOff => ("write off", "written off"),
         Verb::Hold => ("hold", "held"),
+        Verb::Recount { .. } => ("recount", "recounted"),
     }
 }
 
@@ -220,6 +235,8 @@ fn sentence(verb: Verb, applied: bool, moved: usize, found: usize, what: &str, s
 pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
     let name = &args.destination;
+    // what resuming sets going is said as it stands before
+    let left = if paused { Vec::new() } else { lost_time::read(&database).await? };
     let changed = corrections::set_paused(&database, name, paused, args.signed.decider()).await?.changed;
     // also where it was paused already: whoever did it may not have waited
     let heard = if paused {
@@ -240,6 +257,7 @@ pub(super) async fn pause(context: &Context, paused: bool, args: PauseArgs) -> a
         (false, false) => format!("{name} was not paused: nothing was changed"),
     });
     output::say_all(heard.iter().flat_map(heard::lines));
+    output::say_all(left.iter().filter(|left| left.destination == *name).flat_map(lost_time::lines));
     Ok(code)
 }
 

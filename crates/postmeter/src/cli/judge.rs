@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Context;
 use super::correct::Signed;
-use super::output;
+use super::{lost_time, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct JudgeArgs {
@@ -85,5 +85,8 @@ pub(super) async fn declare(context: &Context, args: DeclareArgs) -> anyhow::Res
              and every destination that was not paused is now: compare, then resume each"
         }
     });
+    if is_original && changed && !args.nothing_lost {
+        output::say_all(lost_time::read(&database).await?.iter().flat_map(lost_time::lines));
+    }
     Ok(ExitCode::SUCCESS)
 }

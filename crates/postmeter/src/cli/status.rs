@@ -9,6 +9,7 @@ use outbox::health::Isolated;
 use outbox::report::{Health, HeldGroup, Missing, Overview, QuotaPace, RefusedBuyer, Standing};
 
 use super::Context;
+use super::lost_time;
 use super::output::{self, NEEDS_A_PERSON, Table};
 use text::{amount, count, from_now, minute, moment, shortened, span};
 
@@ -77,6 +78,7 @@ fn screen(overview: &Overview) -> Vec<String> {
         lines.push(format!("{:7}  {isolated}", if row == 0 { "steps" } else { "" }));
     }
     lines.extend(contradictions(overview));
+    lines.extend(overview.lost_time.iter().flat_map(lost_time::lines));
     lines.extend(overview.refused.iter().map(|buyer| format!("refused  {}", refused(buyer))));
     lines.extend(overview.paces.iter().map(|quota| format!("pace     {}", pace(quota))));
     for (row, risk) in at_risk(overview).iter().enumerate() {

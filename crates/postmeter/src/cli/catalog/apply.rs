@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use outbox::Database;
-use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind, Moves};
+use outbox::catalogue::{Canonical, Changes, Edit, Editor, Kind, Moves, Recountable, recountable};
 use outbox::corrections::Decider;
 use outbox::switches::{self, Heard};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::read::{Entry, Problem, read};
 use super::{check, render, spec};
 use crate::cli::heard;
 use crate::cli::output::{self, NEEDS_A_PERSON, Problems, Wrong};
+use crate::cli::status::text::count;
 
 /// Lines of the difference that the decision keeps; what changed is kept whole in `postmeter.catalogue_change`.
 const SIGNED: usize = 100;
@@ -60,8 +61,12 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
     }
     let heard = heard(database, &plan).await.context("applied, but not whether every worker acts by it")?;
     let code = heard.as_ref().map_or(ExitCode::SUCCESS, heard::code);
+    let refused = recountable(database).await.context("applied, but not what could be counted again by it")?;
     if how.json {
-        show(&plan, &findings.notes, moves.as_ref(), heard.as_ref(), how)?;
+        let cured =
+            refused.iter().map(|r| json!({ "destination": r.destination, "remittances": r.remittances })).collect();
+        let done = Done { heard: heard.as_ref(), recountable: cured };
+        show(&plan, &findings.notes, moves.as_ref(), Some(done), how)?;
     } else {
         output::say(match plan.changes.len() {
             0 => "nothing to change".to_owned(),
@@ -69,8 +74,26 @@ pub(super) async fn apply(database: &Database, path: &Path, how: How<'_>) -> any
             count => format!("applied: {count} entries"),
         });
         output::say_all(heard.iter().flat_map(heard::lines));
+        output::say_all(refused.iter().map(offer));
     }
     Ok(code)
+}
+
+/// The command that counts again what was refused before the catalogue was mended.
+fn offer(refused: &Recountable) -> String {
+    let Recountable { destination, remittances } = refused;
+    format!(
+        "{} sent under an identity that the catalogue no longer has; count it again by today's: \
+         postmeter recount --destination {destination} --why ... (a dry run until you say --apply)",
+        count(*remittances, "refused remittance"),
+    )
+}
+
+/// What there is to say once a catalogue is applied.
+#[derive(Debug, Default)]
+struct Done<'a> {
+    heard: Option<&'a Heard>,
+    recountable: Vec<Value>,
 }
 
 /// Waits until workers act by what was applied, where it changes by which rules calls are made.
@@ -145,13 +168,15 @@ fn show(
     plan: &Plan,
     notes: &[String],
     moves: Option<&Moves>,
-    heard: Option<&Heard>,
+    done: Option<Done<'_>>,
     how: How<'_>,
 ) -> anyhow::Result<()> {
     if how.json {
+        let done = done.unwrap_or_default();
         let kept: Vec<String> = plan.kept.iter().map(Entry::name).collect();
         return output::json(&json!({
-            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes, "moves": moves, "heard": heard,
+            "applied": !how.dry_run, "changes": render::diff_json(plan), "not_in_file": kept, "notes": notes, "moves": moves,
+            "heard": done.heard, "recountable": done.recountable,
         }));
     }
     for line in render::diff(plan) {

@@ -17,6 +17,8 @@ pub(super) enum Shape {
     Text,
     /// A destination's name.
     Name,
+    /// A contract's name.
+    Contract,
     /// A whole number within bounds.
     Whole(i64, i64),
     /// An exact decimal number that is not negative.
@@ -121,6 +123,7 @@ const SUBSCRIPTION: &[Field] = &[
     field("account", Shape::Text, Absent::None),
     field("destination", Shape::Text, Absent::Required),
     field("identity", Shape::Object, Absent::Required),
+    field("contract", Shape::Contract, Absent::None),
     field("valid_from", Shape::Second, Absent::Required),
     field("valid_until", Shape::Second, Absent::None),
     field("covers", Shape::Covers, Absent::Empty),

@@ -57,6 +57,7 @@ fn stored(text: &str, in_use: bool) -> Vec<Stored> {
         id,
         fields: change.entry.fields.clone(),
         in_use,
+        is_counting: in_use,
         canonical: canonical(&change.entry),
         invalid: None,
     };
@@ -148,6 +149,30 @@ fn the_difference_shows_old_and_new() {
     let added = render::diff(&planned(FILE, Vec::new(), false).0);
     assert_eq!(added.first().map(String::as_str), Some("+ quota aws: calls_per_second \"10\""), "a quota of its own");
     assert_eq!(added.len(), 5);
+}
+
+#[test]
+fn k3_another_contract_is_shown_and_counts_from_the_next_month_on() {
+    let named = FILE.replace("covers =", "contract = \"gold\"\ncovers =");
+    let (plan, _) = planned(&named, stored(FILE, true), false);
+    let name = "subscription acme, storage, aws, 2024-09-01T00:00:00Z";
+    assert_eq!(render::diff(&plan), [format!("~ {name}: contract \"none\" -> \"gold\"")]);
+    let note = |from: &str, to: &str| {
+        format!(
+            "{name}: another contract, {to} instead of {from}, from the next month on: this month is metered already and \
+             goes on with its cover and rounding"
+        )
+    };
+    assert_eq!(check(&plan).notes.last(), Some(&note("that of its buyer", "\"gold\"")));
+    let (plan, _) = planned(FILE, stored(&named, true), false);
+    assert_eq!(check(&plan).notes.last(), Some(&note("\"gold\"", "that of its buyer")));
+    let (plan, _) = planned(FILE, stored(&named, false), false);
+    assert!(!check(&plan).notes.iter().any(|note| note.contains("contract")), "not metered: it counts at once");
+    let long = "x".repeat(64);
+    for wrong in ["", " ", "a/b", "#1", "-a", "a\u{202e}b", &long] {
+        let line = format!("contract = \"{wrong}\"\ncovers =");
+        refuses("covers =", &line, vec![], &format!("{name}: contract must be a name of 1 to 63 of A-Z, a-z, 0-9"));
+    }
 }
 
 #[test]

@@ -23,6 +23,15 @@ pub(super) fn canonical(shape: Shape, value: &Value) -> Result<Value, String> {
                 format!("is {name:?}; it must be 1 to 63 of a-z, 0-9 and ._-, beginning with a letter or digit")
             })
         }
+        Shape::Contract => {
+            let expected = "must be a name of 1 to 63 of A-Z, a-z, 0-9 and ._-, beginning with a letter or digit";
+            let name = value.as_str().filter(|name| {
+                name.len() <= 63
+                    && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            });
+            name.map(Value::from).ok_or_else(|| expected.to_owned())
+        }
         Shape::Whole(from, to) => {
             let number = value.as_i64().filter(|number| (from..=to).contains(number));
             number.map(Value::from).ok_or_else(|| format!("must be a whole number from {from} to {to}"))

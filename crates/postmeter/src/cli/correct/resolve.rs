@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use outbox::corrections::{self, Decided, Decider, Resolved, SHARE};
+use remittance::Quantity;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -41,6 +42,10 @@ pub(in crate::cli) struct ResolveArgs {
     /// The marketplace does not hold it: it is sent again while its deadline allows, else it is expired.
     #[arg(long)]
     not_billed: bool,
+    /// With --billed, of one remittance: how much they hold, in billing units. That counts: the rest goes back to its meter,
+    /// what they hold beyond ours is credit. To be said of a conflict of which they did not say how much they hold.
+    #[arg(long, requires_all = ["one", "billed"])]
+    quantity: Option<Quantity>,
     #[command(flatten)]
     signed: Signed,
     /// Carry it out, for a filter or a file. Without this nothing is changed: it is only shown.
@@ -54,7 +59,7 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
         if filter.as_object().is_some_and(|filter| !filter.is_empty()) || args.verdicts.is_some() {
             return Err(Wrong("name one remittance by its number, or a filter: not both".to_owned()).into());
         }
-        return one(context, delivery, args.billed, args.signed.decider()).await;
+        return one(context, delivery, (args.billed, args.quantity), args.signed.decider()).await;
     }
     let how = How { by: args.signed.decider(), dry_run: !args.apply };
     let (report, list) = opened(args.file.as_deref(), args.verdicts.as_deref())?;
@@ -288,9 +293,17 @@ fn disarmed(cell: &str) -> String {
     format!("{guard}{}", output::plain(cell))
 }
 
-async fn one(context: &Context, delivery: i64, billed: bool, by: Decider<'_>) -> anyhow::Result<ExitCode> {
+async fn one(
+    context: &Context,
+    delivery: i64,
+    (billed, quantity): (bool, Option<Quantity>),
+    by: Decider<'_>,
+) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
-    let Decided { now, changed } = corrections::resolve(&database, delivery, billed, by).await?;
+    let Decided { now, changed } = match &quantity {
+        Some(quantity) => corrections::resolve_quantity(&database, delivery, quantity, by).await?,
+        None => corrections::resolve(&database, delivery, billed, by).await?,
+    };
     if context.json {
         output::json(&json!({ "delivery": delivery, "billed": billed, "status": now, "changed": changed }))?;
         return Ok(ExitCode::SUCCESS);
@@ -301,7 +314,12 @@ async fn one(context: &Context, delivery: i64, billed: bool, by: Decider<'_>) ->
         return Ok(ExitCode::SUCCESS);
     }
     let consequence = match now.as_str() {
-        "accepted" => "it counts as billed; its quantity is marked as not confirmed",
+        "accepted" if quantity.is_some() => "it counts as they hold it",
+        "accepted" => {
+            "it counts as billed, as they hold it if they said how much; else its quantity is marked as not confirmed"
+        }
+        "held" => "no hour of its month can take it: write it off",
+        "released" => "its quantity went back to its meter, and goes with another hour",
         "due" => "it is sent again with the same bytes and key",
         _ => "its deadline has passed, so it is not sent again: release it or write it off",
     };

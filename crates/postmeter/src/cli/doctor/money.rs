@@ -1,15 +1,17 @@
 //! The books: what needs a person, and whether everything recorded is somewhere.
 
 use outbox::Error;
-use outbox::health::{Proven, Unsettled, UsageUnbalanced};
+use outbox::health::{Contradicted, LostTime, Proven, Unsettled, UsageUnbalanced};
 
 use super::Round;
+use crate::cli::lost_time;
 
 pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     unsettled(round).await?;
     if let Some(proven) = round.ask::<Proven>("proof").await?.and_then(|rows| rows.into_iter().next()) {
         proof(round, &proven);
     }
+    asked(round).await?;
     if let Some(balance) = round.prove().await? {
         verdict(round, "balance", "meters", balance.checked, balance.open, balance.example);
     }
@@ -40,6 +42,28 @@ fn verdict(round: &mut Round<'_>, check: &'static str, what: &str, checked: i64,
             "usage was lost or counted twice: stop workers and report this as a defect, with a dump",
         );
     }
+}
+
+/// What a marketplace says otherwise than it was settled, and what a loss of commits leaves to people.
+async fn asked(round: &mut Round<'_>) -> Result<(), Error> {
+    let Some(contradicted) = round.ask::<Contradicted>("contradictions").await? else { return Ok(()) };
+    match contradicted.first() {
+        Some(Contradicted { count, first: Some(first) }) => round.problem(
+            "contradictions",
+            format!("{count} open, the first is {first}: a marketplace says otherwise than it was settled"),
+            "compare, then `postmeter judge`",
+        ),
+        _ => round.ok("contradictions", "none is open"),
+    }
+    let Some(left) = round.ask::<LostTime>("lost time").await? else { return Ok(()) };
+    if left.is_empty() {
+        round.ok("lost time", "nothing is left of a time in which commits were lost");
+    }
+    for left in left {
+        let found = lost_time::lines(&left).join(" ");
+        round.problem("lost time", found, "docs/operate/failover.md, \"When sending was paused\"");
+    }
+    Ok(())
 }
 
 async fn unsettled(round: &mut Round<'_>) -> Result<(), Error> {

@@ -199,6 +199,7 @@ async fn held(round: &mut Round<'_>) -> Result<(), Error> {
             "unmapped_dimension" => "add the dimension with `postmeter catalog apply`",
             "invalid_subscription" => "mend the subscription's identity with `postmeter catalog apply`",
             "too_late" => "no hour takes it any more: `postmeter write-off`, or late_policy = \"part\"",
+            "lost_time" => "may have been billed before commits were lost: compare, then retry or write off",
             _ => "see `postmeter explain`, then retry or write off",
         };
         round.problem("held", format!("{count} of {orgs} orgs: {reason}{deadline}"), advice);

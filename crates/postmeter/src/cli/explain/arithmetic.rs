@@ -2,16 +2,17 @@
 
 use outbox::report::{Cut, CutMetric, Remittance};
 
-use super::words::{rounding, units};
+use super::words::{contract, rounding, units};
 use crate::cli::status::text::{minute, moment};
 
 /// One cut of a remittance, line by line.
 pub(super) fn lines(cut: &Cut, remittance: &Remittance) -> Vec<String> {
-    let mut lines = vec![if cut.is_own {
-        format!("Cut {}, {}: everything of the month {} so far", cut.round + 1, moment(cut.cut_at), month(cut))
-    } else {
-        format!("Cut {}, {}: a part of the earlier month {}", cut.round + 1, moment(cut.cut_at), month(cut))
-    }];
+    let what = if cut.is_own { "everything of the month" } else { "a part of the earlier month" };
+    let so_far = if cut.is_own { " so far" } else { "" };
+    // several contracts may be sent under one buyer, each rounded by itself
+    let whose = if cut.contract == remittance.buyer { String::new() } else { format!("{}, ", contract(&cut.contract)) };
+    let head = format!("Cut {}, {}: {whose}{what} {}{so_far}", cut.round + 1, moment(cut.cut_at), month(cut));
+    let mut lines = vec![head];
     lines.extend(cut.metrics.iter().map(|metric| format!("  {}", used(metric))));
     if cut.metrics.is_empty() {
         lines.push("  nothing was used".to_owned());
@@ -20,6 +21,10 @@ pub(super) fn lines(cut: &Cut, remittance: &Remittance) -> Vec<String> {
     lines.push(format!("  {}", billed(cut)));
     if let Some(carried) = carried(cut, remittance) {
         lines.push(format!("  {carried}"));
+    }
+    if let (Some(now), Some(decimals)) = (&cut.rounding_now, cut.decimals_now) {
+        let now = rounding(now, decimals);
+        lines.push(format!("  the catalogue says {now} by now: that counts from the next month on"));
     }
     lines
 }
@@ -110,6 +115,9 @@ mod tests {
             decimals: 0,
             month_end: "round_up".into(),
             is_own: true,
+            contract: "aws/us-east-1/prod-db/111122223333".into(),
+            rounding_now: None,
+            decimals_now: None,
             denominator: "4".into(),
             units: "25".into(),
             unrounded: "6.25".into(),

@@ -141,20 +141,40 @@ fn by_status(r: &Remittance) -> Vec<String> {
     } else {
         format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
     };
+    let recount = |late: &str| {
+        format!(
+            "if the catalogue was mistaken, count its usage again by today's: postmeter recount --delivery {id}{late} --why ... --apply"
+        )
+    };
     if r.is_in_doubt {
         return vec![resolve];
+    }
+    if r.reason.as_deref() == Some("lost_time") {
+        return vec![
+            format!("if they hold it, with another hour: postmeter resolve {id} --billed --why ..."),
+            format!("if not, it goes back to its meter: postmeter resolve {id} --not-billed --why ..."),
+        ];
     }
     match r.status.as_str() {
         "unknown" => vec![resolve],
         "held" if r.maybe_billed => vec![resolve],
         "conflict" => vec![
-            format!("if what they hold is ours after all: postmeter resolve {id} --billed --why ..."),
+            format!(
+                "if what they hold is ours after all, it counts: postmeter resolve {id} --billed{} --why ...",
+                if r.shown_quantity.is_some() { "" } else { " --quantity HOW_MUCH_THEY_HOLD" }
+            ),
             format!("if not, correct it with the marketplace's support and {give_up}"),
         ],
         // without bytes there is nothing that could be sent again
-        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => vec![retry, release, give_up],
-        "rejected" | "held" | "expired" => vec![release, give_up],
+        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => {
+            vec![retry, recount(""), release, give_up]
+        }
+        "rejected" | "held" | "expired" => vec![release, recount(" --late"), give_up],
         "due" => due(r),
+        "accepted" if r.is_unconfirmed => vec![format!(
+            "see how much they hold. Our very quantity: postmeter resolve {id} --billed --why ...; another one: say it by \
+             a report, postmeter resolve --file"
+        )],
         _ => Vec::new(),
     }
 }
@@ -214,6 +234,7 @@ mod tests {
             breaker_met: String::new(),
             lost_at: None,
             is_in_doubt: false,
+            is_unconfirmed: false,
             is_month_closed: false,
             paused,
             dry_run: false,

@@ -62,6 +62,11 @@ fn standing(report: &RemittanceReport) -> Vec<String> {
             minute(r.cut_from),
             from_now(r.now, r.cut_from)
         )),
+        "accepted" if r.is_unconfirmed => lines.push(
+            "they called it a duplicate after the database lost commits, and did not say how much they hold: it may be \
+             another quantity, sent in that time"
+                .to_owned(),
+        ),
         "accepted" if r.confirmed == Some(false) => {
             lines.push(
                 "they recognised the key and did not show the quantity, or a person said so: quantity not confirmed"
@@ -71,7 +76,9 @@ fn standing(report: &RemittanceReport) -> Vec<String> {
         _ => {}
     }
     if let Some(since) = r.maybe_since {
-        let what = if report.attempts.is_empty() {
+        let what = if r.reason.as_deref() == Some("lost_time") {
+            "it stands for what its meter had to bill when the database lost commits, and may have been billed with another hour"
+        } else if report.attempts.is_empty() {
             "the database lost commits after that (a failover or a restore), so it may have been sent and forgotten"
         } else {
             "an attempt of then may have arrived, and no answer told"

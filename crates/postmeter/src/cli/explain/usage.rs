@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use outbox::report::{Allocation, Usage, UsageReport};
 
 use super::verdict::verdict as verdict_of;
-use super::words::held;
+use super::words::{contract, held};
 use super::{Story, remittance};
 use crate::cli::status::text::{from_now, minute, moment};
 
@@ -44,7 +44,10 @@ fn verdict(report: &UsageReport) -> String {
             None => format!("NOT BILLED: {what}, given up by a person."),
         },
         "allocated" => match report.remittances.last() {
-            Some(last) => verdict_of(last, report.allocations.last().map(|allocation| allocation.month)),
+            Some(last) => {
+                let meter = report.allocations.last().map(|allocation| (allocation.month, &*allocation.contract));
+                verdict_of(last, meter)
+            }
             None => "It is allocated, and its remittance cannot be read.".to_owned(),
         },
         _ => {
@@ -148,7 +151,7 @@ fn held_lines(usage: &Usage) -> Vec<String> {
 
 /// Usage that a change of the catalogue, or of a month, returns by itself.
 fn is_curable(reason: &str) -> bool {
-    !matches!(reason, "too_late" | "poison" | "by_operator" | "implausible")
+    !matches!(reason, "too_late" | "poison" | "by_operator" | "implausible" | "lost_time")
 }
 
 /// What happens without anybody's hand to usage that no remittance counts.
@@ -204,11 +207,12 @@ fn allocated(allocation: &Allocation, report: &UsageReport) -> Vec<String> {
     let mut lines = vec![
         format!("counted by remittance {} of {}, for the hour {}", a.delivery_id, a.destination, minute(a.hour)),
         format!(
-            "subscription {} of org {}{account}, valid from {}, {until}; buyer {}",
+            "subscription {} of org {}{account}, valid from {}, {until}; buyer {}{}",
             a.subscription_id,
             report.usage.org,
             minute(a.valid_from),
-            a.buyer
+            a.buyer,
+            if a.contract == a.buyer { String::new() } else { format!(", counted on {}", contract(&a.contract)) }
         ),
         format!(
             "dimension {}, factor {}/{} (billing units for each of {})",

@@ -6,8 +6,8 @@ use outbox::report::{Cut, Remittance, RemittanceReport};
 use super::words::{held, units};
 use crate::cli::status::text::{amount, from_now, minute, moment};
 
-/// Where the money is; of a usage that counts in `month`, if that is not the remittance's own.
-pub(super) fn verdict(report: &RemittanceReport, month: Option<Date>) -> String {
+/// Where the money is; of a usage that counts on the meter of this month and contract.
+pub(super) fn verdict(report: &RemittanceReport, meter: Option<(Date, &str)>) -> String {
     let r = &report.remittance;
     let what = what(r);
     let hour = minute(r.hour);
@@ -15,8 +15,8 @@ pub(super) fn verdict(report: &RemittanceReport, month: Option<Date>) -> String 
         "open" if r.now < r.cut_from => format!("NOT BILLED YET: the hour {hour} is open and still collects usage."),
         "open" => format!("NOT BILLED YET: the hour {hour} is over and waits for its cut."),
         "nothing_due" => {
-            let of_month = |cut: &&Cut| month.map_or(cut.is_own, |month| cut.month == month);
-            nothing_due(report.cuts.iter().rfind(of_month))
+            let of_meter = |cut: &&Cut| meter.map_or(cut.is_own, |meter| meter == (cut.month, cut.contract.as_str()));
+            nothing_due(report.cuts.iter().rfind(of_meter))
         }
         "due" | "in_flight" if r.maybe_billed => {
             format!(

@@ -42,8 +42,8 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         ),
         "invalid_subscription" => (
             "the marketplace says that this buyer is not to be billed, or its identity in the catalogue is not right",
-            "mend the identity in the catalogue (`postmeter catalog` shows what is wrong with it), or retry once the \
-             buyer's subscription is active over there",
+            "mend the identity in the catalogue (`postmeter catalog show` has it) and recount what was refused, or retry \
+             once the buyer's subscription is active over there",
         ),
         "too_late" => (
             "no hour of its month can still take it, and the destination holds late usage",
@@ -65,6 +65,11 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
             "it is beyond what is plausible for its metric",
             "ask who recorded it: retry it if it is right, else record a correction and write it off",
         ),
+        "lost_time" => (
+            "it was there before the database lost commits, and may have been billed with another hour in that time",
+            "see what the marketplace holds of this buyer since then: if it is not among it, retry the usage (resolve the \
+             remittance as not billed); if it is, write the usage off (resolve the remittance as billed)",
+        ),
         _ => ("of a reason that this program does not know", "see the catalogue and the decisions"),
     }
 }
@@ -80,6 +85,14 @@ pub(super) fn rounding(rounding: &str, decimals: i32) -> String {
         "up" => format!("rounded up to {to}"),
         "down" => format!("rounded down to {to}"),
         _ => format!("rounded to the nearest of {to}"),
+    }
+}
+
+/// `contract db/gold`; without a name, `the contract of BUYER`.
+pub(super) fn contract(text: &str) -> String {
+    match text.strip_prefix("contract:") {
+        Some(name) => format!("contract {name}"),
+        None => format!("the contract of {text}"),
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn check(
         if standing.in_file {
             findings.problems.extend(ends_before_it_begins(&standing.entry));
             covers(&standing.entry, &metrics, findings);
+            contract(standing, findings);
         }
     }
     forms(&known, findings);
@@ -90,6 +91,23 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
         }
     }
     Some(Known { entry, buyer })
+}
+
+/// Another contract in place: who belongs to it changes at a month's start.
+fn contract(Standing { entry, old, .. }: &Standing, findings: &mut Findings) {
+    let Some(old) = old.as_ref().filter(|old| old.is_counting) else { return };
+    let before = old.fields.get("contract").and_then(Value::as_str).unwrap_or_default();
+    let now = entry.text("contract");
+    if before != now {
+        let named = |name: &str| if name.is_empty() { "that of its buyer".to_owned() } else { format!("{name:?}") };
+        findings.notes.push(format!(
+            "{}: another contract, {} instead of {}, from the next month on: this month is metered already and goes on \
+             with its cover and rounding",
+            entry.name(),
+            named(now),
+            named(before)
+        ));
+    }
 }
 
 fn covers(entry: &Entry, metrics: &BTreeMap<(&str, &str), Vec<&str>>, findings: &mut Findings) {
