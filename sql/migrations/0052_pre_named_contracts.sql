@@ -164,7 +164,7 @@ begin
             new.contract, new.org
             using errcode = 'PM052', schema = 'postmeter', table = 'subscription', column = 'contract',
                   constraint = 'subscription_contract_known',
-                  hint = 'Bring all workers to this release first: postmeter workers lists them.';
+                  hint = 'Bring all workers to this release first (postmeter.worker has those that run), then name contracts.';
     end if;
     if tg_op = 'UPDATE' then
         was := coalesce(postmeter.contract_name(old.product, old.contract), old.buyer);
