@@ -385,6 +385,14 @@ $new$not exists (select from postmeter.part_keys(m.id))$new$),
             ('postmeter.recalculate(text,date)'::regprocedure,
              'coalesce(k.contract, s.buyer) as contract',
              'coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer) as contract'),
+            ('postmeter.recount_ways(bigint[])'::regprocedure,
+             'coalesce(k.contract, r.buyer) as contract',
+             'coalesce(k.contract, (select postmeter.contract_name(e.product, e.contract) from postmeter.subscription e
+                                     where e.id = r.subscription_id), r.buyer) as contract'),
+            ('postmeter.placed_otherwise(bigint[],bigint[],text[],text[],timestamptz[],timestamptz[],boolean)'::regprocedure,
+             'COALESCE(b.contract, r.buyer)',
+             'coalesce(b.contract, (select postmeter.contract_name(e.product, e.contract) from postmeter.subscription e
+                                    where e.id = r.subscription_id), r.buyer)'),
             -- a month is rounded by the rule with which it began
             ('postmeter.recalculate(text,date)'::regprocedure, 'coalesce(n.decimals, m.decimals)', 'coalesce(m.decimals, n.decimals)'),
             ('postmeter.recalculate(text,date)'::regprocedure, 'coalesce(n.month_end, m.month_end)', 'coalesce(m.month_end, n.month_end)'),
