@@ -16,6 +16,53 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked bigint[];
+begin
+    asked := array(
+        select x.id from (
+            (select m.id from postmeter.meter m, postmeter.balance_check b where m.id > b.meters_after order by 1 limit many)
+            union
+            -- one that is gone is missed
+            (select p.meter_id from postmeter.proven_meter p, postmeter.balance_check b where p.meter_id > b.meters_after order by 1 limit many)) x
+        order by 1 limit many);
+    insert into postmeter.balance_anew (meter_id) select a.id from unnest(asked) a(id) on conflict do nothing;
+    -- null: that was all
+    update postmeter.balance_check b set meters_after = case when cardinality(asked) = many then asked[many] end;
+    return cardinality(asked);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.ask_meters_anew(many integer) IS 'The next so many meters whose turn it is to be read again. Returns how many.';
+
+CREATE FUNCTION postmeter.ask_open_anew() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    broken bigint := (select max(x.id) from postmeter.timeline_break x);
+    asked  bigint;
+begin
+    -- noticed here and not by a trigger: whoever says that commits were lost waits for no proof
+    if broken > (select b.break_id from postmeter.balance_check b) then
+        asked := postmeter.prove_balance_anew();
+        update postmeter.balance_check b set break_id = broken;
+        return asked;
+    end if;
+    insert into postmeter.balance_anew (meter_id)
+    select p.meter_id from postmeter.proven_meter p where p.difference <> 0 order by 1
+    on conflict do nothing;
+    get diagnostics asked = row_count;
+    return asked;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.ask_open_anew() IS 'Begins a proof: meters that did not close when they were proven last are read again whole; after commits were lost, all are. Returns how many.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -610,6 +657,19 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) IS 'Refuses a manifest that is not of the rows in the database (PM043): it reads them all.';
+
+CREATE FUNCTION postmeter.check_proof_state() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if current_setting('transaction_isolation') = 'read committed' then
+        raise exception 'a proof needs one moment for all it reads' using errcode = '25000', hint = 'begin isolation level repeatable read; lock table postmeter.balance_gate';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_proof_state() IS 'Refuses to prove where each statement sees another moment.';
 
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -3346,6 +3406,117 @@ $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
 
+CREATE FUNCTION postmeter.moved_by_allocation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, new.delivery_id from postmeter.meter_metric mm where mm.id = new.meter_metric_id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_allocation() IS 'Trigger of allocation: a correction of what was cut long ago takes the meter''s proof back.';
+
+CREATE FUNCTION postmeter.moved_by_carry() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_anew (meter_id)
+    select distinct mm.meter_id from written w join postmeter.meter_metric mm on mm.id = w.meter_metric_id
+    order by 1
+    on conflict do nothing;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_carry() IS 'Trigger of ledger_carry: of a month that is dropped, every meter is proven again from what it came to.';
+
+CREATE FUNCTION postmeter.moved_by_cut() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id) select w.meter_id, w.delivery_id from written w;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_cut() IS 'Trigger of cut: takes the proof of its meters back.';
+
+CREATE FUNCTION postmeter.moved_by_delivery() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select x.meter_id, old.id
+    from (select old.meter_id
+          union select case when tg_op = 'UPDATE' then new.meter_id end
+          union select p.meter_id from postmeter.part p where p.delivery_id = old.id
+          union select c.meter_id from postmeter.cut c where c.delivery_id = old.id) x
+    where x.meter_id is not null;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_delivery() IS 'Trigger of delivery: takes the proof of every meter that it counts on back.';
+
+CREATE FUNCTION postmeter.moved_by_meter() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op <> 'INSERT' then
+        insert into postmeter.balance_moved (meter_id) values (old.id);
+    end if;
+    if tg_op = 'INSERT' or tg_op = 'UPDATE' and new.id <> old.id then
+        insert into postmeter.balance_moved (meter_id) values (new.id);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_meter() IS 'Trigger of meter: takes its proof back.';
+
+CREATE FUNCTION postmeter.moved_by_metric() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- another factor counts everything anew
+    insert into postmeter.balance_anew (meter_id)
+    select x.id from (values (old.meter_id), (new.meter_id)) x(id)
+    where tg_op = 'DELETE' and x.id is not null
+       or tg_op = 'UPDATE' and (old.id, old.meter_id, old.factor_numerator, old.factor_denominator)
+                               is distinct from (new.id, new.meter_id, new.factor_numerator, new.factor_denominator)
+    on conflict do nothing;
+    insert into postmeter.balance_moved (meter_id) values (coalesce(new.meter_id, old.meter_id));
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_metric() IS 'Trigger of meter_metric: takes the meter''s proof back; where a factor changes, everything of it is read again.';
+
+CREATE FUNCTION postmeter.moved_by_part() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op <> 'INSERT' then
+        insert into postmeter.balance_moved (meter_id, delivery_id) values (old.meter_id, old.delivery_id);
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into postmeter.balance_moved (meter_id, delivery_id) values (new.meter_id, new.delivery_id);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_part() IS 'Trigger of part: takes the meter''s proof back.';
+
 CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3363,6 +3534,25 @@ CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
+
+CREATE FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    after text := (select b.usage_after from postmeter.balance_check b);
+begin
+    if after is null or after = 'ffffffff' then
+        return;
+    end if;
+    first := case when after = '' then '00000000' else lpad(to_hex(('x' || after)::bit(32)::bigint + 1), 8, '0') end;
+    last := (select left(u.id::text, 8) from postmeter.usage u
+             where u.id >= (next_usage_anew.first || '-0000-0000-0000-000000000000')::uuid order by u.id offset many - 1 limit 1);
+    last := coalesce(last, 'ffffffff');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) IS 'The next slices whose turn it is to be read again, with about so many usages. Null: there are none.';
 
 CREATE FUNCTION postmeter.note_alert_failure(rule text, failure text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -3881,6 +4071,205 @@ $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
 
+CREATE FUNCTION postmeter.prove_anew(meters bigint[], most integer) RETURNS TABLE(remittances bigint, proven bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    on_meters bigint[];
+    of_these  bigint[];
+    finished  bigint[];
+begin
+    perform postmeter.check_proof_state();
+    select array_agg(w.meter_id), array_agg(x.delivery_id) into on_meters, of_these
+    from postmeter.balance_anew w
+    cross join lateral (
+        select y.delivery_id
+        from (select d.id as delivery_id from postmeter.delivery d where d.meter_id = w.meter_id and d.id > w.after
+              union select p.delivery_id from postmeter.part p where p.meter_id = w.meter_id and p.delivery_id > w.after
+              union select c.delivery_id from postmeter.cut c where c.meter_id = w.meter_id and c.delivery_id > w.after
+              union select k.delivery_id from postmeter.proven_remittance k where k.meter_id = w.meter_id and k.delivery_id > w.after) y
+        order by y.delivery_id limit most) x
+    where w.meter_id = any (prove_anew.meters);
+    remittances := postmeter.read_remittances(on_meters, of_these);
+    update postmeter.balance_anew w set after = x.last
+    from (select p.meter_id, max(p.delivery_id) as last from unnest(on_meters, of_these) p(meter_id, delivery_id) group by 1) x
+    where w.meter_id = x.meter_id;
+    with finished_now as (
+        delete from postmeter.balance_anew w
+        where w.meter_id = any (prove_anew.meters)
+          and (select count(*) from unnest(on_meters) p(meter_id) where p.meter_id = w.meter_id) < most
+        returning w.meter_id
+    )
+    select array_agg(f.meter_id) into finished from finished_now f;
+    -- everything of these has been read: what was kept of the sum does not count any more
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (finished)
+    ), total as materialized (
+        select f.id, coalesce(b.denominator, 1) as denominator, coalesce(b.holds, 0) as holds,
+               (select coalesce(sum(k.remains * (coalesce(b.denominator, 1) / k.denominator)), 0)
+                from postmeter.proven_remittance k where k.meter_id = f.id) as remains,
+               -- what is marked is proven with its mark
+               not exists (select from postmeter.balance_moved v where v.meter_id = f.id) as is_all
+        from unnest(finished) f(id)
+        left join meter b on b.meter_id = f.id
+    )
+    insert into postmeter.proven_meter as p (meter_id, denominator, remains, difference, proven_at, read_at)
+    select t.id, t.denominator, t.remains, case when t.is_all then trim_scale(t.remains - t.holds) end, case when t.is_all then clock_timestamp() end,
+           clock_timestamp()
+    from total t
+    on conflict (meter_id) do update
+    set denominator = excluded.denominator, remains = excluded.remains, read_at = excluded.read_at,
+        difference = coalesce(excluded.difference, p.difference), proven_at = coalesce(excluded.proven_at, p.proven_at);
+    get diagnostics proven = row_count;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) IS 'Reads all remittances of these meters again, at most so many of each at a time; a meter of which all were read is proven from them.';
+
+CREATE FUNCTION postmeter.prove_balance_anew() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked bigint;
+begin
+    insert into postmeter.balance_anew (meter_id)
+    select m.id from postmeter.meter m union select p.meter_id from postmeter.proven_meter p order by 1
+    on conflict (meter_id) do update set after = 0, asked_at = excluded.asked_at;
+    get diagnostics asked = row_count;
+    update postmeter.balance_check b
+    set round_at = clock_timestamp(), round_ends_at = clock_timestamp(), meters_after = null, usage_after = '', round_seconds = 0, next_at = '-infinity';
+    return asked;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_balance_anew() IS 'Takes every proof back: all meters and all usage are read again from the beginning, by the workers'' checks or by postmeter balance --prove. Returns how many meters.';
+
+CREATE FUNCTION postmeter.prove_carried() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad bigint;
+    who text;
+begin
+    select count(*), min(format('%s %s %s of %s: %s', b.org, b.product, b.metric, to_char(b.month, 'YYYY-MM'), trim_scale(b.left_over)))
+    into bad, who
+    from (select p.month, p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
+          from postmeter.carried_place p group by 1, 2, 3, 4) b
+    where b.left_over <> 0 or b.left_usages <> 0;
+    delete from postmeter.usage_open o where o.first = 'carried';
+    insert into postmeter.usage_open (first, last, open, example) select 'carried', 'carried', bad, who where bad > 0;
+    return bad;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_carried() IS 'Proves that all usage of dropped months was somewhere (carried_place), and keeps it if it was not. Returns how many orgs'' metrics do not add up.';
+
+CREATE FUNCTION postmeter.prove_moved(meters bigint[]) RETURNS TABLE(remittances bigint, proven bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    on_meters  bigint[];
+    of_these   bigint[];
+begin
+    perform postmeter.check_proof_state();
+    with gone as (
+        delete from postmeter.balance_moved m where m.meter_id = any (prove_moved.meters) returning m.meter_id, m.delivery_id
+    )
+    select array_agg(g.meter_id), array_agg(g.delivery_id) into on_meters, of_these
+    from (select distinct x.meter_id, x.delivery_id from gone x where x.delivery_id is not null) g;
+    remittances := postmeter.read_remittances(on_meters, of_these);
+    insert into postmeter.proven_meter (meter_id, denominator, remains)
+    select m.id, 1, 0 from unnest(prove_moved.meters) m(id)
+    on conflict do nothing;
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (prove_moved.meters)
+    ), closed as materialized (
+        select p.meter_id, p.remains * (coalesce(b.denominator, p.denominator) / p.denominator) - coalesce(b.holds, 0) as difference
+        from postmeter.proven_meter p
+        left join meter b on b.meter_id = p.meter_id
+        where p.meter_id = any (prove_moved.meters)
+          and not exists (select from postmeter.balance_anew w where w.meter_id = p.meter_id)
+    ), suspect as (
+        -- nobody is accused by what was kept: all of it is read again first
+        insert into postmeter.balance_anew (meter_id) select c.meter_id from closed c where c.difference <> 0
+    ), written as (
+        update postmeter.proven_meter p set difference = 0, proven_at = clock_timestamp()
+        from closed c where p.meter_id = c.meter_id and c.difference = 0
+        returning 1
+    )
+    select count(*) into proven from written;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_moved(meters bigint[]) IS 'Proves these meters from what was written since and what is kept of the rest. One whose balance does not close that way is read again whole before anybody says so.';
+
+CREATE FUNCTION postmeter.prove_slices(slices text[]) RETURNS TABLE(orgs bigint, open bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+    run record;
+    n   bigint;
+    bad bigint;
+    who text;
+begin
+    orgs := 0;
+    open := 0;
+    -- neighbours are read together
+    for run in
+        select min(x.slice) as first, max(x.slice) as last
+        from (select s.slice, ('x' || s.slice)::bit(32)::bigint - row_number() over (order by s.slice) as run
+              from (select distinct u.slice collate "C" as slice from unnest(slices) u(slice)) s) x
+        group by x.run order by 1
+    loop
+        select * into n, bad, who from postmeter.prove_usage(run.first, run.last);
+        orgs := orgs + n;
+        open := open + bad;
+    end loop;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_slices(slices text[]) IS 'Proves that all usage of these slices is somewhere.';
+
+CREATE FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+begin
+    perform postmeter.check_proof_state();
+    if first !~ '^[0-9a-f]{8}$' or last !~ '^[0-9a-f]{8}$' then
+        raise exception 'a slice has eight digits' using errcode = '22023';
+    end if;
+    delete from postmeter.usage_moved m where m.slice >= prove_usage.first collate "C" and m.slice <= prove_usage.last collate "C";
+    -- written out, so that only partitions that have such usage are looked at, or waited for
+    execute format($q$
+        select count(*), count(*) filter (where b.left_over <> 0 or b.left_usages <> 0),
+               (array_agg(format('%%s %%s %%s: %%s', b.org, b.product, b.metric, trim_scale(b.left_over)) order by b.org)
+                filter (where b.left_over <> 0 or b.left_usages <> 0))[1]
+        from (select p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
+              from postmeter.usage_place p where p.usage_id >= %L::uuid and p.usage_id <= %L::uuid group by 1, 2, 3) b $q$,
+        first || '-0000-0000-0000-000000000000', last || '-ffff-ffff-ffff-ffffffffffff')
+    into checked, open, example;
+    delete from postmeter.usage_open o where o.first >= prove_usage.first collate "C" and o.last <= prove_usage.last collate "C";
+    insert into postmeter.usage_open (first, last, open, example)
+    select prove_usage.first, prove_usage.last, prove_usage.open, prove_usage.example
+    where prove_usage.open > 0
+      and not exists (select from postmeter.usage_open o where o.first <= prove_usage.first collate "C" and o.last >= prove_usage.last collate "C");
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) IS 'Proves that all usage of these slices, and of those between them, is somewhere (usage_place), and keeps it if it is not.';
+
 CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3933,6 +4322,30 @@ $$;
 
 COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
 
+CREATE FUNCTION postmeter.read_again_over() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b
+    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at,
+        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    -- a fiftieth of the time at most, but once a day
+    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+          from postmeter.balance_check x) n
+$$;
+
+COMMENT ON FUNCTION postmeter.read_again_over() IS 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
+
+CREATE FUNCTION postmeter.read_again_took(seconds double precision) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b set round_seconds = b.round_seconds + read_again_took.seconds
+$$;
+
+COMMENT ON FUNCTION postmeter.read_again_took(seconds double precision) IS 'Notes how long reading again took.';
+
 CREATE FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3973,6 +4386,67 @@ end
 $_$;
 
 COMMENT ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) IS 'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
+
+CREATE FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    pairs bigint;
+begin
+    with pair as materialized (
+        select distinct p.meter_id, p.delivery_id from unnest(meters, deliveries) p(meter_id, delivery_id)
+    ), fresh as materialized (
+        select r.meter_id, r.delivery_id, r.denominator, r.remains
+        from postmeter.remittance_balance r
+        where r.meter_id = any (meters) and r.delivery_id = any (deliveries)
+    ), change as materialized (
+        select p.meter_id, p.delivery_id, f.denominator, coalesce(f.remains, 0) as remains,
+               k.denominator as denominator_before, coalesce(k.remains, 0) as remains_before
+        from pair p
+        left join fresh f on f.meter_id = p.meter_id and f.delivery_id = p.delivery_id
+        left join postmeter.proven_remittance k on k.meter_id = p.meter_id and k.delivery_id = p.delivery_id
+    ), gone as (
+        delete from postmeter.proven_remittance k using change c
+        where k.meter_id = c.meter_id and k.delivery_id = c.delivery_id and c.remains = 0
+    ), kept as (
+        insert into postmeter.proven_remittance (meter_id, delivery_id, denominator, remains)
+        select c.meter_id, c.delivery_id, c.denominator, trim_scale(c.remains) from change c where c.remains <> 0
+        on conflict (meter_id, delivery_id) do update set denominator = excluded.denominator, remains = excluded.remains
+    ), meter as materialized (
+        select b.meter_id, b.denominator from postmeter.meter_balance b where b.meter_id = any (meters)
+    ), total as (
+        select x.meter_id, x.denominator,
+               sum(x.remains * (x.denominator / coalesce(x.denominator_now, x.denominator))
+                   - x.remains_before * (x.denominator / coalesce(x.denominator_before, x.denominator))) as more
+        from (select c.meter_id, c.remains, c.remains_before, c.denominator_before, c.denominator as denominator_now,
+                     -- a meter that is gone: as it was
+                     coalesce(m.denominator, (select max(k.denominator) from postmeter.proven_remittance k where k.meter_id = c.meter_id), 1) as denominator
+              from change c left join meter m on m.meter_id = c.meter_id) x
+        group by 1, 2
+    ), totals as (
+        insert into postmeter.proven_meter as p (meter_id, denominator, remains)
+        select t.meter_id, t.denominator, t.more from total t
+        on conflict (meter_id) do update
+        set remains = trim_scale(p.remains * (excluded.denominator / p.denominator) + excluded.remains), denominator = excluded.denominator
+    )
+    select count(*) into pairs from pair;
+    return pairs;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) IS 'Reads what these remittances leave on these meters, pair by pair, and keeps it.';
+
+CREATE FUNCTION postmeter.read_usage_anew(until text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b set usage_after = nullif(until, 'ffffffff')
+$$;
+
+COMMENT ON FUNCTION postmeter.read_usage_anew(until text) IS 'Usage up to this slice was read again in turn.';
 
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
@@ -6343,6 +6817,30 @@ END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
 
+CREATE FUNCTION postmeter.usage_went() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_table_name = 'outbox' then
+        insert into postmeter.usage_moved (slice) select distinct left(w.id::text, 8) from went w;
+    else
+        insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of outbox and held: what leaves them must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
+
+CREATE FUNCTION postmeter.when_said(moment timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT to_char((moment AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text) AS to_char;
+END;
+
+COMMENT ON FUNCTION postmeter.when_said(moment timestamp with time zone) IS 'A time as people read it, in UTC, to the second.';
+
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -7065,12 +7563,50 @@ COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
-CREATE VIEW postmeter.balance AS
+CREATE VIEW postmeter.meter_balance AS
+ WITH factor AS NOT MATERIALIZED (
+         SELECT mm.meter_id,
+            mm.covered,
+            ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
+            postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
+           FROM postmeter.meter_metric mm
+        ), covered AS (
+         SELECT f.meter_id,
+            sum((f.covered * f.units)) AS covered,
+            max(f.denominator) AS denominator
+           FROM factor f
+          GROUP BY f.meter_id
+        )
+ SELECT c.meter_id,
+    m.destination_id,
+    m.month,
+    c.denominator,
+    c.covered,
+    (m.carried * (c.denominator / m.denominator)) AS carried,
+    (c.covered + (m.carried * (c.denominator / m.denominator))) AS holds
+   FROM (covered c
+     JOIN postmeter.meter m ON ((m.id = c.meter_id)));
+
+COMMENT ON VIEW postmeter.meter_balance IS 'One side of the balance: what a meter holds, in billing units x denominator. The other: remittance_balance.';
+
+COMMENT ON COLUMN postmeter.meter_balance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_balance.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.meter_balance.month IS 'First day of its billing month.';
+
+COMMENT ON COLUMN postmeter.meter_balance.denominator IS 'Common denominator of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.meter_balance.covered IS 'Paid for by contracts.';
+
+COMMENT ON COLUMN postmeter.meter_balance.carried IS 'A remainder not billed yet, or (below zero) credit.';
+
+COMMENT ON COLUMN postmeter.meter_balance.holds IS 'covered + carried: what its remittances must leave.';
+
+CREATE VIEW postmeter.remittance_balance AS
  WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
             mm.meter_id,
-            mm.used,
-            mm.covered,
             ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
             postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
            FROM postmeter.meter_metric mm
@@ -7087,58 +7623,104 @@ CREATE VIEW postmeter.balance AS
             d.round
            FROM (postmeter.part p
              JOIN postmeter.delivery d ON (((d.id = p.delivery_id) AND (d.meter_id <> p.meter_id))))
-        ), recorded AS (
-         SELECT r_1.meter_id,
-            sum(r_1.recorded) AS recorded,
-            sum(r_1.open) AS open
-           FROM ( SELECT f.meter_id,
-                    sum((u.quantity * f.units)) AS recorded,
-                    COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
-                   FROM (((factor f
-                     JOIN counted d ON ((d.meter_id = f.meter_id)))
-                     JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
-                     JOIN postmeter.usage u ON ((u.id = a.usage_id)))
-                  GROUP BY f.meter_id
-                UNION ALL
-                 SELECT f.meter_id,
-                    (c_1.quantity * f.units),
-                    0
-                   FROM (postmeter.ledger_carry c_1
-                     JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
-          GROUP BY r_1.meter_id
-        ), sent AS (
-         SELECT c_1.meter_id,
+        ), line AS (
+         SELECT f.meter_id,
+            f.denominator,
+            d.id AS delivery_id,
             d.status,
-            sum(c_1.to_bill) AS quantity,
+            sum((u.quantity * f.units)) AS recorded,
+            COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open,
+            (0)::numeric AS billed,
+            (0)::numeric AS shown
+           FROM (((factor f
+             JOIN counted d ON ((d.meter_id = f.meter_id)))
+             JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
+             JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+          GROUP BY f.meter_id, f.denominator, d.id, d.status
+        UNION ALL
+         SELECT f.meter_id,
+            f.denominator,
+            c.delivery_id,
+            d.status,
+            sum((c.quantity * f.units)) AS sum,
+            0,
+            0,
+            0
+           FROM ((postmeter.ledger_carry c
+             JOIN factor f ON ((f.id = c.meter_metric_id)))
+             LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
+        UNION ALL
+         SELECT f.meter_id,
+            f.denominator,
+            c.delivery_id,
+            d.status,
+            0,
+            0,
+            sum(c.to_bill) AS sum,
             sum(
                 CASE
-                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c_1.to_bill, ((c_1.to_bill * d.shown_quantity) / d.quantity))
+                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c.to_bill, ((c.to_bill * d.shown_quantity) / d.quantity))
                     ELSE (0)::numeric
-                END) AS shown
-           FROM (postmeter.cut c_1
-             JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
-          WHERE (d.status <> 'released'::text)
-          GROUP BY c_1.meter_id, d.status
-        ), by_status AS (
-         SELECT s.meter_id,
-            sum(s.quantity) FILTER (WHERE (s.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
-            sum(s.quantity) FILTER (WHERE (s.status = 'unknown'::text)) AS unknown,
-            sum(s.quantity) FILTER (WHERE (s.status = 'accepted'::text)) AS accepted,
-            sum(s.quantity) FILTER (WHERE (s.status = 'held'::text)) AS held,
-            sum(s.quantity) FILTER (WHERE (s.status = 'rejected'::text)) AS rejected,
-            sum(s.quantity) FILTER (WHERE (s.status = 'expired'::text)) AS expired,
-            sum(s.quantity) FILTER (WHERE (s.status = 'conflict'::text)) AS conflict,
-            sum(s.quantity) FILTER (WHERE (s.status = 'written_off'::text)) AS written_off,
-            sum(s.quantity) FILTER (WHERE (s.status = 'dry_run'::text)) AS dry_run,
-            sum(s.shown) AS shown
-           FROM sent s
-          GROUP BY s.meter_id
-        ), covered AS (
-         SELECT f.meter_id,
-            sum((f.covered * f.units)) AS covered,
-            max(f.denominator) AS denominator
-           FROM factor f
-          GROUP BY f.meter_id
+                END) AS sum
+           FROM ((( SELECT DISTINCT x.meter_id,
+                    x.denominator
+                   FROM factor x) f
+             JOIN postmeter.cut c ON ((c.meter_id = f.meter_id)))
+             JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+          WHERE (d.status <> ALL (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))
+          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
+        )
+ SELECT l.meter_id,
+    l.delivery_id,
+    l.status,
+    l.denominator,
+    sum(l.recorded) AS recorded,
+    sum(l.open) AS open,
+    sum(l.billed) AS billed,
+    sum(l.shown) AS shown,
+    ((sum(l.recorded) - sum(l.open)) - (sum(l.billed) * l.denominator)) AS remains
+   FROM line l
+  GROUP BY l.meter_id, l.delivery_id, l.status, l.denominator;
+
+COMMENT ON VIEW postmeter.remittance_balance IS 'One side of the balance: what each remittance leaves on a meter that it counts on. The other: meter_balance. Ask it by meter_id, or by meter_id and delivery_id.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.status IS 'Its status.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.denominator IS 'Common denominator of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.recorded IS 'Usage allocated to it on this meter, in billing units x denominator.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.open IS 'Of this, in its hour while that is open.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.billed IS 'Billing units that it bills for this meter; what was released is billed elsewhere.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.shown IS 'Of a conflict, the billing units that they hold.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.remains IS 'recorded - open - billed x denominator: what it leaves on the meter, as cover, remainder or credit.';
+
+CREATE VIEW postmeter.balance AS
+ WITH summed AS (
+         SELECT r_1.meter_id,
+            sum(r_1.recorded) AS recorded,
+            sum(r_1.open) AS open,
+            sum(r_1.remains) AS remains,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'unknown'::text)) AS unknown,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'accepted'::text)) AS accepted,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'held'::text)) AS held,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'rejected'::text)) AS rejected,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'expired'::text)) AS expired,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'conflict'::text)) AS conflict,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'written_off'::text)) AS written_off,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'dry_run'::text)) AS dry_run,
+            sum(r_1.shown) AS shown
+           FROM postmeter.remittance_balance r_1
+          GROUP BY r_1.meter_id
         )
  SELECT t.name AS destination,
     m.buyer,
@@ -7148,24 +7730,23 @@ CREATE VIEW postmeter.balance AS
     c.denominator,
     trim_scale(COALESCE(r.recorded, (0)::numeric)) AS recorded,
     trim_scale(COALESCE(r.open, (0)::numeric)) AS open,
-    trim_scale((COALESCE(b.due, (0)::numeric) * c.denominator)) AS due,
-    trim_scale((COALESCE(b.unknown, (0)::numeric) * c.denominator)) AS unknown,
-    trim_scale(((COALESCE(b.accepted, (0)::numeric) + COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS accepted,
-    trim_scale((COALESCE(b.held, (0)::numeric) * c.denominator)) AS held,
-    trim_scale((COALESCE(b.rejected, (0)::numeric) * c.denominator)) AS rejected,
-    trim_scale((COALESCE(b.expired, (0)::numeric) * c.denominator)) AS expired,
-    trim_scale(((COALESCE(b.conflict, (0)::numeric) - COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS conflict,
-    trim_scale((COALESCE(b.written_off, (0)::numeric) * c.denominator)) AS written_off,
-    trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
+    trim_scale((COALESCE(r.due, (0)::numeric) * c.denominator)) AS due,
+    trim_scale((COALESCE(r.unknown, (0)::numeric) * c.denominator)) AS unknown,
+    trim_scale(((COALESCE(r.accepted, (0)::numeric) + COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS accepted,
+    trim_scale((COALESCE(r.held, (0)::numeric) * c.denominator)) AS held,
+    trim_scale((COALESCE(r.rejected, (0)::numeric) * c.denominator)) AS rejected,
+    trim_scale((COALESCE(r.expired, (0)::numeric) * c.denominator)) AS expired,
+    trim_scale(((COALESCE(r.conflict, (0)::numeric) - COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS conflict,
+    trim_scale((COALESCE(r.written_off, (0)::numeric) * c.denominator)) AS written_off,
+    trim_scale((COALESCE(r.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
     trim_scale(c.covered) AS covered,
-    trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
-    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference,
+    trim_scale(c.carried) AS carried,
+    trim_scale((COALESCE(r.remains, (0)::numeric) - c.holds)) AS difference,
     (t.shadow_of IS NOT NULL) AS shadow
-   FROM ((((postmeter.meter m
+   FROM (((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-     JOIN covered c ON ((c.meter_id = m.id)))
-     LEFT JOIN recorded r ON ((r.meter_id = m.id)))
-     LEFT JOIN by_status b ON ((b.meter_id = m.id)));
+     JOIN postmeter.meter_balance c ON ((c.meter_id = m.id)))
+     LEFT JOIN summed r ON ((r.meter_id = m.id)));
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
@@ -7211,6 +7792,20 @@ COMMENT ON COLUMN postmeter.balance.difference IS 'Zero at every moment.';
 
 COMMENT ON COLUMN postmeter.balance.shadow IS 'A meter of a shadow: nothing of it was billed.';
 
+CREATE TABLE postmeter.balance_anew (
+    meter_id bigint NOT NULL,
+    after bigint DEFAULT 0 NOT NULL,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.balance_anew IS 'Meters whose remittances are all to be read again: in turn, on request, after commits were lost, and when a proof did not close.';
+
+COMMENT ON COLUMN postmeter.balance_anew.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.balance_anew.after IS 'Its remittances up to this one have been read again.';
+
+COMMENT ON COLUMN postmeter.balance_anew.asked_at IS 'Since when, in real time.';
+
 CREATE TABLE postmeter.balance_check (
     one boolean DEFAULT true NOT NULL,
     next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -7218,24 +7813,172 @@ CREATE TABLE postmeter.balance_check (
     open bigint,
     example text,
     seconds double precision,
+    break_id bigint DEFAULT 0 NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    round_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    round_ends_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    meters_after bigint DEFAULT 0,
+    usage_after text DEFAULT ''::text COLLATE pg_catalog."C",
+    round_seconds double precision DEFAULT 0 NOT NULL,
+    whole_seconds double precision,
+    whole_from timestamp with time zone,
+    whole_until timestamp with time zone,
     CONSTRAINT balance_check_one_check CHECK (one),
     CONSTRAINT balance_check_open_check CHECK ((open >= 0)),
+    CONSTRAINT balance_check_turn CHECK ((num_nulls(whole_from, whole_until, whole_seconds) = ANY (ARRAY[0, 3]))),
     CONSTRAINT balance_check_whole CHECK (((checked_at IS NULL) = (open IS NULL)))
 );
 
-COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the whole balance found. One row; one worker of the fleet checks at a time, because a check reads the whole ledger.';
+COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the balance found. One row; one worker of the fleet checks at a time.';
 
 COMMENT ON COLUMN postmeter.balance_check.one IS 'There is one row.';
 
 COMMENT ON COLUMN postmeter.balance_check.next_at IS 'No check before this, in real time.';
 
-COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'When the last check that came to its end did, in real time; null: none has.';
+COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'As of when everything that had been written was proven, in real time; null: never.';
 
 COMMENT ON COLUMN postmeter.balance_check.open IS 'Meters, and orgs'' metrics, whose difference was not zero.';
 
 COMMENT ON COLUMN postmeter.balance_check.example IS 'One of them.';
 
-COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up.';
+COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up; without what was read again in turn.';
+
+COMMENT ON COLUMN postmeter.balance_check.break_id IS 'The last timeline_break after which everything was asked to be read again.';
+
+COMMENT ON COLUMN postmeter.balance_check.since IS 'Since when the balance is proven this way.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_at IS 'Since when the whole ledger is being read again; later than now: from then on. Real time.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_ends_at IS 'By when it is to be read: as much of it is read as of this time has passed.';
+
+COMMENT ON COLUMN postmeter.balance_check.meters_after IS 'Meters up to this one have been read again; null: all.';
+
+COMMENT ON COLUMN postmeter.balance_check.usage_after IS 'Usage up to this slice has been read again; null: all.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_seconds IS 'How long that has taken so far.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_seconds IS 'How long it took the last time; null: not yet.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_from IS 'The whole ledger was read between this time and whole_until, the last time it was; null: not yet.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_until IS 'The end of that.';
+
+CREATE TABLE postmeter.balance_gate (
+);
+
+COMMENT ON TABLE postmeter.balance_gate IS 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+
+CREATE TABLE postmeter.balance_moved (
+    meter_id bigint NOT NULL,
+    delivery_id bigint
+);
+
+ALTER TABLE ONLY postmeter.balance_moved REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE postmeter.balance_moved IS 'Meters, and remittances on them, that were written to and not proven since. Written by triggers in the writer''s own transaction: nobody proves before it what is committed later. One meter may stand here often.';
+
+COMMENT ON COLUMN postmeter.balance_moved.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.balance_moved.delivery_id IS 'The remittance; null: only the meter itself.';
+
+CREATE TABLE postmeter.proven_meter (
+    meter_id bigint NOT NULL,
+    denominator numeric NOT NULL,
+    remains numeric NOT NULL,
+    difference numeric,
+    proven_at timestamp with time zone,
+    read_at timestamp with time zone
+);
+
+COMMENT ON TABLE postmeter.proven_meter IS 'The proof of each meter. A write to it or to a remittance of it takes the proof back: the meter has a row in balance_moved until it is proven again.';
+
+COMMENT ON COLUMN postmeter.proven_meter.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.proven_meter.denominator IS 'The meter''s denominator when it was proven.';
+
+COMMENT ON COLUMN postmeter.proven_meter.remains IS 'What all its remittances leave, in billing units x that denominator.';
+
+COMMENT ON COLUMN postmeter.proven_meter.difference IS 'remains less what the meter held then (meter_balance.holds); null: not proven yet.';
+
+COMMENT ON COLUMN postmeter.proven_meter.proven_at IS 'As of when, in real time.';
+
+COMMENT ON COLUMN postmeter.proven_meter.read_at IS 'When all its remittances were read last, in real time; null: from its first on as they were written.';
+
+CREATE TABLE postmeter.timeline_break (
+    id bigint NOT NULL,
+    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    timeline text NOT NULL COLLATE pg_catalog."C",
+    server_started_at timestamp with time zone NOT NULL,
+    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
+
+COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
+
+COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
+
+COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+
+CREATE VIEW postmeter.balance_proof AS
+ SELECT t.name AS destination,
+    m.month,
+    count(*) AS meters,
+    count(*) FILTER (WHERE ((p.proven_at IS NOT NULL) AND (NOT v.moved) AND (NOT v.anew))) AS proven,
+    count(*) FILTER (WHERE v.moved) AS moved,
+    count(*) FILTER (WHERE v.anew) AS anew,
+    count(*) FILTER (WHERE (p.difference <> (0)::numeric)) AS open,
+    min(p.proven_at) AS proven_from,
+    max(p.proven_at) AS proven_until,
+    min(p.read_at) AS read_from,
+    max(p.read_at) AS read_until
+   FROM ((((postmeter.meter m
+     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+     LEFT JOIN postmeter.proven_meter p ON ((p.meter_id = m.id)))
+     CROSS JOIN ( SELECT (EXISTS ( SELECT
+                   FROM postmeter.timeline_break x
+                  WHERE (x.id > b.break_id))) AS is_broken
+           FROM postmeter.balance_check b) c)
+     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
+                   FROM postmeter.balance_moved x
+                  WHERE (x.meter_id = m.id))) AS moved,
+            ((EXISTS ( SELECT
+                   FROM postmeter.balance_anew x
+                  WHERE (x.meter_id = m.id))) OR c.is_broken) AS anew) v)
+  GROUP BY t.name, m.month;
+
+COMMENT ON VIEW postmeter.balance_proof IS 'Per destination and month, how many meters'' balances are proven, as of when, and how many were written to since. A month that is over is proven once; a write to it takes the proof of that meter back.';
+
+COMMENT ON COLUMN postmeter.balance_proof.destination IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.balance_proof.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.balance_proof.meters IS 'How many meters.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven IS 'Of these, proven, and not written to since.';
+
+COMMENT ON COLUMN postmeter.balance_proof.moved IS 'Of these, written to since they were proven.';
+
+COMMENT ON COLUMN postmeter.balance_proof.anew IS 'Of these, being read again whole.';
+
+COMMENT ON COLUMN postmeter.balance_proof.open IS 'Of these, those whose difference is not zero.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven_from IS 'The oldest of their proofs; real time.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven_until IS 'The newest of them.';
+
+COMMENT ON COLUMN postmeter.balance_proof.read_from IS 'When the one of them was read whole that waits longest for its turn; those that were never are left out.';
+
+COMMENT ON COLUMN postmeter.balance_proof.read_until IS 'When the last of them was.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -7285,6 +8028,46 @@ COMMENT ON COLUMN postmeter.breaker.updated_at IS 'When a worker last wrote this
 COMMENT ON COLUMN postmeter.breaker.probed_deadline IS 'Deadline of the remittance that the last failed probe took: the next one takes another, behind it.';
 
 COMMENT ON COLUMN postmeter.breaker.probed_delivery IS 'That remittance.';
+
+CREATE VIEW postmeter.carried_place AS
+ SELECT c.place,
+    c.month,
+    c.org,
+    c.product,
+    c.metric,
+    c.quantity,
+    c.usages,
+        CASE
+            WHEN (c.place = 'recorded'::text) THEN c.quantity
+            ELSE (- c.quantity)
+        END AS left_over,
+        CASE
+            WHEN (c.place = 'recorded'::text) THEN c.usages
+            ELSE (- c.usages)
+        END AS left_usages
+   FROM (postmeter.ledger_carry c
+     LEFT JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+  WHERE (t.shadow_of IS NULL);
+
+COMMENT ON VIEW postmeter.carried_place IS 'What usage_place came to of months of the ledger that were dropped.';
+
+COMMENT ON COLUMN postmeter.carried_place.place IS 'As in usage_place.';
+
+COMMENT ON COLUMN postmeter.carried_place.month IS 'The dropped month.';
+
+COMMENT ON COLUMN postmeter.carried_place.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.carried_place.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.carried_place.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.carried_place.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.carried_place.usages IS 'How many usages.';
+
+COMMENT ON COLUMN postmeter.carried_place.left_over IS 'The quantity if it was recorded, and less the quantity where it was.';
+
+COMMENT ON COLUMN postmeter.carried_place.left_usages IS 'The same of how many.';
 
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
@@ -9143,6 +9926,23 @@ COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this ro
 
 COMMENT ON COLUMN postmeter.pace.wait_ended_at IS 'When a person last ended its wait: what a worker heard before says nothing any more.';
 
+CREATE TABLE postmeter.proven_remittance (
+    meter_id bigint NOT NULL,
+    delivery_id bigint NOT NULL,
+    denominator numeric NOT NULL,
+    remains numeric NOT NULL
+);
+
+COMMENT ON TABLE postmeter.proven_remittance IS 'What a remittance left on a meter when it was read last, if it was not nothing (remittance_balance.remains).';
+
+COMMENT ON COLUMN postmeter.proven_remittance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.denominator IS 'The meter''s denominator at that time.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.remains IS 'In billing units x that denominator.';
+
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
     START WITH 1
@@ -10300,31 +11100,6 @@ COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when, or when it was p
 
 COMMENT ON COLUMN postmeter.suspect_range.deaths IS 'Workers that died with it, since it is one entry alone. After two that entry is held as poison.';
 
-CREATE TABLE postmeter.timeline_break (
-    id bigint NOT NULL,
-    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    why text NOT NULL,
-    timeline text NOT NULL COLLATE pg_catalog."C",
-    server_started_at timestamp with time zone NOT NULL,
-    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
-    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
-
-COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
-
-COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
-
-COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
-
-COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
-
-COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
-
 ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.timeline_break_id_seq
     START WITH 1
@@ -10501,134 +11276,131 @@ COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
 
+CREATE VIEW postmeter.usage_place AS
+ SELECT 'recorded'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    u.quantity AS left_over,
+    1 AS left_usages
+   FROM postmeter.usage u
+UNION ALL
+ SELECT 'waiting'::text AS place,
+    o.id AS usage_id,
+    o.org,
+    o.product,
+    o.metric,
+    o.quantity,
+    1 AS usages,
+    (- o.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM postmeter.outbox o
+UNION ALL
+ SELECT 'held'::text AS place,
+    h.usage_id,
+    h.org,
+    (h.product COLLATE "default") AS product,
+    h.metric,
+    h.quantity,
+    1 AS usages,
+    (- h.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM postmeter.held h
+UNION ALL
+ SELECT 'exempt'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    (- u.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (postmeter.exempted x
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+UNION ALL
+ SELECT 'written_off'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    (- u.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (postmeter.usage_written_off x
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+UNION ALL
+ SELECT 'allocated'::text AS place,
+    a.usage_id,
+    s.org,
+    (mm.product COLLATE "default") AS product,
+    (mm.metric COLLATE "default") AS metric,
+    a.quantity,
+    1 AS usages,
+    (- a.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (((postmeter.allocation a
+     JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
+     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)));
+
+COMMENT ON VIEW postmeter.usage_place IS 'Every usage as it was recorded, and again in the one place where it is: left_over adds up to zero over any usages, and so does left_usages. Ask it by a range of usage_id. Of dropped months: ledger_carry.';
+
+COMMENT ON COLUMN postmeter.usage_place.place IS 'recorded, and where it is: waiting, held, exempt, written_off or allocated (by a live destination).';
+
+COMMENT ON COLUMN postmeter.usage_place.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_place.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usage_place.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.usage_place.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.usage_place.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.usage_place.usages IS '1.';
+
+COMMENT ON COLUMN postmeter.usage_place.left_over IS 'The quantity if it is recorded, and less the quantity where it is.';
+
+COMMENT ON COLUMN postmeter.usage_place.left_usages IS '1 if it is recorded, -1 where it is.';
+
 CREATE VIEW postmeter.usage_balance AS
- WITH recorded AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    count(*) AS usages,
-                    sum(u.quantity) AS quantity
-                   FROM postmeter.usage u
-                  GROUP BY u.org, u.product, u.metric
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'recorded'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), waiting AS (
-         SELECT o_1.org,
-            o_1.product,
-            o_1.metric,
-            count(*) AS usages,
-            sum(o_1.quantity) AS quantity
-           FROM postmeter.outbox o_1
-          GROUP BY o_1.org, o_1.product, o_1.metric
-        ), held AS (
-         SELECT h_1.org,
-            h_1.product,
-            h_1.metric,
-            count(*) AS usages,
-            sum(h_1.quantity) AS quantity
-           FROM postmeter.held h_1
-          GROUP BY h_1.org, h_1.product, h_1.metric
-        ), exempt AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    1 AS usages,
-                    u.quantity
-                   FROM (postmeter.exempted x_1
-                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'exempt'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), written_off AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    1 AS usages,
-                    u.quantity
-                   FROM (postmeter.usage_written_off x_1
-                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'written_off'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), allocated AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT s.org,
-                    mm.product,
-                    mm.metric,
-                    count(*) AS usages,
-                    sum(a_1.quantity) AS quantity
-                   FROM (((postmeter.allocation a_1
-                     JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
-                     JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
-                     JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
-                  GROUP BY s.org, mm.product, mm.metric
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM (postmeter.ledger_carry c
-                     JOIN postmeter.destination t ON (((t.id = c.destination_id) AND (t.shadow_of IS NULL))))
-                  WHERE (c.place = 'allocated'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        )
  SELECT r.org,
     r.product,
     r.metric,
-    r.usages,
-    trim_scale(r.quantity) AS recorded,
-    trim_scale(COALESCE(w.quantity, (0)::numeric)) AS waiting,
-    trim_scale(COALESCE(h.quantity, (0)::numeric)) AS held,
-    trim_scale(COALESCE(x.quantity, (0)::numeric)) AS exempt,
-    trim_scale(COALESCE(o.quantity, (0)::numeric)) AS written_off,
-    trim_scale(COALESCE(a.quantity, (0)::numeric)) AS allocated,
-    trim_scale((((((r.quantity - COALESCE(w.quantity, (0)::numeric)) - COALESCE(h.quantity, (0)::numeric)) - COALESCE(x.quantity, (0)::numeric)) - COALESCE(o.quantity, (0)::numeric)) - COALESCE(a.quantity, (0)::numeric))) AS difference,
-    (((((r.usages - COALESCE(w.usages, (0)::bigint)) - COALESCE(h.usages, (0)::bigint)) - COALESCE(x.usages, (0)::bigint)) - COALESCE(o.usages, (0)::bigint)) - COALESCE(a.usages, (0)::bigint)) AS difference_usages
-   FROM (((((recorded r
-     LEFT JOIN waiting w USING (org, product, metric))
-     LEFT JOIN held h USING (org, product, metric))
-     LEFT JOIN exempt x USING (org, product, metric))
-     LEFT JOIN written_off o USING (org, product, metric))
-     LEFT JOIN allocated a USING (org, product, metric));
+    (COALESCE(sum(r.usages) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric))::bigint AS usages,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric)) AS recorded,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'waiting'::text)), (0)::numeric)) AS waiting,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'held'::text)), (0)::numeric)) AS held,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'exempt'::text)), (0)::numeric)) AS exempt,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'written_off'::text)), (0)::numeric)) AS written_off,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'allocated'::text)), (0)::numeric)) AS allocated,
+    trim_scale(sum(r.left_over)) AS difference,
+    (sum(r.left_usages))::bigint AS difference_usages
+   FROM ( SELECT p.place,
+            p.org,
+            p.product,
+            p.metric,
+            p.quantity,
+            (p.usages)::bigint AS usages,
+            p.left_over,
+            (p.left_usages)::bigint AS left_usages
+           FROM postmeter.usage_place p
+        UNION ALL
+         SELECT p.place,
+            p.org,
+            p.product,
+            p.metric,
+            p.quantity,
+            p.usages,
+            p.left_over,
+            p.left_usages
+           FROM postmeter.carried_place p) r
+  GROUP BY r.org, r.product, r.metric;
 
 COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
@@ -10849,6 +11621,36 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
+CREATE TABLE postmeter.usage_moved (
+    slice text NOT NULL COLLATE pg_catalog."C"
+);
+
+ALTER TABLE ONLY postmeter.usage_moved REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE postmeter.usage_moved IS 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
+
+COMMENT ON COLUMN postmeter.usage_moved.slice IS 'The first eight digits of the usages'' ids: 66 seconds of recording.';
+
+CREATE TABLE postmeter.usage_open (
+    first text NOT NULL COLLATE pg_catalog."C",
+    last text NOT NULL COLLATE pg_catalog."C",
+    open bigint NOT NULL,
+    example text,
+    found_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_open IS 'Slices of usage that did not add up when they were read last. Every check reads them again.';
+
+COMMENT ON COLUMN postmeter.usage_open.first IS 'The first slice; carried: dropped months.';
+
+COMMENT ON COLUMN postmeter.usage_open.last IS 'The last slice.';
+
+COMMENT ON COLUMN postmeter.usage_open.open IS 'Orgs'' metrics of which usage is in no place, or in two.';
+
+COMMENT ON COLUMN postmeter.usage_open.example IS 'One of them.';
+
+COMMENT ON COLUMN postmeter.usage_open.found_at IS 'When, in real time.';
+
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -10882,6 +11684,9 @@ ALTER TABLE ONLY postmeter.attempt
 
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.balance_anew
+    ADD CONSTRAINT balance_anew_pkey PRIMARY KEY (meter_id);
 
 ALTER TABLE ONLY postmeter.balance_check
     ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
@@ -11024,6 +11829,12 @@ ALTER TABLE ONLY postmeter.pace
 ALTER TABLE ONLY postmeter.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
 
+ALTER TABLE ONLY postmeter.proven_meter
+    ADD CONSTRAINT proven_meter_pkey PRIMARY KEY (meter_id);
+
+ALTER TABLE ONLY postmeter.proven_remittance
+    ADD CONSTRAINT proven_remittance_pkey PRIMARY KEY (meter_id, delivery_id);
+
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_name_key UNIQUE (name);
 
@@ -11132,6 +11943,9 @@ ALTER TABLE ONLY postmeter.usage_default
 ALTER TABLE ONLY postmeter.usage_identity
     ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (identity);
 
+ALTER TABLE ONLY postmeter.usage_open
+    ADD CONSTRAINT usage_open_pkey PRIMARY KEY (first, last);
+
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
 
@@ -11161,6 +11975,8 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX balance_moved_by_meter ON postmeter.balance_moved USING btree (meter_id);
 
 CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
@@ -11209,6 +12025,8 @@ CREATE INDEX meter_month ON postmeter.meter USING btree (month, destination_id);
 CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, delivery_id);
 
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
+
+CREATE INDEX proven_meter_open ON postmeter.proven_meter USING btree (meter_id) WHERE (difference <> (0)::numeric);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
 
@@ -11281,6 +12099,8 @@ CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USI
 CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX usage_moved_by_slice ON postmeter.usage_moved USING btree (slice);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -11692,6 +12512,26 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscriptio
 
 CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
 
+CREATE TRIGGER moved AFTER INSERT ON postmeter.allocation FOR EACH ROW WHEN ((new.round < 0)) EXECUTE FUNCTION postmeter.moved_by_allocation();
+
+CREATE TRIGGER moved AFTER INSERT ON postmeter.cut REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_cut();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.meter_id IS DISTINCT FROM new.meter_id) OR (new.round < old.round) OR (((old.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text])) <> (new.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))) AND (NOT ((old.status = 'open'::text) AND (new.round = (old.round + 1))))) OR ((old.status <> 'open'::text) AND (new.status = 'open'::text)))) EXECUTE FUNCTION postmeter.moved_by_delivery();
+
+CREATE TRIGGER moved AFTER INSERT ON postmeter.ledger_carry REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_carry();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried)) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id)) OR (old.covered IS DISTINCT FROM new.covered)) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator)) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
+
+CREATE TRIGGER moved AFTER INSERT OR DELETE OR UPDATE ON postmeter.part FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_part();
+
+CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.delivery FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_delivery();
+
+CREATE TRIGGER moved_whole AFTER INSERT OR DELETE ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_meter();
+
+CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.meter_metric FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_metric();
+
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
 CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
@@ -11705,6 +12545,10 @@ CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+
+CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
+
+CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
@@ -11741,6 +12585,14 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.ask_open_anew() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
@@ -11808,6 +12660,8 @@ GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) 
 GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_proof_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
@@ -12141,7 +12995,25 @@ GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.moved_by_allocation() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_carry() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_cut() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_delivery() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_meter() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_metric() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_part() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_worker;
@@ -12187,6 +13059,30 @@ GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO p
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_balance_anew() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_carried() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_slices(slices text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.put_request_news_behind() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
 
@@ -12194,7 +13090,21 @@ REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.read_again_over() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.read_again_took(seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_usage_anew(until text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -12469,6 +13379,13 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code 
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.usage_went() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -12551,9 +13468,21 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_operator;
@@ -12569,9 +13498,32 @@ GRANT UPDATE(example) ON TABLE postmeter.balance_check TO postmeter_worker;
 
 GRANT UPDATE(seconds) ON TABLE postmeter.balance_check TO postmeter_worker;
 
+GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_worker;
+GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_operator;
+
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
@@ -12709,6 +13661,10 @@ GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_worker;
@@ -12797,10 +13753,6 @@ GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.suspect_range TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.token TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
@@ -12815,6 +13767,10 @@ GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
@@ -12826,6 +13782,14 @@ GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_worker;
 
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
@@ -12908,4 +13872,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (42, '0042_pre_corrections', 22),
     (43, '0043_pre_ends', 22),
     (44, '0044_pre_evidence', 22),
-    (45, '0045_pre_contracts', 22);
+    (45, '0045_pre_contracts', 22),
+    (50, '0050_pre_proof', 22);

@@ -265,8 +265,11 @@ comment on column postmeter.usage_open.open is 'Orgs'' metrics of which usage is
 comment on column postmeter.usage_open.example is 'One of them.';
 comment on column postmeter.usage_open.found_at is 'When, in real time.';
 
-create table postmeter.balance_gate ();
+create table postmeter.balance_gate (
+    one boolean not null primary key
+);
 comment on table postmeter.balance_gate is 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+comment on column postmeter.balance_gate.one is 'There is no row.';
 
 alter table postmeter.balance_check
     add column break_id bigint not null default 0,
@@ -757,13 +760,15 @@ comment on function postmeter.ask_open_anew() is 'Begins a proof: meters that di
 create function postmeter.read_again_over() returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+    with n as materialized (select clock_timestamp() as now), next as materialized (
+        -- a fiftieth of the time at most, but once a day
+        select n.now, greatest(n.now, x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+        from postmeter.balance_check x, n
+    )
     update postmeter.balance_check b
-    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
-        meters_after = 0, usage_after = '', round_at = n.at,
-        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
-    -- a fiftieth of the time at most, but once a day
-    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
-          from postmeter.balance_check x) n
+    set whole_from = b.round_at, whole_until = n.now, whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at, round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    from next n
 $$;
 comment on function postmeter.read_again_over() is 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
 
