@@ -412,6 +412,23 @@ comment on function postmeter.moved_by_allocation() is 'Trigger of allocation: a
 -- what goes into an open hour moves nothing before its cut: only the condition is looked at
 create trigger moved after insert on postmeter.allocation for each row when (new.round < 0) execute function postmeter.moved_by_allocation();
 
+create function postmeter.allocation_went() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- where a cut has counted it; what leaves an open hour is nothing to its meter
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, x.delivery_id
+    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
+    join postmeter.meter_metric mm on mm.id = x.metric
+    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
+    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
+    return null;
+end
+$$;
+comment on function postmeter.allocation_went() is 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
+create trigger went after update or delete on postmeter.allocation for each row execute function postmeter.allocation_went();
+
 create function postmeter.moved_by_carry() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -813,7 +830,7 @@ update postmeter.balance_check set break_id = coalesce((select max(x.id) from po
 revoke execute on function postmeter.when_said(timestamptz) from public;
 grant execute on function postmeter.when_said(timestamptz) to postmeter_reader, postmeter_operator, postmeter_worker;
 revoke execute on function postmeter.moved_by_cut(), postmeter.moved_by_meter(), postmeter.moved_by_metric(), postmeter.moved_by_delivery(),
-    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.moved_by_carry(), postmeter.usage_went(),
+    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.allocation_went(), postmeter.moved_by_carry(), postmeter.usage_went(),
     postmeter.check_proof_state(), postmeter.read_remittances(bigint[], bigint[]), postmeter.prove_balance_anew(), postmeter.prove_moved(bigint[]),
     postmeter.prove_anew(bigint[], integer), postmeter.prove_slices(text[]), postmeter.prove_usage(text, text), postmeter.prove_carried(),
     postmeter.ask_meters_anew(integer), postmeter.ask_open_anew(), postmeter.read_again_over(), postmeter.read_again_took(double precision), postmeter.next_usage_anew(integer), postmeter.read_usage_anew(text) from public;
