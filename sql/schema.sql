@@ -16,6 +16,24 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.allocation_went() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- where a cut has counted it; what leaves an open hour is nothing to its meter
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, x.delivery_id
+    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
+    join postmeter.meter_metric mm on mm.id = x.metric
+    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
+    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.allocation_went() IS 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
+
 CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4326,13 +4344,15 @@ CREATE FUNCTION postmeter.read_again_over() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+    with n as materialized (select clock_timestamp() as now), next as materialized (
+        -- a fiftieth of the time at most, but once a day
+        select n.now, greatest(n.now, x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+        from postmeter.balance_check x, n
+    )
     update postmeter.balance_check b
-    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
-        meters_after = 0, usage_after = '', round_at = n.at,
-        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
-    -- a fiftieth of the time at most, but once a day
-    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
-          from postmeter.balance_check x) n
+    set whole_from = b.round_at, whole_until = n.now, whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at, round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    from next n
 $$;
 
 COMMENT ON FUNCTION postmeter.read_again_over() IS 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
@@ -7864,9 +7884,12 @@ COMMENT ON COLUMN postmeter.balance_check.whole_from IS 'The whole ledger was re
 COMMENT ON COLUMN postmeter.balance_check.whole_until IS 'The end of that.';
 
 CREATE TABLE postmeter.balance_gate (
+    one boolean NOT NULL
 );
 
 COMMENT ON TABLE postmeter.balance_gate IS 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+
+COMMENT ON COLUMN postmeter.balance_gate.one IS 'There is no row.';
 
 CREATE TABLE postmeter.balance_moved (
     meter_id bigint NOT NULL,
@@ -11691,6 +11714,9 @@ ALTER TABLE ONLY postmeter.balance_anew
 ALTER TABLE ONLY postmeter.balance_check
     ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
 
+ALTER TABLE ONLY postmeter.balance_gate
+    ADD CONSTRAINT balance_gate_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY postmeter.breaker
     ADD CONSTRAINT breaker_pkey PRIMARY KEY (destination_id);
 
@@ -12546,6 +12572,8 @@ CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
+CREATE TRIGGER went AFTER DELETE OR UPDATE ON postmeter.allocation FOR EACH ROW EXECUTE FUNCTION postmeter.allocation_went();
+
 CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
@@ -12585,6 +12613,8 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.allocation_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
