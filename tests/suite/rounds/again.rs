@@ -117,6 +117,13 @@ async fn i1_every_write_to_a_proven_meter_takes_its_proof_back() {
         ("update postmeter.delivery set status = 'released'", "1 0 0", 1),
         ("update postmeter.delivery set status = 'due'", "1 0 0", 0),
         (
+            "alter table postmeter.allocation disable trigger append_only;
+             update postmeter.allocation set quantity = quantity + 1",
+            "1 0 0",
+            1,
+        ),
+        ("update postmeter.allocation set quantity = quantity - 1", "1 0 0", 0),
+        (
             "insert into postmeter.ledger_carry select '2024-08-01', 'allocated', 'org1', 'db', 'cores', m.id, 1, d.id, 1, d.hour, 1, 5 from postmeter.meter_metric m, postmeter.delivery d",
             "0 1 0",
             1,
