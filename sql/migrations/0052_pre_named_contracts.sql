@@ -449,26 +449,4 @@ begin
 end
 $patch$;
 
--- who asks to which contract a usage belongs asks for the name too
-do $patch$
-declare
-    change     record;
-    definition text;
-begin
-    for change in
-        select * from (values
-            ('placed_otherwise', 'COALESCE(b.contract, r.buyer)',
-             'COALESCE(b.contract, (SELECT postmeter.contract_name(y.product, y.contract) FROM postmeter.subscription y WHERE y.id = r.subscription_id), r.buyer)')
-        ) x(function, old, new)
-    loop
-        select pg_get_functiondef(p.oid) into strict definition
-        from pg_proc p where p.pronamespace = 'postmeter'::regnamespace and p.proname = change.function;
-        if position(change.old in definition) = 0 then
-            raise exception '% is not as this migration knows it: %', change.function, change.old;
-        end if;
-        execute replace(definition, change.old, change.new);
-    end loop;
-end
-$patch$;
-
 insert into postmeter.migration (version, name) values (52, '0052_pre_named_contracts');
