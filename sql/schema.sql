@@ -1081,6 +1081,25 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
+CREATE FUNCTION postmeter.cure_implausible() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first uuid[] := array(select h.usage_id from postmeter.held h where h.reason = 'implausible' order by h.usage_id limit 1000);
+begin
+    if cardinality(first) > 0 then
+        perform postmeter.return_plausible_of(first);
+    end if;
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.cure_implausible() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
+
 CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -2208,7 +2227,9 @@ CREATE TABLE postmeter.held (
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
     held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    corrected_id uuid
+    corrected_id uuid,
+    beyond text,
+    bound numeric
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -2217,7 +2238,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible (reserved).';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible.';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -2236,6 +2257,10 @@ COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour 
 COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
 
 COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
+
+COMMENT ON COLUMN postmeter.held.beyond IS 'Implausible: which limit of its dimension it is beyond, max_quantity or times_usual.';
+
+COMMENT ON COLUMN postmeter.held.bound IS 'Implausible: that limit when it was held, in units of the metric.';
 
 CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3487,6 +3512,129 @@ $$;
 
 COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself. False: it was paused already.';
 
+CREATE FUNCTION postmeter.this_week() RETURNS date
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (date_trunc('week'::text, (postmeter.clock() AT TIME ZONE 'UTC'::text)))::date AS date_trunc;
+END;
+
+COMMENT ON FUNCTION postmeter.this_week() IS 'Monday of the running week, UTC.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    max_quantity numeric,
+    times_usual numeric,
+    hour_alert numeric,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+COMMENT ON COLUMN postmeter.dimension.max_quantity IS 'A usage of more than this, in units of the metric, is held as implausible. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.times_usual IS 'A usage of more than this many times its org''s usual is held as implausible; an org without a usual is bound by max_quantity only. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.hour_alert IS 'More than this of the metric in one hour of one buyer is an alert; nothing is held for it. Null: none.';
+
+CREATE TABLE postmeter.usual (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    week date NOT NULL,
+    largest numeric NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usual IS 'The largest usage that was counted of an org and metric in a week, for metrics with times_usual. The usual is the largest of this week and the four before, once an earlier one than this is known. Inserted by folds, and deleted by maintenance when it is old or a larger one of its week is there.';
+
+COMMENT ON COLUMN postmeter.usual.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.usual.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usual.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.usual.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.usual.week IS 'The week in which it was counted, by its Monday (UTC).';
+
+COMMENT ON COLUMN postmeter.usual.largest IS 'Units of the metric.';
+
+CREATE FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) RETURNS TABLE(item bigint, bound numeric, beyond text, is_usual_kept boolean, known numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT g.item,
+     LEAST(d.max_quantity, u.bound) AS "least",
+         CASE
+             WHEN ((u.bound IS NULL) OR (d.max_quantity <= u.bound)) THEN 'max_quantity'::text
+             ELSE 'times_usual'::text
+         END AS "case",
+     (d.times_usual IS NOT NULL),
+     u.known
+    FROM (((UNNEST(plausible.orgs, plausible.products, plausible.metrics, plausible.dimensions) WITH ORDINALITY g(org, product, metric, dimension_id, item)
+      CROSS JOIN ( SELECT postmeter.this_week() AS week) w)
+      JOIN postmeter.dimension d ON ((d.id = g.dimension_id)))
+      LEFT JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (min(x.week) < w.week) THEN trunc(LEAST((max(x.largest) * d.times_usual), ('10000000000000'::bigint)::numeric), 15)
+                     ELSE NULL::numeric
+                 END AS bound,
+             max(x.largest) FILTER (WHERE (x.week = w.week)) AS known
+            FROM postmeter.usual x
+           WHERE ((x.org = g.org) AND (x.product = g.product) AND (x.metric = g.metric) AND ((x.week >= (w.week - 28)) AND (x.week <= w.week)))) u ON ((d.times_usual IS NOT NULL)))
+   WHERE ((d.max_quantity IS NOT NULL) OR (d.times_usual IS NOT NULL));
+END;
+
+COMMENT ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) IS 'For each org, product, metric and dimension with a limit: beyond which quantity a usage is implausible (null: nothing bounds it yet), which limit that is, whether the usual is kept, and the largest of this week so far. The one home of that rule.';
+
 CREATE FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4475,62 +4623,6 @@ COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
 
 COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
 
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
-
 CREATE TABLE postmeter.exemption (
     id bigint NOT NULL,
     org text NOT NULL,
@@ -4984,6 +5076,52 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
+
+CREATE FUNCTION postmeter.return_plausible_of(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    free uuid[];
+begin
+    with waiting as materialized (
+        select h.*, coalesce(postmeter.resolved_at(h.org, h.product, u.used_at), h.hour) as at
+        from postmeter.held h
+        left join postmeter.usage u on u.id = h.usage_id
+        -- a correction is returned with what it corrects
+        where h.usage_id = any (usages) and h.reason = 'implausible' and h.corrected_id is null
+        for update of h skip locked
+    ), kinds as materialized (
+        select w.org, w.product, w.metric, w.account, w.at, row_number() over () as item from waiting w group by 1, 2, 3, 4, 5
+    ), given as (
+        select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+               array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
+        from kinds k
+    ), resolved as materialized (
+        select k.*, r.dimension_id, r.exemption_id
+        from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
+        where r.reason is null
+    ), limited as materialized (
+        select p.item, p.bound, p.is_usual_kept
+        from (select array_agg(r.org order by r.item) o, array_agg(r.product order by r.item) p, array_agg(r.metric order by r.item) m,
+                     array_agg(r.dimension_id order by r.item) d, array_agg(r.item order by r.item) i
+              from resolved r where r.exemption_id is null) g,
+             postmeter.plausible(g.o, g.p, g.m, g.d) x
+             cross join lateral (select g.i[x.item] as item, x.bound, x.is_usual_kept) p
+    )
+    select array_agg(w.usage_id) into free
+    from waiting w
+    join resolved r on r.org = w.org and r.product = w.product and r.metric = w.metric
+     and r.account is not distinct from w.account and r.at = w.at
+    left join limited l on l.item = r.item
+    where l.item is null or w.quantity <= l.bound
+       -- a usual that is forgotten lets nothing go that it held
+       or l.bound is null and not (l.is_usual_kept and w.beyond = 'times_usual');
+    return postmeter.return_held(coalesce(free, '{}'));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_plausible_of(usages uuid[]) IS 'Sends back to the outbox those of these implausible usages, with their corrections, that no limit of today''s catalogue holds; what another session holds is passed over. Returns how many.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -7513,13 +7651,14 @@ CREATE VIEW postmeter.dead_letter AS
                             WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
                             WHEN 'poison'::text THEN 'report it, then retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
+                            WHEN 'implausible'::text THEN 'retry counts it if it is right; else correct it, then retry, or write off'::text
                             ELSE 'mend the catalogue: it then goes on by itself'::text
                         END AS what_to_do,
                     ARRAY[h.org] AS orgs,
                     ('usage '::text || h.usage_id) AS item
                    FROM (postmeter.held h
                      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text, 'implausible'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
                 UNION ALL
                  SELECT NULL::bigint AS delivery_id,
                     NULL::uuid AS usage_id,
@@ -10449,6 +10588,15 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
+ALTER TABLE postmeter.usual ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.usual_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -10531,11 +10679,20 @@ ALTER TABLE ONLY postmeter.destination
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_hour_alert_check CHECK (((hour_alert > (0)::numeric) AND (hour_alert < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_max_quantity_check CHECK (((max_quantity > (0)::numeric) AND (max_quantity < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_once_a_month UNIQUE (destination_id, product, metric, valid_from);
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_times_usual_check CHECK (((times_usual > (1)::numeric) AND (times_usual < ('1000000000000'::bigint)::numeric))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.doubt
     ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
@@ -10551,6 +10708,9 @@ ALTER TABLE ONLY postmeter.exemption
 
 ALTER TABLE ONLY postmeter.gate
     ADD CONSTRAINT gate_pkey PRIMARY KEY (name);
+
+ALTER TABLE postmeter.held
+    ADD CONSTRAINT held_beyond_check CHECK ((beyond = ANY (ARRAY['max_quantity'::text, 'times_usual'::text]))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
@@ -10732,6 +10892,9 @@ ALTER TABLE ONLY postmeter.usage_identity
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
 
+ALTER TABLE ONLY postmeter.usual
+    ADD CONSTRAINT usual_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 
@@ -10773,7 +10936,11 @@ CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id
 
 CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
 
+CREATE INDEX decision_by_usage ON postmeter.decision USING btree (usage_id) WHERE (usage_id IS NOT NULL);
+
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
+
+CREATE INDEX dimension_limited ON postmeter.dimension USING btree (id) WHERE ((max_quantity IS NOT NULL) OR (times_usual IS NOT NULL));
 
 CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
@@ -10876,6 +11043,8 @@ CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USI
 CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX usual_by_org ON postmeter.usual USING btree (org, product, metric, week, largest);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -11268,6 +11437,8 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
+CREATE TRIGGER cure_implausible AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_implausible();
+
 CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
@@ -11450,6 +11621,8 @@ REVOKE ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text
 GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.cure_implausible() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
@@ -11721,6 +11894,24 @@ REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.this_week() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usual TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usual TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.usual TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
@@ -11807,10 +11998,6 @@ GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
@@ -11850,6 +12037,9 @@ REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
@@ -12386,6 +12576,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('contradiction', 'critical', '30 seconds', '0', '10 seconds'),
     ('installation_unclear', 'critical', '15 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('implausible_usage', 'warning', '1 minute', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -12434,4 +12626,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (41, '0041_pre_shares', 22),
     (42, '0042_pre_corrections', 22),
     (43, '0043_pre_ends', 22),
-    (44, '0044_pre_evidence', 22);
+    (44, '0044_pre_evidence', 22),
+    (49, '0049_pre_plausible', 22);

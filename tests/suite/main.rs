@@ -45,6 +45,7 @@ mod operations;
 mod outage;
 mod people;
 mod pinned;
+mod plausible;
 mod pooled;
 mod prometheus;
 mod random;

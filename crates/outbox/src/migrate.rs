@@ -80,6 +80,7 @@ migrations! {
     42 "0042_pre_corrections",
     43 "0043_pre_ends",
     44 "0044_pre_evidence",
+    49 "0049_pre_plausible",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -112,6 +112,9 @@ const DIMENSION: &[Field] = &[
     field("month_end", Shape::Word(&["round_up", "drop"]), Absent::Text("round_up")),
     field("unit_price", Shape::Decimal, Absent::None),
     field("currency", Shape::Currency, Absent::None),
+    field("max_quantity", Shape::Decimal, Absent::None),
+    field("times_usual", Shape::Decimal, Absent::None),
+    field("hour_alert", Shape::Decimal, Absent::None),
     field("valid_from", Shape::Month, Absent::Text("2000-01")),
 ];
 

@@ -111,6 +111,35 @@ fn the_documented_example_is_a_catalogue() {
 }
 
 #[test]
+fn k13_a_limit_that_holds_everything_or_nothing_is_refused_by_its_field() {
+    let with = |field: &str| format!("factor = \"1/4\"\n{field}");
+    for (field, beginning) in [
+        ("max_quantity = 0", "dimension aws, storage, gb, 2024-09: max_quantity must be more than 0"),
+        ("times_usual = 1", "dimension aws, storage, gb, 2024-09: times_usual must be more than 1"),
+        ("hour_alert = \"0.0\"", "dimension aws, storage, gb, 2024-09: hour_alert must be more than 0"),
+        ("max_quantity = 1.5", "dimension aws, storage, gb, 2024-09: max_quantity must be written in quotes"),
+        ("times_usual = \"-3\"", "dimension aws, storage, gb, 2024-09: times_usual must not be negative"),
+        ("max_quantity = \"10000000000000000\"", "dimension aws, storage, gb, 2024-09: max_quantity"),
+    ] {
+        refuses("factor = \"1/4\"", &with(field), Vec::new(), beginning);
+    }
+    // on a metered month they may come, change and go
+    let file = FILE.replace("factor = \"1/4\"", &with("max_quantity = 100\ntimes_usual = \"2.5\""));
+    let (plan, problems) = planned(&file, stored(FILE, true), false);
+    assert_eq!((problems, check(&plan).problems, ranges(&plan).len()), (vec![], vec![], 0));
+    assert_eq!(
+        render::diff(&plan),
+        ["~ dimension aws, storage, gb, 2024-09: max_quantity \"none\" -> \"100\", times_usual \"none\" -> \"2.5\""]
+    );
+    let shadow = format!(
+        "{FILE}\n[[destination]]\nname = \"trial\"\nkind = \"aws\"\nshadow_of = \"aws\"\nsettings = {{ region = \"us-east-1\" }}\n\
+         [[dimension]]\ndestination = \"trial\"\nproduct = \"storage\"\nmetric = \"gb\"\nname = \"units\"\nmax_quantity = 100\n"
+    );
+    let [problem] = &refused(&shadow, Vec::new())[..] else { panic!("one problem") };
+    assert!(problem.contains("max_quantity is for what is sent, and a shadow sends nothing"), "{problem}");
+}
+
+#[test]
 fn d6_the_documented_google_part_is_a_catalogue_with_googles_defaults() {
     let guide = include_str!("../../../../../docs/catalogue.md");
     let (_, part) = guide.split_once("## Google").unwrap();

@@ -141,6 +141,10 @@ fn by_status(r: &Remittance) -> Vec<String> {
     } else {
         format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
     };
+    let correct =
+        "if one of its usages is wrong: record a correction of that (`corrects` names its event_id, the quantity \
+                   is negative), wait for the next fold, then release it"
+            .to_owned();
     if r.is_in_doubt {
         return vec![resolve];
     }
@@ -152,8 +156,8 @@ fn by_status(r: &Remittance) -> Vec<String> {
             format!("if not, correct it with the marketplace's support and {give_up}"),
         ],
         // without bytes there is nothing that could be sent again
-        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => vec![retry, release, give_up],
-        "rejected" | "held" | "expired" => vec![release, give_up],
+        "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => vec![retry, release, correct, give_up],
+        "rejected" | "held" | "expired" => vec![release, correct, give_up],
         "due" => due(r),
         _ => Vec::new(),
     }
@@ -223,6 +227,7 @@ mod tests {
         RemittanceReport {
             remittance,
             members: Vec::new(),
+            biggest: Vec::new(),
             cuts: Vec::new(),
             attempts: Vec::new(),
             contradictions: Vec::new(),

@@ -1,8 +1,9 @@
 //! Dimensions: what may be expressed, what must be shared, and what must not change any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outbox::catalogue::{Kind, Months};
+use remittance::Quantity;
 use serde_json::Value;
 
 use super::{Findings, Open, named};
@@ -14,7 +15,10 @@ const ROUNDING: &[&str] = &["rounding", "decimals", "month_end"];
 /// What a metered month was counted with.
 const ARITHMETIC: &[&str] = &["name", "factor", "rounding", "decimals", "month_end"];
 
-pub(super) fn check(dimensions: &[&Standing], open: &Open, findings: &mut Findings) {
+/// What is plausible: each field must be more than this.
+const LIMITS: &[(&str, u32)] = &[("max_quantity", 0), ("times_usual", 1), ("hour_alert", 0)];
+
+pub(super) fn check(dimensions: &[&Standing], open: &Open, shadows: &BTreeSet<&str>, findings: &mut Findings) {
     for Standing { entry, in_file, .. } in dimensions {
         if !in_file {
             continue;
@@ -32,7 +36,20 @@ pub(super) fn check(dimensions: &[&Standing], open: &Open, findings: &mut Findin
                 .push(entry.problem("decimals", format!("is more than the {can} that the marketplace can express")));
         }
     }
+    for Standing { entry, .. } in dimensions.iter().filter(|standing| standing.in_file) {
+        findings.problems.extend(LIMITS.iter().filter_map(|limit| implausible(entry, *limit, shadows)));
+    }
     shared(dimensions, findings);
+}
+
+/// A limit that holds everything, or nothing.
+fn implausible(entry: &Entry, (field, least): (&str, u32), shadows: &BTreeSet<&str>) -> Option<Problem> {
+    let limit: Quantity = entry.fields.get(field).and_then(Value::as_str)?.parse().ok()?;
+    if shadows.contains(entry.text("destination")) {
+        let problem = "is for what is sent, and a shadow sends nothing: give it to the live destination's dimension";
+        return Some(entry.problem(field, problem));
+    }
+    (limit <= Quantity::from(least)).then(|| entry.problem(field, format!("must be more than {least}")))
 }
 
 /// In every month, the metrics that share a dimension must round alike. A later entry of one metric changes what is in
