@@ -16,6 +16,206 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
+END;
+
+COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+
+CREATE TABLE postmeter.destination (
+    id integer NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    quota_id integer NOT NULL,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    age_limit interval NOT NULL,
+    month_cutoff interval,
+    closing_window interval,
+    margin interval DEFAULT '00:10:00'::interval NOT NULL,
+    lead interval DEFAULT '00:30:00'::interval NOT NULL,
+    grace interval DEFAULT '00:05:00'::interval NOT NULL,
+    late_policy text DEFAULT 'expire'::text NOT NULL,
+    expired_policy text DEFAULT 'hold'::text NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    records_max integer NOT NULL,
+    bytes_max integer NOT NULL,
+    in_flight_max integer DEFAULT 8 NOT NULL,
+    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
+    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
+    tries_max integer,
+    memory interval,
+    shadow_of integer,
+    version bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
+    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
+    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
+    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
+    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
+    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
+    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
+    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
+    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
+    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
+    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
+    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
+    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
+    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
+    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
+    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
+);
+
+COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
+
+COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
+
+COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
+
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
+
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
+
+COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
+
+COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
+
+COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
+
+COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
+
+COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
+
+COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
+
+COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
+
+COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
+
+COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
+
+COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
+
+COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
+
+COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
+
+COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
+
+COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
+
+COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
+
+COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    max_quantity numeric,
+    times_usual numeric,
+    hour_alert numeric,
+    zero text DEFAULT 'skip'::text NOT NULL,
+    zero_since timestamp with time zone,
+    allocate_by text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+COMMENT ON COLUMN postmeter.dimension.max_quantity IS 'A usage of more than this, in units of the metric, is held as implausible. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.times_usual IS 'A usage of more than this many times its org''s usual is held as implausible; an org without a usual is bound by max_quantity only. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.hour_alert IS 'More than this of the metric in one hour of one buyer is an alert; nothing is held for it. Null: none.';
+
+COMMENT ON COLUMN postmeter.dimension.zero IS 'What becomes of an hour in which nothing is to be billed: skip, no call is made; send, it is reported as zero, a lead before its deadline.';
+
+COMMENT ON COLUMN postmeter.dimension.zero_since IS 'Since when zero is send: only hours that begin after that are reported as zero.';
+
+COMMENT ON COLUMN postmeter.dimension.allocate_by IS 'Attributes of the usage by which a remittance''s quantity is shared out for the buyer (AWS: usage allocations); empty: it is not.';
+
+CREATE FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) RETURNS text[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(( SELECT x.allocate_by
+            FROM (postmeter.dimension x
+              JOIN postmeter.destination t ON ((t.id = x.destination_id)))
+           WHERE ((x.allocate_by <> '{}'::text[]) AND (x.destination_id = allocates_by.destination_id) AND (x.product = allocates_by.product) AND (x.name = allocates_by.dimension) AND (x.valid_from <= postmeter.month_of(allocates_by.hour, t.zone)) AND (NOT (EXISTS ( SELECT
+                    FROM postmeter.dimension y
+                   WHERE ((y.destination_id = x.destination_id) AND (y.product = x.product) AND (y.metric = x.metric) AND (y.valid_from > x.valid_from) AND (y.valid_from <= postmeter.month_of(allocates_by.hour, t.zone)))))))
+           ORDER BY x.id
+          LIMIT 1), '{}'::text[]) AS "coalesce";
+END;
+
+COMMENT ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) IS 'The attributes by which the quantity of an hour of this destination, product and dimension is shared out; empty: it is not. The one home of that rule.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -1100,14 +1300,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_implausible() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
-END;
-
-COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
-
 CREATE TABLE postmeter.subscription (
     id bigint NOT NULL,
     org text NOT NULL,
@@ -1171,109 +1363,6 @@ CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour 
 END;
 
 COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
-
-CREATE TABLE postmeter.destination (
-    id integer NOT NULL,
-    name text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    quota_id integer NOT NULL,
-    zone text DEFAULT 'UTC'::text NOT NULL,
-    age_limit interval NOT NULL,
-    month_cutoff interval,
-    closing_window interval,
-    margin interval DEFAULT '00:10:00'::interval NOT NULL,
-    lead interval DEFAULT '00:30:00'::interval NOT NULL,
-    grace interval DEFAULT '00:05:00'::interval NOT NULL,
-    late_policy text DEFAULT 'expire'::text NOT NULL,
-    expired_policy text DEFAULT 'hold'::text NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    records_max integer NOT NULL,
-    bytes_max integer NOT NULL,
-    in_flight_max integer DEFAULT 8 NOT NULL,
-    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
-    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
-    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
-    tries_max integer,
-    memory interval,
-    shadow_of integer,
-    version bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
-    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
-    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
-    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
-    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
-    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
-    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
-    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
-    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
-    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
-    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
-    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
-    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
-    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
-    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
-    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
-    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
-    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
-    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
-);
-
-COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
-
-COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
-
-COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
-
-COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
-
-COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
-
-COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
-
-COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
-
-COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
-
-COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
-
-COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
-
-COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
-
-COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
-
-COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
-
-COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
-
-COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
-
-COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
-
-COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
-
-COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
-
-COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
-
-COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
-
-COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
-
-COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
-
-COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
-
-COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
-
-COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -2524,6 +2613,41 @@ $$;
 
 COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
 
+CREATE FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) RETURNS TABLE(item bigint, share numeric)
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+ WITH given AS (
+          SELECT w.item,
+             w.weight,
+             sum(w.weight) OVER () AS weights,
+             (largest_remainder.total * (('1e'::text || largest_remainder.decimals))::numeric) AS units
+            FROM unnest(largest_remainder.weights) WITH ORDINALITY w(weight, item)
+         ), floors AS (
+          SELECT g.item,
+             g.units,
+             div((g.units * g.weight), g.weights) AS floor,
+             mod((g.units * g.weight), g.weights) AS rest
+            FROM given g
+           WHERE (g.weights > (0)::numeric)
+         ), ranked AS (
+          SELECT f.item,
+             f.floor,
+             row_number() OVER (ORDER BY f.rest DESC, f.item) AS place,
+             (f.units - sum(f.floor) OVER ()) AS left_over
+            FROM floors f
+         )
+  SELECT r.item,
+     ((r.floor + (
+         CASE
+             WHEN ((r.place)::numeric <= r.left_over) THEN 1
+             ELSE 0
+         END)::numeric) * (('1e-'::text || largest_remainder.decimals))::numeric)
+    FROM ranked r
+   ORDER BY r.item;
+END;
+
+COMMENT ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) IS 'Shares of a total that has so many decimals, by whole weights that are not negative: they sum to it exactly. What is left over after rounding down goes, a last digit each, to the largest remainders, of equal ones to the first. No rows if all weights are zero.';
+
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3520,71 +3644,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.this_week() IS 'Monday of the running week, UTC.';
 
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    max_quantity numeric,
-    times_usual numeric,
-    hour_alert numeric,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
-
-COMMENT ON COLUMN postmeter.dimension.max_quantity IS 'A usage of more than this, in units of the metric, is held as implausible. Null: no limit.';
-
-COMMENT ON COLUMN postmeter.dimension.times_usual IS 'A usage of more than this many times its org''s usual is held as implausible; an org without a usual is bound by max_quantity only. Null: no limit.';
-
-COMMENT ON COLUMN postmeter.dimension.hour_alert IS 'More than this of the metric in one hour of one buyer is an alert; nothing is held for it. Null: none.';
-
 CREATE TABLE postmeter.usual (
     id bigint NOT NULL,
     org text NOT NULL,
@@ -4508,6 +4567,19 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox, a thousand at once; where more is held, maintenance goes on with the rest. Returns how much that is. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM (postmeter.dimension x
+              JOIN postmeter.destination t ON (((t.id = x.destination_id) AND (t.shadow_of IS NULL))))
+           WHERE ((x.zero = 'send'::text) AND (x.destination_id = reports_zero.destination_id) AND (x.product = reports_zero.product) AND (x.name = reports_zero.dimension) AND (x.zero_since <= reports_zero.hour) AND (x.valid_from <= postmeter.month_of(reports_zero.hour, t.zone)) AND (NOT (EXISTS ( SELECT
+                    FROM postmeter.dimension y
+                   WHERE ((y.destination_id = x.destination_id) AND (y.product = x.product) AND (y.metric = x.metric) AND (y.valid_from > x.valid_from) AND (y.valid_from <= postmeter.month_of(reports_zero.hour, t.zone))))))))) AS "exists";
+END;
+
+COMMENT ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) IS 'Whether a silent hour of this destination, product and dimension is to be reported as zero. The one home of that rule.';
 
 CREATE TABLE postmeter.request_floor (
     only_row boolean DEFAULT true NOT NULL,
@@ -6202,6 +6274,24 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up held usage. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.zero_since() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.zero <> 'send' then
+        new.zero_since := null;
+    elsif tg_op = 'INSERT' then
+        new.zero_since := coalesce(new.zero_since, postmeter.clock());
+    elsif old.zero <> 'send' then
+        new.zero_since := postmeter.clock();
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.zero_since() IS 'Trigger: notes since when the silent hours of a dimension are reported.';
 
 CREATE AGGREGATE postmeter.chain_of(text) (
     SFUNC = postmeter.chain_step,
@@ -10680,6 +10770,9 @@ ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_pkey PRIMARY KEY (id);
 
 ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_allocate_by_check CHECK (((cardinality(allocate_by) <= 5) AND (array_position(allocate_by, NULL::text) IS NULL))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
     ADD CONSTRAINT dimension_hour_alert_check CHECK (((hour_alert > (0)::numeric) AND (hour_alert < ('1000000000000'::bigint)::numeric))) NOT VALID;
 
 ALTER TABLE postmeter.dimension
@@ -10693,6 +10786,12 @@ ALTER TABLE ONLY postmeter.dimension
 
 ALTER TABLE postmeter.dimension
     ADD CONSTRAINT dimension_times_usual_check CHECK (((times_usual > (1)::numeric) AND (times_usual < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_zero_check CHECK ((zero = ANY (ARRAY['skip'::text, 'send'::text]))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_zero_since_check CHECK (((zero = 'send'::text) = (zero_since IS NOT NULL))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.doubt
     ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
@@ -10941,6 +11040,10 @@ CREATE INDEX decision_by_usage ON postmeter.decision USING btree (usage_id) WHER
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
 
 CREATE INDEX dimension_limited ON postmeter.dimension USING btree (id) WHERE ((max_quantity IS NOT NULL) OR (times_usual IS NOT NULL));
+
+CREATE INDEX dimension_shared ON postmeter.dimension USING btree (id) WHERE (allocate_by <> '{}'::text[]);
+
+CREATE INDEX dimension_zero ON postmeter.dimension USING btree (id) WHERE (zero = 'send'::text);
 
 CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
@@ -11469,6 +11572,8 @@ CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
+CREATE TRIGGER zero_since BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.zero_since();
+
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
 
@@ -11504,6 +11609,24 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
@@ -11624,11 +11747,6 @@ REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.cure_implausible() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
@@ -11645,10 +11763,6 @@ REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
@@ -11768,6 +11882,11 @@ GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who tex
 
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -11899,10 +12018,6 @@ GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.usual TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usual TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.usual TO postmeter_worker;
@@ -11972,6 +12087,11 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_operator;
@@ -12181,6 +12301,8 @@ REVOKE ALL ON FUNCTION postmeter.write_off_corrected(delivery bigint) FROM PUBLI
 
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.zero_since() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.chain_of(text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;

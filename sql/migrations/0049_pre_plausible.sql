@@ -1,6 +1,6 @@
--- 0049_pre_plausible: usage beyond what is plausible for its metric is held by name; hours whose sum is beyond are told.
+-- 0049_pre_plausible: implausible usage is held by name; silent hours may be reported as zero, and a quantity shared out by tags.
 -- programs: from 0022
--- lock: access exclusive on dimension, for a moment: limits of plausibility, a trigger and an index
+-- lock: access exclusive on dimension, for a moment: limits of plausibility, the policies of silent hours and of shares, triggers and indexes
 -- lock: access exclusive on held, for a moment: columns without a default
 -- lock: share on decision, grows with its rows: an index by usage
 -- lock: access exclusive on dead_letter, for a moment: a view that knows one reason more
@@ -18,6 +18,7 @@ comment on column postmeter.dimension.times_usual is 'A usage of more than this 
 comment on column postmeter.dimension.hour_alert is 'More than this of the metric in one hour of one buyer is an alert; nothing is held for it. Null: none.';
 
 -- what a fold asks each time: whether there is any limit
+-- squawk-ignore require-concurrent-index-creation
 create index dimension_limited on postmeter.dimension (id) where max_quantity is not null or times_usual is not null;
 
 -- the usual: rows are only inserted, each larger than what its fold knew of that week, so that no fold waits for another
@@ -79,6 +80,7 @@ comment on column postmeter.held.beyond is 'Implausible: which limit of its dime
 comment on column postmeter.held.bound is 'Implausible: that limit when it was held, in units of the metric.';
 
 -- who said of which usage that it is right
+-- squawk-ignore require-concurrent-index-creation
 create index decision_by_usage on postmeter.decision (usage_id) where usage_id is not null;
 
 create function postmeter.return_plausible_of(usages uuid[]) returns bigint
@@ -161,6 +163,106 @@ begin
     execute 'create or replace view postmeter.dead_letter as ' || changed;
 end
 $patch$;
+
+-- silent hours ----------------------------------------------------------------------------------------------------------
+
+alter table postmeter.dimension add zero text not null default 'skip', add zero_since timestamptz;
+alter table postmeter.dimension
+    add constraint dimension_zero_check check (zero in ('skip', 'send')) not valid,
+    add constraint dimension_zero_since_check check ((zero = 'send') = (zero_since is not null)) not valid;
+comment on column postmeter.dimension.zero is 'What becomes of an hour in which nothing is to be billed: skip, no call is made; send, it is reported as zero, a lead before its deadline.';
+comment on column postmeter.dimension.zero_since is 'Since when zero is send: only hours that begin after that are reported as zero.';
+-- squawk-ignore require-concurrent-index-creation
+create index dimension_zero on postmeter.dimension (id) where zero = 'send';
+
+create function postmeter.zero_since() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.zero <> 'send' then
+        new.zero_since := null;
+    elsif tg_op = 'INSERT' then
+        new.zero_since := coalesce(new.zero_since, postmeter.clock());
+    elsif old.zero <> 'send' then
+        new.zero_since := postmeter.clock();
+    end if;
+    return new;
+end
+$$;
+comment on function postmeter.zero_since() is 'Trigger: notes since when the silent hours of a dimension are reported.';
+create trigger zero_since before insert or update on postmeter.dimension
+    for each row execute function postmeter.zero_since();
+
+create function postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamptz) returns boolean
+language sql stable
+begin atomic
+    select exists (
+        select from postmeter.dimension x
+        join postmeter.destination t on t.id = x.destination_id and t.shadow_of is null
+        where x.zero = 'send' and x.destination_id = reports_zero.destination_id and x.product = reports_zero.product
+          and x.name = reports_zero.dimension and x.zero_since <= reports_zero.hour
+          and x.valid_from <= postmeter.month_of(reports_zero.hour, t.zone)
+          and not exists (select from postmeter.dimension y
+                          where y.destination_id = x.destination_id and y.product = x.product and y.metric = x.metric
+                            and y.valid_from > x.valid_from and y.valid_from <= postmeter.month_of(reports_zero.hour, t.zone)));
+end;
+comment on function postmeter.reports_zero(integer, text, text, timestamptz) is
+    'Whether a silent hour of this destination, product and dimension is to be reported as zero. The one home of that rule.';
+
+-- shares of a quantity, by attributes of its usage -------------------------------------------------------------------------
+
+alter table postmeter.dimension add allocate_by text[] not null default '{}';
+alter table postmeter.dimension
+    add constraint dimension_allocate_by_check check (cardinality(allocate_by) <= 5 and array_position(allocate_by, null) is null) not valid;
+comment on column postmeter.dimension.allocate_by is 'Attributes of the usage by which a remittance''s quantity is shared out for the buyer (AWS: usage allocations); empty: it is not.';
+-- squawk-ignore require-concurrent-index-creation
+create index dimension_shared on postmeter.dimension (id) where allocate_by <> '{}';
+
+create function postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamptz) returns text[]
+language sql stable
+begin atomic
+    select coalesce((
+        select x.allocate_by
+        from postmeter.dimension x
+        join postmeter.destination t on t.id = x.destination_id
+        where x.allocate_by <> '{}' and x.destination_id = allocates_by.destination_id and x.product = allocates_by.product
+          and x.name = allocates_by.dimension and x.valid_from <= postmeter.month_of(allocates_by.hour, t.zone)
+          and not exists (select from postmeter.dimension y
+                          where y.destination_id = x.destination_id and y.product = x.product and y.metric = x.metric
+                            and y.valid_from > x.valid_from and y.valid_from <= postmeter.month_of(allocates_by.hour, t.zone))
+        order by x.id limit 1), '{}');
+end;
+comment on function postmeter.allocates_by(integer, text, text, timestamptz) is
+    'The attributes by which the quantity of an hour of this destination, product and dimension is shared out; empty: it is not. The one home of that rule.';
+
+create function postmeter.largest_remainder(total numeric, decimals integer, weights numeric[])
+returns table (item bigint, share numeric)
+language sql immutable
+begin atomic
+    with given as (
+        select w.item, w.weight, sum(w.weight) over () as weights, total * ('1e' || decimals)::numeric as units
+        from unnest(weights) with ordinality w(weight, item)
+    ), floors as (
+        select g.item, g.units, div(g.units * g.weight, g.weights) as floor, mod(g.units * g.weight, g.weights) as rest
+        from given g where g.weights > 0
+    ), ranked as (
+        select f.item, f.floor, row_number() over (order by f.rest desc, f.item) as place,
+               f.units - sum(f.floor) over () as left_over
+        from floors f
+    )
+    select r.item, (r.floor + case when r.place <= r.left_over then 1 else 0 end) * ('1e-' || decimals)::numeric
+    from ranked r order by r.item;
+end;
+comment on function postmeter.largest_remainder(numeric, integer, numeric[]) is
+    'Shares of a total that has so many decimals, by whole weights that are not negative: they sum to it exactly. What is left over after rounding down goes, a last digit each, to the largest remainders, of equal ones to the first. No rows if all weights are zero.';
+
+revoke execute on function postmeter.allocates_by(integer, text, text, timestamptz), postmeter.largest_remainder(numeric, integer, numeric[]) from public;
+grant execute on function postmeter.allocates_by(integer, text, text, timestamptz), postmeter.largest_remainder(numeric, integer, numeric[])
+    to postmeter_reader, postmeter_operator, postmeter_worker;
+
+revoke execute on function postmeter.zero_since(), postmeter.reports_zero(integer, text, text, timestamptz) from public;
+grant execute on function postmeter.reports_zero(integer, text, text, timestamptz)
+    to postmeter_reader, postmeter_operator, postmeter_worker;
 
 revoke execute on function postmeter.this_week(), postmeter.plausible(text[], text[], text[], bigint[]),
     postmeter.return_plausible_of(uuid[]), postmeter.cure_implausible() from public;

@@ -58,6 +58,8 @@ mod schema;
 mod secrets;
 mod sending;
 mod shadow;
+mod shares;
+mod silent;
 mod stuck;
 mod switches;
 mod telling;

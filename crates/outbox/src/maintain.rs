@@ -6,6 +6,7 @@ mod deadlines;
 mod evidence;
 mod promote;
 mod stuck;
+mod zero;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use deadlines::{Followed, move_deadlines};
 pub use evidence::review;
 pub use promote::promote;
 pub use stuck::reconsider_stuck;
+pub use zero::zero;
 
 const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4, FLOAT8]);
 const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4, FLOAT8]);

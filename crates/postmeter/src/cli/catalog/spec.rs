@@ -41,6 +41,8 @@ pub(super) enum Shape {
     Object,
     /// Quantities by metric.
     Covers,
+    /// A list of names, each once.
+    Names,
 }
 
 /// What a field is that is not given.
@@ -58,6 +60,8 @@ pub(super) enum Absent {
     IsShadow,
     /// No field.
     Empty,
+    /// No name.
+    NoNames,
     /// What the marketplace demands: its capabilities.
     OfKind,
     /// What the destination is called.
@@ -115,6 +119,8 @@ const DIMENSION: &[Field] = &[
     field("max_quantity", Shape::Decimal, Absent::None),
     field("times_usual", Shape::Decimal, Absent::None),
     field("hour_alert", Shape::Decimal, Absent::None),
+    field("allocate_by", Shape::Names, Absent::NoNames),
+    field("zero", Shape::Word(&["skip", "send"]), Absent::Text("skip")),
     field("valid_from", Shape::Month, Absent::Text("2000-01")),
 ];
 

@@ -140,6 +140,38 @@ fn k13_a_limit_that_holds_everything_or_nothing_is_refused_by_its_field() {
 }
 
 #[test]
+fn k12_zero_is_refused_where_nobody_takes_it() {
+    let sends = FILE.replace("factor = \"1/4\"", "zero = \"send\"");
+    assert!(refused(&sends, Vec::new()).is_empty());
+    let azure = sends
+        .replace(
+            "kind = \"aws\"\nsettings = { region = \"us-east-1\" }",
+            "kind = \"azure\"\nsettings = { profile = \"main\" }",
+        )
+        .replace(
+            "{ product_code = \"p\", customer_aws_account_id = \"111122223333\" }",
+            "{ resource_id = \"11112222-3333-4444-5555-666677778888\", plan_id = \"gold\" }",
+        );
+    assert_eq!(
+        refused(&azure, Vec::new()),
+        [
+            "line 10: dimension aws, storage, gb, 2024-09: zero cannot be send: the marketplace of aws takes no report of zero; leave it out"
+        ]
+    );
+    refuses(
+        "factor = \"1/4\"",
+        "zero = \"always\"",
+        Vec::new(),
+        "dimension aws, storage, gb, 2024-09: zero must be one of skip, send",
+    );
+    let other = format!(
+        "{sends}\n[[dimension]]\ndestination = \"aws\"\nproduct = \"storage\"\nmetric = \"tb\"\nname = \"units\"\nvalid_from = \"2024-09\"\n"
+    );
+    let [problem] = &refused(&other, Vec::new())[..] else { panic!("one problem") };
+    assert!(problem.contains("and each hour of it is reported once"), "{problem}");
+}
+
+#[test]
 fn d6_the_documented_google_part_is_a_catalogue_with_googles_defaults() {
     let guide = include_str!("../../../../../docs/catalogue.md");
     let (_, part) = guide.split_once("## Google").unwrap();
