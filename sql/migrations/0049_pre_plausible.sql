@@ -1,6 +1,6 @@
 -- 0049_pre_plausible: implausible usage is held by name; silent hours may be reported as zero, and a quantity shared out by tags.
 -- programs: from 0022
--- lock: access exclusive on dimension, for a moment: limits of plausibility, the policies of silent hours and of shares, triggers and indexes
+-- lock: access exclusive on dimension, grows with its rows: limits of plausibility, the policies of silent hours and of shares, triggers and indexes
 -- lock: access exclusive on held, for a moment: columns without a default
 -- lock: share on decision, grows with its rows: an index by usage
 -- lock: access exclusive on dead_letter, for a moment: a view that knows one reason more
