@@ -333,7 +333,7 @@ end
 $$;
 comment on function postmeter.moved_by_meter() is 'Trigger of meter: takes its proof back.';
 create trigger moved after update on postmeter.meter for each row
-    when ((old.id, old.carried, old.denominator) is distinct from (new.id, new.carried, new.denominator)) execute function postmeter.moved_by_meter();
+    when (old.id is distinct from new.id or old.carried is distinct from new.carried or old.denominator is distinct from new.denominator) execute function postmeter.moved_by_meter();
 create trigger moved_whole after insert or delete on postmeter.meter for each row execute function postmeter.moved_by_meter();
 
 create function postmeter.moved_by_metric() returns trigger
@@ -353,8 +353,8 @@ end
 $$;
 comment on function postmeter.moved_by_metric() is 'Trigger of meter_metric: takes the meter''s proof back; where a factor changes, everything of it is read again.';
 create trigger moved after update on postmeter.meter_metric for each row
-    when ((old.id, old.meter_id, old.covered, old.factor_numerator, old.factor_denominator)
-          is distinct from (new.id, new.meter_id, new.covered, new.factor_numerator, new.factor_denominator))
+    when (old.id is distinct from new.id or old.meter_id is distinct from new.meter_id or old.covered is distinct from new.covered
+          or old.factor_numerator is distinct from new.factor_numerator or old.factor_denominator is distinct from new.factor_denominator)
     execute function postmeter.moved_by_metric();
 create trigger moved_whole after delete on postmeter.meter_metric for each row execute function postmeter.moved_by_metric();
 

@@ -92,10 +92,8 @@ async fn i1_reading_again_keeps_the_pace_of_its_turn_and_says_between_when_it_wa
     );
     assert!(!read(&format!("{half} 630")).await, "more is read than time has passed");
     assert!(read(&format!("{half} 600")).await, "less is");
-    assert!(
-        read(&format!("{half} 5000, round_ends_at = clock_timestamp()")).await,
-        "its time is over: the rest at once"
-    );
+    let over = "whole_seconds = 1000, round_seconds = 5000, round_ends_at = clock_timestamp()";
+    assert!(read(&format!("round_at = {ten}, {over}")).await, "its time is over: the rest at once");
     let next = "select (round_ends_at - round_at = '20 hours' and round_at > clock_timestamp() + interval '13 hours')::text from postmeter.balance_check";
     assert_eq!(stage.value(next).await, "true", "the next turn begins a day after this one did");
     stage.close().await;
