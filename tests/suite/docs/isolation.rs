@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{files, read};
 
 /// Steps whose tests the page names, as test names have them.
-const STEPS: [&str; 17] = [
+const STEPS: [&str; 18] = [
     "fold",
     "shadow_fold",
     "cut",
