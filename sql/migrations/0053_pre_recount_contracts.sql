@@ -10,12 +10,12 @@ declare
 begin
     for change in
         select * from (values
-            (1, 'recount_ways', 'coalesce(k.contract, r.buyer) as contract',
-             'coalesce(k.contract, postmeter.contract_name(e.product, e.contract), r.buyer) as contract'),
-            (2, 'recount_ways', 'left join postmeter.destination t on t.id = r.destination_id',
+            (1, 'recount_ways', 'left join postmeter.destination t on t.id = r.destination_id',
              'left join postmeter.subscription e on e.id = r.subscription_id
         left join postmeter.destination t on t.id = r.destination_id'),
-            (3, 'recount_ways', 'r.exemption_id, k.contract, t.zone,', 'r.exemption_id, k.contract, e.product, e.contract, t.zone,'),
+            (2, 'recount_ways', 'r.exemption_id, k.contract, t.zone,', 'r.exemption_id, k.contract, e.product, e.contract, t.zone,'),
+            (3, 'recount_ways', 'coalesce(k.contract, r.buyer) as contract',
+             'coalesce(k.contract, postmeter.contract_name(e.product, e.contract), r.buyer) as contract'),
             -- an allocation that leaves writes nothing else to a remittance whose status stays
             (4, 'recount_move', '    -- where the quantity of the remittance itself went',
              '    insert into postmeter.balance_moved (meter_id, delivery_id)
