@@ -265,8 +265,11 @@ comment on column postmeter.usage_open.open is 'Orgs'' metrics of which usage is
 comment on column postmeter.usage_open.example is 'One of them.';
 comment on column postmeter.usage_open.found_at is 'When, in real time.';
 
-create table postmeter.balance_gate ();
+create table postmeter.balance_gate (
+    one boolean not null primary key
+);
 comment on table postmeter.balance_gate is 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+comment on column postmeter.balance_gate.one is 'There is no row.';
 
 alter table postmeter.balance_check
     add column break_id bigint not null default 0,
@@ -330,7 +333,7 @@ end
 $$;
 comment on function postmeter.moved_by_meter() is 'Trigger of meter: takes its proof back.';
 create trigger moved after update on postmeter.meter for each row
-    when ((old.id, old.carried, old.denominator) is distinct from (new.id, new.carried, new.denominator)) execute function postmeter.moved_by_meter();
+    when (old.id is distinct from new.id or old.carried is distinct from new.carried or old.denominator is distinct from new.denominator) execute function postmeter.moved_by_meter();
 create trigger moved_whole after insert or delete on postmeter.meter for each row execute function postmeter.moved_by_meter();
 
 create function postmeter.moved_by_metric() returns trigger
@@ -350,8 +353,8 @@ end
 $$;
 comment on function postmeter.moved_by_metric() is 'Trigger of meter_metric: takes the meter''s proof back; where a factor changes, everything of it is read again.';
 create trigger moved after update on postmeter.meter_metric for each row
-    when ((old.id, old.meter_id, old.covered, old.factor_numerator, old.factor_denominator)
-          is distinct from (new.id, new.meter_id, new.covered, new.factor_numerator, new.factor_denominator))
+    when (old.id is distinct from new.id or old.meter_id is distinct from new.meter_id or old.covered is distinct from new.covered
+          or old.factor_numerator is distinct from new.factor_numerator or old.factor_denominator is distinct from new.factor_denominator)
     execute function postmeter.moved_by_metric();
 create trigger moved_whole after delete on postmeter.meter_metric for each row execute function postmeter.moved_by_metric();
 
@@ -408,6 +411,23 @@ $$;
 comment on function postmeter.moved_by_allocation() is 'Trigger of allocation: a correction of what was cut long ago takes the meter''s proof back.';
 -- what goes into an open hour moves nothing before its cut: only the condition is looked at
 create trigger moved after insert on postmeter.allocation for each row when (new.round < 0) execute function postmeter.moved_by_allocation();
+
+create function postmeter.allocation_went() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- where a cut has counted it; what leaves an open hour is nothing to its meter
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, x.delivery_id
+    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
+    join postmeter.meter_metric mm on mm.id = x.metric
+    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
+    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
+    return null;
+end
+$$;
+comment on function postmeter.allocation_went() is 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
+create trigger went after update or delete on postmeter.allocation for each row execute function postmeter.allocation_went();
 
 create function postmeter.moved_by_carry() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -757,13 +777,15 @@ comment on function postmeter.ask_open_anew() is 'Begins a proof: meters that di
 create function postmeter.read_again_over() returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+    with n as materialized (select clock_timestamp() as now), next as materialized (
+        -- a fiftieth of the time at most, but once a day
+        select n.now, greatest(n.now, x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+        from postmeter.balance_check x, n
+    )
     update postmeter.balance_check b
-    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
-        meters_after = 0, usage_after = '', round_at = n.at,
-        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
-    -- a fiftieth of the time at most, but once a day
-    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
-          from postmeter.balance_check x) n
+    set whole_from = b.round_at, whole_until = n.now, whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at, round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    from next n
 $$;
 comment on function postmeter.read_again_over() is 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
 
@@ -808,7 +830,7 @@ update postmeter.balance_check set break_id = coalesce((select max(x.id) from po
 revoke execute on function postmeter.when_said(timestamptz) from public;
 grant execute on function postmeter.when_said(timestamptz) to postmeter_reader, postmeter_operator, postmeter_worker;
 revoke execute on function postmeter.moved_by_cut(), postmeter.moved_by_meter(), postmeter.moved_by_metric(), postmeter.moved_by_delivery(),
-    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.moved_by_carry(), postmeter.usage_went(),
+    postmeter.moved_by_part(), postmeter.moved_by_allocation(), postmeter.allocation_went(), postmeter.moved_by_carry(), postmeter.usage_went(),
     postmeter.check_proof_state(), postmeter.read_remittances(bigint[], bigint[]), postmeter.prove_balance_anew(), postmeter.prove_moved(bigint[]),
     postmeter.prove_anew(bigint[], integer), postmeter.prove_slices(text[]), postmeter.prove_usage(text, text), postmeter.prove_carried(),
     postmeter.ask_meters_anew(integer), postmeter.ask_open_anew(), postmeter.read_again_over(), postmeter.read_again_took(double precision), postmeter.next_usage_anew(integer), postmeter.read_usage_anew(text) from public;

@@ -164,7 +164,7 @@ begin
             new.contract, new.org
             using errcode = 'PM052', schema = 'postmeter', table = 'subscription', column = 'contract',
                   constraint = 'subscription_contract_known',
-                  hint = 'Bring all workers to this release first: postmeter workers lists them.';
+                  hint = 'Bring all workers to this release first (postmeter.worker has those that run), then name contracts.';
     end if;
     if tg_op = 'UPDATE' then
         was := coalesce(postmeter.contract_name(old.product, old.contract), old.buyer);
@@ -385,6 +385,14 @@ $new$not exists (select from postmeter.part_keys(m.id))$new$),
             ('postmeter.recalculate(text,date)'::regprocedure,
              'coalesce(k.contract, s.buyer) as contract',
              'coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer) as contract'),
+            ('postmeter.recount_ways(bigint[])'::regprocedure,
+             'coalesce(k.contract, r.buyer) as contract',
+             'coalesce(k.contract, (select postmeter.contract_name(e.product, e.contract) from postmeter.subscription e
+                                     where e.id = r.subscription_id), r.buyer) as contract'),
+            ('postmeter.placed_otherwise(bigint[],bigint[],text[],text[],timestamptz[],timestamptz[],boolean)'::regprocedure,
+             'COALESCE(b.contract, r.buyer)',
+             'coalesce(b.contract, (select postmeter.contract_name(e.product, e.contract) from postmeter.subscription e
+                                    where e.id = r.subscription_id), r.buyer)'),
             -- a month is rounded by the rule with which it began
             ('postmeter.recalculate(text,date)'::regprocedure, 'coalesce(n.decimals, m.decimals)', 'coalesce(m.decimals, n.decimals)'),
             ('postmeter.recalculate(text,date)'::regprocedure, 'coalesce(n.month_end, m.month_end)', 'coalesce(m.month_end, n.month_end)'),

@@ -112,7 +112,11 @@ select d.id, t.name as destination, d.key, d.hour, i.identity, d.product, m.dime
        -- where its buyer's subscriptions end inside the running hour: nothing comes after that
        case when postmeter.clock() < d.hour + interval '1 hour'
             then (select e.at from postmeter.served_until(d.destination_id, m.buyer, d.hour) e(at)
-                  where e.at > d.hour and e.at < d.hour + interval '1 hour') end as ends
+                  where e.at > d.hour and e.at < d.hour + interval '1 hour') end as ends,
+       -- nothing can be placed in it in time any more, and the policy reports silent hours
+       q.quantity = 0 and postmeter.clock() between d.deadline - t.lead and d.deadline
+           and postmeter.reports_zero(d.destination_id, d.product, m.dimension, d.hour) as sends_zero,
+       q.quantity > 0 and postmeter.allocates_by(d.destination_id, d.product, m.dimension, d.hour) <> '{}' as is_shared
 from (select x.delivery_id, sum(x.to_bill) as quantity,
              max(o.decimals) filter (where scale(trim_scale(x.to_bill)) > 0) as decimals
       from decided x join postmeter.meter o on o.id = x.meter_id group by 1) q

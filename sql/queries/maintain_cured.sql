@@ -3,6 +3,7 @@
 select h.usage_id, h.org
 from postmeter.held h
 where h.usage_id > $2
-  and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+  and h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed',
+                   'implausible')
 order by h.usage_id
 limit $1

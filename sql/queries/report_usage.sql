@@ -1,5 +1,6 @@
 -- report_usage: one usage and where it is; no row if it was never recorded, or dropped (report_dropped).
--- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey.
+-- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey,
+-- allocation_by_subscription.
 select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric,
        trim_scale(u.quantity)::text as quantity, u.used_at, g.hour,
        u.corrects, u.request_id, u.attributes, u.recorded_at,
@@ -12,7 +13,9 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
             when exists (select from postmeter.outbox o
                          where o.shard = (hashtextextended(u.org, 0) & 1023)::smallint and o.id = u.id) then 'waiting'
             else 'lost' end as whereabouts,
-       h.reason as held_reason, h.held_at, h.deadline as held_until, t.name as held_for, e.reason as exempt_reason,
+       h.reason as held_reason, h.beyond as held_beyond, trim_scale(h.bound)::text as held_bound,
+       trim_scale(b.quantity)::text as hour_quantity,
+       round(100 * u.quantity / (b.quantity + u.quantity), 1)::text as hour_share, h.held_at, h.deadline as held_until, t.name as held_for, e.reason as exempt_reason,
        c.reason as catalogue_reason, n.name as destination, n.paused as is_paused,
        postmeter.deadline_of(c.destination_id, c.buyer, g.hour) as own_deadline,
        postmeter.clock() as now
@@ -32,5 +35,12 @@ left join lateral postmeter.resolve(array[u.org], array[u.product], array[u.metr
                                     array[g.hour]) c on true
 left join postmeter.exemption e on e.id = coalesce(x.exemption_id, c.exemption_id)
 left join postmeter.destination n on n.id = c.destination_id
+-- what is implausible stands beside what its hour has counted of the metric
+left join lateral (
+    select coalesce(sum(a.quantity), 0) as quantity
+    from postmeter.allocation a
+    join postmeter.meter_metric mm on mm.id = a.meter_metric_id and mm.product = u.product and mm.metric = u.metric
+    where a.subscription_id = c.subscription_id and a.hour = g.hour and a.quantity > 0
+) b on h.reason = 'implausible' and u.corrects is null
 where u.id = coalesce($3, (select i.usage_id from postmeter.usage_identity i
                            where i.identity = postmeter.usage_identity_of($1, $2)))

@@ -191,6 +191,7 @@ impl Scene {
                     hour,
                     ends: None,
                     quantity: Quantity::from(7),
+                    shares: &[],
                     decimals: 0,
                     idempotency_key: key,
                 };

@@ -68,7 +68,8 @@ async fn one_move(run: &mut Run) {
     }
     match run.draw.random_range(0..16) {
         0..=2 => run.correction().await,
-        3 => run.licence().await,
+        3 if run.draw.random_bool(0.5) => run.licence().await,
+        3 => run.identity().await,
         4 => run.renewal().await,
         5 => run.exemption().await,
         6 => run.disk().await,
@@ -151,7 +152,7 @@ async fn run(seed: u64) {
 }
 
 #[tokio::test]
-async fn k1_k3_k6_k9_ten_random_months_bill_what_an_accountant_would() {
+async fn k1_k2_k3_k6_k9_ten_random_months_bill_what_an_accountant_would() {
     // side by side: part of a run is waiting for breakers, whose pauses are real time
     futures_util::future::join_all((1..=10).map(run)).await;
 }

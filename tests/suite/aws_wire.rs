@@ -91,6 +91,7 @@ fn parcels(aws: &Aws, count: u64) -> Vec<Parcel> {
             hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
             ends: None,
             quantity,
+            shares: &[],
             decimals: 0,
             idempotency_key: Uuid::nil(),
         };

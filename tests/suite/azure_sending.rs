@@ -87,6 +87,7 @@ async fn report(azure: &Azure, number: usize, hour: &str, quantity: &str) {
         hour,
         ends: None,
         quantity,
+        shares: &[],
         decimals: 6,
         idempotency_key,
     };

@@ -46,8 +46,17 @@ fn resource(number: u64) -> String {
 fn parcel_of(azure: &Azure, identity: &Value, dimension: &str, hour: &str, quantity: &str) -> Parcel {
     let (hour, quantity): (Timestamp, Quantity) = (t(hour), q(quantity));
     let idempotency_key = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{identity}{dimension}{hour}").as_bytes());
-    let record =
-        Record { identity, product: "db", dimension, hour, ends: None, quantity, decimals: 6, idempotency_key };
+    let record = Record {
+        identity,
+        product: "db",
+        dimension,
+        hour,
+        ends: None,
+        quantity,
+        shares: &[],
+        decimals: 6,
+        idempotency_key,
+    };
     let Frozen { body, batch_group } = azure.freeze(&record).expect("freezes");
     Parcel { body, batch_group, quantity, idempotency_key }
 }

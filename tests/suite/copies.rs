@@ -53,7 +53,7 @@ impl Copy {
         let output = command
             .env("USER", "ada")
             .args(words.split(' '))
-            .args(if words.starts_with("explain") { &[][..] } else { &["--why", "looked"] })
+            .args(if words.starts_with("explain") || words == "status" { &[][..] } else { &["--why", "looked"] })
             .output()
             .unwrap();
         (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())

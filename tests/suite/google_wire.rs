@@ -46,8 +46,17 @@ fn parcel(google: &Google, consumer: &str, dimension: &str, quantity: &str, deci
     let key = format!("{consumer}/{dimension}");
     let idempotency_key = Uuid::new_v5(&Uuid::NAMESPACE_URL, key.as_bytes());
     let hour = t("2024-09-18T22:00:00Z");
-    let record =
-        Record { identity: &identity, product: "db", dimension, hour, ends: None, quantity, decimals, idempotency_key };
+    let record = Record {
+        identity: &identity,
+        product: "db",
+        dimension,
+        hour,
+        ends: None,
+        quantity,
+        shares: &[],
+        decimals,
+        idempotency_key,
+    };
     let Frozen { body, batch_group } = google.freeze(&record).expect("freezes");
     Parcel { body, batch_group, quantity, idempotency_key }
 }

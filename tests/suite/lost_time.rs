@@ -99,7 +99,6 @@ async fn k6_late_usage_that_was_not_billed_in_the_lost_time_is_counted_once_a_pe
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 9", "18T11 4"], "to an hour of after the loss");
     assert_eq!(balance(&stage).await, "13 0 0 0 0");
-    // a second loss asks again about what had come back by then
     explained(&stage).await;
     stage.close().await;
 }

@@ -99,6 +99,7 @@ async fn report(endpoint: &Value, keys: [&str; 2], identity: Value) -> Answer {
         hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
         ends: None,
         quantity,
+        shares: &[],
         decimals: 0,
         idempotency_key: Uuid::nil(),
     };

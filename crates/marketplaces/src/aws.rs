@@ -64,6 +64,8 @@ pub const fn capabilities() -> Capabilities {
         calls_per_second: Some(10),
         memory: None,
         decimals_max: freeze::DECIMALS_MAX,
+        takes_zero: true,
+        tags_max: freeze::TAGS_MAX,
         can_be_asked: false,
     }
 }
@@ -198,6 +200,7 @@ mod tests {
             hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
             ends: None,
             quantity,
+            shares: &[],
             decimals: 0,
             idempotency_key: Uuid::nil(),
         };

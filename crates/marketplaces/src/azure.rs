@@ -65,6 +65,8 @@ pub const fn capabilities() -> Capabilities {
         calls_per_second: None,
         memory: None,
         decimals_max: freeze::DECIMALS_MAX,
+        takes_zero: false,
+        tags_max: 0,
         can_be_asked: true,
     }
 }

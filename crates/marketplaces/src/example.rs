@@ -26,6 +26,8 @@ const fn capabilities() -> Capabilities {
         calls_per_second: Some(5),
         memory: Some(HOUR.saturating_mul(24)),
         decimals_max: 2,
+        takes_zero: false,
+        tags_max: 0,
         can_be_asked: false,
     }
 }
@@ -165,6 +167,7 @@ mod tests {
             hour,
             ends: None,
             quantity,
+            shares: &[],
             decimals: 0,
             idempotency_key: key,
         };

@@ -69,6 +69,8 @@ pub const fn capabilities() -> Capabilities {
         calls_per_second: None,
         memory: Some(HOUR),
         decimals_max: freeze::DECIMALS_MAX,
+        takes_zero: false,
+        tags_max: 0,
         can_be_asked: false,
     }
 }

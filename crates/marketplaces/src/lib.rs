@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use remittance::{Answer, Outcome, Quantity, Reason};
+use remittance::{Answer, Outcome, Quantity, Reason, Share};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -56,6 +56,10 @@ pub struct Capabilities {
     pub memory: Option<Duration>,
     /// Digits after the point that a quantity may have.
     pub decimals_max: u32,
+    /// Whether a report of nothing is taken, and means something.
+    pub takes_zero: bool,
+    /// Tags by which a quantity can be shared out; 0: it cannot.
+    pub tags_max: u32,
     /// Whether it can be asked what it holds: [`Marketplace::reported`].
     pub can_be_asked: bool,
 }
@@ -86,8 +90,10 @@ pub struct Record<'a> {
     pub hour: Timestamp,
     /// Where nothing more of the hour comes, if it is not over: its buyer's subscription ends there.
     pub ends: Option<Timestamp>,
-    /// What is billed: already rounded to `decimals`.
+    /// What is billed: already rounded to `decimals`. Zero only where that is taken ([`Capabilities::takes_zero`]).
     pub quantity: Quantity,
+    /// How it is shared out by tags, the largest share first; empty: it is not ([`Capabilities::tags_max`]).
+    pub shares: &'a [Share],
     /// Decimals of the dimension; 0 asks for the marketplace's integer form where it has one.
     pub decimals: u32,
     /// The idempotency key of the remittance.

@@ -44,6 +44,7 @@ questions! {
     "fleet_incomplete" from "alert_fleet_incomplete",
     "held_without_subscription" from "alert_held_without_subscription",
     "hour_not_cut" from "alert_hour_not_cut",
+    "implausible_usage" from "alert_implausible_usage",
     "installation_unclear" from "alert_installation_unclear",
     "key_stuck" from "alert_key_stuck",
     "locked_out" from "alert_locked_out",

@@ -4,10 +4,10 @@
 //! READ COMMITTED takes a statement's snapshot before it waits. What another session holds is skipped, and keeps no other
 //! hour from being cut; a remittance whose meters cannot all be had is not cut.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use remittance::{Quantity, Reason, Status, idempotency_key};
+use remittance::{Quantity, Reason, Share as Part, Status, idempotency_key};
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -27,6 +27,7 @@ const MEMBERS: Query = query!("cut_members", [INT8_ARRAY, INT8_ARRAY]);
 const METERS: Query = query!("cut_meters", [INT8_ARRAY, BOOL_ARRAY]);
 const AWAITED: Query = query!("cut_awaited", [INT8_ARRAY]);
 const END_MARKED: Query = query!("cut_end_marked", [INT8_ARRAY, INT4, BOOL]);
+const SHARES: Query = query!("cut_shares", [INT8_ARRAY, NUMERIC_ARRAY, INT4_ARRAY]);
 const HAS_TARGET: Query = query!("cut_has_target", [INT8]);
 const FREEZE: Query =
     query!("cut_freeze", [INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, UUID_ARRAY]);
@@ -51,8 +52,10 @@ pub struct Sum {
     pub hour: Timestamp,
     /// Where its buyer's subscriptions end inside the hour, if it is cut before the hour is over.
     pub ends: Option<Timestamp>,
-    /// What is billed; more than zero.
+    /// What is billed; zero only where a silent hour is reported.
     pub quantity: Quantity,
+    /// How it is shared out by attributes of its usage; empty: it is not.
+    pub shares: Vec<Part>,
     /// The idempotency key.
     pub idempotency_key: Uuid,
 }
@@ -216,13 +219,16 @@ async fn cut_share(tx: &Tx<'_>, part: &[Hour], locking: Locking, freeze: Freeze<
     settle_marked(tx, part, &mut members).await?;
     let those = |ids: &HashSet<i64>| part.iter().filter(|hour| ids.contains(&hour.id)).copied().collect();
     let (skipped, left) = (those(&members.skipped), those(&members.left));
-    let forced = part.iter().filter(|hour| hour.is_forced && members.deliveries.contains(&hour.id)).count();
+    let forced: HashSet<i64> = part.iter().filter(|hour| hour.is_forced).map(|hour| hour.id).collect();
     if members.deliveries.is_empty() {
         return Ok(Done { cut: Cut::default(), skipped, left });
     }
     let sums = tx.rows(&METERS, &[&members.deliveries, &members.deferred]).await?;
-    let decided = sums.iter().map(|row| decide_row(row, freeze)).collect::<Result<Vec<_>, _>>()?;
+    let mut shares = shares(tx, &sums).await?;
+    let mut decide = |row| decide_row(row, (&forced, &mut shares), freeze);
+    let decided = sums.iter().map(&mut decide).collect::<Result<Vec<_>, _>>()?;
     let cut = write(tx, &decided).await?;
+    let forced = members.deliveries.iter().filter(|id| forced.contains(id)).count();
     Ok(Done { cut: Cut { forced, ..cut }, skipped, left })
 }
 
@@ -305,7 +311,41 @@ struct Decided {
     idempotency_key: Option<Uuid>,
 }
 
-fn decide_row(row: &Row, freeze: Freeze<'_>) -> Result<Decided, Error> {
+/// How quantities are shared out, of the remittances whose dimension says so.
+async fn shares(tx: &Tx<'_>, sums: &[Row]) -> Result<HashMap<i64, Vec<Part>>, Error> {
+    let (mut ids, mut quantities, mut decimals) = (Vec::new(), Vec::new(), Vec::new());
+    for row in sums {
+        let is_shared: bool = row.try_get("is_shared")?;
+        // one with more digits is held
+        if let (true, Ok(quantity)) = (is_shared, row.try_get::<_, &str>("quantity")?.parse::<rust_decimal::Decimal>())
+        {
+            ids.push(row.try_get::<_, i64>("id")?);
+            quantities.push(quantity);
+            decimals.push(row.try_get::<_, i32>("decimals")?);
+        }
+    }
+    let mut shares: HashMap<i64, Vec<Part>> = HashMap::new();
+    if ids.is_empty() {
+        return Ok(shares);
+    }
+    for row in tx.rows(&SHARES, &[&ids, &quantities, &decimals]).await? {
+        let tags: Value = row.try_get("tags")?;
+        let tags = tags.as_object().into_iter().flatten();
+        let tags = tags.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+        let mut tags: Vec<_> = tags.collect();
+        tags.sort_unstable();
+        let quantity =
+            row.try_get::<_, &str>("share")?.parse().map_err(|error| Error::Schema(format!("a share: {error}")))?;
+        shares.entry(row.try_get("id")?).or_default().push(Part { tags, quantity });
+    }
+    Ok(shares)
+}
+
+fn decide_row(
+    row: &Row,
+    (forced, shares): (&HashSet<i64>, &mut HashMap<i64, Vec<Part>>),
+    freeze: Freeze<'_>,
+) -> Result<Decided, Error> {
     let id = row.try_get("id")?;
     let text: String = row.try_get("quantity")?;
     let held = |quantity| Decided {
@@ -318,7 +358,9 @@ fn decide_row(row: &Row, freeze: Freeze<'_>) -> Result<Decided, Error> {
     };
     // more digits than a quantity may have: no marketplace takes it either
     let Ok(quantity) = text.parse::<Quantity>() else { return Ok(held(text)) };
-    if quantity.is_zero() {
+    // while usage of the hour is still on its way, nothing is said about it: that usage takes it
+    let sends_zero = row.try_get("sends_zero")? && !forced.contains(&id);
+    if quantity.is_zero() && !sends_zero {
         return Ok(Decided {
             id,
             status: Status::NothingDue,
@@ -338,6 +380,7 @@ fn decide_row(row: &Row, freeze: Freeze<'_>) -> Result<Decided, Error> {
         hour: row.try_get("hour")?,
         ends: row.try_get("ends")?,
         quantity,
+        shares: shares.remove(&id).unwrap_or_default(),
         idempotency_key: idempotency_key(destination, key, row.try_get("releases")?),
     };
     Ok(match freeze(&sum) {

@@ -8,6 +8,7 @@ mod corrected;
 mod halves;
 mod placing;
 mod plan;
+mod plausible;
 mod shadow;
 mod suspects;
 mod taking;
@@ -51,7 +52,9 @@ const HOLD: Query = query!(
         TEXT_ARRAY,
         NUMERIC_ARRAY,
         TIMESTAMPTZ_ARRAY,
-        UUID_ARRAY
+        UUID_ARRAY,
+        TEXT_ARRAY,
+        NUMERIC_ARRAY
     ]
 );
 const EXEMPT: Query = query!("fold_exempt", [UUID_ARRAY, INT8_ARRAY]);
@@ -295,9 +298,11 @@ async fn fold_in(tx: &Tx<'_>, picked: &[Picked], locking: Locking, pause: impl A
     gate(tx).await?;
     let corrections = Corrections::find(tx, &mut plan, None).await?;
     resolve(tx, &mut plan).await?;
+    let usual = plausible::hold(tx, &mut plan).await?;
     place(tx, &mut plan, locking, pause).await?;
     corrections.keep(tx, &mut plan).await?;
     let folded = write(tx, &plan).await?;
+    usual.keep(tx, &plan).await?;
     let folded = Folded { taken: folded.taken + strays.len(), set_aside: strays.len(), ..folded };
     Ok(Done { folded, locked: plan.locked() })
 }
@@ -343,6 +348,8 @@ async fn write(tx: &Tx<'_>, plan: &Plan) -> Result<Folded, Error> {
                 &h.quantity,
                 &h.hour,
                 &h.corrected,
+                &h.beyond,
+                &h.bound,
             ],
         )
         .await?;

@@ -7,6 +7,7 @@ mod evidence;
 mod marked;
 mod promote;
 mod stuck;
+mod zero;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use evidence::review;
 pub use marked::{Returned, return_marked};
 pub use promote::promote;
 pub use stuck::reconsider_stuck;
+pub use zero::zero;
 
 const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4, FLOAT8]);
 const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4, FLOAT8]);

@@ -83,10 +83,10 @@ migrations! {
     45 "0045_pre_contracts",
     47 "0047_pre_catalogue_at_the_cut",
     48 "0048_pre_recount",
+    49 "0049_pre_plausible",
     50 "0050_pre_proof",
     51 "0051_pre_lost_time",
     52 "0052_pre_named_contracts",
-    53 "0053_pre_recount_contracts",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

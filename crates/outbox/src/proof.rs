@@ -1,8 +1,8 @@
 //! The proof of the balance from what was written since the last one, and everything read again in turn.
 //!
-//! Whoever writes says so in its own transaction (`balance_moved`, `usage_moved`): a proof costs what was written, however
-//! large the ledger is. What no writer says, such as a row that somebody altered by hand, is found when its turn has come.
-//! Each share is a transaction of its own: a proof that dies goes on where it was.
+//! Whoever writes says so in its own transaction (`balance_moved`, `usage_moved`): a proof costs what was written,
+//! however large the ledger is. What no writer says, such as a row that was altered by hand, is found when its turn
+//! has come. Each share is a transaction of its own: a proof that dies goes on where it was.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ pub use attempts::{Attempt, AttemptFilter, attempts};
 pub use overview::{
     AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Missing, Overview, Standing, overview,
 };
-pub use remittance::{Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
+pub use remittance::{Biggest, Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
 pub use strain::{QuotaPace, RefusedBuyer};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, dropped_with, usage};
@@ -28,6 +28,7 @@ const ALLOCATIONS: Query = query!("report_allocations", [UUID]);
 const ATTEMPTS: Query = query!("report_attempts", [INT8, TEXT, TEXT, TEXT, TEXT, INT8]);
 const AT_RISK: Query = query!("report_at_risk", []);
 const BACKLOG: Query = query!("report_backlog", []);
+const BIGGEST: Query = query!("report_biggest", [INT8, INT8, UUID]);
 const CORRECTIONS: Query = query!("report_corrections", [TEXT, TEXT]);
 const CUTS: Query = query!("report_cuts", [INT8]);
 const DECISIONS: Query = query!("report_decisions", [INT8, UUID]);

@@ -10,6 +10,7 @@ pub mod pace;
 mod quantity;
 pub mod request;
 mod retry;
+mod share;
 mod status;
 
 pub use decide::{Next, Policy, Standing, decide};
@@ -17,4 +18,5 @@ pub use key::{canonical_hour, idempotency_key, remittance_key};
 pub use outcome::{Answer, Outcome};
 pub use quantity::{Quantity, QuantityError};
 pub use retry::RetrySchedule;
+pub use share::Share;
 pub use status::{Reason, Status, UnknownWord};

@@ -143,6 +143,7 @@ impl Directory {
             hour: sum.hour,
             ends: sum.ends,
             quantity: sum.quantity,
+            shares: &sum.shares,
             decimals: sum.decimals,
             idempotency_key: sum.idempotency_key,
         };

@@ -236,6 +236,7 @@ impl Worker {
         self.return_cured(false).await?;
         outbox::maintain::carry(&self.database, false).await?;
         outbox::maintain::month_end(&self.database, false).await?;
+        outbox::maintain::zero(&self.database).await?;
         self.maintain_shadows(true).await
     }
 
@@ -260,6 +261,7 @@ impl Worker {
             done("settle_lost", self.settle_lost().await.map(drop));
             done("reconsider_stuck", outbox::maintain::reconsider_stuck(database, false).await.map(drop));
             done("return_cured", self.return_cured(true).await);
+            done("zero", outbox::maintain::zero(database).await.map(drop));
             outbox::setback::forget(database).await;
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));

@@ -29,10 +29,25 @@ fn decimal(hundredths: i64) -> String {
     format!("{sign}{}.{:02}", hundredths.abs() / 100, hundredths.abs() % 100)
 }
 
+/// What a contract is known by once it has moved from its product code.
+fn licence(contract: usize) -> serde_json::Value {
+    json!({
+        "license_arn": format!("arn:aws:license-manager::123456789012:license:l-{contract:032x}"),
+        "customer_aws_account_id": ACCOUNTS[contract],
+    })
+}
+
 impl Run {
     async fn sql(&mut self, sql: String) {
         self.stage.sql(&sql).await;
         self.done.push(format!("{} {sql}", self.now));
+    }
+
+    /// What may be refused, and then changes nothing.
+    async fn attempt(&mut self, sql: String) -> bool {
+        let refused = self.stage.db.client.batch_execute(&sql).await.err().map(|error| Stage::refusal_in(&error));
+        self.done.push(format!("{} {sql}: {refused:?}", self.now));
+        refused.is_none()
     }
 
     async fn record(&mut self, usage: Usage) {
@@ -83,10 +98,7 @@ impl Run {
             return;
         }
         let hour = Timestamp::from_second((self.now.as_second() / 3600 + 1) * 3600).unwrap();
-        let identity = json!({
-            "license_arn": format!("arn:aws:license-manager::123456789012:license:l-{contract:032x}"),
-            "customer_aws_account_id": ACCOUNTS[contract],
-        });
+        let identity = licence(contract);
         self.sql(format!(
             "with ended as (
                  update postmeter.subscription set valid_until = '{hour}'
@@ -100,6 +112,21 @@ impl Run {
             ACCOUNTS[contract]
         ))
         .await;
+        self.stage.worker.reload().await.unwrap();
+    }
+
+    /// A contract's identity is corrected in place, while hours of it are open.
+    pub async fn identity(&mut self) {
+        let contract = self.draw.random_range(0..ACCOUNTS.len());
+        if self.moved[contract] {
+            return;
+        }
+        let edit = format!(
+            "update postmeter.subscription set identity = '{}' where identity ->> 'customer_aws_account_id' = '{}'",
+            licence(contract),
+            ACCOUNTS[contract]
+        );
+        self.moved[contract] = self.attempt(edit).await;
         self.stage.worker.reload().await.unwrap();
     }
 
@@ -122,10 +149,11 @@ impl Run {
         self.stage.worker.reload().await.unwrap();
     }
 
-    /// An org is not billed for some time that is to come.
+    /// An org is not billed for an hour: the next, or the one that runs.
     pub async fn exemption(&mut self) {
         let org = self.draw.random_range(0..ORGS.len());
-        let from = Timestamp::from_second((self.now.as_second() / 3600 + 1) * 3600).unwrap();
+        let hour = self.now.as_second() / 3600 + i64::from(self.draw.random_bool(0.5));
+        let from = Timestamp::from_second(hour * 3600).unwrap();
         let until = from + SignedDuration::from_hours(1);
         if self.books.exemptions.iter().any(|(o, f, _)| (*o, *f) == (org, from)) {
             return;
@@ -182,13 +210,20 @@ impl Run {
         for line in self.stage.column(unknown).await {
             let (id, key) = line.split_once(' ').unwrap();
             let billed = held.iter().any(|theirs| theirs == key);
-            self.sql(format!("select postmeter.resolve_unknown({id}, {billed}, 'ada', 'looked it up')")).await;
+            // what was withheld waits until each hour with which it may have gone is settled
+            self.attempt(format!("select postmeter.resolve_unknown({id}, {billed}, 'ada', 'looked it up')")).await;
         }
     }
 
     /// Somebody does something about dead letters: sends them again, or bills them with another hour.
     pub async fn dead_letters(&mut self) {
-        let verb = if self.draw.random_bool(0.5) { "retry" } else { "release" };
-        self.sql(format!("select postmeter.{verb}('{{\"destination\": \"aws\"}}', 'ada', 'mended', false)")).await;
+        let verb = ["retry", "release", "recount"].choose(&mut self.draw).unwrap();
+        let filter = "{\"destination\": \"aws\"}";
+        self.attempt(format!("select postmeter.{verb}('{filter}', 'ada', 'mended', false)")).await;
+        // nothing was lost with those commits
+        self.attempt(
+            "select postmeter.retry_held('{\"reason\": \"lost_time\"}', 'ada', 'not billed', false)".to_owned(),
+        )
+        .await;
     }
 }

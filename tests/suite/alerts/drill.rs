@@ -158,6 +158,12 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
             stage.fold().await;
             ("", "1 entry came into the outbox around intake")
         }
+        "implausible_usage" => {
+            stage.sql("update postmeter.dimension set max_quantity = 100").await;
+            stage.use_cores("beyond", "101", "2024-09-18T11:05:00Z").await;
+            stage.fold().await;
+            ("aws", "1 usage of 1 org is beyond what is plausible and held, since 2024-09-18 11:10 UTC")
+        }
         "hour_not_cut" => {
             stage.use_cores("left open", "1", "2024-09-18T11:05:00Z").await;
             stage.fold().await;
@@ -226,6 +232,7 @@ async fn mend(stage: &Stage, name: &str) {
             stage.work().await;
         }
         "stray_entries" => stage.sql("select postmeter.resolve_stray(1, false, 'mira', 'a drill')").await,
+        "implausible_usage" => run(stage, "retry --held-usage --reason implausible --apply").await,
         "hour_not_cut" => stage.work().await,
         "balance_not_zero" => {
             // a defect has no remedy of its own; here it is taken back

@@ -24,7 +24,7 @@ async fn name_them(stage: &Stage) {
 
 /// Uses cores in an hour of the 18th, by account; the hour is not cut.
 async fn used(stage: &Stage, account: &str, hour: u32, quantity: &str) {
-    let time = t(&format!("2024-09-18T{hour}:05:00Z"));
+    let time = t(&format!("2024-09-18T{hour:02}:05:00Z"));
     let event = format!("{account} at {hour}");
     let mut usage = outbox::NewUsage::new("billing", &event, "acme", "db", "cores", q(quantity), time);
     usage.account = Some(account.to_owned());

@@ -17,6 +17,7 @@ const STEPS: [&str; 17] = [
     "reconsider",
     "carry",
     "month_end",
+    "zero",
     "gather",
     "alerts",
     "balance",

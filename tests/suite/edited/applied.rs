@@ -103,7 +103,7 @@ async fn k2_apply_says_what_becomes_exempt_held_or_covered_and_what_is_folded_an
     stage.worker.reload().await.unwrap();
     stage.work().await;
     assert_eq!(places(&stage).await, ["exempt 20"]);
-    // and back, as far as the hour is open
+    // and back, as far as the hour is open and the catalogue can count it
     let counted =
         file(&stage, |text| with(&text, "valid_from = \"2024-09-18T10:00:00Z\"", "valid_until = 2024-09-18T11:00:00Z"));
     let (_, said) = apply(&stage, &counted, &["--dry-run"]);
@@ -114,7 +114,7 @@ async fn k2_apply_says_what_becomes_exempt_held_or_covered_and_what_is_folded_an
     stage.work().await;
     assert_eq!(
         places(&stage).await,
-        ["counted aws/us-east-1/prod-db/111122223333 cores 13", "held unmapped_dimension 7"]
+        ["counted aws/us-east-1/prod-db/111122223333 cores 13", "exempt 7"]
     );
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(sent(&stage), ["18T10 111122223333 13"]);

@@ -141,6 +141,7 @@ fn freeze(aws: &dyn Marketplace, sum: &Sum) -> Result<Bytes, Reason> {
         hour: sum.hour,
         ends: None,
         quantity: sum.quantity,
+        shares: &[],
         decimals: sum.decimals,
         idempotency_key: sum.idempotency_key,
     };

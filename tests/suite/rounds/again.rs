@@ -92,10 +92,8 @@ async fn i1_reading_again_keeps_the_pace_of_its_turn_and_says_between_when_it_wa
     );
     assert!(!read(&format!("{half} 630")).await, "more is read than time has passed");
     assert!(read(&format!("{half} 600")).await, "less is");
-    assert!(
-        read(&format!("{half} 5000, round_ends_at = clock_timestamp()")).await,
-        "its time is over: the rest at once"
-    );
+    let over = "whole_seconds = 1000, round_seconds = 5000, round_ends_at = clock_timestamp()";
+    assert!(read(&format!("round_at = {ten}, {over}")).await, "its time is over: the rest at once");
     let next = "select (round_ends_at - round_at = '20 hours' and round_at > clock_timestamp() + interval '13 hours')::text from postmeter.balance_check";
     assert_eq!(stage.value(next).await, "true", "the next turn begins a day after this one did");
     stage.close().await;
@@ -116,6 +114,13 @@ async fn i1_every_write_to_a_proven_meter_takes_its_proof_back() {
         ("update postmeter.meter_metric set factor_numerator = 1", "1 1 0", 0),
         ("update postmeter.delivery set status = 'released'", "1 0 0", 1),
         ("update postmeter.delivery set status = 'due'", "1 0 0", 0),
+        (
+            "alter table postmeter.allocation disable trigger append_only;
+             update postmeter.allocation set quantity = quantity + 1",
+            "1 0 0",
+            1,
+        ),
+        ("update postmeter.allocation set quantity = quantity - 1", "1 0 0", 0),
         (
             "insert into postmeter.ledger_carry select '2024-08-01', 'allocated', 'org1', 'db', 'cores', m.id, 1, d.id, 1, d.hour, 1, 5 from postmeter.meter_metric m, postmeter.delivery d",
             "0 1 0",

@@ -1,6 +1,6 @@
 //! Carry and month end: what cannot go, is locked or fails keeps no other meter from its hour.
 
-use outbox::maintain::{carry, month_end};
+use outbox::maintain::{carry, month_end, zero};
 use tests::{Dimension, Stage};
 
 use super::{cure, holding, meter_of, ripe, setbacks, sick, used};
@@ -105,5 +105,43 @@ async fn j2_month_end_sets_aside_the_meter_that_fails() {
     assert_eq!(setbacks(&stage).await, ["month_end 0/1: 23514"]);
     cure(&stage, "delivery").await;
     assert_eq!(month_end(&stage.db.database, false).await.unwrap(), 1);
+    assert!(setbacks(&stage).await.is_empty());
+}
+
+/// Silent hours of so many keys, one for each.
+async fn silent(keys: usize) -> Stage {
+    let stage = Stage::new().await;
+    for n in 1..keys {
+        stage.subscribe(&format!("org{n}"), &format!("20000000000{n}")).await;
+    }
+    stage.sql("update postmeter.dimension set zero = 'send'").await;
+    stage.at("2024-09-19T09:25:00Z").await;
+    stage
+}
+
+#[tokio::test]
+async fn j1_zero_skips_a_locked_meter() {
+    let stage = silent(3).await;
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 3);
+    // the next hour's
+    stage.at("2024-09-19T10:25:00Z").await;
+    let holder = holding(&stage, "select from postmeter.meter where id = 2 for update").await;
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 2, "the others, in the same round");
+    assert_eq!(setbacks(&stage).await, ["zero 1/0"]);
+    holder.batch_execute("commit").await.unwrap();
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 1);
+    assert!(setbacks(&stage).await.is_empty());
+}
+
+#[tokio::test]
+async fn j2_zero_sets_aside_the_hour_that_fails() {
+    let stage = silent(3).await;
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 3);
+    stage.at("2024-09-19T10:25:00Z").await;
+    sick(&stage, "delivery", "2", "meter_id").await;
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 2);
+    assert_eq!(setbacks(&stage).await, ["zero 0/1: 23514"]);
+    cure(&stage, "delivery").await;
+    assert_eq!(zero(&stage.db.database).await.unwrap(), 1);
     assert!(setbacks(&stage).await.is_empty());
 }

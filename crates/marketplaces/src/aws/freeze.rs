@@ -3,7 +3,7 @@
 //! Shapes and bounds: botocore 1.44.5, service model `meteringmarketplace`, shape `UsageRecord`.
 
 use jiff::Timestamp;
-use remittance::{Quantity, Reason};
+use remittance::{Quantity, Reason, Share};
 use serde::Serialize;
 
 use super::identity::Identity;
@@ -15,6 +15,8 @@ pub(super) const DECIMALS_MAX: u32 = 6;
 const INTEGER_DIGITS_MAX: usize = 10;
 /// The largest `Quantity`, a 32-bit integer.
 const INTEGER_MAX: i64 = 2_147_483_647;
+/// Tags of a usage allocation.
+pub(super) const TAGS_MAX: u32 = 5;
 /// Characters of a dimension's name.
 const DIMENSION_CHARS_MAX: usize = 255;
 
@@ -34,6 +36,28 @@ struct UsageRecord<'a> {
     quantity: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantity_as_decimal: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    usage_allocations: Vec<UsageAllocation<'a>>,
+}
+
+/// A share of the quantity, in the same form as that.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct UsageAllocation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocated_usage_quantity: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocated_usage_quantity_as_decimal: Option<String>,
+    /// Left out for all the rest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Tag<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag<'a> {
+    key: &'a str,
+    value: &'a str,
 }
 
 /// Builds the bytes of a record. `Quantity` for a dimension without decimals, `QuantityAsDecimal` for all others:
@@ -54,9 +78,25 @@ pub(super) fn freeze(record: &Record<'_>) -> Result<Frozen, Refusal> {
         dimension: dimension(record.dimension)?,
         quantity,
         quantity_as_decimal,
+        usage_allocations: allocations(record.shares, record.decimals)?,
     };
     let body = serde_json::to_string(&body).expect("texts and integers are always JSON");
     Ok(Frozen { body, batch_group: identity.batch_group(record.product) })
+}
+
+/// The shares as AWS has them. One without tags is the whole, and says nothing.
+fn allocations(shares: &[Share], decimals: u32) -> Result<Vec<UsageAllocation<'_>>, Refusal> {
+    if shares.iter().all(|share| share.tags.is_empty()) {
+        return Ok(Vec::new());
+    }
+    shares
+        .iter()
+        .map(|share| {
+            let (allocated_usage_quantity, allocated_usage_quantity_as_decimal) = quantity(share.quantity, decimals)?;
+            let tags = share.tags.iter().map(|(key, value)| Tag { key, value }).collect();
+            Ok(UsageAllocation { allocated_usage_quantity, allocated_usage_quantity_as_decimal, tags })
+        })
+        .collect()
 }
 
 /// Seconds since 1970, at an hour's start: AWS rounds down to hours, so two stamps of one hour would collide there.
@@ -124,6 +164,7 @@ mod tests {
             hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
             ends: None,
             quantity: amount.parse().expect("a quantity"),
+            shares: &[],
             decimals,
             idempotency_key: Uuid::nil(),
         })
@@ -193,6 +234,41 @@ mod tests {
     }
 
     #[test]
+    fn k12_shares_travel_in_the_form_of_the_quantity_and_one_without_tags_says_nothing() {
+        let share = |tags: &[(&str, &str)], amount: &str| Share {
+            tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            quantity: amount.parse().expect("a quantity"),
+        };
+        let identity = json!({ "product_code": "prod9", "customer_aws_account_id": "111122223333" });
+        let frozen = |shares: &[Share], amount: &str, decimals| {
+            let body = freeze(&Record {
+                identity: &identity,
+                product: "cloud",
+                dimension: "cores",
+                hour: "2024-09-18T22:00:00Z".parse().expect("an hour"),
+                ends: None,
+                quantity: amount.parse().expect("a quantity"),
+                shares,
+                decimals,
+                idempotency_key: Uuid::nil(),
+            });
+            let body = body.expect("freezes").body;
+            body[body.find("\"Quantity").expect("one")..].to_owned()
+        };
+        let shares = [share(&[("region", "eu"), ("team", "a \"b\"")], "5"), share(&[], "2")];
+        assert_eq!(
+            frozen(&shares, "7", 0),
+            r#""Quantity":7,"UsageAllocations":[{"AllocatedUsageQuantity":5,"Tags":[{"Key":"region","Value":"eu"},{"Key":"team","Value":"a \"b\""}]},{"AllocatedUsageQuantity":2}]}"#
+        );
+        let shares = [share(&[("team", "a")], "0.5"), share(&[("team", "b")], "0.25")];
+        assert_eq!(
+            frozen(&shares, "0.75", 2),
+            r#""QuantityAsDecimal":"0.75","UsageAllocations":[{"AllocatedUsageQuantityAsDecimal":"0.5","Tags":[{"Key":"team","Value":"a"}]},{"AllocatedUsageQuantityAsDecimal":"0.25","Tags":[{"Key":"team","Value":"b"}]}]}"#
+        );
+        assert_eq!(frozen(&[share(&[], "7")], "7", 0), r#""Quantity":7}"#);
+    }
+
+    #[test]
     fn d1_stamps_are_hour_aligned() {
         let identity = json!({ "product_code": "p", "customer_identifier": "c" });
         let record = |hour: &str, dimension| {
@@ -205,6 +281,7 @@ mod tests {
                 hour,
                 ends: None,
                 quantity,
+                shares: &[],
                 decimals: 0,
                 idempotency_key: Uuid::nil(),
             })

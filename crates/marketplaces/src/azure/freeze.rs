@@ -119,6 +119,7 @@ mod tests {
             hour: hour.parse().expect("an hour"),
             ends: None,
             quantity: amount.parse().expect("a quantity"),
+            shares: &[],
             decimals,
             idempotency_key: Uuid::nil(),
         };

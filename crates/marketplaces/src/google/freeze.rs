@@ -151,6 +151,7 @@ mod tests {
             hour: hour.parse().expect("a time"),
             ends: None,
             quantity: amount.parse().expect("a quantity"),
+            shares: &[],
             decimals,
             idempotency_key: Uuid::from_u128(7),
         };
@@ -173,6 +174,7 @@ mod tests {
             hour: time("2024-09-18T22:00:00Z"),
             ends: Some(time("2024-09-18T22:02:00Z")),
             quantity: "7".parse().expect("a quantity"),
+            shares: &[],
             decimals: 0,
             idempotency_key: Uuid::from_u128(7),
         };

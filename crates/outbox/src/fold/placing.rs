@@ -62,7 +62,10 @@ pub(super) async fn resolve(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
             ],
         )
         .await?;
-    plan.has_shadow |= rows.first().map(|row| row.try_get::<_, bool>("has_shadow")).transpose()?.unwrap_or(false);
+    if let Some(row) = rows.first() {
+        plan.has_shadow |= row.try_get::<_, bool>("has_shadow")?;
+        plan.has_limits = row.try_get("has_limits")?;
+    }
     read_resolved(&rows, plan)
 }
 

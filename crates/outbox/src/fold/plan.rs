@@ -67,6 +67,15 @@ pub(super) enum Target {
     Locked,
 }
 
+/// Beyond which quantity usage is implausible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// The field of the dimension that says so.
+    pub beyond: String,
+    /// In units of the metric.
+    pub bound: Decimal,
+}
+
 /// What all entries of a kind have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
@@ -84,6 +93,8 @@ pub(super) struct Kind {
     pub corrected: Option<Uuid>,
     /// The meter of its contract, where that is another one than that of its key.
     pub counts_on: Option<i64>,
+    /// What holds them as implausible.
+    pub limit: Option<Limit>,
 }
 
 /// A kind that the catalogue knows.
@@ -101,6 +112,8 @@ pub(super) struct Plan {
     pub kinds: Vec<Kind>,
     /// The catalogue has a shadow, which is to be given what is new.
     pub has_shadow: bool,
+    /// The catalogue has limits of what is plausible.
+    pub has_limits: bool,
 }
 
 /// Columns of allocations to insert.
@@ -129,6 +142,8 @@ pub(super) struct HeldRows<'a> {
     pub quantity: Vec<Decimal>,
     pub hour: Vec<Timestamp>,
     pub corrected: Vec<Option<Uuid>>,
+    pub beyond: Vec<Option<&'a str>>,
+    pub bound: Vec<Option<Decimal>>,
 }
 
 /// Columns of corrections of what cuts have counted.
@@ -187,7 +202,8 @@ impl Plan {
             .map(|entry| (entry.usage, (entry.hour, entry.at)))
             .collect();
         let mut index: HashMap<Alike, usize> = HashMap::new();
-        let mut plan = Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false };
+        let mut plan =
+            Self { entries: Vec::with_capacity(taken.len()), kinds: Vec::new(), has_shadow: false, has_limits: false };
         for entry in taken {
             let Entry { usage, org, product, metric, account, hour, at, quantity, corrected, returned, entered_at } =
                 entry;
@@ -207,6 +223,7 @@ impl Plan {
                     target: Target::Unresolved,
                     corrected,
                     counts_on: None,
+                    limit: None,
                 });
                 plan.kinds.len() - 1
             });
@@ -351,6 +368,8 @@ impl Plan {
                     h.quantity.push(*quantity);
                     h.hour.push(kind.hour);
                     h.corrected.push(*corrected);
+                    h.beyond.push(kind.limit.as_ref().map(|limit| limit.beyond.as_str()));
+                    h.bound.push(kind.limit.as_ref().map(|limit| limit.bound));
                 }
                 Target::Exempt(exemption) => {
                     rows.exempt.0.push(*usage);

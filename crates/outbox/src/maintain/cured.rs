@@ -13,6 +13,8 @@ const RETURN: Query = query!("cured_return", [UUID_ARRAY]);
 const SHADOW_HELD: Query = query!("shadow_held", [INT8, INT4, UUID]);
 const SHADOW_CURED: Query = query!("shadow_cured", [INT4_ARRAY, UUID_ARRAY]);
 const WANTED: Query = query!("cure_wanted", []);
+/// What is left of it is forgotten the next time.
+const USUAL_FORGET: Query = query!("usual_forget", [INT8]);
 const DONE: Query = query!("cure_done", [INT8]);
 
 /// Usages of one look.
@@ -50,6 +52,7 @@ pub async fn return_cured(database: &Database, most: usize) -> Result<i64, Error
         let held = rows.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
         turn(database, "return_cured", held, &mut share, &mut returning).await?;
     }
+    side::ask(database, &USUAL_FORGET, &[&PAGE]).await;
     if let Some(last) = wanted {
         // if that cannot be noted, all is looked at once more
         side::ask(database, &DONE, &[&last]).await;

@@ -7,12 +7,14 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, AttemptFilter, attempts};
-use super::{CONTRADICTIONS, CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use super::{BIGGEST, CONTRADICTIONS, CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
 use crate::corrections::Contradiction;
 use crate::{Database, Error};
 
 /// So many attempts and groups of usage are read at most, so that a year of retries fits a screen and memory.
 const MOST: i64 = 200;
+/// So many of its usages are named.
+const BIGGEST_MOST: i64 = 3;
 
 /// A remittance with its whole history.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +23,8 @@ pub struct RemittanceReport {
     pub remittance: Remittance,
     /// What it counted.
     pub members: Vec<Member>,
+    /// Its largest usages, and the one that was asked about; empty if there is one only.
+    pub biggest: Vec<Biggest>,
     /// How it was counted.
     pub cuts: Vec<Cut>,
     /// What was tried.
@@ -135,6 +139,25 @@ pub struct Member {
     pub usages: i64,
     /// Units of the metric.
     pub quantity: String,
+}
+
+/// A usage and its share of what its hour counts.
+#[derive(Debug, Clone, Serialize)]
+pub struct Biggest {
+    /// The service that recorded it.
+    pub source: String,
+    /// The service's id of it.
+    pub event_id: String,
+    /// Its id.
+    pub usage_id: Uuid,
+    /// The customer.
+    pub org: String,
+    /// Our metric.
+    pub metric: String,
+    /// Units of the metric.
+    pub quantity: String,
+    /// Percent of all usage of that metric there.
+    pub share: String,
 }
 
 /// The arithmetic of one cut on one meter.
@@ -268,6 +291,15 @@ pub struct Decision {
 /// # Errors
 /// As Postgres says.
 pub async fn remittance(database: &Database, delivery: i64) -> Result<Option<RemittanceReport>, Error> {
+    remittance_with(database, delivery, None).await
+}
+
+/// The same, with the share of a usage that was asked about.
+pub(super) async fn remittance_with(
+    database: &Database,
+    delivery: i64,
+    usage: Option<Uuid>,
+) -> Result<Option<RemittanceReport>, Error> {
     let rows = database.one(&REMITTANCE, &[&delivery]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let of_it = AttemptFilter { delivery: Some(delivery), ..AttemptFilter::default() };
@@ -279,6 +311,12 @@ pub async fn remittance(database: &Database, delivery: i64) -> Result<Option<Rem
             .iter()
             .map(read_member)
             .collect::<Result<_, _>>()?,
+        biggest: database
+            .one(&BIGGEST, &[&delivery, &BIGGEST_MOST, &usage])
+            .await?
+            .iter()
+            .map(|row| Ok(fields!(row => Biggest { source, event_id, usage_id, org, metric, quantity, share })))
+            .collect::<Result<_, Error>>()?,
         cuts: database.one(&CUTS, &[&delivery]).await?.iter().map(read_cut).collect::<Result<_, _>>()?,
         attempts: attempts(database, &of_it, MOST).await?,
         late_evidence: database

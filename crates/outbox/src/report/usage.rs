@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::remittance::{Decision, RemittanceReport, decisions, remittance};
+use super::remittance::{Decision, RemittanceReport, decisions, remittance_with};
 use super::{ALLOCATIONS, CORRECTIONS, DROPPED, USAGE, fields};
 use crate::{Database, Error};
 
@@ -87,6 +87,14 @@ pub struct Usage {
     pub whereabouts: String,
     /// Why it is held.
     pub held_reason: Option<String>,
+    /// Implausible: the limit of its dimension that it is beyond, `max_quantity` or `times_usual`.
+    pub held_beyond: Option<String>,
+    /// Implausible: how much that was, in units of the metric.
+    pub held_bound: Option<String>,
+    /// Implausible: what its subscription's hour has counted of the metric without it.
+    pub hour_quantity: Option<String>,
+    /// Implausible: percent of that hour that it would be.
+    pub hour_share: Option<String>,
     /// Since when.
     pub held_at: Option<Timestamp>,
     /// Last moment at which its own hour can be sent.
@@ -188,7 +196,7 @@ pub async fn usage(database: &Database, wanted: Wanted<'_>) -> Result<Option<Usa
         database.one(&ALLOCATIONS, &[&usage.usage_id]).await?.iter().map(read_allocation).collect::<Result<_, _>>()?;
     let mut remittances = Vec::new();
     for allocation in &allocations {
-        follow(database, allocation.delivery_id, &mut remittances).await?;
+        follow(database, allocation.delivery_id, usage.usage_id, &mut remittances).await?;
     }
     Ok(Some(UsageReport {
         corrections: corrections
@@ -203,11 +211,11 @@ pub async fn usage(database: &Database, wanted: Wanted<'_>) -> Result<Option<Usa
 }
 
 /// Reads a remittance and, where a person released it, the one that took its quantity.
-async fn follow(database: &Database, delivery: i64, way: &mut Vec<RemittanceReport>) -> Result<(), Error> {
+async fn follow(database: &Database, delivery: i64, usage: Uuid, way: &mut Vec<RemittanceReport>) -> Result<(), Error> {
     let mut next = Some(delivery);
     for _ in 0..RELEASES_MAX {
         let Some(delivery) = next.filter(|id| way.iter().all(|seen| seen.remittance.delivery_id != *id)) else { break };
-        let Some(report) = remittance(database, delivery).await? else { break };
+        let Some(report) = remittance_with(database, delivery, Some(usage)).await? else { break };
         next = report.decisions.iter().rev().find_map(|decision| decision.target_delivery_id);
         way.push(report);
     }
@@ -217,8 +225,8 @@ async fn follow(database: &Database, delivery: i64, way: &mut Vec<RemittanceRepo
 fn read_usage(row: &Row) -> Result<Usage, Error> {
     Ok(fields!(row => Usage {
         usage_id, source, event_id, org, account, product, metric, quantity, used_at, hour, corrects, request_id,
-        attributes, recorded_at, whereabouts, held_reason, held_at, held_until, held_for, exempt_reason,
-        catalogue_reason, destination, is_paused, own_deadline, now
+        attributes, recorded_at, whereabouts, held_reason, held_beyond, held_bound, hour_quantity, hour_share, held_at,
+        held_until, held_for, exempt_reason, catalogue_reason, destination, is_paused, own_deadline, now
     }))
 }
 

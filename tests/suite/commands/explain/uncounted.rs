@@ -118,7 +118,6 @@ async fn i2_held_usage_that_waits_for_a_person_is_explained_and_so_is_what_they_
     for (reason, why, to_do) in [
         ("poison", "handling it killed its worker", "postmeter retry --held-usage --usage"),
         ("by_operator", "a person put it aside", "postmeter retry --held-usage --usage"),
-        ("implausible", "beyond what is plausible for its metric", "postmeter retry --held-usage --usage"),
         ("lost_time", "may have been billed with another hour", "postmeter retry --held-usage --usage"),
         ("too_late", "no hour of its month can still take it", "set the destination's late_policy to part"),
     ] {

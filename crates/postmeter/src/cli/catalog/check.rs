@@ -56,9 +56,9 @@ pub(super) fn check(plan: &Plan) -> Findings {
                 .push(standing.entry.problem("destination", format!("names no destination: {named:?}{hint}")));
         }
     }
-    dimensions::check(&of(Kind::Dimension), &open, &mut findings);
     let shadows = destinations.iter().filter(|standing| !standing.entry.text("shadow_of").is_empty());
     let shadows: BTreeSet<&str> = shadows.map(|standing| standing.entry.text("name")).collect();
+    dimensions::check(&of(Kind::Dimension), &open, &shadows, &mut findings);
     let subscriptions = of(Kind::Subscription);
     subscriptions::overlapping(&subscriptions, &shadows, &mut findings);
     subscriptions::check(&subscriptions, &of(Kind::Dimension), &of(Kind::Exempt), &open, &mut findings);

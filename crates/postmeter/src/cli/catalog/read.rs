@@ -170,6 +170,7 @@ pub(super) fn absent(field: &Field, given: &Map<String, Value>) -> Option<Value>
         Absent::Number(number) => Some(Value::from(number)),
         Absent::IsShadow => Some(Value::from(given.get("shadow_of").is_some_and(Value::is_string))),
         Absent::Empty => Some(Value::Object(Map::new())),
+        Absent::NoNames => Some(Value::Array(Vec::new())),
         Absent::OwnName => Some(given.get("name").cloned().unwrap_or_default()),
         // of an unknown kind nothing is known; that it is unknown is complained about elsewhere
         Absent::OfKind => Some(of_kind(field.name, given).unwrap_or_default()),

@@ -43,6 +43,8 @@ pub(super) enum Shape {
     Object,
     /// Quantities by metric.
     Covers,
+    /// A list of names, each once.
+    Names,
 }
 
 /// What a field is that is not given.
@@ -60,6 +62,8 @@ pub(super) enum Absent {
     IsShadow,
     /// No field.
     Empty,
+    /// No name.
+    NoNames,
     /// What the marketplace demands: its capabilities.
     OfKind,
     /// What the destination is called.
@@ -114,6 +118,11 @@ const DIMENSION: &[Field] = &[
     field("month_end", Shape::Word(&["round_up", "drop"]), Absent::Text("round_up")),
     field("unit_price", Shape::Decimal, Absent::None),
     field("currency", Shape::Currency, Absent::None),
+    field("max_quantity", Shape::Decimal, Absent::None),
+    field("times_usual", Shape::Decimal, Absent::None),
+    field("hour_alert", Shape::Decimal, Absent::None),
+    field("allocate_by", Shape::Names, Absent::NoNames),
+    field("zero", Shape::Word(&["skip", "send"]), Absent::Text("skip")),
     field("valid_from", Shape::Month, Absent::Text("2000-01")),
 ];
 

@@ -112,6 +112,67 @@ fn the_documented_example_is_a_catalogue() {
 }
 
 #[test]
+fn k13_a_limit_that_holds_everything_or_nothing_is_refused_by_its_field() {
+    let with = |field: &str| format!("factor = \"1/4\"\n{field}");
+    for (field, beginning) in [
+        ("max_quantity = 0", "dimension aws, storage, gb, 2024-09: max_quantity must be more than 0"),
+        ("times_usual = 1", "dimension aws, storage, gb, 2024-09: times_usual must be more than 1"),
+        ("hour_alert = \"0.0\"", "dimension aws, storage, gb, 2024-09: hour_alert must be more than 0"),
+        ("max_quantity = 1.5", "dimension aws, storage, gb, 2024-09: max_quantity must be written in quotes"),
+        ("times_usual = \"-3\"", "dimension aws, storage, gb, 2024-09: times_usual must not be negative"),
+        ("max_quantity = \"10000000000000000\"", "dimension aws, storage, gb, 2024-09: max_quantity"),
+    ] {
+        refuses("factor = \"1/4\"", &with(field), Vec::new(), beginning);
+    }
+    // on a metered month they may come, change and go
+    let file = FILE.replace("factor = \"1/4\"", &with("max_quantity = 100\ntimes_usual = \"2.5\""));
+    let (plan, problems) = planned(&file, stored(FILE, true), false);
+    assert_eq!((problems, check(&plan).problems, ranges(&plan).len()), (vec![], vec![], 0));
+    assert_eq!(
+        render::diff(&plan),
+        ["~ dimension aws, storage, gb, 2024-09: max_quantity \"none\" -> \"100\", times_usual \"none\" -> \"2.5\""]
+    );
+    let shadow = format!(
+        "{FILE}\n[[destination]]\nname = \"trial\"\nkind = \"aws\"\nshadow_of = \"aws\"\nsettings = {{ region = \"us-east-1\" }}\n\
+         [[dimension]]\ndestination = \"trial\"\nproduct = \"storage\"\nmetric = \"gb\"\nname = \"units\"\nmax_quantity = 100\n"
+    );
+    let [problem] = &refused(&shadow, Vec::new())[..] else { panic!("one problem") };
+    assert!(problem.contains("max_quantity is for what is sent, and a shadow sends nothing"), "{problem}");
+}
+
+#[test]
+fn k12_zero_is_refused_where_nobody_takes_it() {
+    let sends = FILE.replace("factor = \"1/4\"", "zero = \"send\"");
+    assert!(refused(&sends, Vec::new()).is_empty());
+    let azure = sends
+        .replace(
+            "kind = \"aws\"\nsettings = { region = \"us-east-1\" }",
+            "kind = \"azure\"\nsettings = { profile = \"main\" }",
+        )
+        .replace(
+            "{ product_code = \"p\", customer_aws_account_id = \"111122223333\" }",
+            "{ resource_id = \"11112222-3333-4444-5555-666677778888\", plan_id = \"gold\" }",
+        );
+    assert_eq!(
+        refused(&azure, Vec::new()),
+        [
+            "line 10: dimension aws, storage, gb, 2024-09: zero cannot be send: the marketplace of aws takes no report of zero; leave it out"
+        ]
+    );
+    refuses(
+        "factor = \"1/4\"",
+        "zero = \"always\"",
+        Vec::new(),
+        "dimension aws, storage, gb, 2024-09: zero must be one of skip, send",
+    );
+    let other = format!(
+        "{sends}\n[[dimension]]\ndestination = \"aws\"\nproduct = \"storage\"\nmetric = \"tb\"\nname = \"units\"\nvalid_from = \"2024-09\"\n"
+    );
+    let [problem] = &refused(&other, Vec::new())[..] else { panic!("one problem") };
+    assert!(problem.contains("and each hour of it is reported once"), "{problem}");
+}
+
+#[test]
 fn d6_the_documented_google_part_is_a_catalogue_with_googles_defaults() {
     let guide = include_str!("../../../../../docs/catalogue.md");
     let (_, part) = guide.split_once("## Google").unwrap();

@@ -69,6 +69,7 @@ pub(super) fn canonical(shape: Shape, value: &Value) -> Result<Value, String> {
             _ => Err("must be a table, such as { name = \"value\" }".to_owned()),
         },
         Shape::Covers => covers(value).map(Value::Object),
+        Shape::Names => names(value).map(Value::from),
     }
 }
 
@@ -143,6 +144,18 @@ fn covers(value: &Value) -> Result<Map<String, Value>, String> {
         read.insert(metric.clone(), Value::from(quantity));
     }
     Ok(sorted(read))
+}
+
+fn names(value: &Value) -> Result<Vec<String>, String> {
+    let expected = || "must be a list of names, each once, such as [\"team\", \"region\"]".to_owned();
+    let given = value.as_array().ok_or_else(expected)?;
+    let mut names = given
+        .iter()
+        .map(|name| text(name).map(str::to_owned))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| expected())?;
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) { Err(expected()) } else { Ok(names) }
 }
 
 /// In order of names, so that the same fields look the same.

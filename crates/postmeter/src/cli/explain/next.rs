@@ -146,6 +146,10 @@ fn by_status(r: &Remittance) -> Vec<String> {
             "if the catalogue was mistaken, count its usage again by today's: postmeter recount --delivery {id}{late} --why ... --apply"
         )
     };
+    let correct =
+        "if one of its usages is wrong: record a correction of that (`corrects` names its event_id, the quantity \
+                   is negative), wait for the next fold, then release it"
+            .to_owned();
     if r.is_in_doubt {
         return vec![resolve];
     }
@@ -167,9 +171,9 @@ fn by_status(r: &Remittance) -> Vec<String> {
         ],
         // without bytes there is nothing that could be sent again
         "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => {
-            vec![retry, recount(""), release, give_up]
+            vec![retry, recount(""), release, correct, give_up]
         }
-        "rejected" | "held" | "expired" => vec![release, recount(" --late"), give_up],
+        "rejected" | "held" | "expired" => vec![release, recount(" --late"), correct, give_up],
         "due" => due(r),
         "accepted" if r.is_unconfirmed => vec![format!(
             "see how much they hold. Our very quantity: postmeter resolve {id} --billed --why ...; another one: say it by \
@@ -244,6 +248,7 @@ mod tests {
         RemittanceReport {
             remittance,
             members: Vec::new(),
+            biggest: Vec::new(),
             cuts: Vec::new(),
             attempts: Vec::new(),
             contradictions: Vec::new(),

@@ -1,6 +1,6 @@
 //! A remittance in plain words: where the money is, how it was counted, what was tried.
 
-use outbox::report::{Member, Remittance, RemittanceReport};
+use outbox::report::{Biggest, Member, Remittance, RemittanceReport};
 
 use super::verdict::verdict;
 use super::words::{held, outcome};
@@ -23,6 +23,7 @@ pub(super) fn tell(story: &mut Story, report: &RemittanceReport, with_members: b
     if with_members {
         story.tell("What it counts", report.members.iter().map(|member| counted(member, remittance)).collect());
     }
+    story.tell("Its biggest usages", report.biggest.iter().map(biggest).collect());
     story.tell("How it was counted", report.cuts.iter().flat_map(|cut| arithmetic::lines(cut, remittance)).collect());
     story.tell("What was tried", tried(report));
     story.tell(
@@ -116,6 +117,11 @@ fn counted(member: &Member, r: &Remittance) -> String {
         member.org,
         count(member.usages, "usage")
     )
+}
+
+fn biggest(usage: &Biggest) -> String {
+    let Biggest { source, event_id, org, metric, quantity, share, .. } = usage;
+    format!("{quantity} {metric}, usage {event_id} of {source}, org {org}: {share} % of that metric")
 }
 
 /// Every attempt, then what each kind of outcome means, then what they said and what came late.

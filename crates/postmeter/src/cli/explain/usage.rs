@@ -139,6 +139,16 @@ fn held_lines(usage: &Usage) -> Vec<String> {
     if let Some(at) = usage.held_at {
         lines.push(format!("since {} ({})", moment(at), from_now(usage.now, at)));
     }
+    if let (Some(limit), Some(bound)) = (&usage.held_beyond, &usage.held_bound) {
+        let limit = match limit.as_str() {
+            "times_usual" => "times_usual of its dimension, by what is usual for its org",
+            _ => "max_quantity of its dimension",
+        };
+        lines.push(format!("it is more than {bound} {}, {limit}", usage.metric));
+    }
+    if let (Some(counted), Some(share)) = (&usage.hour_quantity, &usage.hour_share) {
+        lines.push(format!("its hour has counted {counted} without it; it would be {share} % of that hour"));
+    }
     if let Some(destination) = &usage.held_for {
         lines.push(format!("it would go to {destination}"));
     }
@@ -169,7 +179,11 @@ fn by_itself(usage: &Usage) -> Vec<String> {
         }],
         "held" => {
             let reason = usage.held_reason.as_deref().unwrap_or_default();
-            vec![if !is_curable(reason) {
+            vec![if reason == "implausible" {
+                "nothing while its limit stands: it waits for a person, and its hour is sent without it; a limit that is \
+                 raised or taken away lets it go"
+                    .to_owned()
+            } else if !is_curable(reason) {
                 "nothing: it waits for a person".to_owned()
             } else if usage.catalogue_reason.is_none() {
                 "its cause is gone: maintenance returns it to the outbox within a minute".to_owned()
@@ -195,6 +209,13 @@ fn by_people(usage: &Usage) -> Vec<String> {
     if !is_curable(reason) {
         let id = usage.usage_id;
         lines.push(format!("return it to the outbox: postmeter retry --held-usage --usage {id} --why ... --apply"));
+    }
+    if reason == "implausible" && usage.corrects.is_none() {
+        lines.push(format!(
+            "if it is wrong: record a correction of it (`corrects` is {}, the quantity negative), wait for the next fold, \
+             then return both by the same command",
+            usage.event_id
+        ));
     }
     lines.push(format!("give it up: postmeter write-off --held-usage --usage {} --why ... --apply", usage.usage_id));
     lines

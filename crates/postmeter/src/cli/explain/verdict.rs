@@ -18,6 +18,10 @@ pub(super) fn verdict(report: &RemittanceReport, meter: Option<(Date, &str)>) ->
             let of_meter = |cut: &&Cut| meter.map_or(cut.is_own, |meter| meter == (cut.month, cut.contract.as_str()));
             nothing_due(report.cuts.iter().rfind(of_meter))
         }
+        // a silent hour: there is nothing to bill, and that is said
+        "accepted" if r.quantity.as_deref() == Some("0") => {
+            format!("NOTHING TO BILL: {} was told that nothing was used in the hour {hour}.", r.destination)
+        }
         "due" | "in_flight" if r.maybe_billed => {
             format!(
                 "MAYBE BILLED: {what} may have arrived; {} with the same key, so that it is billed once.",

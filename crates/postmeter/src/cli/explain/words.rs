@@ -63,7 +63,7 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         "by_operator" => ("a person put it aside", "retry it when that is over"),
         "implausible" => (
             "it is beyond what is plausible for its metric",
-            "ask who recorded it: retry it if it is right, else record a correction and write it off",
+            "ask who recorded it. If it is right, return it: it is then counted, however large",
         ),
         "lost_time" => (
             "it was there before the database lost commits, and may have been billed with another hour in that time",

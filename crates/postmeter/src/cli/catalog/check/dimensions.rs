@@ -1,20 +1,24 @@
 //! Dimensions: what may be expressed, what must be shared, and what must not change any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outbox::catalogue::{Kind, Months};
+use remittance::Quantity;
 use serde_json::Value;
 
 use super::{Findings, Open, named};
 use crate::cli::catalog::plan::{Change, Plan, Standing, Step};
 use crate::cli::catalog::read::{Entry, Problem};
 
-/// How a dimension rounds: one way for all metrics that share it.
-const ROUNDING: &[&str] = &["rounding", "decimals", "month_end"];
+/// How a dimension rounds, and whether it reports silent hours: one way for all metrics that share it.
+const ROUNDING: &[&str] = &["rounding", "decimals", "month_end", "zero", "allocate_by"];
 /// What a metered month was counted with.
 const ARITHMETIC: &[&str] = &["name", "factor", "rounding", "decimals", "month_end"];
 
-pub(super) fn check(dimensions: &[&Standing], open: &Open, findings: &mut Findings) {
+/// What is plausible: each field must be more than this.
+const LIMITS: &[(&str, u32)] = &[("max_quantity", 0), ("times_usual", 1), ("hour_alert", 0)];
+
+pub(super) fn check(dimensions: &[&Standing], open: &Open, shadows: &BTreeSet<&str>, findings: &mut Findings) {
     for Standing { entry, in_file, .. } in dimensions {
         if !in_file {
             continue;
@@ -32,7 +36,54 @@ pub(super) fn check(dimensions: &[&Standing], open: &Open, findings: &mut Findin
                 .push(entry.problem("decimals", format!("is more than the {can} that the marketplace can express")));
         }
     }
+    for Standing { entry, .. } in dimensions.iter().filter(|standing| standing.in_file) {
+        findings.problems.extend(zero(entry, open, shadows));
+        findings.problems.extend(allocated(entry, open));
+        findings.problems.extend(LIMITS.iter().filter_map(|limit| implausible(entry, *limit, shadows)));
+    }
     shared(dimensions, findings);
+}
+
+/// A report of nothing, where nobody takes one.
+fn zero(entry: &Entry, open: &Open, shadows: &BTreeSet<&str>) -> Option<Problem> {
+    let destination = entry.text("destination");
+    let marketplace = open.get(destination).filter(|_| entry.text("zero") == "send")?;
+    if shadows.contains(destination) {
+        return Some(entry.problem("zero", "cannot be send: a shadow sends nothing"));
+    }
+    let problem = format!("cannot be send: the marketplace of {destination} takes no report of zero; leave it out");
+    (!marketplace.capabilities().takes_zero).then(|| entry.problem("zero", problem))
+}
+
+/// Shares by more tags than the marketplace has, or by names that are none of it.
+fn allocated(entry: &Entry, open: &Open) -> Option<Problem> {
+    let names = entry.fields.get("allocate_by").and_then(Value::as_array).filter(|names| !names.is_empty())?;
+    let most = open.get(entry.text("destination"))?.capabilities().tags_max;
+    if most == 0 {
+        return Some(
+            entry.problem("allocate_by", "cannot be said: the marketplace shares no quantity out; leave it out"),
+        );
+    }
+    if names.len() > most as usize {
+        return Some(entry.problem("allocate_by", format!("must be at most {most} names")));
+    }
+    let is_tag =
+        |name: &str| name.len() <= 100 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" +-=._:/@".contains(&b));
+    let wrong = names.iter().filter_map(Value::as_str).find(|name| !is_tag(name))?;
+    Some(entry.problem(
+        "allocate_by",
+        format!("names {wrong:?}, which is no tag: at most 100 letters, digits and \" +-=._:/@\""),
+    ))
+}
+
+/// A limit that holds everything, or nothing.
+fn implausible(entry: &Entry, (field, least): (&str, u32), shadows: &BTreeSet<&str>) -> Option<Problem> {
+    let limit: Quantity = entry.fields.get(field).and_then(Value::as_str)?.parse().ok()?;
+    if shadows.contains(entry.text("destination")) {
+        let problem = "is for what is sent, and a shadow sends nothing: give it to the live destination's dimension";
+        return Some(entry.problem(field, problem));
+    }
+    (limit <= Quantity::from(least)).then(|| entry.problem(field, format!("must be more than {least}")))
 }
 
 /// In every month, the metrics that share a dimension must round alike. A later entry of one metric changes what is in
@@ -65,10 +116,13 @@ fn shared(dimensions: &[&Standing], findings: &mut Findings) {
                 let Some(field) = ROUNDING.iter().find(differs) else { continue };
                 // complain where the file speaks
                 let (wrong, right) = if other.lines.is_empty() { (first, other) } else { (other, first) };
-                let problem = format!(
-                    "must be that of {}: they share dimension {name:?} in {month}, and it is rounded once",
-                    named(right)
-                );
+                let once = if matches!(*field, "zero" | "allocate_by") {
+                    "each hour of it is reported once"
+                } else {
+                    "it is rounded once"
+                };
+                let problem =
+                    format!("must be that of {}: they share dimension {name:?} in {month}, and {once}", named(right));
                 let problem = wrong.problem(field, problem);
                 if !wrong.lines.is_empty() && !findings.problems.contains(&problem) {
                     findings.problems.push(problem);

@@ -81,8 +81,8 @@ fn identity<'a>(standing: &'a Standing, open: &Open, findings: &mut Findings) ->
                 ),
             )),
             Some((_, was)) => findings.notes.push(format!(
-                "{}: a new identity in place. What was counted for {} stays there; the rest, \
-                 late usage of past hours included, goes to {}, and this month's cover and rounding go on",
+                "{}: a new identity in place. What was cut for {} stays there; open hours, \
+                 and late usage of past ones, go to {}, and this month's cover and rounding go on",
                 entry.name(),
                 was.buyer,
                 buyer.key
