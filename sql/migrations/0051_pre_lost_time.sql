@@ -570,7 +570,7 @@ declare
     was text := rtrim(pg_catalog.pg_get_viewdef('postmeter.dead_letter'::regclass), '; ');
     now text;
 begin
-    now := replace(was, 'ARRAY[''too_late''::text, ''poison''::text]', 'ARRAY[''too_late''::text, ''poison''::text, ''lost_time''::text]');
+    now := replace(was, 'ARRAY[''too_late''::text, ''poison''::text', 'ARRAY[''too_late''::text, ''lost_time''::text, ''poison''::text');
     now := replace(now, 'WHEN ''poison''::text THEN ''report it, then retry''::text',
                    'WHEN ''poison''::text THEN ''report it, then retry''::text
                             WHEN ''lost_time''::text THEN ''see whether they hold it with another hour of that time: write off if so, else retry''::text');
@@ -578,7 +578,7 @@ begin
                             WHEN ((r.reason = ''lost_time''::text) AND NOT r.maybe_billed) THEN ''no hour of its month can take it any more: write it off''::text
                             WHEN (r.reason = ''lost_time''::text) THEN ''see whether they hold it with another hour of that time, then resolve as billed or not billed''::text
                             WHEN r.maybe_billed THEN');
-    if now = was or now not like '%that time: write off%' or now not like '%then resolve as billed or not%' or now not like '%''lost_time''::text])%' then
+    if now = was or now not like '%that time: write off%' or now not like '%then resolve as billed or not%' or now not like '%''lost_time''::text, ''poison''%' then
         raise exception 'dead_letter is not as this migration knows it';
     end if;
     execute 'create or replace view postmeter.dead_letter as ' || now;
