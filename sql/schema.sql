@@ -16,6 +16,73 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked bigint[];
+begin
+    asked := array(
+        select x.id from (
+            (select m.id from postmeter.meter m, postmeter.balance_check b where m.id > b.meters_after order by 1 limit many)
+            union
+            -- one that is gone is missed
+            (select p.meter_id from postmeter.proven_meter p, postmeter.balance_check b where p.meter_id > b.meters_after order by 1 limit many)) x
+        order by 1 limit many);
+    insert into postmeter.balance_anew (meter_id) select a.id from unnest(asked) a(id) on conflict do nothing;
+    -- null: that was all
+    update postmeter.balance_check b set meters_after = case when cardinality(asked) = many then asked[many] end;
+    return cardinality(asked);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.ask_meters_anew(many integer) IS 'The next so many meters whose turn it is to be read again. Returns how many.';
+
+CREATE FUNCTION postmeter.ask_open_anew() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    broken bigint := (select max(x.id) from postmeter.timeline_break x);
+    asked  bigint;
+begin
+    -- noticed here and not by a trigger: whoever says that commits were lost waits for no proof
+    if broken > (select b.break_id from postmeter.balance_check b) then
+        asked := postmeter.prove_balance_anew();
+        update postmeter.balance_check b set break_id = broken;
+        return asked;
+    end if;
+    insert into postmeter.balance_anew (meter_id)
+    select p.meter_id from postmeter.proven_meter p where p.difference <> 0 order by 1
+    on conflict do nothing;
+    get diagnostics asked = row_count;
+    return asked;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.ask_open_anew() IS 'Begins a proof: meters that did not close when they were proven last are read again whole; after commits were lost, all are. Returns how many.';
+
+CREATE FUNCTION postmeter.awaited(deliveries bigint[]) RETURNS SETOF bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- to others too the usage of a mark's org can go: what any of its buyers counts may come here
+    select d.id
+    from postmeter.delivery d
+    join postmeter.meter m on m.id = d.meter_id
+    where d.id = any (deliveries) and exists (
+        select from postmeter.catalogue_mark k
+        where k.destination_id = m.destination_id and k.buyer = m.buyer
+          and (postmeter.mark_is_unread(k) or k.is_awaited and (k.awaits is null or exists (
+                  select from postmeter.marked_usage(array(
+                      select o.id from postmeter.catalogue_mark o
+                      where o.org is not distinct from k.org and o.product is not distinct from k.product
+                        and (k.org is not null or o.id = k.id)), null, false)))))
+$$;
+
+COMMENT ON FUNCTION postmeter.awaited(deliveries bigint[]) IS 'Of these remittances of marked buyers those that wait: usage that another one counts may come to them, or nobody has read yet to whom theirs belongs.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -176,7 +243,6 @@ CREATE TABLE postmeter.delivery (
     CONSTRAINT delivery_maybe CHECK ((maybe_billed = (maybe_since IS NOT NULL))),
     CONSTRAINT delivery_open CHECK (((status <> 'open'::text) OR ((quantity IS NULL) AND (body IS NULL) AND (NOT maybe_billed)))),
     CONSTRAINT delivery_quantity_check CHECK ((quantity >= (0)::numeric)),
-    CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text]))),
     CONSTRAINT delivery_shadow CHECK (((NOT shadow) OR ((NOT maybe_billed) AND (confirmed IS NULL) AND (shown_quantity IS NULL) AND (status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'dry_run'::text, 'expired'::text, 'held'::text, 'released'::text, 'written_off'::text]))))),
     CONSTRAINT delivery_status_check CHECK ((status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'due'::text, 'in_flight'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text, 'dry_run'::text, 'written_off'::text, 'released'::text]))),
     CONSTRAINT delivery_unknown CHECK (((status <> 'unknown'::text) OR maybe_billed)),
@@ -264,6 +330,75 @@ END;
 
 COMMENT ON FUNCTION postmeter.beside(delivery bigint) IS 'The remittances that went out in a call with this one, or bill the same buyer and dimension within a week of its hour; itself too.';
 
+CREATE FUNCTION postmeter.broken_at() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select max(b.noticed_at) from postmeter.timeline_break b $$;
+
+COMMENT ON FUNCTION postmeter.broken_at() IS 'When it was noticed last that commits were lost; null: never.';
+
+CREATE TABLE postmeter.subscription (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    account text,
+    destination_id integer NOT NULL,
+    identity jsonb NOT NULL,
+    buyer text COLLATE pg_catalog."C",
+    buyer_account text,
+    identity_form text,
+    invalid text,
+    valid_from timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    contract text COLLATE pg_catalog."C",
+    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
+    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
+    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
+    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
+);
+
+COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
+
+COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
+
+COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
+
+COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
+
+COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
+
+COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
+
+COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
+
+COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
+
+COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
+
+COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
+
+COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
+
+COMMENT ON COLUMN postmeter.subscription.contract IS 'The contract on which its usage counts, by the name that the catalogue gives it (1 to 63 of A-Z, a-z, 0-9 and ._-); null: that of its buyer. It is one with the subscriptions of its product and destination that have the same name. A change counts from the next month on, where this one is metered.';
+
+CREATE FUNCTION postmeter.buyers_now(subscription_id bigint) RETURNS TABLE(buyer text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT n.buyer
+    FROM ((postmeter.subscription s
+      JOIN postmeter.subscription n ON (((n.org = s.org) AND (n.product = s.product) AND (n.destination_id = s.destination_id) AND (NOT (n.account IS DISTINCT FROM s.account)))))
+      CROSS JOIN ( SELECT postmeter.clock() AS now) c)
+   WHERE ((s.id = buyers_now.subscription_id) AND (n.buyer IS NOT NULL) AND (n.valid_from <= c.now) AND ((n.valid_until IS NULL) OR (c.now < n.valid_until)));
+END;
+
+COMMENT ON FUNCTION postmeter.buyers_now(subscription_id bigint) IS 'The buyer of a subscription, or of the one that has followed it, if it is valid now.';
+
 CREATE FUNCTION postmeter.carry_ledger(month date) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -325,6 +460,55 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.catalogue_gate() IS 'One edit of the catalogue at a time, until the transaction ends.';
+
+CREATE FUNCTION postmeter.catalogue_moves(since bigint) RETURNS TABLE(becomes text, destination text, buyer text, dimension text, hour timestamp with time zone, org text, product text, metric text, to_destination text, to_buyer text, to_dimension text, usages bigint, quantity numeric)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with marks as materialized (
+        select coalesce(array_agg(c.id), '{}') as ids from postmeter.catalogue_mark c where c.id > since
+    ), moved as materialized (
+        select case when u.exemption_id is not null then 'exempt' when u.reason is not null then 'held: ' || u.reason else 'moved' end as becomes,
+               u.destination_id, m.buyer, m.dimension, d.hour, u.org, u.product, u.metric,
+               case when u.exemption_id is null and u.reason is null then u.to_destination_id end as to_destination_id,
+               case when u.exemption_id is null and u.reason is null then u.to_buyer end as to_buyer,
+               case when u.exemption_id is null and u.reason is null then u.to_dimension end as to_dimension, u.quantity
+        from marks k
+        cross join lateral postmeter.marked_usage(k.ids, null, true) u
+        join postmeter.delivery d on d.id = u.delivery_id
+        join postmeter.meter m on m.id = d.meter_id
+        union all
+        select 'billed', null, null, null, x.hour, x.org, x.product, x.metric, x.to_destination_id, x.to_buyer, x.to_dimension, x.quantity
+        from marks k
+        cross join lateral postmeter.marked_exempt(k.ids) x
+        union all
+        -- held usage that this edit has sent back to the outbox
+        select 'resolved anew', null, null, null, postmeter.hour_of(o.used_at), o.org, o.product, o.metric, null, null, null, o.quantity
+        from postmeter.outbox o
+        where o.returned and o.xmin = pg_current_xact_id()::xid
+        union all
+        -- what the next cut counts by another cover
+        select 'covered anew', a.destination_id, m.buyer, m.dimension, d.hour, s.org, s.product, mm.metric, null, null, null, a.quantity
+        from (select distinct (coalesce(c.new_row, c.old_row) ->> 'subscription_id')::bigint as subscription_id,
+                     coalesce(c.new_row, c.old_row) ->> 'metric' as metric
+              from postmeter.catalogue_change c
+              where c.entry = 'cover' and c.xmin = pg_current_xact_id()::xid) c
+        join postmeter.subscription s on s.id = c.subscription_id
+        join postmeter.destination t on t.id = s.destination_id
+        join postmeter.allocation a on a.subscription_id = s.id and a.hour > postmeter.clock() - t.age_limit - interval '1 day'
+        join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+        join postmeter.meter m on m.id = d.meter_id
+        join postmeter.meter_metric mm on mm.id = a.meter_metric_id and mm.metric = c.metric
+    )
+    select m.becomes, f.name, m.buyer, m.dimension, m.hour, m.org, m.product, m.metric, t.name, m.to_buyer, m.to_dimension,
+           count(*), trim_scale(sum(m.quantity))
+    from moved m
+    left join postmeter.destination f on f.id = m.destination_id
+    left join postmeter.destination t on t.id = m.to_destination_id
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+$$;
+
+COMMENT ON FUNCTION postmeter.catalogue_moves(since bigint) IS 'Within the transaction of an edit of the catalogue: what it changes of usage whose hour is open, by hour, org and metric. Since: the last mark before the edit.';
 
 CREATE FUNCTION postmeter.chain_step(head bytea, line text) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -548,53 +732,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) IS 'Says why a filter of a correction fits nothing: the first of its values that does not exist (PM038), or that they do not occur together now (PM039).';
 
-CREATE TABLE postmeter.subscription (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    account text,
-    destination_id integer NOT NULL,
-    identity jsonb NOT NULL,
-    buyer text COLLATE pg_catalog."C",
-    buyer_account text,
-    identity_form text,
-    invalid text,
-    valid_from timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT subscription_account_check CHECK ((account <> ''::text)),
-    CONSTRAINT subscription_canonical CHECK ((((buyer IS NULL) = (identity_form IS NULL)) AND ((buyer IS NULL) OR (invalid IS NULL)))),
-    CONSTRAINT subscription_identity_check CHECK ((jsonb_typeof(identity) = 'object'::text)),
-    CONSTRAINT subscription_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT subscription_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT subscription_valid_range CHECK ((valid_until > valid_from))
-);
-
-COMMENT ON TABLE postmeter.subscription IS 'Who buys what where: an org''s product at a marketplace account, for a time. It may begin and end at any second; usage belongs to the one that is valid when it is used, its remittance to the whole hour.';
-
-COMMENT ON COLUMN postmeter.subscription.id IS 'Number of the subscription.';
-
-COMMENT ON COLUMN postmeter.subscription.org IS 'The customer, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.product IS 'The product, by your stable tag.';
-
-COMMENT ON COLUMN postmeter.subscription.account IS 'Which marketplace account, where the org has several: what usage.account names.';
-
-COMMENT ON COLUMN postmeter.subscription.destination_id IS 'Where its usage is reported.';
-
-COMMENT ON COLUMN postmeter.subscription.identity IS 'The buyer as the marketplace knows it (AWS: license_arn or product_code, with customer_aws_account_id or customer_identifier).';
-
-COMMENT ON COLUMN postmeter.subscription.buyer IS 'That identity as canonical text, written by the marketplace''s code: null until a worker or `catalog apply` has read it.';
-
-COMMENT ON COLUMN postmeter.subscription.buyer_account IS 'The buyer''s account at the marketplace.';
-
-COMMENT ON COLUMN postmeter.subscription.identity_form IS 'Which form of identity it is.';
-
-COMMENT ON COLUMN postmeter.subscription.invalid IS 'Why the marketplace''s code refuses this identity; its usage is held until it is mended.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_from IS 'Its begin.';
-
-COMMENT ON COLUMN postmeter.subscription.valid_until IS 'End (exclusive), at any second; null: open.';
-
 CREATE FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -676,6 +813,19 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) IS 'Refuses a manifest that is not of the rows in the database (PM043): it reads them all.';
+
+CREATE FUNCTION postmeter.check_proof_state() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if current_setting('transaction_isolation') = 'read committed' then
+        raise exception 'a proof needs one moment for all it reads' using errcode = '25000', hint = 'begin isolation level repeatable read; lock table postmeter.balance_gate';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_proof_state() IS 'Refuses to prove where each statement sees another moment.';
 
 CREATE FUNCTION postmeter.check_resolved(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
@@ -873,6 +1023,8 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
                when v.class = 'held_usage' and v.reason = 'month_closed' then 'write it off, or reopen the month'
                when v.class = 'held_usage' and v.destination is null then 'mend the catalogue or write it off; no destination is known, so every destination lists it'
                when v.class = 'held_usage' and v.reason = 'too_late' then 'write it off'
+               when v.class = 'held_usage' and v.reason = 'lost_time' then 'see whether they hold it with another hour: write it off if so, else retry it before closing'
+               when v.class = 'held' and v.reason = 'lost_time' then 'see whether they hold it with another hour, then resolve it as billed or not billed'
                when v.class = 'held_usage' then 'mend its cause before closing, or write it off'
                when v.class = 'waiting' then 'let workers fold it before closing; no destination is known yet, so every destination lists it'
                when v.class = 'open' then 'wait for the cut: it is sent, or expires'
@@ -895,6 +1047,30 @@ $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
 
+CREATE FUNCTION postmeter.confirm_day(destination text, day date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    agreed integer;
+begin
+    update postmeter.delivery d
+    set confirmed = true, changed_at = postmeter.clock()
+    from postmeter.unconfirmed u
+    where d.id = u.delivery_id and d.status = 'accepted' and d.confirmed is false
+      and d.hour >= confirm_day.day::timestamp at time zone 'UTC' and d.hour < (confirm_day.day + 1)::timestamp at time zone 'UTC'
+      and exists (select from postmeter.meter m
+                  join postmeter.destination t on t.id = m.destination_id and t.name = confirm_day.destination
+                  join postmeter.reconciled r on r.destination = t.name and r.day = confirm_day.day and r.buyer = m.buyer
+                   and r.dimension = m.dimension and r.verdict = 'equal'
+                  where m.id = d.meter_id);
+    get diagnostics agreed = row_count;
+    return agreed;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.confirm_day(destination text, day date) IS 'The latest answer about a day agrees with us: its unconfirmed remittances are confirmed. A part of note_day_contradictions. Returns how many.';
+
 CREATE FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -907,6 +1083,14 @@ $$;
 
 COMMENT ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) IS 'A console says that it lives, or that it stops.';
 
+CREATE FUNCTION postmeter.contract_name(product text, name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT ((('contract:'::text || product) || '/'::text) || name);
+END;
+
+COMMENT ON FUNCTION postmeter.contract_name(product text, name text) IS 'A named contract as meter.buyer has it: no marketplace''s buyer begins so. Null without a name.';
+
 CREATE TABLE postmeter.contract_member (
     subscription_id bigint NOT NULL,
     month date NOT NULL,
@@ -916,13 +1100,13 @@ CREATE TABLE postmeter.contract_member (
     CONSTRAINT contract_member_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
 );
 
-COMMENT ON TABLE postmeter.contract_member IS 'To which contract a subscription belongs in a month; without a row it is that of its buyer. Written once, by the catalogue''s trigger, when a subscription begins within a month or its identity changes in place: what was counted stays where it is.';
+COMMENT ON TABLE postmeter.contract_member IS 'To which contract a subscription belongs in a month; without a row it is the one that it names (subscription.contract), else that of its buyer. Written once, by the catalogue''s trigger, when a subscription begins within a month, or its identity or its contract''s name changes in place: what was counted stays where it is.';
 
 COMMENT ON COLUMN postmeter.contract_member.subscription_id IS 'The subscription.';
 
 COMMENT ON COLUMN postmeter.contract_member.month IS 'First day of the billing month, in the destination''s zone.';
 
-COMMENT ON COLUMN postmeter.contract_member.contract IS 'The contract, by the buyer under which its month began: meter.buyer.';
+COMMENT ON COLUMN postmeter.contract_member.contract IS 'The contract: by the buyer under which its month began, or by its name (contract:PRODUCT/NAME); with a number (contract:PRODUCT/#NUMBER) where that buyer''s contract belongs to somebody who was entered under it by mistake.';
 
 COMMENT ON COLUMN postmeter.contract_member.decided_at IS 'When.';
 
@@ -931,14 +1115,20 @@ CREATE FUNCTION postmeter.contract_subscriptions(destination_id integer, contrac
     BEGIN ATOMIC
  SELECT s.id
     FROM postmeter.subscription s
-   WHERE ((s.destination_id = contract_subscriptions.destination_id) AND (s.buyer = contract_subscriptions.contract) AND (NOT (EXISTS ( SELECT
+   WHERE ((s.destination_id = contract_subscriptions.destination_id) AND (s.buyer = contract_subscriptions.contract) AND (s.contract IS NULL) AND (NOT (EXISTS ( SELECT
+            FROM postmeter.contract_member k
+           WHERE ((k.subscription_id = s.id) AND (k.month = contract_subscriptions.month) AND (k.contract <> contract_subscriptions.contract))))))
+ UNION ALL
+  SELECT s.id
+    FROM postmeter.subscription s
+   WHERE ((s.destination_id = contract_subscriptions.destination_id) AND (s.contract = "substring"(contract_subscriptions.contract, '^contract:.*/([^/]*)$'::text)) AND (postmeter.contract_name(s.product, s.contract) = contract_subscriptions.contract) AND (NOT (EXISTS ( SELECT
             FROM postmeter.contract_member k
            WHERE ((k.subscription_id = s.id) AND (k.month = contract_subscriptions.month) AND (k.contract <> contract_subscriptions.contract))))))
  UNION ALL
   SELECT s.id
     FROM (postmeter.contract_member k
       JOIN postmeter.subscription s ON ((s.id = k.subscription_id)))
-   WHERE ((k.contract = contract_subscriptions.contract) AND (k.month = contract_subscriptions.month) AND (s.destination_id = contract_subscriptions.destination_id) AND (s.buyer IS DISTINCT FROM contract_subscriptions.contract));
+   WHERE ((k.contract = contract_subscriptions.contract) AND (k.month = contract_subscriptions.month) AND (s.destination_id = contract_subscriptions.destination_id) AND (COALESCE(postmeter.contract_name(s.product, s.contract), s.buyer) IS DISTINCT FROM contract_subscriptions.contract));
 END;
 
 COMMENT ON FUNCTION postmeter.contract_subscriptions(destination_id integer, contract text, month date) IS 'The subscriptions that belong to a contract in a month, whenever they are valid.';
@@ -960,13 +1150,13 @@ CREATE TABLE postmeter.meter (
     CONSTRAINT meter_billable_check CHECK ((billable >= (0)::numeric))
 );
 
-COMMENT ON TABLE postmeter.meter IS 'A contract''s dimension over a billing month: what rounding, cover and carry are counted on. A remittance belongs to the meter of its own key and counts on that of its contract, which is the same unless the buyer has changed within the month. Written once per cut; locked before its remittances.';
+COMMENT ON TABLE postmeter.meter IS 'A contract''s dimension over a billing month: what rounding, cover and carry are counted on. A remittance belongs to the meter of its own key and counts on that of its contract, which is the same unless the contract has a name or its buyer has changed within the month. Written once per cut; locked before its remittances.';
 
 COMMENT ON COLUMN postmeter.meter.id IS 'Number of the meter.';
 
 COMMENT ON COLUMN postmeter.meter.destination_id IS 'The destination.';
 
-COMMENT ON COLUMN postmeter.meter.buyer IS 'The contract, by the buyer in canonical text under which its month began.';
+COMMENT ON COLUMN postmeter.meter.buyer IS 'The contract, by the buyer in canonical text under which its month began, or by its name: contract:PRODUCT/NAME.';
 
 COMMENT ON COLUMN postmeter.meter.dimension IS 'The marketplace''s name of the dimension.';
 
@@ -1002,38 +1192,70 @@ END;
 
 COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
 
+CREATE FUNCTION postmeter.contract_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- of its own org the subscription's edit has marked all; what it decides for others of its buyer is not in it
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select s.destination_id, s.buyer, s.org, s.product, false
+    from postmeter.subscription s
+    where s.id = coalesce(new.subscription_id, old.subscription_id) and s.buyer <> coalesce(new.contract, old.contract)
+      and not exists (select from postmeter.catalogue_mark c
+                      where c.destination_id = s.destination_id and c.buyer = s.buyer and c.org = s.org and c.awaits is null);
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.contract_marks() IS 'Trigger of contract_member: marks the buyer of a subscription that belongs to another contract by now (catalogue_mark); what its open hours count is returned in shares and counted there.';
+
 CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    was    text;
     member bigint;
 begin
-    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from)
-           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from) then
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from, old.contract)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from, new.contract) then
         return null;
     end if;
-    if tg_op = 'UPDATE' and old.buyer is not null and new.buyer is distinct from old.buyer then
+    if new.contract is not null and (tg_op = 'INSERT' or new.contract is distinct from old.contract) and exists (
+        select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+           and coalesce(w.knows, 0) < 52) then
+        raise exception 'contract % of org %: a worker of an older release is running, which would count its usage by its buyer',
+            new.contract, new.org
+            using errcode = 'PM052', schema = 'postmeter', table = 'subscription', column = 'contract',
+                  constraint = 'subscription_contract_known',
+                  hint = 'Bring all workers to this release first (postmeter.worker has those that run), then name contracts.';
+    end if;
+    if tg_op = 'UPDATE' then
+        was := coalesce(postmeter.contract_name(old.product, old.contract), old.buyer);
+    end if;
+    if was is distinct from coalesce(postmeter.contract_name(new.product, new.contract), new.buyer) and was is not null then
         -- what was counted stays where it is, and what follows it within the month goes there
         insert into postmeter.contract_member (subscription_id, month, contract)
-        select new.id, x.month, old.buyer
+        select distinct new.id, m.month, was
         from postmeter.destination t
-        cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
-        cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
-        where t.id = old.destination_id and x.month >= postmeter.month_of(old.valid_from, t.zone)
-          and exists (select from postmeter.meter m
-                      where m.destination_id = t.id and m.buyer = old.buyer and m.month = x.month)
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = was
+        where t.id = old.destination_id and m.month >= postmeter.month_of(old.valid_from, t.zone)
+          and m.month <= postmeter.month_of(postmeter.clock(), t.zone)
+          and exists (select from postmeter.meter_metric mm where mm.meter_id = m.id)
           -- a worker that knows no contracts counts by the buyer
           and not exists (select from postmeter.worker w
                           where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
                             and coalesce(w.knows, 0) < 45)
         on conflict do nothing;
     end if;
-    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from) is distinct from (old.buyer, old.destination_id, old.valid_from) then
+    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from, new.contract)
+           is distinct from (old.buyer, old.destination_id, old.valid_from, old.contract) then
         -- where nothing was counted, it is decided anew
         delete from postmeter.contract_member k
         where k.subscription_id = new.id
           and not exists (select from postmeter.meter m
+                          join postmeter.meter_metric mm on mm.meter_id = m.id
                           where m.destination_id = old.destination_id and m.buyer = k.contract and m.month = k.month);
     end if;
     if new.buyer is null then
@@ -1058,17 +1280,29 @@ begin
     loop
         perform postmeter.decide_contract(member);
     end loop;
+    -- entered after the month's beginning under a buyer whose contract is somebody else's by then
+    insert into postmeter.contract_member (subscription_id, month, contract)
+    select new.id, x.month, f.contract
+    from postmeter.destination t
+    cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
+    cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
+    cross join lateral (select postmeter.fresh_contract(new.id, x.month) as contract) f
+    where t.id = new.destination_id and x.month >= postmeter.month_of(new.valid_from, t.zone) and f.contract is not null
+      and (tg_op = 'INSERT' or old.buyer is distinct from new.buyer)
+    on conflict do nothing;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.contracts_follow() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity changes in place where it is (contract_member).';
+COMMENT ON FUNCTION postmeter.contracts_follow() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity or contract''s name changes in place where it is (contract_member). Refuses a name while a worker runs that does not know it (PM052).';
 
 CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select coalesce(
+        (select 'stands for no hour: it may have been billed with another one in the time that was lost. Resolve it as billed or not billed'
+         from postmeter.withheld w where w.delivery_id = contradicted.delivery),
         (select format('the marketplace says otherwise: judge contradiction %s first', min(c.id))
          from postmeter.contradiction c where c.delivery_id = contradicted.delivery and c.decision_id is null having count(*) > 0),
         (select 'may have been sent in the time that was lost: look it up at the marketplace, then resolve it'
@@ -1109,6 +1343,63 @@ CREATE FUNCTION postmeter.correction_is_free(corrected uuid, destination integer
 $$;
 
 COMMENT ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) IS 'Whether a held correction is held no longer for a reason of its own.';
+
+CREATE FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    theirs  numeric := coalesce(held, d.shown_quantity);
+    rest    numeric;
+    delta   numeric;
+    part    record;
+    m       postmeter.meter;
+    broken  bigint;
+    first   bigint;
+    decided bigint;
+begin
+    if theirs is null or theirs <= 0 then
+        raise exception 'they did not say how much they hold of remittance %', d.id
+            using errcode = 'PM037', column = 'quantity', constraint = 'resolve_quantity',
+                  hint = format('Look it up there, and say it: postmeter resolve %s --billed --quantity N.', d.id);
+    end if;
+    rest := theirs - d.quantity;
+    if rest <> 0 and exists (select from postmeter.cut k join postmeter.meter x on x.id = k.meter_id
+                              join postmeter.closed_month c on c.destination_id = x.destination_id and c.month = x.month where k.delivery_id = d.id) then
+        raise exception 'the month of remittance % is closed', d.id
+            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_month', hint = 'Reopen the month first, or write it off.';
+    end if;
+    select max(b.id) into broken from postmeter.timeline_break b where d.hour + interval '1 hour' <= b.noticed_at;
+    -- its own meter first, if it counts anything there
+    for part in select k.meter_id, sum(k.to_bill) as to_bill from postmeter.cut k where k.delivery_id = d.id
+                group by 1 order by sum(k.to_bill) = 0, k.meter_id <> d.meter_id, 1 loop
+        first := coalesce(first, part.meter_id);
+        delta := case when rest > 0 then postmeter.take_from_withheld(part.meter_id, rest, d.id, who, why) else greatest(rest, -part.to_bill) end;
+        continue when delta = 0;
+        rest := rest - delta;
+        m := postmeter.recut(d.id, part.meter_id, delta);
+        -- what they do not hold of it may have been billed with another hour in a time that was lost
+        if delta < 0 and broken is not null then
+            perform postmeter.withhold(m, -delta, broken);
+        end if;
+    end loop;
+    if rest > 0 then
+        perform postmeter.recut(d.id, first, rest);
+    end if;
+    update postmeter.delivery u
+    set status = 'accepted', reason = null, maybe_billed = false, maybe_since = null, deaths = 0, tries = 0, confirmed = true,
+        shown_quantity = theirs, changed_at = postmeter.clock()
+    where u.id = d.id;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+    values (who, why, 'resolve', d.id, d.status, 'accepted', theirs,
+            jsonb_build_object('billed', true, 'theirs', theirs::text, 'ours', trim_scale(d.quantity)::text)) returning id into decided;
+    update postmeter.doubt x set decision_id = decided
+    where x.delivery_id = d.id and x.decision_id is null;
+    return 'accepted';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) IS 'Counts a locked remittance as they hold it, its meters locked too: what they do not hold of it goes back to its meter, as a release gives it back (withheld, if its hour lies before a loss of commits); what they hold beyond it is what was withheld, else credit.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1583,7 +1874,7 @@ COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: on
 CREATE FUNCTION postmeter.decide_contract(subscription bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
     s       postmeter.subscription;
     zone    text;
@@ -1599,18 +1890,21 @@ begin
        or exists (select from postmeter.contract_member k where k.subscription_id = s.id and k.month = its) then
         return;
     end if;
-    -- whom it follows in this month
-    select coalesce(k.contract, p.buyer) into decided
+    -- whom it follows in this month, whatever it names: a contract changes with the month
+    select coalesce(k.contract, postmeter.contract_name(p.product, p.contract), p.buyer) into decided
     from postmeter.subscription p
     left join postmeter.contract_member k on k.subscription_id = p.id and k.month = its
     where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
       and p.account is not distinct from s.account and p.buyer is not null
       and p.valid_from < s.valid_from and (p.valid_until is null or p.valid_until > began)
     order by p.valid_from desc limit 1;
-    -- else whom its buyer's other subscriptions follow, if they all follow somebody
+    -- else the one that it names
+    decided := coalesce(decided, postmeter.contract_name(s.product, s.contract));
+    -- else whom its buyer's other subscriptions follow, if they all follow somebody; not into a contract with a name
     if decided is null then
-        select case when bool_or(coalesce(k.contract, o.buyer) = s.buyer) then s.buyer
-                    else (array_agg(k.contract order by o.valid_from, o.id))[1] end into decided
+        select case when bool_or(coalesce(k.contract, postmeter.contract_name(o.product, o.contract), o.buyer) = s.buyer) then s.buyer
+                    else (array_agg(k.contract order by o.valid_from, o.id)
+                          filter (where k.contract !~ '^contract:' or k.contract ~ '/#[0-9]+$'))[1] end into decided
         from postmeter.subscription o
         left join postmeter.contract_member k on k.subscription_id = o.id and k.month = its
         where o.destination_id = s.destination_id and o.buyer = s.buyer and o.id <> s.id
@@ -1618,6 +1912,7 @@ begin
           and (o.valid_until is null or o.valid_until > began)
           and (k.contract is not null or o.valid_from <= began);
     end if;
+    decided := coalesce(decided, postmeter.fresh_contract(s.id, its));
     -- a worker that knows no contracts counts by the buyer
     if s.valid_from <= postmeter.clock() + interval '1 hour' and exists (
         select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
@@ -1627,9 +1922,9 @@ begin
     insert into postmeter.contract_member (subscription_id, month, contract)
     values (s.id, its, coalesce(decided, s.buyer)) on conflict do nothing;
 end
-$$;
+$_$;
 
-COMMENT ON FUNCTION postmeter.decide_contract(subscription bigint) IS 'Decides to which contract a subscription that begins within a month belongs in that month: to that of the one it follows, else of those its buyer has. Decides once.';
+COMMENT ON FUNCTION postmeter.decide_contract(subscription bigint) IS 'Decides to which contract a subscription that begins within a month belongs in that month: to that of the one it follows, else the one that it names, else that of those its buyer has. Decides once.';
 
 CREATE FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean DEFAULT false, name text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1682,7 +1977,7 @@ begin
     perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'status', 'reason', 'from', 'until', 'delivery', 'all']);
     perform postmeter.check_word(given, 'status', case when waiting then array['due'] else array['rejected', 'expired', 'conflict', 'unknown', 'held'] end);
     perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator']);
+        'too_late', 'month_closed', 'quantity_out_of_range', 'unrecognised_answer', 'tries_exhausted', 'poison', 'by_operator', 'lost_time']);
     -- one that is named is looked up, not looked for among all: else many, one by one, cost the square of their number
     if filter ->> 'delivery' is not null then
         named := array[(filter ->> 'delivery')::bigint];
@@ -1890,6 +2185,39 @@ END;
 
 COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
 
+CREATE FUNCTION postmeter.dimension_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.destination_id, old.product, old.metric, old.name, old.valid_from)
+           is not distinct from (new.destination_id, new.product, new.metric, new.name, new.valid_from)
+       or least(old.valid_from, new.valid_from) > postmeter.recorded_until() then
+        return null;
+    end if;
+    -- what had no dimension was held, and is cured
+    if tg_op = 'INSERT' and not exists (
+        select from postmeter.dimension d
+        where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.metric = new.metric) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, product, is_awaited)
+    select x.destination_id, x.buyer, x.product, true
+    from (
+        select s.destination_id, s.buyer, s.product
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where (s.destination_id, s.product) in ((old.destination_id, old.product), (new.destination_id, new.product)) and s.buyer is not null
+          and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+        group by 1, 2, 3
+    ) x
+    order by 1, 2;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.dimension_marks() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
+
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2007,6 +2335,25 @@ $$;
 
 COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
+CREATE FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) RETURNS SETOF bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chosen uuid[];
+    places bigint[];
+begin
+    select array_agg(x.usage_id), array_agg(distinct x.delivery_id) into chosen, places
+    from (select u.usage_id, u.delivery_id from postmeter.marked_usage(null, deliveries, unread) u limit most) x;
+    if chosen is not null then
+        perform postmeter.return_marked(chosen, places);
+        return query select p from unnest(places) p order by p;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) IS 'Returns what these remittances of marked buyers count and the catalogue places elsewhere by now, at most so many usages; the caller has the remittances locked alone. Tells of which something was returned. Unread: as marked_usage has it.';
+
 CREATE FUNCTION postmeter.end_wait(quota integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2037,6 +2384,30 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.end_wait(quota integer) IS 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
+
+CREATE FUNCTION postmeter.exemption_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if least(old.valid_from, new.valid_from) >= postmeter.recorded_until()
+       or tg_op = 'UPDATE' and (old.org, old.product, old.valid_from, old.valid_until)
+              is not distinct from (new.org, new.product, new.valid_from, new.valid_until) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, exemption_id, is_awaited)
+    select s.destination_id, s.buyer, s.org, max(old.id), tg_op <> 'INSERT'
+    from postmeter.subscription s
+    join postmeter.destination t on t.id = s.destination_id
+    where s.org in (old.org, new.org) and s.buyer is not null
+      and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+    group by 1, 2, 3
+    order by 1, 2, 3;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.exemption_marks() IS 'Trigger of exemption: marks the buyers of its org (catalogue_mark); what their open hours count and is exempt now is returned in shares, and what was exempt and is not any more.';
 
 CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2231,6 +2602,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamp with time zone, until timestamp with time zone) IS 'The first hour of a product in which nothing was sent, in any dimension, for buyers of another form of identity than the given one; refused hours apart. Null: no hour of that time stands in its way.';
 
+CREATE FUNCTION postmeter.fresh_contract(subscription bigint, month date) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    -- that of whoever else came to its buyer
+    select coalesce((select k.contract
+                     from postmeter.contract_member k
+                     join postmeter.subscription o on o.id = k.subscription_id
+                     where o.destination_id = s.destination_id and o.buyer = s.buyer and k.month = fresh_contract.month
+                       and k.contract ~ '^contract:.*/#[0-9]+$'
+                     order by k.decided_at, o.id limit 1), 'contract:' || s.product || '/#' || s.id)
+    from postmeter.subscription s
+    join postmeter.destination t on t.id = s.destination_id
+    where s.id = fresh_contract.subscription and s.contract is null
+      -- somebody who has moved away keeps the buyer's contract for this month
+      and exists (select from postmeter.contract_member k
+                  join postmeter.subscription o on o.id = k.subscription_id
+                  join postmeter.meter m on m.destination_id = s.destination_id and m.buyer = s.buyer and m.month = k.month
+                  where k.contract = s.buyer and k.month = fresh_contract.month
+                    and o.destination_id = s.destination_id and o.buyer <> s.buyer)
+      -- and nobody of the buyer's own has any of it
+      and not exists (select from postmeter.subscription o
+                      left join postmeter.contract_member k on k.subscription_id = o.id and k.month = fresh_contract.month
+                      where o.destination_id = s.destination_id and o.buyer = s.buyer and o.id <> s.id
+                        and coalesce(k.contract, postmeter.contract_name(o.product, o.contract), o.buyer) = s.buyer
+                        and o.valid_from < (fresh_contract.month + interval '1 month')::timestamp at time zone t.zone
+                        and (o.valid_until is null or o.valid_until > fresh_contract.month::timestamp at time zone t.zone))
+$_$;
+
+COMMENT ON FUNCTION postmeter.fresh_contract(subscription bigint, month date) IS 'A contract of its own for a subscription whose buyer''s contract belongs to somebody else in that month, who was entered under that buyer and has moved away; null: it needs none.';
+
 CREATE FUNCTION postmeter.gather_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2396,6 +2798,58 @@ $$;
 
 COMMENT ON FUNCTION postmeter.gather_requests(most integer) IS 'Counts request statuses that nobody has counted yet, at most so many, and computes their requests anew; returns how many. One at a time; a second caller waits.';
 
+CREATE FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    part   record;
+    target bigint;
+    other  bigint;
+begin
+    select o.id into other
+    from postmeter.withheld w
+    join postmeter.timeline_break b on b.id = w.break_id
+    join postmeter.hours_of_meter(w.meter_id) h on h.delivery_id <> d.id
+    join postmeter.delivery o on o.id = h.delivery_id and o.hour + interval '1 hour' <= b.noticed_at
+    where w.delivery_id = d.id
+      and (o.status in ('open', 'due', 'in_flight', 'unknown') or o.status = 'held' and o.maybe_billed
+           or o.status = 'conflict' and coalesce(o.shown_quantity > o.quantity, true))
+      and not exists (select from postmeter.withheld x where x.delivery_id = o.id)
+    order by o.hour limit 1;
+    if other is not null then
+        raise exception 'remittance % may hold what remittance % stands for', other, d.id
+            using errcode = 'PM034', column = 'delivery', constraint = 'withheld_elsewhere',
+                  hint = format('Settle %s first: it is of the same meter and of the time that was lost.', other);
+    end if;
+    if not exists (select from postmeter.meter m join postmeter.destination t on t.id = m.destination_id
+                   where m.id in (select c.meter_id from postmeter.cut c where c.delivery_id = d.id)
+                     and (t.late_policy = 'part' or postmeter.target_hour(m.id) is not null)
+                     and not exists (select from postmeter.closed_month x where x.destination_id = t.id and x.month = m.month)) then
+        -- no hour can take it now: it stays, and may be written off
+        update postmeter.delivery u set maybe_billed = false, maybe_since = null, changed_at = postmeter.clock() where u.id = d.id;
+        insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+        values (who, why, 'resolve', d.id, d.status, d.status, d.quantity, jsonb_build_object('billed', false, 'withheld', true));
+        return d.status;
+    end if;
+    update postmeter.delivery u
+    set status = 'released', reason = null, maybe_billed = false, maybe_since = null, releases = u.releases + 1, changed_at = postmeter.clock()
+    where u.id = d.id;
+    for part in select c.meter_id, sum(c.to_bill) as to_bill from postmeter.cut c where c.delivery_id = d.id group by 1 order by 1 loop
+        update postmeter.meter m
+        set billed = trim_scale(m.billed - part.to_bill), carried = trim_scale(m.carried + part.to_bill * m.denominator),
+            billable = trim_scale(m.billable + part.to_bill)
+        where m.id = part.meter_id;
+        target := postmeter.open_target(part.meter_id, d.identity, d.product);
+    end loop;
+    insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+    values (who, why, 'resolve', d.id, d.status, 'released', d.quantity, target, jsonb_build_object('billed', false, 'withheld', true));
+    return 'released';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) IS 'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour; if no hour can take it, it stays held, and may be written off. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
+
 CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2518,7 +2972,7 @@ COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
 
 COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
 
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible (reserved).';
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible, lost_time (recorded before commits were lost, and may have been billed with another hour in that time).';
 
 COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
 
@@ -2547,7 +3001,7 @@ declare
 begin
     perform postmeter.check_filter(given, array['org', 'account', 'product', 'metric', 'destination', 'reason', 'from', 'until', 'usage', 'all']);
     perform postmeter.check_word(given, 'reason', array['no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription',
-        'too_late', 'month_closed', 'poison', 'by_operator', 'implausible']);
+        'too_late', 'month_closed', 'poison', 'by_operator', 'lost_time', 'implausible']);
     if filter ? 'within' then
         -- what the whole filter means was asked before; what is held for another reason by now is another matter
         return query
@@ -2598,13 +3052,25 @@ declare
     unclear boolean := d.maybe_billed and d.status in ('unknown', 'held');
 begin
     status_after := d.status;
-    if not d.maybe_billed and (coalesce(held, 0) = 0 or held = d.quantity)
+    if not d.maybe_billed and not (d.status = 'conflict' and billed) and (coalesce(held, 0) = 0 or held = d.quantity)
        and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
         verdict := case when billed then 'billed' else 'not_billed' end;
         status_after := case when billed and d.status <> 'released' then 'accepted' else d.status end;
         return;
     end if;
-    if held > 0 and held <> coalesce(case when d.status = 'accepted' then d.shown_quantity end, d.quantity) then
+    if d.reason = 'lost_time' and billed is false then
+        verdict := 'not_billed'; status_after := 'released';
+        return;
+    elsif d.status = 'conflict' and billed and coalesce(held, d.shown_quantity, 0) = 0 then
+        verdict := 'nothing_to_resolve';
+        note := 'they did not say how much they hold: say it, as the quantity of this row';
+        return;
+    elsif d.status = 'conflict' and held > 0 and held = coalesce(d.shown_quantity, held) then
+        verdict := 'billed'; status_after := 'accepted';
+        note := case when held <> d.quantity then format('counts as %s, as they hold it', trim_scale(held)) end;
+        return;
+    end if;
+    if held > 0 and held <> coalesce(case when d.status in ('accepted', 'conflict') then d.shown_quantity end, d.quantity) then
         verdict := 'other_quantity';
         note := format('they hold %s, this remittance is %s: look it up, then resolve it alone or write it off', trim_scale(held), trim_scale(d.quantity));
     elsif d.status = 'conflict' and billed then
@@ -2834,6 +3300,9 @@ begin
                 where m.id = part.meter_id;
             end loop;
         end if;
+        if d.status = 'written_off' and after <> 'rejected' then
+            perform postmeter.undo_write_off_corrected(d.id);
+        end if;
         update postmeter.delivery u
         set status = after, reason = null, changed_at = now, maybe_billed = false, maybe_since = null,
             confirmed = case when after = 'accepted' then true end,
@@ -2845,6 +3314,10 @@ begin
             jsonb_strip_nulls(jsonb_build_object('contradiction', c.id, 'counts', counts, 'says', c.says, 'their_quantity', c.their_quantity::text)))
     returning id into decided;
     update postmeter.contradiction x set decision_id = decided where x.id = c.id;
+    update postmeter.delivery u
+    set confirmed = case when u.status = 'accepted' then true else u.confirmed end,
+        evidence_read = case when u.status = 'open' then greatest(u.evidence_read, coalesce(c.evidence_id, 0)) else u.evidence_read end
+    where u.id = c.delivery_id and (u.status = 'accepted' and u.confirmed is false or u.status = 'open' and u.evidence_read < c.evidence_id);
     update postmeter.doubt x set decision_id = decided where x.delivery_id = d.id and x.decision_id is null;
     status := after;
 end
@@ -2861,6 +3334,24 @@ $$;
 
 COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
 
+CREATE FUNCTION postmeter.keep_unconfirmed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.status = 'accepted' and new.confirmed is false then
+        insert into postmeter.unconfirmed (delivery_id)
+        select new.id where new.hour + interval '1 hour' <= postmeter.broken_at()
+        on conflict do nothing;
+    else
+        delete from postmeter.unconfirmed u where u.delivery_id = new.id;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_unconfirmed() IS 'Trigger of delivery: keeps postmeter.unconfirmed. What a person calls billed is no duplicate.';
+
 CREATE FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -2874,6 +3365,21 @@ CREATE FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time 
 END;
 
 COMMENT ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) IS 'The buyer under which an hour of a meter''s contract is sent: the meter''s own if that is valid then. Null: none is.';
+
+CREATE FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) RETURNS bigint
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT k.id
+    FROM (((postmeter.meter m
+      CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id))
+      JOIN postmeter.subscription s ON ((s.id = c.subscription_id)))
+      JOIN postmeter.meter k ON (((k.destination_id = m.destination_id) AND (k.buyer = s.buyer) AND (k.dimension = m.dimension) AND (k.month = m.month))))
+   WHERE ((m.id = key_of_identity.meter_id) AND (s.identity = key_of_identity.identity))
+   ORDER BY k.id
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) IS 'The meter of the key under which an identity of a meter''s contract is sent; null: its contract has no such identity.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2967,7 +3473,7 @@ CREATE TABLE postmeter.allocation (
 )
 PARTITION BY RANGE (usage_id);
 
-COMMENT ON TABLE postmeter.allocation IS 'Which remittance counts a usage, per destination, for ever. Written by fold; moved by recount only, which leaves a row in recounted.';
+COMMENT ON TABLE postmeter.allocation IS 'Which remittance counts a usage, per destination, for ever. Written by fold; ended by a changed catalogue while its hour is open; moved by recount, which leaves a row in recounted.';
 
 COMMENT ON COLUMN postmeter.allocation.usage_id IS 'The usage.';
 
@@ -3270,11 +3776,9 @@ begin
     from postmeter.meter m
     join postmeter.destination t on t.id = m.destination_id
     cross join lateral (
-        select m.buyer, postmeter.month_of(now, t.zone) as month
+        select p.buyer, postmeter.month_of(now, t.zone) as month
+        from postmeter.part_keys(m.id) p
         where t.late_policy = 'part' and m.month < postmeter.month_of(now, t.zone)
-          and exists (select from postmeter.subscription s
-                      where s.destination_id = t.id and s.buyer = m.buyer and s.valid_from <= now
-                        and (s.valid_until is null or now < s.valid_until))
         union all
         -- other keys of its contract
         select s.buyer, m.month
@@ -3297,7 +3801,8 @@ begin
         select r.id
         from postmeter.meter m
         join postmeter.destination t on t.id = m.destination_id
-        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = m.buyer and r.dimension = m.dimension
+        cross join lateral postmeter.part_keys(m.id) p
+        join postmeter.meter r on r.destination_id = m.destination_id and r.buyer = p.buyer and r.dimension = m.dimension
                               and r.month = postmeter.month_of(now, t.zone)
         where m.id = any (meters) and t.late_policy = 'part'
         union
@@ -3307,6 +3812,21 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part, and those of their contract''s other keys: nobody who needs several takes one of them late.';
+
+CREATE FUNCTION postmeter.lock_to_resolve(delivery bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- meters first, then the remittance: the same order as the cut. Only what moves quantity needs them
+    if exists (select from postmeter.delivery d where d.id = lock_to_resolve.delivery and (d.status = 'conflict' or d.reason = 'lost_time')) then
+        perform postmeter.month_gate();
+        perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = lock_to_resolve.delivery));
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_to_resolve(delivery bigint) IS 'Locks the meters of a remittance whose resolution moves quantity.';
 
 CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3359,6 +3879,660 @@ $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
 
+CREATE TABLE postmeter.catalogue_mark (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    org text,
+    product text COLLATE pg_catalog."C",
+    exemption_id bigint,
+    is_awaited boolean NOT NULL,
+    wanted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    awaits xid8
+);
+
+COMMENT ON TABLE postmeter.catalogue_mark IS 'Buyers in whose open hours usage may be counted that the catalogue, since it was changed, places elsewhere. Maintenance returns that usage to the outbox, in shares, and deletes the row when none can come any more that goes by the old catalogue; until then the cut of such an hour looks itself.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.id IS 'Number of the mark.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.buyer IS 'The buyer.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.org IS 'Only usage of this org can have moved; null: of any.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.product IS 'Only usage of this product can have moved; null: of any.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.exemption_id IS 'This exemption has ended earlier or begins later: what it exempted may have to be counted. Null: no exemption did.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.is_awaited IS 'Usage may come to this buyer from elsewhere: its hours wait until it was returned, until a lead before their deadline at the latest.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.wanted_at IS 'When the catalogue changed; the server''s time.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.next_at IS 'From when on a worker takes it; later than now: one has it in hand.';
+
+COMMENT ON COLUMN postmeter.catalogue_mark.awaits IS 'Nothing was left to return: it is looked once more when all transactions before this one have ended, for one of them may count usage by the old catalogue. Null: not yet.';
+
+CREATE FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM postmeter.subscription s
+           WHERE ((s.org = (mark_is_unread.mark).org) AND (s.buyer IS NULL) AND (s.invalid IS NULL)))) AS "exists";
+END;
+
+COMMENT ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) IS 'Whether an identity of the mark''s org was changed by SQL and no worker has read it yet: nobody knows where its usage goes.';
+
+CREATE TABLE postmeter.closed_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
+
+COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
+
+COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
+
+CREATE TABLE postmeter.exemption (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text,
+    reason text NOT NULL,
+    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
+    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
+    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
+);
+
+COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
+
+COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
+
+COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
+
+COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
+
+COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
+
+CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH wanted AS MATERIALIZED (
+          SELECT u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.hour,
+             u.item
+            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
+         ), matching AS MATERIALIZED (
+          SELECT w_1.item,
+             min(s_1.id) AS subscription_id,
+             count(*) AS subscriptions
+            FROM (wanted w_1
+              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
+                 CASE
+                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
+                        FROM postmeter.destination x
+                       WHERE (x.shadow_of IS NOT NULL))))
+                     ELSE (s_1.destination_id = resolve.shadow)
+                 END)))
+           GROUP BY w_1.item
+         )
+  SELECT w.item,
+     s.destination_id,
+     s.id,
+     s.buyer,
+     s.identity,
+     d.id,
+     e.id,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN NULL::text
+             WHEN (m.item IS NULL) THEN 'no_subscription'::text
+             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
+             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
+             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
+             WHEN (EXISTS ( SELECT
+                FROM postmeter.closed_month c
+               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
+             ELSE NULL::text
+         END AS "case"
+    FROM (((((wanted w
+      LEFT JOIN matching m ON ((m.item = w.item)))
+      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
+      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
+      LEFT JOIN LATERAL ( SELECT d_1.id
+            FROM postmeter.dimension d_1
+           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
+           ORDER BY d_1.valid_from DESC
+          LIMIT 1) d ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id
+            FROM postmeter.exemption e_1
+           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
+           ORDER BY e_1.id
+          LIMIT 1) e ON (true));
+END;
+
+COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
+
+CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
+    FROM (postmeter.subscription s
+      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
+   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
+END;
+
+COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE TABLE postmeter.outbox (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+
+COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
+
+CREATE TABLE postmeter.usage_identity (
+    identity uuid NOT NULL,
+    content uuid NOT NULL,
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id uuid, exemption_id bigint, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH counted AS MATERIALIZED (
+          SELECT x.usage_id,
+             x.exemption_id,
+             u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.quantity,
+             postmeter.hour_of(u.used_at) AS hour,
+             postmeter.resolved_at(u.org, u.product, u.used_at) AS at,
+             u.corrected_identity
+            FROM (((( SELECT DISTINCT c.exemption_id
+                    FROM postmeter.catalogue_mark c
+                   WHERE ((c.id = ANY (marked_exempt.marks)) AND (c.exemption_id IS NOT NULL))) k
+              JOIN postmeter.exemption e ON ((e.id = k.exemption_id)))
+              JOIN postmeter.exempted x ON (((x.exemption_id = k.exemption_id) AND (x.usage_id >= postmeter.id_at((clock_timestamp() - ( SELECT (max(t.age_limit) + '1 day'::interval)
+                    FROM postmeter.destination t)))))))
+              JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+           WHERE ((u.org <> e.org) OR (u.product <> e.product) OR (u.used_at < e.valid_from) OR (u.used_at >= e.valid_until) OR (u.corrected_identity IS NOT NULL))
+         ), kind AS MATERIALIZED (
+          SELECT c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.hour,
+             c.at,
+             row_number() OVER () AS item
+            FROM counted c
+           WHERE (c.corrected_identity IS NULL)
+           GROUP BY c.org, c.product, c.metric, c.account, c.hour, c.at
+         ), given AS (
+          SELECT array_agg(k.org ORDER BY k.item) AS orgs,
+             array_agg(k.product ORDER BY k.item) AS products,
+             array_agg(k.metric ORDER BY k.item) AS metrics,
+             array_agg(k.account ORDER BY k.item) AS accounts,
+             array_agg(k.at ORDER BY k.item) AS moments
+            FROM kind k
+         ), billed AS MATERIALIZED (
+          SELECT k.org,
+             k.product,
+             k.metric,
+             k.account,
+             k.hour,
+             k.at,
+             k.item,
+             r.destination_id,
+             r.buyer,
+             n.name
+            FROM ((((((given g
+              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments) r(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
+              JOIN kind k ON ((k.item = r.item)))
+              JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
+              JOIN postmeter.destination t ON ((t.id = r.destination_id)))
+              LEFT JOIN postmeter.meter m ON (((m.destination_id = t.id) AND (m.buyer = r.buyer) AND (m.dimension = n.name) AND (m.month = postmeter.month_of(k.hour, t.zone)))))
+              LEFT JOIN postmeter.delivery d ON (((d.meter_id = m.id) AND (d.hour = k.hour))))
+           WHERE ((r.exemption_id IS NULL) AND (r.reason IS NULL) AND
+                 CASE
+                     WHEN (d.id IS NULL) THEN (((k.hour + '01:00:00'::interval) + t.grace) > ( SELECT postmeter.clock() AS clock))
+                     ELSE (d.status = 'open'::text)
+                 END)
+         ), moved AS MATERIALIZED (
+          SELECT c.usage_id,
+             c.exemption_id,
+             c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.quantity,
+             c.hour,
+             c.at,
+             c.corrected_identity,
+             b.destination_id,
+             b.buyer,
+             b.name
+            FROM (counted c
+              JOIN billed b ON (((b.org = c.org) AND (b.product = c.product) AND (b.metric = c.metric) AND (NOT (b.account IS DISTINCT FROM c.account)) AND (b.hour = c.hour) AND (b.at = c.at))))
+           WHERE (c.corrected_identity IS NULL)
+         )
+  SELECT m.usage_id,
+     m.exemption_id,
+     m.org,
+     m.product,
+     m.metric,
+     m.hour,
+     m.quantity,
+     m.destination_id,
+     m.buyer,
+     m.name
+    FROM moved m
+ UNION ALL
+  SELECT c.usage_id,
+     c.exemption_id,
+     c.org,
+     c.product,
+     c.metric,
+     COALESCE(m.hour, c.hour) AS "coalesce",
+     c.quantity,
+     m.destination_id,
+     m.buyer,
+     m.name
+    FROM ((counted c
+      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
+      LEFT JOIN moved m ON ((m.usage_id = i.usage_id)))
+   WHERE ((c.corrected_identity IS NOT NULL) AND ((m.usage_id IS NOT NULL) OR (EXISTS ( SELECT
+            FROM postmeter.outbox o
+           WHERE ((o.shard = ((hashtextextended(c.org, (0)::bigint) & (1023)::bigint))::smallint) AND (o.id = i.usage_id)))) OR (EXISTS ( SELECT
+            FROM (postmeter.allocation a
+              JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
+           WHERE (a.usage_id = i.usage_id)))));
+END;
+
+COMMENT ON FUNCTION postmeter.marked_exempt(marks bigint[]) IS 'Usage that is exempt by the exemptions of these marks and that the catalogue counts by now, with its corrections, and where; its hour is still open.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
+CREATE FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) RETURNS TABLE(item bigint, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH kind AS MATERIALIZED (
+          SELECT k_1.item,
+             k_1.org,
+             k_1.account,
+             k_1.hour,
+             k_1.at,
+             d.hour AS counted_in,
+             d.destination_id,
+             t.zone,
+                 CASE
+                     WHEN (t.shadow_of IS NOT NULL) THEN t.id
+                     ELSE NULL::integer
+                 END AS shadow,
+             y.buyer,
+             y.dimension,
+             mm.product,
+             mm.metric,
+             c.buyer AS contract
+            FROM (((((UNNEST(placed_otherwise.deliveries, placed_otherwise.meter_metrics, placed_otherwise.orgs, placed_otherwise.accounts, placed_otherwise.hours, placed_otherwise.moments) WITH ORDINALITY k_1(delivery, meter_metric, org, account, hour, at, item)
+              JOIN postmeter.delivery d ON ((d.id = k_1.delivery)))
+              JOIN postmeter.destination t ON ((t.id = d.destination_id)))
+              JOIN postmeter.meter y ON ((y.id = d.meter_id)))
+              JOIN postmeter.meter_metric mm ON ((mm.id = k_1.meter_metric)))
+              JOIN postmeter.meter c ON ((c.id = mm.meter_id)))
+         ), given AS MATERIALIZED (
+          SELECT k_1.shadow,
+             array_agg(k_1.item ORDER BY k_1.item) AS items,
+             array_agg(k_1.org ORDER BY k_1.item) AS orgs,
+             array_agg(k_1.product ORDER BY k_1.item) AS products,
+             array_agg(k_1.metric ORDER BY k_1.item) AS metrics,
+             array_agg(k_1.account ORDER BY k_1.item) AS accounts,
+             array_agg(k_1.at ORDER BY k_1.item) AS moments
+            FROM kind k_1
+           GROUP BY k_1.shadow
+         ), said AS MATERIALIZED (
+          SELECT g.items[r_1.item] AS item,
+             r_1.destination_id,
+             r_1.subscription_id,
+             r_1.buyer,
+             r_1.dimension_id,
+             r_1.exemption_id,
+             r_1.reason
+            FROM (given g
+              CROSS JOIN LATERAL postmeter.resolve(g.orgs, g.products, g.metrics, g.accounts, g.moments, g.shadow) r_1(item, destination_id, subscription_id, buyer, identity, dimension_id, exemption_id, reason))
+         )
+  SELECT k.item,
+     r.destination_id,
+     r.buyer,
+     n.name,
+     r.exemption_id,
+     r.reason
+    FROM (((said r
+      JOIN kind k ON ((k.item = r.item)))
+      LEFT JOIN postmeter.dimension n ON ((n.id = r.dimension_id)))
+      LEFT JOIN postmeter.contract_member b ON (((b.subscription_id = r.subscription_id) AND (b.month = postmeter.month_of(k.hour, k.zone)))))
+   WHERE
+         CASE
+             WHEN (r.exemption_id IS NOT NULL) THEN true
+             WHEN (r.reason = 'month_closed'::text) THEN false
+             WHEN (r.reason = 'invalid_subscription'::text) THEN (placed_otherwise.unread OR (EXISTS ( SELECT
+                FROM postmeter.subscription s
+               WHERE ((s.id = r.subscription_id) AND (s.invalid IS NOT NULL)))))
+             WHEN (r.reason IS NOT NULL) THEN true
+             WHEN ((r.destination_id <> k.destination_id) OR (n.name <> k.dimension) OR (COALESCE(b.contract, ( SELECT postmeter.contract_name(e.product, e.contract) AS contract_name
+                FROM postmeter.subscription e
+               WHERE (e.id = r.subscription_id)), r.buyer) <> k.contract)) THEN true
+             WHEN (k.hour = k.counted_in) THEN (r.buyer <> k.buyer)
+             ELSE (NOT (EXISTS ( SELECT
+                FROM postmeter.subscription s
+               WHERE ((s.destination_id = k.destination_id) AND (s.buyer = k.buyer) AND (s.valid_from < (k.counted_in + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (k.counted_in < s.valid_until))))))
+         END;
+END;
+
+COMMENT ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) IS 'Of kinds of usage that open remittances count (remittance, what counts it, org, account, hour, and the moment for which the catalogue is asked): those that the catalogue places elsewhere by now, and where, or exempts, or does not know. Unread: also those whose subscription''s new identity no worker has read yet.';
+
+CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) RETURNS TABLE(usage_id uuid, delivery_id bigint, destination_id integer, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
+    LANGUAGE sql STABLE
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ WITH mark AS MATERIALIZED (
+          SELECT DISTINCT c.destination_id,
+             c.buyer,
+             c.org,
+             c.product
+            FROM postmeter.catalogue_mark c
+           WHERE ((marked_usage.marks IS NULL) OR (c.id = ANY (marked_usage.marks)))
+         ), opened AS MATERIALIZED (
+          SELECT d.id,
+             d.round,
+                 CASE
+                     WHEN bool_or((k.org IS NULL)) THEN NULL::text[]
+                     ELSE array_agg(DISTINCT k.org)
+                 END AS orgs,
+                 CASE
+                     WHEN bool_or((k.product IS NULL)) THEN NULL::text[]
+                     ELSE array_agg(DISTINCT k.product)
+                 END AS products
+            FROM (((mark k
+              JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+              JOIN postmeter.meter m ON (((m.destination_id = k.destination_id) AND (m.buyer = k.buyer))))
+              JOIN postmeter.delivery d ON ((d.meter_id = m.id)))
+           WHERE ((d.status = 'open'::text) AND
+                 CASE
+                     WHEN (marked_usage.deliveries IS NULL) THEN (d.hour > ((( SELECT postmeter.clock() AS clock) - t.age_limit) - '1 day'::interval))
+                     ELSE (d.id = ANY (marked_usage.deliveries))
+                 END)
+           GROUP BY d.id, d.round
+         ), counted AS MATERIALIZED (
+          SELECT a.usage_id,
+             a.delivery_id,
+             a.destination_id,
+             a.meter_metric_id,
+             a.hour,
+             a.quantity,
+             u.org,
+             u.product,
+             u.metric,
+             u.account,
+             u.used_at,
+             u.corrected_identity
+            FROM (((opened o
+              CROSS JOIN LATERAL ( SELECT y.usage_id,
+                     y.destination_id,
+                     y.delivery_id,
+                     y.meter_metric_id,
+                     y.round,
+                     y.quantity,
+                     y.hour,
+                     y.subscription_id
+                    FROM postmeter.allocation y
+                   WHERE ((y.delivery_id = o.id) AND (y.round = o.round))
+                  OFFSET 0) a)
+              JOIN postmeter.subscription s ON (((s.id = a.subscription_id) AND ((o.orgs IS NULL) OR (s.org = ANY (o.orgs))) AND ((o.products IS NULL) OR (s.product = ANY (o.products))))))
+              CROSS JOIN LATERAL ( SELECT y.id,
+                     y.source,
+                     y.event_id,
+                     y.org,
+                     y.product,
+                     y.metric,
+                     y.quantity,
+                     y.used_at,
+                     y.account,
+                     y.corrects,
+                     y.corrected_identity,
+                     y.request_id,
+                     y.traceparent,
+                     y.attributes,
+                     y.recorded_at
+                    FROM postmeter.usage y
+                   WHERE (y.id = a.usage_id)
+                  OFFSET 0) u)
+         ), inside AS MATERIALIZED (
+          SELECT x.org,
+             x.product,
+             x.at
+            FROM (( SELECT min(c.hour) AS first,
+                     (max(c.hour) + '01:00:00'::interval) AS last
+                    FROM counted c) b
+              CROSS JOIN LATERAL ( SELECT s.org,
+                     s.product,
+                     s.valid_until AS at
+                    FROM postmeter.subscription s
+                   WHERE ((s.valid_until > b.first) AND (s.valid_until < b.last) AND (s.valid_until <> postmeter.hour_of(s.valid_until)))
+                 UNION
+                  SELECT s.org,
+                     s.product,
+                     s.valid_from
+                    FROM postmeter.subscription s
+                   WHERE ((s.valid_from > b.first) AND (s.valid_from < b.last) AND (s.valid_from <> postmeter.hour_of(s.valid_from)))) x)
+         ), timed AS MATERIALIZED (
+          SELECT c.usage_id,
+             c.delivery_id,
+             c.destination_id,
+             c.meter_metric_id,
+             c.hour,
+             c.quantity,
+             c.org,
+             c.product,
+             c.metric,
+             c.account,
+             c.used_at,
+             c.corrected_identity,
+             COALESCE(( SELECT max(i.at) AS max
+                    FROM inside i
+                   WHERE ((i.org = c.org) AND (i.product = c.product) AND (i.at > c.hour) AND (i.at <= c.used_at))), c.hour) AS at
+            FROM counted c
+           WHERE (c.corrected_identity IS NULL)
+         ), kind AS MATERIALIZED (
+          SELECT t.delivery_id,
+             t.meter_metric_id,
+             t.org,
+             t.account,
+             t.hour,
+             t.at,
+             row_number() OVER () AS item
+            FROM timed t
+           GROUP BY t.delivery_id, t.meter_metric_id, t.org, t.account, t.hour, t.at
+         ), given AS (
+          SELECT array_agg(k.delivery_id ORDER BY k.item) AS deliveries,
+             array_agg(k.meter_metric_id ORDER BY k.item) AS meter_metrics,
+             array_agg(k.org ORDER BY k.item) AS orgs,
+             array_agg(k.account ORDER BY k.item) AS accounts,
+             array_agg(k.hour ORDER BY k.item) AS hours,
+             array_agg(k.at ORDER BY k.item) AS moments
+            FROM kind k
+         ), moved AS MATERIALIZED (
+          SELECT t.usage_id,
+             t.delivery_id,
+             t.destination_id,
+             t.org,
+             t.product,
+             t.metric,
+             t.hour,
+             t.quantity,
+             o.to_destination_id,
+             o.to_buyer,
+             o.to_dimension,
+             o.exemption_id,
+             o.reason
+            FROM (((given g
+              CROSS JOIN LATERAL postmeter.placed_otherwise(g.deliveries, g.meter_metrics, g.orgs, g.accounts, g.hours, g.moments, marked_usage.unread) o(item, to_destination_id, to_buyer, to_dimension, exemption_id, reason))
+              JOIN kind k ON ((k.item = o.item)))
+              JOIN timed t ON (((t.delivery_id = k.delivery_id) AND (t.meter_metric_id = k.meter_metric_id) AND (t.org = k.org) AND (NOT (t.account IS DISTINCT FROM k.account)) AND (t.hour = k.hour) AND (t.at = k.at))))
+         )
+  SELECT m.usage_id,
+     m.delivery_id,
+     m.destination_id,
+     m.org,
+     m.product,
+     m.metric,
+     m.hour,
+     m.quantity,
+     m.to_destination_id,
+     m.to_buyer,
+     m.to_dimension,
+     m.exemption_id,
+     m.reason
+    FROM moved m
+ UNION ALL
+  SELECT c.usage_id,
+     c.delivery_id,
+     c.destination_id,
+     c.org,
+     c.product,
+     c.metric,
+     m.hour,
+     c.quantity,
+     m.to_destination_id,
+     m.to_buyer,
+     m.to_dimension,
+     m.exemption_id,
+     m.reason
+    FROM ((counted c
+      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
+      JOIN moved m ON (((m.usage_id = i.usage_id) AND (m.delivery_id = c.delivery_id))))
+   WHERE (c.corrected_identity IS NOT NULL);
+END;
+
+COMMENT ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) IS 'Usage that open remittances of marked buyers count and that the catalogue places elsewhere by now, with its corrections, and where it goes: of these marks, or of all of them in these remittances. Unread: also that of subscriptions whose new identity no worker has read yet.';
+
 CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -3370,6 +4544,24 @@ CREATE FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_e
 END;
 
 COMMENT ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) IS 'When a meter ends: with its month, or before with the last of its contract''s subscriptions in it. The cut of the hour before that settles what is left, and so does any later one.';
+
+CREATE FUNCTION postmeter.meters_are_free(delivery bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    wanted bigint[] := array(select distinct k.meter_id from postmeter.cut k join postmeter.delivery d on d.id = k.delivery_id
+                             where d.id = meters_are_free.delivery and (d.status = 'conflict' or d.reason = 'lost_time'));
+begin
+    if wanted = '{}' then
+        return true;
+    end if;
+    return (select count(*) from (select m.id from postmeter.meter m where m.id = any (wanted) order by m.id for no key update skip locked) l)
+           = cardinality(wanted);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.meters_are_free(delivery bigint) IS 'Takes the meters of a remittance whose resolution moves quantity, if nobody works on them.';
 
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3412,6 +4604,117 @@ $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
 
+CREATE FUNCTION postmeter.moved_by_allocation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, new.delivery_id from postmeter.meter_metric mm where mm.id = new.meter_metric_id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_allocation() IS 'Trigger of allocation: a correction of what was cut long ago takes the meter''s proof back.';
+
+CREATE FUNCTION postmeter.moved_by_carry() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_anew (meter_id)
+    select distinct mm.meter_id from written w join postmeter.meter_metric mm on mm.id = w.meter_metric_id
+    order by 1
+    on conflict do nothing;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_carry() IS 'Trigger of ledger_carry: of a month that is dropped, every meter is proven again from what it came to.';
+
+CREATE FUNCTION postmeter.moved_by_cut() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id) select w.meter_id, w.delivery_id from written w;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_cut() IS 'Trigger of cut: takes the proof of its meters back.';
+
+CREATE FUNCTION postmeter.moved_by_delivery() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select x.meter_id, old.id
+    from (select old.meter_id
+          union select case when tg_op = 'UPDATE' then new.meter_id end
+          union select p.meter_id from postmeter.part p where p.delivery_id = old.id
+          union select c.meter_id from postmeter.cut c where c.delivery_id = old.id) x
+    where x.meter_id is not null;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_delivery() IS 'Trigger of delivery: takes the proof of every meter that it counts on back.';
+
+CREATE FUNCTION postmeter.moved_by_meter() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op <> 'INSERT' then
+        insert into postmeter.balance_moved (meter_id) values (old.id);
+    end if;
+    if tg_op = 'INSERT' or tg_op = 'UPDATE' and new.id <> old.id then
+        insert into postmeter.balance_moved (meter_id) values (new.id);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_meter() IS 'Trigger of meter: takes its proof back.';
+
+CREATE FUNCTION postmeter.moved_by_metric() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- another factor counts everything anew
+    insert into postmeter.balance_anew (meter_id)
+    select x.id from (values (old.meter_id), (new.meter_id)) x(id)
+    where tg_op = 'DELETE' and x.id is not null
+       or tg_op = 'UPDATE' and (old.id, old.meter_id, old.factor_numerator, old.factor_denominator)
+                               is distinct from (new.id, new.meter_id, new.factor_numerator, new.factor_denominator)
+    on conflict do nothing;
+    insert into postmeter.balance_moved (meter_id) values (coalesce(new.meter_id, old.meter_id));
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_metric() IS 'Trigger of meter_metric: takes the meter''s proof back; where a factor changes, everything of it is read again.';
+
+CREATE FUNCTION postmeter.moved_by_part() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op <> 'INSERT' then
+        insert into postmeter.balance_moved (meter_id, delivery_id) values (old.meter_id, old.delivery_id);
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into postmeter.balance_moved (meter_id, delivery_id) values (new.meter_id, new.delivery_id);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.moved_by_part() IS 'Trigger of part: takes the meter''s proof back.';
+
 CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3429,6 +4732,25 @@ CREATE FUNCTION postmeter.nearest(word text, known text[]) RETURNS text
 $$;
 
 COMMENT ON FUNCTION postmeter.nearest(word text, known text[]) IS 'What was probably meant: the known word that is most like the given one, or null.';
+
+CREATE FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    after text := (select b.usage_after from postmeter.balance_check b);
+begin
+    if after is null or after = 'ffffffff' then
+        return;
+    end if;
+    first := case when after = '' then '00000000' else lpad(to_hex(('x' || after)::bit(32)::bigint + 1), 8, '0') end;
+    last := (select left(u.id::text, 8) from postmeter.usage u
+             where u.id >= (next_usage_anew.first || '-0000-0000-0000-000000000000')::uuid order by u.id offset many - 1 limit 1);
+    last := coalesce(last, 'ffffffff');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) IS 'The next slices whose turn it is to be read again, with about so many usages. Null: there are none.';
 
 CREATE FUNCTION postmeter.note_alert_failure(rule text, failure text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -3557,6 +4879,7 @@ declare
     decided bigint;
     c     record;
 begin
+    perform postmeter.confirm_day(destination, day);
     select r.* into asked from postmeter.reconciliation r join postmeter.destination t on t.id = r.destination_id
     where t.name = note_day_contradictions.destination and r.day = note_day_contradictions.day order by r.id desc limit 1;
     -- a day that goes on differs by what is still on its way
@@ -3665,6 +4988,11 @@ begin
     if found then
         return null;
     end if;
+    -- a contract with a name is nobody's key
+    perform 1 from postmeter.meter m where m.id = open_hour_at.meter_id and m.buyer like 'contract:%';
+    if found then
+        return null;
+    end if;
     insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, shadow)
     select m.destination_id, postmeter.remittance_key(m.buyer, m.dimension, open_hour_at.hour), m.id, open_hour_at.hour,
            open_hour_at.identity, open_hour_at.product,
@@ -3736,7 +5064,7 @@ begin
         return null;
     end if;
     -- no hour of its month can take it: its own, if it was never sent, so that it shows as expired
-    return postmeter.open_hour_at(meter_id, hour, identity, product);
+    return postmeter.open_hour_at(coalesce(postmeter.key_of_identity(meter_id, identity), meter_id), hour, identity, product);
 end
 $$;
 
@@ -3756,17 +5084,15 @@ begin
     perform postmeter.month_gate();
     perform postmeter.lock_meters(array[open_target.meter_id]);
     select m.* into strict late from postmeter.meter m where m.id = open_target.meter_id;
-    select w.* into way from postmeter.target_way(late.id) w;
+    select w.* into way from postmeter.target_way_as(late.id, open_target.identity) w;
     if not found then
         select m.id as key_meter_id, postmeter.hour_of(now) as hour into way
         from postmeter.destination t
-        join postmeter.meter m on m.destination_id = t.id and m.buyer = late.buyer and m.dimension = late.dimension
+        join postmeter.meter m on m.destination_id = t.id and m.dimension = late.dimension
+         and m.buyer = postmeter.part_key(late.id, open_target.identity)
          and m.month = postmeter.month_of(now, t.zone)
         where t.id = late.destination_id and t.late_policy = 'part'
-          and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month)
-          and exists (select from postmeter.subscription s
-                      where s.destination_id = t.id and s.buyer = late.buyer and s.valid_from <= now
-                        and (s.valid_until is null or now < s.valid_until));
+          and not exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = late.month);
         if not found then
             return null;
         end if;
@@ -3899,6 +5225,41 @@ $$;
 
 COMMENT ON FUNCTION postmeter.outbox_arrived() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
 
+CREATE FUNCTION postmeter.part_keys(meter_id bigint) RETURNS TABLE(buyer text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.buyer
+    FROM ((postmeter.meter m
+      CROSS JOIN ( SELECT postmeter.clock() AS now) c)
+      JOIN postmeter.subscription s ON (((s.destination_id = m.destination_id) AND (s.buyer = m.buyer) AND (s.valid_from <= c.now) AND ((s.valid_until IS NULL) OR (c.now < s.valid_until)))))
+   WHERE (m.id = part_keys.meter_id)
+ UNION
+  SELECT b.buyer
+    FROM ((postmeter.meter m
+      CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) o(subscription_id))
+      CROSS JOIN LATERAL postmeter.buyers_now(o.subscription_id) b(buyer))
+   WHERE (m.id = part_keys.meter_id);
+END;
+
+COMMENT ON FUNCTION postmeter.part_keys(meter_id bigint) IS 'Under which buyers a part of a meter can be sent in the running hour: its own, and those that its contract''s subscriptions or whoever follows them have now.';
+
+CREATE FUNCTION postmeter.part_key(meter_id bigint, identity jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT p.buyer
+    FROM (postmeter.meter m
+      CROSS JOIN LATERAL postmeter.part_keys(m.id) p(buyer))
+   WHERE (m.id = part_key.meter_id)
+   ORDER BY (EXISTS ( SELECT
+            FROM ((postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) o(subscription_id)
+              JOIN postmeter.subscription s ON (((s.id = o.subscription_id) AND (s.identity = part_key.identity))))
+              CROSS JOIN LATERAL postmeter.buyers_now(s.id) b(buyer))
+           WHERE (b.buyer = p.buyer))) DESC, (p.buyer = m.buyer) DESC, p.buyer
+  LIMIT 1;
+END;
+
+COMMENT ON FUNCTION postmeter.part_key(meter_id bigint, identity jsonb) IS 'Under which buyer a part of a meter is sent in the running hour: that of the identity under which it was used, or of whoever follows it; null: nobody of its contract has a subscription now.';
+
 CREATE FUNCTION postmeter.pause(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3946,6 +5307,205 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) IS 'Tries a destination before its time: ends the pause of its breaker, so that a worker probes at its next look, and the wait that the marketplace asked for (Retry-After), for all destinations of its quota. What the calls are answered decides. Returns waiting if it ended such a wait, else where the breaker stood; changed is false where there was neither to end.';
+
+CREATE FUNCTION postmeter.prove_anew(meters bigint[], most integer) RETURNS TABLE(remittances bigint, proven bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    on_meters bigint[];
+    of_these  bigint[];
+    finished  bigint[];
+begin
+    perform postmeter.check_proof_state();
+    select array_agg(w.meter_id), array_agg(x.delivery_id) into on_meters, of_these
+    from postmeter.balance_anew w
+    cross join lateral (
+        select y.delivery_id
+        from (select d.id as delivery_id from postmeter.delivery d where d.meter_id = w.meter_id and d.id > w.after
+              union select p.delivery_id from postmeter.part p where p.meter_id = w.meter_id and p.delivery_id > w.after
+              union select c.delivery_id from postmeter.cut c where c.meter_id = w.meter_id and c.delivery_id > w.after
+              union select k.delivery_id from postmeter.proven_remittance k where k.meter_id = w.meter_id and k.delivery_id > w.after) y
+        order by y.delivery_id limit most) x
+    where w.meter_id = any (prove_anew.meters);
+    remittances := postmeter.read_remittances(on_meters, of_these);
+    update postmeter.balance_anew w set after = x.last
+    from (select p.meter_id, max(p.delivery_id) as last from unnest(on_meters, of_these) p(meter_id, delivery_id) group by 1) x
+    where w.meter_id = x.meter_id;
+    with finished_now as (
+        delete from postmeter.balance_anew w
+        where w.meter_id = any (prove_anew.meters)
+          and (select count(*) from unnest(on_meters) p(meter_id) where p.meter_id = w.meter_id) < most
+        returning w.meter_id
+    )
+    select array_agg(f.meter_id) into finished from finished_now f;
+    -- everything of these has been read: what was kept of the sum does not count any more
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (finished)
+    ), total as materialized (
+        select f.id, coalesce(b.denominator, 1) as denominator, coalesce(b.holds, 0) as holds,
+               (select coalesce(sum(k.remains * (coalesce(b.denominator, 1) / k.denominator)), 0)
+                from postmeter.proven_remittance k where k.meter_id = f.id) as remains,
+               -- what is marked is proven with its mark
+               not exists (select from postmeter.balance_moved v where v.meter_id = f.id) as is_all
+        from unnest(finished) f(id)
+        left join meter b on b.meter_id = f.id
+    )
+    insert into postmeter.proven_meter as p (meter_id, denominator, remains, difference, proven_at, read_at)
+    select t.id, t.denominator, t.remains, case when t.is_all then trim_scale(t.remains - t.holds) end, case when t.is_all then clock_timestamp() end,
+           clock_timestamp()
+    from total t
+    on conflict (meter_id) do update
+    set denominator = excluded.denominator, remains = excluded.remains, read_at = excluded.read_at,
+        difference = coalesce(excluded.difference, p.difference), proven_at = coalesce(excluded.proven_at, p.proven_at);
+    get diagnostics proven = row_count;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) IS 'Reads all remittances of these meters again, at most so many of each at a time; a meter of which all were read is proven from them.';
+
+CREATE FUNCTION postmeter.prove_balance_anew() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked bigint;
+begin
+    insert into postmeter.balance_anew (meter_id)
+    select m.id from postmeter.meter m union select p.meter_id from postmeter.proven_meter p order by 1
+    on conflict (meter_id) do update set after = 0, asked_at = excluded.asked_at;
+    get diagnostics asked = row_count;
+    update postmeter.balance_check b
+    set round_at = clock_timestamp(), round_ends_at = clock_timestamp(), meters_after = null, usage_after = '', round_seconds = 0, next_at = '-infinity';
+    return asked;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_balance_anew() IS 'Takes every proof back: all meters and all usage are read again from the beginning, by the workers'' checks or by postmeter balance --prove. Returns how many meters.';
+
+CREATE FUNCTION postmeter.prove_carried() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad bigint;
+    who text;
+begin
+    select count(*), min(format('%s %s %s of %s: %s', b.org, b.product, b.metric, to_char(b.month, 'YYYY-MM'), trim_scale(b.left_over)))
+    into bad, who
+    from (select p.month, p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
+          from postmeter.carried_place p group by 1, 2, 3, 4) b
+    where b.left_over <> 0 or b.left_usages <> 0;
+    delete from postmeter.usage_open o where o.first = 'carried';
+    insert into postmeter.usage_open (first, last, open, example) select 'carried', 'carried', bad, who where bad > 0;
+    return bad;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_carried() IS 'Proves that all usage of dropped months was somewhere (carried_place), and keeps it if it was not. Returns how many orgs'' metrics do not add up.';
+
+CREATE FUNCTION postmeter.prove_moved(meters bigint[]) RETURNS TABLE(remittances bigint, proven bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    on_meters  bigint[];
+    of_these   bigint[];
+begin
+    perform postmeter.check_proof_state();
+    with gone as (
+        delete from postmeter.balance_moved m where m.meter_id = any (prove_moved.meters) returning m.meter_id, m.delivery_id
+    )
+    select array_agg(g.meter_id), array_agg(g.delivery_id) into on_meters, of_these
+    from (select distinct x.meter_id, x.delivery_id from gone x where x.delivery_id is not null) g;
+    remittances := postmeter.read_remittances(on_meters, of_these);
+    insert into postmeter.proven_meter (meter_id, denominator, remains)
+    select m.id, 1, 0 from unnest(prove_moved.meters) m(id)
+    on conflict do nothing;
+    with meter as materialized (
+        select b.meter_id, b.denominator, b.holds from postmeter.meter_balance b where b.meter_id = any (prove_moved.meters)
+    ), closed as materialized (
+        select p.meter_id, p.remains * (coalesce(b.denominator, p.denominator) / p.denominator) - coalesce(b.holds, 0) as difference
+        from postmeter.proven_meter p
+        left join meter b on b.meter_id = p.meter_id
+        where p.meter_id = any (prove_moved.meters)
+          and not exists (select from postmeter.balance_anew w where w.meter_id = p.meter_id)
+    ), suspect as (
+        -- nobody is accused by what was kept: all of it is read again first
+        insert into postmeter.balance_anew (meter_id) select c.meter_id from closed c where c.difference <> 0
+    ), written as (
+        update postmeter.proven_meter p set difference = 0, proven_at = clock_timestamp()
+        from closed c where p.meter_id = c.meter_id and c.difference = 0
+        returning 1
+    )
+    select count(*) into proven from written;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_moved(meters bigint[]) IS 'Proves these meters from what was written since and what is kept of the rest. One whose balance does not close that way is read again whole before anybody says so.';
+
+CREATE FUNCTION postmeter.prove_slices(slices text[]) RETURNS TABLE(orgs bigint, open bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+    run record;
+    n   bigint;
+    bad bigint;
+    who text;
+begin
+    orgs := 0;
+    open := 0;
+    -- neighbours are read together
+    for run in
+        select min(x.slice) as first, max(x.slice) as last
+        from (select s.slice, ('x' || s.slice)::bit(32)::bigint - row_number() over (order by s.slice) as run
+              from (select distinct u.slice collate "C" as slice from unnest(slices) u(slice)) s) x
+        group by x.run order by 1
+    loop
+        select * into n, bad, who from postmeter.prove_usage(run.first, run.last);
+        orgs := orgs + n;
+        open := open + bad;
+    end loop;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_slices(slices text[]) IS 'Proves that all usage of these slices is somewhere.';
+
+CREATE FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+begin
+    perform postmeter.check_proof_state();
+    if first !~ '^[0-9a-f]{8}$' or last !~ '^[0-9a-f]{8}$' then
+        raise exception 'a slice has eight digits' using errcode = '22023';
+    end if;
+    delete from postmeter.usage_moved m where m.slice >= prove_usage.first collate "C" and m.slice <= prove_usage.last collate "C";
+    -- written out, so that only partitions that have such usage are looked at, or waited for
+    execute format($q$
+        select count(*), count(*) filter (where b.left_over <> 0 or b.left_usages <> 0),
+               (array_agg(format('%%s %%s %%s: %%s', b.org, b.product, b.metric, trim_scale(b.left_over)) order by b.org)
+                filter (where b.left_over <> 0 or b.left_usages <> 0))[1]
+        from (select p.org, p.product, p.metric, sum(p.left_over) as left_over, sum(p.left_usages) as left_usages
+              from postmeter.usage_place p where p.usage_id >= %L::uuid and p.usage_id <= %L::uuid group by 1, 2, 3) b $q$,
+        first || '-0000-0000-0000-000000000000', last || '-ffff-ffff-ffff-ffffffffffff')
+    into checked, open, example;
+    delete from postmeter.usage_open o where o.first >= prove_usage.first collate "C" and o.last <= prove_usage.last collate "C";
+    insert into postmeter.usage_open (first, last, open, example)
+    select prove_usage.first, prove_usage.last, prove_usage.open, prove_usage.example
+    where prove_usage.open > 0
+      and not exists (select from postmeter.usage_open o where o.first <= prove_usage.first collate "C" and o.last >= prove_usage.last collate "C");
+end
+$_$;
+
+COMMENT ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) IS 'Proves that all usage of these slices, and of those between them, is somewhere (usage_place), and keeps it if it is not.';
 
 CREATE FUNCTION postmeter.put_request_news_behind() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3999,6 +5559,30 @@ $$;
 
 COMMENT ON FUNCTION postmeter.raise_versions_of_quota() IS 'Trigger: whatever changes a quota''s limit raises the version of its destinations.';
 
+CREATE FUNCTION postmeter.read_again_over() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b
+    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at,
+        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    -- a fiftieth of the time at most, but once a day
+    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+          from postmeter.balance_check x) n
+$$;
+
+COMMENT ON FUNCTION postmeter.read_again_over() IS 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
+
+CREATE FUNCTION postmeter.read_again_took(seconds double precision) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b set round_seconds = b.round_seconds + read_again_took.seconds
+$$;
+
+COMMENT ON FUNCTION postmeter.read_again_took(seconds double precision) IS 'Notes how long reading again took.';
+
 CREATE FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4040,6 +5624,67 @@ $_$;
 
 COMMENT ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) IS 'Reads a row of resolve_rows: which remittance it names, whether the marketplace holds it (told by the quantity where billed is left out), and what is wrong with the row, if anything.';
 
+CREATE FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    pairs bigint;
+begin
+    with pair as materialized (
+        select distinct p.meter_id, p.delivery_id from unnest(meters, deliveries) p(meter_id, delivery_id)
+    ), fresh as materialized (
+        select r.meter_id, r.delivery_id, r.denominator, r.remains
+        from postmeter.remittance_balance r
+        where r.meter_id = any (meters) and r.delivery_id = any (deliveries)
+    ), change as materialized (
+        select p.meter_id, p.delivery_id, f.denominator, coalesce(f.remains, 0) as remains,
+               k.denominator as denominator_before, coalesce(k.remains, 0) as remains_before
+        from pair p
+        left join fresh f on f.meter_id = p.meter_id and f.delivery_id = p.delivery_id
+        left join postmeter.proven_remittance k on k.meter_id = p.meter_id and k.delivery_id = p.delivery_id
+    ), gone as (
+        delete from postmeter.proven_remittance k using change c
+        where k.meter_id = c.meter_id and k.delivery_id = c.delivery_id and c.remains = 0
+    ), kept as (
+        insert into postmeter.proven_remittance (meter_id, delivery_id, denominator, remains)
+        select c.meter_id, c.delivery_id, c.denominator, trim_scale(c.remains) from change c where c.remains <> 0
+        on conflict (meter_id, delivery_id) do update set denominator = excluded.denominator, remains = excluded.remains
+    ), meter as materialized (
+        select b.meter_id, b.denominator from postmeter.meter_balance b where b.meter_id = any (meters)
+    ), total as (
+        select x.meter_id, x.denominator,
+               sum(x.remains * (x.denominator / coalesce(x.denominator_now, x.denominator))
+                   - x.remains_before * (x.denominator / coalesce(x.denominator_before, x.denominator))) as more
+        from (select c.meter_id, c.remains, c.remains_before, c.denominator_before, c.denominator as denominator_now,
+                     -- a meter that is gone: as it was
+                     coalesce(m.denominator, (select max(k.denominator) from postmeter.proven_remittance k where k.meter_id = c.meter_id), 1) as denominator
+              from change c left join meter m on m.meter_id = c.meter_id) x
+        group by 1, 2
+    ), totals as (
+        insert into postmeter.proven_meter as p (meter_id, denominator, remains)
+        select t.meter_id, t.denominator, t.more from total t
+        on conflict (meter_id) do update
+        set remains = trim_scale(p.remains * (excluded.denominator / p.denominator) + excluded.remains), denominator = excluded.denominator
+    )
+    select count(*) into pairs from pair;
+    return pairs;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) IS 'Reads what these remittances leave on these meters, pair by pair, and keeps it.';
+
+CREATE FUNCTION postmeter.read_usage_anew(until text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update postmeter.balance_check b set usage_after = nullif(until, 'ffffffff')
+$$;
+
+COMMENT ON FUNCTION postmeter.read_usage_anew(until text) IS 'Usage up to this slice was read again in turn.';
+
 CREATE FUNCTION postmeter.recalculate(destination text, month date) RETURNS TABLE(buyer text, dimension text, meter_id bigint, denominator numeric, org text, product text, metric text, part text, reason text, quantity numeric)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4078,7 +5723,7 @@ begin
         where (l.o).id is not null
     ), member as materialized (
         -- to which contract each subscription belongs in this month
-        select s.id, s.product, s.org, s.valid_from, s.valid_until, coalesce(k.contract, s.buyer) as contract
+        select s.id, s.product, s.org, s.valid_from, s.valid_until, coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer) as contract
         from postmeter.subscription s
         left join postmeter.contract_member k on k.subscription_id = s.id and k.month = recalculate.month
         where s.destination_id = t.id and s.buyer is not null
@@ -4210,13 +5855,16 @@ begin
     ), cover_now as materialized (
         -- covered := min(T, max(covered, C)) from hour to hour comes to the greatest C that later corrections leave room for
         select h.buyer, h.dimension, h.product, h.metric, greatest(0, max(least(h.cover, h.lowest))) as covered
-        from (select h.buyer, h.dimension, h.product, h.metric, h.hour, coalesce(sum(c.quantity), 0) as cover,
+        from (select h.buyer, h.dimension, h.product, h.metric, h.hour,
+                     greatest(coalesce(sum(c.quantity) filter (where s.valid_from <= h.hour), 0),
+                              coalesce(sum(c.quantity) filter (
+                                  where s.valid_until is null or s.valid_until >= h.hour + interval '1 hour'), 0)) as cover,
                      min(min(h.used)) over (partition by h.buyer, h.dimension, h.product, h.metric order by h.hour
                                             rows between current row and unbounded following) as lowest
               from hours h
               left join (member s join postmeter.cover c on c.subscription_id = s.id)
                 on s.contract = h.buyer and s.product = h.product and c.metric = h.metric
-               and s.valid_from <= h.hour and (s.valid_until is null or h.hour < s.valid_until)
+               and s.valid_from < h.hour + interval '1 hour' and (s.valid_until is null or h.hour < s.valid_until)
               group by 1, 2, 3, 4, 5) h
         group by 1, 2, 3, 4
     ), factor as materialized (
@@ -4239,10 +5887,10 @@ begin
         from factor f join common c on c.buyer = f.buyer and c.dimension = f.dimension
     ), rounding as materialized (
         select c.buyer, c.dimension, c.denominator, m.id as meter_id, m.billed, m.carried * (c.denominator / m.denominator) as carried,
-               m.billable * c.denominator as billable, coalesce(n.decimals, m.decimals) as decimals,
-               case when coalesce(n.month_end, m.month_end) = 'round_up'
+               m.billable * c.denominator as billable, coalesce(m.decimals, n.decimals) as decimals,
+               case when coalesce(m.month_end, n.month_end) = 'round_up'
                          and e.at <= postmeter.clock()
-                    then 'up' else coalesce(n.rounding, m.rounding) end as rounding,
+                    then 'up' else coalesce(m.rounding, n.rounding) end as rounding,
                case when m.month_end = 'round_up' then 'up' else m.rounding end as most, m.decimals as old_decimals
         from common c
         left join ends e on e.contract = c.buyer
@@ -4631,6 +6279,30 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.record_usage_batch(usages jsonb) IS 'Records many usages in one round trip: an array of objects with the parameters of record_usage. A verdict per row: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
+
+CREATE FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with broken as materialized (select postmeter.broken_at() as at)
+    select u.id
+    from unnest(usages, destinations) g(id, destination_id)
+    join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
+    join postmeter.usage u on u.id = g.id
+    where (select b.at from broken b) is not null and u.recorded_at <= (select b.at from broken b)
+      and not exists (select from postmeter.asked_usage a where a.usage_id = g.id and a.asked_at >= (select b.at from broken b))
+$$;
+
+COMMENT ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) IS 'Which of these usages, too late for their own hours, were recorded before commits were lost: they may have been billed with another hour in that time, and nobody has said yet that they were not. Without a loss it reads nothing else.';
+
+CREATE FUNCTION postmeter.recorded_until() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (postmeter.hour_of((postmeter.clock() + s.usage_lead_max)) + '01:00:00'::interval)
+    FROM postmeter.setting s;
+END;
+
+COMMENT ON FUNCTION postmeter.recorded_until() IS 'Usage of later hours cannot have been recorded yet: what the catalogue changes for them moves nothing.';
 
 CREATE FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean DEFAULT true, late boolean DEFAULT false) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5143,7 +6815,8 @@ CREATE FUNCTION postmeter.recount_ways(sources bigint[]) RETURNS TABLE(delivery_
         select c.delivery_id, d.destination_id, d.hour, c.subscription_id, c.meter_metric_id, c.org, c.metric,
                array_agg(c.usage_id) as usages, sum(c.quantity) as quantity, r.destination_id as to_destination,
                r.subscription_id as to_subscription, r.buyer, r.identity, c.product, r.dimension_id, n.name as dimension,
-               r.exemption_id, coalesce(k.contract, r.buyer) as contract, postmeter.month_of(d.hour, t.zone) as key_month,
+               r.exemption_id, coalesce(k.contract, (select postmeter.contract_name(e.product, e.contract) from postmeter.subscription e
+                                     where e.id = r.subscription_id), r.buyer) as contract, postmeter.month_of(d.hour, t.zone) as key_month,
                postmeter.month_of(c.hour, t.zone) as month, r.reason
         from counted c
         join postmeter.delivery d on d.id = c.delivery_id
@@ -5176,6 +6849,28 @@ CREATE FUNCTION postmeter.recount_ways(sources bigint[]) RETURNS TABLE(delivery_
 $$;
 
 COMMENT ON FUNCTION postmeter.recount_ways(sources bigint[]) IS 'What today''s catalogue says of the usage that these remittances count, by kind: the subscription, key and contract that it belongs to, or the reason why none takes it. changes: otherwise than when it was counted.';
+
+CREATE FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) RETURNS postmeter.meter
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    m postmeter.meter;
+begin
+    select x.* into strict m from postmeter.meter x where x.id = recut.meter;
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    values (recut.delivery, m.id,
+            (select least(min(c.round), 0) - 1 from postmeter.cut c where c.delivery_id = recut.delivery and c.meter_id = m.id), m.denominator,
+            trim_scale(m.carried + m.billed * m.denominator), m.billed, recut.units, trim_scale(m.carried - recut.units * m.denominator), false, '[]');
+    update postmeter.meter u
+    set billed = trim_scale(u.billed + recut.units), carried = trim_scale(u.carried - recut.units * u.denominator),
+        billable = trim_scale(greatest(0, u.billable - recut.units))
+    where u.id = m.id returning * into m;
+    return m;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) IS 'Bills so many units more (below zero: less) of a locked meter by a locked remittance than its cut did, as a cut of a round below zero. Returns the meter as it is then.';
 
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
@@ -5253,7 +6948,7 @@ begin
             note := 'its month is closed: reopen the month first, or write it off';
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       join postmeter.destination t on t.id = m.destination_id
-                      where c.delivery_id = d.id and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
+                      where c.delivery_id = d.id and c.to_bill > 0 and postmeter.target_hour(m.id) is null and t.late_policy <> 'part') then
             note := 'no hour of its month can take it any more: ' || case
                 when not exists (select from postmeter.subscription s join postmeter.meter m on m.id = d.meter_id
                                  where s.destination_id = d.destination_id and s.buyer = m.buyer
@@ -5262,9 +6957,7 @@ begin
                 else 'write it off, or set the destination''s late_policy to part' end;
         elsif exists (select from postmeter.cut c join postmeter.meter m on m.id = c.meter_id
                       where c.delivery_id = d.id and c.to_bill > 0 and postmeter.target_hour(m.id) is null
-                        and not exists (select from postmeter.subscription s
-                                        where s.destination_id = m.destination_id and s.buyer = m.buyer and s.valid_from <= now
-                                          and (s.valid_until is null or now < s.valid_until))) then
+                        and not exists (select from postmeter.part_keys(m.id))) then
             note := 'no hour of its month can take it any more, and its buyer has no subscription in whose hour it could be a part: '
                 || 'recount it if the catalogue was mistaken; else write it off, or renew the subscription first';
         else
@@ -5295,6 +6988,23 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed, and in a closed month. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- its last hour was sent, so that the month's end takes another one
+    select exists (
+        select from postmeter.destination t
+        cross join lateral (select postmeter.meter_ends(t.id, (m).buyer, ((m).month + interval '1 month')::timestamp at time zone t.zone) as at) e
+        cross join lateral (select postmeter.hour_of(e.at - interval '1 microsecond') as hour) l
+        join postmeter.meter k on k.destination_id = t.id and k.dimension = (m).dimension and k.month = (m).month
+         and k.buyer = coalesce(postmeter.key_of_hour((m).id, l.hour), (m).buyer)
+        join postmeter.delivery d on d.meter_id = k.id and d.hour = l.hour and d.status not in ('open', 'nothing_due')
+        where t.id = (m).destination_id and e.at <= postmeter.clock())
+$$;
+
+COMMENT ON FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) IS 'A meter has ended, and its last hour was sent: what remains goes with another hour.';
 
 CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -5440,113 +7150,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
-CREATE TABLE postmeter.closed_month (
-    destination_id integer NOT NULL,
-    month date NOT NULL,
-    closed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    decision_id bigint NOT NULL,
-    CONSTRAINT closed_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.closed_month IS 'Months that a person closed at a destination: their usage is held from then on, and nothing is carried into their hours.';
-
-COMMENT ON COLUMN postmeter.closed_month.destination_id IS 'The destination.';
-
-COMMENT ON COLUMN postmeter.closed_month.month IS 'First day of the billing month.';
-
-COMMENT ON COLUMN postmeter.closed_month.closed_at IS 'When.';
-
-COMMENT ON COLUMN postmeter.closed_month.decision_id IS 'The decision that closed it.';
-
-CREATE TABLE postmeter.exemption (
-    id bigint NOT NULL,
-    org text NOT NULL,
-    product text,
-    reason text NOT NULL,
-    valid_from timestamp with time zone DEFAULT '2000-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
-    valid_until timestamp with time zone,
-    CONSTRAINT exemption_check CHECK (((valid_until = postmeter.hour_of(valid_until)) AND (valid_until > valid_from))),
-    CONSTRAINT exemption_org_check CHECK ((org <> ''::text)),
-    CONSTRAINT exemption_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT exemption_reason_check CHECK ((reason <> ''::text)),
-    CONSTRAINT exemption_valid_from_check CHECK ((valid_from = postmeter.hour_of(valid_from)))
-);
-
-COMMENT ON TABLE postmeter.exemption IS 'Orgs that are not billed through a marketplace, and why.';
-
-COMMENT ON COLUMN postmeter.exemption.id IS 'Number of the exemption.';
-
-COMMENT ON COLUMN postmeter.exemption.org IS 'The org.';
-
-COMMENT ON COLUMN postmeter.exemption.product IS 'Only for this product; null: for all.';
-
-COMMENT ON COLUMN postmeter.exemption.reason IS 'Why, in a sentence.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_from IS 'First hour.';
-
-COMMENT ON COLUMN postmeter.exemption.valid_until IS 'End (exclusive); null: open.';
-
-CREATE FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer DEFAULT NULL::integer) RETURNS TABLE(item bigint, destination_id integer, subscription_id bigint, buyer text, identity jsonb, dimension_id bigint, exemption_id bigint, reason text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- WITH wanted AS MATERIALIZED (
-          SELECT u.org,
-             u.product,
-             u.metric,
-             u.account,
-             u.hour,
-             u.item
-            FROM UNNEST(resolve.orgs, resolve.products, resolve.metrics, resolve.accounts, resolve.hours) WITH ORDINALITY u(org, product, metric, account, hour, item)
-         ), matching AS MATERIALIZED (
-          SELECT w_1.item,
-             min(s_1.id) AS subscription_id,
-             count(*) AS subscriptions
-            FROM (wanted w_1
-              JOIN postmeter.subscription s_1 ON (((s_1.org = w_1.org) AND (s_1.product = w_1.product) AND ((w_1.account IS NULL) OR (s_1.account = w_1.account)) AND (s_1.valid_from <= w_1.hour) AND ((s_1.valid_until IS NULL) OR (w_1.hour < s_1.valid_until)) AND
-                 CASE
-                     WHEN (resolve.shadow IS NULL) THEN (NOT (s_1.destination_id IN ( SELECT x.id
-                        FROM postmeter.destination x
-                       WHERE (x.shadow_of IS NOT NULL))))
-                     ELSE (s_1.destination_id = resolve.shadow)
-                 END)))
-           GROUP BY w_1.item
-         )
-  SELECT w.item,
-     s.destination_id,
-     s.id,
-     s.buyer,
-     s.identity,
-     d.id,
-     e.id,
-         CASE
-             WHEN (e.id IS NOT NULL) THEN NULL::text
-             WHEN (m.item IS NULL) THEN 'no_subscription'::text
-             WHEN (m.subscriptions > 1) THEN 'ambiguous_subscription'::text
-             WHEN (s.buyer IS NULL) THEN 'invalid_subscription'::text
-             WHEN (d.id IS NULL) THEN 'unmapped_dimension'::text
-             WHEN (EXISTS ( SELECT
-                FROM postmeter.closed_month c
-               WHERE ((c.destination_id = s.destination_id) AND (c.month = postmeter.month_of(w.hour, t.zone))))) THEN 'month_closed'::text
-             ELSE NULL::text
-         END AS "case"
-    FROM (((((wanted w
-      LEFT JOIN matching m ON ((m.item = w.item)))
-      LEFT JOIN postmeter.subscription s ON ((s.id = m.subscription_id)))
-      LEFT JOIN postmeter.destination t ON ((t.id = s.destination_id)))
-      LEFT JOIN LATERAL ( SELECT d_1.id
-            FROM postmeter.dimension d_1
-           WHERE ((d_1.destination_id = s.destination_id) AND (d_1.product = w.product) AND (d_1.metric = w.metric) AND (d_1.valid_from <= postmeter.month_of(w.hour, t.zone)))
-           ORDER BY d_1.valid_from DESC
-          LIMIT 1) d ON (true))
-      LEFT JOIN LATERAL ( SELECT e_1.id
-            FROM postmeter.exemption e_1
-           WHERE ((e_1.org = w.org) AND ((e_1.product IS NULL) OR (e_1.product = w.product)) AND (e_1.valid_from <= w.hour) AND ((e_1.valid_until IS NULL) OR (w.hour < e_1.valid_until)))
-           ORDER BY e_1.id
-          LIMIT 1) e ON (true));
-END;
-
-COMMENT ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) IS 'For each org, product, metric, account and hour: the subscription and dimension that apply, the exemption, or the reason why none does; among the live destinations, or at the one shadow that is named. The one home of that rule.';
-
 CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5576,6 +7179,42 @@ $$;
 
 COMMENT ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) IS 'A person says of a locked remittance in doubt whether it was billed in the time that was lost: a part of resolve_unknown. Billed, it is accepted (if it was released: a contradiction, to be judged); not billed, it stays as it is and may be corrected.';
 
+CREATE FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    d postmeter.delivery;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.month_gate();
+    perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = resolve_quantity.delivery));
+    select f.* into d from postmeter.delivery f where f.id = resolve_quantity.delivery for update;
+    if not found then
+        raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
+    end if;
+    if quantity > 0 and quantity <> d.quantity and (d.status = 'conflict' or d.maybe_billed and d.status in ('unknown', 'held'))
+       and not exists (select from postmeter.withheld w where w.delivery_id = d.id)
+       or quantity > 0 and d.status = 'conflict' then
+        if d.status = 'conflict' and d.shown_quantity <> resolve_quantity.quantity then
+            raise exception 'they said that they hold % of remittance %, and this says %', trim_scale(d.shown_quantity), d.id, quantity
+                using errcode = 'PM037', column = 'quantity', constraint = 'resolve_quantity',
+                      hint = 'Leave the quantity out to count what they said; what their report says otherwise is noted by resolve --file.';
+        end if;
+        status := postmeter.count_held(d, quantity, who, why);
+        changed := true;
+        return;
+    elsif quantity > 0 and quantity <> coalesce(d.shown_quantity, d.quantity) then
+        raise exception 'remittance % is % of %, and this says %', d.id, d.status, trim_scale(coalesce(d.shown_quantity, d.quantity)), quantity
+            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_quantity',
+                  hint = 'Only a conflict, or what may have been billed, is counted with another quantity than ours.';
+    end if;
+    select r.status, r.changed into status, changed from postmeter.resolve_unknown(delivery, quantity > 0, who, why) r;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) IS 'A person says how much they hold of a remittance (0: nothing): a conflict, or what may have been billed, counts as that. As resolve_unknown where it is our very quantity.';
+
 CREATE FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, status_before text, status_after text, quantity numeric, verdict text, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5595,7 +7234,8 @@ begin
         status_before := null; status_after := null; quantity := null;
         if delivery_id is not null then
             -- who works on one of them keeps the others from nothing
-            select f.* into r from postmeter.delivery f where f.id = delivery_id for update skip locked;
+            select f.* into r from postmeter.delivery f
+            where f.id = delivery_id and postmeter.meters_are_free(f.id) for update skip locked;
             if not found then
                 verdict := coalesce(verdict, 'locked');
                 note := coalesce(note, case verdict when 'locked' then 'somebody works on it at this moment: say it again' end);
@@ -5616,7 +7256,16 @@ begin
             end if;
         end if;
         if (status_after <> status_before or verdict in ('billed', 'not_billed')) and not dry_run then
-            perform postmeter.resolve_unknown(r.id, h.billed, who, why);
+            if r.status = 'conflict' and h.quantity > 0 then
+                perform postmeter.resolve_quantity(r.id, h.quantity, who, why);
+            else
+                perform postmeter.resolve_unknown(r.id, h.billed, who, why);
+            end if;
+        elsif verdict = 'agrees' and r.status = 'accepted' and r.confirmed is false and h.quantity > 0 and not dry_run then
+            -- their report says our very quantity of what they called a duplicate
+            update postmeter.delivery u set confirmed = true, changed_at = postmeter.clock() where u.id = r.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'resolve', r.id, r.status, r.status, r.quantity, jsonb_build_object('billed', true, 'confirmed', true));
         end if;
         return next;
     end loop;
@@ -5672,18 +7321,23 @@ declare
     last  boolean;
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.lock_to_resolve(resolve_unknown.delivery);
     select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
     if not found then
         raise exception 'there is no remittance %', delivery using errcode = 'PM033', column = 'delivery', constraint = 'delivery_exists';
     end if;
     d.deadline := postmeter.deadline_now(d);
     changed := true;
-    if not d.maybe_billed and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
+    if not d.maybe_billed and not (d.status = 'conflict' and billed) and exists (select from postmeter.doubt x where x.delivery_id = d.id and x.decision_id is null) then
         status := postmeter.resolve_doubt(d, billed, who, why);
         return;
     end if;
     if d.status = 'conflict' and billed then
-        after := 'accepted';
+        status := postmeter.count_held(d, null, who, why);
+        return;
+    elsif d.reason = 'lost_time' and not billed then
+        status := postmeter.give_back(d, who, why);
+        return;
     elsif d.maybe_billed and d.status in ('unknown', 'held') then
         after := case when billed then 'accepted' when d.deadline >= now then 'due' else 'expired' end;
     else
@@ -5693,6 +7347,13 @@ begin
         if last = billed then
             status := d.status;
             changed := false;
+            return;
+        end if;
+        if billed and d.status = 'accepted' and d.confirmed is false then
+            update postmeter.delivery u set confirmed = true, changed_at = now where u.id = d.id;
+            insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, detail)
+            values (who, why, 'resolve', d.id, d.status, d.status, d.quantity, jsonb_build_object('billed', true));
+            status := d.status;
             return;
         end if;
         raise exception 'remittance % is % and has nothing to resolve', delivery, d.status
@@ -5712,18 +7373,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. Returns the status; changed is false if the same was said before.';
-
-CREATE FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT COALESCE(max(x.at), postmeter.hour_of(resolved_at.used_at)) AS "coalesce"
-    FROM (postmeter.subscription s
-      CROSS JOIN LATERAL ( VALUES (s.valid_from), (s.valid_until)) x(at))
-   WHERE ((s.org = resolved_at.org) AND (s.product = resolved_at.product) AND (x.at > postmeter.hour_of(resolved_at.used_at)) AND (x.at <= resolved_at.used_at));
-END;
-
-COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
+COMMENT ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) IS 'A person says whether an unknown remittance was billed: billed, it is accepted (quantity not confirmed); not billed, it is sent again while its deadline allows, else it is expired. A conflict that is billed counts as they hold it, if they have said how much. What was withheld and not billed goes back to its meter. Returns the status; changed is false if the same was said before.';
 
 CREATE FUNCTION postmeter.resume(destination text, who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5803,6 +7453,9 @@ begin
         insert into postmeter.decision (who, why, verb, usage_id, status_before, status_after, quantity, detail)
         select who, why, 'retry', h.usage_id, 'held', 'outbox', h.quantity, jsonb_build_object('filter', filter - 'within', 'reason', h.reason, 'destination', t.name)
         from postmeter.held h left join postmeter.destination t on t.id = h.destination_id where h.usage_id = any (chosen);
+        insert into postmeter.asked_usage (usage_id)
+        select h.usage_id from postmeter.held h where h.usage_id = any (chosen) and h.reason = 'lost_time' order by 1
+        on conflict on constraint asked_usage_pkey do update set asked_at = excluded.asked_at;
         perform postmeter.return_held(chosen);
     end if;
 end
@@ -5891,6 +7544,37 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
+CREATE FUNCTION postmeter.return_exempted(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    returned bigint;
+begin
+    with family as materialized (
+        select n.id from unnest(usages) n(id)
+        union
+        select c.id
+        from unnest(usages) n(id)
+        join postmeter.usage u on u.id = n.id
+        join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
+    ), ours as materialized (
+        select x.usage_id from postmeter.exempted x join family f on f.id = x.usage_id order by x.usage_id for update of x skip locked
+    ), gone as (
+        delete from postmeter.exempted x using ours o where x.usage_id = o.usage_id returning x.usage_id
+    )
+    insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                  request_id, traceparent, attributes, returned)
+    select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+           u.request_id, u.traceparent, u.attributes, true
+    from gone g join postmeter.usage u on u.id = g.usage_id;
+    get diagnostics returned = row_count;
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_exempted(usages uuid[]) IS 'Returns exempt usage to the outbox, with its corrections; what another session has in hand is passed over. Returns how much.';
+
 CREATE FUNCTION postmeter.return_held(usage_ids uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5916,6 +7600,54 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_held(usage_ids uuid[]) IS 'Returns held usage to the outbox, with its corrections and what it corrects.';
+
+CREATE FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    family   uuid[];
+    returned bigint;
+begin
+    -- the caller has the remittances locked alone: no fold adds to them, and no cut counts them
+    select array_agg(x.id) into family
+    from (select n.id from unnest(usages) n(id)
+          union
+          select c.id
+          from unnest(usages) n(id)
+          join postmeter.usage u on u.id = n.id
+          join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)) x;
+    perform set_config('postmeter.ends_allocations', 'on', true);
+    with gone as (
+        delete from postmeter.allocation a
+        using postmeter.delivery d
+        where a.usage_id = any (family) and a.delivery_id = any (deliveries)
+          -- what a cut has counted stays
+          and d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+        returning a.usage_id, a.destination_id, a.hour
+    ), back as (
+        insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                      request_id, traceparent, attributes, returned)
+        select u.id, u.source, u.event_id, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects,
+               u.request_id, u.traceparent, u.attributes, true
+        from gone g
+        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
+        join postmeter.usage u on u.id = g.usage_id
+    ), shown as (
+        insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, account, quantity, hour, reason, corrected_id)
+        select g.destination_id, u.id, u.org, u.product, u.metric, u.account, u.quantity, g.hour, null,
+               (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)
+        from gone g
+        join postmeter.destination t on t.id = g.destination_id and t.shadow_of is not null
+        join postmeter.usage u on u.id = g.usage_id
+    )
+    select count(*) into returned from gone g;
+    perform set_config('postmeter.ends_allocations', 'off', true);
+    return returned;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) IS 'Ends the allocations of these usages, with those of their corrections, in these remittances, as far as they are still open, and returns the usage to the outbox (or to its shadow); the caller has the remittances locked alone. Returns how many.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6171,6 +7903,14 @@ begin
                   and d.status in ('open', 'nothing_due', 'due', 'in_flight', 'rejected', 'unknown', 'held')
                   and postmeter.deadline_of(d.destination_id, m.buyer, d.hour) <> d.deadline
                   and exists (select from postmeter.deadline_change c where c.destination_id = d.destination_id and c.buyer = m.buyer));
+        when step = 'marked' then
+            -- it is counted in no open hour of a marked buyer any more
+            return not exists (
+                select from postmeter.allocation a
+                join postmeter.delivery d on d.id = a.delivery_id and d.status = 'open' and d.round = a.round
+                join postmeter.meter m on m.id = d.meter_id
+                join postmeter.catalogue_mark c on c.destination_id = m.destination_id and c.buyer = m.buyer
+                where a.usage_id = setback_is_over.member::uuid);
         when step in ('settle', 'reap') then
             return not exists (
                 select from postmeter.attempt a
@@ -6293,38 +8033,6 @@ COMMENT ON COLUMN postmeter.cover.metric IS 'The metric.';
 
 COMMENT ON COLUMN postmeter.cover.quantity IS 'Units of the metric covered each month.';
 
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
-
 CREATE FUNCTION postmeter.shares_cover(meter_id bigint) RETURNS TABLE(other_id bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -6407,60 +8115,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) IS 'Name of the first rule that a request status breaks, or null. docs/tracking.md lists them.';
 
-CREATE TABLE postmeter.outbox (
-    id uuid DEFAULT postmeter.new_id() NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    request_id text,
-    traceparent text,
-    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
-    returned boolean DEFAULT false NOT NULL,
-    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
-    entered_at timestamp with time zone DEFAULT now() NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
-
-COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.source IS 'See usage.source. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.event_id IS 'See usage.event_id. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.org IS 'See usage.org. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.product IS 'See usage.product. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.metric IS 'See usage.metric. Up to 255 bytes.';
-
-COMMENT ON COLUMN postmeter.outbox.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
-
-COMMENT ON COLUMN postmeter.outbox.used_at IS 'See usage.used_at.';
-
-COMMENT ON COLUMN postmeter.outbox.account IS 'See usage.account.';
-
-COMMENT ON COLUMN postmeter.outbox.corrects IS 'See usage.corrects.';
-
-COMMENT ON COLUMN postmeter.outbox.request_id IS 'See usage.request_id.';
-
-COMMENT ON COLUMN postmeter.outbox.traceparent IS 'See usage.traceparent.';
-
-COMMENT ON COLUMN postmeter.outbox.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
-
-COMMENT ON COLUMN postmeter.outbox.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
-
-COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds take tenants in turn.';
-
-COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
-
 CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6490,6 +8144,52 @@ $$;
 
 COMMENT ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) IS 'Why this outbox entry must not be folded: no usage stands behind it, or its usage is accounted for already. Null: it may be.';
 
+CREATE FUNCTION postmeter.subscription_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.invalid, old.valid_from)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.invalid, new.valid_from) then
+        if old.valid_until is not distinct from new.valid_until or least(old.valid_until, new.valid_until) >= postmeter.recorded_until() then
+            return null;
+        end if;
+    elsif least(old.valid_from, new.valid_from) >= postmeter.recorded_until() then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select x.destination_id, x.buyer, coalesce(new.org, old.org), coalesce(new.product, old.product), x.buyers > 1
+    from (
+        select b.destination_id, b.buyer, count(*) over () as buyers
+        from (
+            select old.destination_id, old.buyer
+            union
+            select new.destination_id, new.buyer
+            union
+            -- to whom the org's usage can go, or from whom it can come
+            select s.destination_id, s.buyer
+            from postmeter.subscription s
+            join postmeter.destination t on t.id = s.destination_id
+            where (s.org, s.product) in ((old.org, old.product), (new.org, new.product))
+              and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit)
+              and s.valid_from < postmeter.recorded_until()
+            union
+            -- for whom it was counted before an identity was changed that has been read now
+            select c.destination_id, c.buyer
+            from postmeter.catalogue_mark c
+            where (c.org, c.product) in ((old.org, old.product), (new.org, new.product))
+        ) b(destination_id, buyer)
+        where b.buyer is not null
+    ) x
+    -- nothing can be counted of an org that has nobody else, and had nobody
+    where x.buyers > 1 or old.buyer is not null
+    order by x.destination_id, x.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.subscription_marks() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
+
 CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6516,6 +8216,37 @@ CREATE FUNCTION postmeter.take_alert_rule(names text[], always boolean) RETURNS 
 $$;
 
 COMMENT ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) IS 'Takes one of these rules whose time has come (or always) for this transaction to look at: whoever else comes meanwhile passes over it.';
+
+CREATE FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) RETURNS numeric
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    w     postmeter.delivery;
+    take  numeric;
+    total numeric := 0;
+begin
+    for w in select d.* from postmeter.withheld x join postmeter.delivery d on d.id = x.delivery_id
+             where x.meter_id = take_from_withheld.meter and d.status in ('held', 'accepted') and d.quantity > 0 order by d.id for update of d loop
+        exit when total >= take_from_withheld.quantity;
+        take := least(w.quantity, take_from_withheld.quantity - total);
+        perform postmeter.recut(w.id, take_from_withheld.meter, -take);
+        update postmeter.delivery u
+        set quantity = trim_scale(u.quantity - take), changed_at = postmeter.clock(),
+            status = case when u.quantity = take then 'released' else u.status end,
+            reason = case when u.quantity > take then u.reason end,
+            maybe_billed = u.maybe_billed and u.quantity > take, maybe_since = case when u.quantity > take then u.maybe_since end
+        where u.id = w.id;
+        insert into postmeter.decision (who, why, verb, delivery_id, status_before, status_after, quantity, target_delivery_id, detail)
+        select who, why, 'resolve', w.id, w.status, u.status, take, with_delivery, jsonb_build_object('billed', true, 'withheld', true)
+        from postmeter.delivery u where u.id = w.id;
+        total := total + take;
+    end loop;
+    return total;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) IS 'They hold more of another remittance of a locked meter than we cut: that is what was withheld, so it counts there and no longer here. Returns how much.';
 
 CREATE FUNCTION postmeter.take_gate(gate text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6562,7 +8293,8 @@ CREATE FUNCTION postmeter.target_hour_of_key(meter_id bigint) RETURNS timestamp 
       and not exists (select from postmeter.delivery d
                       where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
     -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
-    order by case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
+    order by h.hour + interval '1 hour' <= (select coalesce(postmeter.broken_at(), '-infinity')),
+             case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
     limit 1
 $$;
 
@@ -6588,6 +8320,21 @@ $$;
 
 COMMENT ON FUNCTION postmeter.target_way(meter_id bigint) IS 'The hour to which a meter''s late or released quantity can go, and the meter of the key under which it is sent: its own, else another one of its contract. No row if there is none.';
 
+CREATE FUNCTION postmeter.target_way_as(meter_id bigint, identity jsonb) RETURNS TABLE(key_meter_id bigint, hour timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with own as materialized (
+        select k.id, postmeter.target_hour_of_key(k.id) as hour
+        from (select coalesce(postmeter.key_of_identity(target_way_as.meter_id, target_way_as.identity), target_way_as.meter_id) as id) k
+    )
+    select o.id, o.hour from own o where o.hour is not null
+    union all
+    select w.key_meter_id, w.hour from own o cross join lateral postmeter.target_way(target_way_as.meter_id) w where o.hour is null
+$$;
+
+COMMENT ON FUNCTION postmeter.target_way_as(meter_id bigint, identity jsonb) IS 'As target_way, but first under the key of the identity under which it was used: a contract may have several.';
+
 CREATE FUNCTION postmeter.timeline_went_back(who text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6605,9 +8352,11 @@ begin
     if noted is null then
         return false;
     end if;
+    perform postmeter.withhold_all(noted);
     -- what may have been sent in the time that was lost: only evidence or a person moves it on
     update postmeter.delivery d
-    set maybe_billed = true, maybe_since = d.hour + interval '1 hour'
+    set maybe_billed = true,
+        maybe_since = d.hour + interval '1 hour' - coalesce((select t.memory from postmeter.destination t where t.id = d.destination_id), interval '0')
     from (select x.id from postmeter.delivery x
           where x.status in ('due', 'in_flight', 'held') and not x.maybe_billed and not x.shadow and x.body is not null
             and x.hour + interval '1 hour' <= postmeter.clock() order by x.id for update) o
@@ -6845,6 +8594,23 @@ END;
 
 COMMENT ON FUNCTION postmeter.try_setbacks_again() IS 'What was set aside is tried again in the next round: after a change that could cure it. Returns how many.';
 
+CREATE FUNCTION postmeter.undo_write_off_corrected(delivery bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    part record;
+begin
+    -- its meters are locked, and so is the delivery
+    for part in select c.meter_id, sum(c.to_bill) as to_bill
+                from postmeter.cut c where c.delivery_id = undo_write_off_corrected.delivery and c.round < 0 group by 1 having sum(c.to_bill) <> 0 order by 1 loop
+        perform postmeter.recut(undo_write_off_corrected.delivery, part.meter_id, -part.to_bill);
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) IS 'What is counted after all is counted whole: adds again what write_off_corrected took back.';
+
 CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -6963,6 +8729,103 @@ CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
 END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
+
+CREATE FUNCTION postmeter.usage_went() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_table_name = 'outbox' then
+        insert into postmeter.usage_moved (slice) select distinct left(w.id::text, 8) from went w;
+    else
+        insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of outbox and held: what leaves them must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
+
+CREATE FUNCTION postmeter.when_said(moment timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT to_char((moment AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text) AS to_char;
+END;
+
+COMMENT ON FUNCTION postmeter.when_said(moment timestamp with time zone) IS 'A time as people read it, in UTC, to the second.';
+
+CREATE FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now  timestamptz := postmeter.clock();
+    made bigint;
+    last record;
+    n    bigint := (select count(*) + 1 from postmeter.withheld w where w.meter_id = m.id);
+    -- no hour of anybody: its time lies inside one
+    at   timestamptz := postmeter.hour_of(now) + n * interval '1 second';
+begin
+    select d.identity, d.product into last
+    from postmeter.hours_of_meter(m.id) h join postmeter.delivery d on d.id = h.delivery_id
+    order by h.hour desc limit 1;
+    insert into postmeter.delivery (destination_id, key, meter_id, hour, identity, product, deadline, status, reason, maybe_billed, maybe_since,
+                                    round, quantity, body, batch_group, idempotency_key, cut_at)
+    values (m.destination_id, format('%s/%s/withheld/%s/%s', m.buyer, m.dimension, m.id, n), m.id, at, coalesce(last.identity, '{}'), coalesce(last.product, ''),
+            postmeter.deadline_of(m.destination_id, m.buyer, postmeter.hour_of(now)), 'held', 'lost_time', true, now,
+            1, quantity, '', '', '00000000-0000-0000-0000-000000000000', now)
+    returning id into made;
+    insert into postmeter.cut (delivery_id, meter_id, round, denominator, units, billed_before, to_bill, carried, deferred, metrics)
+    values (made, m.id, 0, m.denominator, trim_scale(m.carried + m.billed * m.denominator), m.billed, quantity,
+            trim_scale(m.carried - quantity * m.denominator), false, '[]');
+    update postmeter.meter u
+    set billed = trim_scale(u.billed + quantity), carried = trim_scale(u.carried - quantity * u.denominator),
+        billable = trim_scale(greatest(0, u.billable - quantity))
+    where u.id = m.id;
+    insert into postmeter.withheld (delivery_id, meter_id, break_id) values (made, m.id, break_id);
+    -- it was not held by an update
+    insert into postmeter.stuck (delivery_id, destination_id, status, since) values (made, m.destination_id, 'held', now);
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) IS 'Takes a quantity of a locked meter out of what is to be billed, as a held remittance that may have been billed. Returns that remittance.';
+
+CREATE FUNCTION postmeter.withhold_all(break_id bigint) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now    timestamptz := postmeter.clock();
+    m      postmeter.meter;
+    owing  numeric;
+    made   integer := 0;
+    chosen bigint[];
+begin
+    perform postmeter.month_gate();
+    select array_agg(x.id order by x.id) into chosen
+    from postmeter.meter x
+    join postmeter.destination t on t.id = x.destination_id and t.shadow_of is null
+    where (x.billable > 0 or x.month_end = 'round_up' and x.carried > 0
+                             and x.month >= postmeter.month_of(now - t.age_limit - interval '1 day', t.zone)
+                             and postmeter.meter_ends(t.id, x.buyer, (x.month + interval '1 month')::timestamp at time zone t.zone) <= now)
+      and not exists (select from postmeter.closed_month c where c.destination_id = x.destination_id and c.month = x.month);
+    perform postmeter.lock_meters(chosen);
+    for m in select x.* from postmeter.meter x where x.id = any (chosen) order by x.id loop
+        owing := m.billable;
+        if m.month_end = 'round_up' and m.carried > 0 and postmeter.remainder_is_elsewhere(m) then
+            owing := greatest(owing, postmeter.round_units(m.carried + m.billed * m.denominator, m.denominator, 'up', m.decimals) - m.billed);
+        end if;
+        if owing > 0 then
+            perform postmeter.withhold(m, owing, break_id);
+            made := made + 1;
+        end if;
+    end loop;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.withhold_all(break_id bigint) IS 'Withholds what meters had to bill when commits were lost and would send with any hour: a part of timeline_went_back. Returns how many.';
 
 CREATE FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(delivery_id bigint, key text, status_before text, status_after text, quantity numeric, note text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -7297,6 +9160,17 @@ CREATE TABLE postmeter.allocation_default (
 
 COMMENT ON TABLE postmeter.allocation_default IS 'Allocations for which no partition was made in time.';
 
+CREATE TABLE postmeter.asked_usage (
+    usage_id uuid NOT NULL,
+    asked_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.asked_usage IS 'Usage that was held for lost_time and that a person has sent back: it was not billed with another hour in the time that was lost, and goes on as late usage.';
+
+COMMENT ON COLUMN postmeter.asked_usage.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.asked_usage.asked_at IS 'When, on postmeter.clock(): what is lost after that is asked about again.';
+
 CREATE TABLE postmeter.due (
     delivery_id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -7621,7 +9495,7 @@ COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
 
 COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, and what recounts took back.';
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, or what they hold less what was cut.';
 
 COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
 
@@ -7629,7 +9503,7 @@ COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covere
 
 COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). Below zero where round is: corrected before it was written off, or taken back by a recount.';
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). In rounds below zero: corrected before it was written off, or held otherwise than it was cut.';
 
 COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
 
@@ -7686,12 +9560,50 @@ COMMENT ON COLUMN postmeter.ledger_carry.usages IS 'How many usages.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.quantity IS 'How much, in units of the metric.';
 
-CREATE VIEW postmeter.balance AS
+CREATE VIEW postmeter.meter_balance AS
+ WITH factor AS NOT MATERIALIZED (
+         SELECT mm.meter_id,
+            mm.covered,
+            ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
+            postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
+           FROM postmeter.meter_metric mm
+        ), covered AS (
+         SELECT f.meter_id,
+            sum((f.covered * f.units)) AS covered,
+            max(f.denominator) AS denominator
+           FROM factor f
+          GROUP BY f.meter_id
+        )
+ SELECT c.meter_id,
+    m.destination_id,
+    m.month,
+    c.denominator,
+    c.covered,
+    (m.carried * (c.denominator / m.denominator)) AS carried,
+    (c.covered + (m.carried * (c.denominator / m.denominator))) AS holds
+   FROM (covered c
+     JOIN postmeter.meter m ON ((m.id = c.meter_id)));
+
+COMMENT ON VIEW postmeter.meter_balance IS 'One side of the balance: what a meter holds, in billing units x denominator. The other: remittance_balance.';
+
+COMMENT ON COLUMN postmeter.meter_balance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_balance.destination_id IS 'Its destination.';
+
+COMMENT ON COLUMN postmeter.meter_balance.month IS 'First day of its billing month.';
+
+COMMENT ON COLUMN postmeter.meter_balance.denominator IS 'Common denominator of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.meter_balance.covered IS 'Paid for by contracts.';
+
+COMMENT ON COLUMN postmeter.meter_balance.carried IS 'A remainder not billed yet, or (below zero) credit.';
+
+COMMENT ON COLUMN postmeter.meter_balance.holds IS 'covered + carried: what its remittances must leave.';
+
+CREATE VIEW postmeter.remittance_balance AS
  WITH factor AS NOT MATERIALIZED (
          SELECT mm.id,
             mm.meter_id,
-            mm.used,
-            mm.covered,
             ((mm.factor_numerator)::numeric * (postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) / (mm.factor_denominator)::numeric)) AS units,
             postmeter.lcm_of((mm.factor_denominator)::numeric) OVER (PARTITION BY mm.meter_id) AS denominator
            FROM postmeter.meter_metric mm
@@ -7708,58 +9620,104 @@ CREATE VIEW postmeter.balance AS
             d.round
            FROM (postmeter.part p
              JOIN postmeter.delivery d ON (((d.id = p.delivery_id) AND (d.meter_id <> p.meter_id))))
-        ), recorded AS (
-         SELECT r_1.meter_id,
-            sum(r_1.recorded) AS recorded,
-            sum(r_1.open) AS open
-           FROM ( SELECT f.meter_id,
-                    sum((u.quantity * f.units)) AS recorded,
-                    COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open
-                   FROM (((factor f
-                     JOIN counted d ON ((d.meter_id = f.meter_id)))
-                     JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
-                     JOIN postmeter.usage u ON ((u.id = a.usage_id)))
-                  GROUP BY f.meter_id
-                UNION ALL
-                 SELECT f.meter_id,
-                    (c_1.quantity * f.units),
-                    0
-                   FROM (postmeter.ledger_carry c_1
-                     JOIN factor f ON ((f.id = c_1.meter_metric_id)))) r_1
-          GROUP BY r_1.meter_id
-        ), sent AS (
-         SELECT c_1.meter_id,
+        ), line AS (
+         SELECT f.meter_id,
+            f.denominator,
+            d.id AS delivery_id,
             d.status,
-            sum(c_1.to_bill) AS quantity,
+            sum((u.quantity * f.units)) AS recorded,
+            COALESCE(sum((a.quantity * f.units)) FILTER (WHERE ((d.status = 'open'::text) AND (a.round = d.round))), (0)::numeric) AS open,
+            (0)::numeric AS billed,
+            (0)::numeric AS shown
+           FROM (((factor f
+             JOIN counted d ON ((d.meter_id = f.meter_id)))
+             JOIN postmeter.allocation a ON (((a.delivery_id = d.id) AND (a.meter_metric_id = f.id))))
+             JOIN postmeter.usage u ON ((u.id = a.usage_id)))
+          GROUP BY f.meter_id, f.denominator, d.id, d.status
+        UNION ALL
+         SELECT f.meter_id,
+            f.denominator,
+            c.delivery_id,
+            d.status,
+            sum((c.quantity * f.units)) AS sum,
+            0,
+            0,
+            0
+           FROM ((postmeter.ledger_carry c
+             JOIN factor f ON ((f.id = c.meter_metric_id)))
+             LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
+        UNION ALL
+         SELECT f.meter_id,
+            f.denominator,
+            c.delivery_id,
+            d.status,
+            0,
+            0,
+            sum(c.to_bill) AS sum,
             sum(
                 CASE
-                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c_1.to_bill, ((c_1.to_bill * d.shown_quantity) / d.quantity))
+                    WHEN ((d.status = 'conflict'::text) AND (d.shown_quantity IS NOT NULL) AND (d.quantity > (0)::numeric)) THEN LEAST(c.to_bill, ((c.to_bill * d.shown_quantity) / d.quantity))
                     ELSE (0)::numeric
-                END) AS shown
-           FROM (postmeter.cut c_1
-             JOIN postmeter.delivery d ON ((d.id = c_1.delivery_id)))
-          WHERE (d.status <> 'released'::text)
-          GROUP BY c_1.meter_id, d.status
-        ), by_status AS (
-         SELECT s.meter_id,
-            sum(s.quantity) FILTER (WHERE (s.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
-            sum(s.quantity) FILTER (WHERE (s.status = 'unknown'::text)) AS unknown,
-            sum(s.quantity) FILTER (WHERE (s.status = 'accepted'::text)) AS accepted,
-            sum(s.quantity) FILTER (WHERE (s.status = 'held'::text)) AS held,
-            sum(s.quantity) FILTER (WHERE (s.status = 'rejected'::text)) AS rejected,
-            sum(s.quantity) FILTER (WHERE (s.status = 'expired'::text)) AS expired,
-            sum(s.quantity) FILTER (WHERE (s.status = 'conflict'::text)) AS conflict,
-            sum(s.quantity) FILTER (WHERE (s.status = 'written_off'::text)) AS written_off,
-            sum(s.quantity) FILTER (WHERE (s.status = 'dry_run'::text)) AS dry_run,
-            sum(s.shown) AS shown
-           FROM sent s
-          GROUP BY s.meter_id
-        ), covered AS (
-         SELECT f.meter_id,
-            sum((f.covered * f.units)) AS covered,
-            max(f.denominator) AS denominator
-           FROM factor f
-          GROUP BY f.meter_id
+                END) AS sum
+           FROM ((( SELECT DISTINCT x.meter_id,
+                    x.denominator
+                   FROM factor x) f
+             JOIN postmeter.cut c ON ((c.meter_id = f.meter_id)))
+             JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+          WHERE (d.status <> ALL (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))
+          GROUP BY f.meter_id, f.denominator, c.delivery_id, d.status
+        )
+ SELECT l.meter_id,
+    l.delivery_id,
+    l.status,
+    l.denominator,
+    sum(l.recorded) AS recorded,
+    sum(l.open) AS open,
+    sum(l.billed) AS billed,
+    sum(l.shown) AS shown,
+    ((sum(l.recorded) - sum(l.open)) - (sum(l.billed) * l.denominator)) AS remains
+   FROM line l
+  GROUP BY l.meter_id, l.delivery_id, l.status, l.denominator;
+
+COMMENT ON VIEW postmeter.remittance_balance IS 'One side of the balance: what each remittance leaves on a meter that it counts on. The other: meter_balance. Ask it by meter_id, or by meter_id and delivery_id.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.status IS 'Its status.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.denominator IS 'Common denominator of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.recorded IS 'Usage allocated to it on this meter, in billing units x denominator.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.open IS 'Of this, in its hour while that is open.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.billed IS 'Billing units that it bills for this meter; what was released is billed elsewhere.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.shown IS 'Of a conflict, the billing units that they hold.';
+
+COMMENT ON COLUMN postmeter.remittance_balance.remains IS 'recorded - open - billed x denominator: what it leaves on the meter, as cover, remainder or credit.';
+
+CREATE VIEW postmeter.balance AS
+ WITH summed AS (
+         SELECT r_1.meter_id,
+            sum(r_1.recorded) AS recorded,
+            sum(r_1.open) AS open,
+            sum(r_1.remains) AS remains,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = ANY (ARRAY['due'::text, 'in_flight'::text]))) AS due,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'unknown'::text)) AS unknown,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'accepted'::text)) AS accepted,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'held'::text)) AS held,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'rejected'::text)) AS rejected,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'expired'::text)) AS expired,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'conflict'::text)) AS conflict,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'written_off'::text)) AS written_off,
+            sum(r_1.billed) FILTER (WHERE (r_1.status = 'dry_run'::text)) AS dry_run,
+            sum(r_1.shown) AS shown
+           FROM postmeter.remittance_balance r_1
+          GROUP BY r_1.meter_id
         )
  SELECT t.name AS destination,
     m.buyer,
@@ -7769,24 +9727,23 @@ CREATE VIEW postmeter.balance AS
     c.denominator,
     trim_scale(COALESCE(r.recorded, (0)::numeric)) AS recorded,
     trim_scale(COALESCE(r.open, (0)::numeric)) AS open,
-    trim_scale((COALESCE(b.due, (0)::numeric) * c.denominator)) AS due,
-    trim_scale((COALESCE(b.unknown, (0)::numeric) * c.denominator)) AS unknown,
-    trim_scale(((COALESCE(b.accepted, (0)::numeric) + COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS accepted,
-    trim_scale((COALESCE(b.held, (0)::numeric) * c.denominator)) AS held,
-    trim_scale((COALESCE(b.rejected, (0)::numeric) * c.denominator)) AS rejected,
-    trim_scale((COALESCE(b.expired, (0)::numeric) * c.denominator)) AS expired,
-    trim_scale(((COALESCE(b.conflict, (0)::numeric) - COALESCE(b.shown, (0)::numeric)) * c.denominator)) AS conflict,
-    trim_scale((COALESCE(b.written_off, (0)::numeric) * c.denominator)) AS written_off,
-    trim_scale((COALESCE(b.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
+    trim_scale((COALESCE(r.due, (0)::numeric) * c.denominator)) AS due,
+    trim_scale((COALESCE(r.unknown, (0)::numeric) * c.denominator)) AS unknown,
+    trim_scale(((COALESCE(r.accepted, (0)::numeric) + COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS accepted,
+    trim_scale((COALESCE(r.held, (0)::numeric) * c.denominator)) AS held,
+    trim_scale((COALESCE(r.rejected, (0)::numeric) * c.denominator)) AS rejected,
+    trim_scale((COALESCE(r.expired, (0)::numeric) * c.denominator)) AS expired,
+    trim_scale(((COALESCE(r.conflict, (0)::numeric) - COALESCE(r.shown, (0)::numeric)) * c.denominator)) AS conflict,
+    trim_scale((COALESCE(r.written_off, (0)::numeric) * c.denominator)) AS written_off,
+    trim_scale((COALESCE(r.dry_run, (0)::numeric) * c.denominator)) AS dry_run,
     trim_scale(c.covered) AS covered,
-    trim_scale((m.carried * (c.denominator / m.denominator))) AS carried,
-    trim_scale(((((COALESCE(r.recorded, (0)::numeric) - COALESCE(r.open, (0)::numeric)) - c.covered) - (m.carried * (c.denominator / m.denominator))) - (((((((((COALESCE(b.due, (0)::numeric) + COALESCE(b.unknown, (0)::numeric)) + COALESCE(b.accepted, (0)::numeric)) + COALESCE(b.held, (0)::numeric)) + COALESCE(b.rejected, (0)::numeric)) + COALESCE(b.expired, (0)::numeric)) + COALESCE(b.conflict, (0)::numeric)) + COALESCE(b.written_off, (0)::numeric)) + COALESCE(b.dry_run, (0)::numeric)) * c.denominator))) AS difference,
+    trim_scale(c.carried) AS carried,
+    trim_scale((COALESCE(r.remains, (0)::numeric) - c.holds)) AS difference,
     (t.shadow_of IS NOT NULL) AS shadow
-   FROM ((((postmeter.meter m
+   FROM (((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-     JOIN covered c ON ((c.meter_id = m.id)))
-     LEFT JOIN recorded r ON ((r.meter_id = m.id)))
-     LEFT JOIN by_status b ON ((b.meter_id = m.id)));
+     JOIN postmeter.meter_balance c ON ((c.meter_id = m.id)))
+     LEFT JOIN summed r ON ((r.meter_id = m.id)));
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
@@ -7832,6 +9789,20 @@ COMMENT ON COLUMN postmeter.balance.difference IS 'Zero at every moment.';
 
 COMMENT ON COLUMN postmeter.balance.shadow IS 'A meter of a shadow: nothing of it was billed.';
 
+CREATE TABLE postmeter.balance_anew (
+    meter_id bigint NOT NULL,
+    after bigint DEFAULT 0 NOT NULL,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.balance_anew IS 'Meters whose remittances are all to be read again: in turn, on request, after commits were lost, and when a proof did not close.';
+
+COMMENT ON COLUMN postmeter.balance_anew.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.balance_anew.after IS 'Its remittances up to this one have been read again.';
+
+COMMENT ON COLUMN postmeter.balance_anew.asked_at IS 'Since when, in real time.';
+
 CREATE TABLE postmeter.balance_check (
     one boolean DEFAULT true NOT NULL,
     next_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -7839,24 +9810,172 @@ CREATE TABLE postmeter.balance_check (
     open bigint,
     example text,
     seconds double precision,
+    break_id bigint DEFAULT 0 NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    round_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    round_ends_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    meters_after bigint DEFAULT 0,
+    usage_after text DEFAULT ''::text COLLATE pg_catalog."C",
+    round_seconds double precision DEFAULT 0 NOT NULL,
+    whole_seconds double precision,
+    whole_from timestamp with time zone,
+    whole_until timestamp with time zone,
     CONSTRAINT balance_check_one_check CHECK (one),
     CONSTRAINT balance_check_open_check CHECK ((open >= 0)),
+    CONSTRAINT balance_check_turn CHECK ((num_nulls(whole_from, whole_until, whole_seconds) = ANY (ARRAY[0, 3]))),
     CONSTRAINT balance_check_whole CHECK (((checked_at IS NULL) = (open IS NULL)))
 );
 
-COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the whole balance found. One row; one worker of the fleet checks at a time, because a check reads the whole ledger.';
+COMMENT ON TABLE postmeter.balance_check IS 'What the last check of the balance found. One row; one worker of the fleet checks at a time.';
 
 COMMENT ON COLUMN postmeter.balance_check.one IS 'There is one row.';
 
 COMMENT ON COLUMN postmeter.balance_check.next_at IS 'No check before this, in real time.';
 
-COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'When the last check that came to its end did, in real time; null: none has.';
+COMMENT ON COLUMN postmeter.balance_check.checked_at IS 'As of when everything that had been written was proven, in real time; null: never.';
 
 COMMENT ON COLUMN postmeter.balance_check.open IS 'Meters, and orgs'' metrics, whose difference was not zero.';
 
 COMMENT ON COLUMN postmeter.balance_check.example IS 'One of them.';
 
-COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up.';
+COMMENT ON COLUMN postmeter.balance_check.seconds IS 'How long the last check took, also one that was given up; without what was read again in turn.';
+
+COMMENT ON COLUMN postmeter.balance_check.break_id IS 'The last timeline_break after which everything was asked to be read again.';
+
+COMMENT ON COLUMN postmeter.balance_check.since IS 'Since when the balance is proven this way.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_at IS 'Since when the whole ledger is being read again; later than now: from then on. Real time.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_ends_at IS 'By when it is to be read: as much of it is read as of this time has passed.';
+
+COMMENT ON COLUMN postmeter.balance_check.meters_after IS 'Meters up to this one have been read again; null: all.';
+
+COMMENT ON COLUMN postmeter.balance_check.usage_after IS 'Usage up to this slice has been read again; null: all.';
+
+COMMENT ON COLUMN postmeter.balance_check.round_seconds IS 'How long that has taken so far.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_seconds IS 'How long it took the last time; null: not yet.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_from IS 'The whole ledger was read between this time and whole_until, the last time it was; null: not yet.';
+
+COMMENT ON COLUMN postmeter.balance_check.whole_until IS 'The end of that.';
+
+CREATE TABLE postmeter.balance_gate (
+);
+
+COMMENT ON TABLE postmeter.balance_gate IS 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+
+CREATE TABLE postmeter.balance_moved (
+    meter_id bigint NOT NULL,
+    delivery_id bigint
+);
+
+ALTER TABLE ONLY postmeter.balance_moved REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE postmeter.balance_moved IS 'Meters, and remittances on them, that were written to and not proven since. Written by triggers in the writer''s own transaction: nobody proves before it what is committed later. One meter may stand here often.';
+
+COMMENT ON COLUMN postmeter.balance_moved.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.balance_moved.delivery_id IS 'The remittance; null: only the meter itself.';
+
+CREATE TABLE postmeter.proven_meter (
+    meter_id bigint NOT NULL,
+    denominator numeric NOT NULL,
+    remains numeric NOT NULL,
+    difference numeric,
+    proven_at timestamp with time zone,
+    read_at timestamp with time zone
+);
+
+COMMENT ON TABLE postmeter.proven_meter IS 'The proof of each meter. A write to it or to a remittance of it takes the proof back: the meter has a row in balance_moved until it is proven again.';
+
+COMMENT ON COLUMN postmeter.proven_meter.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.proven_meter.denominator IS 'The meter''s denominator when it was proven.';
+
+COMMENT ON COLUMN postmeter.proven_meter.remains IS 'What all its remittances leave, in billing units x that denominator.';
+
+COMMENT ON COLUMN postmeter.proven_meter.difference IS 'remains less what the meter held then (meter_balance.holds); null: not proven yet.';
+
+COMMENT ON COLUMN postmeter.proven_meter.proven_at IS 'As of when, in real time.';
+
+COMMENT ON COLUMN postmeter.proven_meter.read_at IS 'When all its remittances were read last, in real time; null: from its first on as they were written.';
+
+CREATE TABLE postmeter.timeline_break (
+    id bigint NOT NULL,
+    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    who text NOT NULL,
+    why text NOT NULL,
+    timeline text NOT NULL COLLATE pg_catalog."C",
+    server_started_at timestamp with time zone NOT NULL,
+    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
+    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
+);
+
+COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
+
+COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
+
+COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
+
+COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+
+CREATE VIEW postmeter.balance_proof AS
+ SELECT t.name AS destination,
+    m.month,
+    count(*) AS meters,
+    count(*) FILTER (WHERE ((p.proven_at IS NOT NULL) AND (NOT v.moved) AND (NOT v.anew))) AS proven,
+    count(*) FILTER (WHERE v.moved) AS moved,
+    count(*) FILTER (WHERE v.anew) AS anew,
+    count(*) FILTER (WHERE (p.difference <> (0)::numeric)) AS open,
+    min(p.proven_at) AS proven_from,
+    max(p.proven_at) AS proven_until,
+    min(p.read_at) AS read_from,
+    max(p.read_at) AS read_until
+   FROM ((((postmeter.meter m
+     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+     LEFT JOIN postmeter.proven_meter p ON ((p.meter_id = m.id)))
+     CROSS JOIN ( SELECT (EXISTS ( SELECT
+                   FROM postmeter.timeline_break x
+                  WHERE (x.id > b.break_id))) AS is_broken
+           FROM postmeter.balance_check b) c)
+     CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
+                   FROM postmeter.balance_moved x
+                  WHERE (x.meter_id = m.id))) AS moved,
+            ((EXISTS ( SELECT
+                   FROM postmeter.balance_anew x
+                  WHERE (x.meter_id = m.id))) OR c.is_broken) AS anew) v)
+  GROUP BY t.name, m.month;
+
+COMMENT ON VIEW postmeter.balance_proof IS 'Per destination and month, how many meters'' balances are proven, as of when, and how many were written to since. A month that is over is proven once; a write to it takes the proof of that meter back.';
+
+COMMENT ON COLUMN postmeter.balance_proof.destination IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.balance_proof.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.balance_proof.meters IS 'How many meters.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven IS 'Of these, proven, and not written to since.';
+
+COMMENT ON COLUMN postmeter.balance_proof.moved IS 'Of these, written to since they were proven.';
+
+COMMENT ON COLUMN postmeter.balance_proof.anew IS 'Of these, being read again whole.';
+
+COMMENT ON COLUMN postmeter.balance_proof.open IS 'Of these, those whose difference is not zero.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven_from IS 'The oldest of their proofs; real time.';
+
+COMMENT ON COLUMN postmeter.balance_proof.proven_until IS 'The newest of them.';
+
+COMMENT ON COLUMN postmeter.balance_proof.read_from IS 'When the one of them was read whole that waits longest for its turn; those that were never are left out.';
+
+COMMENT ON COLUMN postmeter.balance_proof.read_until IS 'When the last of them was.';
 
 CREATE TABLE postmeter.breaker (
     destination_id integer NOT NULL,
@@ -7907,6 +10026,46 @@ COMMENT ON COLUMN postmeter.breaker.probed_deadline IS 'Deadline of the remittan
 
 COMMENT ON COLUMN postmeter.breaker.probed_delivery IS 'That remittance.';
 
+CREATE VIEW postmeter.carried_place AS
+ SELECT c.place,
+    c.month,
+    c.org,
+    c.product,
+    c.metric,
+    c.quantity,
+    c.usages,
+        CASE
+            WHEN (c.place = 'recorded'::text) THEN c.quantity
+            ELSE (- c.quantity)
+        END AS left_over,
+        CASE
+            WHEN (c.place = 'recorded'::text) THEN c.usages
+            ELSE (- c.usages)
+        END AS left_usages
+   FROM (postmeter.ledger_carry c
+     LEFT JOIN postmeter.destination t ON ((t.id = c.destination_id)))
+  WHERE (t.shadow_of IS NULL);
+
+COMMENT ON VIEW postmeter.carried_place IS 'What usage_place came to of months of the ledger that were dropped.';
+
+COMMENT ON COLUMN postmeter.carried_place.place IS 'As in usage_place.';
+
+COMMENT ON COLUMN postmeter.carried_place.month IS 'The dropped month.';
+
+COMMENT ON COLUMN postmeter.carried_place.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.carried_place.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.carried_place.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.carried_place.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.carried_place.usages IS 'How many usages.';
+
+COMMENT ON COLUMN postmeter.carried_place.left_over IS 'The quantity if it was recorded, and less the quantity where it was.';
+
+COMMENT ON COLUMN postmeter.carried_place.left_usages IS 'The same of how many.';
+
 CREATE TABLE postmeter.catalogue_change (
     id bigint NOT NULL,
     changed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
@@ -7932,6 +10091,15 @@ COMMENT ON COLUMN postmeter.catalogue_change.new_row IS 'The row after; null: it
 
 ALTER TABLE postmeter.catalogue_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.catalogue_change_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE postmeter.catalogue_mark ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.catalogue_mark_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -8210,31 +10378,6 @@ COMMENT ON COLUMN postmeter.contradiction_list.judged_why IS 'Why.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.judged_at IS 'When.';
 
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
-
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
-
 CREATE TABLE postmeter.usage_written_off (
     usage_id uuid NOT NULL,
     decision_id bigint NOT NULL
@@ -8437,6 +10580,8 @@ CREATE VIEW postmeter.dead_letter AS
                     r.deadline,
                     r.maybe_billed,
                         CASE
+                            WHEN ((r.reason = 'lost_time'::text) AND (NOT r.maybe_billed)) THEN 'no hour of its month can take it any more: write it off'::text
+                            WHEN (r.reason = 'lost_time'::text) THEN 'see whether they hold it with another hour of that time, then resolve as billed or not billed'::text
                             WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
                             WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
                             WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text) AND (r.deadline >= c.now)) THEN 'asked again by itself until its deadline; mend the subscription there, or the catalogue and recount'::text
@@ -8484,6 +10629,7 @@ CREATE VIEW postmeter.dead_letter AS
                             WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
                             WHEN 'month_closed'::text THEN 'write off, or reopen the month: it then goes on by itself'::text
                             WHEN 'poison'::text THEN 'report it, then retry'::text
+                            WHEN 'lost_time'::text THEN 'see whether they hold it with another hour of that time: write off if so, else retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
                             ELSE 'mend the catalogue: it then goes on by itself'::text
                         END AS what_to_do,
@@ -8491,7 +10637,7 @@ CREATE VIEW postmeter.dead_letter AS
                     ('usage '::text || h.usage_id) AS item
                    FROM (postmeter.held h
                      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text, 'lost_time'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
                 UNION ALL
                  SELECT NULL::bigint AS delivery_id,
                     NULL::uuid AS usage_id,
@@ -8606,7 +10752,7 @@ UNION ALL
   WHERE (c.decision_id IS NULL)
   ORDER BY 13 DESC NULLS LAST, 12 DESC NULLS LAST, 15;
 
-COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, or poison); quantity of a meter that no hour of its month can take any more; and what a step has set aside because it fails. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
+COMMENT ON VIEW postmeter.dead_letter IS 'What needs a person, the dearest first: rejected, expired, conflict, unknown and held remittances; usage that is held beyond its policy (its deadline has passed, or a day without a destination, or too late, poison, or recorded before commits were lost); quantity of a meter that no hour of its month can take any more; what a step has set aside because it fails; and open contradictions. What is unpriced ranks by quantity after what has an amount; amounts are never added over currencies. Without shadows.';
 
 COMMENT ON COLUMN postmeter.dead_letter.delivery_id IS 'The remittance; null: it is none.';
 
@@ -8614,9 +10760,9 @@ COMMENT ON COLUMN postmeter.dead_letter.usage_id IS 'The held usage; null: it is
 
 COMMENT ON COLUMN postmeter.dead_letter.destination IS 'Where it goes, if that is known.';
 
-COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage, stranded or set aside.';
+COMMENT ON COLUMN postmeter.dead_letter.class IS 'rejected, expired, conflict, unknown, held, held usage, stranded, set aside or contradiction.';
 
-COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, the code of the last answer, or the SQLSTATE with which a step failed.';
+COMMENT ON COLUMN postmeter.dead_letter.code IS 'The reason, the code of the last answer, the SQLSTATE with which a step failed, or what a contradiction says.';
 
 COMMENT ON COLUMN postmeter.dead_letter.org IS 'Org of held usage; else see orgs.';
 
@@ -9382,6 +11528,97 @@ COMMENT ON COLUMN postmeter.ledger_partition.digest IS 'SHA-256 of the export''s
 
 COMMENT ON COLUMN postmeter.ledger_partition.dropped_at IS 'When it was dropped; null: it is here.';
 
+CREATE TABLE postmeter.unconfirmed (
+    delivery_id bigint NOT NULL,
+    noted_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.unconfirmed IS 'Accepted remittances of hours that were over when commits were lost, which they called a duplicate without saying how much they hold: it may be another quantity, sent in that time. Status and balance stand; a report (resolve --file), a person or a day''s sum that agrees ends it.';
+
+COMMENT ON COLUMN postmeter.unconfirmed.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.unconfirmed.noted_at IS 'When, on postmeter.clock().';
+
+CREATE TABLE postmeter.withheld (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    break_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.withheld IS 'Held remittances that stand for no hour: what a meter still had to bill when commits were lost (released or deferred quantity, a remainder whose own hour was sent). It may have been billed with another hour in that time, so it waits until a person says so or not.';
+
+COMMENT ON COLUMN postmeter.withheld.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.withheld.meter_id IS 'The meter that had it to bill.';
+
+COMMENT ON COLUMN postmeter.withheld.break_id IS 'The break.';
+
+CREATE VIEW postmeter.lost_time AS
+ SELECT t.name AS destination,
+    b.noticed_at,
+    t.paused,
+    ( SELECT max(c.changed_at) AS max
+           FROM postmeter.catalogue_change c
+          WHERE (c.changed_at < b.noticed_at)) AS catalogue_changed_at,
+    ( SELECT count(*) AS count
+           FROM postmeter.open_hour o
+          WHERE ((o.destination_id = t.id) AND ((o.hour + '01:00:00'::interval) <= b.noticed_at))) AS hours_waiting,
+    ( SELECT count(*) AS count
+           FROM (postmeter.due q
+             JOIN postmeter.delivery d ON ((d.id = q.delivery_id)))
+          WHERE ((q.destination_id = t.id) AND d.maybe_billed AND ((d.hour + '01:00:00'::interval) <= b.noticed_at))) AS sent_again,
+    ( SELECT count(*) AS count
+           FROM (postmeter.stuck s
+             JOIN postmeter.delivery d ON ((d.id = s.delivery_id)))
+          WHERE ((s.destination_id = t.id) AND d.maybe_billed AND (d.reason IS DISTINCT FROM 'lost_time'::text))) AS maybe_billed,
+    ( SELECT count(*) AS count
+           FROM (postmeter.withheld w
+             JOIN postmeter.delivery d ON ((d.id = w.delivery_id)))
+          WHERE ((d.destination_id = t.id) AND (d.status = 'held'::text))) AS withheld,
+    ( SELECT count(*) AS count
+           FROM (postmeter.doubt x
+             JOIN postmeter.delivery d ON ((d.id = x.delivery_id)))
+          WHERE ((d.destination_id = t.id) AND (x.decision_id IS NULL))) AS doubts,
+    ( SELECT count(*) AS count
+           FROM postmeter.held h
+          WHERE ((h.destination_id = t.id) AND (h.reason = 'lost_time'::text))) AS usage_held,
+    ( SELECT count(*) AS count
+           FROM (postmeter.unconfirmed u
+             JOIN postmeter.delivery d ON ((d.id = u.delivery_id)))
+          WHERE (d.destination_id = t.id)) AS unconfirmed,
+    (t.memory IS NOT NULL) AS is_forgetful
+   FROM (postmeter.destination t
+     CROSS JOIN ( SELECT max(b_1.noticed_at) AS noticed_at
+           FROM postmeter.timeline_break b_1
+         HAVING (count(*) > 0)) b)
+  WHERE (t.shadow_of IS NULL);
+
+COMMENT ON VIEW postmeter.lost_time IS 'What the last loss of commits leaves to people, per destination, in numbers. No row: no commits were ever lost.';
+
+COMMENT ON COLUMN postmeter.lost_time.destination IS 'The destination''s name.';
+
+COMMENT ON COLUMN postmeter.lost_time.noticed_at IS 'When the loss was noticed.';
+
+COMMENT ON COLUMN postmeter.lost_time.paused IS 'It is paused.';
+
+COMMENT ON COLUMN postmeter.lost_time.catalogue_changed_at IS 'The last change of the catalogue that survived: what was changed after that must be entered again before it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.hours_waiting IS 'Open hours that were over then: they are cut, by the catalogue of now, once it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.sent_again IS 'Due remittances that may have been sent: they are sent again, with the same keys, once it is resumed.';
+
+COMMENT ON COLUMN postmeter.lost_time.maybe_billed IS 'Stuck remittances that may have been billed: only a person moves them.';
+
+COMMENT ON COLUMN postmeter.lost_time.withheld IS 'Quantities of meters that may have been billed with another hour: a person says so or not.';
+
+COMMENT ON COLUMN postmeter.lost_time.doubts IS 'Settled remittances that may have been reopened in that time.';
+
+COMMENT ON COLUMN postmeter.lost_time.usage_held IS 'Usages that were too late for their hours and may have been billed with another one.';
+
+COMMENT ON COLUMN postmeter.lost_time.unconfirmed IS 'Accepted remittances of which they said duplicate, and not how much they hold.';
+
+COMMENT ON COLUMN postmeter.lost_time.is_forgetful IS 'They recognise a repeat for a limited time only: what may have been sent is not sent again, but left to a person as unknown.';
+
 ALTER TABLE postmeter.meter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.meter_id_seq
     START WITH 1
@@ -9507,7 +11744,20 @@ CREATE VIEW postmeter.missing_hours AS
             mm.product,
             mm.metric
            FROM (((reporting s
-             JOIN postmeter.contract_member k ON (((k.subscription_id = s.id) AND (k.month >= s.since) AND (k.contract <> s.buyer))))
+             JOIN ( SELECT k_1.subscription_id,
+                    k_1.month,
+                    k_1.contract
+                   FROM postmeter.contract_member k_1
+                UNION ALL
+                 SELECT x.id,
+                    m_1.month,
+                    m_1.buyer
+                   FROM (postmeter.subscription x
+                     JOIN postmeter.meter m_1 ON (((m_1.destination_id = x.destination_id) AND (m_1.buyer = postmeter.contract_name(x.product, x.contract)))))
+                  WHERE ((x.contract IS NOT NULL) AND (NOT (EXISTS ( SELECT
+                           FROM postmeter.contract_member k_1
+                          WHERE ((k_1.subscription_id = x.id) AND (k_1.month = m_1.month))))))
+                  GROUP BY x.id, m_1.month, m_1.buyer) k ON (((k.subscription_id = s.id) AND (k.month >= s.since) AND (k.contract <> s.buyer))))
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = k.contract) AND (m.month = k.month))))
              JOIN postmeter.meter_metric mm ON (((mm.meter_id = m.id) AND (mm.product = s.product))))
         ), last AS (
@@ -9778,6 +12028,23 @@ COMMENT ON COLUMN postmeter.pace.before_passed IS 'Of these, with a record accep
 COMMENT ON COLUMN postmeter.pace.updated_at IS 'When a worker last wrote this row.';
 
 COMMENT ON COLUMN postmeter.pace.wait_ended_at IS 'When a person last ended its wait: what a worker heard before says nothing any more.';
+
+CREATE TABLE postmeter.proven_remittance (
+    meter_id bigint NOT NULL,
+    delivery_id bigint NOT NULL,
+    denominator numeric NOT NULL,
+    remains numeric NOT NULL
+);
+
+COMMENT ON TABLE postmeter.proven_remittance IS 'What a remittance left on a meter when it was read last, if it was not nothing (remittance_balance.remains).';
+
+COMMENT ON COLUMN postmeter.proven_remittance.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.denominator IS 'The meter''s denominator at that time.';
+
+COMMENT ON COLUMN postmeter.proven_remittance.remains IS 'In billing units x that denominator.';
 
 ALTER TABLE postmeter.quota ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.quota_id_seq
@@ -10081,7 +12348,7 @@ CREATE VIEW postmeter.remittance_summary AS
             0 AS usages,
             0 AS used
            FROM ((((postmeter.subscription s
-             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer))))
+             JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = s.buyer) AND (s.contract IS NULL))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
              JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
              JOIN postmeter.meter own ON (((own.id = d.meter_id) AND (own.buyer = m.buyer))))
@@ -10103,8 +12370,21 @@ CREATE VIEW postmeter.remittance_summary AS
             k.delivery_id,
             0 AS usages,
             0 AS used
-           FROM (((((postmeter.contract_member o
-             JOIN postmeter.subscription s ON (((s.id = o.subscription_id) AND (s.buyer <> o.contract))))
+           FROM (((((( SELECT k_1.subscription_id,
+                    k_1.month,
+                    k_1.contract
+                   FROM postmeter.contract_member k_1
+                UNION ALL
+                 SELECT x.id,
+                    m_1.month,
+                    m_1.buyer
+                   FROM (postmeter.subscription x
+                     JOIN postmeter.meter m_1 ON (((m_1.destination_id = x.destination_id) AND (m_1.buyer = postmeter.contract_name(x.product, x.contract)))))
+                  WHERE ((x.contract IS NOT NULL) AND (NOT (EXISTS ( SELECT
+                           FROM postmeter.contract_member k_1
+                          WHERE ((k_1.subscription_id = x.id) AND (k_1.month = m_1.month))))))
+                  GROUP BY x.id, m_1.month, m_1.buyer) o
+             JOIN postmeter.subscription s ON (((s.id = o.subscription_id) AND ((s.buyer <> o.contract) OR (s.contract IS NOT NULL)))))
              JOIN postmeter.meter m ON (((m.destination_id = s.destination_id) AND (m.buyer = o.contract) AND (m.month = o.month))))
              JOIN postmeter.cut k ON (((k.meter_id = m.id) AND (k.to_bill > (0)::numeric))))
              JOIN postmeter.delivery d ON (((d.id = k.delivery_id) AND (d.product = s.product) AND (s.valid_from < (d.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (d.hour < s.valid_until)))))
@@ -10972,31 +13252,6 @@ COMMENT ON COLUMN postmeter.suspect_range.since IS 'Since when, or when it was p
 
 COMMENT ON COLUMN postmeter.suspect_range.deaths IS 'Workers that died with it, since it is one entry alone. After two that entry is held as poison.';
 
-CREATE TABLE postmeter.timeline_break (
-    id bigint NOT NULL,
-    noticed_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    who text NOT NULL,
-    why text NOT NULL,
-    timeline text NOT NULL COLLATE pg_catalog."C",
-    server_started_at timestamp with time zone NOT NULL,
-    CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
-    CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
-);
-
-COMMENT ON TABLE postmeter.timeline_break IS 'Moments since which the database lacks commits that it once had. Every remittance whose hour was over by then counts as possibly attempted (maybe_billed; what is cut later, at its cut): a duplicate is ours, and a refusal proves nothing.';
-
-COMMENT ON COLUMN postmeter.timeline_break.id IS 'Number of the break.';
-
-COMMENT ON COLUMN postmeter.timeline_break.noticed_at IS 'When it was noticed, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.timeline_break.who IS 'The worker or the person who noticed.';
-
-COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
-
-COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
-
-COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
-
 ALTER TABLE postmeter.timeline_break ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.timeline_break_id_seq
     START WITH 1
@@ -11173,134 +13428,131 @@ COMMENT ON COLUMN postmeter.unremitted.usage_id IS 'Which usage.';
 
 COMMENT ON COLUMN postmeter.unremitted.item IS 'The same as one text, unique in this view.';
 
+CREATE VIEW postmeter.usage_place AS
+ SELECT 'recorded'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    u.quantity AS left_over,
+    1 AS left_usages
+   FROM postmeter.usage u
+UNION ALL
+ SELECT 'waiting'::text AS place,
+    o.id AS usage_id,
+    o.org,
+    o.product,
+    o.metric,
+    o.quantity,
+    1 AS usages,
+    (- o.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM postmeter.outbox o
+UNION ALL
+ SELECT 'held'::text AS place,
+    h.usage_id,
+    h.org,
+    (h.product COLLATE "default") AS product,
+    h.metric,
+    h.quantity,
+    1 AS usages,
+    (- h.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM postmeter.held h
+UNION ALL
+ SELECT 'exempt'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    (- u.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (postmeter.exempted x
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+UNION ALL
+ SELECT 'written_off'::text AS place,
+    u.id AS usage_id,
+    u.org,
+    u.product,
+    u.metric,
+    u.quantity,
+    1 AS usages,
+    (- u.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (postmeter.usage_written_off x
+     JOIN postmeter.usage u ON ((u.id = x.usage_id)))
+UNION ALL
+ SELECT 'allocated'::text AS place,
+    a.usage_id,
+    s.org,
+    (mm.product COLLATE "default") AS product,
+    (mm.metric COLLATE "default") AS metric,
+    a.quantity,
+    1 AS usages,
+    (- a.quantity) AS left_over,
+    '-1'::integer AS left_usages
+   FROM (((postmeter.allocation a
+     JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
+     JOIN postmeter.subscription s ON ((s.id = a.subscription_id)))
+     JOIN postmeter.meter_metric mm ON ((mm.id = a.meter_metric_id)));
+
+COMMENT ON VIEW postmeter.usage_place IS 'Every usage as it was recorded, and again in the one place where it is: left_over adds up to zero over any usages, and so does left_usages. Ask it by a range of usage_id. Of dropped months: ledger_carry.';
+
+COMMENT ON COLUMN postmeter.usage_place.place IS 'recorded, and where it is: waiting, held, exempt, written_off or allocated (by a live destination).';
+
+COMMENT ON COLUMN postmeter.usage_place.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_place.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usage_place.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.usage_place.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.usage_place.quantity IS 'How much, in units of the metric.';
+
+COMMENT ON COLUMN postmeter.usage_place.usages IS '1.';
+
+COMMENT ON COLUMN postmeter.usage_place.left_over IS 'The quantity if it is recorded, and less the quantity where it is.';
+
+COMMENT ON COLUMN postmeter.usage_place.left_usages IS '1 if it is recorded, -1 where it is.';
+
 CREATE VIEW postmeter.usage_balance AS
- WITH recorded AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    count(*) AS usages,
-                    sum(u.quantity) AS quantity
-                   FROM postmeter.usage u
-                  GROUP BY u.org, u.product, u.metric
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'recorded'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), waiting AS (
-         SELECT o_1.org,
-            o_1.product,
-            o_1.metric,
-            count(*) AS usages,
-            sum(o_1.quantity) AS quantity
-           FROM postmeter.outbox o_1
-          GROUP BY o_1.org, o_1.product, o_1.metric
-        ), held AS (
-         SELECT h_1.org,
-            h_1.product,
-            h_1.metric,
-            count(*) AS usages,
-            sum(h_1.quantity) AS quantity
-           FROM postmeter.held h_1
-          GROUP BY h_1.org, h_1.product, h_1.metric
-        ), exempt AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    1 AS usages,
-                    u.quantity
-                   FROM (postmeter.exempted x_1
-                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'exempt'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), written_off AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT u.org,
-                    u.product,
-                    u.metric,
-                    1 AS usages,
-                    u.quantity
-                   FROM (postmeter.usage_written_off x_1
-                     JOIN postmeter.usage u ON ((u.id = x_1.usage_id)))
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM postmeter.ledger_carry c
-                  WHERE (c.place = 'written_off'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        ), allocated AS (
-         SELECT r_1.org,
-            r_1.product,
-            r_1.metric,
-            (sum(r_1.usages))::bigint AS usages,
-            sum(r_1.quantity) AS quantity
-           FROM ( SELECT s.org,
-                    mm.product,
-                    mm.metric,
-                    count(*) AS usages,
-                    sum(a_1.quantity) AS quantity
-                   FROM (((postmeter.allocation a_1
-                     JOIN postmeter.destination t ON (((t.id = a_1.destination_id) AND (t.shadow_of IS NULL))))
-                     JOIN postmeter.subscription s ON ((s.id = a_1.subscription_id)))
-                     JOIN postmeter.meter_metric mm ON ((mm.id = a_1.meter_metric_id)))
-                  GROUP BY s.org, mm.product, mm.metric
-                UNION ALL
-                 SELECT c.org,
-                    c.product,
-                    c.metric,
-                    c.usages,
-                    c.quantity
-                   FROM (postmeter.ledger_carry c
-                     JOIN postmeter.destination t ON (((t.id = c.destination_id) AND (t.shadow_of IS NULL))))
-                  WHERE (c.place = 'allocated'::text)) r_1
-          GROUP BY r_1.org, r_1.product, r_1.metric
-        )
  SELECT r.org,
     r.product,
     r.metric,
-    r.usages,
-    trim_scale(r.quantity) AS recorded,
-    trim_scale(COALESCE(w.quantity, (0)::numeric)) AS waiting,
-    trim_scale(COALESCE(h.quantity, (0)::numeric)) AS held,
-    trim_scale(COALESCE(x.quantity, (0)::numeric)) AS exempt,
-    trim_scale(COALESCE(o.quantity, (0)::numeric)) AS written_off,
-    trim_scale(COALESCE(a.quantity, (0)::numeric)) AS allocated,
-    trim_scale((((((r.quantity - COALESCE(w.quantity, (0)::numeric)) - COALESCE(h.quantity, (0)::numeric)) - COALESCE(x.quantity, (0)::numeric)) - COALESCE(o.quantity, (0)::numeric)) - COALESCE(a.quantity, (0)::numeric))) AS difference,
-    (((((r.usages - COALESCE(w.usages, (0)::bigint)) - COALESCE(h.usages, (0)::bigint)) - COALESCE(x.usages, (0)::bigint)) - COALESCE(o.usages, (0)::bigint)) - COALESCE(a.usages, (0)::bigint)) AS difference_usages
-   FROM (((((recorded r
-     LEFT JOIN waiting w USING (org, product, metric))
-     LEFT JOIN held h USING (org, product, metric))
-     LEFT JOIN exempt x USING (org, product, metric))
-     LEFT JOIN written_off o USING (org, product, metric))
-     LEFT JOIN allocated a USING (org, product, metric));
+    (COALESCE(sum(r.usages) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric))::bigint AS usages,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'recorded'::text)), (0)::numeric)) AS recorded,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'waiting'::text)), (0)::numeric)) AS waiting,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'held'::text)), (0)::numeric)) AS held,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'exempt'::text)), (0)::numeric)) AS exempt,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'written_off'::text)), (0)::numeric)) AS written_off,
+    trim_scale(COALESCE(sum(r.quantity) FILTER (WHERE (r.place = 'allocated'::text)), (0)::numeric)) AS allocated,
+    trim_scale(sum(r.left_over)) AS difference,
+    (sum(r.left_usages))::bigint AS difference_usages
+   FROM ( SELECT p.place,
+            p.org,
+            p.product,
+            p.metric,
+            p.quantity,
+            (p.usages)::bigint AS usages,
+            p.left_over,
+            (p.left_usages)::bigint AS left_usages
+           FROM postmeter.usage_place p
+        UNION ALL
+         SELECT p.place,
+            p.org,
+            p.product,
+            p.metric,
+            p.quantity,
+            p.usages,
+            p.left_over,
+            p.left_usages
+           FROM postmeter.carried_place p) r
+  GROUP BY r.org, r.product, r.metric;
 
 COMMENT ON VIEW postmeter.usage_balance IS 'Per org, product and metric, in units of the metric: recorded = waiting + held + exempt + written off + allocated. The differences are zero at every moment. Live destinations only; of shadows: shadow_usage_difference and recalculate.';
 
@@ -11521,6 +13773,36 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
+CREATE TABLE postmeter.usage_moved (
+    slice text NOT NULL COLLATE pg_catalog."C"
+);
+
+ALTER TABLE ONLY postmeter.usage_moved REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE postmeter.usage_moved IS 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
+
+COMMENT ON COLUMN postmeter.usage_moved.slice IS 'The first eight digits of the usages'' ids: 66 seconds of recording.';
+
+CREATE TABLE postmeter.usage_open (
+    first text NOT NULL COLLATE pg_catalog."C",
+    last text NOT NULL COLLATE pg_catalog."C",
+    open bigint NOT NULL,
+    example text,
+    found_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_open IS 'Slices of usage that did not add up when they were read last. Every check reads them again.';
+
+COMMENT ON COLUMN postmeter.usage_open.first IS 'The first slice; carried: dropped months.';
+
+COMMENT ON COLUMN postmeter.usage_open.last IS 'The last slice.';
+
+COMMENT ON COLUMN postmeter.usage_open.open IS 'Orgs'' metrics of which usage is in no place, or in two.';
+
+COMMENT ON COLUMN postmeter.usage_open.example IS 'One of them.';
+
+COMMENT ON COLUMN postmeter.usage_open.found_at IS 'When, in real time.';
+
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -11549,11 +13831,17 @@ ALTER TABLE ONLY postmeter.allocation
 ALTER TABLE ONLY postmeter.allocation_default
     ADD CONSTRAINT allocation_default_pkey PRIMARY KEY (usage_id, destination_id);
 
+ALTER TABLE ONLY postmeter.asked_usage
+    ADD CONSTRAINT asked_usage_pkey PRIMARY KEY (usage_id);
+
 ALTER TABLE ONLY postmeter.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.attempt_default
     ADD CONSTRAINT attempt_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.balance_anew
+    ADD CONSTRAINT balance_anew_pkey PRIMARY KEY (meter_id);
 
 ALTER TABLE ONLY postmeter.balance_check
     ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
@@ -11563,6 +13851,9 @@ ALTER TABLE ONLY postmeter.breaker
 
 ALTER TABLE ONLY postmeter.catalogue_change
     ADD CONSTRAINT catalogue_change_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.catalogue_mark
+    ADD CONSTRAINT catalogue_mark_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.closed_month
     ADD CONSTRAINT closed_month_pkey PRIMARY KEY (destination_id, month);
@@ -11600,6 +13891,9 @@ ALTER TABLE ONLY postmeter.delivery
 ALTER TABLE ONLY postmeter.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.delivery
+    ADD CONSTRAINT delivery_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'quantity_out_of_range'::text, 'unrecognised_answer'::text, 'tries_exhausted'::text, 'poison'::text, 'by_operator'::text, 'lost_time'::text]))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_name_key UNIQUE (name);
 
@@ -11631,7 +13925,7 @@ ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
 
 ALTER TABLE postmeter.held
-    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text]))) NOT VALID;
+    ADD CONSTRAINT held_reason_check CHECK ((reason = ANY (ARRAY['no_subscription'::text, 'ambiguous_subscription'::text, 'unmapped_dimension'::text, 'invalid_subscription'::text, 'too_late'::text, 'month_closed'::text, 'poison'::text, 'by_operator'::text, 'implausible'::text, 'lost_time'::text]))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
@@ -11695,6 +13989,12 @@ ALTER TABLE ONLY postmeter.pace
 
 ALTER TABLE ONLY postmeter.part
     ADD CONSTRAINT part_pkey PRIMARY KEY (delivery_id, meter_id);
+
+ALTER TABLE ONLY postmeter.proven_meter
+    ADD CONSTRAINT proven_meter_pkey PRIMARY KEY (meter_id);
+
+ALTER TABLE ONLY postmeter.proven_remittance
+    ADD CONSTRAINT proven_remittance_pkey PRIMARY KEY (meter_id, delivery_id);
 
 ALTER TABLE ONLY postmeter.quota
     ADD CONSTRAINT quota_name_key UNIQUE (name);
@@ -11765,6 +14065,12 @@ ALTER TABLE ONLY postmeter.stray_entry
 ALTER TABLE ONLY postmeter.stuck
     ADD CONSTRAINT stuck_pkey PRIMARY KEY (delivery_id);
 
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_buyer_is_no_contract CHECK ((buyer !~~ 'contract:%'::text)) NOT VALID;
+
+ALTER TABLE postmeter.subscription
+    ADD CONSTRAINT subscription_contract_name CHECK ((contract ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text)) NOT VALID;
+
 ALTER TABLE ONLY postmeter.subscription
     ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
 
@@ -11795,6 +14101,9 @@ ALTER TABLE ONLY postmeter.token
 ALTER TABLE ONLY postmeter.token
     ADD CONSTRAINT token_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.unconfirmed
+    ADD CONSTRAINT unconfirmed_pkey PRIMARY KEY (delivery_id);
+
 ALTER TABLE ONLY postmeter.usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
 
@@ -11804,8 +14113,14 @@ ALTER TABLE ONLY postmeter.usage_default
 ALTER TABLE ONLY postmeter.usage_identity
     ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (identity);
 
+ALTER TABLE ONLY postmeter.usage_open
+    ADD CONSTRAINT usage_open_pkey PRIMARY KEY (first, last);
+
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
+
+ALTER TABLE ONLY postmeter.withheld
+    ADD CONSTRAINT withheld_pkey PRIMARY KEY (delivery_id);
 
 ALTER TABLE ONLY postmeter.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
@@ -11833,6 +14148,14 @@ CREATE INDEX attempt_by_worker ON ONLY postmeter.attempt USING btree (worker_id,
 CREATE INDEX attempt_default_delivery_id_idx ON postmeter.attempt_default USING btree (delivery_id);
 
 CREATE INDEX attempt_default_worker_id_id_idx ON postmeter.attempt_default USING btree (worker_id, id);
+
+CREATE INDEX balance_moved_by_meter ON postmeter.balance_moved USING btree (meter_id);
+
+CREATE INDEX catalogue_mark_by_buyer ON postmeter.catalogue_mark USING btree (destination_id, buyer);
+
+CREATE INDEX catalogue_mark_by_org ON postmeter.catalogue_mark USING btree (org, product);
+
+CREATE INDEX catalogue_mark_by_time ON postmeter.catalogue_mark USING btree (next_at, id);
 
 CREATE INDEX contract_member_by_contract ON postmeter.contract_member USING btree (contract, month);
 
@@ -11881,6 +14204,8 @@ CREATE INDEX meter_month ON postmeter.meter USING btree (month, destination_id);
 CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, delivery_id);
 
 CREATE INDEX part_by_meter ON postmeter.part USING btree (meter_id);
+
+CREATE INDEX proven_meter_open ON postmeter.proven_meter USING btree (meter_id) WHERE (difference <> (0)::numeric);
 
 CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (destination_id, day, id);
 
@@ -11944,6 +14269,8 @@ CREATE INDEX subscription_begins_inside ON postmeter.subscription USING btree (v
 
 CREATE INDEX subscription_by_buyer ON postmeter.subscription USING btree (destination_id, buyer);
 
+CREATE INDEX subscription_by_contract ON postmeter.subscription USING btree (destination_id, contract) WHERE (contract IS NOT NULL);
+
 CREATE INDEX subscription_by_end ON postmeter.subscription USING btree (valid_until) WHERE (valid_until IS NOT NULL);
 
 CREATE INDEX subscription_by_org ON postmeter.subscription USING btree (org, product);
@@ -11957,6 +14284,10 @@ CREATE INDEX usage_default_corrected_identity_idx ON postmeter.usage_default USI
 CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
+
+CREATE INDEX usage_moved_by_slice ON postmeter.usage_moved USING btree (slice);
+
+CREATE INDEX withheld_by_meter ON postmeter.withheld USING btree (meter_id);
 
 ALTER INDEX postmeter.allocation_by_delivery ATTACH PARTITION postmeter.allocation_default_delivery_id_idx;
 
@@ -12346,6 +14677,8 @@ CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscript
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
 
+CREATE TRIGGER contract_marks AFTER INSERT OR DELETE ON postmeter.contract_member FOR EACH ROW EXECUTE FUNCTION postmeter.contract_marks();
+
 CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
@@ -12355,6 +14688,10 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
 CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
+
+CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.dimension_marks();
+
+CREATE TRIGGER exemption_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.exemption_marks();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -12370,6 +14707,26 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscriptio
 
 CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
 
+CREATE TRIGGER moved AFTER INSERT ON postmeter.allocation FOR EACH ROW WHEN ((new.round < 0)) EXECUTE FUNCTION postmeter.moved_by_allocation();
+
+CREATE TRIGGER moved AFTER INSERT ON postmeter.cut REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_cut();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.meter_id IS DISTINCT FROM new.meter_id) OR (new.round < old.round) OR (((old.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text])) <> (new.status = ANY (ARRAY['open'::text, 'nothing_due'::text, 'released'::text]))) AND (NOT ((old.status = 'open'::text) AND (new.round = (old.round + 1))))) OR ((old.status <> 'open'::text) AND (new.status = 'open'::text)))) EXECUTE FUNCTION postmeter.moved_by_delivery();
+
+CREATE TRIGGER moved AFTER INSERT ON postmeter.ledger_carry REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_carry();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried)) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
+
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id)) OR (old.covered IS DISTINCT FROM new.covered)) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator)) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
+
+CREATE TRIGGER moved AFTER INSERT OR DELETE OR UPDATE ON postmeter.part FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_part();
+
+CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.delivery FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_delivery();
+
+CREATE TRIGGER moved_whole AFTER INSERT OR DELETE ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_meter();
+
+CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.meter_metric FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_metric();
+
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
 CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quota FOR EACH ROW WHEN ((old.calls_per_second IS DISTINCT FROM new.calls_per_second)) EXECUTE FUNCTION postmeter.raise_versions_of_quota();
@@ -12382,7 +14739,15 @@ CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH
 
 CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
 
+CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.subscription_marks();
+
+CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((((old.status = ANY (ARRAY['due'::text, 'in_flight'::text])) AND (new.status = 'accepted'::text) AND (new.confirmed IS FALSE)) OR ((old.status = 'accepted'::text) AND (old.confirmed IS FALSE) AND ((new.status <> 'accepted'::text) OR (new.confirmed IS DISTINCT FROM false))))) EXECUTE FUNCTION postmeter.keep_unconfirmed();
+
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+
+CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
+
+CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
@@ -12420,6 +14785,17 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.ask_open_anew() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_worker;
@@ -12454,12 +14830,35 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.delivery TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.beside(delivery bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.broken_at() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.broken_at() TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
+
+GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.buyers_now(subscription_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.buyers_now(subscription_id bigint) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.carry_ledger(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.catalogue_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.catalogue_gate() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.catalogue_moves(since bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.catalogue_moves(since bigint) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.chain_step(head bytea, line text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_step(head bytea, line text) TO postmeter_reader;
@@ -12478,18 +14877,6 @@ REVOKE ALL ON FUNCTION postmeter.check_filter(filter jsonb, fields text[]) FROM 
 
 REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boolean) FROM PUBLIC;
 
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.subscription TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(buyer_account) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(identity_form) ON TABLE postmeter.subscription TO postmeter_worker;
-
-GRANT UPDATE(invalid) ON TABLE postmeter.subscription TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
@@ -12500,6 +14887,8 @@ GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) 
 GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_proof_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_resolved(usage_ids uuid[]) FROM PUBLIC;
 
@@ -12521,8 +14910,16 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.confirm_day(destination text, day date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.contract_name(product text, name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.contract_name(product text, name text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.contract_name(product text, name text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.contract_name(product text, name text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.contract_name(product text, name text) TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.contract_member TO postmeter_operator;
@@ -12545,6 +14942,8 @@ GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_oper
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.contract_marks() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.contradicted(delivery bigint) FROM PUBLIC;
@@ -12555,6 +14954,8 @@ GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_worke
 REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
@@ -12636,6 +15037,8 @@ GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, 
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.dimension_marks() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -12644,7 +15047,12 @@ GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.end_wait(quota integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.exemption_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
@@ -12672,6 +15080,8 @@ REVOKE ALL ON FUNCTION postmeter.forget_shadow_usage(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.form_begins(destination_id integer, product text, buyers text[], identity jsonb, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.fresh_contract(subscription bigint, month date) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.gather_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_console;
@@ -12679,6 +15089,8 @@ GRANT ALL ON FUNCTION postmeter.gather_gate() TO postmeter_console;
 REVOKE ALL ON FUNCTION postmeter.gather_requests(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
 
@@ -12734,11 +15146,15 @@ GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who tex
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.keep_unconfirmed() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -12806,13 +15222,98 @@ GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_to_resolve(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
+
+GRANT SELECT,DELETE ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_operator;
+
+GRANT UPDATE(next_at) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+
+GRANT UPDATE(awaits) ON TABLE postmeter.catalogue_mark TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.mark_is_unread(mark postmeter.catalogue_mark) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
+
+GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_operator;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, month_ends timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.meters_are_free(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
@@ -12825,7 +15326,25 @@ GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.moved_by_allocation() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_carry() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_cut() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_delivery() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_meter() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_metric() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.moved_by_part() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.nearest(word text, known text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.next_usage_anew(many integer, OUT first text, OUT last text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.note_alert_failure(rule text, failure text) TO postmeter_worker;
@@ -12865,11 +15384,40 @@ GRANT ALL ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, pro
 
 REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.part_keys(meter_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.part_keys(meter_id bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.part_key(meter_id bigint, identity jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_anew(meters bigint[], most integer) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_balance_anew() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_balance_anew() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_carried() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_slices(slices text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.prove_usage(first text, last text, OUT checked bigint, OUT open bigint, OUT example text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.put_request_news_behind() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.put_request_news_behind() TO postmeter_worker;
@@ -12878,7 +15426,21 @@ REVOKE ALL ON FUNCTION postmeter.raise_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.raise_versions_of_quota() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.read_again_over() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_again_over() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.read_again_took(seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_again_took(seconds double precision) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, OUT key text, OUT receipt text, OUT destination text, OUT quantity numeric, OUT billed boolean, OUT problem text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_usage_anew(until text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.recalculate(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recalculate(destination text, month date) TO postmeter_reader;
@@ -12914,6 +15476,11 @@ REVOKE ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.record_usage_batch(usages jsonb) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.recorded_until() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean, late boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.recount(filter jsonb, who text, why text, dry_run boolean, late boolean) TO postmeter_operator;
 
@@ -12937,12 +15504,16 @@ REVOKE ALL ON FUNCTION postmeter.recount_sources(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_reader;
@@ -12973,20 +15544,10 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.closed_month TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.exemption TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.exemption TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics text[], accounts text[], hours timestamp with time zone[], shadow integer) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_rows(rows jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -12996,9 +15557,6 @@ GRANT ALL ON FUNCTION postmeter.resolve_stray(stray bigint, record boolean, who 
 
 REVOKE ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolve_unknown(delivery bigint, billed boolean, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.resume(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resume(destination text, who text, why text) TO postmeter_operator;
@@ -13015,7 +15573,13 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
@@ -13061,10 +15625,6 @@ GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.shares_cover(meter_id bigint) TO postmeter_operator;
@@ -13078,38 +15638,10 @@ REVOKE ALL ON FUNCTION postmeter.spilled_months() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
-GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT INSERT(source) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(event_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(org) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(product) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(metric) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(quantity) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(used_at) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(account) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(corrects) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(request_id) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
-
-GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.subscription_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
@@ -13118,6 +15650,8 @@ REVOKE ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) F
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.take_alert_rule(names text[], always boolean) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.take_from_withheld(meter bigint, quantity numeric, with_delivery bigint, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.take_gate(gate text) FROM PUBLIC;
 
@@ -13137,6 +15671,8 @@ GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.target_way(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.target_way_as(meter_id bigint, identity jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
@@ -13161,6 +15697,8 @@ GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
@@ -13175,6 +15713,17 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_went() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.withhold(m postmeter.meter, quantity numeric, break_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.withhold_all(break_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
@@ -13213,6 +15762,10 @@ GRANT SELECT ON TABLE postmeter.alert_rule TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.allocation_default TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.asked_usage TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.due TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.due TO postmeter_operator;
@@ -13258,9 +15811,21 @@ GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.meter_balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.remittance_balance TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.balance TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_anew TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.balance_check TO postmeter_operator;
@@ -13276,9 +15841,32 @@ GRANT UPDATE(example) ON TABLE postmeter.balance_check TO postmeter_worker;
 
 GRANT UPDATE(seconds) ON TABLE postmeter.balance_check TO postmeter_worker;
 
+GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_worker;
+GRANT SELECT,UPDATE ON TABLE postmeter.balance_gate TO postmeter_operator;
+
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_moved TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.proven_meter TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.balance_proof TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.breaker TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.breaker TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.carried_place TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.catalogue_change TO postmeter_operator;
@@ -13303,14 +15891,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
@@ -13392,6 +15972,18 @@ GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unconfirmed TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.withheld TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.lost_time TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.meter_list TO postmeter_worker;
@@ -13415,6 +16007,10 @@ GRANT SELECT ON TABLE postmeter.outcome_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.pace TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.pace TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.proven_remittance TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.reported TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reported TO postmeter_operator;
@@ -13509,10 +16105,6 @@ GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.suspect_range TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.suspect_range TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.timeline_break TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.token TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
@@ -13527,6 +16119,10 @@ GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_place TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_balance TO postmeter_worker;
@@ -13538,6 +16134,14 @@ GRANT SELECT ON TABLE postmeter.usage_default TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_worker;
 
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('usage_will_miss_deadline',  'critical', '1 minute',   '0',          '20 seconds'),
@@ -13621,4 +16225,8 @@ insert into postmeter.migration (version, name, programs_from) values
     (43, '0043_pre_ends', 22),
     (44, '0044_pre_evidence', 22),
     (45, '0045_pre_contracts', 22),
-    (48, '0048_pre_recount', 22);
+    (47, '0047_pre_catalogue_at_the_cut', 22),
+    (48, '0048_pre_recount', 22),
+    (50, '0050_pre_proof', 22),
+    (51, '0051_pre_lost_time', 22),
+    (52, '0052_pre_named_contracts', 22);
