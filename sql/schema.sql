@@ -12546,9 +12546,9 @@ CREATE TRIGGER moved AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER moved AFTER INSERT ON postmeter.ledger_carry REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_carry();
 
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried)) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
 
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id)) OR (old.covered IS DISTINCT FROM new.covered)) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator)) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id) OR (old.covered IS DISTINCT FROM new.covered) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
 
 CREATE TRIGGER moved AFTER INSERT OR DELETE OR UPDATE ON postmeter.part FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_part();
 
