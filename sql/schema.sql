@@ -16,6 +16,224 @@ CREATE SCHEMA postmeter;
 
 COMMENT ON SCHEMA postmeter IS 'Postmeter: metered usage, the remittances made of it, and the ledger of every attempt to send them.';
 
+CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
+END;
+
+COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+
+CREATE TABLE postmeter.destination (
+    id integer NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    quota_id integer NOT NULL,
+    zone text DEFAULT 'UTC'::text NOT NULL,
+    age_limit interval NOT NULL,
+    month_cutoff interval,
+    closing_window interval,
+    margin interval DEFAULT '00:10:00'::interval NOT NULL,
+    lead interval DEFAULT '00:30:00'::interval NOT NULL,
+    grace interval DEFAULT '00:05:00'::interval NOT NULL,
+    late_policy text DEFAULT 'expire'::text NOT NULL,
+    expired_policy text DEFAULT 'hold'::text NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    records_max integer NOT NULL,
+    bytes_max integer NOT NULL,
+    in_flight_max integer DEFAULT 8 NOT NULL,
+    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
+    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
+    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
+    tries_max integer,
+    memory interval,
+    shadow_of integer,
+    version bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
+    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
+    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
+    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
+    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
+    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
+    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
+    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
+    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
+    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
+    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
+    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
+    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
+    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
+    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
+    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
+    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
+);
+
+COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
+
+COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
+
+COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
+
+COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
+
+COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
+
+COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
+
+COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
+
+COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
+
+COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
+
+COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
+
+COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
+
+COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
+
+COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
+
+COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
+
+COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
+
+COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
+
+COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
+
+COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
+
+COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
+
+COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
+
+COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
+
+COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
+
+COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
+
+COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
+
+COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
+
+COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
+
+CREATE TABLE postmeter.dimension (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    factor_numerator bigint DEFAULT 1 NOT NULL,
+    factor_denominator bigint DEFAULT 1 NOT NULL,
+    rounding text DEFAULT 'up'::text NOT NULL,
+    decimals integer DEFAULT 0 NOT NULL,
+    month_end text DEFAULT 'round_up'::text NOT NULL,
+    unit_price numeric,
+    currency text,
+    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
+    max_quantity numeric,
+    times_usual numeric,
+    hour_alert numeric,
+    zero text DEFAULT 'skip'::text NOT NULL,
+    zero_since timestamp with time zone,
+    allocate_by text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
+    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
+    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
+    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
+    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
+    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
+    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
+    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
+    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
+    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
+    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
+
+COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
+
+COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
+
+COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
+
+COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
+
+COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
+
+COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
+
+COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
+
+COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
+
+COMMENT ON COLUMN postmeter.dimension.max_quantity IS 'A usage of more than this, in units of the metric, is held as implausible. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.times_usual IS 'A usage of more than this many times its org''s usual is held as implausible; an org without a usual is bound by max_quantity only. Null: no limit.';
+
+COMMENT ON COLUMN postmeter.dimension.hour_alert IS 'More than this of the metric in one hour of one buyer is an alert; nothing is held for it. Null: none.';
+
+COMMENT ON COLUMN postmeter.dimension.zero IS 'What becomes of an hour in which nothing is to be billed: skip, no call is made; send, it is reported as zero, a lead before its deadline.';
+
+COMMENT ON COLUMN postmeter.dimension.zero_since IS 'Since when zero is send: only hours that begin after that are reported as zero.';
+
+COMMENT ON COLUMN postmeter.dimension.allocate_by IS 'Attributes of the usage by which a remittance''s quantity is shared out for the buyer (AWS: usage allocations); empty: it is not.';
+
+CREATE FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) RETURNS text[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(( SELECT x.allocate_by
+            FROM (postmeter.dimension x
+              JOIN postmeter.destination t ON ((t.id = x.destination_id)))
+           WHERE ((x.allocate_by <> '{}'::text[]) AND (x.destination_id = allocates_by.destination_id) AND (x.product = allocates_by.product) AND (x.name = allocates_by.dimension) AND (x.valid_from <= postmeter.month_of(allocates_by.hour, t.zone)) AND (NOT (EXISTS ( SELECT
+                    FROM postmeter.dimension y
+                   WHERE ((y.destination_id = x.destination_id) AND (y.product = x.product) AND (y.metric = x.metric) AND (y.valid_from > x.valid_from) AND (y.valid_from <= postmeter.month_of(allocates_by.hour, t.zone)))))))
+           ORDER BY x.id
+          LIMIT 1), '{}'::text[]) AS "coalesce";
+END;
+
+COMMENT ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) IS 'The attributes by which the quantity of an hour of this destination, product and dimension is shared out; empty: it is not. The one home of that rule.';
+
+CREATE FUNCTION postmeter.allocation_went() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- where a cut has counted it; what leaves an open hour is nothing to its meter
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, x.delivery_id
+    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
+    join postmeter.meter_metric mm on mm.id = x.metric
+    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
+    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.allocation_went() IS 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
+
 CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1607,13 +1825,24 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-CREATE FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) RETURNS date
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (date_trunc('month'::text, (hour AT TIME ZONE zone)))::date AS date_trunc;
-END;
+CREATE FUNCTION postmeter.cure_implausible() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first uuid[] := array(select h.usage_id from postmeter.held h where h.reason = 'implausible' order by h.usage_id limit 1000);
+begin
+    if cardinality(first) > 0 then
+        perform postmeter.return_plausible_of(first);
+    end if;
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
+    return null;
+end
+$$;
 
-COMMENT ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) IS 'First day of the billing month that this hour belongs to, in the destination''s zone.';
+COMMENT ON FUNCTION postmeter.cure_implausible() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
 CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -1631,109 +1860,6 @@ CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour 
 END;
 
 COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
-
-CREATE TABLE postmeter.destination (
-    id integer NOT NULL,
-    name text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    quota_id integer NOT NULL,
-    zone text DEFAULT 'UTC'::text NOT NULL,
-    age_limit interval NOT NULL,
-    month_cutoff interval,
-    closing_window interval,
-    margin interval DEFAULT '00:10:00'::interval NOT NULL,
-    lead interval DEFAULT '00:30:00'::interval NOT NULL,
-    grace interval DEFAULT '00:05:00'::interval NOT NULL,
-    late_policy text DEFAULT 'expire'::text NOT NULL,
-    expired_policy text DEFAULT 'hold'::text NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    records_max integer NOT NULL,
-    bytes_max integer NOT NULL,
-    in_flight_max integer DEFAULT 8 NOT NULL,
-    call_timeout interval DEFAULT '00:00:10'::interval NOT NULL,
-    retry_first interval DEFAULT '00:00:02'::interval NOT NULL,
-    retry_max interval DEFAULT '00:05:00'::interval NOT NULL,
-    tries_max integer,
-    memory interval,
-    shadow_of integer,
-    version bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT destination_age_limit_check CHECK ((age_limit >= '01:00:00'::interval)),
-    CONSTRAINT destination_bytes_max_check CHECK ((bytes_max >= 1024)),
-    CONSTRAINT destination_call_timeout_check CHECK (((call_timeout > '00:00:00'::interval) AND (call_timeout <= '00:00:15'::interval))),
-    CONSTRAINT destination_closing_window_check CHECK ((closing_window >= '00:00:00'::interval)),
-    CONSTRAINT destination_expired_policy_check CHECK ((expired_policy = ANY (ARRAY['hold'::text, 'roll_forward'::text]))),
-    CONSTRAINT destination_grace_check CHECK ((grace >= '00:00:00'::interval)),
-    CONSTRAINT destination_in_flight_max_check CHECK (((in_flight_max >= 1) AND (in_flight_max <= 1024))),
-    CONSTRAINT destination_kind_check CHECK ((kind <> ''::text)),
-    CONSTRAINT destination_late_policy_check CHECK ((late_policy = ANY (ARRAY['expire'::text, 'part'::text, 'hold'::text]))),
-    CONSTRAINT destination_lead_check CHECK ((lead >= '00:00:00'::interval)),
-    CONSTRAINT destination_margin_check CHECK ((margin >= '00:00:00'::interval)),
-    CONSTRAINT destination_memory_check CHECK ((memory > '00:00:00'::interval)),
-    CONSTRAINT destination_month_cutoff_check CHECK ((month_cutoff >= '00:00:00'::interval)),
-    CONSTRAINT destination_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
-    CONSTRAINT destination_records_max_check CHECK ((records_max >= 1)),
-    CONSTRAINT destination_retry_first_check CHECK ((retry_first > '00:00:00'::interval)),
-    CONSTRAINT destination_retry_max_check CHECK ((retry_max >= '00:00:01'::interval)),
-    CONSTRAINT destination_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT destination_shadow_never_calls CHECK (((shadow_of IS NULL) OR dry_run)),
-    CONSTRAINT destination_tries_max_check CHECK ((tries_max >= 1))
-);
-
-COMMENT ON TABLE postmeter.destination IS 'One configured marketplace endpoint with its policies. Secrets are never here: settings name a credentials profile at most.';
-
-COMMENT ON COLUMN postmeter.destination.id IS 'Number of the destination.';
-
-COMMENT ON COLUMN postmeter.destination.name IS 'Its name in the catalogue, in commands and in reports.';
-
-COMMENT ON COLUMN postmeter.destination.kind IS 'Which marketplace''s code serves it: aws, azure or google.';
-
-COMMENT ON COLUMN postmeter.destination.settings IS 'Settings of that code (AWS: region, endpoint, profile; docs/catalogue.md has them all).';
-
-COMMENT ON COLUMN postmeter.destination.quota_id IS 'The quota its calls count against.';
-
-COMMENT ON COLUMN postmeter.destination.zone IS 'IANA zone whose calendar the billing month follows.';
-
-COMMENT ON COLUMN postmeter.destination.age_limit IS 'How old an hour may be when it arrives, counted from its start.';
-
-COMMENT ON COLUMN postmeter.destination.month_cutoff IS 'How long after the end of a month its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.closing_window IS 'How long after the end of a subscription its hours are still taken; null: no such rule.';
-
-COMMENT ON COLUMN postmeter.destination.margin IS 'Taken off every deadline.';
-
-COMMENT ON COLUMN postmeter.destination.lead IS 'So long before its deadline an hour is cut even while its usage is still arriving.';
-
-COMMENT ON COLUMN postmeter.destination.grace IS 'How long an hour stays open after its end.';
-
-COMMENT ON COLUMN postmeter.destination.late_policy IS 'Late usage for which no unsent hour of its month is left: expire (its own hour, as a dead letter), part (in the open hour''s remittance, counted by its own month), hold.';
-
-COMMENT ON COLUMN postmeter.destination.expired_policy IS 'What expired: hold it for a person, or roll_forward (release it to another hour of its month, with a decision signed by postmeter). Never what may have been billed.';
-
-COMMENT ON COLUMN postmeter.destination.dry_run IS 'Do everything but the call.';
-
-COMMENT ON COLUMN postmeter.destination.paused IS 'A person stopped sending; nothing is claimed.';
-
-COMMENT ON COLUMN postmeter.destination.records_max IS 'Records in one call.';
-
-COMMENT ON COLUMN postmeter.destination.bytes_max IS 'Bytes in one call''s body.';
-
-COMMENT ON COLUMN postmeter.destination.in_flight_max IS 'Calls at the same time, per worker.';
-
-COMMENT ON COLUMN postmeter.destination.call_timeout IS 'A call without an answer by then is unknown. Shorter than a worker''s lease.';
-
-COMMENT ON COLUMN postmeter.destination.retry_first IS 'Delay after the first try.';
-
-COMMENT ON COLUMN postmeter.destination.retry_max IS 'No delay is longer.';
-
-COMMENT ON COLUMN postmeter.destination.tries_max IS 'Tries before a person is asked; null: until the deadline.';
-
-COMMENT ON COLUMN postmeter.destination.memory IS 'How long the marketplace recognises a repeated key; null: as long as it takes the hour at all.';
-
-COMMENT ON COLUMN postmeter.destination.shadow_of IS 'The live destination beside which this one, a shadow, counts the same usage and never calls. Cannot be changed.';
-
-COMMENT ON COLUMN postmeter.destination.version IS 'Raised by every change of this row and of its quota''s limit, in the same transaction: nothing is claimed, and no call begins, by an older one.';
 
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -2112,62 +2238,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
-
-CREATE TABLE postmeter.dimension (
-    id bigint NOT NULL,
-    destination_id integer NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL,
-    factor_numerator bigint DEFAULT 1 NOT NULL,
-    factor_denominator bigint DEFAULT 1 NOT NULL,
-    rounding text DEFAULT 'up'::text NOT NULL,
-    decimals integer DEFAULT 0 NOT NULL,
-    month_end text DEFAULT 'round_up'::text NOT NULL,
-    unit_price numeric,
-    currency text,
-    valid_from date DEFAULT '2000-01-01'::date NOT NULL,
-    CONSTRAINT dimension_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT dimension_decimals_check CHECK (((decimals >= 0) AND (decimals <= 15))),
-    CONSTRAINT dimension_factor_denominator_check CHECK (((factor_denominator > 0) AND (factor_denominator <= 1000000000))),
-    CONSTRAINT dimension_factor_numerator_check CHECK (((factor_numerator > 0) AND (factor_numerator <= 1000000000))),
-    CONSTRAINT dimension_metric_check CHECK ((metric <> ''::text)),
-    CONSTRAINT dimension_month_end_check CHECK ((month_end = ANY (ARRAY['round_up'::text, 'drop'::text]))),
-    CONSTRAINT dimension_name_check CHECK (((name <> ''::text) AND (octet_length(name) <= 255))),
-    CONSTRAINT dimension_priced CHECK (((unit_price IS NULL) = (currency IS NULL))),
-    CONSTRAINT dimension_product_check CHECK ((product <> ''::text)),
-    CONSTRAINT dimension_rounding_check CHECK ((rounding = ANY (ARRAY['up'::text, 'down'::text, 'nearest'::text]))),
-    CONSTRAINT dimension_unit_price_check CHECK (((unit_price >= (0)::numeric) AND (unit_price < ('1000000000000'::bigint)::numeric))),
-    CONSTRAINT dimension_valid_from_check CHECK ((EXTRACT(day FROM valid_from) = (1)::numeric))
-);
-
-COMMENT ON TABLE postmeter.dimension IS 'The marketplace''s name for a metric, and how its billing quantity is counted. Changes at a month''s start only.';
-
-COMMENT ON COLUMN postmeter.dimension.id IS 'Number of the dimension.';
-
-COMMENT ON COLUMN postmeter.dimension.destination_id IS 'The marketplace.';
-
-COMMENT ON COLUMN postmeter.dimension.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.dimension.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.dimension.name IS 'Their name. Several metrics may share one.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.dimension.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.dimension.rounding IS 'up: started units are billed; down: full units only; nearest: half and more counts.';
-
-COMMENT ON COLUMN postmeter.dimension.decimals IS 'Digits after the point of a billing quantity (AWS: 0 or up to 6).';
-
-COMMENT ON COLUMN postmeter.dimension.month_end IS 'What the month''s last cut does with a remainder below one unit: round_up bills it, drop leaves it carried.';
-
-COMMENT ON COLUMN postmeter.dimension.unit_price IS 'Price of one billing unit, for information; never sent.';
-
-COMMENT ON COLUMN postmeter.dimension.currency IS 'ISO 4217 code of the price.';
-
-COMMENT ON COLUMN postmeter.dimension.valid_from IS 'First month, by its first day.';
 
 CREATE FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) RETURNS TABLE(rounding text, decimals integer, month_end text)
     LANGUAGE sql STABLE
@@ -2963,7 +3033,9 @@ CREATE TABLE postmeter.held (
     hour timestamp with time zone NOT NULL,
     deadline timestamp with time zone,
     held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    corrected_id uuid
+    corrected_id uuid,
+    beyond text,
+    bound numeric
 );
 
 COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
@@ -2991,6 +3063,10 @@ COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour 
 COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
 
 COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
+
+COMMENT ON COLUMN postmeter.held.beyond IS 'Implausible: which limit of its dimension it is beyond, max_quantity or times_usual.';
+
+COMMENT ON COLUMN postmeter.held.bound IS 'Implausible: that limit when it was held, in units of the metric.';
 
 CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3380,6 +3456,41 @@ CREATE FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) RETUR
 END;
 
 COMMENT ON FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) IS 'The meter of the key under which an identity of a meter''s contract is sent; null: its contract has no such identity.';
+
+CREATE FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) RETURNS TABLE(item bigint, share numeric)
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+ WITH given AS (
+          SELECT w.item,
+             w.weight,
+             sum(w.weight) OVER () AS weights,
+             (largest_remainder.total * (('1e'::text || largest_remainder.decimals))::numeric) AS units
+            FROM unnest(largest_remainder.weights) WITH ORDINALITY w(weight, item)
+         ), floors AS (
+          SELECT g.item,
+             g.units,
+             div((g.units * g.weight), g.weights) AS floor,
+             mod((g.units * g.weight), g.weights) AS rest
+            FROM given g
+           WHERE (g.weights > (0)::numeric)
+         ), ranked AS (
+          SELECT f.item,
+             f.floor,
+             row_number() OVER (ORDER BY f.rest DESC, f.item) AS place,
+             (f.units - sum(f.floor) OVER ()) AS left_over
+            FROM floors f
+         )
+  SELECT r.item,
+     ((r.floor + (
+         CASE
+             WHEN ((r.place)::numeric <= r.left_over) THEN 1
+             ELSE 0
+         END)::numeric) * (('1e-'::text || largest_remainder.decimals))::numeric)
+    FROM ranked r
+   ORDER BY r.item;
+END;
+
+COMMENT ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) IS 'Shares of a total that has so many decimals, by whole weights that are not negative: they sum to it exactly. What is left over after rounding down goes, a last digit each, to the largest remainders, of equal ones to the first. No rows if all weights are zero.';
 
 CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -5271,6 +5382,64 @@ $$;
 
 COMMENT ON FUNCTION postmeter.pause(destination text, who text, why text) IS 'Stops sending to a destination; what is in flight ends by itself. False: it was paused already.';
 
+CREATE FUNCTION postmeter.this_week() RETURNS date
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (date_trunc('week'::text, (postmeter.clock() AT TIME ZONE 'UTC'::text)))::date AS date_trunc;
+END;
+
+COMMENT ON FUNCTION postmeter.this_week() IS 'Monday of the running week, UTC.';
+
+CREATE TABLE postmeter.usual (
+    id bigint NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    week date NOT NULL,
+    largest numeric NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usual IS 'The largest usage that was counted of an org and metric in a week, for metrics with times_usual. The usual is the largest of this week and the four before, once an earlier one than this is known. Inserted by folds, and deleted by maintenance when it is old or a larger one of its week is there.';
+
+COMMENT ON COLUMN postmeter.usual.id IS 'Number.';
+
+COMMENT ON COLUMN postmeter.usual.org IS 'The org.';
+
+COMMENT ON COLUMN postmeter.usual.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.usual.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.usual.week IS 'The week in which it was counted, by its Monday (UTC).';
+
+COMMENT ON COLUMN postmeter.usual.largest IS 'Units of the metric.';
+
+CREATE FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) RETURNS TABLE(item bigint, bound numeric, beyond text, is_usual_kept boolean, known numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT g.item,
+     LEAST(d.max_quantity, u.bound) AS "least",
+         CASE
+             WHEN ((u.bound IS NULL) OR (d.max_quantity <= u.bound)) THEN 'max_quantity'::text
+             ELSE 'times_usual'::text
+         END AS "case",
+     (d.times_usual IS NOT NULL),
+     u.known
+    FROM (((UNNEST(plausible.orgs, plausible.products, plausible.metrics, plausible.dimensions) WITH ORDINALITY g(org, product, metric, dimension_id, item)
+      CROSS JOIN ( SELECT postmeter.this_week() AS week) w)
+      JOIN postmeter.dimension d ON ((d.id = g.dimension_id)))
+      LEFT JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (min(x.week) < w.week) THEN trunc(LEAST((max(x.largest) * d.times_usual), ('10000000000000'::bigint)::numeric), 15)
+                     ELSE NULL::numeric
+                 END AS bound,
+             max(x.largest) FILTER (WHERE (x.week = w.week)) AS known
+            FROM postmeter.usual x
+           WHERE ((x.org = g.org) AND (x.product = g.product) AND (x.metric = g.metric) AND ((x.week >= (w.week - 28)) AND (x.week <= w.week)))) u ON ((d.times_usual IS NOT NULL)))
+   WHERE ((d.max_quantity IS NOT NULL) OR (d.times_usual IS NOT NULL));
+END;
+
+COMMENT ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) IS 'For each org, product, metric and dimension with a limit: beyond which quantity a usage is implausible (null: nothing bounds it yet), which limit that is, whether the usual is kept, and the largest of this week so far. The one home of that rule.';
+
 CREATE FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5563,13 +5732,15 @@ CREATE FUNCTION postmeter.read_again_over() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+    with n as materialized (select clock_timestamp() as now), next as materialized (
+        -- a fiftieth of the time at most, but once a day
+        select n.now, greatest(n.now, x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
+        from postmeter.balance_check x, n
+    )
     update postmeter.balance_check b
-    set whole_from = b.round_at, whole_until = clock_timestamp(), whole_seconds = b.round_seconds, round_seconds = 0,
-        meters_after = 0, usage_after = '', round_at = n.at,
-        round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
-    -- a fiftieth of the time at most, but once a day
-    from (select greatest(clock_timestamp(), x.round_at + make_interval(secs => least(60 * x.round_seconds, 86400))) as at
-          from postmeter.balance_check x) n
+    set whole_from = b.round_at, whole_until = n.now, whole_seconds = b.round_seconds, round_seconds = 0,
+        meters_after = 0, usage_after = '', round_at = n.at, round_ends_at = n.at + make_interval(secs => least(50 * b.round_seconds, 72000))
+    from next n
 $$;
 
 COMMENT ON FUNCTION postmeter.read_again_over() IS 'The whole ledger was read again: says between when, and when that begins anew. The next time takes as much of the time as this one took, fifty times over, and 20 hours at most; it begins a day after this one at the latest.';
@@ -7054,6 +7225,19 @@ $$;
 
 COMMENT ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) IS 'Opens a closed month again: what was held as month_closed goes back to the outbox, a thousand at once; where more is held, maintenance goes on with the rest. Returns how much that is. Dry run unless told otherwise.';
 
+CREATE FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM (postmeter.dimension x
+              JOIN postmeter.destination t ON (((t.id = x.destination_id) AND (t.shadow_of IS NULL))))
+           WHERE ((x.zero = 'send'::text) AND (x.destination_id = reports_zero.destination_id) AND (x.product = reports_zero.product) AND (x.name = reports_zero.dimension) AND (x.zero_since <= reports_zero.hour) AND (x.valid_from <= postmeter.month_of(reports_zero.hour, t.zone)) AND (NOT (EXISTS ( SELECT
+                    FROM postmeter.dimension y
+                   WHERE ((y.destination_id = x.destination_id) AND (y.product = x.product) AND (y.metric = x.metric) AND (y.valid_from > x.valid_from) AND (y.valid_from <= postmeter.month_of(reports_zero.hour, t.zone))))))))) AS "exists";
+END;
+
+COMMENT ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) IS 'Whether a silent hour of this destination, product and dimension is to be reported as zero. The one home of that rule.';
+
 CREATE TABLE postmeter.request_floor (
     only_row boolean DEFAULT true NOT NULL,
     xid xid8 DEFAULT '0'::xid8 NOT NULL,
@@ -7648,6 +7832,52 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) IS 'Ends the allocations of these usages, with those of their corrections, in these remittances, as far as they are still open, and returns the usage to the outbox (or to its shadow); the caller has the remittances locked alone. Returns how many.';
+
+CREATE FUNCTION postmeter.return_plausible_of(usages uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    free uuid[];
+begin
+    with waiting as materialized (
+        select h.*, coalesce(postmeter.resolved_at(h.org, h.product, u.used_at), h.hour) as at
+        from postmeter.held h
+        left join postmeter.usage u on u.id = h.usage_id
+        -- a correction is returned with what it corrects
+        where h.usage_id = any (usages) and h.reason = 'implausible' and h.corrected_id is null
+        for update of h skip locked
+    ), kinds as materialized (
+        select w.org, w.product, w.metric, w.account, w.at, row_number() over () as item from waiting w group by 1, 2, 3, 4, 5
+    ), given as (
+        select array_agg(k.org order by k.item) o, array_agg(k.product order by k.item) p, array_agg(k.metric order by k.item) m,
+               array_agg(k.account order by k.item) a, array_agg(k.at order by k.item) h
+        from kinds k
+    ), resolved as materialized (
+        select k.*, r.dimension_id, r.exemption_id
+        from given g, postmeter.resolve(g.o, g.p, g.m, g.a, g.h) r join kinds k on k.item = r.item
+        where r.reason is null
+    ), limited as materialized (
+        select p.item, p.bound, p.is_usual_kept
+        from (select array_agg(r.org order by r.item) o, array_agg(r.product order by r.item) p, array_agg(r.metric order by r.item) m,
+                     array_agg(r.dimension_id order by r.item) d, array_agg(r.item order by r.item) i
+              from resolved r where r.exemption_id is null) g,
+             postmeter.plausible(g.o, g.p, g.m, g.d) x
+             cross join lateral (select g.i[x.item] as item, x.bound, x.is_usual_kept) p
+    )
+    select array_agg(w.usage_id) into free
+    from waiting w
+    join resolved r on r.org = w.org and r.product = w.product and r.metric = w.metric
+     and r.account is not distinct from w.account and r.at = w.at
+    left join limited l on l.item = r.item
+    where l.item is null or w.quantity <= l.bound
+       -- a usual that is forgotten lets nothing go that it held
+       or l.bound is null and not (l.is_usual_kept and w.beyond = 'times_usual');
+    return postmeter.return_held(coalesce(free, '{}'));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_plausible_of(usages uuid[]) IS 'Sends back to the outbox those of these implausible usages, with their corrections, that no limit of today''s catalogue holds; what another session holds is passed over. Returns how many.';
 
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8950,6 +9180,24 @@ $$;
 
 COMMENT ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up held usage. Dry run unless told otherwise.';
 
+CREATE FUNCTION postmeter.zero_since() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.zero <> 'send' then
+        new.zero_since := null;
+    elsif tg_op = 'INSERT' then
+        new.zero_since := coalesce(new.zero_since, postmeter.clock());
+    elsif old.zero <> 'send' then
+        new.zero_since := postmeter.clock();
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.zero_since() IS 'Trigger: notes since when the silent hours of a dimension are reported.';
+
 CREATE AGGREGATE postmeter.chain_of(text) (
     SFUNC = postmeter.chain_step,
     STYPE = bytea,
@@ -9861,9 +10109,12 @@ COMMENT ON COLUMN postmeter.balance_check.whole_from IS 'The whole ledger was re
 COMMENT ON COLUMN postmeter.balance_check.whole_until IS 'The end of that.';
 
 CREATE TABLE postmeter.balance_gate (
+    one boolean NOT NULL
 );
 
 COMMENT ON TABLE postmeter.balance_gate IS 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
+
+COMMENT ON COLUMN postmeter.balance_gate.one IS 'There is no row.';
 
 CREATE TABLE postmeter.balance_moved (
     meter_id bigint NOT NULL,
@@ -10631,13 +10882,14 @@ CREATE VIEW postmeter.dead_letter AS
                             WHEN 'poison'::text THEN 'report it, then retry'::text
                             WHEN 'lost_time'::text THEN 'see whether they hold it with another hour of that time: write off if so, else retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
+                            WHEN 'implausible'::text THEN 'retry counts it if it is right; else correct it, then retry, or write off'::text
                             ELSE 'mend the catalogue: it then goes on by itself'::text
                         END AS what_to_do,
                     ARRAY[h.org] AS orgs,
                     ('usage '::text || h.usage_id) AS item
                    FROM (postmeter.held h
                      LEFT JOIN postmeter.destination t ON ((t.id = h.destination_id)))
-                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'poison'::text, 'lost_time'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
+                  WHERE ((h.reason = ANY (ARRAY['too_late'::text, 'lost_time'::text, 'poison'::text, 'implausible'::text])) OR (COALESCE(h.deadline, (h.held_at + '1 day'::interval)) < postmeter.clock()))
                 UNION ALL
                  SELECT NULL::bigint AS delivery_id,
                     NULL::uuid AS usage_id,
@@ -13803,6 +14055,15 @@ COMMENT ON COLUMN postmeter.usage_open.example IS 'One of them.';
 
 COMMENT ON COLUMN postmeter.usage_open.found_at IS 'When, in real time.';
 
+ALTER TABLE postmeter.usual ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.usual_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
@@ -13845,6 +14106,9 @@ ALTER TABLE ONLY postmeter.balance_anew
 
 ALTER TABLE ONLY postmeter.balance_check
     ADD CONSTRAINT balance_check_pkey PRIMARY KEY (one);
+
+ALTER TABLE ONLY postmeter.balance_gate
+    ADD CONSTRAINT balance_gate_pkey PRIMARY KEY (one);
 
 ALTER TABLE ONLY postmeter.breaker
     ADD CONSTRAINT breaker_pkey PRIMARY KEY (destination_id);
@@ -13900,11 +14164,29 @@ ALTER TABLE ONLY postmeter.destination
 ALTER TABLE ONLY postmeter.destination
     ADD CONSTRAINT destination_pkey PRIMARY KEY (id);
 
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_allocate_by_check CHECK (((cardinality(allocate_by) <= 5) AND (array_position(allocate_by, NULL::text) IS NULL))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_hour_alert_check CHECK (((hour_alert > (0)::numeric) AND (hour_alert < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_max_quantity_check CHECK (((max_quantity > (0)::numeric) AND (max_quantity < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_once_a_month UNIQUE (destination_id, product, metric, valid_from);
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_pkey PRIMARY KEY (id);
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_times_usual_check CHECK (((times_usual > (1)::numeric) AND (times_usual < ('1000000000000'::bigint)::numeric))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_zero_check CHECK ((zero = ANY (ARRAY['skip'::text, 'send'::text]))) NOT VALID;
+
+ALTER TABLE postmeter.dimension
+    ADD CONSTRAINT dimension_zero_since_check CHECK (((zero = 'send'::text) = (zero_since IS NOT NULL))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.doubt
     ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
@@ -13920,6 +14202,9 @@ ALTER TABLE ONLY postmeter.exemption
 
 ALTER TABLE ONLY postmeter.gate
     ADD CONSTRAINT gate_pkey PRIMARY KEY (name);
+
+ALTER TABLE postmeter.held
+    ADD CONSTRAINT held_beyond_check CHECK ((beyond = ANY (ARRAY['max_quantity'::text, 'times_usual'::text]))) NOT VALID;
 
 ALTER TABLE ONLY postmeter.held
     ADD CONSTRAINT held_pkey PRIMARY KEY (usage_id);
@@ -14119,6 +14404,9 @@ ALTER TABLE ONLY postmeter.usage_open
 ALTER TABLE ONLY postmeter.usage_written_off
     ADD CONSTRAINT usage_written_off_pkey PRIMARY KEY (usage_id);
 
+ALTER TABLE ONLY postmeter.usual
+    ADD CONSTRAINT usual_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY postmeter.withheld
     ADD CONSTRAINT withheld_pkey PRIMARY KEY (delivery_id);
 
@@ -14173,7 +14461,15 @@ CREATE INDEX decision_by_delivery ON postmeter.decision USING btree (delivery_id
 
 CREATE INDEX decision_by_target ON postmeter.decision USING btree (target_delivery_id) WHERE (target_delivery_id IS NOT NULL);
 
+CREATE INDEX decision_by_usage ON postmeter.decision USING btree (usage_id) WHERE (usage_id IS NOT NULL);
+
 CREATE INDEX delivery_suspects ON postmeter.delivery USING btree (id) WHERE (deaths > 0);
+
+CREATE INDEX dimension_limited ON postmeter.dimension USING btree (id) WHERE ((max_quantity IS NOT NULL) OR (times_usual IS NOT NULL));
+
+CREATE INDEX dimension_shared ON postmeter.dimension USING btree (id) WHERE (allocate_by <> '{}'::text[]);
+
+CREATE INDEX dimension_zero ON postmeter.dimension USING btree (id) WHERE (zero = 'send'::text);
 
 CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
@@ -14286,6 +14582,8 @@ CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.reques
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
 CREATE INDEX usage_moved_by_slice ON postmeter.usage_moved USING btree (slice);
+
+CREATE INDEX usual_by_org ON postmeter.usual USING btree (org, product, metric, week, largest);
 
 CREATE INDEX withheld_by_meter ON postmeter.withheld USING btree (meter_id);
 
@@ -14687,6 +14985,8 @@ CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption
 
 CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
 
+CREATE TRIGGER cure_implausible AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_implausible();
+
 CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
 
 CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.dimension_marks();
@@ -14715,9 +15015,9 @@ CREATE TRIGGER moved AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER moved AFTER INSERT ON postmeter.ledger_carry REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION postmeter.moved_by_carry();
 
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried)) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.carried IS DISTINCT FROM new.carried) OR (old.denominator IS DISTINCT FROM new.denominator))) EXECUTE FUNCTION postmeter.moved_by_meter();
 
-CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN ((((((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id)) OR (old.covered IS DISTINCT FROM new.covered)) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator)) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
+CREATE TRIGGER moved AFTER UPDATE ON postmeter.meter_metric FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.meter_id IS DISTINCT FROM new.meter_id) OR (old.covered IS DISTINCT FROM new.covered) OR (old.factor_numerator IS DISTINCT FROM new.factor_numerator) OR (old.factor_denominator IS DISTINCT FROM new.factor_denominator))) EXECUTE FUNCTION postmeter.moved_by_metric();
 
 CREATE TRIGGER moved AFTER INSERT OR DELETE OR UPDATE ON postmeter.part FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_part();
 
@@ -14745,9 +15045,13 @@ CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN 
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
+CREATE TRIGGER went AFTER DELETE OR UPDATE ON postmeter.allocation FOR EACH ROW EXECUTE FUNCTION postmeter.allocation_went();
+
 CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
+
+CREATE TRIGGER zero_since BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.zero_since();
 
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
@@ -14784,6 +15088,26 @@ GRANT USAGE ON SCHEMA postmeter TO postmeter_worker;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_operator;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_reader;
 GRANT USAGE ON SCHEMA postmeter TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.allocation_went() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
@@ -14975,19 +15299,12 @@ GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[
 
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.month_of(hour timestamp with time zone, zone text) TO postmeter_worker;
+REVOKE ALL ON FUNCTION postmeter.cure_implausible() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.destination TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.destination TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
@@ -15026,10 +15343,6 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, acco
 REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
-
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_reader;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.dimension TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.dimension TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_reader;
@@ -15155,6 +15468,11 @@ GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with
 GRANT ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.key_of_identity(meter_id bigint, identity jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.largest_remainder(total numeric, decimals integer, weights numeric[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
@@ -15392,6 +15710,20 @@ REVOKE ALL ON FUNCTION postmeter.part_key(meter_id bigint, identity jsonb) FROM 
 REVOKE ALL ON FUNCTION postmeter.pause(destination text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.pause(destination text, who text, why text) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.this_week() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.this_week() TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usual TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usual TO postmeter_operator;
+GRANT SELECT,INSERT,DELETE ON TABLE postmeter.usual TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.plausible(orgs text[], products text[], metrics text[], dimensions bigint[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.probe(destination text, who text, why text, OUT breaker text, OUT changed boolean) TO postmeter_operator;
 
@@ -15523,6 +15855,11 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.reports_zero(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_floor TO postmeter_worker;
@@ -15580,6 +15917,9 @@ REVOKE ALL ON FUNCTION postmeter.return_held(usage_ids uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
@@ -15732,6 +16072,8 @@ REVOKE ALL ON FUNCTION postmeter.write_off_corrected(delivery bigint) FROM PUBLI
 
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.zero_since() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.chain_of(text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;
@@ -16175,6 +16517,8 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
 insert into postmeter.alert_rule (name, severity, every, patience, within) values
     ('contradiction', 'critical', '30 seconds', '0', '10 seconds'),
     ('installation_unclear', 'critical', '15 seconds', '0', '10 seconds');
+insert into postmeter.alert_rule (name, severity, every, patience, within) values
+    ('implausible_usage', 'warning', '1 minute', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.setting default values;
@@ -16227,6 +16571,7 @@ insert into postmeter.migration (version, name, programs_from) values
     (45, '0045_pre_contracts', 22),
     (47, '0047_pre_catalogue_at_the_cut', 22),
     (48, '0048_pre_recount', 22),
+    (49, '0049_pre_plausible', 22),
     (50, '0050_pre_proof', 22),
     (51, '0051_pre_lost_time', 22),
     (52, '0052_pre_named_contracts', 22);
