@@ -1,7 +1,7 @@
 -- Does the balance of this org close this month, and what is it made of?
 --
--- A row per meter of the contracts to which the org's subscriptions belong, in billing units: what was recorded, where it
--- is, and the difference, which is zero. Two orgs that buy through one marketplace account share their meters.
+-- A row per meter of the contracts to which the org's subscriptions belong, in billing units: what was recorded, where
+-- it is, and the difference, which is zero. Two orgs that buy through one marketplace account share their meters.
 --
 -- Parameters: org; month (any day of it; the running month if left out).
 --   psql -v org=acme -v month=2024-09-01 -f sql/operations/balance_of_org.sql

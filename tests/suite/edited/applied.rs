@@ -112,10 +112,7 @@ async fn k2_apply_says_what_becomes_exempt_held_or_covered_and_what_is_folded_an
         .sql("update postmeter.exemption set valid_from = '2024-09-18T09:00Z', valid_until = '2024-09-18T10:00Z'")
         .await;
     stage.work().await;
-    assert_eq!(
-        places(&stage).await,
-        ["counted aws/us-east-1/prod-db/111122223333 cores 13", "exempt 7"]
-    );
+    assert_eq!(places(&stage).await, ["counted aws/us-east-1/prod-db/111122223333 cores 13", "exempt 7"]);
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(sent(&stage), ["18T10 111122223333 13"]);
     stage.close().await;
