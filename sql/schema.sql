@@ -8965,16 +8965,12 @@ CREATE FUNCTION postmeter.usage_went() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if tg_table_name = 'outbox' then
-        insert into postmeter.usage_moved (slice) select distinct left(w.id::text, 8) from went w;
-    else
-        insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
-    end if;
+    insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of outbox and held: what leaves them must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
+COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of held: what leaves it must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
 
 CREATE FUNCTION postmeter.when_said(moment timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -14031,7 +14027,7 @@ CREATE TABLE postmeter.usage_moved (
 
 ALTER TABLE ONLY postmeter.usage_moved REPLICA IDENTITY FULL;
 
-COMMENT ON TABLE postmeter.usage_moved IS 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
+COMMENT ON TABLE postmeter.usage_moved IS 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written in the writer''s own transaction, by the fold that takes entries and by triggers. One slice may stand here often.';
 
 COMMENT ON COLUMN postmeter.usage_moved.slice IS 'The first eight digits of the usages'' ids: 66 seconds of recording.';
 
@@ -15048,8 +15044,6 @@ CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arriv
 CREATE TRIGGER went AFTER DELETE OR UPDATE ON postmeter.allocation FOR EACH ROW EXECUTE FUNCTION postmeter.allocation_went();
 
 CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
-
-CREATE TRIGGER went AFTER DELETE ON postmeter.outbox REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
 
 CREATE TRIGGER zero_since BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.zero_since();
 
@@ -16479,7 +16473,7 @@ GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_worker;
+GRANT SELECT,INSERT ON TABLE postmeter.usage_moved TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_open TO postmeter_operator;

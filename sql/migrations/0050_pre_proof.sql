@@ -9,7 +9,6 @@
 -- lock: share row exclusive on ledger_carry, for a moment: a trigger
 -- lock: share row exclusive on meter, grows with its rows: a trigger, and all of them are to be proven
 -- lock: share row exclusive on meter_metric, for a moment: a trigger
--- lock: share row exclusive on outbox, for a moment: a trigger
 -- lock: share row exclusive on part, for a moment: a trigger
 -- lock: access exclusive on usage_balance, for a moment: the same view over what is proven too
 
@@ -247,7 +246,7 @@ create table postmeter.usage_moved (
 );
 alter table postmeter.usage_moved replica identity full;
 create index usage_moved_by_slice on postmeter.usage_moved (slice);
-comment on table postmeter.usage_moved is 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written by triggers in the writer''s own transaction. One slice may stand here often.';
+comment on table postmeter.usage_moved is 'Slices of usage of which something left the outbox or was held no longer, and that were not proven since. Written in the writer''s own transaction, by the fold that takes entries and by triggers. One slice may stand here often.';
 comment on column postmeter.usage_moved.slice is 'The first eight digits of the usages'' ids: 66 seconds of recording.';
 
 create table postmeter.usage_open (
@@ -448,17 +447,12 @@ create function postmeter.usage_went() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_table_name = 'outbox' then
-        insert into postmeter.usage_moved (slice) select distinct left(w.id::text, 8) from went w;
-    else
-        insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
-    end if;
+    insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
     return null;
 end
 $$;
-comment on function postmeter.usage_went() is 'Trigger of outbox and held: what leaves them must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
-create trigger went after delete on postmeter.outbox referencing old table as went
-    for each statement execute function postmeter.usage_went();
+comment on function postmeter.usage_went() is 'Trigger of held: what leaves it must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
+-- What leaves the outbox, the statements that take it mark: a trigger would read each entry once more, of repeats too.
 create trigger went after delete on postmeter.held referencing old table as went
     for each statement execute function postmeter.usage_went();
 
@@ -840,6 +834,7 @@ grant execute on function postmeter.prove_balance_anew(), postmeter.prove_moved(
 grant select on postmeter.meter_balance, postmeter.remittance_balance, postmeter.usage_place, postmeter.carried_place, postmeter.proven_remittance,
     postmeter.proven_meter, postmeter.balance_moved, postmeter.balance_anew, postmeter.usage_moved, postmeter.usage_open, postmeter.balance_proof
     to postmeter_reader, postmeter_operator, postmeter_worker;
+grant insert on postmeter.usage_moved to postmeter_worker;
 grant select, update on postmeter.balance_gate to postmeter_worker, postmeter_operator;
 
 insert into postmeter.migration (version, name) values (50, '0050_pre_proof');

@@ -3,6 +3,8 @@
 with taken as (
     delete from postmeter.outbox o where o.id = $1
     returning o as entry, postmeter.hour_of(o.used_at) as hour, postmeter.stray_reason(o) as stray
+), marked as (
+    insert into postmeter.usage_moved (slice) select pg_catalog.left((t.entry).id::pg_catalog.text, 8) from taken t
 ), aside as (
     -- no usage that could be held
     insert into postmeter.stray_entry (usage_id, reason, entry)

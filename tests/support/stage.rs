@@ -240,6 +240,9 @@ impl Stage {
         self.fold().await;
         self.at(time).await;
         self.fold().await;
+        // cuts wait for what a changed catalogue places elsewhere
+        while outbox::maintain::return_marked(&self.db.database).await.expect("what is marked goes back").has_more {}
+        self.fold().await;
         while self.worker.cut().await.expect("the worker cuts").cut > 0 {}
     }
 
@@ -381,12 +384,14 @@ impl Stage {
     /// If a writer has.
     pub async fn proven(&self) {
         let asked = "select w.meter_id::text from postmeter.balance_anew w order by 1";
+        // after commits were lost, all are asked for
+        self.sql("select postmeter.ask_open_anew()").await;
         let before = self.column(asked).await;
         let mut proof = outbox::proof::Proof::new(&self.db.database, Duration::from_secs(60));
-        assert!(proof.prove_moved().await.unwrap(), "it takes more than a minute");
+        assert!(proof.prove_moved().await.expect("a proof"), "it takes more than a minute");
         assert_eq!(self.column(asked).await, before, "these meters close only when all of them is read");
-        assert!(proof.prove_asked().await.unwrap(), "it takes more than a minute");
-        let found = proof.found().await.unwrap();
+        assert!(proof.prove_asked().await.expect("a proof"), "it takes more than a minute");
+        let found = proof.found().await.expect("a proof");
         assert_eq!(found.open, 0, "the proof does not close: {found:?}");
         let wrong = self
             .column(

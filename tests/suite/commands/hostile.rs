@@ -13,7 +13,7 @@ use tests::{Dimension, Stage, q, t};
 const HOSTILE: &str = "\n\u{1b}[2Kheld     nothing\r\u{9b}2J\u{7}\u{202e}\u{2028}\u{7f}\u{feff}\u{e0041}'\"\\";
 
 /// Every command with the words it is given; `{0}` to `{9}` stand for names, `<x>` for files.
-const COMMANDS: [(&str, &str); 35] = [
+const COMMANDS: [(&str, &str); 37] = [
     ("migrate", ""),
     ("catalog apply", "<catalogue> --dry-run"),
     ("catalog show", ""),
@@ -35,6 +35,8 @@ const COMMANDS: [(&str, &str); 35] = [
     ("request", "{request}"),
     ("retry", "--org {org} --why {why}"),
     ("release", "--org {org} --why {why}"),
+    ("recount", "--org {org} --why {why}"),
+    ("balance", ""),
     ("write-off", "--held-usage --org {held} --why {why}"),
     ("hold", "--org {org}x --why {why}"),
     ("resolve", "1 --billed --why {why}"),
