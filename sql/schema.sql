@@ -3994,7 +3994,7 @@ CREATE TABLE postmeter.catalogue_mark (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
     buyer text NOT NULL COLLATE pg_catalog."C",
-    org text,
+    org text COLLATE pg_catalog."C",
     product text COLLATE pg_catalog."C",
     exemption_id bigint,
     is_awaited boolean NOT NULL,
@@ -5392,7 +5392,7 @@ COMMENT ON FUNCTION postmeter.this_week() IS 'Monday of the running week, UTC.';
 
 CREATE TABLE postmeter.usual (
     id bigint NOT NULL,
-    org text NOT NULL,
+    org text NOT NULL COLLATE pg_catalog."C",
     product text NOT NULL COLLATE pg_catalog."C",
     metric text NOT NULL COLLATE pg_catalog."C",
     week date NOT NULL,

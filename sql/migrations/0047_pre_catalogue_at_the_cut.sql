@@ -10,7 +10,7 @@ create table postmeter.catalogue_mark (
     id             bigint generated always as identity primary key,
     destination_id integer     not null,
     buyer          text collate "C" not null,
-    org            text,
+    org            text collate "C",
     product        text collate "C",
     exemption_id   bigint,
     is_awaited     boolean     not null,

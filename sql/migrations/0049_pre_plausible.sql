@@ -24,7 +24,7 @@ create index dimension_limited on postmeter.dimension (id) where max_quantity is
 -- the usual: rows are only inserted, each larger than what its fold knew of that week, so that no fold waits for another
 create table postmeter.usual (
     id      bigint  generated always as identity primary key,
-    org     text    not null,
+    org     text    collate "C" not null,
     product text    not null collate "C",
     metric  text    not null collate "C",
     week    date    not null,

@@ -67,7 +67,7 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 36] = [
+const VIEWS: [(&str, &str, &str); 39] = [
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("remittance_summary", "org and month", "org = '{org}' and month = '{month}'"),
@@ -112,13 +112,29 @@ const VIEWS: [(&str, &str, &str); 36] = [
     ("shadow_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_meter_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_usage_difference", "org and month", "org = '{org}' and month = '{month}'"),
+    ("meter_balance", "a meter", "meter_id = {meter}"),
+    ("remittance_balance", "a meter", "meter_id = {meter}"),
+    (
+        "usage_place",
+        "a usage",
+        "usage_id = (select a.usage_id from postmeter.allocation a where a.delivery_id = {delivery} limit 1)",
+    ),
 ];
 
 /// As `docs/own-the-schema.md` tells those who read views.
 const JIT_OFF: &str = "set jit = off";
 
 /// Views that answer about everything at once: the proof that nothing is lost reads all usage, the others small tables.
-pub const WHOLE: [&str; 5] = ["usage_balance", "setback_list", "hour_not_cut", "refused_buyer", "fleet"];
+pub const WHOLE: [&str; 8] = [
+    "usage_balance",
+    "setback_list",
+    "hour_not_cut",
+    "refused_buyer",
+    "fleet",
+    "balance_proof",
+    "carried_place",
+    "lost_time",
+];
 
 /// What the questions are about.
 struct Subject {

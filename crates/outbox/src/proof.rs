@@ -156,7 +156,7 @@ impl<'a> Proof<'a> {
     pub async fn prove_moved(&mut self) -> Result<bool, Error> {
         self.database.one(&ASK_OPEN, &[]).await?;
         // a table that is locked for the one half is no reason to leave out the other
-        let meters = self.pages(&Moved, &MOVED_METERS, 0_i64).await;
+        let meters = self.pages(&Moved, &MOVED_METERS, i64::MIN).await;
         let slices = self.pages(&Slices, &MOVED_SLICES, String::new()).await;
         Ok(meters? && slices? && self.open_slices().await?)
     }
@@ -167,7 +167,7 @@ impl<'a> Proof<'a> {
     /// # Errors
     /// As [`Proof::prove_moved`].
     pub async fn prove_asked(&mut self) -> Result<bool, Error> {
-        self.pages(&Anew, &ANEW_METERS, 0_i64).await
+        self.pages(&Anew, &ANEW_METERS, i64::MIN).await
     }
 
     /// Reads again as much of the ledger as is due by now. `all`: everything that is left of this turn.
