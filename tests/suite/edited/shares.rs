@@ -111,6 +111,10 @@ async fn k2_a_fold_that_began_before_the_edit_does_not_leave_its_usage_with_the_
     .await
     .unwrap();
     assert_eq!(folded.allocated, 1);
+    wait_until("what was folded by the old catalogue goes back", async || {
+        return_marked(&stage.db.database).await.unwrap().usages == 1
+    })
+    .await;
     stage.cut_at("2024-09-18T11:10:00Z").await;
     assert_eq!(sent(&stage), ["18T10 444455556666 10"]);
     stage.close().await;
