@@ -270,10 +270,14 @@ create table postmeter.balance_gate (
 comment on table postmeter.balance_gate is 'Empty. Whoever proves locks it for a transaction: one proves at a time, and sees what the one before kept.';
 comment on column postmeter.balance_gate.one is 'There is no row.';
 
+-- one row
 alter table postmeter.balance_check
     add column break_id bigint not null default 0,
+    -- squawk-ignore adding-field-with-default
     add column since timestamptz not null default clock_timestamp(),
+    -- squawk-ignore adding-field-with-default
     add column round_at timestamptz not null default clock_timestamp(),
+    -- squawk-ignore adding-field-with-default
     add column round_ends_at timestamptz not null default clock_timestamp(),
     add column meters_after bigint default 0,
     add column usage_after text collate "C" default '',
@@ -281,6 +285,7 @@ alter table postmeter.balance_check
     add column whole_seconds double precision,
     add column whole_from timestamptz,
     add column whole_until timestamptz,
+    -- squawk-ignore constraint-missing-not-valid
     add constraint balance_check_turn check (num_nulls(whole_from, whole_until, whole_seconds) in (0, 3));
 comment on column postmeter.balance_check.break_id is 'The last timeline_break after which everything was asked to be read again.';
 comment on column postmeter.balance_check.since is 'Since when the balance is proven this way.';
