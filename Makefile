@@ -58,7 +58,7 @@ replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole
 	POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_replay
 
-random: build ## the soak: SEEDS random runs over all marketplaces at once, each record compared with our ledger
+random: build ## the soak: SEEDS random runs over all marketplaces, and SEEDS random months beside an accountant's books
 	POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_random
 

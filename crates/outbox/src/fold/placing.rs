@@ -1,6 +1,6 @@
 //! Where each kind of entry goes: what the catalogue says, its remittance, and the locks that keep both as they are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use remittance::Reason;
@@ -132,7 +132,7 @@ async fn lost(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     }
     let rows = tx.rows(&LOST, &[&usages, &destinations]).await?;
     let lost = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
-    plan.hold(&lost, Reason::LostTime);
+    plan.hold(&lost, Reason::LostTime, &HashMap::new());
     Ok(())
 }
 
@@ -179,7 +179,7 @@ async fn lock(tx: &Tx<'_>, plan: &mut Plan, locking: Locking) -> Result<(), Erro
     let held_off: Vec<i64> = held_off.iter().map(|row| row.get("id")).collect();
     let locked = tx.rows(query, &[&deliveries, &held_off]).await?;
     let locked: Vec<i64> = locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    let mut open = std::collections::HashMap::new();
+    let mut open = HashMap::new();
     for row in tx.rows(&OPEN_STILL, &[&locked]).await? {
         open.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i32>(1)?);
     }

@@ -271,8 +271,9 @@ impl Plan {
         late.unzip()
     }
 
-    /// Holds these usages, and what corrects them here, by a reason of their own; the rest of their kinds goes on.
-    pub fn hold(&mut self, usages: &HashSet<Uuid>, reason: Reason) {
+    /// Holds these usages, and what corrects them here, by a reason of their own, with the limit of their kind if that is
+    /// the reason; the rest of their kinds goes on.
+    pub fn hold(&mut self, usages: &HashSet<Uuid>, reason: Reason, limits: &HashMap<usize, Limit>) {
         let mut held = HashMap::new();
         for entry in &mut self.entries {
             if !usages.contains(&entry.usage) && !entry.corrected.is_some_and(|corrected| usages.contains(&corrected)) {
@@ -280,8 +281,8 @@ impl Plan {
             }
             let kinds = &mut self.kinds;
             entry.kind = *held.entry(entry.kind).or_insert_with(|| {
-                let kind = &kinds[entry.kind];
-                kinds.push(Kind { target: Target::Held(reason), ..kind.clone() });
+                let limit = limits.get(&entry.kind).cloned();
+                kinds.push(Kind { target: Target::Held(reason), limit, ..kinds[entry.kind].clone() });
                 kinds.len() - 1
             });
         }

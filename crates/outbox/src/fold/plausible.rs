@@ -54,7 +54,7 @@ pub(super) async fn hold(tx: &Tx<'_>, plan: &mut Plan) -> Result<Usual, Error> {
         for row in tx.rows(&CONFIRMED, &[&usages]).await? {
             beyond.remove(&row.try_get("usage_id")?);
         }
-        plan.hold_these(&beyond, &limits);
+        plan.hold(&beyond, Reason::Implausible, &limits);
     }
     Ok(usual)
 }
@@ -95,31 +95,5 @@ impl Plan {
             entry.corrected.is_none() && limits.get(&entry.kind).is_some_and(|limit| entry.quantity > limit.bound)
         });
         beyond.map(|entry| entry.usage).collect()
-    }
-
-    /// Holds these usages, with the corrections of them that are here, as kinds of their own.
-    fn hold_these(&mut self, beyond: &HashSet<Uuid>, limits: &HashMap<usize, Limit>) {
-        let is_beyond = |entry: &super::plan::Planned| beyond.contains(&entry.corrected.unwrap_or(entry.usage));
-        let kept: HashSet<usize> =
-            self.entries.iter().filter(|entry| !is_beyond(entry)).map(|entry| entry.kind).collect();
-        let mut held: HashMap<usize, usize> = HashMap::new();
-        for at in 0..self.entries.len() {
-            if !is_beyond(&self.entries[at]) {
-                continue;
-            }
-            let of = self.entries[at].kind;
-            self.entries[at].kind = *held.entry(of).or_insert_with(|| {
-                // nothing else is of that kind: its hour is not opened for it
-                let kind = if kept.contains(&of) {
-                    self.kinds.push(self.kinds[of].clone());
-                    self.kinds.len() - 1
-                } else {
-                    of
-                };
-                self.kinds[kind].target = Target::Held(Reason::Implausible);
-                self.kinds[kind].limit = limits.get(&of).cloned();
-                kind
-            });
-        }
     }
 }

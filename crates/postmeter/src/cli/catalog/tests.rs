@@ -156,7 +156,7 @@ fn k12_zero_is_refused_where_nobody_takes_it() {
     assert_eq!(
         refused(&azure, Vec::new()),
         [
-            "line 10: dimension aws, storage, gb, 2024-09: zero cannot be send: the marketplace of aws takes no report of zero; leave it out"
+            "line 11: dimension aws, storage, gb, 2024-09: zero cannot be send: the marketplace of aws takes no report of zero; leave it out"
         ]
     );
     refuses(
