@@ -1399,13 +1399,12 @@ COMMENT ON COLUMN postmeter.meter.cuts IS 'How often it was cut.';
 CREATE FUNCTION postmeter.contract_keys(meter_id bigint) RETURNS TABLE(key_meter_id bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
- SELECT k.id
-    FROM (postmeter.meter m
-      JOIN postmeter.meter k ON (((k.destination_id = m.destination_id) AND (k.dimension = m.dimension) AND (k.month = m.month))))
-   WHERE ((m.id = contract_keys.meter_id) AND (k.id <> m.id) AND (k.buyer IN ( SELECT s.buyer
-            FROM (postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id)
-              JOIN postmeter.subscription s ON ((s.id = c.subscription_id)))
-           WHERE (s.buyer <> m.buyer))));
+ SELECT DISTINCT k.id
+    FROM (((postmeter.meter m
+      CROSS JOIN LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) c(subscription_id))
+      JOIN postmeter.subscription s ON (((s.id = c.subscription_id) AND (s.buyer <> m.buyer))))
+      JOIN postmeter.meter k ON (((k.destination_id = m.destination_id) AND (k.buyer = s.buyer) AND (k.dimension = m.dimension) AND (k.month = m.month))))
+   WHERE (m.id = contract_keys.meter_id);
 END;
 
 COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
@@ -1844,30 +1843,21 @@ $$;
 
 COMMENT ON FUNCTION postmeter.cure_implausible() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
 
-CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT e.valid_until
-    FROM (( SELECT max(COALESCE(s.valid_until, 'infinity'::timestamp with time zone)) AS at
-            FROM postmeter.subscription s
-           WHERE ((s.destination_id = served_until.destination_id) AND (s.buyer = served_until.buyer) AND (s.valid_from < (served_until.hour + '01:00:00'::interval)))) f
-      JOIN postmeter.subscription e ON (((e.destination_id = served_until.destination_id) AND (e.buyer = served_until.buyer) AND (e.valid_until >= f.at))))
-   WHERE (NOT (EXISTS ( SELECT
-            FROM postmeter.subscription r
-           WHERE ((r.destination_id = served_until.destination_id) AND (r.buyer = served_until.buyer) AND (r.valid_from <= e.valid_until) AND ((r.valid_until IS NULL) OR (r.valid_until > e.valid_until))))))
-   ORDER BY e.valid_until
-  LIMIT 1;
-END;
-
-COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
-
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (LEAST((deadline_of.hour + t.age_limit), (((postmeter.month_of(deadline_of.hour, t.zone) + '1 mon'::interval) AT TIME ZONE t.zone) + t.month_cutoff), (postmeter.served_until(t.id, deadline_of.buyer, deadline_of.hour) + t.closing_window)) - t.margin)
-    FROM postmeter.destination t
-   WHERE (t.id = deadline_of.destination_id);
-END;
+    LANGUAGE plpgsql STABLE COST 1000
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    return (
+        select least(deadline_of.hour + t.age_limit,
+                     ((postmeter.month_of(deadline_of.hour, t.zone) + interval '1 month') at time zone t.zone) + t.month_cutoff,
+                     postmeter.served_until(t.id, deadline_of.buyer, deadline_of.hour) + t.closing_window) - t.margin
+        from postmeter.destination t
+        where t.id = deadline_of.destination_id
+    );
+end
+$$;
 
 COMMENT ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) IS 'Last moment at which an hour may be sent: earliest of age limit, month cut-off and end of the subscriptions that serve it (served_until) plus closing window, less the margin.';
 
@@ -8005,6 +7995,31 @@ END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
+CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    return (
+        select e.valid_until
+        from (select max(coalesce(s.valid_until, 'infinity')) as at
+              from postmeter.subscription s
+              where s.destination_id = served_until.destination_id and s.buyer = served_until.buyer
+                and s.valid_from < served_until.hour + interval '1 hour') f
+        join postmeter.subscription e
+          on e.destination_id = served_until.destination_id and e.buyer = served_until.buyer and e.valid_until >= f.at
+        where not exists (select from postmeter.subscription r
+                          where r.destination_id = served_until.destination_id and r.buyer = served_until.buyer
+                            and r.valid_from <= e.valid_until and (r.valid_until is null or r.valid_until > e.valid_until))
+        order by e.valid_until
+        limit 1
+    );
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) IS 'When the subscriptions of a buyer end that serve an hour: the last one that begins before the hour''s end, and those that follow without a gap. Null: they do not end. A later one behind a gap changes nothing.';
+
 CREATE FUNCTION postmeter.server_identity() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -8494,64 +8509,78 @@ $$;
 COMMENT ON FUNCTION postmeter.take_gate(gate text) IS 'Waits until nobody else does what the gate names, and keeps others from it until the transaction ends.';
 
 CREATE FUNCTION postmeter.target_hour(meter_id bigint) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE COST 10000
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select w.hour from postmeter.target_way(target_hour.meter_id) w $$;
 
 COMMENT ON FUNCTION postmeter.target_hour(meter_id bigint) IS 'Where a meter''s late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null; of its own key, else of another key of its contract. Null too if its month is closed.';
 
 CREATE FUNCTION postmeter.target_hour_of_key(meter_id bigint) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE COST 10000
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select h.hour
-    from postmeter.meter m
-    join postmeter.destination t on t.id = m.destination_id
-    cross join (select postmeter.clock() as now) c
-    cross join generate_series(0, (extract(epoch from t.age_limit) / 3600)::integer) back
-    cross join lateral (
-        select postmeter.hour_of(c.now) - back * interval '1 hour' as hour) h
-    cross join lateral (
-        select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
-    where m.id = target_hour_of_key.meter_id
-      and postmeter.month_of(h.hour, t.zone) = m.month
-      and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
-      and exists (select from postmeter.subscription s
-                  where s.destination_id = m.destination_id and s.buyer = m.buyer
-                    and s.valid_from < h.hour + interval '1 hour' and (s.valid_until is null or h.hour < s.valid_until))
-      and l.deadline >= c.now
-      and not exists (select from postmeter.delivery d
-                      where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
-    -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
-    order by h.hour + interval '1 hour' <= (select coalesce(postmeter.broken_at(), '-infinity')),
-             case when back > 0 and l.deadline >= c.now + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
-    limit 1
+#variable_conflict use_column
+declare
+    the_clock  timestamptz := postmeter.clock();
+    the_break  timestamptz := coalesce(postmeter.broken_at(), '-infinity');
+begin
+    return (
+        select h.hour
+        from postmeter.meter m
+        join postmeter.destination t on t.id = m.destination_id
+        cross join generate_series(0, (extract(epoch from t.age_limit) / 3600)::integer) back
+        cross join lateral (
+            select postmeter.hour_of(the_clock) - back * interval '1 hour' as hour) h
+        cross join lateral (
+            select postmeter.deadline_of(m.destination_id, m.buyer, h.hour) as deadline) l
+        where m.id = target_hour_of_key.meter_id
+          and postmeter.month_of(h.hour, t.zone) = m.month
+          and not exists (select from postmeter.closed_month c where c.destination_id = m.destination_id and c.month = m.month)
+          and exists (select from postmeter.subscription s
+                      where s.destination_id = m.destination_id and s.buyer = m.buyer
+                        and s.valid_from < h.hour + interval '1 hour' and (s.valid_until is null or h.hour < s.valid_until))
+          and l.deadline >= the_clock
+          and not exists (select from postmeter.delivery d
+                          where d.meter_id = m.id and d.hour = h.hour and d.status not in ('open', 'nothing_due'))
+        -- a closed hour with time for retries, the newest first; then the running hour; a closed hour near its deadline last
+        order by h.hour + interval '1 hour' <= the_break,
+                 case when back > 0 and l.deadline >= the_clock + greatest(t.lead, t.age_limit / 4) then 0 when back = 0 then 1 else 2 end, back
+        limit 1
+    );
+end
 $$;
 
 COMMENT ON FUNCTION postmeter.target_hour_of_key(meter_id bigint) IS 'The hour under a meter''s own key to which late or released quantity can go: the newest closed hour of its month that was never sent and has time for retries (a quarter of the age limit), else the running hour if it is of that month, else a closed hour nearer its deadline, else null. Null too if its month is closed.';
 
 CREATE FUNCTION postmeter.target_way(meter_id bigint) RETURNS TABLE(key_meter_id bigint, hour timestamp with time zone)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE COST 10000
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    with own as materialized (
-        select postmeter.target_hour_of_key(target_way.meter_id) as hour
+#variable_conflict use_column
+declare
+    own timestamptz := postmeter.target_hour_of_key(target_way.meter_id);
+begin
+    if own is not null then
+        return query select target_way.meter_id, own;
+        return;
+    end if;
+    return query
+    with other as materialized (
+        select k.key_meter_id from postmeter.contract_keys(target_way.meter_id) k
     )
-    select target_way.meter_id, o.hour from own o where o.hour is not null
-    union all
-    (select k.key_meter_id, h.hour
-     from own o
-     cross join postmeter.contract_keys(target_way.meter_id) k
-     cross join lateral (select postmeter.target_hour_of_key(k.key_meter_id) as hour) h
-     where o.hour is null and h.hour is not null
-     order by h.hour desc, k.key_meter_id
-     limit 1)
+    select o.key_meter_id, h.hour
+    from other o
+    cross join lateral (select postmeter.target_hour_of_key(o.key_meter_id) as hour) h
+    where h.hour is not null
+    order by h.hour desc, o.key_meter_id
+    limit 1;
+end
 $$;
 
 COMMENT ON FUNCTION postmeter.target_way(meter_id bigint) IS 'The hour to which a meter''s late or released quantity can go, and the meter of the key under which it is sent: its own, else another one of its contract. No row if there is none.';
 
 CREATE FUNCTION postmeter.target_way_as(meter_id bigint, identity jsonb) RETURNS TABLE(key_meter_id bigint, hour timestamp with time zone)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE COST 10000
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     with own as materialized (
@@ -14912,8 +14941,8 @@ UNION ALL
           WHERE (d.meter_id = m.id)
           ORDER BY d.hour DESC
          LIMIT 1) l)
-     LEFT JOIN postmeter.subscription s ON (((s.id IN ( SELECT b.subscription_id
-           FROM postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id))) AND (s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
+     LEFT JOIN (LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id)
+     JOIN postmeter.subscription s ON ((s.id = b.subscription_id))) ON (((s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
   WHERE (m.billable > (0)::numeric)
   GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
 
@@ -15294,11 +15323,6 @@ GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[
 REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.cure_implausible() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
@@ -15928,6 +15952,11 @@ REVOKE ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric,
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.server_identity() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.server_identity() TO postmeter_reader;
@@ -16568,4 +16597,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (49, '0049_pre_plausible', 22),
     (50, '0050_pre_proof', 22),
     (51, '0051_pre_lost_time', 22),
-    (52, '0052_pre_named_contracts', 22);
+    (52, '0052_pre_named_contracts', 22),
+    (53, '0053_pre_contract_plans', 22);

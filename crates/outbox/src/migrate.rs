@@ -87,6 +87,7 @@ migrations! {
     50 "0050_pre_proof",
     51 "0051_pre_lost_time",
     52 "0052_pre_named_contracts",
+    53 "0053_pre_contract_plans",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
