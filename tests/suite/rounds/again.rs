@@ -104,7 +104,7 @@ async fn i1_every_write_to_a_proven_meter_takes_its_proof_back() {
     let stage = settled(1).await;
     let month = "select moved || ' ' || anew || ' ' || proven from postmeter.balance_proof";
     assert_eq!(stage.value(month).await, "0 0 1");
-    let meter = "(select min(id) from postmeter.meter)";
+    stage.record("afterwards", "org1", "cores", "2", "2024-09-18T10:30:00Z").await;
     for (write, says, open) in [
         ("update postmeter.meter set carried = carried + 1", "1 0 0", 1),
         ("update postmeter.meter set carried = carried - 1", "1 0 0", 0),
@@ -122,12 +122,20 @@ async fn i1_every_write_to_a_proven_meter_takes_its_proof_back() {
         ),
         ("update postmeter.allocation set quantity = quantity - 1", "1 0 0", 0),
         (
+            "insert into postmeter.allocation (usage_id, destination_id, delivery_id, meter_metric_id, round, quantity, hour, subscription_id)
+             select u.id, a.destination_id, a.delivery_id, a.meter_metric_id, -1, u.quantity, a.hour, a.subscription_id
+             from postmeter.allocation a, postmeter.usage u where u.event_id = 'afterwards'",
+            "1 0 0",
+            1,
+        ),
+        ("update postmeter.meter_metric set covered = covered + 2", "1 0 0", 0),
+        (
             "insert into postmeter.ledger_carry select '2024-08-01', 'allocated', 'org1', 'db', 'cores', m.id, 1, d.id, 1, d.hour, 1, 5 from postmeter.meter_metric m, postmeter.delivery d",
             "0 1 0",
             1,
         ),
     ] {
-        stage.sql(&write.replace("{meter}", meter)).await;
+        stage.sql(write).await;
         assert_eq!(stage.value(month).await, says, "{write}");
         assert_eq!(prove(&stage).await.1.open, open, "{write}");
         assert_eq!(stage.value(month).await, "0 0 1", "{write}");
@@ -161,6 +169,17 @@ async fn i1_what_is_committed_after_two_proofs_is_proven_by_the_third() {
     assert_eq!(prove(&stage).await.1.open, 0);
     assert_eq!(prove(&stage).await.1.open, 0);
     late.batch_execute("commit").await.unwrap();
+    let found = prove(&stage).await.1;
+    assert_eq!((found.open, found.example.as_deref()), (1, Some("org1 db cores: 1")));
+}
+
+#[tokio::test]
+async fn i1_what_a_fold_took_and_counted_nowhere_is_missed_at_once() {
+    let stage = settled(1).await;
+    stage.record("lost", "org1", "cores", "1", "2024-09-18T11:05:00Z").await;
+    assert_eq!(read_again(&stage).await.open, 0, "it waits");
+    stage.fold().await;
+    behind_the_triggers(&stage, "delete from postmeter.allocation a using postmeter.usage u where u.id = a.usage_id and u.event_id = 'lost'").await;
     let found = prove(&stage).await.1;
     assert_eq!((found.open, found.example.as_deref()), (1, Some("org1 db cores: 1")));
 }
