@@ -179,7 +179,11 @@ async fn i1_what_a_fold_took_and_counted_nowhere_is_missed_at_once() {
     stage.record("lost", "org1", "cores", "1", "2024-09-18T11:05:00Z").await;
     assert_eq!(read_again(&stage).await.open, 0, "it waits");
     stage.fold().await;
-    behind_the_triggers(&stage, "delete from postmeter.allocation a using postmeter.usage u where u.id = a.usage_id and u.event_id = 'lost'").await;
+    behind_the_triggers(
+        &stage,
+        "delete from postmeter.allocation a using postmeter.usage u where u.id = a.usage_id and u.event_id = 'lost'",
+    )
+    .await;
     let found = prove(&stage).await.1;
     assert_eq!((found.open, found.example.as_deref()), (1, Some("org1 db cores: 1")));
 }

@@ -35,6 +35,8 @@ impl Options {
             format!("port={port}"),
             "timezone=UTC".to_owned(),
             "log_timezone=UTC".to_owned(),
+            // it compiles queries that it holds to be dear, which takes longer here than answering them
+            "jit=off".to_owned(),
         ];
         if !self.durable {
             for name in ["fsync", "full_page_writes"] {
