@@ -92,10 +92,11 @@ async fn d9_an_outage_is_probed_by_one_call_of_one_record_in_the_whole_fleet_and
 async fn d9_a_recovery_begins_with_one_call_and_doubles() {
     let stage = down(80).await;
     stage.worker.send().await.unwrap();
+    hold(&stage).await;
     assert_eq!(state(&stage).await, "open");
     stage.aws.clear_faults();
     // long enough that calls which may overlap do
-    stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(30)).unwrap();
+    stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(200)).unwrap();
     let before = stage.aws.calls().len();
     end_pause(&stage).await;
     let running = Running::start(&stage).await;

@@ -248,6 +248,8 @@ async fn k6_what_google_may_hold_under_another_operation_is_left_to_a_person() {
     let (_, told) = run(&stage, "status");
     assert!(told.contains("1 remittance is due and left to you as unknown: they cannot be asked"), "{told}");
     resume(&stage).await;
+    stage.cut_at("2024-09-18T11:12:00Z").await;
+    assert_eq!(stage.asked(), [""; 0], "not while they would know its own operation again, either");
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(
         stage.asked().iter().filter(|operation| *operation == "report").count(),

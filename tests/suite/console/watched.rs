@@ -19,7 +19,10 @@ async fn watch(console: &Console, token: &str, id: &str) -> Response {
 async fn read_until(response: &mut Response, word: &str) -> usize {
     let mut text = String::new();
     let reading = async {
-        while !text.contains(word) {
+        let mut seen = 0;
+        // only what came last is searched, with what of the word may have come before
+        while !text[text.floor_char_boundary(seen)..].contains(word) {
+            seen = text.len().saturating_sub(word.len());
             let chunk = response.chunk().await.expect("the stream lives").expect("the stream goes on");
             text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }

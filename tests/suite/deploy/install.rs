@@ -134,13 +134,24 @@ async fn every_command_of_the_install_page_runs_in_order() {
     )
     .await;
     for mut worker in workers {
-        tests::signal(&worker, "TERM");
-        assert!(tests::end_of(&mut worker).success());
+        tests::signal(&worker.0, "TERM");
+        assert!(tests::end_of(&mut worker.0).success());
+    }
+}
+
+/// Ends with its test, however that ends: it would keep the port of the next run's.
+struct Worker(Child);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // it has ended already where all went well
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
 /// Starts both workers as their installed unit says, with the files that the page wrote.
-fn start_workers(place: &Path) -> Vec<Child> {
+fn start_workers(place: &Path) -> Vec<Worker> {
     use super::systemd::{credentials, exec_start, unit};
     let (etc, units) = (place.join("etc/postmeter"), place.join("etc/systemd/system"));
     let unit = unit(&units.join("postmeter-worker@.service"));
@@ -154,7 +165,7 @@ fn start_workers(place: &Path) -> Vec<Child> {
                 command.env(name, value);
             }
         }
-        command.spawn().unwrap()
+        Worker(command.spawn().unwrap())
     };
     [1, 2].map(start).into()
 }

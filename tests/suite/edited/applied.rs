@@ -46,11 +46,12 @@ fn moves(said: &str) -> Vec<&str> {
 async fn k2_apply_says_what_moves_and_that_is_what_happens() {
     let stage = folded().await;
     stage.use_cores("more", "2.5", "2024-09-18T10:06:00Z").await;
+    stage.correct("less", "more", "-1", "2024-09-18T10:06:00Z").await;
     stage.fold().await;
     let path = file(&stage, |text| text.replace("111122223333", "444455556666"));
     let from = "aws aws/us-east-1/prod-db/111122223333 cores";
     let to = "aws aws/us-east-1/prod-db/444455556666 cores";
-    let line = format!("2024-09-18T10:00:00Z acme db cores: 12.5 in 2 usages, from {from} to {to}");
+    let line = format!("2024-09-18T10:00:00Z acme db cores: 11.5 in 3 usages, from {from} to {to}");
     let (code, said) = apply(&stage, &path, &["--dry-run"]);
     assert_eq!((code, moves(&said)), (Some(3), vec![line.as_str()]), "{said}");
     assert_eq!(stage.value(MARKS).await, "0", "nothing is kept of a dry run");
@@ -58,9 +59,9 @@ async fn k2_apply_says_what_moves_and_that_is_what_happens() {
     assert_eq!((code, moves(&said)), (Some(0), vec![line.as_str()]), "{said}");
     stage.worker.reload().await.unwrap();
     stage.work().await;
-    assert_eq!(places(&stage).await, ["counted aws/us-east-1/prod-db/444455556666 cores 12.5"]);
+    assert_eq!(places(&stage).await, ["counted aws/us-east-1/prod-db/444455556666 cores 11.5"]);
     stage.cut_at("2024-09-18T11:10:00Z").await;
-    assert_eq!(sent(&stage), ["18T10 444455556666 13"]);
+    assert_eq!(sent(&stage), ["18T10 444455556666 12"]);
     stage.close().await;
 }
 
