@@ -126,22 +126,22 @@ declare
     definition text;
     change     record;
 begin
-    select pg_get_functiondef(p.oid) into strict definition
-    from pg_proc p where p.pronamespace = 'postmeter'::regnamespace and p.proname = 'close_report';
     for change in
         select * from (values
-            ('then ''resolve it, or write it off''',
+            ('count_held', 'hint = ''Reopen the month first, or write it off.''', 'hint = ''Reopen the month first.'''),
+            ('close_report', 'then ''resolve it, or write it off''',
              'then ''resolve it, and it counts as they hold it; write it off only if they hold nothing of it any more'''),
-            ('then ''retry it or write it off; resolve it first if it may have been billed''',
+            ('close_report', 'then ''retry it or write it off; resolve it first if it may have been billed''',
              'then ''retry it while it can be sent, else release it before closing, or write it off; resolve it first if it may have been billed''')
-        ) c(before, after)
+        ) c(name, before, after)
     loop
+        select pg_get_functiondef(p.oid) into strict definition
+        from pg_proc p where p.pronamespace = 'postmeter'::regnamespace and p.proname = change.name;
         if position(change.before in definition) = 0 then
-            raise exception 'close_report is not as this migration knows it: %', change.before;
+            raise exception '% is not as this migration knows it: %', change.name, change.before;
         end if;
-        definition := replace(definition, change.before, change.after);
+        execute replace(definition, change.before, change.after);
     end loop;
-    execute definition;
 end
 $patch$;
 

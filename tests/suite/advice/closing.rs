@@ -38,8 +38,8 @@ async fn k11_the_close_says_what_to_do_about_remittances() {
         ),
         (
             "held",
-            "retry it while it can be sent, else release it before closing, or write it off; resolve it first if it may \
-             have been billed",
+            "retry it while it can be sent, else release it before closing, or write it off; resolve it first if it \
+             may have been billed",
             &["retry --delivery 1 --why checked --apply"],
         ),
         ("due", "wait until it is settled", &[]),

@@ -1,4 +1,4 @@
-//! A remittance that was refused or came too late: each line of `explain` and each way of `what_to_do`, in a state of its own.
+//! A remittance that was refused or came too late: each way of `what_to_do` and `explain`, in a state of its own.
 
 use tests::Stage;
 
@@ -17,7 +17,7 @@ const MISTYPED: Mend =
 /// All that can be advised about what was refused or expired.
 const KNOWN: &[&str] = &["retry", "recount", "release", "correct", "write-off"];
 
-/// Three cores of ten o'clock are stuck as remittance 1, and `what_to_do` says this. These lines of `explain` are carried out.
+/// Three cores of ten o'clock are stuck as remittance 1, and `what_to_do` says this. These lines of `explain` are run.
 async fn each(state: impl AsyncFn() -> Stage, mend: Mend, what_to_do: &str, ways: &[&str]) {
     for &way in ways {
         let stage = state().await;
@@ -146,8 +146,8 @@ async fn k11_of_a_closed_month() {
         stage.sql("select * from postmeter.close_month('aws', '2024-09-01', 'ada', 'books', false, true)").await;
         stage
     };
-    let what_to_do = "write off, or reopen its month and set late_policy to part and release (recount as late usage, if \
-                      the catalogue was mistaken)";
+    let what_to_do = "write off, or reopen its month and set late_policy to part and release (recount as late usage, \
+                      if the catalogue was mistaken)";
     each(state, MISTYPED, what_to_do, &["release"]).await;
     // closed early: its own hour can be sent still
     let state = async || {
