@@ -1248,8 +1248,8 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
                when v.class = 'open' then 'wait for the cut: it is sent, or expires'
                when v.class in ('due', 'in_flight') then 'wait until it is settled'
                when v.class = 'unknown' then 'look at the marketplace, then resolve it'
-               when v.class = 'conflict' then 'resolve it, or write it off'
-               when v.class = 'held' then 'retry it or write it off; resolve it first if it may have been billed'
+               when v.class = 'conflict' then 'resolve it, and it counts as they hold it; write it off only if they hold nothing of it any more'
+               when v.class = 'held' then 'retry it while it can be sent, else release it before closing, or write it off; resolve it first if it may have been billed'
                when v.class in ('rejected', 'expired') then 'release it before closing where an hour can take it, else write it off'
                when v.class = 'released' then 'no hour has taken it: reopen the month while one can, or accept the loss'
                when v.class = 'remainder' then 'nothing: less than what can be billed, by the dimension''s rounding'
@@ -1584,7 +1584,7 @@ begin
     if rest <> 0 and exists (select from postmeter.cut k join postmeter.meter x on x.id = k.meter_id
                               join postmeter.closed_month c on c.destination_id = x.destination_id and c.month = x.month where k.delivery_id = d.id) then
         raise exception 'the month of remittance % is closed', d.id
-            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_month', hint = 'Reopen the month first, or write it off.';
+            using errcode = 'PM034', column = 'quantity', constraint = 'resolve_month', hint = 'Reopen the month first.';
     end if;
     select max(b.id) into broken from postmeter.timeline_break b where d.hour + interval '1 hour' <= b.noticed_at;
     -- its own meter first, if it counts anything there
@@ -2910,6 +2910,72 @@ $$;
 
 COMMENT ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) IS 'A person says that what was withheld was not billed in the time that was lost: it goes back to its meter, and with the next hour; if no hour can take it, it stays held, and may be written off. Refused while an hour of the same meter and time is not settled, for that may hold it. Its meter and the remittance are locked.';
 
+CREATE TABLE postmeter.held (
+    usage_id uuid NOT NULL,
+    destination_id integer,
+    reason text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL,
+    account text,
+    quantity numeric NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    deadline timestamp with time zone,
+    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
+    beyond text,
+    bound numeric
+);
+
+COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
+
+COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
+
+COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible, lost_time (recorded before commits were lost, and may have been billed with another hour in that time).';
+
+COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
+
+COMMENT ON COLUMN postmeter.held.product IS 'Its product.';
+
+COMMENT ON COLUMN postmeter.held.metric IS 'Its metric.';
+
+COMMENT ON COLUMN postmeter.held.account IS 'Its account.';
+
+COMMENT ON COLUMN postmeter.held.quantity IS 'Its quantity.';
+
+COMMENT ON COLUMN postmeter.held.hour IS 'Its hour.';
+
+COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour can be sent; null while no destination is known.';
+
+COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
+
+COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
+
+COMMENT ON COLUMN postmeter.held.beyond IS 'Implausible: which limit of its dimension it is beyond, max_quantity or times_usual.';
+
+COMMENT ON COLUMN postmeter.held.bound IS 'Implausible: that limit when it was held, in units of the metric.';
+
+CREATE FUNCTION postmeter.held_needs(h postmeter.held) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select nullif(concat_ws(' and ',
+        case when t.late_policy <> 'part' and postmeter.month_of((h).hour, t.zone) < postmeter.month_of(postmeter.clock(), t.zone)
+             then 'set late_policy to part' end,
+        case when not exists (select from postmeter.subscription s
+                              where s.destination_id = t.id and s.org = (h).org and s.product = (h).product
+                                and s.valid_from <= postmeter.clock() and (s.valid_until is null or postmeter.clock() < s.valid_until))
+             then 'renew the subscription' end), '')
+    from postmeter.destination t
+    -- a correction of what was counted lowers its month at once: it needs no hour; else it goes with what it corrects
+    where t.id = (h).destination_id
+      and ((h).corrected_id is null or exists (select from postmeter.held c where c.usage_id = (h).corrected_id))
+$$;
+
+COMMENT ON FUNCTION postmeter.held_needs(h postmeter.held) IS 'What must be done before usage that is too late for every hour of its month can be counted, in words; null: nothing.';
+
 CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint, delivery_id bigint, key text, quantity numeric, billed boolean, problem text, verdict text, note text, same bigint[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3010,53 +3076,6 @@ CREATE FUNCTION postmeter.held_together(usages uuid[], back boolean) RETURNS uui
 $$;
 
 COMMENT ON FUNCTION postmeter.held_together(usages uuid[], back boolean) IS 'Held usages with the held corrections of them; back: and with what they correct themselves. In order, so that whoever locks them all waits for nobody who waits for him.';
-
-CREATE TABLE postmeter.held (
-    usage_id uuid NOT NULL,
-    destination_id integer,
-    reason text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL,
-    account text,
-    quantity numeric NOT NULL,
-    hour timestamp with time zone NOT NULL,
-    deadline timestamp with time zone,
-    held_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    corrected_id uuid,
-    beyond text,
-    bound numeric
-);
-
-COMMENT ON TABLE postmeter.held IS 'Usage that cannot be allocated yet, with the reason. A catalogue change that cures it sends it back to the outbox.';
-
-COMMENT ON COLUMN postmeter.held.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.held.destination_id IS 'Where it would go, if that is known.';
-
-COMMENT ON COLUMN postmeter.held.reason IS 'Stable code: no_subscription, ambiguous_subscription, unmapped_dimension, invalid_subscription, too_late, month_closed, poison, by_operator, implausible, lost_time (recorded before commits were lost, and may have been billed with another hour in that time).';
-
-COMMENT ON COLUMN postmeter.held.org IS 'Its org.';
-
-COMMENT ON COLUMN postmeter.held.product IS 'Its product.';
-
-COMMENT ON COLUMN postmeter.held.metric IS 'Its metric.';
-
-COMMENT ON COLUMN postmeter.held.account IS 'Its account.';
-
-COMMENT ON COLUMN postmeter.held.quantity IS 'Its quantity.';
-
-COMMENT ON COLUMN postmeter.held.hour IS 'Its hour.';
-
-COMMENT ON COLUMN postmeter.held.deadline IS 'Last moment at which its own hour can be sent; null while no destination is known.';
-
-COMMENT ON COLUMN postmeter.held.held_at IS 'Since when.';
-
-COMMENT ON COLUMN postmeter.held.corrected_id IS 'The usage that this one corrects; while that is held, this one is returned or given up with it. Null too where an older program held it.';
-
-COMMENT ON COLUMN postmeter.held.beyond IS 'Implausible: which limit of its dimension it is beyond, max_quantity or times_usual.';
-
-COMMENT ON COLUMN postmeter.held.bound IS 'Implausible: that limit when it was held, in units of the metric.';
 
 CREATE FUNCTION postmeter.held_usage_by(filter jsonb) RETURNS SETOF postmeter.held
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -7150,6 +7169,41 @@ $$;
 
 COMMENT ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) IS 'Gives the quantity of dead letters back to their meters; it is billed with another hour of the month, or by policy as a part of the running one. Refused while maybe billed, and in a closed month. Dry run unless told otherwise.';
 
+CREATE FUNCTION postmeter.release_needs(meters bigint[]) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER COST 10000
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    now      timestamptz := postmeter.clock();
+    closed   boolean;
+    policy   boolean;
+    renewed  boolean;
+begin
+    select bool_or(x.closed), bool_or(x.over and not x.way and x.late_policy <> 'part'), bool_or(x.gone and not x.way)
+    into closed, policy, renewed
+    from (
+        select s.closed, s.over, s.gone, s.late_policy,
+               -- shortly after the end of a month or of a subscription, an hour of before may take it still
+               case when s.closed or not s.over and not s.gone or s.month < postmeter.month_of(now - s.age_limit, s.zone) then false
+                    else postmeter.target_hour(s.id) is not null end as way
+        from (
+            select m.id, m.month, t.zone, t.age_limit, t.late_policy,
+                   exists (select from postmeter.closed_month c where c.destination_id = t.id and c.month = m.month) as closed,
+                   m.month < postmeter.month_of(now, t.zone) as over,
+                   not exists (select from postmeter.part_keys(m.id)) as gone
+            from postmeter.meter m
+            join postmeter.destination t on t.id = m.destination_id
+            where m.id = any (meters)
+        ) s
+    ) x;
+    return nullif(concat_ws(' and ', case when closed then 'reopen its month' end,
+                            case when policy then 'set late_policy to part' end,
+                            case when renewed then 'renew the subscription' end), '');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.release_needs(meters bigint[]) IS 'What must be done before another hour can take quantity of these meters, in words; null: nothing, an hour of the month or, by policy, the running one takes it. The same that release asks.';
+
 CREATE FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -9502,7 +9556,11 @@ CREATE VIEW postmeter.remittance AS
     d.confirmed,
     d.quantity,
     d.shown_quantity,
-    (p.unit_price * d.quantity) AS amount,
+    (p.unit_price *
+        CASE
+            WHEN (d.status = 'accepted'::text) THEN COALESCE(d.shown_quantity, d.quantity)
+            ELSE d.quantity
+        END) AS amount,
     p.currency,
     d.deadline,
     d.tries,
@@ -9563,7 +9621,7 @@ COMMENT ON COLUMN postmeter.remittance.quantity IS 'Billing units, frozen by the
 
 COMMENT ON COLUMN postmeter.remittance.shown_quantity IS 'What they showed that they hold.';
 
-COMMENT ON COLUMN postmeter.remittance.amount IS 'Quantity times unit price; null: unpriced.';
+COMMENT ON COLUMN postmeter.remittance.amount IS 'Quantity times unit price; of what counts as they hold it, their quantity. Null: unpriced.';
 
 COMMENT ON COLUMN postmeter.remittance.currency IS 'Of the price.';
 
@@ -10859,18 +10917,34 @@ CREATE VIEW postmeter.dead_letter AS
                             WHEN ((r.reason = 'lost_time'::text) AND (NOT r.maybe_billed)) THEN 'no hour of its month can take it any more: write it off'::text
                             WHEN (r.reason = 'lost_time'::text) THEN 'see whether they hold it with another hour of that time, then resolve as billed or not billed'::text
                             WHEN r.maybe_billed THEN 'look it up at the marketplace, then resolve'::text
-                            WHEN (r.status = 'conflict'::text) THEN 'compare with what they hold: resolve as billed, or write off'::text
+                            WHEN (r.status = 'conflict'::text) THEN (
+                            CASE
+                                WHEN (EXISTS ( SELECT
+                                   FROM (postmeter.destination y
+                                     JOIN postmeter.closed_month z ON (((z.destination_id = y.id) AND (z.month = r.month))))
+                                  WHERE (y.name = r.destination))) THEN 'reopen its month, then '::text
+                                ELSE ''::text
+                            END || 'compare with what they hold: resolve as billed, and it counts as they hold it; write off only if they hold nothing of it any more'::text)
+                            WHEN (r.quantity = (0)::numeric) THEN (
+                            CASE
+                                WHEN ((r.deadline >= c.now) AND (r.status <> 'expired'::text)) THEN 'mend the cause, then retry; or '::text
+                                ELSE ''::text
+                            END || 'write off: nothing was used in that hour'::text)
                             WHEN ((r.status = 'held'::text) AND (r.reason = 'invalid_subscription'::text) AND (r.deadline >= c.now)) THEN 'asked again by itself until its deadline; mend the subscription there, or the catalogue and recount'::text
-                            WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT
-                               FROM (postmeter.destination y
-                                 JOIN postmeter.closed_month z ON (((z.destination_id = y.id) AND (z.month = r.month))))
-                              WHERE (y.name = r.destination)))) THEN 'write off, or reopen its month and release'::text
-                            WHEN ((r.deadline < c.now) AND (EXISTS ( SELECT
-                               FROM postmeter.destination y
-                              WHERE ((y.name = r.destination) AND (y.late_policy <> 'part'::text) AND (r.month < postmeter.month_of(c.now, y.zone)))))) THEN 'write off, or set late_policy to part and release (recount as late usage, if the catalogue was mistaken)'::text
-                            WHEN (r.deadline < c.now) THEN 'release to another hour of its month (recount as late usage, if the catalogue was mistaken), or write off'::text
-                            WHEN (r.reason = 'quantity_out_of_range'::text) THEN 'release, or write off'::text
-                            ELSE 'mend the cause, then retry; if it was the catalogue, mend that, then recount'::text
+                            WHEN (r.reason = 'quantity_out_of_range'::text) THEN (COALESCE((postmeter.release_needs(ARRAY( SELECT k.meter_id
+                               FROM postmeter.cut k
+                              WHERE ((k.delivery_id = r.delivery_id) AND (k.to_bill > (0)::numeric)))) || ', then '::text), ''::text) || 'correct its usage, then release; or write off'::text)
+                            WHEN ((r.deadline < c.now) OR (r.status = 'expired'::text)) THEN COALESCE((('write off, or '::text || postmeter.release_needs(ARRAY( SELECT k.meter_id
+                               FROM postmeter.cut k
+                              WHERE ((k.delivery_id = r.delivery_id) AND (k.to_bill > (0)::numeric))))) || ' and release (recount as late usage, if the catalogue was mistaken)'::text), 'release to another hour of its month (recount as late usage, if the catalogue was mistaken), or write off'::text)
+                            ELSE (('mend the cause, then retry; if it was the catalogue, mend that, '::text ||
+                            CASE
+                                WHEN (EXISTS ( SELECT
+                                   FROM (postmeter.destination y
+                                     JOIN postmeter.closed_month z ON (((z.destination_id = y.id) AND (z.month = r.month))))
+                                  WHERE (y.name = r.destination))) THEN 'reopen its month, '::text
+                                ELSE ''::text
+                            END) || 'then recount'::text)
                         END AS what_to_do,
                     r.orgs,
                     ('remittance '::text || r.delivery_id) AS item
@@ -10902,8 +10976,14 @@ CREATE VIEW postmeter.dead_letter AS
                     h.deadline,
                     false AS maybe_billed,
                         CASE h.reason
-                            WHEN 'too_late'::text THEN 'write off, or set late_policy to part and retry'::text
-                            WHEN 'month_closed'::text THEN 'write off, or reopen the month: it then goes on by itself'::text
+                            WHEN 'too_late'::text THEN
+                            CASE
+                                WHEN ((h.corrected_id IS NOT NULL) AND (NOT (EXISTS ( SELECT
+                                   FROM postmeter.held x_1
+                                  WHERE (x_1.usage_id = h.corrected_id))))) THEN 'write off: what it corrects is not there any more'::text
+                                ELSE COALESCE((('write off, or '::text || postmeter.held_needs(h.*)) || ' and retry'::text), 'retry, or write off'::text)
+                            END
+                            WHEN 'month_closed'::text THEN (('write off, or '::text || COALESCE((postmeter.held_needs(h.*) || ' and '::text), ''::text)) || 'reopen the month: it then goes on by itself'::text)
                             WHEN 'poison'::text THEN 'report it, then retry'::text
                             WHEN 'lost_time'::text THEN 'see whether they hold it with another hour of that time: write off if so, else retry'::text
                             WHEN 'by_operator'::text THEN 'retry when that is over'::text
@@ -10933,18 +11013,12 @@ CREATE VIEW postmeter.dead_letter AS
                     NULL::timestamp with time zone AS since,
                     NULL::timestamp with time zone AS deadline,
                     false AS maybe_billed,
-                        CASE
-                            WHEN (EXISTS ( SELECT
-                               FROM postmeter.subscription y
-                              WHERE ((y.destination_id = m.destination_id) AND (y.buyer = m.buyer) AND (y.valid_from <= postmeter.clock()) AND ((y.valid_until IS NULL) OR (postmeter.clock() < y.valid_until))))) THEN 'set late_policy to part: the running hour then takes it; else it is lost'::text
-                            WHEN (t.late_policy = 'part'::text) THEN 'renew the subscription: the running hour then takes it; else it is lost'::text
-                            ELSE 'renew the subscription, and set late_policy to part: the running hour then takes it; else it is lost'::text
-                        END AS what_to_do,
+                    (postmeter.release_needs(ARRAY[m.id]) || ': the running hour then takes it; else it is lost'::text) AS what_to_do,
                     '{}'::text[] AS orgs,
                     ('meter '::text || m.id) AS item
                    FROM (postmeter.meter m
                      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-                  WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
+                  WHERE ((m.billable > (0)::numeric) AND (t.shadow_of IS NULL) AND (postmeter.target_hour(m.id) IS NULL) AND (postmeter.release_needs(ARRAY[m.id]) IS NOT NULL) AND ((t.late_policy <> 'part'::text) OR (NOT (EXISTS ( SELECT
                            FROM postmeter.subscription b
                           WHERE ((b.destination_id = m.destination_id) AND (b.buyer = m.buyer) AND (b.valid_from <= postmeter.clock()) AND ((b.valid_until IS NULL) OR (postmeter.clock() < b.valid_until))))))) AND (NOT (EXISTS ( SELECT
                            FROM (postmeter.delivery d
@@ -15423,13 +15497,19 @@ GRANT ALL ON FUNCTION postmeter.gather_requests(most integer) TO postmeter_conso
 
 REVOKE ALL ON FUNCTION postmeter.give_back(d postmeter.delivery, who text, why text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.held_together(usages uuid[], back boolean) FROM PUBLIC;
-
 GRANT SELECT ON TABLE postmeter.held TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.held TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.held TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.held_needs(h postmeter.held) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.held_needs(h postmeter.held) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.held_needs(h postmeter.held) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.held_needs(h postmeter.held) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.held_needs(h postmeter.held) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.held_rows(rows jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.held_together(usages uuid[], back boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.held_usage_by(filter jsonb) TO postmeter_reader;
@@ -15862,6 +15942,12 @@ REVOKE ALL ON FUNCTION postmeter.refuse_usage(fault text, event_id text) FROM PU
 
 REVOKE ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.release(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.release_needs(meters bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.release_needs(meters bigint[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.release_needs(meters bigint[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.release_needs(meters bigint[]) TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.release_needs(meters bigint[]) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.remainder_is_elsewhere(m postmeter.meter) FROM PUBLIC;
 
@@ -16598,4 +16684,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (50, '0050_pre_proof', 22),
     (51, '0051_pre_lost_time', 22),
     (52, '0052_pre_named_contracts', 22),
-    (53, '0053_pre_contract_plans', 22);
+    (53, '0053_pre_contract_plans', 22),
+    (54, '0054_pre_advice', 22);

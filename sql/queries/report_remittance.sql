@@ -11,7 +11,9 @@ select r.delivery_id, r.destination, r.key, r.hour, r.product, r.dimension, r.mo
        exists (select from postmeter.doubt x where x.delivery_id = r.delivery_id and x.decision_id is null) as is_in_doubt,
        exists (select from postmeter.unconfirmed u where u.delivery_id = r.delivery_id) as is_unconfirmed,
        exists (select from postmeter.closed_month c
-               where c.destination_id = t.id and c.month = r.month) as is_month_closed, t.paused, t.dry_run, r.hour + interval '1 hour' + t.grace as cut_from,
+               where c.destination_id = t.id and c.month = r.month) as is_month_closed,
+       postmeter.release_needs(array(select k.meter_id from postmeter.cut k where k.delivery_id = r.delivery_id and k.to_bill > 0)) as release_needs,
+       t.paused, t.dry_run, r.hour + interval '1 hour' + t.grace as cut_from,
        postmeter.clock() as now
 from postmeter.remittance r
 join postmeter.delivery d on d.id = r.delivery_id

@@ -15,7 +15,10 @@ select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.me
             else 'lost' end as whereabouts,
        h.reason as held_reason, h.beyond as held_beyond, trim_scale(h.bound)::text as held_bound,
        trim_scale(b.quantity)::text as hour_quantity,
-       round(100 * u.quantity / (b.quantity + u.quantity), 1)::text as hour_share, h.held_at, h.deadline as held_until, t.name as held_for, e.reason as exempt_reason,
+       round(100 * u.quantity / (b.quantity + u.quantity), 1)::text as hour_share, h.held_at, h.deadline as held_until,
+       case when h.reason in ('too_late', 'month_closed') then postmeter.held_needs(h) end as held_needs,
+       h.corrected_id is not null and not exists (select from postmeter.held o where o.usage_id = h.corrected_id) as is_orphan,
+       t.name as held_for, e.reason as exempt_reason,
        c.reason as catalogue_reason, n.name as destination, n.paused as is_paused,
        postmeter.deadline_of(c.destination_id, c.buyer, g.hour) as own_deadline,
        postmeter.clock() as now

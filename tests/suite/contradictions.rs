@@ -261,3 +261,19 @@ async fn k7_a_contradiction_is_evidence_and_is_not_edited() {
         assert!(stage.refusal(sql).await.starts_with("PM020"), "{sql}");
     }
 }
+
+#[tokio::test]
+async fn k7_what_to_do_about_a_contradiction_is_run() {
+    for side in ["theirs", "ours"] {
+        let (stage, claims) = expired().await;
+        late(&stage, &claims, Outcome::Accepted).await;
+        let advised = stage.value("select what_to_do from postmeter.dead_letter where class = 'contradiction'").await;
+        assert_eq!(advised, "compare with what they hold, then judge contradiction 1 as theirs or ours");
+        let (_, told) = run_plain(&stage, &["explain", "--delivery", "1"]);
+        let command = format!("postmeter judge 1 --{side}");
+        assert!(told.contains(&command), "{told}");
+        assert_eq!(run(&stage, &command["postmeter ".len()..]).0, 0);
+        let left = "select coalesce(string_agg(class, ' '), 'none') from postmeter.dead_letter";
+        assert_eq!(stage.value(left).await, if side == "theirs" { "none" } else { "expired" });
+    }
+}

@@ -135,6 +135,8 @@ async fn k6_released_quantity_of_before_a_restore_waits_for_a_person_and_goes_wi
     stage.work_at("2024-09-18T12:20:00Z").await;
     assert_eq!(stage.accepted(), ["18T11 4"], "without what may have been billed elsewhere");
     assert_eq!(stage.value(WITHHELD).await, format!("{id} held 9"));
+    let advice = "select what_to_do from postmeter.dead_letter";
+    assert!(stage.value(advice).await.ends_with("then resolve as billed or not billed"));
     assert_eq!(balance(&stage).await, "4 0 9 0 0");
     explained(&stage).await;
     for verb in ["retry", "release", "write-off"] {
@@ -405,6 +407,8 @@ async fn k7_proof_of_an_earlier_cut_that_comes_while_the_hour_is_open_again_stop
         outbox::maintain::review(&stage.db.database).await.unwrap();
         assert_eq!(outbox::maintain::review(&stage.db.database).await.unwrap(), 0, "once is enough");
         assert_eq!(stage.value("select count(*)::text from postmeter.contradiction").await, "1");
+        let advice = "select what_to_do from postmeter.dead_letter";
+        assert_eq!(stage.value(advice).await, "compare with what they hold, then judge contradiction 1 as ours");
         if judged {
             assert_eq!(run(&stage, "judge 1 --ours").0, 0);
         }

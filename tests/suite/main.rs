@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says where")]
 
 mod accountant;
+mod advice;
 mod alerts;
 mod answers;
 mod arithmetic;

@@ -39,7 +39,7 @@ fn refused(changes: &[Change]) -> Vec<&str> {
 }
 
 /// The balance closes, and every unit of each month has a name.
-async fn balanced(stage: &Stage) {
+pub async fn balanced(stage: &Stage) {
     let open = "select format('%s %s: %s', buyer, month, difference) from postmeter.balance where difference <> 0
                 union all
                 select format('%s %s: %s', org, metric, difference) from postmeter.usage_balance where difference <> 0";
@@ -56,14 +56,14 @@ async fn balanced(stage: &Stage) {
 }
 
 /// Changes the rules of the simulated AWS.
-fn rules(stage: &Stage, change: impl FnOnce(&mut AwsSettings)) {
+pub fn rules(stage: &Stage, change: impl FnOnce(&mut AwsSettings)) {
     let mut settings = stage.aws.settings();
     change(&mut settings.aws);
     stage.aws.set_settings(settings);
 }
 
 /// The marketplace knows these products, and these customers of theirs.
-fn only(stage: &Stage, products: &[&str], customers: &[&str]) {
+pub fn only(stage: &Stage, products: &[&str], customers: &[&str]) {
     rules(stage, |aws| {
         aws.product_codes = Some(products.iter().map(ToString::to_string).collect());
         aws.subscriptions = Some(
@@ -82,17 +82,17 @@ fn only(stage: &Stage, products: &[&str], customers: &[&str]) {
 }
 
 /// The identity of an org's subscription is another one from now on, in place.
-async fn identify(stage: &Stage, org: &str, identity: &Value) {
+pub async fn identify(stage: &Stage, org: &str, identity: &Value) {
     stage.sql(&format!("update postmeter.subscription set identity = '{identity}' where org = '{org}'")).await;
     stage.worker.reload().await.unwrap();
 }
 
-fn product(code: &str, account: &str) -> Value {
+pub fn product(code: &str, account: &str) -> Value {
     json!({ "product_code": code, "customer_aws_account_id": account })
 }
 
 /// A stage whose org was entered with a mistyped product code: three cores of ten o'clock were refused.
-async fn mistyped() -> Stage {
+pub async fn mistyped() -> Stage {
     let stage = Stage::new().await;
     only(&stage, &["prod-db"], &["111122223333"]);
     identify(&stage, "acme", &product("prod-bd", "111122223333")).await;

@@ -88,6 +88,7 @@ migrations! {
     51 "0051_pre_lost_time",
     52 "0052_pre_named_contracts",
     53 "0053_pre_contract_plans",
+    54 "0054_pre_advice",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -91,6 +91,10 @@ pub struct Usage {
     pub held_beyond: Option<String>,
     /// Implausible: how much that was, in units of the metric.
     pub held_bound: Option<String>,
+    /// What must be done before it can be counted, where no hour of its month can take it: in words.
+    pub held_needs: Option<String>,
+    /// It is a held correction of what is not held itself.
+    pub is_orphan: bool,
     /// Implausible: what its subscription's hour has counted of the metric without it.
     pub hour_quantity: Option<String>,
     /// Implausible: percent of that hour that it would be.
@@ -225,7 +229,7 @@ async fn follow(database: &Database, delivery: i64, usage: Uuid, way: &mut Vec<R
 fn read_usage(row: &Row) -> Result<Usage, Error> {
     Ok(fields!(row => Usage {
         usage_id, source, event_id, org, account, product, metric, quantity, used_at, hour, corrects, request_id,
-        attributes, recorded_at, whereabouts, held_reason, held_beyond, held_bound, hour_quantity, hour_share, held_at,
+        attributes, recorded_at, whereabouts, held_reason, held_beyond, held_bound, held_needs, is_orphan, hour_quantity, hour_share, held_at,
         held_until, held_for, exempt_reason, catalogue_reason, destination, is_paused, own_deadline, now
     }))
 }

@@ -258,7 +258,7 @@ async fn i2_refused_released_and_given_up_are_explained() {
         answer: "NOT BILLED: aws refused 3 units",
         says: &[],
         by_itself: "nothing: it waits for a person",
-        by_people: Some("its month is closed: reopen it (postmeter month reopen aws 2024-09"),
+        by_people: Some("reopen its month (postmeter month reopen aws 2024-09"),
     };
     tells("rejected in a closed month", &stage, "three", &told).await;
     decide(&stage, Verb::WriteOff).await;

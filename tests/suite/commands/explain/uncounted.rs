@@ -119,7 +119,7 @@ async fn i2_held_usage_that_waits_for_a_person_is_explained_and_so_is_what_they_
         ("poison", "handling it killed its worker", "postmeter retry --held-usage --usage"),
         ("by_operator", "a person put it aside", "postmeter retry --held-usage --usage"),
         ("lost_time", "may have been billed with another hour", "postmeter retry --held-usage --usage"),
-        ("too_late", "no hour of its month can still take it", "set the destination's late_policy to part"),
+        ("too_late", "no hour of its month can still take it", "postmeter retry --held-usage --usage"),
     ] {
         stage.sql(&format!("update postmeter.held set reason = '{reason}'")).await;
         let told = Told {

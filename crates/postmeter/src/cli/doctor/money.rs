@@ -79,12 +79,16 @@ async fn unsettled(round: &mut Round<'_>) -> Result<(), Error> {
             "conflict" => round.problem(
                 "remittances",
                 found,
-                "they hold another quantity: `postmeter attempts`, then resolve or write off",
+                "they hold another quantity: `postmeter attempts`, then `postmeter resolve`",
             ),
             "held" => {
                 round.problem("remittances", found, "`postmeter attempts` says why; then retry, release or write off")
             }
-            _ => round.warning("remittances", found, "dead letters: `postmeter release` or `postmeter write-off`"),
+            _ => round.warning(
+                "remittances",
+                found,
+                "dead letters: `postmeter explain` says how each is released or written off",
+            ),
         }
     }
     Ok(())

@@ -198,7 +198,7 @@ async fn held(round: &mut Round<'_>) -> Result<(), Error> {
             "ambiguous_subscription" => "name the account in the usage, or end all subscriptions but one",
             "unmapped_dimension" => "add the dimension with `postmeter catalog apply`",
             "invalid_subscription" => "mend the subscription's identity with `postmeter catalog apply`",
-            "too_late" => "no hour takes it any more: `postmeter write-off`, or late_policy = \"part\"",
+            "too_late" => "late_policy = \"part\", then `postmeter retry --held-usage`; or write it off",
             "lost_time" => "may have been billed before commits were lost: compare, then retry or write off",
             _ => "see `postmeter explain`, then retry or write off",
         };

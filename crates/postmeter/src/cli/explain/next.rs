@@ -132,24 +132,16 @@ fn by_status(r: &Remittance) -> Vec<String> {
     let retry = format!(
         "send the same bytes again, once the cause is mended: postmeter retry --delivery {id} --why ... --apply"
     );
-    let release = if r.is_month_closed {
+    let release_it = format!("{}postmeter release --delivery {id} --why ... --apply", first(r));
+    let release = format!("count its quantity with another hour: {release_it}");
+    let recount = |first: String, late: &str| {
         format!(
-            "its month is closed: reopen it (postmeter month reopen {} {} --why ... --apply), then release it",
-            r.destination,
-            r.month.strftime("%Y-%m")
-        )
-    } else {
-        format!("count its quantity with another hour: postmeter release --delivery {id} --why ... --apply")
-    };
-    let recount = |late: &str| {
-        format!(
-            "if the catalogue was mistaken, count its usage again by today's: postmeter recount --delivery {id}{late} --why ... --apply"
+            "if the catalogue was mistaken, count its usage again by today's: {first}postmeter recount --delivery \
+             {id}{late} --why ... --apply"
         )
     };
-    let correct =
-        "if one of its usages is wrong: record a correction of that (`corrects` names its event_id, the quantity \
-                   is negative), wait for the next fold, then release it"
-            .to_owned();
+    let corrected = "(`corrects` names its event_id, the quantity is negative), wait for the next fold, then";
+    let correct = format!("if one of its usages is wrong: record a correction of that {corrected} release it");
     if r.is_in_doubt {
         return vec![resolve];
     }
@@ -164,16 +156,24 @@ fn by_status(r: &Remittance) -> Vec<String> {
         "held" if r.maybe_billed => vec![resolve],
         "conflict" => vec![
             format!(
-                "if what they hold is ours after all, it counts: postmeter resolve {id} --billed{} --why ...",
+                "if what they hold is ours after all, it counts: {}postmeter resolve {id} --billed{} --why ...",
+                reopened(r),
                 if r.shown_quantity.is_some() { "" } else { " --quantity HOW_MUCH_THEY_HOLD" }
             ),
             format!("if not, correct it with the marketplace's support and {give_up}"),
         ],
+        // released as it is, it is out of range again
+        "held" if r.reason.as_deref() == Some("quantity_out_of_range") => {
+            vec![format!("record a correction of its usage {corrected} {release_it}"), give_up]
+        }
+        // a silent hour has nothing that another could take
+        "rejected" | "held" if r.quantity.as_deref() == Some("0") && r.deadline >= r.now => vec![retry, give_up],
+        "rejected" | "held" | "expired" if r.quantity.as_deref() == Some("0") => vec![give_up],
         // without bytes there is nothing that could be sent again
         "rejected" | "held" if r.deadline >= r.now && r.body.is_some() => {
-            vec![retry, recount(""), release, correct, give_up]
+            vec![retry, recount(reopened(r), ""), release, correct, give_up]
         }
-        "rejected" | "held" | "expired" => vec![release, recount(" --late"), correct, give_up],
+        "rejected" | "held" | "expired" => vec![release, recount(first(r), " --late"), correct, give_up],
         "due" => due(r),
         "accepted" if r.is_unconfirmed => vec![format!(
             "see how much they hold. Our very quantity: postmeter resolve {id} --billed --why ...; another one: say it by \
@@ -181,6 +181,22 @@ fn by_status(r: &Remittance) -> Vec<String> {
         )],
         _ => Vec::new(),
     }
+}
+
+/// What must come before its quantity can be counted with another hour.
+fn first(r: &Remittance) -> String {
+    let Some(needs) = &r.release_needs else { return String::new() };
+    format!("{}, then ", needs.replacen("reopen its month", &reopen(r), 1))
+}
+
+/// Its month must be open.
+fn reopened(r: &Remittance) -> String {
+    if r.is_month_closed { format!("{}, then ", reopen(r)) } else { String::new() }
+}
+
+fn reopen(r: &Remittance) -> String {
+    let (destination, month) = (&r.destination, r.month.strftime("%Y-%m"));
+    format!("reopen its month (postmeter month reopen {destination} {month} --why ... --apply)")
 }
 
 fn due(r: &Remittance) -> Vec<String> {
@@ -240,6 +256,7 @@ mod tests {
             is_in_doubt: false,
             is_unconfirmed: false,
             is_month_closed: false,
+            release_needs: None,
             paused,
             dry_run: false,
             cut_from: at("2024-09-18T11:05:00Z"),

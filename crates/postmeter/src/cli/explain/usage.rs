@@ -205,7 +205,11 @@ fn by_people(usage: &Usage) -> Vec<String> {
         return Vec::new();
     }
     let reason = usage.held_reason.as_deref().unwrap_or_default();
-    let mut lines = vec![held(reason).1.to_owned()];
+    let give_up = format!("give it up: postmeter write-off --held-usage --usage {} --why ... --apply", usage.usage_id);
+    if reason == "too_late" && usage.is_orphan {
+        return vec![give_up];
+    }
+    let mut lines = vec![cure(usage, reason)];
     if !is_curable(reason) {
         let id = usage.usage_id;
         lines.push(format!("return it to the outbox: postmeter retry --held-usage --usage {id} --why ... --apply"));
@@ -217,8 +221,21 @@ fn by_people(usage: &Usage) -> Vec<String> {
             usage.event_id
         ));
     }
-    lines.push(format!("give it up: postmeter write-off --held-usage --usage {} --why ... --apply", usage.usage_id));
+    lines.push(give_up);
     lines
+}
+
+/// What cures it; where its month can take it no more, with what must come first.
+fn cure(usage: &Usage, reason: &str) -> String {
+    match (reason, &usage.held_needs) {
+        ("too_late", Some(needs)) => format!("write it off, or {needs} and retry it"),
+        ("too_late", None) => "retry it: another hour can take it now; or write it off".to_owned(),
+        ("month_closed", Some(needs)) => format!(
+            "write it off, or {needs} and reopen the month (`postmeter month reopen`): it is then counted without \
+             anybody's hand"
+        ),
+        _ => held(reason).1.to_owned(),
+    }
 }
 
 fn allocated(allocation: &Allocation, report: &UsageReport) -> Vec<String> {

@@ -55,7 +55,7 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
         ),
         "quantity_out_of_range" => (
             "the quantity does not fit the marketplace's type or digits",
-            "mend factor or decimals of the dimension for the next month; release or write off this one",
+            "correct its usage and release it, or write it off; mend factor or decimals of the dimension for the next month",
         ),
         "unrecognised_answer" => ("the answer could not be understood", "read the attempts, then resolve it by hand"),
         "tries_exhausted" => ("the retry policy is exhausted", "mend the cause, then retry it"),
