@@ -208,7 +208,7 @@ async fn e2_a_claim_whose_commit_hangs_for_longer_than_a_lease_is_found_when_it_
         .await
         .unwrap();
     let hangs = "select (min(xact_start) < clock_timestamp() - interval '1.5 seconds')::text
-                 from pg_stat_activity where state = 'idle in transaction'";
+                 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
     until(&stage, hangs).await;
     assert_eq!(worker.settle_lost().await.unwrap(), 0, "nobody sees it");
     claim.commit().await.unwrap();

@@ -42,9 +42,10 @@ async fn say(db: &TestDatabase, id: &str, statuses: usize) {
     db.client.batch_execute(&sql).await.unwrap();
 }
 
-/// Sessions that wait for the locked table.
+/// Sessions that wait for the locked table; in other tests' databases, which are copies, it has the same number.
 const WAITING: &str =
-    "select count(distinct pid) from pg_locks where not granted and relation = 'postmeter.request_status'::regclass";
+    "select count(distinct pid) from pg_locks where not granted and relation = 'postmeter.request_status'::regclass
+     and database = (select oid from pg_database where datname = current_database())";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn j11_twelve_watchers_of_a_request_are_one_reading_through_connections_of_their_own() {

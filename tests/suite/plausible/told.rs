@@ -47,10 +47,10 @@ async fn k13_explain_names_the_biggest_usages_and_correct_it_then_release_works(
             "2 cores, usage small of billing, org acme: 0.0 % of that metric"
         ]
     );
-    assert!(explained.contains("if one of its usages is wrong: record a correction of that"), "{explained}");
+    assert!(explained.contains("record a correction of its usage"), "{explained}");
     stage.correct("less", "wild", "-4999999990", "2024-09-18T11:12:00Z").await;
     stage.fold().await;
-    advised(&stage, &explained, "count its quantity with another hour");
+    advised(&stage, &explained, "record a correction of its usage");
     stage.cut_at("2024-09-18T11:30:00Z").await;
     assert_eq!(stage.accepted(), ["18T09 36"]);
     stage.close().await;

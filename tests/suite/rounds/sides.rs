@@ -207,7 +207,8 @@ async fn j1_a_step_that_fails_while_step_failure_is_locked_is_told_once_it_is_fr
     // it asks for a tenth of a second, and gives up
     for waits in [true, false] {
         let asks = format!(
-            "select {waits} = exists (select from pg_locks where not granted and relation = 'postmeter.step_failure'::regclass)"
+            "select {waits} = exists (select from pg_locks where not granted and relation = 'postmeter.step_failure'::regclass
+             and database = (select oid from pg_database where datname = current_database()))"
         );
         until_true(&stage.db.client, &asks).await;
     }
