@@ -163,6 +163,8 @@ async fn every_object_has_a_comment() {
 #[tokio::test]
 async fn every_query_is_labelled_used_and_fits_the_schema() {
     let database = TestDatabase::fresh().await;
+    let version: i32 =
+        database.client.query_one("select current_setting('server_version_num')::integer", &[]).await.unwrap().get(0);
     let mut code = String::new();
     let mut folders = vec![root().join("crates")];
     while let Some(folder) = folders.pop() {
@@ -178,6 +180,10 @@ async fn every_query_is_labelled_used_and_fits_the_schema() {
     for (name, sql) in files("sql/queries", ".sql") {
         assert!(sql.starts_with(&format!("-- {name}: ")), "{name}.sql does not begin with its name and what it is for");
         assert!(code.contains(&format!("\"{name}\"")), "nobody uses {name}.sql");
+        // what an older server lacks is asked of later ones only, and says so
+        if version < 150_000 && sql.lines().next().is_some_and(|head| head.ends_with("PostgreSQL 15 and later.")) {
+            continue;
+        }
         if let Err(error) = database.client.prepare(&sql).await {
             let message = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
             assert!(
