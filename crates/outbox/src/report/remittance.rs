@@ -351,8 +351,7 @@ fn read_remittance(row: &Row) -> Result<Remittance, Error> {
         delivery_id, destination, key, hour, product, dimension, month, buyer, status, reason, maybe_billed,
         maybe_since, confirmed, quantity, shown_quantity, amount, currency, deadline, tries, attempts, idempotency_key,
         body, opened_at, cut_at, changed_at, next_try_at, again_at, expired_policy, breaker, probe_seconds, breaker_met,
-        lost_at, is_in_doubt, is_unconfirmed, is_month_closed, release_needs, paused, dry_run,
-        cut_from, now
+        lost_at, is_in_doubt, is_unconfirmed, is_month_closed, release_needs, paused, dry_run, cut_from, now
     }))
 }
 

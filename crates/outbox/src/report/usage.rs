@@ -229,8 +229,9 @@ async fn follow(database: &Database, delivery: i64, usage: Uuid, way: &mut Vec<R
 fn read_usage(row: &Row) -> Result<Usage, Error> {
     Ok(fields!(row => Usage {
         usage_id, source, event_id, org, account, product, metric, quantity, used_at, hour, corrects, request_id,
-        attributes, recorded_at, whereabouts, held_reason, held_beyond, held_bound, held_needs, is_orphan, hour_quantity, hour_share, held_at,
-        held_until, held_for, exempt_reason, catalogue_reason, destination, is_paused, own_deadline, now
+        attributes, recorded_at, whereabouts, held_reason, held_beyond, held_bound, held_needs, is_orphan, hour_quantity,
+        hour_share, held_at, held_until, held_for, exempt_reason, catalogue_reason, destination, is_paused, own_deadline,
+        now
     }))
 }
 
