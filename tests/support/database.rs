@@ -88,6 +88,8 @@ pub struct TestDatabase {
     pub database: Database,
     /// A connection for the test's own statements.
     pub client: Client,
+    /// Connections that services keep between their transactions.
+    services: std::sync::Mutex<Vec<Client>>,
 }
 
 impl TestDatabase {
@@ -114,7 +116,7 @@ impl TestDatabase {
         let url = cluster().url(&name);
         let database = Database::open(&Access::new(&url)).expect("a URL");
         let client = connect(&url).await;
-        Self { name, url, database, client }
+        Self { name, url, database, client, services: std::sync::Mutex::default() }
     }
 
     /// The database `postgres` of a cluster of the test's own, which it may stop and start as it likes.
@@ -131,7 +133,7 @@ impl TestDatabase {
         client.batch_execute(outbox::migrate::ROLES).await.expect("roles");
         outbox::migrate::apply(&database).await.expect("the migrations apply");
         client.batch_execute("update postmeter.setting set purpose = 'test'").await.expect("a test database");
-        Self { name: "postgres".to_owned(), url, database, client }
+        Self { name: "postgres".to_owned(), url, database, client, services: std::sync::Mutex::default() }
     }
 
     /// A connection to a database that somebody else made.
@@ -149,6 +151,25 @@ impl TestDatabase {
     /// Another connection.
     pub async fn connect(&self) -> Client {
         connect(&self.url).await
+    }
+
+    /// A connection of a service: one that nobody uses now, or another. A server that was stopped has ended those it had.
+    pub async fn take_service(&self) -> Client {
+        while let Some(client) = self.kept_service() {
+            if client.check_connection().await.is_ok() {
+                return client;
+            }
+        }
+        self.connect().await
+    }
+
+    fn kept_service(&self) -> Option<Client> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps a service's connection for its next transaction.
+    pub fn keep_service(&self, client: Client) {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(client);
     }
 
     /// URL through the socket.

@@ -209,10 +209,11 @@ impl Stage {
 
     /// Records a usage in a transaction of its own.
     pub async fn record_as(&self, usage: &NewUsage) {
-        let mut client = self.db.connect().await;
+        let mut client = self.db.take_service().await;
         let transaction = client.transaction().await.expect("a transaction");
         outbox::record_usage(&transaction, usage).await.expect("recorded");
         transaction.commit().await.expect("committed");
+        self.db.keep_service(client);
     }
 
     /// Lets the worker do everything there is to do now.

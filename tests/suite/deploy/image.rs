@@ -1,5 +1,6 @@
 //! The image's build, as far as it can be tried without a container engine.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{read, root};
@@ -39,23 +40,40 @@ fn the_images_compiler_is_new_enough() {
     assert!(number(found) >= number(needed), "{found} is older than {needed}");
 }
 
-/// All the Dockerfile copies, alone in a directory, must compile. Compiled for checking only: the program is the same.
+/// Every file that the compiler read for the program, from the list that cargo keeps beside it.
+fn read_by_the_compiler() -> Vec<PathBuf> {
+    let list = PathBuf::from(tests::postmeter("").get_program()).with_extension("d");
+    let list = std::fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
+    let (_, files) = list.split_once(": ").expect("a rule of make");
+    // make's way of writing a space in a name
+    let files = files.trim_end().replace("\\ ", "\0");
+    files.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect()
+}
+
+/// What an image is built from: the sources, and manifests that name no package which is not there.
 #[test]
 fn what_the_image_copies_is_enough_to_build() {
+    let copied = copied();
+    let sources = read_by_the_compiler();
+    let below = |file: &PathBuf| file.canonicalize().ok().and_then(|file| Some(file.strip_prefix(root()).ok()?.into()));
+    let sources: Vec<PathBuf> = sources.iter().filter_map(below).collect();
+    for least in ["crates/postmeter/src/main.rs", "sql/migrations/0001_pre_foundation.sql"] {
+        assert!(sources.iter().any(|file| file == Path::new(least)), "the list lacks {least}");
+    }
+    for file in sources {
+        assert!(copied.iter().any(|path| file.starts_with(path)), "{} is not copied", file.display());
+    }
     let place = tempfile::tempdir().expect("a directory");
-    for path in copied() {
+    for path in copied {
         let (from, to) = (root().join(&path), place.path().join(&path));
         std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
         assert!(Command::new("cp").arg("-r").args([from, to]).status().expect("cp").success(), "{path}");
     }
-    let target = std::env::current_exe().expect("this program's path");
-    let target = target.ancestors().nth(3).expect("target/<profile>/deps");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let checked = Command::new(cargo)
-        .args(["check", "--locked", "--offline", "--quiet", "-p", "postmeter"])
+    let resolved = Command::new(cargo)
+        .args(["tree", "--locked", "--offline", "--quiet", "-p", "postmeter"])
         .current_dir(place.path())
-        .env("CARGO_TARGET_DIR", target)
         .output()
         .expect("cargo");
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(resolved.status.success(), "{}", String::from_utf8_lossy(&resolved.stderr));
 }
