@@ -169,11 +169,13 @@ impl Worker {
         Ok(cut)
     }
 
-    /// Claims, submits and settles what is due at every destination, once; returns how many deliveries.
+    /// Claims, submits and settles what is due at every destination, once; returns how many deliveries. Renews the lease,
+    /// without which nothing is sent: whoever takes single steps may have paused for long before this one.
     ///
     /// # Errors
     /// As Postgres says.
     pub async fn send(self: &Arc<Self>) -> Result<usize, outbox::Error> {
+        self.beat().await?;
         let mut claimed = 0;
         let stop = CancellationToken::new();
         self.heed_switches().await?;
