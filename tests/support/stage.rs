@@ -454,7 +454,8 @@ impl Stage {
 }
 
 /// The key as we write it. The simulator's record names the operation where AWS has a region.
-fn canonical(key: &Key) -> String {
+#[must_use]
+pub fn canonical(key: &Key) -> String {
     let Key { marketplace, region, product, customer, dimension, hour } = key;
     match *marketplace {
         "azure" => format!("azure/{customer}/{dimension}/{hour}"),
