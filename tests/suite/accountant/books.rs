@@ -39,7 +39,7 @@ impl Books {
     }
 
     /// A correction stands where its usage does.
-    fn is_billed(&self, usage: &Usage) -> bool {
+    pub fn is_billed(&self, usage: &Usage) -> bool {
         let Usage { used_at, given_up, .. } = usage.corrects.map_or(usage, |of| &self.usages[of]);
         let is_exempt = |(org, from, until): &(usize, Timestamp, Timestamp)| {
             *org == usage.org && from <= used_at && used_at < until
@@ -53,7 +53,12 @@ impl Books {
 
     /// What a contract's month comes to: what is used and not covered, a started unit counting as a whole.
     pub fn should(&self, contract: usize, metric: usize) -> i64 {
-        let used: i64 = self.of(contract, metric).map(|u| u.hundredths).sum();
+        self.should_without(contract, metric, 0)
+    }
+
+    /// The same without some hundredths of its usage.
+    pub fn should_without(&self, contract: usize, metric: usize, hundredths: i64) -> i64 {
+        let used = self.of(contract, metric).map(|u| u.hundredths).sum::<i64>() - hundredths;
         let covered = if metric == 0 { COVERED[contract] } else { 0 };
         ((used - covered).max(0) + 99) / 100
     }

@@ -18,7 +18,7 @@ impl Run {
         .await;
     }
 
-    /// Somebody asks the services about what is held as implausible: it is right, or it is corrected, or nothing of it is.
+    /// Somebody asks the services about what is held as implausible: it is right, is corrected, or is given up.
     pub async fn judge_usages(&mut self) {
         let held = "select u.event_id || ' ' || u.id from postmeter.held h join postmeter.usage u on u.id = h.usage_id
                     where h.reason = 'implausible' and u.corrects is null order by u.id";
@@ -26,8 +26,17 @@ impl Run {
             let (event, id) = line.split_once(' ').unwrap();
             let number: usize = event[1..].parse().unwrap();
             let filter = format!("{{\"usage\": \"{id}\"}}");
-            let left = self.books.left_of(number);
-            match self.draw.random_range(0..4) {
+            let left = self.left_here(number);
+            let Usage { waits, given_up, .. } = self.books.usages[number];
+            // what was judged before is judged so again
+            let judged = if given_up {
+                0
+            } else if waits {
+                self.draw.random_range(0..4)
+            } else {
+                3
+            };
+            match judged {
                 0 => {
                     self.sql(format!("select postmeter.write_off_held('{filter}', 'ada', 'a test', false)")).await;
                     self.books.usages[number].given_up = true;

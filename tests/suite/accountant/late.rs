@@ -20,6 +20,8 @@ pub struct Late {
     answered: Vec<(Claim, Answer)>,
     /// What of it a person called not billed, though the answer on its way says otherwise.
     denied: Vec<i64>,
+    /// The database may know nothing of it: it was restored to a backup.
+    pub is_forgotten: bool,
 }
 
 impl Late {
@@ -51,13 +53,13 @@ impl Run {
         self.done.push(format!("{} a slow call: {}", self.now, said.collect::<Vec<_>>().join(", ")));
         self.stage.end_lease_of(worker.id()).await;
         self.stage.worker.reap().await.unwrap();
-        self.late.push(Late { worker, answered, denied: Vec::new() });
+        self.late.push(Late { worker, answered, denied: Vec::new(), is_forgotten: false });
     }
 
     /// Somebody says of what the marketplace holds that it was not billed, and may give it to another hour.
     pub async fn deny(&mut self) {
         let mut late = std::mem::take(&mut self.late);
-        for call in &mut late {
+        for call in late.iter_mut().filter(|call| !call.is_forgotten) {
             let held: Vec<_> = call.accepted().map(|claim| (claim.delivery, claim.quantity)).collect();
             for (id, quantity) in held {
                 let waits = format!(
@@ -104,7 +106,7 @@ impl Run {
             outbox::settle::settle(database, call.worker.id(), &settlements, &|_| policy).await.unwrap();
             outbox::maintain::review(database).await.unwrap();
             self.done.push(format!("{} late answers, after {:?} was denied", self.now, call.denied));
-            for claim in call.accepted() {
+            for claim in call.accepted().filter(|_| !call.is_forgotten) {
                 self.is_told(claim, call.denied.contains(&claim.delivery)).await;
             }
         }

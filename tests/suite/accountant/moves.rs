@@ -13,6 +13,7 @@ use super::books::{ACCOUNTS, Books, METRICS, ORGS, Usage};
 use super::implausible::PLAUSIBLE;
 use super::late::Late;
 use super::mistyped::Typo;
+use super::restore::{Backup, Restored};
 use crate::people::refuse_all;
 
 /// One run: the stage, the books beside it, and what has been done that can be done only once.
@@ -30,6 +31,11 @@ pub struct Run {
     /// Keys and quantities that a person called not billed, though they were.
     pub denied: Vec<(String, Decimal)>,
     pub breaks: u32,
+    pub backup: Option<Backup>,
+    /// Once the database was restored to its backup.
+    pub restored: Option<Restored>,
+    /// Corrections of people.
+    pub adjustments: u32,
     /// What was done, for whom it may concern when the books differ.
     pub done: Vec<String>,
 }
@@ -68,15 +74,36 @@ impl Run {
     }
 
     pub async fn record(&mut self, usage: Usage) {
-        let number = self.books.usages.len();
-        let (org, metric) = (ORGS[usage.org].0, METRICS[usage.metric]);
-        let quantity = decimal(usage.hundredths);
-        let mut new = NewUsage::new("billing", &format!("e{number}"), org, "db", metric, q(&quantity), usage.used_at);
-        new.corrects = usage.corrects.map(|of| format!("e{of}"));
-        self.stage.record_as(&new).await;
-        self.done
-            .push(format!("{} {org} {metric} {quantity} at {}, corrects {:?}", self.now, usage.used_at, new.corrects));
         self.books.usages.push(usage);
+        self.record_again(self.books.usages.len() - 1).await;
+    }
+
+    /// Records what is in the books already.
+    pub async fn record_again(&mut self, number: usize) {
+        let usage = &self.books.usages[number];
+        let corrects = usage.corrects.map(|of| format!("e{of}"));
+        let (hundredths, used_at) = (usage.hundredths, usage.used_at);
+        self.record_as(format!("e{number}"), number, hundredths, used_at, corrects).await;
+    }
+
+    /// People correct a usage by what is no matter of the books.
+    pub async fn record_adjustment(&mut self, number: usize, hundredths: i64) {
+        self.adjustments += 1;
+        let used_at = self.books.usages[number].used_at;
+        let event = format!("a{}", self.adjustments);
+        // what is more is usage of its own
+        let corrects = (hundredths < 0).then(|| format!("e{number}"));
+        self.record_as(event, number, hundredths, used_at, corrects).await;
+    }
+
+    async fn record_as(&mut self, event: String, like: usize, hundredths: i64, used_at: Timestamp, of: Option<String>) {
+        let usage = &self.books.usages[like];
+        let (org, metric) = (ORGS[usage.org].0, METRICS[usage.metric]);
+        let quantity = decimal(hundredths);
+        let mut new = NewUsage::new("billing", &event, org, "db", metric, q(&quantity), used_at);
+        new.corrects = of;
+        self.stage.record_as(&new).await;
+        self.done.push(format!("{} {event} {org} {metric} {quantity} at {used_at}, {:?}", self.now, new.corrects));
     }
 
     /// Usage of some minutes ago, or of hours ago.
@@ -104,11 +131,11 @@ impl Run {
         let whole: Vec<usize> = (0..self.books.usages.len())
             .filter(|n| {
                 let usage = &self.books.usages[*n];
-                usage.corrects.is_none() && !usage.given_up && self.books.left_of(*n) > 0
+                usage.corrects.is_none() && !usage.given_up && self.left_here(*n) > 0
             })
             .collect();
         let Some(&of) = whole.choose(&mut self.draw) else { return };
-        let left = self.books.left_of(of);
+        let left = self.left_here(of);
         let taken = if self.draw.random_bool(0.5) { left } else { self.draw.random_range(1..=left) };
         let usage =
             Usage { hundredths: -taken, used_at: self.now, corrects: Some(of), ..self.books.usages[of].clone() };
@@ -132,7 +159,8 @@ impl Run {
                  select org, product, destination_id, '{identity}', '{hour}' from ended returning id, org
              )
              insert into postmeter.cover (subscription_id, metric, quantity)
-             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id",
+             select r.id, c.metric, c.quantity
+             from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id",
             orgs_of(contract)
         ))
         .await;
@@ -162,13 +190,15 @@ impl Run {
         self.sql(format!(
             "with ended as (
                  update postmeter.subscription set valid_until = '{now}'
-                 where org = '{org}' and valid_until is null and valid_from < '{now}' returning org, product, destination_id, identity, id
+                 where org = '{org}' and valid_until is null and valid_from < '{now}'
+                 returning org, product, destination_id, identity, id
              ), renewed as (
                  insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
                  select org, product, destination_id, identity, '{now}' from ended returning id, org
              )
              insert into postmeter.cover (subscription_id, metric, quantity)
-             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id"
+             select r.id, c.metric, c.quantity
+             from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id"
         ))
         .await;
         self.stage.worker.reload().await.unwrap();
@@ -184,7 +214,8 @@ impl Run {
             return;
         }
         self.sql(format!(
-            "insert into postmeter.exemption (org, valid_from, valid_until, reason) values ('{}', '{from}', '{until}', 'a trial')",
+            "insert into postmeter.exemption (org, valid_from, valid_until, reason)
+             values ('{}', '{from}', '{until}', 'a trial')",
             ORGS[org].0
         ))
         .await;
