@@ -7,8 +7,13 @@ use tests::Stage;
 use crate::copies::Copy;
 
 /// Seven cores of 10:00 that were refused; the database was dumped then, and they were retried and accepted after that.
-async fn accepted_in_lost_time() -> (Stage, Copy) {
+async fn accepted_in_lost_time(has_lost_before: bool) -> (Stage, Copy) {
     let stage = Stage::new().await;
+    if has_lost_before {
+        stage.sql("select postmeter.timeline_went_back('ada', 'another loss')").await;
+        stage.sql("select postmeter.resume('aws', 'ada', 'compared')").await;
+        stage.worker.reload().await.unwrap();
+    }
     stage.at("2024-09-18T10:30:00Z").await;
     stage.use_cores("seven", "7", "2024-09-18T10:10:00Z").await;
     stage.cut_only("2024-09-18T11:10:00Z").await;
@@ -27,7 +32,19 @@ const STATUS: &str = "select string_agg(status || ' ' || maybe_billed, ', ' orde
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k6_what_was_rejected_at_the_backup_and_accepted_in_the_lost_time_is_billed_once() {
-    let (stage, copy) = accepted_in_lost_time().await;
+    let (stage, copy) = accepted_in_lost_time(false).await;
+    billed_once(&stage, &copy).await;
+}
+
+/// The dump brings the loss of before along, which this server has noted since it started.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k6_a_dump_that_is_restored_on_a_server_that_has_noted_a_loss_is_a_loss_of_its_own() {
+    let (stage, copy) = accepted_in_lost_time(true).await;
+    assert_eq!(copy.value("select count(*)::text from postmeter.timeline_break").await, "2");
+    billed_once(&stage, &copy).await;
+}
+
+async fn billed_once(stage: &Stage, copy: &Copy) {
     for verb in ["release", "retry"] {
         let (code, said) = copy.run(&format!("{verb} --delivery 1 --apply"));
         assert!(code == 3 && said.contains("may have been sent in the time that was lost"), "{verb}: {said}");
@@ -45,7 +62,7 @@ async fn k6_what_was_rejected_at_the_backup_and_accepted_in_the_lost_time_is_bil
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k6_what_was_not_sent_in_the_lost_time_may_be_corrected_once_a_person_has_said_so() {
-    let (_stage, copy) = accepted_in_lost_time().await;
+    let (_stage, copy) = accepted_in_lost_time(false).await;
     // a report of many is resolved as one is
     let rows = "select string_agg(verdict, ' ') from postmeter.resolve_rows('[{\"delivery\": 1, \"quantity\": 0}]', 'ada', 'their report', false)";
     assert_eq!(copy.value(rows).await, "not_billed");

@@ -1,6 +1,7 @@
 //! K6: what was recorded before commits were lost and would go to another hour waits for a person, who says whether it was
 //! billed with one in that time; and of a conflict counts what they hold.
 
+use outbox::NewUsage;
 use remittance::Outcome;
 use simulator::Clock;
 use tests::{Dimension, GoogleStage, Stage, q, t};
@@ -40,37 +41,58 @@ async fn explained(stage: &Stage) {
     assert_eq!(stage.value(sql).await, "0");
 }
 
-/// Nine cores of 10:00 were accepted; three more of that hour came later, and stand in the outbox of the dump. In the lost
-/// time they were billed with the hour before.
+/// Nine cores of 10:00 were accepted; three more of that hour came later, and stand in the outbox of the dump; two came after
+/// it, and are recorded again. In the lost time all five were billed with the hour before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k6_late_usage_of_before_a_restore_is_billed_once() {
+async fn k6_late_usage_of_before_a_restore_and_of_the_lost_time_is_billed_once() {
     let stage = Stage::new().await;
     stage.at("2024-09-18T10:30:00Z").await;
     stage.use_cores("nine", "9", "2024-09-18T10:10:00Z").await;
     stage.cut_at("2024-09-18T11:10:00Z").await;
     stage.use_cores("three", "3", "2024-09-18T10:20:00Z").await;
-    let copy = Copy::of(&stage).await;
+    let mut copy = Copy::of(&stage).await;
+    stage.use_cores("two", "2", "2024-09-18T10:25:00Z").await;
     stage.work_at("2024-09-18T11:20:00Z").await;
     stage.cut_at("2024-09-18T11:30:00Z").await;
-    assert_eq!(stage.accepted(), ["18T09 3", "18T10 9"], "in the lost time");
+    assert_eq!(stage.accepted(), ["18T09 5", "18T10 9"], "in the lost time");
     let (code, said) = copy.run("declare original");
     assert!(code == 0 && said.contains("the last change of the catalogue that survived"), "{said}");
-    assert_eq!(copy.run("resume aws").0, 0);
+    let two = NewUsage::new("billing", "two", "acme", "db", "cores", q("2"), t("2024-09-18T10:25:00Z"));
     copy.client.batch_execute("update postmeter.setting set clock_frozen = '2024-09-18T11:40:00Z'").await.unwrap();
+    record(&mut copy.client, &two).await;
+    assert_eq!(copy.run("resume aws").0, 0);
     stage.aws.set_clock(Clock::frozen_at(t("2024-09-18T11:40:00Z")));
     let worker = copy.worker().await;
     for _ in 0..3 {
         worker.work().await.unwrap();
     }
-    let held = "select coalesce(string_agg(reason || ' ' || quantity, ', '), 'nothing') from postmeter.held";
-    assert_eq!(copy.value(held).await, "lost_time 3");
+    let held =
+        "select coalesce(string_agg(reason || ' ' || quantity, ', ' order by quantity), 'nothing') from postmeter.held";
+    assert_eq!(copy.value(held).await, "lost_time 2, lost_time 3");
     let (_, told) = copy.run("status");
-    assert!(told.contains("1 late usage may have been billed with another hour"), "{told}");
-    let todo = "select what_to_do from postmeter.dead_letter where code = 'lost_time'";
+    assert!(told.contains("2 late usages may have been billed with another hour"), "{told}");
+    let todo = "select min(what_to_do) from postmeter.dead_letter where code = 'lost_time'";
     assert!(copy.value(todo).await.starts_with("see whether they hold it with another hour"));
-    assert_eq!(copy.run("write-off --held-usage --reason lost_time --apply").0, 0);
+    // given up, or corrected by what they hold and counted
+    let three = copy.value("select usage_id::text from postmeter.held where quantity = 3").await;
+    assert_eq!(copy.run(&format!("write-off --held-usage --usage {three} --apply")).0, 0);
+    let less = NewUsage { event_id: "less".to_owned(), corrects: Some("two".to_owned()), quantity: q("-2"), ..two };
+    record(&mut copy.client, &less).await;
+    assert_eq!(copy.run("retry --held-usage --reason lost_time --apply").0, 0);
+    for _ in 0..3 {
+        worker.work().await.unwrap();
+    }
+    assert_eq!(copy.value(held).await, "nothing");
+    copy.client.batch_execute("update postmeter.setting set clock_frozen = '2024-09-18T12:10:00Z'").await.unwrap();
+    stage.aws.set_clock(Clock::frozen_at(t("2024-09-18T12:10:00Z")));
     worker.work().await.unwrap();
-    assert_eq!(stage.accepted(), ["18T09 3", "18T10 9"], "never under a second hour");
+    assert_eq!(stage.accepted(), ["18T09 5", "18T10 9"], "never under a second hour");
+}
+
+async fn record(client: &mut tokio_postgres::Client, usage: &NewUsage) {
+    let transaction = client.transaction().await.unwrap();
+    outbox::record_usage(&transaction, usage).await.unwrap();
+    transaction.commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -89,16 +111,19 @@ async fn k6_late_usage_that_was_not_billed_in_the_lost_time_is_counted_once_a_pe
     let held = "select string_agg(event_id || ' ' || h.reason, ', ' order by event_id) from postmeter.held h join postmeter.usage u on u.id = h.usage_id";
     assert_eq!(
         stage.value(held).await,
-        "less lost_time, three lost_time",
-        "what came after the loss is ordinary late usage"
+        "less lost_time, three lost_time, two lost_time",
+        "what came after the loss may be recorded again"
     );
     stage.sql("select postmeter.return_cured(100)").await;
     stage.fold().await;
-    assert_eq!(stage.value(held).await, "less lost_time, three lost_time", "nothing cures it");
+    assert_eq!(stage.value(held).await, "less lost_time, three lost_time, two lost_time", "nothing cures it");
     assert_eq!(run(&stage, "retry --held-usage --reason lost_time --apply").0, 0);
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 9", "18T11 4"], "to an hour of after the loss");
     assert_eq!(balance(&stage).await, "13 0 0 0 0");
+    stage.use_cores("one", "1", "2024-09-18T11:30:00Z").await;
+    stage.fold().await;
+    assert_eq!(stage.value(held).await, "", "late usage of an hour of after the loss is ordinary");
     explained(&stage).await;
     stage.close().await;
 }

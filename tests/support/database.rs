@@ -60,13 +60,35 @@ async fn template() {
             client.batch_execute("update postmeter.setting set purpose = 'test'").await.expect("a test database");
         }
         // the pool's connections end a moment after it is dropped
-        let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
-        wait_until("the template has no sessions", async || {
-            admin.query(&end, &[]).await.expect("a list of sessions").is_empty()
-        })
-        .await;
+        end_sessions(&admin, TEMPLATE).await;
     })
     .await;
+}
+
+async fn end_sessions(admin: &Client, name: &str) {
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+    wait_until("the database has no sessions", async || {
+        admin.query(&end, &[]).await.expect("a list of sessions").is_empty()
+    })
+    .await;
+}
+
+/// Makes a database with what another one holds, on which nobody is; returns its name.
+async fn copy_of(admin: &Client, from: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    // in memory, files are copied in half the time that writing every page to the log takes; 14 knows no other way
+    let version: i32 = admin
+        .query_one("select current_setting('server_version_num')::integer", &[])
+        .await
+        .expect("its version")
+        .get(0);
+    let strategy = if version < 150_000 { "" } else { "strategy file_copy" };
+    admin
+        .batch_execute(&format!("create database {name} template {from} {strategy}"))
+        .await
+        .expect("a copy of a database");
+    name
 }
 
 /// Databases whose tests have ended. Whoever makes the next one drops them: a whole run's would fill a small disk.
@@ -96,23 +118,25 @@ impl TestDatabase {
     /// A fresh one, migrated, marked as test.
     pub async fn fresh() -> Self {
         crate::limit();
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let _copying = COPYING.lock().await;
         template().await;
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let admin = admin().await;
         drop_ended(&admin).await;
-        // in memory, files are copied in half the time that writing every page to the log takes; 14 knows no other way
-        let version: i32 = admin
-            .query_one("select current_setting('server_version_num')::integer", &[])
-            .await
-            .expect("its version")
-            .get(0);
-        let strategy = if version < 150_000 { "" } else { "strategy file_copy" };
-        admin
-            .batch_execute(&format!("create database {name} template {TEMPLATE} {strategy}"))
-            .await
-            .expect("a copy of the template");
+        Self::made(copy_of(&admin, TEMPLATE).await).await
+    }
+
+    /// A copy of it as it stands now: what a backup holds. All its sessions are ended, and begun anew where they are its own.
+    pub async fn backup(&mut self) -> Self {
+        let _copying = COPYING.lock().await;
+        let admin = admin().await;
+        end_sessions(&admin, &self.name).await;
+        let copy = Self::made(copy_of(&admin, &self.name).await).await;
+        self.database = self.another();
+        self.client = self.connect().await;
+        copy
+    }
+
+    async fn made(name: String) -> Self {
         let url = cluster().url(&name);
         let database = Database::open(&Access::new(&url)).expect("a URL");
         let client = connect(&url).await;

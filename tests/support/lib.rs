@@ -29,6 +29,6 @@ pub use operation::{operation, operations, settings_of};
 pub use plan::{Walk, indexes, walks};
 pub use program::postmeter;
 pub use skip::skip;
-pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, q, quick, t};
+pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, canonical, q, quick, t};
 pub use wait::{PATIENCE, block_until, end_of, line_of, signal, until_locked, until_true, wait_until};
 pub use wrapped::{OnTheWay, Wrapped};

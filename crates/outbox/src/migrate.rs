@@ -89,6 +89,7 @@ migrations! {
     52 "0052_pre_named_contracts",
     53 "0053_pre_contract_plans",
     54 "0054_pre_advice",
+    55 "0055_pre_lost_again",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

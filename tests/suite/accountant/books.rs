@@ -18,6 +18,10 @@ pub struct Usage {
     pub used_at: Timestamp,
     /// The usage that it corrects.
     pub corrects: Option<usize>,
+    /// Nobody is billed for it before a person has said that it is right: what corrects it until then was never billed.
+    pub waits: bool,
+    /// A person has said that nobody is billed for it.
+    pub given_up: bool,
 }
 
 #[derive(Debug, Default)]
@@ -35,9 +39,12 @@ impl Books {
     }
 
     /// A correction stands where its usage does.
-    fn is_billed(&self, usage: &Usage) -> bool {
-        let used_at = usage.corrects.map_or(usage.used_at, |of| self.usages[of].used_at);
-        !self.exemptions.iter().any(|(org, from, until)| *org == usage.org && *from <= used_at && used_at < *until)
+    pub fn is_billed(&self, usage: &Usage) -> bool {
+        let Usage { used_at, given_up, .. } = usage.corrects.map_or(usage, |of| &self.usages[of]);
+        let is_exempt = |(org, from, until): &(usize, Timestamp, Timestamp)| {
+            *org == usage.org && from <= used_at && used_at < until
+        };
+        !given_up && !self.exemptions.iter().any(is_exempt)
     }
 
     fn of(&self, contract: usize, metric: usize) -> impl Iterator<Item = &Usage> {
@@ -46,14 +53,20 @@ impl Books {
 
     /// What a contract's month comes to: what is used and not covered, a started unit counting as a whole.
     pub fn should(&self, contract: usize, metric: usize) -> i64 {
-        let used: i64 = self.of(contract, metric).map(|u| u.hundredths).sum();
+        self.should_without(contract, metric, 0)
+    }
+
+    /// The same without some hundredths of its usage.
+    pub fn should_without(&self, contract: usize, metric: usize, hundredths: i64) -> i64 {
+        let used = self.of(contract, metric).map(|u| u.hundredths).sum::<i64>() - hundredths;
         let covered = if metric == 0 { COVERED[contract] } else { 0 };
         ((used - covered).max(0) + 99) / 100
     }
 
     /// At most so much may have been billed before a correction came, and is credit.
     pub fn corrected(&self, contract: usize, metric: usize) -> i64 {
-        let taken: i64 = self.of(contract, metric).filter(|u| u.corrects.is_some()).map(|u| -u.hundredths).sum();
+        let corrections = self.of(contract, metric).filter(|u| u.corrects.is_some() && !u.waits);
+        let taken: i64 = corrections.map(|u| -u.hundredths).sum();
         if taken == 0 { 0 } else { taken / 100 + 1 }
     }
 }

@@ -5,10 +5,15 @@ use outbox::NewUsage;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rust_decimal::Decimal;
 use serde_json::json;
 use tests::{Stage, q};
 
 use super::books::{ACCOUNTS, Books, METRICS, ORGS, Usage};
+use super::implausible::PLAUSIBLE;
+use super::late::Late;
+use super::mistyped::Typo;
+use super::restore::{Backup, Restored};
 use crate::people::refuse_all;
 
 /// One run: the stage, the books beside it, and what has been done that can be done only once.
@@ -19,7 +24,18 @@ pub struct Run {
     pub now: Timestamp,
     pub moved: [bool; 3],
     pub is_disk_known: bool,
+    /// What is mistyped in the catalogue now.
+    pub typos: Vec<Typo>,
+    /// Calls whose answers nobody has written down yet.
+    pub late: Vec<Late>,
+    /// Keys and quantities that a person called not billed, though they were.
+    pub denied: Vec<(String, Decimal)>,
     pub breaks: u32,
+    pub backup: Option<Backup>,
+    /// Once the database was restored to its backup.
+    pub restored: Option<Restored>,
+    /// Corrections of people.
+    pub adjustments: u32,
     /// What was done, for whom it may concern when the books differ.
     pub done: Vec<String>,
 }
@@ -29,37 +45,65 @@ fn decimal(hundredths: i64) -> String {
     format!("{sign}{}.{:02}", hundredths.abs() / 100, hundredths.abs() % 100)
 }
 
+pub fn licence_arn(contract: usize) -> String {
+    format!("arn:aws:license-manager::123456789012:license:l-{contract:032x}")
+}
+
 /// What a contract is known by once it has moved from its product code.
 fn licence(contract: usize) -> serde_json::Value {
-    json!({
-        "license_arn": format!("arn:aws:license-manager::123456789012:license:l-{contract:032x}"),
-        "customer_aws_account_id": ACCOUNTS[contract],
-    })
+    json!({ "license_arn": licence_arn(contract), "customer_aws_account_id": ACCOUNTS[contract] })
+}
+
+/// The orgs of a contract, as a list for SQL.
+pub fn orgs_of(contract: usize) -> String {
+    let orgs = ORGS.iter().filter(|(_, of)| *of == contract).map(|(org, _)| format!("'{org}'"));
+    orgs.collect::<Vec<_>>().join(", ")
 }
 
 impl Run {
-    async fn sql(&mut self, sql: String) {
+    pub async fn sql(&mut self, sql: String) {
         self.stage.sql(&sql).await;
         self.done.push(format!("{} {sql}", self.now));
     }
 
     /// What may be refused, and then changes nothing.
-    async fn attempt(&mut self, sql: String) -> bool {
+    pub async fn attempt(&mut self, sql: String) -> bool {
         let refused = self.stage.db.client.batch_execute(&sql).await.err().map(|error| Stage::refusal_in(&error));
         self.done.push(format!("{} {sql}: {refused:?}", self.now));
         refused.is_none()
     }
 
-    async fn record(&mut self, usage: Usage) {
-        let number = self.books.usages.len();
-        let (org, metric) = (ORGS[usage.org].0, METRICS[usage.metric]);
-        let quantity = decimal(usage.hundredths);
-        let mut new = NewUsage::new("billing", &format!("e{number}"), org, "db", metric, q(&quantity), usage.used_at);
-        new.corrects = usage.corrects.map(|of| format!("e{of}"));
-        self.stage.record_as(&new).await;
-        self.done
-            .push(format!("{} {org} {metric} {quantity} at {}, corrects {:?}", self.now, usage.used_at, new.corrects));
+    pub async fn record(&mut self, usage: Usage) {
         self.books.usages.push(usage);
+        self.record_again(self.books.usages.len() - 1).await;
+    }
+
+    /// Records what is in the books already.
+    pub async fn record_again(&mut self, number: usize) {
+        let usage = &self.books.usages[number];
+        let corrects = usage.corrects.map(|of| format!("e{of}"));
+        let (hundredths, used_at) = (usage.hundredths, usage.used_at);
+        self.record_as(format!("e{number}"), number, hundredths, used_at, corrects).await;
+    }
+
+    /// People correct a usage by what is no matter of the books.
+    pub async fn record_adjustment(&mut self, number: usize, hundredths: i64) {
+        self.adjustments += 1;
+        let used_at = self.books.usages[number].used_at;
+        let event = format!("a{}", self.adjustments);
+        // what is more is usage of its own
+        let corrects = (hundredths < 0).then(|| format!("e{number}"));
+        self.record_as(event, number, hundredths, used_at, corrects).await;
+    }
+
+    async fn record_as(&mut self, event: String, like: usize, hundredths: i64, used_at: Timestamp, of: Option<String>) {
+        let usage = &self.books.usages[like];
+        let (org, metric) = (ORGS[usage.org].0, METRICS[usage.metric]);
+        let quantity = decimal(hundredths);
+        let mut new = NewUsage::new("billing", &event, org, "db", metric, q(&quantity), used_at);
+        new.corrects = of;
+        self.stage.record_as(&new).await;
+        self.done.push(format!("{} {event} {org} {metric} {quantity} at {used_at}, {:?}", self.now, new.corrects));
     }
 
     /// Usage of some minutes ago, or of hours ago.
@@ -67,12 +111,16 @@ impl Run {
         for _ in 0..self.draw.random_range(0..5) {
             let minutes = if self.draw.random_bool(0.2) { 30..150 } else { 0..10 };
             let used_at = self.now - SignedDuration::from_mins(self.draw.random_range(minutes));
+            // a counter that ran over, or a busy day
+            let is_wild = self.draw.random_bool(0.04);
             let usage = Usage {
                 org: self.draw.random_range(0..ORGS.len()),
                 metric: usize::from(self.draw.random_bool(0.3)),
-                hundredths: self.draw.random_range(1..1500),
+                hundredths: self.draw.random_range(if is_wild { PLAUSIBLE + 1..500_000 } else { 1..1500 }),
                 used_at,
                 corrects: None,
+                waits: is_wild,
+                given_up: false,
             };
             self.record(usage).await;
         }
@@ -81,10 +129,13 @@ impl Run {
     /// Part or all of an earlier usage was a mistake.
     pub async fn correction(&mut self) {
         let whole: Vec<usize> = (0..self.books.usages.len())
-            .filter(|n| self.books.usages[*n].corrects.is_none() && self.books.left_of(*n) > 0)
+            .filter(|n| {
+                let usage = &self.books.usages[*n];
+                usage.corrects.is_none() && !usage.given_up && self.left_here(*n) > 0
+            })
             .collect();
         let Some(&of) = whole.choose(&mut self.draw) else { return };
-        let left = self.books.left_of(of);
+        let left = self.left_here(of);
         let taken = if self.draw.random_bool(0.5) { left } else { self.draw.random_range(1..=left) };
         let usage =
             Usage { hundredths: -taken, used_at: self.now, corrects: Some(of), ..self.books.usages[of].clone() };
@@ -102,14 +153,15 @@ impl Run {
         self.sql(format!(
             "with ended as (
                  update postmeter.subscription set valid_until = '{hour}'
-                 where identity ->> 'customer_aws_account_id' = '{}' and valid_until is null returning org, product, destination_id, id
+                 where org in ({}) and valid_until is null returning org, product, destination_id, id
              ), renewed as (
                  insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
                  select org, product, destination_id, '{identity}', '{hour}' from ended returning id, org
              )
              insert into postmeter.cover (subscription_id, metric, quantity)
-             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id",
-            ACCOUNTS[contract]
+             select r.id, c.metric, c.quantity
+             from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id",
+            orgs_of(contract)
         ))
         .await;
         self.stage.worker.reload().await.unwrap();
@@ -121,10 +173,11 @@ impl Run {
         if self.moved[contract] {
             return;
         }
+        // it mends what was mistyped, too
         let edit = format!(
-            "update postmeter.subscription set identity = '{}' where identity ->> 'customer_aws_account_id' = '{}'",
+            "update postmeter.subscription set identity = '{}' where org in ({})",
             licence(contract),
-            ACCOUNTS[contract]
+            orgs_of(contract)
         );
         self.moved[contract] = self.attempt(edit).await;
         self.stage.worker.reload().await.unwrap();
@@ -137,13 +190,15 @@ impl Run {
         self.sql(format!(
             "with ended as (
                  update postmeter.subscription set valid_until = '{now}'
-                 where org = '{org}' and valid_until is null and valid_from < '{now}' returning org, product, destination_id, identity, id
+                 where org = '{org}' and valid_until is null and valid_from < '{now}'
+                 returning org, product, destination_id, identity, id
              ), renewed as (
                  insert into postmeter.subscription (org, product, destination_id, identity, valid_from)
                  select org, product, destination_id, identity, '{now}' from ended returning id, org
              )
              insert into postmeter.cover (subscription_id, metric, quantity)
-             select r.id, c.metric, c.quantity from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id"
+             select r.id, c.metric, c.quantity
+             from renewed r join ended e on e.org = r.org join postmeter.cover c on c.subscription_id = e.id"
         ))
         .await;
         self.stage.worker.reload().await.unwrap();
@@ -159,7 +214,8 @@ impl Run {
             return;
         }
         self.sql(format!(
-            "insert into postmeter.exemption (org, valid_from, valid_until, reason) values ('{}', '{from}', '{until}', 'a trial')",
+            "insert into postmeter.exemption (org, valid_from, valid_until, reason)
+             values ('{}', '{from}', '{until}', 'a trial')",
             ORGS[org].0
         ))
         .await;
@@ -172,6 +228,7 @@ impl Run {
             self.stage
                 .dimension(tests::Dimension { metric: "disk", name: "disk", ..tests::Dimension::default() })
                 .await;
+            self.limit("disk").await;
             self.stage.worker.reload().await.unwrap();
             self.done.push(format!("{} disk is entered", self.now));
         }
@@ -193,37 +250,6 @@ impl Run {
              select postmeter.timeline_went_back('ada', 'break {}')",
             self.breaks
         ))
-        .await;
-    }
-
-    /// Somebody resumes what is paused.
-    pub async fn resume(&mut self) {
-        self.sql("select postmeter.set_paused('aws', false, 'ada', 'looked at it')".to_owned()).await;
-    }
-
-    /// Somebody looks up at the marketplace what may have been billed.
-    pub async fn resolve(&mut self) {
-        let unknown = "select d.id || ' ' || d.key from postmeter.delivery d
-             where d.maybe_billed and d.status in ('unknown', 'held')
-                or d.id in (select x.delivery_id from postmeter.doubt x where x.decision_id is null)";
-        let held = self.stage.their_keys();
-        for line in self.stage.column(unknown).await {
-            let (id, key) = line.split_once(' ').unwrap();
-            let billed = held.iter().any(|theirs| theirs == key);
-            // what was withheld waits until each hour with which it may have gone is settled
-            self.attempt(format!("select postmeter.resolve_unknown({id}, {billed}, 'ada', 'looked it up')")).await;
-        }
-    }
-
-    /// Somebody does something about dead letters: sends them again, or bills them with another hour.
-    pub async fn dead_letters(&mut self) {
-        let verb = ["retry", "release", "recount"].choose(&mut self.draw).unwrap();
-        let filter = "{\"destination\": \"aws\"}";
-        self.attempt(format!("select postmeter.{verb}('{filter}', 'ada', 'mended', false)")).await;
-        // nothing was lost with those commits
-        self.attempt(
-            "select postmeter.retry_held('{\"reason\": \"lost_time\"}', 'ada', 'not billed', false)".to_owned(),
-        )
         .await;
     }
 }

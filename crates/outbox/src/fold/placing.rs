@@ -123,8 +123,8 @@ async fn open(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// What came too late for its hour, and was recorded before commits were lost, may have been billed with another hour in that
-/// time: it waits for a person.
+/// What came too late for its hour, and was recorded before commits were lost or may have been in that time, may have been billed
+/// with another hour then: it waits for a person.
 async fn lost(tx: &Tx<'_>, plan: &mut Plan) -> Result<(), Error> {
     let (usages, destinations) = plan.late();
     if usages.is_empty() {

@@ -66,7 +66,7 @@ pub(super) fn held(reason: &str) -> (&'static str, &'static str) {
             "ask who recorded it. If it is right, return it: it is then counted, however large",
         ),
         "lost_time" => (
-            "it was there before the database lost commits, and may have been billed with another hour in that time",
+            "it is of before the database lost commits, and may have been billed with another hour in that time",
             "see what the marketplace holds of this buyer since then: if it is not among it, retry the usage (resolve the \
              remittance as not billed); if it is, write the usage off (resolve the remittance as billed)",
         ),
