@@ -64,6 +64,26 @@ async fn k3_two_named_contracts_of_one_org_on_one_buyer_round_and_cover_each_by_
 }
 
 #[tokio::test]
+async fn k3_a_named_contract_s_cover_is_not_that_of_its_buyer_s_contract_beside_it() {
+    let stage = Stage::bare().await;
+    stage.dimension(Dimension::default()).await;
+    two_contracts(&stage, [ONE, ONE]).await;
+    stage
+        .sql(
+            "update postmeter.subscription set contract = 'first' where account = 'first';
+             insert into postmeter.cover (subscription_id, metric, quantity)
+             select id, 'cores', 4 from postmeter.subscription where account = 'first'",
+        )
+        .await;
+    both(&stage, 10, "1", "2.5").await;
+    assert_eq!(billed(&stage).await, ["3"]);
+    let balance = "select concat_ws(' ', recorded, covered, difference) from postmeter.balance order by recorded";
+    assert_eq!(stage.column(balance).await, ["1 1 0", "2.5 0 0"]);
+    is_explained(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn k3_a_contract_named_within_a_metered_month_counts_from_the_next_month_on() {
     let stage = Stage::bare().await;
     stage.dimension(Dimension::default()).await;
