@@ -1,9 +1,11 @@
 //! K11: every advice is read in the state that shows it and carried out there, and it does what it says.
 
 mod closing;
+mod doctor;
 mod held;
 mod listed;
 mod refused;
+mod said;
 mod stranded;
 mod unclear;
 

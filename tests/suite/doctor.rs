@@ -99,7 +99,15 @@ async fn l2_doctor_names_triggers_that_do_not_fire() {
     let make = format!("alter table postmeter.{table} disable trigger {name}");
     named_and_cured(&db, "triggers", &make, "problem", "what it refuses can be done").await;
     db.client.batch_execute("drop trigger arrived on postmeter.outbox").await.unwrap();
-    assert!(found(&db, "triggers")[0].1.contains("no trigger arrived"));
+    let (_, dropped, advice) = found(&db, "triggers").remove(0);
+    assert!(dropped.contains("no trigger arrived"), "{dropped}");
+    let of = advice.split_once("sql/schema.sql says of ").unwrap().1;
+    assert_eq!(of, "trigger arrived on postmeter.outbox");
+    let schema = include_str!("../../sql/schema.sql");
+    let says = |line: &&str| line.contains("TRIGGER arrived") && line.contains("postmeter.outbox");
+    let statements: Vec<&str> = schema.lines().filter(says).collect();
+    db.client.batch_execute(&statements.join("\n")).await.unwrap_or_else(|error| panic!("{statements:?}: {error:?}"));
+    assert_eq!(found(&db, "triggers"), []);
 }
 
 #[tokio::test]
@@ -109,6 +117,13 @@ async fn l2_doctor_names_publications_that_send_the_outbox() {
     named_and_cured(&db, "publications", make, "warning", "sends postmeter.outbox").await;
     let make = "create publication identities for table postmeter.usage_identity, postmeter.delivery";
     named_and_cured(&db, "publications", make, "warning", "sends postmeter.usage_identity").await;
+    let version = "select current_setting('server_version_num')::integer";
+    if db.client.query_one(version, &[]).await.unwrap().get::<_, i32>(0) >= 150_000 {
+        db.client.batch_execute("create publication ours for tables in schema postmeter").await.unwrap();
+        let (_, _, advice) = found(&db, "publications").remove(0);
+        db.client.batch_execute(advice.split_once(", and name").unwrap().0).await.unwrap();
+        assert_eq!(found(&db, "publications"), []);
+    }
     db.client.batch_execute("create publication everything for all tables").await.unwrap();
     let findings = found(&db, "publications");
     assert!(findings.iter().all(|(_, _, advice)| advice.starts_with("drop publication everything")), "{findings:?}");

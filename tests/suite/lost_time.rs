@@ -434,6 +434,8 @@ async fn k7_proof_of_an_earlier_cut_that_comes_while_the_hour_is_open_again_stop
         assert_eq!(stage.value("select count(*)::text from postmeter.contradiction").await, "1");
         let advice = "select what_to_do from postmeter.dead_letter";
         assert_eq!(stage.value(advice).await, "compare with what they hold, then judge contradiction 1 as ours");
+        let (_, told) = run(&stage, "explain --delivery 1");
+        assert!(told.contains("judge 1 --ours") && !told.contains("--theirs"), "{told}");
         if judged {
             assert_eq!(run(&stage, "judge 1 --ours").0, 0);
         }

@@ -193,6 +193,8 @@ answers! {
         count: i64,
         /// Orgs concerned.
         orgs: i64,
+        /// One of them, by its usage's id.
+        example: String,
         /// Seconds until the first deadline passes; below zero: it has.
         first_deadline_seconds: Option<f64>,
     }
@@ -263,6 +265,8 @@ answers! {
         status: String,
         /// How many.
         count: i64,
+        /// The first of them, by its number.
+        example: i64,
         /// Of these, those that may have been billed.
         maybe_billed: i64,
     }
@@ -299,6 +303,8 @@ answers! {
         count: i64,
         /// The number of the first.
         first: Option<i64>,
+        /// The first can be counted as they say: it is about one remittance as that stands.
+        as_theirs: bool,
     }
     /// Meters whose balance does not close; one row.
     Unbalanced from "health_balance" {
@@ -327,7 +333,9 @@ answers! {
         moved: i64,
         /// Meters that are being read again whole.
         anew: i64,
-        /// It is longer ago than it should be.
+        /// No worker has proven what was written for a day.
+        unchecked: bool,
+        /// It is longer ago than it should be, that or the whole ledger.
         stale: bool,
     }
     /// Orgs' metrics whose usage does not add up; one row.

@@ -121,7 +121,7 @@ fn tests_there_are() -> BTreeSet<String> {
 }
 
 /// All that is said is listed, and all that is listed is said and has its test.
-fn covered(said: BTreeSet<String>, listed: &[(&str, &str)]) {
+pub(super) fn covered(said: BTreeSet<String>, listed: &[(&str, &str)]) {
     let listed: BTreeMap<&str, &str> = listed.iter().copied().collect();
     let without: Vec<_> = said.iter().filter(|text| !listed.contains_key(text.as_str())).collect();
     assert!(without.is_empty(), "no test carries these out: {without:?}");

@@ -24,7 +24,7 @@ async fn j10_a_person_ends_the_wait_that_a_marketplace_asked_for_and_workers_act
         // it waits as long, as soon as its answer is settled
         tests::until_true(&stage.db.client, "select count(*) = 1 from postmeter.later").await;
         let (code, said) = run(&stage, &["status"]).await;
-        assert!(said.contains("as the marketplace asked; `postmeter probe`"), "{code:?} {said}");
+        assert!(said.contains("as the marketplace asked; `postmeter probe DESTINATION --why ...`"), "{code:?} {said}");
         let (code, said) = run(&stage, &["probe", "aws", "--why", "their support lifted it"]).await;
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("aws: the wait that the marketplace asked for is over"), "{said}");

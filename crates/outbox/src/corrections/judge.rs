@@ -53,6 +53,8 @@ pub struct Contradiction {
     pub source: String,
     /// `held`, `other_quantity` or `not_held`.
     pub says: String,
+    /// They speak of what was sent before the remittance was counted anew.
+    pub is_earlier: bool,
     /// What they hold, if they said.
     pub their_quantity: Option<String>,
     /// Which attempt it was.
@@ -87,6 +89,7 @@ impl Contradiction {
             about: row.try_get("about")?,
             source: row.try_get("source")?,
             says: row.try_get("says")?,
+            is_earlier: row.try_get("is_earlier")?,
             their_quantity: row.try_get("their_quantity")?,
             attempt_id: row.try_get("attempt_id")?,
             said_at: row.try_get("said_at")?,

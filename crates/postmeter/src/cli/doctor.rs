@@ -34,6 +34,9 @@ enum Level {
     Problem,
 }
 
+/// Longer questions are asked by whoever can wait for them.
+const ASK_AGAIN: &str = "ask again with `postmeter doctor --within 600`, at a quiet time";
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
@@ -73,7 +76,7 @@ impl Round<'_> {
         let proof = outbox::balance::prove(&self.database, self.within).await?;
         if proof.is_none() {
             let found = format!("not looked at: it takes more than {} s", self.within.as_secs());
-            self.warning("balance", found, "ask again with --within, at a quiet time");
+            self.warning("balance", found, ASK_AGAIN);
         }
         Ok(proof)
     }
@@ -114,7 +117,7 @@ impl Round<'_> {
             }
             Ok(told) => {
                 let found = format!("not looked at: {}", told.why(self.within));
-                self.warning(check, found, "ask again with --within, at a quiet time");
+                self.warning(check, found, ASK_AGAIN);
             }
             Err(Error::Unexpected { code, message }) => self.warning(
                 check,

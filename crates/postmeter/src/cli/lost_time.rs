@@ -11,6 +11,10 @@ use super::status::text::count;
 /// How long the question may take.
 const WITHIN: Duration = Duration::from_secs(30);
 
+const RESOLVE: &str = "postmeter resolve N --not-billed (or --billed) --why ...";
+const HELD: &str = "postmeter retry (or write-off) --held-usage --reason lost_time --why ... --apply";
+const REPORT: &str = "postmeter resolve --file REPORT --why ... --apply";
+
 /// Reads what is left, per destination. Nothing where it cannot be read now: whoever asks has done something else already.
 ///
 /// # Errors
@@ -37,22 +41,20 @@ pub(super) fn lines(left: &LostTime) -> Vec<String> {
         ));
     }
     let asked: Vec<String> = [
-        (left.maybe_billed, "remittance", "may have been billed: postmeter resolve"),
-        (left.doubts, "settled remittance", "may have been reopened: postmeter resolve"),
-        (left.withheld, "quantity", "may have been billed with another hour: postmeter resolve"),
-        (
-            left.usage_held,
-            "late usage",
-            "may have been billed with another hour: retry or write-off --held-usage --reason lost_time",
-        ),
-        (left.unconfirmed, "duplicate", "may be of another quantity: postmeter resolve --file"),
+        (left.maybe_billed, "remittance", format!("may have been billed: {RESOLVE}")),
+        (left.doubts, "settled remittance", format!("may have been reopened: {RESOLVE}")),
+        (left.withheld, "quantity", format!("may have been billed with another hour: {RESOLVE}")),
+        (left.usage_held, "late usage", format!("may have been billed with another hour: {HELD}")),
+        (left.unconfirmed, "duplicate", format!("may be of another quantity: {REPORT}")),
     ]
     .iter()
     .filter(|(number, ..)| *number > 0)
     .map(|(number, what, why)| format!("{} {why}", count(*number, what)))
     .collect();
     if !asked.is_empty() {
-        lines.push(format!("{name}: to be looked up at the marketplace since {}: {}", left.lost_at, asked.join("; ")));
+        let how = "docs/operate/failover.md says how each is found";
+        let asked = asked.join("; ");
+        lines.push(format!("{name}: to be looked up at the marketplace since {}: {asked}; {how}", left.lost_at));
     }
     lines
 }

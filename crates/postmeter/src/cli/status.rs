@@ -96,7 +96,10 @@ fn installation(overview: &Overview) -> Option<String> {
     Some(if installation.is_copy {
         format!("NOTHING IS SENT: {doubt}")
     } else {
-        format!("NOTHING IS SENT: {doubt}. Say what it is: `postmeter declare original`, or `postmeter declare copy`")
+        format!(
+            "NOTHING IS SENT: {doubt}. Say what it is: `postmeter declare original --why ...`, or `postmeter declare \
+             copy --why ...`"
+        )
     })
 }
 
@@ -244,7 +247,7 @@ fn pace(quota: &QuotaPace) -> String {
     if let Some(seconds) = quota.wait_seconds {
         let wait = span(seconds.ceil() as i64);
         return format!(
-            "quota {name} waits {wait}, as the marketplace asked; `postmeter probe` of a destination ends that"
+            "quota {name} waits {wait}, as the marketplace asked; `postmeter probe DESTINATION --why ...` ends that"
         );
     }
     let limit = quota.calls_per_second.map(|limit| format!(" of {limit}")).unwrap_or_default();
@@ -304,7 +307,7 @@ fn destinations(overview: &Overview) -> Vec<String> {
         return vec![format!("destinations: {NOT_READ}")];
     }
     if overview.destinations.is_empty() {
-        return vec!["no destination yet: see `postmeter catalog`".to_owned()];
+        return vec!["no destination yet: `postmeter catalog apply FILE` (docs/catalogue.md)".to_owned()];
     }
     let mut table = Table::new(&["destination", "status", "remittances", "units", "amount", "first deadline"], &[2]);
     for destination in &overview.destinations {

@@ -20,7 +20,8 @@ async fn defaults(round: &mut Round<'_>) -> Result<(), Error> {
             Some(user) => (format!("user {user}"), format!("role {user}")),
             None => (format!("database {database}"), format!("database {database}")),
         };
-        let (found, advice) = (format!("{whose}: {name} = {value}: {effect}"), format!("alter {of} reset {name}"));
+        let found = format!("{whose}: {name} = {value}: {effect}");
+        let advice = format!("alter {of} reset {name}");
         if name == "session_replication_role" {
             round.problem("defaults", found, advice);
         } else {

@@ -47,7 +47,9 @@ async fn triggers(round: &mut Round<'_>) -> Result<(), Error> {
         };
         let always = if is_intake { "enable always" } else { "enable" };
         let advice = match fires.as_str() {
-            "gone" => "somebody dropped it: restore the schema from sql/schema.sql".to_owned(),
+            "gone" => {
+                format!("somebody dropped it: run what sql/schema.sql says of trigger {trigger} on postmeter.{table}")
+            }
             _ => format!("alter table postmeter.{table} {always} trigger {trigger}"),
         };
         round.problem("triggers", found, advice);

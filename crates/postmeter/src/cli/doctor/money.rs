@@ -24,8 +24,15 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
 /// As of when the workers have proven how much.
 fn proof(round: &mut Round<'_>, proven: &Proven) {
     let found = super::super::balance::sentence(proven);
-    if proven.stale {
-        round.warning("proof", found, "see that a worker runs; `postmeter balance --prove` proves all of it now");
+    if proven.unchecked {
+        // only workers say as of when what was written is proven
+        round.warning("proof", found, "see that a worker runs: it proves what was written every ten minutes");
+    } else if proven.stale {
+        round.warning(
+            "proof",
+            found,
+            "`postmeter balance --prove` reads the whole ledger now; a running worker does in turn",
+        );
     } else {
         round.ok("proof", found);
     }
@@ -48,11 +55,12 @@ fn verdict(round: &mut Round<'_>, check: &'static str, what: &str, checked: i64,
 async fn asked(round: &mut Round<'_>) -> Result<(), Error> {
     let Some(contradicted) = round.ask::<Contradicted>("contradictions").await? else { return Ok(()) };
     match contradicted.first() {
-        Some(Contradicted { count, first: Some(first) }) => round.problem(
-            "contradictions",
-            format!("{count} open, the first is {first}: a marketplace says otherwise than it was settled"),
-            "compare, then `postmeter judge`",
-        ),
+        Some(Contradicted { count, first: Some(first), as_theirs }) => {
+            let or = if *as_theirs { " (or --theirs)" } else { "" };
+            let advice = format!("compare with what they hold, then `postmeter judge {first} --ours --why ...`{or}");
+            let found = format!("{count} open, the first is {first}: a marketplace says otherwise than it was settled");
+            round.problem("contradictions", found, advice);
+        }
         _ => round.ok("contradictions", "none is open"),
     }
     let Some(left) = round.ask::<LostTime>("lost time").await? else { return Ok(()) };
@@ -71,24 +79,17 @@ async fn unsettled(round: &mut Round<'_>) -> Result<(), Error> {
     if rows.is_empty() {
         round.ok("remittances", "none needs a person");
     }
-    for Unsettled { destination, status, count, maybe_billed } in rows {
+    for Unsettled { destination, status, count, example, maybe_billed } in rows {
         let maybe = if maybe_billed > 0 { format!(", {maybe_billed} of them maybe billed") } else { String::new() };
         let found = format!("{destination}: {count} {status}{maybe}");
+        // what helps depends on its month, its deadline and the catalogue, which explain looks at
+        let advice = format!(
+            "`postmeter explain --delivery {example}` says what a person can do about the first; view \
+             postmeter.dead_letter has all"
+        );
         match status.as_str() {
-            "unknown" => round.problem("remittances", found, "ask the marketplace, then `postmeter resolve`"),
-            "conflict" => round.problem(
-                "remittances",
-                found,
-                "they hold another quantity: `postmeter attempts`, then `postmeter resolve`",
-            ),
-            "held" => {
-                round.problem("remittances", found, "`postmeter attempts` says why; then retry, release or write off")
-            }
-            _ => round.warning(
-                "remittances",
-                found,
-                "dead letters: `postmeter explain` says how each is released or written off",
-            ),
+            "rejected" | "expired" => round.warning("remittances", found, advice),
+            _ => round.problem("remittances", found, advice),
         }
     }
     Ok(())

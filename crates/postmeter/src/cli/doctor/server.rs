@@ -94,8 +94,9 @@ async fn months(round: &mut Round<'_>) -> Result<(), Error> {
             "pending" => format!("{name}: somebody began to detach it from {parent} and did not end"),
             _ => format!("{name} is gone, while other tables of the ledger have that month"),
         };
-        let restore = "attach it again under that name, or restore it from a backup";
-        round.problem("months", found, attach.unwrap_or_else(|| restore.to_owned()));
+        let advice =
+            attach.unwrap_or_else(|| "attach it again under that name, or restore it from a backup".to_owned());
+        round.problem("months", found, advice);
     }
     Ok(())
 }
@@ -139,9 +140,10 @@ fn settings(round: &mut Round<'_>, server: &Server, is_production: bool) {
             let found =
                 format!("{name} is off: a crash of the server can lose attempts that were made, and bill twice");
             if is_production {
-                round.problem("durability", found, format!("set {name} = on"));
+                round.problem("durability", found, format!("{name} = on in the server's configuration"));
             } else {
-                round.warning("durability", found, format!("set {name} = on before there is money in it"));
+                let advice = format!("{name} = on in the server's configuration, before there is money in it");
+                round.warning("durability", found, advice);
             }
         }
     }
@@ -150,7 +152,7 @@ fn settings(round: &mut Round<'_>, server: &Server, is_production: bool) {
             round.problem(
                 "vacuum",
                 format!("{name} is off: the queues' dead rows are never cleaned up"),
-                format!("set {name} = on"),
+                format!("{name} = on in the server's configuration"),
             );
         }
     }
@@ -208,7 +210,9 @@ fn tuning(round: &mut Round<'_>, server: &Server) {
     let before = round.findings.len();
     for (name, is_bad, effect, right) in HINTS {
         if server.settings.get(*name).is_some_and(|value| is_bad(value)) {
-            round.warning("settings", format!("{name}: {effect}"), format!("set {name} = {right}"));
+            // as SQL it would hold for that session alone
+            let advice = format!("{name} = {right} in the server's configuration: docs/operate/postgres.md");
+            round.warning("settings", format!("{name}: {effect}"), advice);
         }
     }
     if round.findings.len() == before {
@@ -227,23 +231,22 @@ async fn sessions(round: &mut Round<'_>, sees_all: bool) -> Result<(), Error> {
     }
     for Holder { what, name, owner, seconds } in holders {
         let age = seconds.map_or_else(|| "unknown time".to_owned(), for_people);
-        let (found, advice) = match what.as_str() {
-            "slot" => (
-                format!("replication slot {name} ({owner}) is inactive and holds back clean-up"),
-                format!("select pg_drop_replication_slot('{name}'), if nobody needs it"),
+        let found = match what.as_str() {
+            "slot" => format!("replication slot {name} ({owner}) is inactive and holds back clean-up"),
+            "prepared" => format!("prepared transaction {name} ({owner}) is open for {age}"),
+            "idle" => format!("session {name} ({owner}) is idle in transaction for {age}"),
+            _ => format!("session {name} ({owner}) holds its snapshot for {age}"),
+        };
+        let advice = match what.as_str() {
+            "slot" => format!("if nobody needs it: select pg_drop_replication_slot('{name}')"),
+            "prepared" => {
+                format!("in its database, as its owner: commit prepared '{name}', or rollback prepared '{name}'")
+            }
+            "idle" => format!(
+                "select pg_terminate_backend({name}); idle_in_transaction_session_timeout in the server's \
+                 configuration ends such sessions by itself"
             ),
-            "prepared" => (
-                format!("prepared transaction {name} ({owner}) is open for {age}"),
-                "commit or roll it back".to_owned(),
-            ),
-            "idle" => (
-                format!("session {name} ({owner}) is idle in transaction for {age}"),
-                format!("select pg_terminate_backend({name}); set idle_in_transaction_session_timeout"),
-            ),
-            _ => (
-                format!("session {name} ({owner}) holds its snapshot for {age}"),
-                format!("if it may end: select pg_terminate_backend({name})"),
-            ),
+            _ => format!("if it may end: select pg_terminate_backend({name})"),
         };
         // half an hour of a busy queue is what a claim can still bear
         if what == "slot" || seconds.is_some_and(|seconds| seconds > 1_800.0) {
@@ -271,11 +274,13 @@ async fn clock(round: &mut Round<'_>) -> Result<bool, Error> {
     if clock.purpose == "production" {
         round.ok("purpose", "production");
     } else {
-        round.warning(
-            "purpose",
-            format!("{}: only loopback addresses are called{shift}", clock.purpose),
-            "`postmeter migrate --purpose production`, if money is meant",
-        );
+        // production refuses a clock that was moved
+        let first = match shift.as_str() {
+            "" => "",
+            _ => "update postmeter.setting set clock_shift = '0', clock_frozen = null; then ",
+        };
+        let advice = format!("if money is meant: {first}`postmeter migrate --purpose production`");
+        round.warning("purpose", format!("{}: only loopback addresses are called{shift}", clock.purpose), advice);
     }
     Ok(clock.purpose == "production")
 }
@@ -288,7 +293,8 @@ async fn partitions(round: &mut Round<'_>) -> Result<(), Error> {
         round.warning(
             "partitions",
             format!("that of this month (or day) or of the next is missing: {}", lacking.join(", ")),
-            "a running worker makes them; or select postmeter.create_partitions(2)",
+            "a running worker makes them; or select postmeter.create_partitions(2), \
+             postmeter.create_request_partitions(2)",
         );
     }
     if !spilled.is_empty() {
@@ -318,11 +324,13 @@ async fn ledger(round: &mut Round<'_>) -> Result<(), Error> {
     }
     if let Some(month) = ledger.to_export {
         let found = format!("{month} is finished and waits for its export");
-        round.warning("ledger", found, "`postmeter ledger export --all-finished`");
+        round.warning("ledger", found, "`postmeter ledger export --all-finished --to DIR --why ...`");
     }
     if ledger.to_drop > 0 {
         let found = format!("{} exported months may be dropped", ledger.to_drop);
-        round.warning("ledger", found, "`postmeter ledger drop`, when the export is in a safe place");
+        let advice = "when the export is in a safe place: `postmeter ledger status` names them, then `postmeter ledger \
+                      drop MONTH --verified DIR --why ... --apply`";
+        round.warning("ledger", found, advice);
     }
     if round.findings.len() == before {
         round.ok("ledger", format!("kept for {retention}; no month waits"));

@@ -49,7 +49,7 @@ async fn breakers(round: &mut Round<'_>) -> Result<(), Error> {
             left => format!("; the first deadline is in {}", for_people(left)),
         });
         let found = format!("{name} is down: nothing but a probe is sent{deadline}");
-        let advice = format!("`postmeter status` says why; `postmeter probe {name}`, when the cause is gone");
+        let advice = format!("`postmeter status` says why; when the cause is gone: `postmeter probe {name} --why ...`");
         match destination.deadline_seconds {
             Some(left) if left < 3_600.0 => round.problem("breakers", found, advice),
             _ => round.warning("breakers", found, advice),
@@ -66,7 +66,8 @@ async fn forecast(round: &mut Round<'_>) -> Result<(), Error> {
     let before = round.findings.len();
     for measure::Forecast { destination, misses } in forecast.into_iter().filter(|line| line.misses > 0) {
         let found = format!("{destination}: {misses} will miss their deadline at the present rate");
-        let advice = "resume it or mend it; else raise in_flight_max or the quota's rate: view postmeter.forecast";
+        let advice = "resume it, if it is paused; mend it, if it is down; else raise in_flight_max or the \
+                      quota's rate: view postmeter.forecast";
         round.problem("forecast", found, advice);
     }
     if round.findings.len() == before {

@@ -64,7 +64,7 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
     let Some((destinations, purpose)) = round.hear("destinations", asking).await? else { return Ok(()) };
     let loopback_only = purpose != "production";
     if destinations.is_empty() {
-        round.warning("destinations", "there is none", "`postmeter catalog apply`");
+        round.warning("destinations", "there is none", "`postmeter catalog apply FILE`: docs/catalogue.md");
     }
     for destination in &destinations {
         let name = &destination.name;
@@ -73,7 +73,7 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
                 round.problem(
                     "destinations",
                     format!("{name} cannot be served: {error}"),
-                    "mend it with `postmeter catalog apply`",
+                    "mend it with `postmeter catalog apply FILE`",
                 );
                 continue;
             }
@@ -82,7 +82,8 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
                 round.problem(
                     "destinations",
                     format!("{name} is not served: {endpoint} is called in production only"),
-                    "set an endpoint on 127.0.0.1",
+                    "set an endpoint on 127.0.0.1 with `postmeter catalog apply FILE`; if money is meant, see \
+                     purpose above",
                 );
                 continue;
             }
@@ -92,13 +93,14 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
             round.problem(
                 "destinations",
                 format!("{name}: its call_timeout is not shorter than a worker's lease"),
-                "lengthen worker.lease_seconds",
+                "lengthen worker.lease_seconds in the configuration of workers and of this program, or shorten \
+                 call_timeout",
             );
         } else if destination.paused {
             round.warning(
                 "destinations",
                 format!("{name} is paused"),
-                format!("`postmeter resume {name}`, when the reason is gone"),
+                format!("when the reason is gone: `postmeter resume {name} --why ...`"),
             );
         } else if destination.shadow {
             round.ok("destinations", format!("{name} is a shadow: it counts and never calls"));
@@ -106,7 +108,7 @@ async fn destinations(round: &mut Round<'_>) -> Result<(), Error> {
             round.warning(
                 "destinations",
                 format!("{name} is on dry run: nothing is sent, nothing is billed"),
-                "set dry_run = false in the catalogue",
+                "set dry_run = false with `postmeter catalog apply FILE`",
             );
         } else {
             round.ok("destinations", format!("{name} can be served"));
@@ -133,7 +135,7 @@ async fn subscriptions(round: &mut Round<'_>) -> Result<(), Error> {
                 round.problem(
                     "subscriptions",
                     format!("identity refused: {of}: {why}"),
-                    "mend it with `postmeter catalog apply`; its usage is held until then",
+                    "mend it with `postmeter catalog apply FILE`; its usage is held until then",
                 );
             }
             "unread" => round.warning(
@@ -144,7 +146,7 @@ async fn subscriptions(round: &mut Round<'_>) -> Result<(), Error> {
             _ => round.warning(
                 "subscriptions",
                 format!("no dimension for the product: {of}"),
-                "add one with `postmeter catalog apply`; usage is held until then",
+                "add one with `postmeter catalog apply FILE`; usage is held until then",
             ),
         }
     }
@@ -187,20 +189,25 @@ async fn held(round: &mut Round<'_>) -> Result<(), Error> {
     if reasons.is_empty() {
         round.ok("held", "no usage is held");
     }
-    for Held { reason, count, orgs, first_deadline_seconds } in reasons {
+    for Held { reason, count, orgs, example, first_deadline_seconds } in reasons {
         let deadline = match first_deadline_seconds {
             None => String::new(),
             Some(left) if left < 0.0 => "; some can no longer be sent in their own hour".to_owned(),
             Some(left) => format!("; the first misses its deadline in {}", for_people(left)),
         };
         let advice = match reason.as_str() {
-            "no_subscription" => "add the subscription, or an exemption, with `postmeter catalog apply`",
-            "ambiguous_subscription" => "name the account in the usage, or end all subscriptions but one",
-            "unmapped_dimension" => "add the dimension with `postmeter catalog apply`",
-            "invalid_subscription" => "mend the subscription's identity with `postmeter catalog apply`",
-            "too_late" => "late_policy = \"part\", then `postmeter retry --held-usage`; or write it off",
-            "lost_time" => "may have been billed before commits were lost: compare, then retry or write off",
-            _ => "see `postmeter explain`, then retry or write off",
+            "no_subscription" => {
+                "add the subscription, or an exemption, with `postmeter catalog apply FILE`".to_owned()
+            }
+            "ambiguous_subscription" => {
+                "end all subscriptions but one before its hour, with `postmeter catalog apply FILE`; later usage can \
+                 name its account"
+                    .to_owned()
+            }
+            "unmapped_dimension" => "add the dimension with `postmeter catalog apply FILE`".to_owned(),
+            "invalid_subscription" => "mend the subscription's identity with `postmeter catalog apply FILE`".to_owned(),
+            // what helps depends on its month, its deadline and the catalogue, which explain looks at
+            _ => format!("`postmeter explain --usage {example}` says what a person can do about the first"),
         };
         round.problem("held", format!("{count} of {orgs} orgs: {reason}{deadline}"), advice);
     }
@@ -287,7 +294,8 @@ async fn alerts(round: &mut Round<'_>) -> Result<(), Error> {
         round.ok("alerts", "none is open");
     }
     for alert in open {
-        let (found, advice) = (format!("{}: {}", alert.name, alert.summary), "docs/operate/runbook.md, by its name");
+        let found = format!("{}: {}", alert.name, alert.summary);
+        let advice = "docs/operate/runbook.md, by its name";
         match alert.severity.as_str() {
             "critical" => round.problem("alerts", found, advice),
             _ => round.warning("alerts", found, advice),

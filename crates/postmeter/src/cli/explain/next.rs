@@ -1,6 +1,7 @@
 //! What becomes of a remittance: by itself, and by a person's hand. Every status has an answer to the first; whatever
 //! waits for a person has one to the second.
 
+use outbox::corrections::Contradiction;
 use outbox::report::{Remittance, RemittanceReport};
 
 use crate::cli::status::text::{from_now, minute, moment, span};
@@ -111,14 +112,20 @@ fn in_the_way(r: &Remittance) -> Vec<String> {
 /// What a person can do about it: what the marketplace says otherwise is judged before anything else.
 pub(super) fn by_people(report: &RemittanceReport) -> Vec<String> {
     let open = report.contradictions.iter().filter(|contradiction| contradiction.judged_by.is_none());
-    let judged = open.flat_map(|contradiction| judge(contradiction.id)).collect::<Vec<_>>();
+    let judged = open.flat_map(judge).collect::<Vec<_>>();
     if judged.is_empty() { by_status(&report.remittance) } else { judged }
 }
 
-fn judge(id: i64) -> [String; 2] {
-    [
+fn judge(contradiction: &Contradiction) -> Vec<String> {
+    let id = contradiction.id;
+    let ours = format!("postmeter judge {id} --ours --why ...");
+    // what was counted anew since cannot become what they speak of
+    if contradiction.is_earlier {
+        return vec![format!("agree with their support on what counts, then let what was settled here stand: {ours}")];
+    }
+    vec![
         format!("if it is as they say: postmeter judge {id} --theirs --why ..."),
-        format!("if what was settled here stands all the same: postmeter judge {id} --ours --why ..."),
+        format!("if what was settled here stands all the same: {ours}"),
     ]
 }
 
