@@ -1,5 +1,5 @@
 -- health_grants: who may create in schema postmeter besides its owner, and whether everybody may in public.
-select pg_catalog.jsonb_build_object('schema', n.nspname, 'grantee', coalesce(r.rolname::text, 'public'))
+select pg_catalog.jsonb_build_object('schema', n.nspname, 'grantee', coalesce(pg_catalog.quote_ident(r.rolname::text), 'public'))
 from pg_catalog.pg_namespace n
 cross join lateral pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
 left join pg_catalog.pg_roles r on r.oid = a.grantee

@@ -1,5 +1,5 @@
 -- health_publications: publications that send what only this database may fold: the outbox and the identities.
-select distinct pg_catalog.jsonb_build_object('publication', p.pubname, 'table', coalesce(q.relname, c.relname), 'everything', p.puballtables,
+select distinct pg_catalog.jsonb_build_object('publication', pg_catalog.quote_ident(p.pubname::text), 'table', coalesce(q.relname, c.relname), 'everything', p.puballtables,
     'named', exists (select from pg_catalog.pg_publication_rel x where x.prpubid = p.oid and x.prrelid = coalesce(q.oid, c.oid)))
 from pg_catalog.pg_publication p
 join pg_catalog.pg_publication_tables t on t.pubname = p.pubname

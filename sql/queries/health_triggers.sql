@@ -5,7 +5,7 @@ with t as (
     join pg_catalog.pg_class c on c.oid = t.tgrelid
     where c.relnamespace = 'postmeter'::regnamespace and not t.tgisinternal
 )
-select pg_catalog.jsonb_build_object('table', t.relname, 'trigger', t.tgname, 'fires',
+select pg_catalog.jsonb_build_object('table', pg_catalog.quote_ident(t.relname::text), 'trigger', pg_catalog.quote_ident(t.tgname::text), 'fires',
     case t.tgenabled when 'O'::"char" then 'not for replicas' when 'R'::"char" then 'for replicas only' else 'never' end)
 from t
 where t.tgenabled = 'D'::"char" or t.tgenabled = 'R'::"char"

@@ -53,6 +53,16 @@ async fn l9_doctor_names_odd_defaults_and_what_resets_them() {
     ] {
         named_and_cured(&db, "defaults", &make, level, word).await;
     }
+    // names are written as SQL needs them
+    db.client
+        .batch_execute(
+            "do $$ begin create role \"odd-service\" login in role postmeter_producer;
+             exception when duplicate_object or unique_violation then null; end $$",
+        )
+        .await
+        .unwrap();
+    let make = format!("alter role \"odd-service\" in database {name} set datestyle = 'German'");
+    named_and_cured(&db, "defaults", &make, "warning", "odd-service").await;
     // what a DBA may well want is not odd
     db.client
         .batch_execute(&format!("alter {user} set search_path = billing, public; alter {user} set work_mem = '64MB'"))

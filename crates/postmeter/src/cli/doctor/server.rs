@@ -220,6 +220,11 @@ fn tuning(round: &mut Round<'_>, server: &Server) {
     }
 }
 
+/// A text as SQL writes it: whoever prepared a transaction chose its name.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// A snapshot held open is the usual death of a queue in Postgres: no dead row behind it can be removed.
 async fn sessions(round: &mut Round<'_>, sees_all: bool) -> Result<(), Error> {
     let Some(holders) = round.ask::<Holder>("snapshots").await? else { return Ok(()) };
@@ -240,7 +245,8 @@ async fn sessions(round: &mut Round<'_>, sees_all: bool) -> Result<(), Error> {
         let advice = match what.as_str() {
             "slot" => format!("if nobody needs it: select pg_drop_replication_slot('{name}')"),
             "prepared" => {
-                format!("in its database, as its owner: commit prepared '{name}', or rollback prepared '{name}'")
+                let name = literal(&name);
+                format!("in its database, as its owner: commit prepared {name}, or rollback prepared {name}")
             }
             "idle" => format!(
                 "select pg_terminate_backend({name}); idle_in_transaction_session_timeout in the server's \
@@ -353,5 +359,10 @@ mod tests {
     #[test]
     fn a_number_is_compared_as_one() {
         assert!(is_above("61", 60) && !is_above("60", 60) && is_below("999", 1024) && !is_below("1024", 1024));
+    }
+
+    #[test]
+    fn l9_a_name_in_advice_ends_no_text() {
+        assert_eq!(literal("x'; drop table t --"), "'x''; drop table t --'");
     }
 }
