@@ -6469,11 +6469,12 @@ CREATE FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integ
     from unnest(usages, destinations) g(id, destination_id)
     join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
     join postmeter.usage u on u.id = g.id
-    where (select b.at from broken b) is not null and u.recorded_at <= (select b.at from broken b)
+    where (select b.at from broken b) is not null
+      and (u.recorded_at <= (select b.at from broken b) or postmeter.hour_of(u.used_at) + interval '1 hour' <= (select b.at from broken b))
       and not exists (select from postmeter.asked_usage a where a.usage_id = g.id and a.asked_at >= (select b.at from broken b))
 $$;
 
-COMMENT ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) IS 'Which of these usages, too late for their own hours, were recorded before commits were lost: they may have been billed with another hour in that time, and nobody has said yet that they were not. Without a loss it reads nothing else.';
+COMMENT ON FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integer[]) IS 'Which of these usages, too late for their own hours, were recorded before commits were lost, or are of an hour that was over by then and may have been recorded in the time that was lost: they may have been billed with another hour in that time, and nobody has said yet that they were not. Without a loss it reads nothing else.';
 
 CREATE FUNCTION postmeter.recorded_until() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -10242,6 +10243,7 @@ CREATE TABLE postmeter.timeline_break (
     why text NOT NULL,
     timeline text NOT NULL COLLATE pg_catalog."C",
     server_started_at timestamp with time zone NOT NULL,
+    server text DEFAULT postmeter.server_identity() NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT timeline_break_who_check CHECK ((who <> ''::text)),
     CONSTRAINT timeline_break_why_check CHECK ((why <> ''::text))
 );
@@ -10258,7 +10260,9 @@ COMMENT ON COLUMN postmeter.timeline_break.why IS 'What they saw.';
 
 COMMENT ON COLUMN postmeter.timeline_break.timeline IS 'The server''s timeline now.';
 
-COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with the timeline, what many workers notice at once is one break.';
+COMMENT ON COLUMN postmeter.timeline_break.server_started_at IS 'When this server started: with server and timeline, what many workers notice at once is one break.';
+
+COMMENT ON COLUMN postmeter.timeline_break.server IS 'On which server and in which of its databases (server_identity): a dump that is restored elsewhere brings the losses of before along, and is a loss of its own.';
 
 CREATE VIEW postmeter.balance_proof AS
  SELECT t.name AS destination,
@@ -14471,10 +14475,10 @@ ALTER TABLE ONLY postmeter.suspect_range
     ADD CONSTRAINT suspect_range_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.timeline_break
-    ADD CONSTRAINT timeline_break_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT timeline_break_is_one UNIQUE (server, timeline, server_started_at);
 
 ALTER TABLE ONLY postmeter.timeline_break
-    ADD CONSTRAINT timeline_break_timeline_server_started_at_key UNIQUE (timeline, server_started_at);
+    ADD CONSTRAINT timeline_break_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.token
     ADD CONSTRAINT token_hash_key UNIQUE (hash);
@@ -16685,4 +16689,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (51, '0051_pre_lost_time', 22),
     (52, '0052_pre_named_contracts', 22),
     (53, '0053_pre_contract_plans', 22),
-    (54, '0054_pre_advice', 22);
+    (54, '0054_pre_advice', 22),
+    (55, '0055_pre_lost_again', 22);
