@@ -101,8 +101,8 @@ impl Run {
         self.restored.as_ref().map_or(0, |restored| restored.noted[contract][metric])
     }
 
-    /// Once each hour of before the loss is settled, people account for what they hold with others. What was withheld is
-    /// let go only then: it is billed no more, as far as it was among those.
+    /// Once each hour of before the loss is settled, people account for what they hold with others. What was
+    /// withheld is let go only then: it is billed no more, as far as it was among those.
     pub async fn settle_lost_time(&mut self) {
         if self.restored.is_none() {
             return;
