@@ -118,6 +118,7 @@ async fn k6_late_usage_that_was_not_billed_in_the_lost_time_is_counted_once_a_pe
     stage.fold().await;
     assert_eq!(stage.value(held).await, "less lost_time, three lost_time, two lost_time", "nothing cures it");
     assert_eq!(run(&stage, "retry --held-usage --reason lost_time --apply").0, 0);
+    stage.work_anew().await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 9", "18T11 4"], "to an hour of after the loss");
     assert_eq!(balance(&stage).await, "13 0 0 0 0");

@@ -54,6 +54,9 @@ impl Run {
         self.stage.end_lease_of(worker.id()).await;
         self.stage.worker.reap().await.unwrap();
         self.late.push(Late { worker, answered, denied: Vec::new(), is_forgotten: false });
+        if self.draw.random_bool(0.3) {
+            self.deny().await;
+        }
     }
 
     /// Somebody says of what the marketplace holds that it was not billed, and may give it to another hour.
@@ -63,19 +66,25 @@ impl Run {
             let held: Vec<_> = call.accepted().map(|claim| (claim.delivery, claim.quantity)).collect();
             for (id, quantity) in held {
                 let waits = format!(
-                    "select (maybe_billed and status = 'unknown')::text from postmeter.delivery where id = {id}"
+                    "select (maybe_billed and status in ('unknown', 'due', 'held'))::text
+                     from postmeter.delivery where id = {id}"
                 );
                 if self.stage.value(&waits).await != "true" || self.draw.random_bool(0.3) {
                     continue;
                 }
-                self.sql(format!("select postmeter.resolve_unknown({id}, false, 'bob', 'not in their report')")).await;
+                let filter = format!("{{\"delivery\": {id}}}");
+                let hold = format!("select postmeter.hold('{filter}', 'bob', 'to another hour', false)");
+                self.attempt(hold.clone()).await;
+                let said = format!("select postmeter.resolve_unknown({id}, false, 'bob', 'not in their report')");
+                if !self.attempt(said).await {
+                    continue;
+                }
                 call.denied.push(id);
                 let key = self.stage.value(&format!("select key from postmeter.delivery where id = {id}")).await;
                 self.denied.push((key, quantity.to_string().parse().unwrap()));
                 if self.draw.random_bool(0.8) {
-                    let filter = format!("{{\"delivery\": {id}}}");
                     let verb = if self.draw.random_bool(0.7) { "release" } else { "recount" };
-                    self.attempt(format!("select postmeter.hold('{filter}', 'bob', 'to another hour', false)")).await;
+                    self.attempt(hold).await;
                     self.attempt(format!("select postmeter.{verb}('{filter}', 'bob', 'to another hour', false)")).await;
                 }
             }

@@ -90,6 +90,19 @@ impl Run {
         theirs.filter(|(key, _)| !ours.contains(key)).collect()
     }
 
+    /// What they were found to hold beyond ours of hours of the lost time: other hours may have billed it before somebody
+    /// looked it up (usage came in another order then, and was rounded otherwise), and it is credit.
+    pub async fn found_beyond(&self, account: &str, dimension: &str) -> Decimal {
+        if self.restored.is_none() {
+            return Decimal::ZERO;
+        }
+        let beyond = format!(
+            "select coalesce(sum(greatest(d.shown_quantity - d.quantity, 0)), 0)::text from postmeter.delivery d
+             where d.status = 'accepted' and d.key like '%{account}%/{dimension}/%'"
+        );
+        self.stage.value(&beyond).await.parse().unwrap()
+    }
+
     /// How much of that is of a contract and metric.
     pub fn unknown_to_us(unknown: &[(String, Decimal)], contract: usize, metric: usize) -> Decimal {
         let is_of = |key: &str| key.contains(ACCOUNTS[contract]) && key.contains(&format!("/{}/", METRICS[metric]));
@@ -101,8 +114,8 @@ impl Run {
         self.restored.as_ref().map_or(0, |restored| restored.noted[contract][metric])
     }
 
-    /// Once each hour of before the loss is settled, people account for what they hold with others. What was withheld is
-    /// let go only then: it is billed no more, as far as it was among those.
+    /// Once each hour of before the loss is settled, people account for what they hold with others. What was
+    /// withheld is let go only then: it is billed no more, as far as it was among those.
     pub async fn settle_lost_time(&mut self) {
         if self.restored.is_none() {
             return;
@@ -154,8 +167,9 @@ impl Run {
         let now = Timestamp::from_second(self.now.as_second() / 3600 * 3600).unwrap();
         let of_contract = |n: &usize| {
             let usage = &self.books.usages[*n];
-            // what may be exempt in the hour that runs is no matter of the lost time
-            ORGS[usage.org].1 == contract && usage.metric == metric && usage.used_at < now && usage.corrects.is_none()
+            // what may be exempt in the hour that runs is no matter of the lost time, nor what may be given up
+            let is_sure = usage.used_at < now && !usage.waits && usage.corrects.is_none();
+            ORGS[usage.org].1 == contract && usage.metric == metric && is_sure
         };
         let mut usages: Vec<usize> = (0..self.books.usages.len()).filter(of_contract).collect();
         // first what is of an hour that they do not hold: it is what went with another one
