@@ -186,7 +186,7 @@ async fn i5_the_doctor_asks_what_alerts_watch_where_nobody_has_looked() {
     let (code, said) = doctor();
     for line in [
         "PROBLEM  breakers      aws is down: nothing but a probe is sent; the first deadline is in 20 min",
-        "`postmeter probe aws`",
+        "`postmeter probe aws --why ...`",
         "PROBLEM  forecast      aws: 1 will miss their deadline",
         "warning  requests      1 were received and never finished",
     ] {
