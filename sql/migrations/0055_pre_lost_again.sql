@@ -1,6 +1,6 @@
 -- 0055_pre_lost_again: a loss of commits in another database is another loss; late usage that is recorded again after one waits for a person too.
 -- programs: from 0022
--- lock: access exclusive on timeline_break, for a moment: a column more, and what tells one loss from another
+-- lock: access exclusive on timeline_break, grows with its rows: a column more, and what tells one loss from another; a row is a loss
 
 -- a dump that is restored on a server that has noted a loss since it started brings that very row along: what was lost since
 -- the dump was known already, and nothing was asked about
