@@ -6470,7 +6470,9 @@ CREATE FUNCTION postmeter.recorded_before_loss(usages uuid[], destinations integ
     join postmeter.destination t on t.id = g.destination_id and t.shadow_of is null
     join postmeter.usage u on u.id = g.id
     where (select b.at from broken b) is not null
-      and (u.recorded_at <= (select b.at from broken b) or postmeter.hour_of(u.used_at) + interval '1 hour' <= (select b.at from broken b))
+      -- a correction goes where its usage stands
+      and (u.recorded_at <= (select b.at from broken b)
+           or u.corrects is null and postmeter.hour_of(u.used_at) + interval '1 hour' <= (select b.at from broken b))
       and not exists (select from postmeter.asked_usage a where a.usage_id = g.id and a.asked_at >= (select b.at from broken b))
 $$;
 

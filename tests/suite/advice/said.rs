@@ -159,7 +159,7 @@ const UNMADE: &[(&str, &str)] = &[
     ("`postmeter ledger status` shows all months", "a question, run by the tests of the ledger"),
     ("if nobody needs it: select pg_drop_replication_slot('{name}')", "needs wal_level = logical, or a standby"),
     (
-        "in its database, as its owner: commit prepared '{name}', or rollback prepared '{name}'",
+        "in its database, as its owner: commit prepared {name}, or rollback prepared {name}",
         "shows after a minute of real time",
     ),
     (
@@ -196,7 +196,7 @@ const REPORTS: &[(&str, &str)] = &[
     (
         "{name}: commits were lost until {}; the last change of the catalogue that survived is of {changed}: enter \
          again what was changed after it. Once {name} is resumed, {} cut by the catalogue, and {}",
-        "k6_late_usage_of_before_a_restore_is_billed_once",
+        "k6_late_usage_of_before_a_restore_and_of_the_lost_time_is_billed_once",
     ),
     (
         "postmeter resolve N --not-billed (or --billed) --why ...",
