@@ -60,7 +60,8 @@ fn what_the_image_copies_is_enough_to_build() {
     for least in ["crates/postmeter/src/main.rs", "sql/migrations/0001_pre_foundation.sql"] {
         assert!(sources.iter().any(|file| file == Path::new(least)), "the list lacks {least}");
     }
-    for file in sources {
+    // where clippy compiles, it reads its configuration as well
+    for file in sources.into_iter().filter(|file| file != Path::new("clippy.toml")) {
         assert!(copied.iter().any(|path| file.starts_with(path)), "{} is not copied", file.display());
     }
     let place = tempfile::tempdir().expect("a directory");
