@@ -72,12 +72,14 @@ impl RealPrometheus {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
         let mut said = Vec::new();
-        let mut address = None;
-        while !said.last().is_some_and(|line: &String| line.contains("Server is ready")) {
+        // it says both, in either order
+        let (mut address, mut is_ready) = (None, false);
+        while address.is_none() || !is_ready {
             let Some(line) = lines.next() else { panic!("it does not start: {said:#?}") };
             if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
                 address = rest.split_whitespace().next().map(str::to_owned);
             }
+            is_ready |= line.contains("Server is ready");
             said.push(line);
         }
         let address = address.expect("an address");
