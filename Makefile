@@ -19,6 +19,9 @@ OLD ?=
 # make versions ONLY="16 17" FILTER=intake
 ONLY ?=
 
+# No test may run for more than 20 minutes, but a soak takes as long as it is told to: a day at most.
+SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
+
 .DEFAULT_GOAL := help
 .PHONY: help demo play test lint bench crash mutants storm random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
@@ -44,22 +47,22 @@ bench: setup-build setup-postgres ## the benchmarks, beside graphile-worker wher
 	$(CARGO) bench --locked -p tests --bench '*'
 
 crash: build ## the soak: KILLS workers killed at random moments, drawn from SEED (long)
-	POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
+	$(SOAK) POSTMETER_KILLS=$(KILLS) POSTMETER_SEED=$(SEED) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_e2
 
 mutants: setup-build setup-postgres setup-python ## takes rules out of the code, one after the other: a test must notice each (ONLY="claim settle"; hours)
 	@ONLY="$(ONLY)" .ci/mutants
 
 storm: build ## the soak: STORMS storms of every fault at once; nothing lost or billed twice, and no slow phase after (long)
-	POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
+	$(SOAK) POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_storm
 
 replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
-	POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
+	$(SOAK) POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_replay
 
 random: build ## the soak: SEEDS random runs over all marketplaces, and SEEDS random months beside an accountant's books
-	POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
+	$(SOAK) POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_random
 
 features: setup-build setup-postgres ## a program with otlp and sentry, which the usual build leaves out: clippy and their tests

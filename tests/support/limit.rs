@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Longer than any test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
-/// Another one in seconds: for the test of this.
+/// Another one in seconds: for the test of this, and for soaks.
 const OTHERWISE: &str = "POSTMETER_TEST_LIMIT_SECONDS";
 /// How soon it is looked again.
 const EVERY: Duration = Duration::from_millis(500);
