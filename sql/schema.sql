@@ -15146,7 +15146,7 @@ CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old
 
 CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.subscription_marks();
 
-CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((((old.status = ANY (ARRAY['due'::text, 'in_flight'::text])) AND (new.status = 'accepted'::text) AND (new.confirmed IS FALSE)) OR ((old.status = 'accepted'::text) AND (old.confirmed IS FALSE) AND ((new.status <> 'accepted'::text) OR (new.confirmed IS DISTINCT FROM false))))) EXECUTE FUNCTION postmeter.keep_unconfirmed();
+CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((((old.status <> 'accepted'::text) AND (new.status = 'accepted'::text) AND (new.confirmed IS FALSE) AND ((old.status = ANY (ARRAY['due'::text, 'in_flight'::text])) OR (new.evidence_read > old.evidence_read))) OR ((old.status = 'accepted'::text) AND (old.confirmed IS FALSE) AND ((new.status <> 'accepted'::text) OR (new.confirmed IS DISTINCT FROM false))))) EXECUTE FUNCTION postmeter.keep_unconfirmed();
 
 CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
 
@@ -16692,4 +16692,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (52, '0052_pre_named_contracts', 22),
     (53, '0053_pre_contract_plans', 22),
     (54, '0054_pre_advice', 22),
-    (55, '0055_pre_lost_again', 22);
+    (55, '0055_pre_lost_again', 22),
+    (56, '0056_pre_late_duplicates', 22);

@@ -293,14 +293,20 @@ async fn k6_what_google_may_hold_under_another_operation_is_left_to_a_person() {
 
 const UNCONFIRMED: &str = "select coalesce(string_agg(delivery_id::text, ' '), 'none') from postmeter.unconfirmed";
 
-/// Nine cores of 10:00 were due when commits were lost, and AWS calls them a duplicate.
-async fn duplicate() -> Stage {
+/// Nine cores of 10:00 were due when commits were lost.
+async fn due_and_lost() -> Stage {
     let stage = Stage::new().await;
     stage.at("2024-09-18T10:30:00Z").await;
     stage.use_cores("nine", "9", "2024-09-18T10:10:00Z").await;
     stage.cut_only("2024-09-18T11:10:00Z").await;
     lose(&stage).await;
     resume(&stage).await;
+    stage
+}
+
+/// AWS calls them a duplicate.
+async fn duplicate() -> Stage {
+    let stage = due_and_lost().await;
     let claims = stage.claim_as(stage.worker.id()).await;
     stage.settle_as(stage.worker.id(), &claims, Outcome::Duplicate { shown: None }).await;
     assert_eq!(stage.remittances().await, ["18T10 accepted 9"]);
@@ -344,6 +350,27 @@ async fn k6_a_duplicate_without_a_quantity_is_unconfirmed_until_somebody_has_loo
     let day = "2024-09-18".parse().unwrap();
     outbox::reconcile::reconcile(&stage.db.database, (aws, "aws"), day, "ada", &[reported]).await.unwrap();
     assert_eq!(stage.value(UNCONFIRMED).await, "none", "their sum of the day agrees");
+}
+
+/// The same, but the answer comes after its worker was given up, when somebody has put the remittance aside or nobody has.
+#[tokio::test]
+async fn k6_a_late_duplicate_without_a_quantity_is_unconfirmed_too() {
+    for put_aside in [false, true] {
+        let stage = due_and_lost().await;
+        let frozen = stage.another_worker().await;
+        let claims = stage.claim_as(frozen.id()).await;
+        stage.end_lease_of(frozen.id()).await;
+        assert_eq!(stage.worker.reap().await.unwrap(), 1);
+        if put_aside {
+            assert_eq!(run(&stage, "hold --delivery 1 --apply").0, 0);
+        }
+        stage.settle_as(frozen.id(), &claims, Outcome::Duplicate { shown: None }).await;
+        outbox::maintain::review(&stage.db.database).await.unwrap();
+        assert_eq!(stage.remittances().await, ["18T10 accepted 9"]);
+        assert_eq!(stage.value(UNCONFIRMED).await, "1", "{put_aside}");
+        assert_eq!(run(&stage, "resolve 1 --billed").0, 0);
+        assert_eq!(stage.value(UNCONFIRMED).await, "none");
+    }
 }
 
 /// Nine cores of 10:00, of which they hold another quantity.

@@ -90,6 +90,7 @@ migrations! {
     53 "0053_pre_contract_plans",
     54 "0054_pre_advice",
     55 "0055_pre_lost_again",
+    56 "0056_pre_late_duplicates",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
