@@ -1,6 +1,6 @@
 -- 0056_pre_late_duplicates: a duplicate that comes late and without a quantity is unconfirmed as one that comes in time is.
 -- programs: from 0022
--- lock: share row exclusive on delivery, for a moment: a trigger
+-- lock: share row exclusive on delivery, grows with its rows: a trigger, and what late evidence settled; few have any
 
 -- late evidence settles what is unknown or held, too; a person who does so has looked it up, and reads no evidence
 create or replace trigger unconfirmed after update on postmeter.delivery for each row
