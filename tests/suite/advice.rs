@@ -24,6 +24,24 @@ fn done(stage: &Stage, command: &str) {
     assert_eq!(code, 0, "{command}: {said}");
 }
 
+/// Three cores of 10:00 are due at a destination that is paused and whose breaker is open, and no worker is alive.
+async fn due_where_nothing_is_sent() -> Stage {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
+    stage.cut_only("2024-09-18T11:10:00Z").await;
+    stage.configure("paused = true").await;
+    stage
+        .sql(
+            "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, updated_at)
+             select id, 3, clock_timestamp(), clock_timestamp() + interval '1 hour', 'unavailable', clock_timestamp()
+             from postmeter.destination",
+        )
+        .await;
+    stage.let_leases_end().await;
+    stage
+}
+
 /// What is advised about the only dead letter.
 async fn advice(stage: &Stage) -> String {
     let mut advised = stage.column("select what_to_do from postmeter.dead_letter").await;

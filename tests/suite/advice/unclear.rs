@@ -3,7 +3,7 @@
 use remittance::Outcome;
 use tests::{Stage, q};
 
-use super::{advice, commands, cured, done, people};
+use super::{advice, commands, cured, done, due_where_nothing_is_sent, people};
 
 /// Nine cores of ten o'clock whose answer was this.
 pub async fn answered(outcome: Outcome) -> Stage {
@@ -109,19 +109,7 @@ async fn k11_a_conflict_of_a_closed_month_is_resolved_once_the_month_is_open_aga
 
 #[tokio::test]
 async fn k11_what_waits_is_put_aside_resumed_and_probed() {
-    let stage = Stage::new().await;
-    stage.at("2024-09-18T10:30:00Z").await;
-    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    stage.configure("paused = true").await;
-    stage
-        .sql(
-            "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, updated_at)
-              select id, 3, clock_timestamp(), clock_timestamp() + interval '1 hour', 'unavailable', clock_timestamp()
-              from postmeter.destination",
-        )
-        .await;
-    stage.let_leases_end().await;
+    let stage = due_where_nothing_is_sent().await;
     let lines = people(&stage, "explain --delivery 1");
     assert_eq!(lines.len(), 3, "{lines:?}");
     // put aside first: then it is the same advice as for all that is held

@@ -3,7 +3,7 @@
 use remittance::Outcome;
 use tests::{Stage, q};
 
-use super::super::{commands, cured, done, later, people, run};
+use super::super::{commands, cured, done, due_where_nothing_is_sent, later, people, run};
 use super::{advice, carry_out, explained, is_well, look};
 
 /// The command of the only line with these words.
@@ -79,19 +79,7 @@ async fn k11_doctor_sends_held_usage_to_what_helps_it() {
 
 #[tokio::test]
 async fn k11_doctor_names_what_nothing_is_sent_to_and_what_is_past_its_deadline() {
-    let stage = Stage::new().await;
-    stage.at("2024-09-18T10:30:00Z").await;
-    stage.use_cores("three", "3", "2024-09-18T10:10:00Z").await;
-    stage.cut_only("2024-09-18T11:10:00Z").await;
-    stage.configure("paused = true").await;
-    stage
-        .sql(
-            "insert into postmeter.breaker (destination_id, faults, opened_at, open_until, outcome, updated_at)
-             select id, 3, clock_timestamp(), clock_timestamp() + interval '1 hour', 'unavailable', clock_timestamp()
-             from postmeter.destination",
-        )
-        .await;
-    stage.let_leases_end().await;
+    let stage = due_where_nothing_is_sent().await;
     let named = look(&stage.db.url());
     assert!(advice(&named, "forecast", "aws: 1 will miss").starts_with("resume it, if it is paused; mend it"));
     carry_out(&stage.db, &advice(&named, "destinations", "aws is paused"), "");
