@@ -117,7 +117,7 @@ const UNFINISHED: &str =
      from postmeter.unremitted x";
 
 /// Nothing fails any more, and people see to what is left.
-async fn finish(run: &mut Run) {
+async fn finish(run: &mut Run, seed: u64) {
     run.stage.aws.clear_faults();
     refuse_all(&run.stage, false);
     run.disk().await;
@@ -141,8 +141,9 @@ async fn finish(run: &mut Run) {
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(600), rest).await.is_err() {
-        panic!("it does not come to an end: {}\n{}", run.stage.value(UNFINISHED).await, run.done.join("\n"));
+    if tokio::time::timeout(Duration::from_secs(300), rest).await.is_err() {
+        let (unfinished, unsettled) = (run.stage.value(UNFINISHED).await, run.unsettled().await);
+        panic!("seed {seed} does not come to an end: {unfinished}, of a loss {unsettled}\n{}", run.done.join("\n"));
     }
 }
 
@@ -169,6 +170,7 @@ async fn compare(run: &Run, seed: u64) {
             let should = run.books.should(contract, metric);
             let most = late::denied(run, account, dimension)
                 + Decimal::from(run.books.corrected(contract, metric))
+                + Decimal::from(run.noted_late(contract, metric))
                 + run.found_beyond(account, dimension).await;
             // what they hold with hours that a restore has lost is no matter of the ledger: usage was corrected by it
             let elsewhere = Run::unknown_to_us(&unknown, contract, metric);
@@ -221,7 +223,7 @@ async fn run(seed: u64) -> Vec<String> {
         one_move(&mut run).await;
         run.now += SignedDuration::from_mins(run.draw.random_range(4..25));
     }
-    finish(&mut run).await;
+    finish(&mut run, seed).await;
     compare(&run, seed).await;
     let unknown = if run.restored.is_some() { run.unknown_keys().await } else { Vec::new() };
     let unknown: Vec<String> = unknown.into_iter().map(|(key, _)| key).collect();

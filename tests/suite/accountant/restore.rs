@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tests::{Stage, TestDatabase, canonical};
 
-use super::books::{ACCOUNTS, METRICS, ORGS};
+use super::books::{ACCOUNTS, METRICS, ORGS, Usage};
 use super::moves::Run;
 
 /// A copy of the database, and how far the books were then.
@@ -114,25 +114,36 @@ impl Run {
         self.restored.as_ref().map_or(0, |restored| restored.noted[contract][metric])
     }
 
+    /// At most so much of that may have been billed once more before somebody accounted for it, and is credit.
+    pub fn noted_late(&self, contract: usize, metric: usize) -> i64 {
+        (self.noted(contract, metric) + 99) / 100
+    }
+
     /// Once each hour of before the loss is settled, people account for what they hold with others. What was
     /// withheld is let go only then: it is billed no more, as far as it was among those.
     pub async fn settle_lost_time(&mut self) {
         if self.restored.is_none() {
             return;
         }
-        let unsettled = "select (exists (select from postmeter.delivery d
-                 where d.hour + interval '1 hour' <= (select max(b.noticed_at) from postmeter.timeline_break b)
-                   and (d.status in ('open', 'due', 'in_flight', 'unknown', 'conflict') or d.maybe_billed)
-                   and d.id not in (select w.delivery_id from postmeter.withheld w))
-             or exists (select from postmeter.doubt x where x.decision_id is null)
-             or exists (select from postmeter.unconfirmed)
-             or exists (select from postmeter.contradiction c where c.decision_id is null))::text";
-        if self.stage.value(unsettled).await == "true" {
+        if !self.unsettled().await.is_empty() {
             self.restored.as_mut().unwrap().is_settled = false;
             return;
         }
         let is_settled = self.account_for_unknown().await;
         self.restored.as_mut().unwrap().is_settled = is_settled;
+    }
+
+    /// What of the time before a loss is not settled yet, other than what is withheld until all else is.
+    pub async fn unsettled(&self) -> String {
+        let unsettled = "select coalesce(string_agg(concat_ws(' ', x.kind, x.id), '; '), '') from (
+                 select 'remittance' as kind, d.id from postmeter.delivery d
+                 where d.hour + interval '1 hour' <= (select max(b.noticed_at) from postmeter.timeline_break b)
+                   and (d.status in ('open', 'due', 'in_flight', 'unknown', 'conflict') or d.maybe_billed)
+                   and d.id not in (select w.delivery_id from postmeter.withheld w)
+                 union all select 'doubt', x.delivery_id from postmeter.doubt x where x.decision_id is null
+                 union all select 'unconfirmed', u.delivery_id from postmeter.unconfirmed u
+                 union all select 'contradiction', c.id from postmeter.contradiction c where c.decision_id is null) x";
+        self.stage.value(unsettled).await
     }
 
     /// Corrects usage by what they hold with hours that are not here; says whether nothing is left of that.
@@ -143,7 +154,13 @@ impl Run {
             for metric in 0..METRICS.len() {
                 let held = Self::unknown_to_us(&unknown, contract, metric) * Decimal::ONE_HUNDRED;
                 let missing = i64::try_from(held).unwrap() - self.noted(contract, metric);
-                is_done &= self.account_for(contract, metric, missing).await == 0;
+                let left = self.account_for(contract, metric, missing).await;
+                // what is left of a started unit is nobody's usage: they billed it whole
+                if left >= 100 {
+                    let what = format!("{left} of {} for {} not accounted for", METRICS[metric], ACCOUNTS[contract]);
+                    self.done.push(format!("{} {what}", self.now));
+                    is_done = false;
+                }
             }
         }
         is_done
@@ -153,7 +170,8 @@ impl Run {
     async fn account_for(&mut self, contract: usize, metric: usize, mut missing: i64) -> i64 {
         if missing < 0 {
             // an hour that was not here is here by now, and counts what they hold
-            let usage = self.books.usages.iter().position(|u| ORGS[u.org].1 == contract && u.metric == metric).unwrap();
+            let is_like = |u: &Usage| ORGS[u.org].1 == contract && u.metric == metric && self.books.is_billed(u);
+            let usage = self.books.usages.iter().position(is_like).expect("usage that is billed, beside which it goes");
             self.adjust(usage, -missing).await;
             return 0;
         }
