@@ -41,7 +41,8 @@ impl Run {
     /// What was withheld, or is late, was not billed in the time that was lost.
     async fn let_go(&mut self) {
         let withheld = "select d.id::text from postmeter.withheld w join postmeter.delivery d on d.id = w.delivery_id
-             where d.status = 'held' and d.maybe_billed";
+             where d.status = 'held' and d.maybe_billed
+                or d.id in (select x.delivery_id from postmeter.doubt x where x.decision_id is null)";
         for id in self.stage.column(withheld).await {
             // it waits until each hour with which it may have gone is settled
             self.attempt(format!("select postmeter.resolve_unknown({id}, false, 'ada', 'not in their report')")).await;

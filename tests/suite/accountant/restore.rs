@@ -140,7 +140,8 @@ impl Run {
                  where d.hour + interval '1 hour' <= (select max(b.noticed_at) from postmeter.timeline_break b)
                    and (d.status in ('open', 'due', 'in_flight', 'unknown', 'conflict') or d.maybe_billed)
                    and d.id not in (select w.delivery_id from postmeter.withheld w)
-                 union all select 'doubt', x.delivery_id from postmeter.doubt x where x.decision_id is null
+                 union all select 'doubt', x.delivery_id from postmeter.doubt x
+                 where x.decision_id is null and x.delivery_id not in (select w.delivery_id from postmeter.withheld w)
                  union all select 'unconfirmed', u.delivery_id from postmeter.unconfirmed u
                  union all select 'contradiction', c.id from postmeter.contradiction c where c.decision_id is null) x";
         self.stage.value(unsettled).await
