@@ -151,15 +151,14 @@ impl Run {
     async fn account_for_unknown(&mut self) -> bool {
         let unknown = self.unknown_keys().await;
         let mut is_done = true;
-        for contract in 0..ACCOUNTS.len() {
-            for metric in 0..METRICS.len() {
+        for (contract, account) in ACCOUNTS.iter().enumerate() {
+            for (metric, name) in METRICS.iter().enumerate() {
                 let held = Self::unknown_to_us(&unknown, contract, metric) * Decimal::ONE_HUNDRED;
                 let missing = i64::try_from(held).unwrap() - self.noted(contract, metric);
                 let left = self.account_for(contract, metric, missing).await;
                 // what is left of a started unit is nobody's usage: they billed it whole
                 if left >= 100 {
-                    let what = format!("{left} of {} for {} not accounted for", METRICS[metric], ACCOUNTS[contract]);
-                    self.done.push(format!("{} {what}", self.now));
+                    self.done.push(format!("{} {left} of {name} for {account} not accounted for", self.now));
                     is_done = false;
                 }
             }
