@@ -306,7 +306,7 @@ CREATE TABLE postmeter.setting (
     purpose text DEFAULT 'production'::text NOT NULL,
     clock_shift interval DEFAULT '00:00:00'::interval NOT NULL,
     clock_frozen timestamp with time zone,
-    usage_age_max interval DEFAULT '400 days'::interval NOT NULL,
+    usage_age_max interval DEFAULT '45 days'::interval NOT NULL,
     usage_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
     unresolved text DEFAULT 'hold'::text NOT NULL,
     tracker_retention interval DEFAULT '30 days'::interval NOT NULL,
@@ -316,6 +316,7 @@ CREATE TABLE postmeter.setting (
     ledger_retention interval,
     workers_expected integer,
     consoles_expected integer,
+    identities_from timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
     CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
@@ -339,9 +340,9 @@ COMMENT ON COLUMN postmeter.setting.clock_shift IS 'Added to the server''s time 
 
 COMMENT ON COLUMN postmeter.setting.clock_frozen IS 'If set, postmeter.clock() stands still here.';
 
-COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long.';
+COMMENT ON COLUMN postmeter.setting.usage_age_max IS 'Usage older than this is refused (PM005). Identities are kept at least as long, and about twice as long at most.';
 
-COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006).';
+COMMENT ON COLUMN postmeter.setting.usage_lead_max IS 'Usage further ahead than this is refused (PM006). A day at most.';
 
 COMMENT ON COLUMN postmeter.setting.unresolved IS 'Usage that the catalogue does not resolve: hold it by name, or refuse it (PM007).';
 
@@ -358,6 +359,8 @@ COMMENT ON COLUMN postmeter.setting.ledger_retention IS 'Months of the ledger th
 COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should live at any time; fewer is an alert (fleet_incomplete). Null: as many as lived when one was lost without stopping in order, within a week.';
 
 COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
+
+COMMENT ON COLUMN postmeter.setting.identities_from IS 'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten. Only postmeter.turn_identities() moves it.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -387,10 +390,10 @@ COMMENT ON FUNCTION postmeter.moment_of(id uuid) IS 'When new_id() made this id,
 CREATE FUNCTION postmeter.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     BEGIN ATOMIC
- SELECT (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid AS encode;
+ SELECT ((OVERLAY(lpad(to_hex(((date_part('epoch'::text, clock_timestamp()) * (4096000)::double precision))::bigint), 15, '0'::text) PLACING '7'::text FROM 13 FOR 0) || to_hex((((random() * ('4611686018427387000'::bigint)::double precision))::bigint | '-9223372036854775808'::bigint))))::uuid AS uuid;
 END;
 
-COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to the millisecond, so that partitions by id are partitions by time.';
+COMMENT ON FUNCTION postmeter.new_id() IS 'A UUIDv7 from the server''s clock: ids of usage and attempts, ordered by time to a quarter of a microsecond, so that partitions by id are partitions by time.';
 
 CREATE TABLE postmeter.attempt (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
@@ -743,24 +746,22 @@ CREATE FUNCTION postmeter.check_corrections(corrected uuid[]) RETURNS void
     SET jit TO 'off'
     AS $$
 declare
-    identities uuid[];
-    bad        record;
+    corrected_ids uuid[];
+    bad           record;
 begin
     -- corrected: the usages that correct; those that only repeat an earlier one are not in postmeter.usage
-    identities := array(select distinct u.corrected_identity from postmeter.usage u where u.id = any (corrected));
-    -- lock first, in sorted order; sum in a later statement, which sees what others committed while we waited
-    perform 1 from postmeter.usage_identity i where i.identity = any (identities) order by i.identity for no key update;
-    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
-    -- without the sums that its snapshot hides
-    update postmeter.usage_identity i set content = i.content where i.identity = any (identities);
+    corrected_ids := array(select distinct u.corrected_id from postmeter.usage u
+                           where u.id = any (corrected) and u.corrected_id is not null);
+    perform postmeter.lock_corrected(corrected_ids);
+    -- a later statement than the last lock, which sees what others committed while we waited;
     -- scalar and lateral sub-selects with a fence: look-ups by key, which no plan of another day turns into a scan
     select p.* into bad
     from (
         select c.id, c.source, c.event_id, c.corrects, case
             -- itself, or earlier corrections of it, would be missing in the sum
-            when c.first_id is not null and exists (
+            when c.corrected_id is not null and exists (
                 select from postmeter.ledger_drop d
-                where d.month >= date_trunc('month', postmeter.moment_of(c.first_id) at time zone 'UTC')::date)
+                where d.month >= date_trunc('month', postmeter.moment_of(c.corrected_id) at time zone 'UTC')::date)
                 then 'dropped'
             when o.id is null then 'unknown'
             when o.corrects is not null then 'correction'
@@ -769,23 +770,23 @@ begin
             when date_trunc('month', o.used_at, 'UTC') <> date_trunc('month', c.used_at, 'UTC') then 'month'
             end as problem
         from (select u.id, u.source, u.event_id, u.corrects, u.org, u.product, u.metric, u.account, u.used_at,
-                     (select i.usage_id from postmeter.usage_identity i
-                      where i.identity = u.corrected_identity) as first_id
+                     u.corrected_id
               from postmeter.usage u where u.id = any (corrected) offset 0) c
-        left join lateral (select u.* from postmeter.usage u where u.id = c.first_id offset 0) o on true
+        left join lateral (select u.* from postmeter.usage u where u.id = c.corrected_id offset 0) o on true
     ) p
     where p.problem is not null
     order by p.id desc
     limit 1;
     if not found then
         select c.id, c.source, c.event_id, c.corrects, 'below_zero' as problem into bad
-        from (select i.identity,
-                     (select o.quantity from postmeter.usage o where o.id = (
-                          select f.usage_id from postmeter.usage_identity f where f.identity = i.identity))
-                     + (select sum(x.quantity) from postmeter.usage x where x.corrected_identity = i.identity) as rest
-              from unnest(identities) i(identity) offset 0) s
+        from (select k.id as corrected_id,
+                     (select o.quantity
+                             + (select sum(x.quantity) from postmeter.usage x
+                                where x.corrected_identity = postmeter.usage_identity_of(o.source, o.event_id))
+                      from postmeter.usage o where o.id = k.id) as rest
+              from unnest(corrected_ids) k(id) offset 0) s
         join lateral (select u.* from postmeter.usage u
-                      where u.id = any (corrected) and u.corrected_identity = s.identity
+                      where u.id = any (corrected) and u.corrected_id = s.corrected_id
                       order by u.id desc limit 1) c on true
         where s.rest < 0
         limit 1;
@@ -794,7 +795,13 @@ begin
         raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects),
             case bad.problem
             when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
-            when 'unknown' then format('names no usage of source %L', bad.source)
+            when 'unknown' then (
+                select format('names no usage of source %L', bad.source)
+                       || case when isfinite(s.identities_from)
+                               then format(' that was used since %s: what is older is no longer known by its event id',
+                                           to_char(s.identities_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                               else '' end
+                from postmeter.setting s)
             when 'correction' then 'names a correction; correct the usage itself'
             when 'meter' then 'has another org, product, metric or account'
             when 'month' then 'is usage of another month; use its used_at'
@@ -807,7 +814,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Given the ids of usages that correct: refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the corrected identities in sorted order.';
+COMMENT ON FUNCTION postmeter.check_corrections(corrected uuid[]) IS 'Given the ids of usages that correct: refuses corrections of the unknown (PM003), below zero (PM004), of another meter or month, or of what may have been dropped (PM001). Locks the identities of what they correct in sorted order.';
 
 CREATE FUNCTION postmeter.check_decider(who text, why text) RETURNS void
     LANGUAGE plpgsql
@@ -968,6 +975,20 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) IS 'Refuses a subscription whose form of identity would begin before the hours that were sent under another one are over (PM012), and says when it can.';
+
+CREATE FUNCTION postmeter.check_generation() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from postmeter.identity_generation) then
+        raise exception 'identities were turned after this transaction had taken its snapshot'
+            using errcode = '40001', hint = 'Begin it again: nothing of it was recorded.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_generation() IS 'Raises 40001 for a transaction whose snapshot is older than the present generation of identities: it cannot see what was recorded since.';
 
 CREATE FUNCTION postmeter.check_ledger_finished(month date) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -3698,6 +3719,7 @@ CREATE TABLE postmeter.usage (
     traceparent text,
     attributes jsonb NOT NULL,
     recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
     CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
     CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
 )
@@ -3725,7 +3747,7 @@ COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where t
 
 COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
 
-COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Identity of the usage that this one corrects.';
+COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
 
 COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
 
@@ -3734,6 +3756,8 @@ COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that requ
 COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
 
 COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.usage.corrected_id IS 'The usage that this one corrects.';
 
 CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -3880,6 +3904,43 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.limits_follow() IS 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.lock_corrected(usage_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    sources text[];
+    events  text[];
+begin
+    select array_agg(k.source order by k.source collate "C", k.event_id collate "C"),
+           array_agg(k.event_id order by k.source collate "C", k.event_id collate "C")
+    into sources, events
+    from unnest(usage_ids) n(id)
+    cross join lateral (select u.source, u.event_id from postmeter.usage u where u.id = n.id offset 0) k;
+    perform 1 from (
+        select k.source, k.event_id from unnest(sources, events) with ordinality k(source, event_id, item) order by k.item
+    ) k
+    cross join lateral (select from postmeter.usage_identity i
+                        where i.source = k.source and i.event_id = k.event_id for no key update) l;
+    perform 1 from (
+        select k.source, k.event_id from unnest(sources, events) with ordinality k(source, event_id, item) order by k.item
+    ) k
+    cross join lateral (select from postmeter.usage_identity_before i
+                        where i.source = k.source and i.event_id = k.event_id for no key update) l;
+    -- a write, not only a lock: under REPEATABLE READ the next correction then fails with 40001 instead of adding up
+    -- without the sums that its snapshot hides
+    update postmeter.usage_identity i set identity = postmeter.usage_identity_of(k.source, k.event_id)
+    from unnest(sources, events) k(source, event_id)
+    where i.source = k.source and i.event_id = k.event_id;
+    update postmeter.usage_identity_before i set usage_id = i.usage_id
+    from unnest(sources, events) k(source, event_id)
+    where i.source = k.source and i.event_id = k.event_id;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_corrected(usage_ids uuid[]) IS 'Locks the identities of usages that are corrected, in sorted order, in either generation, and writes them, so that one correction of a usage is checked at a time.';
 
 CREATE FUNCTION postmeter.lock_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4191,9 +4252,9 @@ CREATE TABLE postmeter.outbox (
     shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
     entered_at timestamp with time zone DEFAULT now() NOT NULL
 )
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+PARTITION BY RANGE (id);
 
-COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
+COMMENT ON TABLE postmeter.outbox IS 'Usage that is not accounted for yet: the door. A producer writes this one row; identity and usage are written by its trigger. Inserted and deleted, never updated.';
 
 COMMENT ON COLUMN postmeter.outbox.id IS 'Id of the usage. Producers have no grant on it.';
 
@@ -4227,20 +4288,6 @@ COMMENT ON COLUMN postmeter.outbox.shard IS 'Bucket of the org, so that folds ta
 
 COMMENT ON COLUMN postmeter.outbox.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
 
-CREATE TABLE postmeter.usage_identity (
-    identity uuid NOT NULL,
-    content uuid NOT NULL,
-    usage_id uuid NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_identity IS 'Which identities were recorded, and with what content: what makes recording twice harmless.';
-
-COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Hash of source and event id (postmeter.usage_identity_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.content IS 'Hash of what must be equal in a repetition (postmeter.usage_content_of).';
-
-COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
-
 CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id uuid, exemption_id bigint, org text, product text, metric text, hour timestamp with time zone, quantity numeric, to_destination_id integer, to_buyer text, to_dimension text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -4254,7 +4301,7 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
              u.quantity,
              postmeter.hour_of(u.used_at) AS hour,
              postmeter.resolved_at(u.org, u.product, u.used_at) AS at,
-             u.corrected_identity
+             u.corrected_id
             FROM (((( SELECT DISTINCT c.exemption_id
                     FROM postmeter.catalogue_mark c
                    WHERE ((c.id = ANY (marked_exempt.marks)) AND (c.exemption_id IS NOT NULL))) k
@@ -4262,7 +4309,7 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
               JOIN postmeter.exempted x ON (((x.exemption_id = k.exemption_id) AND (x.usage_id >= postmeter.id_at((clock_timestamp() - ( SELECT (max(t.age_limit) + '1 day'::interval)
                     FROM postmeter.destination t)))))))
               JOIN postmeter.usage u ON ((u.id = x.usage_id)))
-           WHERE ((u.org <> e.org) OR (u.product <> e.product) OR (u.used_at < e.valid_from) OR (u.used_at >= e.valid_until) OR (u.corrected_identity IS NOT NULL))
+           WHERE ((u.org <> e.org) OR (u.product <> e.product) OR (u.used_at < e.valid_from) OR (u.used_at >= e.valid_until) OR (u.corrected_id IS NOT NULL))
          ), kind AS MATERIALIZED (
           SELECT c.org,
              c.product,
@@ -4272,7 +4319,7 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
              c.at,
              row_number() OVER () AS item
             FROM counted c
-           WHERE (c.corrected_identity IS NULL)
+           WHERE (c.corrected_id IS NULL)
            GROUP BY c.org, c.product, c.metric, c.account, c.hour, c.at
          ), given AS (
           SELECT array_agg(k.org ORDER BY k.item) AS orgs,
@@ -4314,13 +4361,13 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
              c.quantity,
              c.hour,
              c.at,
-             c.corrected_identity,
+             c.corrected_id,
              b.destination_id,
              b.buyer,
              b.name
             FROM (counted c
               JOIN billed b ON (((b.org = c.org) AND (b.product = c.product) AND (b.metric = c.metric) AND (NOT (b.account IS DISTINCT FROM c.account)) AND (b.hour = c.hour) AND (b.at = c.at))))
-           WHERE (c.corrected_identity IS NULL)
+           WHERE (c.corrected_id IS NULL)
          )
   SELECT m.usage_id,
      m.exemption_id,
@@ -4344,15 +4391,14 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
      m.destination_id,
      m.buyer,
      m.name
-    FROM ((counted c
-      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
-      LEFT JOIN moved m ON ((m.usage_id = i.usage_id)))
-   WHERE ((c.corrected_identity IS NOT NULL) AND ((m.usage_id IS NOT NULL) OR (EXISTS ( SELECT
+    FROM (counted c
+      LEFT JOIN moved m ON ((m.usage_id = c.corrected_id)))
+   WHERE ((c.corrected_id IS NOT NULL) AND ((m.usage_id IS NOT NULL) OR (EXISTS ( SELECT
             FROM postmeter.outbox o
-           WHERE ((o.shard = ((hashtextextended(c.org, (0)::bigint) & (1023)::bigint))::smallint) AND (o.id = i.usage_id)))) OR (EXISTS ( SELECT
+           WHERE ((o.shard = ((hashtextextended(c.org, (0)::bigint) & (1023)::bigint))::smallint) AND (o.id = c.corrected_id)))) OR (EXISTS ( SELECT
             FROM (postmeter.allocation a
               JOIN postmeter.destination t ON (((t.id = a.destination_id) AND (t.shadow_of IS NULL))))
-           WHERE (a.usage_id = i.usage_id)))));
+           WHERE (a.usage_id = c.corrected_id)))));
 END;
 
 COMMENT ON FUNCTION postmeter.marked_exempt(marks bigint[]) IS 'Usage that is exempt by the exemptions of these marks and that the catalogue counts by now, with its corrections, and where; its hour is still open.';
@@ -4512,7 +4558,7 @@ CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unre
              u.metric,
              u.account,
              u.used_at,
-             u.corrected_identity
+             u.corrected_id
             FROM (((opened o
               CROSS JOIN LATERAL ( SELECT y.usage_id,
                      y.destination_id,
@@ -4540,7 +4586,8 @@ CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unre
                      y.request_id,
                      y.traceparent,
                      y.attributes,
-                     y.recorded_at
+                     y.recorded_at,
+                     y.corrected_id
                     FROM postmeter.usage y
                    WHERE (y.id = a.usage_id)
                   OFFSET 0) u)
@@ -4574,12 +4621,12 @@ CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unre
              c.metric,
              c.account,
              c.used_at,
-             c.corrected_identity,
+             c.corrected_id,
              COALESCE(( SELECT max(i.at) AS max
                     FROM inside i
                    WHERE ((i.org = c.org) AND (i.product = c.product) AND (i.at > c.hour) AND (i.at <= c.used_at))), c.hour) AS at
             FROM counted c
-           WHERE (c.corrected_identity IS NULL)
+           WHERE (c.corrected_id IS NULL)
          ), kind AS MATERIALIZED (
           SELECT t.delivery_id,
              t.meter_metric_id,
@@ -4645,10 +4692,9 @@ CREATE FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unre
      m.to_dimension,
      m.exemption_id,
      m.reason
-    FROM ((counted c
-      JOIN postmeter.usage_identity i ON ((i.identity = c.corrected_identity)))
-      JOIN moved m ON (((m.usage_id = i.usage_id) AND (m.delivery_id = c.delivery_id))))
-   WHERE (c.corrected_identity IS NOT NULL);
+    FROM (counted c
+      JOIN moved m ON (((m.usage_id = c.corrected_id) AND (m.delivery_id = c.delivery_id))))
+   WHERE (c.corrected_id IS NOT NULL);
 END;
 
 COMMENT ON FUNCTION postmeter.marked_usage(marks bigint[], deliveries bigint[], unread boolean) IS 'Usage that open remittances of marked buyers count and that the catalogue places elsewhere by now, with its corrections, and where it goes: of these marks, or of all of them in these remittances. Unread: also that of subscriptions whose new identity no worker has read yet.';
@@ -5237,25 +5283,27 @@ CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
     SET jit TO 'off'
     AS $$
 declare
-    settings  postmeter.setting;
-    now       timestamptz;
-    recorded  bigint;
-    fresh     bigint;
-    corrected uuid[];
+    settings     postmeter.setting;
+    now          timestamptz;
+    oldest       timestamptz;
+    recorded     bigint;
+    fresh        bigint := 0;
+    corrected    uuid[];
     foreign_time boolean;
-    bad       record;
-    fault     text;
-    shards    smallint[];
-    repeats   uuid[];
-    repeated  record;
-    other     uuid;
+    bad          record;
+    fault        text;
+    shards       smallint[];
+    repeats      uuid[];
+    repeated     record;
+    other        uuid;
 begin
     select * into settings from postmeter.setting;
     -- what postmeter.clock() says, without asking for the row at hand again
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
+    oldest := greatest(now - settings.usage_age_max, settings.identities_from);
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
                 a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                now - settings.usage_age_max, now + settings.usage_lead_max)),
+                oldest, now + settings.usage_lead_max)),
            array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
     into recorded, fault, corrected, foreign_time
     from arrived a, postmeter.id_window() b
@@ -5267,7 +5315,7 @@ begin
         select a.event_id, f.fault into bad
         from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
                 a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                now - settings.usage_age_max, now + settings.usage_lead_max)) f(fault)
+                oldest, now + settings.usage_lead_max)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
     end if;
@@ -5276,26 +5324,61 @@ begin
             using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'id', constraint = 'id_of_this_time',
                   hint = 'Leave id out: the database gives it.';
     end if;
-    -- sorted, so that two batches with the same identities wait for each other instead of deadlocking; of an identity
-    -- that stands twice in this one, the first stays
-    insert into postmeter.usage_identity (identity, content, usage_id)
-    select postmeter.usage_identity_of(a.source, a.event_id),
-           postmeter.usage_content_of(a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects), a.id
-    from arrived a where not a.returned
-    order by 1, a.id
-    on conflict do nothing;
-    get diagnostics fresh = row_count;
+    -- Sorted, so that two batches with the same identities wait for each other instead of deadlocking. Most usages are
+    -- new: they are just inserted, and only if one is not, each is looked at. One alone is not worth a subtransaction,
+    -- of which 64 make every snapshot dearer.
+    if recorded > 1 then
+        begin
+            insert into postmeter.usage_identity (source, event_id, usage_id)
+            select a.source, a.event_id, a.id
+            from arrived a
+            where not a.returned
+              and exists (select from postmeter.identity_generation)
+              and (select b.usage_id from postmeter.usage_identity_before b
+                   where b.source = a.source and b.event_id = a.event_id) is null
+            order by a.source collate "C", a.event_id collate "C", a.id;
+            get diagnostics fresh = row_count;
+            if fresh < recorded then
+                raise unique_violation;
+            end if;
+        exception when unique_violation then
+            fresh := 0;
+        end;
+    end if;
+    if fresh = 0 then
+        -- of an identity that stands twice in this statement, the first stays
+        insert into postmeter.usage_identity (source, event_id, usage_id)
+        select a.source, a.event_id, a.id
+        from arrived a
+        where not a.returned
+          and exists (select from postmeter.identity_generation)
+          and (select b.usage_id from postmeter.usage_identity_before b
+               where b.source = a.source and b.event_id = a.event_id) is null
+        order by a.source collate "C", a.event_id collate "C", a.id
+        on conflict do nothing;
+        get diagnostics fresh = row_count;
+    end if;
     if fresh < recorded then
+        perform postmeter.check_generation();
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
-        -- a statement of its own: this one sees the rows that the racing insert waited for
-        select array_agg(r.shard), array_agg(r.id), (array_agg(r.id) filter (where (r.known).content
-                   <> postmeter.usage_content_of(r.org, r.product, r.metric, r.quantity, r.used_at, r.account, r.corrects)))[1]
+        -- A statement of its own: this one sees the rows that the racing insert waited for. Of an identity that stands
+        -- more than once in this statement, each is compared with the one before it.
+        select array_agg(r.shard), array_agg(r.id), (array_agg(r.id) filter (where r.is_same is not true))[1]
         into shards, repeats, other
-        from (select a.*, (select i from postmeter.usage_identity i
-                           where i.identity = postmeter.usage_identity_of(a.source, a.event_id)) as known
-              from arrived a where not a.returned offset 0) r
-        where (r.known).usage_id <> r.id;
+        from (
+            select k.shard, k.id, k.standing,
+                   case when lag(k.id) over same is not null then k.content = lag(k.content) over same
+                        else (select k.content = row(u.org, u.product, u.metric, u.quantity, u.used_at, u.account,
+                                                     u.corrects)
+                              from postmeter.usage u where u.id = k.standing) end as is_same
+            from (select a.shard, a.id, a.source, a.event_id, row(a.org, a.product, a.metric, a.quantity, a.used_at,
+                         a.account, a.corrects) as content,
+                         postmeter.usage_of(a.source, a.event_id) as standing
+                  from arrived a where not a.returned offset 0) k
+            window same as (partition by k.standing order by k.standing <> k.id, k.id)
+        ) r
+        where r.standing <> r.id;
         if other is not null then
             -- What was recorded is not the caller's to read, and a value in a variable is: any session may have its plans
             -- printed (debug_print_plan), with what their parameters hold. Only names leave this statement.
@@ -5307,15 +5390,17 @@ begin
                        case when f.account is distinct from a.account then 'account' end,
                        case when f.corrects is distinct from a.corrects then 'corrects' end], null) end as fields
             into bad
-            from (select x.*, (select i.usage_id from postmeter.usage_identity i
-                               where i.identity = postmeter.usage_identity_of(x.source, x.event_id)) as first_id
+            from (select x.*, postmeter.usage_of(x.source, x.event_id) as first_id
                   from arrived x where x.id = other offset 0) a
             left join lateral (
                 select true as found, u.org, u.product, u.metric, u.quantity, u.used_at, u.account, u.corrects
                 from postmeter.usage u where u.id = a.first_id
                 union all
                 select true, y.org, y.product, y.metric, y.quantity, y.used_at, y.account, y.corrects
-                from arrived y where y.id = a.first_id
+                from arrived y
+                where y.source = a.source and y.event_id = a.event_id
+                  and (y.org, y.product, y.metric, y.quantity, y.used_at, y.account, y.corrects) is distinct from
+                      (a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects)
                 limit 1) f on true;
             perform postmeter.refuse_other_content(bad.source, bad.event_id, bad.fields);
         end if;
@@ -5324,15 +5409,16 @@ begin
             delete from postmeter.outbox o where o.shard = repeated.shard and o.id = repeated.id;
         end loop;
     end if;
-    insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                 corrected_identity, request_id, traceparent, attributes, recorded_at)
-    select a.id, a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects,
-           case when a.corrects is not null then postmeter.usage_identity_of(a.source, a.corrects) end,
-           a.request_id, a.traceparent, a.attributes, now
-    from arrived a
-    where not a.returned
-      and (fresh = recorded or a.id = (select i.usage_id from postmeter.usage_identity i
-                                       where i.identity = postmeter.usage_identity_of(a.source, a.event_id)));
+    if fresh > 0 then
+        insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                     corrected_identity, corrected_id, request_id, traceparent, attributes, recorded_at)
+        select a.id, a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.corrects,
+               case when a.corrects is not null then postmeter.usage_identity_of(a.source, a.corrects) end,
+               case when a.corrects is not null then postmeter.usage_of(a.source, a.corrects) end,
+               a.request_id, a.traceparent, a.attributes, now
+        from arrived a
+        where not a.returned and (fresh = recorded or a.id = postmeter.usage_of(a.source, a.event_id));
+    end if;
     if corrected is not null then
         perform postmeter.check_corrections(corrected);
     end if;
@@ -5896,7 +5982,7 @@ begin
     with correction as materialized (
         -- a correction belongs to the hour of what it corrects
         select c.id, o.used_at, o.recorded_at
-        from (select u.id, (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as corrected_id
+        from (select u.id, u.corrected_id
               from postmeter.usage u where u.corrected_identity is not null and u.id >= first offset 0) c
         cross join lateral (select (select x from postmeter.usage x where x.id = c.corrected_id) as o offset 0) l
         cross join lateral (select (l.o).used_at, (l.o).recorded_at) o
@@ -6270,6 +6356,48 @@ $$;
 
 COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
+CREATE FUNCTION postmeter.record_known(usages jsonb) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    settings postmeter.setting;
+    now      timestamptz;
+    ids      uuid[];
+begin
+    select * into settings from postmeter.setting;
+    now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
+    select array_agg(k.standing order by k.item) into ids
+    from (
+        select p.item, postmeter.usage_of(p.source, p.event_id) as standing,
+               row(p.org, p.product, p.metric, p.quantity, p.used_at, p.account) as content
+        from (
+            select u.ordinality as item, u.usage ->> 'source' as source, u.usage ->> 'event_id' as event_id,
+                   u.usage ->> 'org' as org, u.usage ->> 'product' as product, u.usage ->> 'metric' as metric,
+                   (u.usage ->> 'quantity')::numeric as quantity, postmeter.usage_time(u.usage ->> 'used_at') as used_at,
+                   u.usage ->> 'account' as account, u.usage ->> 'request_id' as request_id,
+                   u.usage ->> 'traceparent' as traceparent,
+                   coalesce(nullif(u.usage -> 'attributes', 'null'), '{}') as attributes
+            from jsonb_array_elements(usages) with ordinality u(usage, ordinality)
+            where postmeter.usage_text_is_plain(u.usage)
+            offset 0) p
+        where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
+                                    null, p.request_id, p.traceparent, p.attributes,
+                                    greatest(now - settings.usage_age_max, settings.identities_from),
+                                    now + settings.usage_lead_max) is null
+        offset 0) k
+    where (select k.content = row(u.org, u.product, u.metric, u.quantity, u.used_at, u.account)
+           from postmeter.usage u where u.id = k.standing and u.corrects is null);
+    return case when cardinality(ids) = jsonb_array_length(usages) then ids end;
+exception when data_exception then
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_known(usages jsonb) IS 'Of a batch in which every usage was recorded before, with the same content, the ids in its order: nothing is written for it. Null: it is not such a batch.';
+
 CREATE FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6311,6 +6439,84 @@ $$;
 
 COMMENT ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) IS 'Records the manifest of an export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing.';
 
+CREATE FUNCTION postmeter.record_new(usages jsonb) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    settings postmeter.setting;
+    now      timestamptz;
+    asked    integer := jsonb_array_length(usages);
+    ids      uuid[];
+begin
+    select * into settings from postmeter.setting;
+    if asked = 0 or settings.unresolved <> 'hold' then
+        return null;
+    end if;
+    now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
+    -- Each step is taken for all of them or for none, identities first: what a batch repeats ends it before anything else is
+    -- written. A sub-select that counts is run whole before the first row of the step that asks it.
+    with arrived as materialized (
+        select p.*
+        from (
+            select postmeter.new_id() as id, u.ordinality as item, u.usage, u.usage ->> 'source' as source,
+                   u.usage ->> 'event_id' as event_id, u.usage ->> 'org' as org, u.usage ->> 'product' as product,
+                   u.usage ->> 'metric' as metric, (u.usage ->> 'quantity')::numeric as quantity,
+                   postmeter.usage_time(u.usage ->> 'used_at') as used_at, u.usage ->> 'account' as account,
+                   u.usage ->> 'request_id' as request_id, u.usage ->> 'traceparent' as traceparent,
+                   coalesce(nullif(u.usage -> 'attributes', 'null'), '{}') as attributes
+            from jsonb_array_elements(usages) with ordinality u(usage, ordinality)
+            where postmeter.usage_text_is_plain(u.usage)
+            offset 0) p
+        where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
+                                    null, p.request_id, p.traceparent, p.attributes,
+                                    greatest(now - settings.usage_age_max, settings.identities_from),
+                                    now + settings.usage_lead_max) is null
+    ), known as (
+        insert into postmeter.usage_identity (source, event_id, usage_id)
+        select a.source, a.event_id, a.id
+        from arrived a
+        where (select count(*) from arrived) = asked
+          and exists (select from postmeter.identity_generation)
+          and (select b.usage_id from postmeter.usage_identity_before b
+               where b.source = a.source and b.event_id = a.event_id) is null
+        order by a.source collate "C", a.event_id collate "C", a.id
+        returning true
+    ), waiting as (
+        insert into postmeter.outbox_entry (id, source, event_id, org, product, metric, quantity, used_at, account)
+        select a.id, a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at, a.account
+        from arrived a
+        where (select count(*) from known) = asked
+        returning true
+    ), written as (
+        insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, request_id,
+                                     traceparent, attributes, recorded_at)
+        select a.id, a.source, a.event_id, a.org, a.product, a.metric, a.quantity, a.used_at, a.account, a.request_id,
+               a.traceparent, a.attributes, now
+        from arrived a
+        where (select count(*) from waiting) = asked
+        returning true
+    )
+    select array_agg(a.id order by a.item) into ids
+    from arrived a
+    where (select count(*) from written) = asked;
+    if ids is null then
+        -- some were recorded before the present generation: nothing of this attempt stays
+        raise unique_violation;
+    end if;
+    return ids;
+exception when others then
+    if sqlstate !~ '^(22|23)' then
+        raise;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_new(usages jsonb) IS 'Records a batch in which every usage is new, plain, whole and no correction, and returns the ids in its order. Null: it is not such a batch, and nothing was recorded.';
+
 CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text DEFAULT NULL::text, corrects text DEFAULT NULL::text, request_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text, attributes jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -6343,21 +6549,53 @@ CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, pro
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
-    recorded uuid;
+    made     uuid := postmeter.new_id();
+    recorded timestamptz;
+    given    jsonb := coalesce(record_usage.attributes, '{}');
 begin
-    insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
-                                  request_id, traceparent, attributes)
-    values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
-            record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
-            record_usage.request_id, record_usage.traceparent, coalesce(record_usage.attributes, '{}'))
-    returning id into recorded;
-    if current_setting('postmeter.repeated', true) = 'on' then
-        select i.usage_id into strict recorded from postmeter.usage_identity i
-        where i.identity = postmeter.usage_identity_of(record_usage.source, record_usage.event_id);
+    -- Nearly always it is new, whole and no correction: three rows are written. All else goes through the door.
+    insert into postmeter.usage_identity (source, event_id, usage_id)
+    select record_usage.source, record_usage.event_id, made
+    from postmeter.setting s
+    where num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
+                    record_usage.metric, record_usage.quantity, record_usage.used_at) = 0
+      and record_usage.corrects is null and s.unresolved = 'hold'
+      and postmeter.usage_fault(
+              record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+              record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
+              record_usage.request_id, record_usage.traceparent, given,
+              greatest(coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) - s.usage_age_max, s.identities_from),
+              coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) + s.usage_lead_max) is null
+      and exists (select from postmeter.identity_generation)
+      and not exists (select from postmeter.usage_identity_before b
+                      where b.source = record_usage.source and b.event_id = record_usage.event_id)
+    on conflict do nothing
+    returning (select coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) from postmeter.setting s) into recorded;
+    if recorded is null then
+        insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
+                                      request_id, traceparent, attributes)
+        values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+                record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
+                record_usage.request_id, record_usage.traceparent, given)
+        returning id into made;
+        if current_setting('postmeter.repeated', true) = 'on' then
+            made := postmeter.usage_of(record_usage.source, record_usage.event_id);
+        end if;
+        return made;
     end if;
-    return recorded;
+    insert into postmeter.outbox_entry (id, source, event_id, org, product, metric, quantity, used_at, account)
+    values (made, record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
+            record_usage.metric, record_usage.quantity, record_usage.used_at, record_usage.account);
+    insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, account, request_id,
+                                 traceparent, attributes, recorded_at)
+    values (made, record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
+            record_usage.metric, record_usage.quantity, record_usage.used_at, record_usage.account,
+            record_usage.request_id, record_usage.traceparent, given, recorded);
+    return made;
 end
 $$;
 
@@ -6378,6 +6616,21 @@ declare
 begin
     if jsonb_typeof(usages) is distinct from 'array' then
         raise exception 'usages must be a JSON array of objects' using errcode = 'PM001', column = 'usages', constraint = 'usages_array';
+    end if;
+    ids := postmeter.record_new(usages);
+    if ids is not null then
+        return query
+        select k.ordinality::integer, 'recorded'::text, k.id, null::text, null::text, null::text
+        from unnest(ids) with ordinality k(id, ordinality);
+        return;
+    end if;
+    -- what a client sends again because the answer was lost
+    ids := postmeter.record_known(usages);
+    if ids is not null then
+        return query
+        select k.ordinality::integer, 'repeated'::text, k.id, null::text, null::text, null::text
+        from unnest(ids) with ordinality k(id, ordinality);
+        return;
     end if;
     if not exists (select from jsonb_array_elements(usages) e where postmeter.usage_text_fault(e) is not null) then
         begin
@@ -6403,10 +6656,8 @@ begin
                 select l.item, l.standing, bool_or(l.standing = ids[l.item]) over (partition by l.standing) as is_ours,
                        row_number() over (partition by l.standing order by l.item) as nth
                 from (
-                    select n.ordinality::integer as item, (
-                               select i.usage_id from postmeter.usage_identity i
-                               where i.identity = postmeter.usage_identity_of(n.usage ->> 'source', n.usage ->> 'event_id')
-                           ) as standing
+                    select n.ordinality::integer as item,
+                           postmeter.usage_of(n.usage ->> 'source', n.usage ->> 'event_id') as standing
                     from jsonb_array_elements(usages) with ordinality n(usage, ordinality)
                     offset 0) l
             ) s
@@ -6435,8 +6686,7 @@ begin
             field := 'used_at';
             used_at := postmeter.usage_time(usage ->> 'used_at');
             field := null;
-            usage_id := (select i.usage_id from postmeter.usage_identity i
-                         where i.identity = postmeter.usage_identity_of(usage ->> 'source', usage ->> 'event_id'));
+            usage_id := postmeter.usage_of(usage ->> 'source', usage ->> 'event_id');
             verdict := case when usage_id is null then 'recorded' else 'repeated' end;
             usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
                 usage ->> 'metric', quantity, used_at, usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id',
@@ -6980,8 +7230,7 @@ CREATE FUNCTION postmeter.recount_ways(sources bigint[]) RETURNS TABLE(delivery_
         -- a correction goes with what it corrects
         left join lateral (
             select x.account, x.used_at
-            from postmeter.usage_identity i join postmeter.usage x on x.id = i.usage_id
-            where i.identity = u.corrected_identity offset 0) o on u.corrected_identity is not null
+            from postmeter.usage x where x.id = u.corrected_id offset 0) o on u.corrected_id is not null
         where d.id = any (sources)
     ), kind as materialized (
         select k.*, row_number() over () as item
@@ -7087,7 +7336,9 @@ begin
         when fault = 'quantity_decimals' then 'has more than 15 decimals; round it at the source, where its meaning is known'
         when fault = 'quantity_negative' then 'is negative; a correction must say in "corrects" which event it corrects'
         when fault = 'corrects_negative' then 'is given, so the quantity must be below zero'
-        when fault = 'used_at_too_old' then format('is more than %s ago; usage of that age is no longer recognised if repeated', settings.usage_age_max)
+        when fault = 'used_at_too_old' then format('is before %s: usage of that age is no longer recognised if repeated',
+                to_char(greatest(postmeter.clock() - settings.usage_age_max, settings.identities_from) at time zone 'UTC',
+                        'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
         when fault = 'used_at_too_far_ahead' then format('is more than %s ahead of the database''s clock', settings.usage_lead_max)
         else 'must be a JSON object of at most 8 KiB' end
         using errcode = case fault when 'used_at_too_old' then 'PM005' when 'used_at_too_far_ahead' then 'PM006' else 'PM001' end,
@@ -7867,7 +8118,7 @@ begin
     ), shown as (
         insert into postmeter.shadow_usage (destination_id, usage_id, org, product, metric, account, quantity, hour, reason, corrected_id)
         select g.destination_id, u.id, u.org, u.product, u.metric, u.account, u.quantity, g.hour, null,
-               (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)
+               u.corrected_id
         from gone g
         join postmeter.destination t on t.id = g.destination_id and t.shadow_of is not null
         join postmeter.usage u on u.id = g.usage_id
@@ -8910,6 +9161,62 @@ END;
 
 COMMENT ON FUNCTION postmeter.try_setbacks_again() IS 'What was set aside is tried again in the next round: after a change that could cure it. Returns how many.';
 
+CREATE FUNCTION postmeter.turn_identities() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    began   timestamptz;
+    overdue interval;
+    forgets boolean;
+begin
+    if not postmeter.try_gate('turn_identities') then
+        return false;
+    end if;
+    -- Usage is recorded a day ahead at most (setting_usage_lead_bound). So what the older generation knows is too old to
+    -- be recorded again once the younger one has lasted for a day and the age that is taken.
+    select g.began_at, postmeter.clock() - (g.began_at + s.usage_age_max + interval '1 day') into began, overdue
+    from postmeter.setting s, postmeter.identity_generation g;
+    if overdue < '0' then
+        return false;
+    end if;
+    -- who waits for a lock makes others wait behind it: for a moment at first, longer once it has failed for hours
+    perform set_config('lock_timeout',
+                       least(5000, 100 + 100 * floor(extract(epoch from overdue) / 3600))::integer::text, true);
+    begin
+        -- The door first: who has passed it records by what it read before, and is waited for; who waits at it reads anew.
+        lock table postmeter.outbox in share mode;
+        lock table postmeter.usage_identity, postmeter.usage_identity_before, postmeter.identity_generation
+            in access exclusive mode;
+    exception when lock_not_available then
+        return false;
+    end;
+    select exists (select from postmeter.usage_identity_before) into forgets;
+    drop table postmeter.usage_identity_before;
+    alter table postmeter.usage_identity rename to usage_identity_before;
+    alter table postmeter.usage_identity_before rename constraint usage_identity_pkey to usage_identity_before_pkey;
+    drop index postmeter.usage_identity_corrected;
+    create table postmeter.usage_identity (like postmeter.usage_identity_before including comments);
+    alter table postmeter.usage_identity add constraint usage_identity_pkey primary key (source, event_id);
+    create index usage_identity_corrected on postmeter.usage_identity (identity) where identity is not null;
+    alter table postmeter.usage_identity_before drop column identity;
+    execute format('comment on table postmeter.usage_identity is %L',
+                   obj_description('postmeter.usage_identity_before'::regclass, 'pg_class'));
+    comment on table postmeter.usage_identity_before is
+        'The older generation of identities: nothing is added to it, and it is dropped as a whole.';
+    grant select on postmeter.usage_identity to postmeter_reader, postmeter_operator, postmeter_worker;
+    truncate postmeter.identity_generation;
+    insert into postmeter.identity_generation (began_at) values (postmeter.clock());
+    if forgets then
+        update postmeter.setting s set identities_from = greatest(s.identities_from, began + interval '1 day');
+    end if;
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.turn_identities() IS 'Begins a new generation of identities and drops the older one, once nothing that it knows could be recorded again; true: it did. Waits 100 ms for its locks, after hours in vain up to 5 s; the next call tries again.';
+
 CREATE FUNCTION postmeter.undo_write_off_corrected(delivery bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -8926,14 +9233,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) IS 'What is counted after all is counted whole: adds again what write_off_corrected took back.';
-
-CREATE FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) RETURNS uuid
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (encode(SUBSTRING(sha256(convert_to((((((((((((((length(org) || ':'::text) || org) || length(product)) || ':'::text) || product) || length(metric)) || ':'::text) || metric) || (trim_scale(quantity))::text) || '@'::text) || (EXTRACT(epoch FROM used_at))::text) || COALESCE(((('#'::text || length(account)) || ':'::text) || account), ''::text)) || COALESCE(('~'::text || corrects), ''::text)), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
-END;
-
-COMMENT ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) IS 'What must be equal for a repeated identity to be the same usage: quantity by value, time as an instant; labels do not count.';
 
 CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -8970,6 +9269,23 @@ END;
 
 COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
 
+CREATE FUNCTION postmeter.usage_of(source text, event_id text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    -- by name: the tables are others after each turn
+    return coalesce(
+        (select i.usage_id from postmeter.usage_identity i
+         where i.source = usage_of.source and i.event_id = usage_of.event_id),
+        (select i.usage_id from postmeter.usage_identity_before i
+         where i.source = usage_of.source and i.event_id = usage_of.event_id));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_of(source text, event_id text) IS 'The usage that was recorded under a source and event id; null: none, or so long ago that its identity was forgotten.';
+
 CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -9004,6 +9320,14 @@ CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.usage_text_fault(usage jsonb) IS 'Name of the first thing that is wrong with a usage as JSON, before its rules are asked (postmeter.usage_fault), or null. What it lets through means the same in every session, whatever its time zone and date style.';
+
+CREATE FUNCTION postmeter.usage_text_is_plain(usage jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (((usage - ARRAY['source'::text, 'event_id'::text, 'org'::text, 'product'::text, 'metric'::text, 'quantity'::text, 'used_at'::text, 'account'::text, 'request_id'::text, 'traceparent'::text, 'attributes'::text]) = '{}'::jsonb) AND (jsonb_typeof((usage -> 'source'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'event_id'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'org'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'product'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'metric'::text)) = 'string'::text) AND ((jsonb_typeof((usage -> 'account'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'request_id'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'traceparent'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'quantity'::text)) = 'number'::text) OR ((jsonb_typeof((usage -> 'quantity'::text)) = 'string'::text) AND ((usage ->> 'quantity'::text) ~ '^[0-9]+([.][0-9]+)?$'::text))) AND (jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?Z$'::text));
+END;
+
+COMMENT ON FUNCTION postmeter.usage_text_is_plain(usage jsonb) IS 'Whether a usage is written as nearly all are, and corrects nothing: then postmeter.usage_text_fault finds no fault with it.';
 
 CREATE FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) RETURNS record
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -9041,7 +9365,11 @@ COMMENT ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code tex
 CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
- SELECT (regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text))::timestamp with time zone AS regexp_replace;
+ SELECT (
+         CASE
+             WHEN (octet_length($1) > 27) THEN regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text)
+             ELSE $1
+         END)::timestamp with time zone AS timestamptz;
 END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
@@ -10761,14 +11089,11 @@ CREATE VIEW postmeter.correction_list AS
     h.reason,
     t.name AS destination,
     a.delivery_id
-   FROM (((((((postmeter.usage c
-     LEFT JOIN LATERAL ( SELECT i_1.usage_id
-           FROM postmeter.usage_identity i_1
-          WHERE (i_1.identity = c.corrected_identity)) i ON (true))
+   FROM ((((((postmeter.usage c
      LEFT JOIN LATERAL ( SELECT u.id,
             u.used_at
            FROM postmeter.usage u
-          WHERE (u.id = i.usage_id)) o ON (true))
+          WHERE (u.id = c.corrected_id)) o ON (true))
      LEFT JOIN LATERAL ( SELECT y.destination_id,
             y.delivery_id,
             ((d.status = 'open'::text) AND (d.round = y.round)) AS is_open
@@ -11736,6 +12061,14 @@ COMMENT ON COLUMN postmeter.idempotency.answer IS 'Body that was answered.';
 
 COMMENT ON COLUMN postmeter.idempotency.answered_at IS 'When.';
 
+CREATE TABLE postmeter.identity_generation (
+    began_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.identity_generation IS 'When the younger generation of identities began: one row. It is truncated and written anew at each turn, so that a transaction whose snapshot is older sees none; it must not record, for it cannot see what was recorded since.';
+
+COMMENT ON COLUMN postmeter.identity_generation.began_at IS 'When usage_identity began, on postmeter.clock().';
+
 CREATE TABLE postmeter.installation (
     only_row boolean DEFAULT true NOT NULL,
     name text,
@@ -12301,6 +12634,60 @@ COMMENT ON COLUMN postmeter.month_close.amount IS 'Billing units times unit pric
 COMMENT ON COLUMN postmeter.month_close.currency IS 'Currency of the amount; null: unpriced.';
 
 COMMENT ON COLUMN postmeter.month_close.shadow IS 'The row is a shadow''s: nothing of it was billed.';
+
+CREATE TABLE postmeter.outbox_entry (
+    id uuid DEFAULT postmeter.new_id() NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    request_id text,
+    traceparent text,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    returned boolean DEFAULT false NOT NULL,
+    shard smallint GENERATED ALWAYS AS (((hashtextextended(org, (0)::bigint) & (1023)::bigint))::smallint) STORED NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE postmeter.outbox_entry IS 'The rows of the outbox. What postmeter.record_usage and its kin write here lacks what only postmeter.usage needs: request, trace and attributes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.id IS 'Id of the usage. Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.source IS 'See usage.source. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.event_id IS 'See usage.event_id. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.org IS 'See usage.org. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.product IS 'See usage.product. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.metric IS 'See usage.metric. Up to 255 bytes.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.quantity IS 'See usage.quantity. At most 10^12 with at most 15 decimals.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.used_at IS 'See usage.used_at.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.account IS 'See usage.account.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.corrects IS 'See usage.corrects.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.request_id IS 'See usage.request_id.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.traceparent IS 'See usage.traceparent.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.attributes IS 'See usage.attributes. A JSON object of at most 8 KiB.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.returned IS 'This usage was recorded before and comes back (from held, or from a fold that met a cut hour). Producers have no grant on it.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.shard IS 'Bucket of the org, so that folds take tenants in turn.';
+
+COMMENT ON COLUMN postmeter.outbox_entry.entered_at IS 'When it came into the outbox: recorded, or sent back from held. What a fold gives back keeps it. Producers have no grant on it.';
 
 CREATE TABLE postmeter.outcome_default (
     attempt_id uuid NOT NULL,
@@ -13806,7 +14193,7 @@ UNION ALL
     1 AS usages,
     (- o.quantity) AS left_over,
     '-1'::integer AS left_usages
-   FROM postmeter.outbox o
+   FROM postmeter.outbox_entry o
 UNION ALL
  SELECT 'held'::text AS place,
     h.usage_id,
@@ -13953,6 +14340,7 @@ CREATE TABLE postmeter.usage_default (
     traceparent text,
     attributes jsonb NOT NULL,
     recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
     CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
     CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
 );
@@ -14033,7 +14421,7 @@ UNION ALL
     NULL::text AS status,
     NULL::integer AS round,
     postmeter.hour_of(o.used_at) AS hour
-   FROM (postmeter.outbox o
+   FROM (postmeter.outbox_entry o
      JOIN postmeter.usage u ON (((u.id = o.id) AND (u.org = o.org))))
   WHERE (o.shard = ((hashtextextended(u.org, (0)::bigint) & (1023)::bigint))::smallint)
 UNION ALL
@@ -14130,6 +14518,37 @@ COMMENT ON COLUMN postmeter.usage_explained.round IS 'Which cut of that hour cou
 
 COMMENT ON COLUMN postmeter.usage_explained.hour IS 'Its own hour, UTC: filter on this one, not on used_at.';
 
+CREATE TABLE postmeter.usage_identity (
+    source text NOT NULL COLLATE pg_catalog."C",
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    usage_id uuid NOT NULL,
+    identity uuid
+);
+
+COMMENT ON TABLE postmeter.usage_identity IS 'Which usages were recorded: the younger of two generations of identities, each kept for as long as a usage of its time could be recorded again.';
+
+COMMENT ON COLUMN postmeter.usage_identity.source IS 'See usage.source.';
+
+COMMENT ON COLUMN postmeter.usage_identity.event_id IS 'See usage.event_id.';
+
+COMMENT ON COLUMN postmeter.usage_identity.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_identity.identity IS 'Of a usage that was corrected, the hash by which programs before 0057 find it (postmeter.usage_identity_of).';
+
+CREATE TABLE postmeter.usage_identity_before (
+    source text NOT NULL COLLATE pg_catalog."C",
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    usage_id uuid NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_identity_before IS 'The older generation of identities: nothing is added to it, and it is dropped as a whole.';
+
+COMMENT ON COLUMN postmeter.usage_identity_before.source IS 'See usage_identity.source.';
+
+COMMENT ON COLUMN postmeter.usage_identity_before.event_id IS 'See usage_identity.event_id.';
+
+COMMENT ON COLUMN postmeter.usage_identity_before.usage_id IS 'The usage.';
+
 CREATE TABLE postmeter.usage_moved (
     slice text NOT NULL COLLATE pg_catalog."C"
 );
@@ -14172,6 +14591,8 @@ ALTER TABLE postmeter.usual ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY postmeter.allocation ATTACH PARTITION postmeter.allocation_default DEFAULT;
 
 ALTER TABLE ONLY postmeter.attempt ATTACH PARTITION postmeter.attempt_default DEFAULT;
+
+ALTER TABLE ONLY postmeter.outbox ATTACH PARTITION postmeter.outbox_entry DEFAULT;
 
 ALTER TABLE ONLY postmeter.outcome ATTACH PARTITION postmeter.outcome_default DEFAULT;
 
@@ -14365,7 +14786,7 @@ ALTER TABLE ONLY postmeter.migration
 ALTER TABLE ONLY postmeter.open_hour
     ADD CONSTRAINT open_hour_pkey PRIMARY KEY (delivery_id);
 
-ALTER TABLE ONLY postmeter.outbox
+ALTER TABLE ONLY postmeter.outbox_entry
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (shard, id);
 
 ALTER TABLE ONLY postmeter.outcome
@@ -14440,6 +14861,9 @@ ALTER TABLE ONLY postmeter.setback
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE postmeter.setting
+    ADD CONSTRAINT setting_usage_lead_bound CHECK ((usage_lead_max <= '1 day'::interval)) NOT VALID;
+
 ALTER TABLE ONLY postmeter.shadow_usage
     ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
 
@@ -14500,8 +14924,11 @@ ALTER TABLE ONLY postmeter.usage
 ALTER TABLE ONLY postmeter.usage_default
     ADD CONSTRAINT usage_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.usage_identity_before
+    ADD CONSTRAINT usage_identity_before_pkey PRIMARY KEY (source, event_id);
+
 ALTER TABLE ONLY postmeter.usage_identity
-    ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (identity);
+    ADD CONSTRAINT usage_identity_pkey PRIMARY KEY (source, event_id);
 
 ALTER TABLE ONLY postmeter.usage_open
     ADD CONSTRAINT usage_open_pkey PRIMARY KEY (first, last);
@@ -14686,6 +15113,8 @@ CREATE INDEX usage_request ON ONLY postmeter.usage USING btree (postmeter.reques
 
 CREATE INDEX usage_default_request_key_of_idx ON postmeter.usage_default USING btree (postmeter.request_key_of(request_id)) WHERE (request_id IS NOT NULL);
 
+CREATE INDEX usage_identity_corrected ON postmeter.usage_identity USING btree (identity) WHERE (identity IS NOT NULL);
+
 CREATE INDEX usage_moved_by_slice ON postmeter.usage_moved USING btree (slice);
 
 CREATE INDEX usual_by_org ON postmeter.usual USING btree (org, product, metric, week, largest);
@@ -14810,7 +15239,7 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
             'metric'::text AS unit,
             NULL::bigint AS numerator,
             NULL::bigint AS denominator
-           FROM postmeter.outbox o
+           FROM postmeter.outbox_entry o
           GROUP BY (postmeter.month_of(postmeter.hour_of(o.used_at), 'UTC'::text)), o.org, o.product, o.metric
         UNION ALL
          SELECT l.destination_id,
@@ -14911,7 +15340,7 @@ UNION ALL
     NULL::bigint AS delivery_id,
     o.id AS usage_id,
     (o.id)::text AS item
-   FROM postmeter.outbox o
+   FROM postmeter.outbox_entry o
 UNION ALL
  SELECT 'remittance'::text AS kind,
     a.org,
@@ -15306,6 +15735,8 @@ REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boo
 
 REVOKE ALL ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.check_generation() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) FROM PUBLIC;
@@ -15641,6 +16072,8 @@ GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_why_not(month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_corrected(usage_ids uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
@@ -15709,10 +16142,6 @@ GRANT INSERT(traceparent) ON TABLE postmeter.outbox TO postmeter_producer;
 GRANT INSERT(attributes) ON TABLE postmeter.outbox TO postmeter_producer;
 
 GRANT UPDATE(returned) ON TABLE postmeter.outbox TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_worker;
@@ -15895,8 +16324,12 @@ GRANT ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) TO postmeter_wor
 REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.record_known(usages jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.record_new(usages jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_usage(source text, event_id text, org text, product text, metric text, quantity numeric, used_at date, account text, corrects text, request_id text, traceparent text, attributes jsonb) TO postmeter_producer;
@@ -16152,9 +16585,10 @@ GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.try_setbacks_again() TO postmeter_console;
 
-REVOKE ALL ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.turn_identities() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.turn_identities() TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.usage_content_of(org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
 
@@ -16163,7 +16597,14 @@ GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.usage_of(source text, event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_text_is_plain(usage jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
@@ -16413,6 +16854,10 @@ GRANT SELECT ON TABLE postmeter.hour_not_cut TO postmeter_worker;
 
 GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 
+GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_worker;
@@ -16592,6 +17037,14 @@ GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_explained TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.usage_moved TO postmeter_worker;
@@ -16636,6 +17089,7 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
     ('implausible_usage', 'warning', '1 minute', '0', '10 seconds');
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
+insert into postmeter.gate (name) values ('turn_identities');
 insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
@@ -16693,4 +17147,6 @@ insert into postmeter.migration (version, name, programs_from) values
     (53, '0053_pre_contract_plans', 22),
     (54, '0054_pre_advice', 22),
     (55, '0055_pre_lost_again', 22),
-    (56, '0056_pre_late_duplicates', 22);
+    (56, '0056_pre_late_duplicates', 22),
+    (57, '0057_pre_identities', 22),
+    (59, '0059_pre_doors', 22);

@@ -27,8 +27,7 @@ begin read only;
 set local search_path = pg_catalog, pg_temp; -- what somebody put into public answers nothing
 -- where_is_this_usage
 with asked as (
-    select i.usage_id from postmeter.usage_identity i
-    where i.identity = postmeter.usage_identity_of(:'source', :'event_id')
+    select g.id as usage_id from (select postmeter.usage_of(:'source', :'event_id') as id) g where g.id is not null
     union
     select g.id from (select nullif(:'usage', '')::uuid as id) g where g.id is not null
 ), found as materialized (

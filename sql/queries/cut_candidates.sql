@@ -51,8 +51,7 @@ with clock as materialized (
                  -- a correction is awaited by the hour of what it corrects
                  postmeter.hour_of(case when o.corrects is null then o.used_at else coalesce(
                      (select u.used_at from postmeter.usage u
-                      where u.id = (select i.usage_id from postmeter.usage_identity i
-                                    where i.identity = postmeter.usage_identity_of(o.source, o.corrects))), o.used_at) end) as used_at
+                      where u.id = (select c.corrected_id from postmeter.usage c where c.id = o.id)), o.used_at) end) as used_at
           from postmeter.outbox o, clock c
           where o.used_at < postmeter.hour_of(c.now) or o.corrects is not null) w
     join postmeter.subscription s on s.org = w.org and s.product = w.product

@@ -13,8 +13,7 @@ with given as materialized (
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id
     join postmeter.usage u on u.id = a.usage_id
     -- a correction takes from the share of what it corrects
-    left join postmeter.usage_identity i on i.identity = u.corrected_identity
-    left join postmeter.usage o on o.id = i.usage_id
+    left join postmeter.usage o on o.id = u.corrected_id
     cross join lateral (
         select jsonb_object_agg(k.name, coalesce(o.attributes, u.attributes) ->> k.name) as tags
         from unnest(g.attributes) k(name)

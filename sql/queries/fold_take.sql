@@ -9,8 +9,7 @@ with taken as (
               o.returned, o.entered_at,
               -- of a correction, what it corrects: it goes where that stands. Not known any more: nothing
               case when o.corrects is not null then coalesce(
-                  (select i.usage_id from postmeter.usage_identity i
-                   where i.identity = postmeter.usage_identity_of(o.source, o.corrects)),
+                  (select u.corrected_id from postmeter.usage u where u.id = o.id),
                   '00000000-0000-0000-0000-000000000000') end as corrected_id,
               -- Written with its usage, by one transaction: nothing has folded it yet. All else is asked about: what came
               -- back from held, what a restore or a new partition wrote anew, and what came around intake.

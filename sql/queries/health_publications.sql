@@ -7,4 +7,5 @@ join pg_catalog.pg_class c on c.relname = t.tablename and c.relnamespace = 'post
 left join pg_catalog.pg_inherits i on i.inhrelid = c.oid
 left join pg_catalog.pg_class q on q.oid = i.inhparent
 where t.schemaname = 'postmeter'::name
-  and (coalesce(q.relname, c.relname) = 'outbox'::name or coalesce(q.relname, c.relname) = 'usage_identity'::name)
+  and (coalesce(q.relname, c.relname) = 'outbox'::name or coalesce(q.relname, c.relname) = 'usage_identity'::name
+       or coalesce(q.relname, c.relname) = 'usage_identity_before'::name)

@@ -1,5 +1,5 @@
 -- report_usage: one usage and where it is; no row if it was never recorded, or dropped (report_dropped).
--- $1 source and $2 event id, or $3 usage id. Relies on usage_identity_pkey, usage_pkey, outbox_pkey,
+-- $1 source and $2 event id, or $3 usage id. Relies on usage_pkey, outbox_pkey,
 -- allocation_by_subscription.
 select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric,
        trim_scale(u.quantity)::text as quantity, u.used_at, g.hour,
@@ -27,7 +27,7 @@ from postmeter.usage u
 cross join lateral (
     select postmeter.hour_of(coalesce(
         (select o.used_at from postmeter.usage o
-         where o.id = (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)),
+         where o.id = u.corrected_id),
         u.used_at)) as hour) g
 left join postmeter.held h on h.usage_id = u.id
 left join postmeter.destination t on t.id = h.destination_id
@@ -45,5 +45,4 @@ left join lateral (
     join postmeter.meter_metric mm on mm.id = a.meter_metric_id and mm.product = u.product and mm.metric = u.metric
     where a.subscription_id = c.subscription_id and a.hour = g.hour and a.quantity > 0
 ) b on h.reason = 'implausible' and u.corrects is null
-where u.id = coalesce($3, (select i.usage_id from postmeter.usage_identity i
-                           where i.identity = postmeter.usage_identity_of($1, $2)))
+where u.id = coalesce($3, postmeter.usage_of($1, $2))

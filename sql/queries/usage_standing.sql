@@ -1,5 +1,5 @@
 -- usage_standing: where one usage is, at every destination; no row if it was never recorded, or dropped (report_dropped).
--- $1 source, $2 event id. Relies on usage_identity_pkey, usage_pkey, allocation_pkey.
+-- $1 source, $2 event id. Relies on usage_pkey, allocation_pkey.
 select u.id as usage_id, u.source, u.event_id, u.org, u.product, u.metric, trim_scale(u.quantity)::text as quantity,
        u.used_at, u.recorded_at, t.name as destination, d.id as remittance, d.key, d.hour, d.status,
        coalesce(d.reason, h.reason, e.reason) as reason, d.maybe_billed, coalesce(d.deadline, h.deadline) as deadline,
@@ -17,5 +17,5 @@ left join postmeter.destination t on t.id = coalesce(d.destination_id, h.destina
 left join postmeter.exempted x on x.usage_id = u.id
 left join postmeter.exemption e on e.id = x.exemption_id
 left join postmeter.usage_written_off w on w.usage_id = u.id
-where u.id = (select i.usage_id from postmeter.usage_identity i where i.identity = postmeter.usage_identity_of($1, $2))
+where u.id = postmeter.usage_of($1, $2)
 order by t.name

@@ -31,7 +31,7 @@ const FINGERPRINT: &str = "
         from tables c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum where c.relkind in ('r', 'p', 'v')
         union all
-        select 'table ' || c.relname || ' ' || c.relkind::text || ' ' || coalesce((select string_agg(x, ',' order by x) from unnest(c.relacl::text[]) x), '')
+        select 'table ' || c.relname || ' ' || c.relkind::text || ' ' || coalesce((select string_agg(x, ',' order by x) from unnest(coalesce(c.relacl, acldefault('r', c.relowner))::text[]) x), '')
                || coalesce(c.reloptions::text, '')
         from tables c where c.relkind in ('r', 'p', 'v')
         union all

@@ -73,8 +73,8 @@ analyze postmeter.subscription;
 insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, attributes, recorded_at)
 select usage_id, 'bench', event_id, 'org-' || org, 'db', metric, quantity, hour + interval '7 minutes', '{}', hour + interval '8 minutes'
 from given;
-insert into postmeter.usage_identity (identity, content, usage_id)
-select postmeter.usage_identity_of('bench', event_id), usage_id, usage_id from given;
+insert into postmeter.usage_identity (source, event_id, usage_id)
+select 'bench', event_id, usage_id from given;
 insert into postmeter.meter (destination_id, buyer, dimension, month, rounding, decimals, month_end)
 select s.destination_id, s.buyer, d.metric, m.month, 'up', 0, 'round_up'
 from postmeter.subscription s, (values ('cores'), ('gb')) d(metric), (select distinct month from made) m;
@@ -160,7 +160,7 @@ from (values ('held', interval '3 minutes'), ('exempt', '3 minutes'), ('waiting'
 where k.kind <> 'waiting' or n <= {further} / 5;
 insert into postmeter.usage (id, source, event_id, org, product, metric, quantity, used_at, attributes, recorded_at)
 select id, 'bench', kind || '-' || n, org, 'db', 'cores', 1, used_at, '{}', used_at from further;
-insert into postmeter.usage_identity (identity, content, usage_id) select postmeter.usage_identity_of('bench', kind || '-' || n), id, id from further;
+insert into postmeter.usage_identity (source, event_id, usage_id) select 'bench', kind || '-' || n, id from further;
 insert into postmeter.held (usage_id, reason, org, product, metric, quantity, hour, held_at)
 select id, 'no_subscription', org, 'db', 'cores', 1, postmeter.hour_of(used_at), used_at from further where kind = 'held';
 insert into postmeter.exempted (usage_id, exemption_id) select f.id, e.id from further f, postmeter.exemption e where f.kind = 'exempt';

@@ -29,6 +29,7 @@ pub use zero::zero;
 const QUOTA_TAKE: Query = query!("quota_take", [INT4, INT4, FLOAT8]);
 const QUOTA_AHEAD: Query = query!("quota_ahead", [INT4, FLOAT8]);
 const PARTITIONS: Query = query!("maintain_partitions", [INT4]);
+const IDENTITIES: Query = query!("maintain_identities", []);
 const NOW: Query = query!("clock", []);
 
 /// The database's time of decisions.
@@ -60,6 +61,15 @@ impl crate::setback::Member for Remittance {
     fn destination(&self) -> Option<i32> {
         Some(self.destination)
     }
+}
+
+/// Lets the generations of identities take a turn, when that is due and nobody holds the outbox for long: the oldest is
+/// dropped. Returns whether they did.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn turn_identities(database: &Database) -> Result<bool, Error> {
+    Ok(database.one(&IDENTITIES, &[]).await?.first().expect("one row").try_get(0)?)
 }
 
 /// Makes the partitions of the coming months, and those of months whose rows are in a default partition, each in a

@@ -91,6 +91,8 @@ migrations! {
     54 "0054_pre_advice",
     55 "0055_pre_lost_again",
     56 "0056_pre_late_duplicates",
+    57 "0057_pre_identities",
+    59 "0059_pre_doors",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -267,6 +267,7 @@ impl Worker {
             outbox::setback::forget(database).await;
             done("take_over_rest", outbox::workers::take_over_rest(database, self.id, &policy).await.map(drop));
             done("create_partitions", outbox::maintain::create_partitions(database, 2).await.map(drop));
+            done("turn_identities", outbox::maintain::turn_identities(database).await.map(drop));
             done("tend", outbox::requests::tend(database).await);
             done("forget", outbox::fleet::forget(database).await.map(drop));
         }

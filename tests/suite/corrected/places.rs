@@ -147,9 +147,15 @@ async fn k1_of_usage_whose_month_of_the_ledger_was_dropped_it_is_held_and_lowers
     stage.use_cores("usage", "5", "2024-09-18T10:05:00Z").await;
     stage.cut_at("2024-09-18T11:10:00Z").await;
     stage.use_cores("real", "4", "2024-09-18T11:05:00Z").await;
-    // recorded before the drop; the identity that it names is forgotten
+    // recorded before the drop; the usage that it names is gone
     stage.correct("less", "usage", "-3", "2024-09-18T11:10:00Z").await;
-    stage.sql("update postmeter.usage_identity i set usage_id = postmeter.new_id() from postmeter.usage u where u.id = i.usage_id and u.event_id = 'usage'").await;
+    stage
+        .sql(
+            "set session_replication_role = replica;
+             update postmeter.usage set corrected_id = postmeter.new_id() where event_id = 'less';
+             reset session_replication_role",
+        )
+        .await;
     stage.cut_at("2024-09-18T12:10:00Z").await;
     assert_eq!(stage.accepted(), ["18T10 5", "18T11 4"]);
     assert_eq!(

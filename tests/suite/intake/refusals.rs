@@ -34,7 +34,7 @@ const BAD: [(&str, &str, &str); 34] = [
     ("corrects", "'e0'", "PM001 corrects corrects_negative"),
     ("used_at", "'2024-09-18T11:00:00.000001Z'", "PM006 used_at used_at_too_far_ahead"),
     ("used_at", "'infinity'", "PM006 used_at used_at_too_far_ahead"),
-    ("used_at", "'2023-08-15T09:59:59.999999Z'", "PM005 used_at used_at_too_old"),
+    ("used_at", "'2024-08-04T09:59:59.999999Z'", "PM005 used_at used_at_too_old"),
     ("used_at", "'-infinity'", "PM005 used_at used_at_too_old"),
     ("attributes", "'[]'", "PM001 attributes attributes_object"),
     ("attributes", "'7'", "PM001 attributes attributes_object"),
@@ -87,7 +87,7 @@ async fn a4_the_limits_themselves_are_accepted() {
         ("quantity", "1.5000000000000000000000000000000000000000"),
         ("quantity", "1000000000000.00000000000000000000"),
         ("used_at", "'2024-09-18T11:00:00Z'"),
-        ("used_at", "'2023-08-15T10:00:00Z'"),
+        ("used_at", "'2024-08-04T10:00:00Z'"),
         ("org", "repeat('ö', 127)"),
     ]
     .into_iter()

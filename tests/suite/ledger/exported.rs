@@ -82,7 +82,9 @@ async fn i4_every_column_of_the_ledger_is_exported() {
              full join (select attname from pg_attribute where attrelid = 'postmeter.{table}'::regclass and attnum > 0 and not attisdropped) a on a.attname = s.name
              where s.name is null or a.attname is null"
         );
-        assert!(stage.column(&astray).await.is_empty(), "{table}");
+        // what a correction corrects stands in the export by source and event id
+        let astray = stage.column(&astray).await;
+        assert!(astray.iter().all(|column| column == "corrected_id"), "{table}: {astray:?}");
     }
 }
 

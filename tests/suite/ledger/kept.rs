@@ -179,7 +179,7 @@ async fn a5_nothing_is_corrected_whose_earlier_corrections_may_have_been_dropped
     stage.sql("update postmeter.setting set ledger_retention = null, usage_age_max = '4000 days'").await;
     let correction =
         "select postmeter.record_usage('billing', 'less', 'acme', 'db', 'cores', -1, '2024-09-18T10:05Z', null, 'one')";
-    assert_eq!(stage.refusal(correction).await, "PM001 corrects corrects_dropped");
+    assert_eq!(stage.refusal(correction).await, "PM005 used_at used_at_too_old");
     stage.use_cores("fresh", "2", "2025-12-31T23:30:00Z").await;
     stage.correct("fresh less", "fresh", "-1", "2025-12-31T23:30:00Z").await;
     closes(&stage).await;

@@ -63,7 +63,7 @@ async fn i4_a_month_is_finished_only_when_everything_in_it_is() {
     let stage = september().await;
     stage.at("2025-11-10T12:00:00Z").await;
     assert_eq!(stage.value(WHY_NOT).await, "no retention is set: everything is kept");
-    let short = "select postmeter.set_ledger_retention('399 days', 'ada', 'why')";
+    let short = "select postmeter.set_ledger_retention('44 days', 'ada', 'why')";
     assert_eq!(stage.refusal(short).await, "PM044 retention ledger_outlives_intake");
     stage.sql("select postmeter.set_ledger_retention('405 days', 'ada', 'the law says so')").await;
     assert_eq!(stage.value(WHY_NOT).await, "2024-09 of aws is not closed");
