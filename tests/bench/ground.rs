@@ -85,6 +85,14 @@ impl Drop for Ground {
     }
 }
 
+/// What the server was told that decides what a commit and a page cost.
+pub async fn settings(client: &Client) -> String {
+    let sql = "select string_agg(name || ' ' || current_setting(name), ', ' order by name) from pg_settings
+               where name in ('shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'fsync', 'synchronous_commit',
+                              'full_page_writes', 'wal_compression', 'server_version')";
+    client.query_one(sql, &[]).await.expect("settings").get(0)
+}
+
 /// A connection for the benchmark's own statements.
 pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the cluster answers");

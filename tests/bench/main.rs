@@ -9,6 +9,7 @@ mod faults;
 mod folding;
 mod graphile;
 mod ground;
+mod identities;
 mod latency;
 mod ledger;
 mod marketplace;
@@ -28,8 +29,9 @@ mod tracker;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
     "recording",
+    "identities",
     "console",
     "fold",
     "dispatch",
@@ -74,6 +76,7 @@ async fn measure(wanted: &[&str]) {
     for name in ALL.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
         match *name {
             "recording" => recording::run(&mut report).await,
+            "identities" => identities::run(&mut report).await,
             "console" => serving::run(&mut report).await,
             "fold" => folding::run(&mut report).await,
             "dispatch" => dispatch::run(&mut report).await,

@@ -4,6 +4,7 @@ mod answers;
 mod buffers;
 mod corrections;
 mod doors;
+mod generations;
 mod guarded;
 mod refusals;
 mod repeats;

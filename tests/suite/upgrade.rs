@@ -3,6 +3,7 @@
 
 mod beside;
 mod contracts;
+mod identities;
 mod locks;
 mod rollout;
 mod steps;

@@ -1,0 +1,62 @@
+//! A database that knows its usage by hashes, upgraded while services record.
+
+use outbox::migrate::{MIGRATIONS, ROLES};
+use tests::TestDatabase;
+
+const RECORDED: &str = "
+    select postmeter.record_usage('s', 'one', 'acme', 'db', 'cores', 5, date_trunc('hour', now()));
+    select postmeter.record_usage('s', 'two', 'acme', 'db', 'cores', 7, date_trunc('hour', now()));
+    select postmeter.record_usage('s', 'less', 'acme', 'db', 'cores', -2, date_trunc('hour', now()), corrects => 'one');";
+const AGAIN: &str = "
+    select postmeter.record_usage('s', 'one', 'acme', 'db', 'cores', 5.0, date_trunc('hour', now()));
+    select postmeter.record_usage('s', 'less', 'acme', 'db', 'cores', -2, date_trunc('hour', now()), corrects => 'one');
+    select postmeter.record_usage('s', 'meanwhile', 'acme', 'db', 'cores', 1, date_trunc('hour', now()));
+    select postmeter.record_usage('s', 'more', 'acme', 'db', 'cores', -3, date_trunc('hour', now()), corrects => 'one');";
+
+#[tokio::test]
+async fn a2_after_the_upgrade_of_a_filled_database_what_was_recorded_is_known() {
+    let db = TestDatabase::empty().await;
+    db.client.batch_execute(ROLES).await.unwrap();
+    let older = |version: i32| version <= 56;
+    for migration in MIGRATIONS.iter().filter(|m| older(m.version)) {
+        db.client.batch_execute(migration.sql).await.unwrap_or_else(|error| panic!("{}: {error}", migration.name));
+    }
+    db.client.batch_execute("update postmeter.setting set purpose = 'production'").await.unwrap();
+    db.client.batch_execute(RECORDED).await.unwrap();
+    // it is under way when the upgrade begins to copy, and committed before it ends
+    let mut service = db.connect().await;
+    let open = service.transaction().await.unwrap();
+    let meanwhile =
+        "select postmeter.record_usage('s', 'meanwhile', 'acme', 'db', 'cores', 1, date_trunc('hour', now()))";
+    open.batch_execute(meanwhile).await.unwrap();
+    let mut upgrade = db.connect().await;
+    let upgrading = tokio::spawn(async move {
+        let all = upgrade.transaction().await.unwrap();
+        for migration in MIGRATIONS.iter().filter(|m| !older(m.version)) {
+            all.batch_execute(migration.sql).await.unwrap_or_else(|error| panic!("{}: {error:?}", migration.name));
+        }
+        all.commit().await.unwrap();
+    });
+    tests::until_locked(&db.client, 1, || upgrading.is_finished()).await;
+    open.commit().await.unwrap();
+    upgrading.await.unwrap();
+
+    db.client.batch_execute(AGAIN).await.unwrap();
+    let row = "select format('%s usages, %s identities, %s of them corrected, %s entries', count(*),
+                      (select count(*) from postmeter.usage_identity),
+                      (select count(*) from postmeter.usage_identity where identity is not null),
+                      (select count(*) from postmeter.outbox))
+               from postmeter.usage";
+    let row: String = db.client.query_one(row, &[]).await.unwrap().get(0);
+    assert_eq!(row, "5 usages, 5 identities, 1 of them corrected, 5 entries");
+    let corrected = "select string_agg(c.event_id || ' of ' || u.event_id, ', ' order by c.event_id)
+                     from postmeter.usage c join postmeter.usage u on u.id = c.corrected_id";
+    let corrected: String = db.client.query_one(corrected, &[]).await.unwrap().get(0);
+    assert_eq!(corrected, "less of one, more of one");
+    let more = "select postmeter.record_usage('s', 'most', 'acme', 'db', 'cores', -1, date_trunc('hour', now()), corrects => 'one')";
+    let error = db.client.batch_execute(more).await.unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().code().code(), "PM004", "the corrections of before count: {error:?}");
+    let age = "select usage_age_max::text from postmeter.setting";
+    let age: String = db.client.query_one(age, &[]).await.unwrap().get(0);
+    assert_eq!(age, "400 days", "what an installation has is not lowered");
+}
