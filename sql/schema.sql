@@ -2339,6 +2339,9 @@ begin
     values (who, why, 'drop', jsonb_build_object('month', drop_ledger_month.month, 'digest', exported.digest)) returning id into made;
     insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
     select drop_ledger_month.month, made, min(u.used_at), max(u.used_at) from postmeter.usage u where u.id >= ids.first_id and u.id < ids.until_id;
+    -- what repeats or corrects it could not be compared with it any more: it is too old from now on, whatever age is taken
+    update postmeter.setting s set identities_from = greatest(s.identities_from, d.used_until + interval '1 microsecond')
+    from postmeter.ledger_drop d where d.month = drop_ledger_month.month and d.used_until is not null;
     -- from here on no month is closed or opened again: those that were closed above must still be
     perform postmeter.month_gate();
     if (select count(*) from postmeter.closed_month c where c.decision_id = any (closed)) <> cardinality(closed) then
@@ -5352,8 +5355,10 @@ begin
         from arrived a
         where not a.returned
           and exists (select from postmeter.identity_generation)
-          and (select b.usage_id from postmeter.usage_identity_before b
-               where b.source = a.source and b.event_id = a.event_id) is null
+          and coalesce((select i.usage_id from postmeter.usage_identity i
+                        where i.source = a.source and i.event_id = a.event_id),
+                       (select b.usage_id from postmeter.usage_identity_before b
+                        where b.source = a.source and b.event_id = a.event_id)) is null
         order by a.source collate "C", a.event_id collate "C", a.id
         on conflict do nothing;
         get diagnostics fresh = row_count;
