@@ -744,6 +744,7 @@ CREATE FUNCTION postmeter.check_corrections(corrected uuid[]) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     corrected_ids uuid[];
@@ -3272,15 +3273,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.hours_of_meter(meter_id bigint) IS 'The remittances that count on a meter: of its own key, and those of which it is a part.';
 
-CREATE FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) RETURNS record
-    LANGUAGE sql
-    BEGIN ATOMIC
- SELECT postmeter.id_at((statement_timestamp() - '01:00:00'::interval)) AS id_at,
-     postmeter.id_at((clock_timestamp() + '01:00:00'::interval)) AS id_at;
-END;
-
-COMMENT ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) IS 'Between which ids those lie that the running statement makes. An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.';
-
 CREATE FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) RETURNS TABLE(identity jsonb, product text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5284,6 +5276,7 @@ CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     settings     postmeter.setting;
@@ -5293,6 +5286,10 @@ declare
     fresh        bigint := 0;
     corrected    uuid[];
     foreign_time boolean;
+    -- An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.
+    -- Between these lie those that the running statement makes.
+    first_id     uuid := postmeter.id_at(statement_timestamp() - interval '1 hour');
+    last_id      uuid := postmeter.id_at(clock_timestamp() + interval '1 hour');
     bad          record;
     fault        text;
     shards       smallint[];
@@ -5307,9 +5304,9 @@ begin
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
                 a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 oldest, now + settings.usage_lead_max)),
-           array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
+           array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < first_id or a.id > last_id)
     into recorded, fault, corrected, foreign_time
-    from arrived a, postmeter.id_window() b
+    from arrived a
     where not a.returned;
     if recorded = 0 then
         return null;
@@ -6366,6 +6363,7 @@ CREATE FUNCTION postmeter.record_known(usages jsonb) RETURNS uuid[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     settings postmeter.setting;
@@ -6449,6 +6447,7 @@ CREATE FUNCTION postmeter.record_new(usages jsonb) RETURNS uuid[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     settings postmeter.setting;
@@ -8678,6 +8677,7 @@ CREATE FUNCTION postmeter.stray_reason(entry postmeter.outbox) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     u postmeter.usage;
@@ -15977,8 +15977,6 @@ GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_rea
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
-
-REVOKE ALL ON FUNCTION postmeter.id_window(OUT earliest uuid, OUT latest uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 

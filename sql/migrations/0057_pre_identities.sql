@@ -288,7 +288,9 @@ begin
 end
 $$;
 
--- squawk-ignore ban-drop-function -- only the trigger called it
+-- squawk-ignore ban-drop-function -- only the trigger called them
+drop function postmeter.id_window();
+-- squawk-ignore ban-drop-function
 drop function postmeter.usage_content_of(text, text, text, numeric, timestamptz, text, text);
 -- squawk-ignore ban-drop-table -- what older programs ask it stands in the one that takes its place
 drop table postmeter.usage_identity;
@@ -388,6 +390,7 @@ insert into postmeter.gate (name) values ('turn_identities');
 
 create or replace function postmeter.outbox_arrived() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     settings     postmeter.setting;
@@ -397,6 +400,10 @@ declare
     fresh        bigint := 0;
     corrected    uuid[];
     foreign_time boolean;
+    -- An id says when its row was recorded: the months of the ledger, and what looks for rows that wait, are ranges of ids.
+    -- Between these lie those that the running statement makes.
+    first_id     uuid := postmeter.id_at(statement_timestamp() - interval '1 hour');
+    last_id      uuid := postmeter.id_at(clock_timestamp() + interval '1 hour');
     bad          record;
     fault        text;
     shards       smallint[];
@@ -411,9 +418,9 @@ begin
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
                 a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
                 oldest, now + settings.usage_lead_max)),
-           array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < b.earliest or a.id > b.latest)
+           array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < first_id or a.id > last_id)
     into recorded, fault, corrected, foreign_time
-    from arrived a, postmeter.id_window() b
+    from arrived a
     where not a.returned;
     if recorded = 0 then
         return null;
@@ -557,6 +564,7 @@ revoke execute on function postmeter.check_generation() from public;
 
 create or replace function postmeter.check_corrections(corrected uuid[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     corrected_ids uuid[];

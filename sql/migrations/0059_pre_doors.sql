@@ -57,6 +57,7 @@ $$;
 
 create function postmeter.stray_reason(entry postmeter.outbox) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     u postmeter.usage;
@@ -229,6 +230,7 @@ revoke execute on function postmeter.usage_text_is_plain(jsonb) from public;
 
 create function postmeter.record_known(usages jsonb) returns uuid[]
 language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     settings postmeter.setting;
@@ -269,6 +271,7 @@ revoke execute on function postmeter.record_known(jsonb) from public;
 
 create function postmeter.record_new(usages jsonb) returns uuid[]
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     settings postmeter.setting;
