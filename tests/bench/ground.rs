@@ -85,6 +85,12 @@ impl Drop for Ground {
     }
 }
 
+/// The time of the server, as JSON has it.
+pub async fn now(client: &Client) -> String {
+    let sql = "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    client.query_one(sql, &[]).await.expect("a time").get(0)
+}
+
 /// What the server was told that decides what a commit and a page cost.
 pub async fn settings(client: &Client) -> String {
     let sql = "select string_agg(name || ' ' || current_setting(name), ', ' order by name) from pg_settings

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::ground::{Ground, connect};
+use crate::ground::{self, Ground, connect};
 use crate::report::{Report, Target, scaled};
 
 const BATCH: usize = 500;
@@ -46,7 +46,7 @@ pub async fn run(report: &mut Report) {
 async fn recorded(ground: &Ground, client: &Client, grows: bool, millions: usize) -> (f64, f64, f64) {
     let sql = "select verdict from postmeter.record_usage_batch($1)";
     let statement = client.prepare(sql).await.expect("a statement");
-    let now = jiff::Timestamp::now().to_string();
+    let now = ground::now(client).await;
     let usage = |n: usize| -> Value {
         let event =
             if grows { format!("{:0>12}-new", millions * 1_000_000 + n) } else { uuid::Uuid::new_v4().to_string() };

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::ground::{Ground, connect};
+use crate::ground::{self, Ground, connect};
 use crate::report::{Report, Target, scaled};
 
 const CLIENTS: usize = 8;
@@ -43,7 +43,7 @@ pub async fn run(report: &mut Report) {
         let url = ground.database("recording").await;
         let client = connect(&url).await;
         client.batch_execute(PLAIN).await.expect("plain tables");
-        println!("{}", crate::ground::settings(&client).await);
+        println!("{}", ground::settings(&client).await);
         one_by_one(report, &ground, &url, how).await;
         in_batches(report, &ground, &url, how).await;
         under_a_snapshot(report, &url, how).await;
@@ -134,10 +134,13 @@ async fn in_batches(report: &mut Report, ground: &Ground, url: &str, how: &str) 
     let client = connect(url).await;
     let batches = scaled(40);
     let mut figures = [Figures::default(); 4];
+    let now = ground::now(&client).await;
     for round in 0..ROUNDS {
         for (number, figures) in figures.iter_mut().enumerate() {
             let rows: Vec<Vec<Value>> = (0..batches)
-                .map(|batch| (0..BATCH).map(|n| usage(&format!("{number}-{round}-{batch:0>4}-{n:0>4}"), n)).collect())
+                .map(|batch| {
+                    (0..BATCH).map(|n| usage(&format!("{number}-{round}-{batch:0>4}-{n:0>4}"), n, &now)).collect()
+                })
                 .collect();
             let cpu = ground.cpu_seconds();
             let seconds = match number {
@@ -206,10 +209,10 @@ async fn long(mut client: Client, table: &'static str, name: String) -> usize {
     rows
 }
 
-fn usage(event: &str, n: usize) -> Value {
+fn usage(event: &str, n: usize, now: &str) -> Value {
     json!({
         "source": "bench", "event_id": event, "org": format!("org-{}", n % 1000), "product": "db", "metric": "cores",
-        "quantity": (n % 7 + 1).to_string(), "used_at": jiff::Timestamp::now().to_string(), "request_id": "req-1",
+        "quantity": (n % 7 + 1).to_string(), "used_at": now, "request_id": "req-1",
         "attributes": {"region": "eu-west-1"},
     })
 }
