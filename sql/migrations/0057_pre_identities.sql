@@ -5,25 +5,6 @@
 -- lock: access exclusive on usage, grows with its rows: a column, filled in for corrections
 -- lock: share row exclusive on outbox, for a moment: what was recorded while identities were copied is copied, too
 
--- settings --------------------------------------------------------------------------------------------------------------
-
-alter table postmeter.setting
-    add column identities_from timestamptz not null default '-infinity',
-    add constraint setting_usage_lead_bound check (usage_lead_max <= interval '1 day') not valid;
-alter table postmeter.setting alter column usage_age_max set default '45 days';
-comment on column postmeter.setting.usage_age_max is
-    'Usage older than this is refused (PM005). Identities are kept at least as long, and about twice as long at most.';
-comment on column postmeter.setting.usage_lead_max is 'Usage further ahead than this is refused (PM006). A day at most.';
-comment on column postmeter.setting.identities_from is
-    'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten. Only postmeter.turn_identities() moves it.';
--- where nothing was recorded yet, nobody has chosen
-update postmeter.setting set usage_age_max = '45 days' where not exists (select from postmeter.usage);
-
-alter table postmeter.usage add column corrected_id uuid;
-comment on column postmeter.usage.corrected_id is 'The usage that this one corrects.';
-comment on column postmeter.usage.corrected_identity is
-    'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
-
 -- identities ------------------------------------------------------------------------------------------------------------
 
 create table postmeter.identity_next (
@@ -47,6 +28,9 @@ comment on table postmeter.identity_generation is
 comment on column postmeter.identity_generation.began_at is 'When usage_identity began, on postmeter.clock().';
 insert into postmeter.identity_generation (began_at) values (postmeter.clock());
 
+-- what is left to copy under the lock is found by hash, in memory if it may be
+set local work_mem = '256MB';
+set local maintenance_work_mem = '256MB';
 -- All but what is recorded meanwhile is copied before anybody has to wait. Where the clock may move, ids tell nothing.
 insert into postmeter.identity_next (source, event_id, usage_id)
 select u.source, u.event_id, u.id
@@ -55,25 +39,48 @@ where u.id >= (select case when s.purpose = 'production'
                            then postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day')
                            else '00000000-0000-0000-0000-000000000000' end
                from postmeter.setting s);
+alter table postmeter.identity_next add constraint identity_next_pkey primary key (source, event_id);
+create index usage_identity_corrected on postmeter.identity_next (identity) where identity is not null;
+
+-- From here on intake waits. In the order in which it takes them, so that nobody waits for each other.
+lock table postmeter.outbox, postmeter.usage_identity in share row exclusive mode;
+insert into postmeter.identity_next (source, event_id, usage_id)
+select u.source, u.event_id, u.id
+from (select i.usage_id
+      from postmeter.usage_identity i
+      where not exists (select from postmeter.identity_next n where n.usage_id = i.usage_id)
+        and i.usage_id >= (select case when s.purpose = 'production'
+                                       then postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day')
+                                       else '00000000-0000-0000-0000-000000000000' end
+                           from postmeter.setting s)
+      offset 0) k
+-- few: each is looked up
+cross join lateral (select x.source, x.event_id, x.id from postmeter.usage x where x.id = k.usage_id offset 0) u;
+
+-- settings --------------------------------------------------------------------------------------------------------------
+
+alter table postmeter.setting
+    add column identities_from timestamptz not null default '-infinity',
+    add constraint setting_usage_lead_bound check (usage_lead_max <= interval '1 day') not valid;
+alter table postmeter.setting alter column usage_age_max set default '45 days';
+comment on column postmeter.setting.usage_age_max is
+    'Usage older than this is refused (PM005). Identities are kept at least as long, and about twice as long at most.';
+comment on column postmeter.setting.usage_lead_max is 'Usage further ahead than this is refused (PM006). A day at most.';
+comment on column postmeter.setting.identities_from is
+    'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten. Only postmeter.turn_identities() moves it.';
+-- where nothing was recorded yet, nobody has chosen
+update postmeter.setting set usage_age_max = '45 days' where not exists (select from postmeter.usage);
+
+alter table postmeter.usage add column corrected_id uuid;
+comment on column postmeter.usage.corrected_id is 'The usage that this one corrects.';
+comment on column postmeter.usage.corrected_identity is
+    'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
+-- what is older was not copied
 update postmeter.setting s
 set identities_from = postmeter.clock() - s.usage_age_max
 where s.purpose = 'production'
   and exists (select from postmeter.usage u
               where u.id < postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day'));
-alter table postmeter.identity_next add constraint identity_next_pkey primary key (source, event_id);
-create index usage_identity_corrected on postmeter.identity_next (identity) where identity is not null;
-
--- in the order in which intake takes them
-lock table postmeter.outbox, postmeter.usage_identity in share row exclusive mode;
-insert into postmeter.identity_next (source, event_id, usage_id)
-select u.source, u.event_id, u.id
-from (select i.usage_id from postmeter.usage_identity i
-      except all select n.usage_id from postmeter.identity_next n) k
-join postmeter.usage u on u.id = k.usage_id
-where u.id >= (select case when s.purpose = 'production'
-                           then postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day')
-                           else '00000000-0000-0000-0000-000000000000' end
-               from postmeter.setting s);
 
 do $$
 declare
