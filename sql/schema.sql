@@ -326,6 +326,7 @@ CREATE TABLE postmeter.setting (
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
     CONSTRAINT setting_usage_age_max_check CHECK ((usage_age_max > '00:00:00'::interval)),
+    CONSTRAINT setting_usage_lead_bound CHECK ((usage_lead_max <= '1 day'::interval)),
     CONSTRAINT setting_usage_lead_max_check CHECK ((usage_lead_max >= '00:00:00'::interval)),
     CONSTRAINT setting_workers_expected_check CHECK ((workers_expected >= 0))
 );
@@ -783,7 +784,8 @@ begin
         from (select k.id as corrected_id,
                      (select o.quantity
                              + (select sum(x.quantity) from postmeter.usage x
-                                where x.corrected_identity = postmeter.usage_identity_of(o.source, o.event_id))
+                                where x.corrected_identity = postmeter.usage_identity_of(o.source, o.event_id)
+                                  and x.corrected_id = o.id)
                       from postmeter.usage o where o.id = k.id) as rest
               from unnest(corrected_ids) k(id) offset 0) s
         join lateral (select u.* from postmeter.usage u
@@ -3273,6 +3275,22 @@ END;
 
 COMMENT ON FUNCTION postmeter.hours_of_meter(meter_id bigint) IS 'The remittances that count on a meter: of its own key, and those of which it is a part.';
 
+CREATE FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform postmeter.check_generation();
+    -- Usage is recorded a day ahead at most (setting_usage_lead_bound; two, to be sure of any interval and zone). So what the
+    -- older generation knows is too old to be recorded again once the younger one has lasted for that and the age taken.
+    select g.began_at, postmeter.clock() - ((g.began_at at time zone 'UTC' + s.usage_age_max) at time zone 'UTC' + interval '48 hours')
+    into strict began_at, overdue
+    from postmeter.identity_generation g, postmeter.setting s;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) IS 'When the younger generation of identities began, and for how long it could have taken its turn; below zero: not yet.';
+
 CREATE FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) RETURNS TABLE(identity jsonb, product text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5282,6 +5300,7 @@ declare
     settings     postmeter.setting;
     now          timestamptz;
     oldest       timestamptz;
+    latest       timestamptz;
     recorded     bigint;
     fresh        bigint := 0;
     corrected    uuid[];
@@ -5297,13 +5316,19 @@ declare
     repeated     record;
     other        uuid;
 begin
-    select * into settings from postmeter.setting;
-    -- what postmeter.clock() says, without asking for the row at hand again
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
+    if not found then
+        perform postmeter.check_generation();
+        select s.* into strict settings from postmeter.identity_generation g, postmeter.setting s;
+    end if;
+    -- what postmeter.clock() says, without asking for the row at hand again; days are days of UTC, whatever the session's are
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
-    oldest := greatest(now - settings.usage_age_max, settings.identities_from);
+    oldest := greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC', settings.identities_from);
+    latest := (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC';
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
                 a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                oldest, now + settings.usage_lead_max)),
+                oldest, latest)),
            array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < first_id or a.id > last_id)
     into recorded, fault, corrected, foreign_time
     from arrived a
@@ -5315,7 +5340,7 @@ begin
         select a.event_id, f.fault into bad
         from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
                 a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                oldest, now + settings.usage_lead_max)) f(fault)
+                oldest, latest)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
     end if;
@@ -5333,7 +5358,6 @@ begin
             select a.source, a.event_id, a.id
             from arrived a
             where not a.returned
-              and exists (select from postmeter.identity_generation)
               and (select b.usage_id from postmeter.usage_identity_before b
                    where b.source = a.source and b.event_id = a.event_id) is null
             order by a.source collate "C", a.event_id collate "C", a.id;
@@ -5351,7 +5375,6 @@ begin
         select a.source, a.event_id, a.id
         from arrived a
         where not a.returned
-          and exists (select from postmeter.identity_generation)
           and coalesce((select i.usage_id from postmeter.usage_identity i
                         where i.source = a.source and i.event_id = a.event_id),
                        (select b.usage_id from postmeter.usage_identity_before b
@@ -5361,7 +5384,6 @@ begin
         get diagnostics fresh = row_count;
     end if;
     if fresh < recorded then
-        perform postmeter.check_generation();
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- A statement of its own: this one sees the rows that the racing insert waited for. Of an identity that stands
@@ -6370,7 +6392,7 @@ declare
     now      timestamptz;
     ids      uuid[];
 begin
-    select * into settings from postmeter.setting;
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
     select array_agg(k.standing order by k.item) into ids
     from (
@@ -6388,8 +6410,9 @@ begin
             offset 0) p
         where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
                                     null, p.request_id, p.traceparent, p.attributes,
-                                    greatest(now - settings.usage_age_max, settings.identities_from),
-                                    now + settings.usage_lead_max) is null
+                                    greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC',
+                                             settings.identities_from),
+                                    (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC') is null
         offset 0) k
     where (select k.content = row(u.org, u.product, u.metric, u.quantity, u.used_at, u.account)
            from postmeter.usage u where u.id = k.standing and u.corrects is null);
@@ -6455,8 +6478,9 @@ declare
     asked    integer := jsonb_array_length(usages);
     ids      uuid[];
 begin
-    select * into settings from postmeter.setting;
-    if asked = 0 or settings.unresolved <> 'hold' then
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
+    if not found or asked = 0 or settings.unresolved <> 'hold' then
         return null;
     end if;
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
@@ -6476,14 +6500,14 @@ begin
             offset 0) p
         where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
                                     null, p.request_id, p.traceparent, p.attributes,
-                                    greatest(now - settings.usage_age_max, settings.identities_from),
-                                    now + settings.usage_lead_max) is null
+                                    greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC',
+                                             settings.identities_from),
+                                    (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC') is null
     ), known as (
         insert into postmeter.usage_identity (source, event_id, usage_id)
         select a.source, a.event_id, a.id
         from arrived a
         where (select count(*) from arrived) = asked
-          and exists (select from postmeter.identity_generation)
           and (select b.usage_id from postmeter.usage_identity_before b
                where b.source = a.source and b.event_id = a.event_id) is null
         order by a.source collate "C", a.event_id collate "C", a.id
@@ -6557,29 +6581,36 @@ CREATE FUNCTION postmeter.record_usage(source text, event_id text, org text, pro
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
-    made     uuid := postmeter.new_id();
-    recorded timestamptz;
-    given    jsonb := coalesce(record_usage.attributes, '{}');
+    made       uuid := postmeter.new_id();
+    given      jsonb := coalesce(record_usage.attributes, '{}');
+    recorded   timestamptz;
+    oldest     timestamptz;
+    latest     timestamptz;
+    unresolved text;
+    is_new     boolean := false;
 begin
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select n.now, greatest((n.now at time zone 'UTC' - s.usage_age_max) at time zone 'UTC', s.identities_from),
+           (n.now at time zone 'UTC' + s.usage_lead_max) at time zone 'UTC', s.unresolved
+    into recorded, oldest, latest, unresolved
+    from postmeter.identity_generation g, postmeter.setting s,
+         lateral (select coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) as now) n;
     -- Nearly always it is new, whole and no correction: three rows are written. All else goes through the door.
-    insert into postmeter.usage_identity (source, event_id, usage_id)
-    select record_usage.source, record_usage.event_id, made
-    from postmeter.setting s
-    where num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
-                    record_usage.metric, record_usage.quantity, record_usage.used_at) = 0
-      and record_usage.corrects is null and s.unresolved = 'hold'
-      and postmeter.usage_fault(
-              record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
-              record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
-              record_usage.request_id, record_usage.traceparent, given,
-              greatest(coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) - s.usage_age_max, s.identities_from),
-              coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) + s.usage_lead_max) is null
-      and exists (select from postmeter.identity_generation)
-      and not exists (select from postmeter.usage_identity_before b
-                      where b.source = record_usage.source and b.event_id = record_usage.event_id)
-    on conflict do nothing
-    returning (select coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) from postmeter.setting s) into recorded;
-    if recorded is null then
+    if num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+                 record_usage.quantity, record_usage.used_at, recorded) = 0
+       and record_usage.corrects is null and unresolved = 'hold'
+       and postmeter.usage_fault(
+               record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+               record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
+               record_usage.request_id, record_usage.traceparent, given, oldest, latest) is null then
+        insert into postmeter.usage_identity (source, event_id, usage_id)
+        select record_usage.source, record_usage.event_id, made
+        where not exists (select from postmeter.usage_identity_before b
+                          where b.source = record_usage.source and b.event_id = record_usage.event_id)
+        on conflict do nothing;
+        is_new := found;
+    end if;
+    if not is_new then
         insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                       request_id, traceparent, attributes)
         values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
@@ -6690,11 +6721,12 @@ begin
             field := 'used_at';
             used_at := postmeter.usage_time(usage ->> 'used_at');
             field := null;
-            usage_id := postmeter.usage_of(usage ->> 'source', usage ->> 'event_id');
-            verdict := case when usage_id is null then 'recorded' else 'repeated' end;
+            -- the door says whether it met a repetition
+            perform set_config('postmeter.repeated', 'off', true);
             usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
                 usage ->> 'metric', quantity, used_at, usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id',
                 usage ->> 'traceparent', nullif(usage -> 'attributes', 'null'));
+            verdict := case when current_setting('postmeter.repeated', true) = 'on' then 'repeated' else 'recorded' end;
         exception when others then
             get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
             if error_code !~ '^(22|23|PM)' then
@@ -7319,7 +7351,7 @@ begin
             else array_to_string(fields, ', ') || case when cardinality(fields) > 1 then ' differ' else ' differs' end end
         using errcode = 'PM002', schema = 'postmeter', table = 'outbox', column = 'event_id',
               constraint = 'usage_identity',
-              hint = 'An event id names one usage for ever. Give the new usage a new id, or record a correction.';
+              hint = 'An event id names one usage. Give the new usage a new id, or record a correction.';
 end
 $$;
 
@@ -7341,7 +7373,8 @@ begin
         when fault = 'quantity_negative' then 'is negative; a correction must say in "corrects" which event it corrects'
         when fault = 'corrects_negative' then 'is given, so the quantity must be below zero'
         when fault = 'used_at_too_old' then format('is before %s: usage of that age is no longer recognised if repeated',
-                to_char(greatest(postmeter.clock() - settings.usage_age_max, settings.identities_from) at time zone 'UTC',
+                to_char(greatest((postmeter.clock() at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC',
+                        settings.identities_from) at time zone 'UTC',
                         'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
         when fault = 'used_at_too_far_ahead' then format('is more than %s ahead of the database''s clock', settings.usage_lead_max)
         else 'must be a JSON object of at most 8 KiB' end
@@ -8043,7 +8076,7 @@ begin
         select c.id
         from unnest(usages) n(id)
         join postmeter.usage u on u.id = n.id
-        join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
+        join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and c.corrected_id = u.id
     ), ours as materialized (
         select x.usage_id from postmeter.exempted x join family f on f.id = x.usage_id order by x.usage_id for update of x skip locked
     ), gone as (
@@ -8102,7 +8135,7 @@ begin
           select c.id
           from unnest(usages) n(id)
           join postmeter.usage u on u.id = n.id
-          join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)) x;
+          join postmeter.usage c on c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and c.corrected_id = u.id) x;
     perform set_config('postmeter.ends_allocations', 'on', true);
     with gone as (
         delete from postmeter.allocation a
@@ -9179,24 +9212,26 @@ begin
     if not postmeter.try_gate('turn_identities') then
         return false;
     end if;
-    -- Usage is recorded a day ahead at most (setting_usage_lead_bound). So what the older generation knows is too old to
-    -- be recorded again once the younger one has lasted for a day and the age that is taken.
-    select g.began_at, postmeter.clock() - (g.began_at + s.usage_age_max + interval '1 day') into began, overdue
-    from postmeter.setting s, postmeter.identity_generation g;
+    select t.began_at, t.overdue into began, overdue from postmeter.identities_overdue() t;
     if overdue < '0' then
         return false;
     end if;
-    -- who waits for a lock makes others wait behind it: for a moment at first, longer once it has failed for hours
-    perform set_config('lock_timeout',
-                       least(5000, 100 + 100 * floor(extract(epoch from overdue) / 3600))::integer::text, true);
+    -- Who waits for a lock makes others wait behind it: for a moment at first, longer once it has failed for hours, and less
+    -- than Postgres takes to look for a deadlock.
+    perform set_config('lock_timeout', least(500, 100 + 10 * extract(epoch from overdue) / 3600)::integer::text, true);
     begin
-        -- The door first: who has passed it records by what it read before, and is waited for; who waits at it reads anew.
-        lock table postmeter.outbox in share mode;
-        lock table postmeter.usage_identity, postmeter.usage_identity_before, postmeter.identity_generation
-            in access exclusive mode;
-    exception when lock_not_available then
+        perform from postmeter.setting s for update;
+        -- Whoever records takes this one first, and keeps it: who has begun is waited for, who comes waits and reads anew.
+        lock table postmeter.identity_generation in access exclusive mode;
+        lock table postmeter.usage_identity, postmeter.usage_identity_before in access exclusive mode;
+    exception when lock_not_available or deadlock_detected then
         return false;
     end;
+    -- by now another may have done it; and one whose snapshot is older sees no row, and must not
+    select t.began_at, t.overdue into began, overdue from postmeter.identities_overdue() t;
+    if overdue < '0' then
+        return false;
+    end if;
     select exists (select from postmeter.usage_identity_before) into forgets;
     drop table postmeter.usage_identity_before;
     alter table postmeter.usage_identity rename to usage_identity_before;
@@ -9214,13 +9249,13 @@ begin
     truncate postmeter.identity_generation;
     insert into postmeter.identity_generation (began_at) values (postmeter.clock());
     if forgets then
-        update postmeter.setting s set identities_from = greatest(s.identities_from, began + interval '1 day');
+        update postmeter.setting s set identities_from = greatest(s.identities_from, began + interval '48 hours');
     end if;
     return true;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.turn_identities() IS 'Begins a new generation of identities and drops the older one, once nothing that it knows could be recorded again; true: it did. Waits 100 ms for its locks, after hours in vain up to 5 s; the next call tries again.';
+COMMENT ON FUNCTION postmeter.turn_identities() IS 'Begins a new generation of identities and drops the older one, once nothing that it knows could be recorded again; true: it did. Waits 100 ms for each of its locks, after hours in vain up to 500 ms; the next call tries again.';
 
 CREATE FUNCTION postmeter.undo_write_off_corrected(delivery bigint) RETURNS void
     LANGUAGE plpgsql
@@ -9259,7 +9294,7 @@ CREATE FUNCTION postmeter.usage_fault(source text, event_id text, org text, prod
              WHEN ((quantity >= (0)::numeric) AND (corrects IS NOT NULL)) THEN 'corrects_negative'::text
              WHEN (used_at < earliest) THEN 'used_at_too_old'::text
              WHEN (used_at > latest) THEN 'used_at_too_far_ahead'::text
-             WHEN ((jsonb_typeof(attributes) <> 'object'::text) OR (pg_column_size(attributes) > 8192) OR (octet_length((attributes)::text) > 8192)) THEN 'attributes_object'::text
+             WHEN ((jsonb_typeof(attributes) <> 'object'::text) OR (octet_length((attributes)::text) > 8192)) THEN 'attributes_object'::text
              ELSE NULL::text
          END AS "case";
 END;
@@ -9329,7 +9364,7 @@ COMMENT ON FUNCTION postmeter.usage_text_fault(usage jsonb) IS 'Name of the firs
 CREATE FUNCTION postmeter.usage_text_is_plain(usage jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
- SELECT (((usage - ARRAY['source'::text, 'event_id'::text, 'org'::text, 'product'::text, 'metric'::text, 'quantity'::text, 'used_at'::text, 'account'::text, 'request_id'::text, 'traceparent'::text, 'attributes'::text]) = '{}'::jsonb) AND (jsonb_typeof((usage -> 'source'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'event_id'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'org'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'product'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'metric'::text)) = 'string'::text) AND ((jsonb_typeof((usage -> 'account'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'request_id'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'traceparent'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'quantity'::text)) = 'number'::text) OR ((jsonb_typeof((usage -> 'quantity'::text)) = 'string'::text) AND ((usage ->> 'quantity'::text) ~ '^[0-9]+([.][0-9]+)?$'::text))) AND (jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?Z$'::text));
+ SELECT (((usage - ARRAY['source'::text, 'event_id'::text, 'org'::text, 'product'::text, 'metric'::text, 'quantity'::text, 'used_at'::text, 'account'::text, 'corrects'::text, 'request_id'::text, 'traceparent'::text, 'attributes'::text]) = '{}'::jsonb) AND (jsonb_typeof((usage -> 'source'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'event_id'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'org'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'product'::text)) = 'string'::text) AND (jsonb_typeof((usage -> 'metric'::text)) = 'string'::text) AND ((jsonb_typeof((usage -> 'account'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'corrects'::text)) = 'null'::text) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'request_id'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'traceparent'::text)) = ANY (ARRAY['string'::text, 'null'::text])) IS NOT FALSE) AND ((jsonb_typeof((usage -> 'quantity'::text)) = 'number'::text) OR ((jsonb_typeof((usage -> 'quantity'::text)) = 'string'::text) AND ((usage ->> 'quantity'::text) ~ '^[0-9]+([.][0-9]+)?$'::text))) AND (jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?Z$'::text));
 END;
 
 COMMENT ON FUNCTION postmeter.usage_text_is_plain(usage jsonb) IS 'Whether a usage is written as nearly all are, and corrects nothing: then postmeter.usage_text_fault finds no fault with it.';
@@ -14866,9 +14901,6 @@ ALTER TABLE ONLY postmeter.setback
 ALTER TABLE ONLY postmeter.setting
     ADD CONSTRAINT setting_pkey PRIMARY KEY (only_row);
 
-ALTER TABLE postmeter.setting
-    ADD CONSTRAINT setting_usage_lead_bound CHECK ((usage_lead_max <= '1 day'::interval)) NOT VALID;
-
 ALTER TABLE ONLY postmeter.shadow_usage
     ADD CONSTRAINT shadow_usage_pkey PRIMARY KEY (destination_id, usage_id);
 
@@ -15977,6 +16009,8 @@ GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_rea
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 

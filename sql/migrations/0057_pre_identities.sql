@@ -28,9 +28,9 @@ comment on table postmeter.identity_generation is
 comment on column postmeter.identity_generation.began_at is 'When usage_identity began, on postmeter.clock().';
 insert into postmeter.identity_generation (began_at) values (postmeter.clock());
 
--- what is left to copy under the lock is found by hash, in memory if it may be
-set local work_mem = '256MB';
 set local maintenance_work_mem = '256MB';
+-- whoever began before had ended: the copy has what they recorded
+select set_config('postmeter.copied_before', (pg_snapshot_xmin(pg_current_snapshot())::text::numeric % 4294967296)::text, true);
 -- All but what is recorded meanwhile is copied before anybody has to wait. Where the clock may move, ids tell nothing.
 insert into postmeter.identity_next (source, event_id, usage_id)
 select u.source, u.event_id, u.id
@@ -48,20 +48,18 @@ insert into postmeter.identity_next (source, event_id, usage_id)
 select u.source, u.event_id, u.id
 from (select i.usage_id
       from postmeter.usage_identity i
-      where not exists (select from postmeter.identity_next n where n.usage_id = i.usage_id)
-        and i.usage_id >= (select case when s.purpose = 'production'
-                                       then postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day')
-                                       else '00000000-0000-0000-0000-000000000000' end
-                           from postmeter.setting s)
+      where age(i.xmin) <= age(current_setting('postmeter.copied_before')::xid)
       offset 0) k
 -- few: each is looked up
-cross join lateral (select x.source, x.event_id, x.id from postmeter.usage x where x.id = k.usage_id offset 0) u;
+cross join lateral (select x.source, x.event_id, x.id from postmeter.usage x where x.id = k.usage_id offset 0) u
+on conflict do nothing;
 
 -- settings --------------------------------------------------------------------------------------------------------------
 
-alter table postmeter.setting
-    add column identities_from timestamptz not null default '-infinity',
-    add constraint setting_usage_lead_bound check (usage_lead_max <= interval '1 day') not valid;
+update postmeter.setting set usage_lead_max = interval '1 day' where usage_lead_max > interval '1 day';
+alter table postmeter.setting add column identities_from timestamptz not null default '-infinity';
+-- squawk-ignore constraint-missing-not-valid -- one row
+alter table postmeter.setting add constraint setting_usage_lead_bound check (usage_lead_max <= interval '1 day');
 alter table postmeter.setting alter column usage_age_max set default '45 days';
 comment on column postmeter.setting.usage_age_max is
     'Usage older than this is refused (PM005). Identities are kept at least as long, and about twice as long at most.';
@@ -75,9 +73,11 @@ alter table postmeter.usage add column corrected_id uuid;
 comment on column postmeter.usage.corrected_id is 'The usage that this one corrects.';
 comment on column postmeter.usage.corrected_identity is
     'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
--- what is older was not copied
+-- what was dropped has no identities, and what is older was not copied
 update postmeter.setting s
-set identities_from = postmeter.clock() - s.usage_age_max
+set identities_from = coalesce((select max(d.used_until) + interval '1 microsecond' from postmeter.ledger_drop d), '-infinity');
+update postmeter.setting s
+set identities_from = greatest(s.identities_from, postmeter.clock() - s.usage_age_max)
 where s.purpose = 'production'
   and exists (select from postmeter.usage u
               where u.id < postmeter.id_at(clock_timestamp() - s.usage_age_max - interval '1 day'));
@@ -92,12 +92,14 @@ begin
     loop
         execute format('alter table %s disable trigger append_only', part);
     end loop;
-    update postmeter.usage u set corrected_id = i.usage_id
-    from postmeter.usage_identity i
-    where u.corrected_identity is not null and i.identity = u.corrected_identity;
+    -- few usages correct
+    update postmeter.usage u
+    set corrected_id = (select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)
+    where u.corrected_identity is not null;
     update postmeter.identity_next n set identity = c.corrected_identity
     from postmeter.usage c
-    where c.corrected_id = n.usage_id and c.corrected_identity is not null;
+    cross join lateral (select o.source, o.event_id from postmeter.usage o where o.id = c.corrected_id offset 0) o
+    where c.corrected_identity is not null and n.source = o.source and n.event_id = o.event_id;
     for part in
         select 'postmeter.usage'::regclass
         union all select i.inhrelid from pg_inherits i where i.inhparent = 'postmeter.usage'::regclass
@@ -273,13 +275,20 @@ begin
         select * from (values
             ('refuse_usage', '''is more than %s ago; usage of that age is no longer recognised if repeated'', settings.usage_age_max)',
              '''is before %s: usage of that age is no longer recognised if repeated'',
-                to_char(greatest(postmeter.clock() - settings.usage_age_max, settings.identities_from) at time zone ''UTC'',
+                to_char(greatest((postmeter.clock() at time zone ''UTC'' - settings.usage_age_max) at time zone ''UTC'',
+                        settings.identities_from) at time zone ''UTC'',
                         ''YYYY-MM-DD"T"HH24:MI:SS"Z"''))'),
             ('recalculate', '(select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity) as corrected_id',
              'u.corrected_id'),
             ('recount_ways', 'from postmeter.usage_identity i join postmeter.usage x on x.id = i.usage_id
             where i.identity = u.corrected_identity offset 0) o on u.corrected_identity is not null',
              'from postmeter.usage x where x.id = u.corrected_id offset 0) o on u.corrected_id is not null'),
+            -- an event id that was forgotten may name another usage
+            ('return_marked', 'c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)',
+             'c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and c.corrected_id = u.id'),
+            ('return_exempted', 'c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)',
+             'c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and c.corrected_id = u.id'),
+            ('refuse_other_content', 'An event id names one usage for ever.', 'An event id names one usage.'),
             ('return_marked', '(select i.usage_id from postmeter.usage_identity i where i.identity = u.corrected_identity)',
              'u.corrected_id')
         ) c(name, before, after)
@@ -336,6 +345,22 @@ comment on function postmeter.usage_of(text, text) is
 revoke execute on function postmeter.usage_of(text, text) from public;
 grant execute on function postmeter.usage_of(text, text) to postmeter_reader, postmeter_operator, postmeter_worker;
 
+create function postmeter.identities_overdue(out began_at timestamptz, out overdue interval)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform postmeter.check_generation();
+    -- Usage is recorded a day ahead at most (setting_usage_lead_bound; two, to be sure of any interval and zone). So what the
+    -- older generation knows is too old to be recorded again once the younger one has lasted for that and the age taken.
+    select g.began_at, postmeter.clock() - ((g.began_at at time zone 'UTC' + s.usage_age_max) at time zone 'UTC' + interval '48 hours')
+    into strict began_at, overdue
+    from postmeter.identity_generation g, postmeter.setting s;
+end
+$$;
+comment on function postmeter.identities_overdue() is
+    'When the younger generation of identities began, and for how long it could have taken its turn; below zero: not yet.';
+revoke execute on function postmeter.identities_overdue() from public;
+
 create function postmeter.turn_identities() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 as $$
@@ -347,24 +372,26 @@ begin
     if not postmeter.try_gate('turn_identities') then
         return false;
     end if;
-    -- Usage is recorded a day ahead at most (setting_usage_lead_bound). So what the older generation knows is too old to
-    -- be recorded again once the younger one has lasted for a day and the age that is taken.
-    select g.began_at, postmeter.clock() - (g.began_at + s.usage_age_max + interval '1 day') into began, overdue
-    from postmeter.setting s, postmeter.identity_generation g;
+    select t.began_at, t.overdue into began, overdue from postmeter.identities_overdue() t;
     if overdue < '0' then
         return false;
     end if;
-    -- who waits for a lock makes others wait behind it: for a moment at first, longer once it has failed for hours
-    perform set_config('lock_timeout',
-                       least(5000, 100 + 100 * floor(extract(epoch from overdue) / 3600))::integer::text, true);
+    -- Who waits for a lock makes others wait behind it: for a moment at first, longer once it has failed for hours, and less
+    -- than Postgres takes to look for a deadlock.
+    perform set_config('lock_timeout', least(500, 100 + 10 * extract(epoch from overdue) / 3600)::integer::text, true);
     begin
-        -- The door first: who has passed it records by what it read before, and is waited for; who waits at it reads anew.
-        lock table postmeter.outbox in share mode;
-        lock table postmeter.usage_identity, postmeter.usage_identity_before, postmeter.identity_generation
-            in access exclusive mode;
-    exception when lock_not_available then
+        perform from postmeter.setting s for update;
+        -- Whoever records takes this one first, and keeps it: who has begun is waited for, who comes waits and reads anew.
+        lock table postmeter.identity_generation in access exclusive mode;
+        lock table postmeter.usage_identity, postmeter.usage_identity_before in access exclusive mode;
+    exception when lock_not_available or deadlock_detected then
         return false;
     end;
+    -- by now another may have done it; and one whose snapshot is older sees no row, and must not
+    select t.began_at, t.overdue into began, overdue from postmeter.identities_overdue() t;
+    if overdue < '0' then
+        return false;
+    end if;
     select exists (select from postmeter.usage_identity_before) into forgets;
     drop table postmeter.usage_identity_before;
     alter table postmeter.usage_identity rename to usage_identity_before;
@@ -382,13 +409,13 @@ begin
     truncate postmeter.identity_generation;
     insert into postmeter.identity_generation (began_at) values (postmeter.clock());
     if forgets then
-        update postmeter.setting s set identities_from = greatest(s.identities_from, began + interval '1 day');
+        update postmeter.setting s set identities_from = greatest(s.identities_from, began + interval '48 hours');
     end if;
     return true;
 end
 $$;
 comment on function postmeter.turn_identities() is
-    'Begins a new generation of identities and drops the older one, once nothing that it knows could be recorded again; true: it did. Waits 100 ms for its locks, after hours in vain up to 5 s; the next call tries again.';
+    'Begins a new generation of identities and drops the older one, once nothing that it knows could be recorded again; true: it did. Waits 100 ms for each of its locks, after hours in vain up to 500 ms; the next call tries again.';
 revoke execute on function postmeter.turn_identities() from public;
 grant execute on function postmeter.turn_identities() to postmeter_worker;
 insert into postmeter.gate (name) values ('turn_identities');
@@ -403,6 +430,7 @@ declare
     settings     postmeter.setting;
     now          timestamptz;
     oldest       timestamptz;
+    latest       timestamptz;
     recorded     bigint;
     fresh        bigint := 0;
     corrected    uuid[];
@@ -418,13 +446,19 @@ declare
     repeated     record;
     other        uuid;
 begin
-    select * into settings from postmeter.setting;
-    -- what postmeter.clock() says, without asking for the row at hand again
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
+    if not found then
+        perform postmeter.check_generation();
+        select s.* into strict settings from postmeter.identity_generation g, postmeter.setting s;
+    end if;
+    -- what postmeter.clock() says, without asking for the row at hand again; days are days of UTC, whatever the session's are
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
-    oldest := greatest(now - settings.usage_age_max, settings.identities_from);
+    oldest := greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC', settings.identities_from);
+    latest := (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC';
     select count(*), max(postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric, a.quantity,
                 a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                oldest, now + settings.usage_lead_max)),
+                oldest, latest)),
            array_agg(a.id) filter (where a.corrects is not null), bool_or(a.id < first_id or a.id > last_id)
     into recorded, fault, corrected, foreign_time
     from arrived a
@@ -436,7 +470,7 @@ begin
         select a.event_id, f.fault into bad
         from arrived a, lateral (select postmeter.usage_fault(a.source, a.event_id, a.org, a.product, a.metric,
                 a.quantity, a.used_at, a.account, a.corrects, a.request_id, a.traceparent, a.attributes,
-                oldest, now + settings.usage_lead_max)) f(fault)
+                oldest, latest)) f(fault)
         where not a.returned and f.fault is not null limit 1;
         perform postmeter.refuse_usage(bad.fault, bad.event_id);
     end if;
@@ -454,7 +488,6 @@ begin
             select a.source, a.event_id, a.id
             from arrived a
             where not a.returned
-              and exists (select from postmeter.identity_generation)
               and (select b.usage_id from postmeter.usage_identity_before b
                    where b.source = a.source and b.event_id = a.event_id) is null
             order by a.source collate "C", a.event_id collate "C", a.id;
@@ -472,7 +505,6 @@ begin
         select a.source, a.event_id, a.id
         from arrived a
         where not a.returned
-          and exists (select from postmeter.identity_generation)
           and coalesce((select i.usage_id from postmeter.usage_identity i
                         where i.source = a.source and i.event_id = a.event_id),
                        (select b.usage_id from postmeter.usage_identity_before b
@@ -482,7 +514,6 @@ begin
         get diagnostics fresh = row_count;
     end if;
     if fresh < recorded then
-        perform postmeter.check_generation();
         -- whoever recorded must look up which ids stand; otherwise they are the rows' own
         perform set_config('postmeter.repeated', 'on', true);
         -- A statement of its own: this one sees the rows that the racing insert waited for. Of an identity that stands
@@ -610,7 +641,8 @@ begin
         from (select k.id as corrected_id,
                      (select o.quantity
                              + (select sum(x.quantity) from postmeter.usage x
-                                where x.corrected_identity = postmeter.usage_identity_of(o.source, o.event_id))
+                                where x.corrected_identity = postmeter.usage_identity_of(o.source, o.event_id)
+                                  and x.corrected_id = o.id)
                       from postmeter.usage o where o.id = k.id) as rest
               from unnest(corrected_ids) k(id) offset 0) s
         join lateral (select u.* from postmeter.usage u

@@ -41,15 +41,15 @@ begin
            || array_agg(distinct format('revoke all on postmeter.outbox_entry from %s', x.who))
     into granted
     from (
-        select a.grantee::regrole as who, a.privilege_type as what
+        select case a.grantee when 0 then 'public' else a.grantee::regrole::text end as who, a.privilege_type as what
         from pg_class c, aclexplode(c.relacl) a
         where c.oid = 'postmeter.outbox_entry'::regclass and a.grantee <> c.relowner
         union all
-        select a.grantee::regrole, format('%s (%I)', a.privilege_type, t.attname)
+        select case a.grantee when 0 then 'public' else a.grantee::regrole::text end, format('%s (%I)', a.privilege_type, t.attname)
         from pg_attribute t, aclexplode(t.attacl) a
         where t.attrelid = 'postmeter.outbox_entry'::regclass and not t.attisdropped
     ) x;
-    foreach what in array granted loop
+    foreach what in array coalesce(granted, '{}') loop
         execute what;
     end loop;
 end
@@ -142,6 +142,34 @@ begin atomic
                       where a.usage_id = c.corrected_id));
 end;
 
+-- a stored value may be compressed: what counts is its text
+create or replace function postmeter.usage_fault(
+    source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamptz,
+    account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamptz,
+    latest timestamptz
+) returns text
+language sql stable parallel safe
+begin atomic
+    select case
+        when source = '' or octet_length(source) > 255 then 'source_length'
+        when event_id = '' or octet_length(event_id) > 255 then 'event_id_length'
+        when org = '' or octet_length(org) > 255 then 'org_length'
+        when product = '' or octet_length(product) > 255 then 'product_length'
+        when metric = '' or octet_length(metric) > 255 then 'metric_length'
+        when octet_length(account) not between 1 and 255 then 'account_length'
+        when octet_length(corrects) not between 1 and 255 then 'corrects_length'
+        when octet_length(request_id) not between 1 and 255 then 'request_id_length'
+        when octet_length(traceparent) not between 1 and 255 then 'traceparent_length'
+        when not (quantity between -1000000000000 and 1000000000000) then 'quantity_range'
+        when scale(quantity) > 15 and scale(trim_scale(quantity)) > 15 then 'quantity_decimals'
+        when quantity < 0 and corrects is null then 'quantity_negative'
+        when quantity >= 0 and corrects is not null then 'corrects_negative'
+        when used_at < earliest then 'used_at_too_old'
+        when used_at > latest then 'used_at_too_far_ahead'
+        when jsonb_typeof(attributes) <> 'object' or octet_length(attributes::text) > 8192 then 'attributes_object'
+    end;
+end;
+
 -- one usage -------------------------------------------------------------------------------------------------------------
 
 create or replace function postmeter.record_usage(
@@ -153,29 +181,36 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
-    made     uuid := postmeter.new_id();
-    recorded timestamptz;
-    given    jsonb := coalesce(record_usage.attributes, '{}');
+    made       uuid := postmeter.new_id();
+    given      jsonb := coalesce(record_usage.attributes, '{}');
+    recorded   timestamptz;
+    oldest     timestamptz;
+    latest     timestamptz;
+    unresolved text;
+    is_new     boolean := false;
 begin
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select n.now, greatest((n.now at time zone 'UTC' - s.usage_age_max) at time zone 'UTC', s.identities_from),
+           (n.now at time zone 'UTC' + s.usage_lead_max) at time zone 'UTC', s.unresolved
+    into recorded, oldest, latest, unresolved
+    from postmeter.identity_generation g, postmeter.setting s,
+         lateral (select coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) as now) n;
     -- Nearly always it is new, whole and no correction: three rows are written. All else goes through the door.
-    insert into postmeter.usage_identity (source, event_id, usage_id)
-    select record_usage.source, record_usage.event_id, made
-    from postmeter.setting s
-    where num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
-                    record_usage.metric, record_usage.quantity, record_usage.used_at) = 0
-      and record_usage.corrects is null and s.unresolved = 'hold'
-      and postmeter.usage_fault(
-              record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
-              record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
-              record_usage.request_id, record_usage.traceparent, given,
-              greatest(coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) - s.usage_age_max, s.identities_from),
-              coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) + s.usage_lead_max) is null
-      and exists (select from postmeter.identity_generation)
-      and not exists (select from postmeter.usage_identity_before b
-                      where b.source = record_usage.source and b.event_id = record_usage.event_id)
-    on conflict do nothing
-    returning (select coalesce(s.clock_frozen, clock_timestamp() + s.clock_shift) from postmeter.setting s) into recorded;
-    if recorded is null then
+    if num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+                 record_usage.quantity, record_usage.used_at, recorded) = 0
+       and record_usage.corrects is null and unresolved = 'hold'
+       and postmeter.usage_fault(
+               record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+               record_usage.quantity, record_usage.used_at, record_usage.account, record_usage.corrects,
+               record_usage.request_id, record_usage.traceparent, given, oldest, latest) is null then
+        insert into postmeter.usage_identity (source, event_id, usage_id)
+        select record_usage.source, record_usage.event_id, made
+        where not exists (select from postmeter.usage_identity_before b
+                          where b.source = record_usage.source and b.event_id = record_usage.event_id)
+        on conflict do nothing;
+        is_new := found;
+    end if;
+    if not is_new then
         insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                       request_id, traceparent, attributes)
         values (record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
@@ -212,11 +247,12 @@ create function postmeter.usage_text_is_plain(usage jsonb) returns boolean
 language sql immutable parallel safe
 begin atomic
     select usage - array['source', 'event_id', 'org', 'product', 'metric', 'quantity', 'used_at', 'account',
-                         'request_id', 'traceparent', 'attributes'] = '{}'
+                         'corrects', 'request_id', 'traceparent', 'attributes'] = '{}'
        and jsonb_typeof(usage -> 'source') = 'string' and jsonb_typeof(usage -> 'event_id') = 'string'
        and jsonb_typeof(usage -> 'org') = 'string' and jsonb_typeof(usage -> 'product') = 'string'
        and jsonb_typeof(usage -> 'metric') = 'string'
        and (jsonb_typeof(usage -> 'account') in ('string', 'null')) is not false
+       and (jsonb_typeof(usage -> 'corrects') = 'null') is not false
        and (jsonb_typeof(usage -> 'request_id') in ('string', 'null')) is not false
        and (jsonb_typeof(usage -> 'traceparent') in ('string', 'null')) is not false
        and (jsonb_typeof(usage -> 'quantity') = 'number'
@@ -237,7 +273,7 @@ declare
     now      timestamptz;
     ids      uuid[];
 begin
-    select * into settings from postmeter.setting;
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
     select array_agg(k.standing order by k.item) into ids
     from (
@@ -255,8 +291,9 @@ begin
             offset 0) p
         where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
                                     null, p.request_id, p.traceparent, p.attributes,
-                                    greatest(now - settings.usage_age_max, settings.identities_from),
-                                    now + settings.usage_lead_max) is null
+                                    greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC',
+                                             settings.identities_from),
+                                    (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC') is null
         offset 0) k
     where (select k.content = row(u.org, u.product, u.metric, u.quantity, u.used_at, u.account)
            from postmeter.usage u where u.id = k.standing and u.corrects is null);
@@ -279,8 +316,9 @@ declare
     asked    integer := jsonb_array_length(usages);
     ids      uuid[];
 begin
-    select * into settings from postmeter.setting;
-    if asked = 0 or settings.unresolved <> 'hold' then
+    -- the generation first: what is read with it and after it is no older (postmeter.turn_identities)
+    select s.* into settings from postmeter.identity_generation g, postmeter.setting s;
+    if not found or asked = 0 or settings.unresolved <> 'hold' then
         return null;
     end if;
     now := coalesce(settings.clock_frozen, clock_timestamp() + settings.clock_shift);
@@ -300,14 +338,14 @@ begin
             offset 0) p
         where postmeter.usage_fault(p.source, p.event_id, p.org, p.product, p.metric, p.quantity, p.used_at, p.account,
                                     null, p.request_id, p.traceparent, p.attributes,
-                                    greatest(now - settings.usage_age_max, settings.identities_from),
-                                    now + settings.usage_lead_max) is null
+                                    greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC',
+                                             settings.identities_from),
+                                    (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC') is null
     ), known as (
         insert into postmeter.usage_identity (source, event_id, usage_id)
         select a.source, a.event_id, a.id
         from arrived a
         where (select count(*) from arrived) = asked
-          and exists (select from postmeter.identity_generation)
           and (select b.usage_id from postmeter.usage_identity_before b
                where b.source = a.source and b.event_id = a.event_id) is null
         order by a.source collate "C", a.event_id collate "C", a.id
@@ -430,11 +468,12 @@ begin
             field := 'used_at';
             used_at := postmeter.usage_time(usage ->> 'used_at');
             field := null;
-            usage_id := postmeter.usage_of(usage ->> 'source', usage ->> 'event_id');
-            verdict := case when usage_id is null then 'recorded' else 'repeated' end;
+            -- the door says whether it met a repetition
+            perform set_config('postmeter.repeated', 'off', true);
             usage_id := postmeter.record_usage(usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product',
                 usage ->> 'metric', quantity, used_at, usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id',
                 usage ->> 'traceparent', nullif(usage -> 'attributes', 'null'));
+            verdict := case when current_setting('postmeter.repeated', true) = 'on' then 'repeated' else 'recorded' end;
         exception when others then
             get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
             if error_code !~ '^(22|23|PM)' then

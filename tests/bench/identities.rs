@@ -77,7 +77,7 @@ async fn recorded(ground: &Ground, client: &Client, grows: bool, millions: usize
 
 /// Two turns later nothing of them is left.
 async fn dropped(client: &Client, note: &mut impl FnMut(&str, f64, &'static str, Target)) {
-    let due = "update postmeter.identity_generation set began_at = postmeter.clock() - interval '46 days'";
+    let due = "update postmeter.identity_generation set began_at = postmeter.clock() - interval '48 days'";
     let size = "select pg_total_relation_size('postmeter.usage_identity')
                        + pg_total_relation_size('postmeter.usage_identity_before')";
     let size = async || client.query_one(size, &[]).await.expect("a size").get::<_, i64>(0) as f64 / 1e6;

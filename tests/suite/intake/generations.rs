@@ -11,7 +11,7 @@ use super::{call, insert, rows};
 
 /// Tries after which something is taken not to end.
 const TRIES: usize = 2000;
-const DUE: &str = "update postmeter.identity_generation set began_at = postmeter.clock() - interval '46 days'";
+const DUE: &str = "update postmeter.identity_generation set began_at = postmeter.clock() - interval '48 days'";
 const TURN: &str = "select postmeter.turn_identities()::text";
 
 /// A stage whose younger generation begins at its time.
@@ -45,11 +45,11 @@ async fn l3_an_identity_outlives_one_turn_and_is_dropped_by_the_next() {
     let stage = begun().await;
     let one = call(&[("event_id", "'one'")]);
     stage.sql(&one).await;
-    stage.at("2024-11-03T09:59:59Z").await;
-    assert_eq!(stage.value(TURN).await, "false", "45 days and one have not passed");
-    let two = [("event_id", "'two'"), ("used_at", "'2024-11-03T09:30:00Z'")];
+    stage.at("2024-11-04T09:59:59Z").await;
+    assert_eq!(stage.value(TURN).await, "false", "45 days and two have not passed");
+    let two = [("event_id", "'two'"), ("used_at", "'2024-11-04T09:30:00Z'")];
     let id = stage.value(&format!("{}::text", call(&two))).await;
-    stage.at("2024-11-03T10:00:00Z").await;
+    stage.at("2024-11-04T10:00:00Z").await;
     assert_eq!(stage.value(TURN).await, "true");
     assert_eq!(known(&stage).await, ["", "one two"]);
     assert_eq!(stage.value(TURN).await, "false", "it has just begun");
@@ -57,23 +57,23 @@ async fn l3_an_identity_outlives_one_turn_and_is_dropped_by_the_next() {
     assert_eq!(stage.value(&format!("{}::text", call(&two))).await, id);
     stage.sql(&insert(&two)).await;
     let batch = r#"[{"source": "billing", "event_id": "two", "org": "acme", "product": "db", "metric": "cores",
-                     "quantity": 2.5, "used_at": "2024-11-03T09:30:00Z"}]"#;
+                     "quantity": 2.5, "used_at": "2024-11-04T09:30:00Z"}]"#;
     let verdict = format!("select verdict || ' ' || usage_id from postmeter.record_usage_batch('{batch}')");
     assert_eq!(stage.value(&verdict).await, format!("repeated {id}"));
     let other = call(&[two[0], two[1], ("quantity", "3")]);
     assert_eq!(stage.refusal(&other).await, "PM002 event_id usage_identity");
     assert_eq!(rows(&stage).await, "2 0 2");
     // the next one forgets, and what it forgets is never taken again
-    stage.at("2024-12-19T10:00:00Z").await;
+    stage.at("2024-12-21T10:00:00Z").await;
     assert_eq!(stage.value(TURN).await, "true");
     assert_eq!(known(&stage).await, ["", ""]);
     stage.sql("update postmeter.setting set usage_age_max = '4000 days'").await;
     for usage in [&one, &call(&two)] {
         assert_eq!(stage.refusal(usage).await, "PM005 used_at used_at_too_old");
     }
-    let since = call(&[("event_id", "'since'"), ("used_at", "'2024-11-04T10:00:00Z'")]);
+    let since = call(&[("event_id", "'since'"), ("used_at", "'2024-11-06T10:00:00Z'")]);
     stage.sql(&since).await;
-    let before = call(&[("event_id", "'before'"), ("used_at", "'2024-11-04T09:59:59.999999Z'")]);
+    let before = call(&[("event_id", "'before'"), ("used_at", "'2024-11-06T09:59:59.999999Z'")]);
     assert_eq!(stage.refusal(&before).await, "PM005 used_at used_at_too_old");
     stage.close().await;
 }
@@ -81,7 +81,7 @@ async fn l3_an_identity_outlives_one_turn_and_is_dropped_by_the_next() {
 #[tokio::test]
 async fn l3_nothing_is_forgotten_by_a_turn_that_drops_nothing() {
     let stage = begun().await;
-    stage.at("2024-11-03T10:00:00Z").await;
+    stage.at("2024-11-04T10:00:00Z").await;
     assert_eq!(stage.value(TURN).await, "true");
     assert_eq!(stage.value("select identities_from::text from postmeter.setting").await, "-infinity");
     // history from before the installation
@@ -134,7 +134,7 @@ async fn a5_corrections_find_what_they_correct_in_either_generation() {
     let error = stage.db.client.batch_execute(&unknown).await.unwrap_err();
     let error = error.as_db_error().unwrap();
     assert_eq!(error.code().code(), "PM003", "{error}");
-    assert!(error.message().contains("names no usage of source 'billing' that was used since 2024-08-04"), "{error}");
+    assert!(error.message().contains("names no usage of source 'billing' that was used since 2024-08-03"), "{error}");
     stage.close().await;
 }
 
@@ -263,5 +263,112 @@ async fn a2_of_what_many_record_at_once_while_generations_turn_each_is_one_usage
         );
         assert_eq!(stage.value(&once).await, "40 usages of 40 ids, 40 entries", "round {round}");
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn l3_who_has_looked_before_a_turn_takes_none_himself() {
+    let stage = begun().await;
+    stage.sql(&call(&[("event_id", "'one'")])).await;
+    stage.sql(DUE).await;
+    let mut held = stage.db.connect().await;
+    let snapshot = held.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await.unwrap();
+    snapshot.batch_execute("select from postmeter.usage").await.unwrap();
+    turned(&stage).await;
+    let error = snapshot.batch_execute(TURN).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{error:?}");
+    snapshot.rollback().await.unwrap();
+    assert_eq!(known(&stage).await, ["", "one"]);
+    // where it is not known since when the younger generation is there, none is dropped
+    stage.sql("delete from postmeter.identity_generation").await;
+    for sql in [TURN.to_owned(), call(&[("event_id", "'two'")])] {
+        let error = stage.db.client.batch_execute(&sql).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{sql}: {error:?}");
+    }
+    assert_eq!(known(&stage).await, ["", "one"]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn l3_whoever_records_goes_on_by_every_door_while_a_turn_waits_for_him() {
+    let stage = begun().await;
+    stage.sql(&call(&[("event_id", "'known'")])).await;
+    stage.sql(DUE).await;
+    let turning = stage.db.connect().await;
+    let tries = tokio::spawn(async move {
+        let mut turned = 0;
+        for _ in 0..10 {
+            turned += i32::from(turning.query_one(TURN, &[]).await.unwrap().get::<_, String>(0) == "true");
+        }
+        turned
+    });
+    let mut recording = stage.db.connect().await;
+    let mut number = 0;
+    while !tries.is_finished() {
+        let open = recording.transaction().await.unwrap();
+        for door in [call, insert] {
+            for event in ["'known'".to_owned(), format!("'new-{number}'")] {
+                open.batch_execute(&door(&[("event_id", &event)])).await.unwrap();
+                number += 1;
+            }
+        }
+        open.commit().await.unwrap();
+    }
+    assert_eq!(tries.await.unwrap(), 1, "it had its turn between two of them, and was not due again");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a4_how_old_usage_is_does_not_depend_on_the_zone_of_its_session() {
+    let stage = begun().await;
+    for zone in ["Pacific/Kiritimati", "AAA-167BBB+167,J200/0,J300/0"] {
+        for door in [call, insert] {
+            for used_at in ["'2024-08-04T09:59:59Z'", "'2024-09-18T11:00:01Z'"] {
+                let sql = format!("set timezone = '{zone}'; {}", door(&[("used_at", used_at)]));
+                let code = stage.refusal(&sql).await;
+                assert!(code.starts_with("PM005") || code.starts_with("PM006"), "{zone}: {sql}: {code}");
+            }
+        }
+    }
+    stage.sql("reset timezone").await;
+    assert_eq!(rows(&stage).await, "0 0 0");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a5_a_forgotten_id_given_to_another_usage_has_none_of_the_old_corrections() {
+    let stage = begun().await;
+    stage.sql(&call(&[("event_id", "'x'"), ("quantity", "10")])).await;
+    stage.sql(&call(&[("event_id", "'x-less'"), ("corrects", "'x'"), ("quantity", "-10")])).await;
+    for _ in 0..2 {
+        stage.sql(DUE).await;
+        turned(&stage).await;
+    }
+    stage.at("2024-11-20T10:00:00Z").await;
+    let later = ("used_at", "'2024-11-20T09:30:00Z'");
+    stage.sql(&call(&[("event_id", "'x'"), ("quantity", "5"), later])).await;
+    stage.sql(&call(&[("event_id", "'again-less'"), ("corrects", "'x'"), ("quantity", "-5"), later])).await;
+    let more = call(&[("event_id", "'more'"), ("corrects", "'x'"), ("quantity", "-1"), later]);
+    assert_eq!(stage.refusal(&more).await, "PM004 corrects corrects_below_zero");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a3_what_another_records_meanwhile_is_repeated_also_beside_what_is_refused() {
+    let stage = begun().await;
+    let mut first = stage.db.connect().await;
+    let open = first.transaction().await.unwrap();
+    let one = [("event_id", "'one'"), ("request_id", "null"), ("attributes", "'{}'")];
+    open.batch_execute(&call(&one)).await.unwrap();
+    let second = stage.db.connect().await;
+    let batch = tokio::spawn(async move {
+        let batch = r#"[{"source": "billing", "event_id": "one", "org": "acme", "product": "db", "metric": "cores",
+                         "quantity": 2.5, "used_at": "2024-09-18T09:30:00Z"}, {"source": "billing"}]"#;
+        let sql = format!("select string_agg(verdict, ' ' order by item) from postmeter.record_usage_batch('{batch}')");
+        second.query_one(&sql, &[]).await.unwrap().get::<_, String>(0)
+    });
+    stage.until_waiting(1).await;
+    open.commit().await.unwrap();
+    assert_eq!(batch.await.unwrap(), "repeated refused");
     stage.close().await;
 }

@@ -23,6 +23,11 @@ async fn a2_after_the_upgrade_of_a_filled_database_what_was_recorded_is_known() 
     }
     db.client.batch_execute("update postmeter.setting set purpose = 'production'").await.unwrap();
     db.client.batch_execute(RECORDED).await.unwrap();
+    // usage of a month that was dropped has no identities, and must not be taken when older usage is
+    let dropped = "insert into postmeter.decision (who, why, verb) values ('ada', 'retention', 'drop');
+                   insert into postmeter.ledger_drop (month, decision_id, used_from, used_until)
+                   select '2020-01-01', max(id), '2020-01-01', '2020-01-31T23:00Z' from postmeter.decision";
+    db.client.batch_execute(dropped).await.unwrap();
     // it is under way when the upgrade begins to copy, and committed before it ends
     let mut service = db.connect().await;
     let open = service.transaction().await.unwrap();
@@ -61,4 +66,7 @@ async fn a2_after_the_upgrade_of_a_filled_database_what_was_recorded_is_known() 
     let age = "select usage_age_max::text from postmeter.setting";
     let age: String = db.client.query_one(age, &[]).await.unwrap().get(0);
     assert_eq!(age, "400 days", "what an installation has is not lowered");
+    let from = "select to_char(identities_from at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from postmeter.setting";
+    let from: String = db.client.query_one(from, &[]).await.unwrap().get(0);
+    assert_eq!(from, "2020-01-31 23:00:00.000001");
 }
