@@ -218,7 +218,7 @@ async fn record(mut client: Client, round: usize, number: usize, done: Arc<Atomi
     let level =
         [IsolationLevel::ReadCommitted, IsolationLevel::RepeatableRead, IsolationLevel::Serializable][number % 3];
     for step in (0..30).map(|step| step % 10) {
-        let sql = four(round, step, (number + step) % 4, number % 2 == 0);
+        let sql = four(round, step, (number + step) % 4, number.is_multiple_of(2));
         for attempt in 0.. {
             assert!(attempt < TRIES, "{sql} is not done after {TRIES} tries");
             let open = client.build_transaction().isolation_level(level).start().await.unwrap();
@@ -230,7 +230,7 @@ async fn record(mut client: Client, round: usize, number: usize, done: Arc<Atomi
                 Ok(()) => break,
                 Err(error) => {
                     let code = error.code().cloned();
-                    let again = number % 3 > 0
+                    let again = !number.is_multiple_of(3)
                         && code == Some(SqlState::T_R_SERIALIZATION_FAILURE)
                         // of several calls in one statement each takes its identity as it comes
                         || code == Some(SqlState::T_R_DEADLOCK_DETECTED);
