@@ -91,6 +91,7 @@ migrations! {
     54 "0054_pre_advice",
     55 "0055_pre_lost_again",
     56 "0056_pre_late_duplicates",
+    58 "0058_pre_dropped_months",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
