@@ -301,6 +301,89 @@ $$;
 
 COMMENT ON FUNCTION postmeter.awaited(deliveries bigint[]) IS 'Of these remittances of marked buyers those that wait: usage that another one counts may come to them, or nobody has read yet to whom theirs belongs.';
 
+CREATE FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean DEFAULT true, without date DEFAULT NULL::date) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    t        postmeter.destination;
+    exported postmeter.month_export;
+    why_not  text;
+    closed   bigint;
+    noted    bigint := (select max(c.id) from postmeter.contradiction c);
+    made     bigint;
+    attempts integer := 0;
+begin
+    perform postmeter.check_decider(who, why);
+    why_not := postmeter.month_drop_why_not(begin_month_drop.destination, begin_month_drop.month,
+                                               case when dry_run then begin_month_drop.without end);
+    select x.* into t from postmeter.destination x where x.name = begin_month_drop.destination;
+    if why_not = 'it is being dropped' then
+        -- the next share goes on
+        return;
+    elsif why_not is not null then
+        raise exception 'the remittances of % at % may not be dropped: %', to_char(begin_month_drop.month, 'YYYY-MM'),
+            t.name, why_not
+            using errcode = 'PM041', column = 'month', constraint = 'month_finished',
+                hint = 'postmeter.ledger_month says it of every month.';
+    end if;
+    select e.* into exported from postmeter.month_export e
+    where e.destination_id = t.id and e.month = begin_month_drop.month order by e.number desc limit 1;
+    if not found then
+        raise exception 'no export has the remittances of % at %', to_char(begin_month_drop.month, 'YYYY-MM'), t.name
+            using errcode = 'PM042', column = 'month', constraint = 'month_exported',
+                  hint = 'An older program exported the usage of a month alone: export it again (postmeter ledger export).';
+    end if;
+    perform postmeter.check_month_rows(t.name, begin_month_drop.month, exported.manifest);
+    return query
+    select x ->> 'table', (x ->> 'rows')::bigint,
+           -- its share of the table
+           ((x ->> 'rows')::numeric * pg_total_relation_size(c.oid) / greatest(c.reltuples, (x ->> 'rows')::real,
+               1)::numeric)::bigint
+    from jsonb_array_elements(exported.manifest::jsonb -> 'tables') x
+    join pg_class c on c.oid = to_regclass(format('postmeter.%I', x ->> 'table'));
+    if dry_run is not false then
+        return;
+    end if;
+    closed := (select c.decision_id from postmeter.closed_month c where c.destination_id = t.id
+        and c.month = begin_month_drop.month);
+    loop
+        attempts := attempts + 1;
+        begin
+            -- whoever opens a month or counts anew has passed this gate before us, or finds the mark
+            perform postmeter.month_gate_alone();
+            exit;
+        exception when lock_not_available then
+            if attempts >= 10 then
+                raise exception 'somebody is about to decide: nothing was dropped'
+                    using errcode = '55P03', hint = 'Try again later.';
+            end if;
+            perform pg_sleep(0.1);
+        end;
+    end loop;
+    if closed is distinct from (select c.decision_id from postmeter.closed_month c where c.destination_id = t.id
+        and c.month = begin_month_drop.month)
+       or exists (select from postmeter.contradiction c where c.id > coalesce(noted, 0)) then
+        raise exception 'something was decided or said meanwhile: nothing was dropped'
+            using errcode = 'PM041', column = 'month', constraint = 'month_finished', hint = 'Try again.';
+    end if;
+    insert into postmeter.decision (who, why, verb, destination_id, detail)
+    values (who, why, 'drop', t.id, jsonb_build_object('month', begin_month_drop.month, 'digest', exported.digest,
+        'remittances', true))
+    returning id into made;
+    -- a shadow's months are closed by nobody; what comes late for this one must not open it again
+    insert into postmeter.closed_month (destination_id, month, decision_id) values (t.id, begin_month_drop.month,
+        made) on conflict do nothing;
+    insert into postmeter.dropped_month (destination_id, month, decision_id) values (t.id, begin_month_drop.month,
+        made);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean, without date) IS 'Marks a billing month as being dropped, or says what would be (without: as if that month of the ledger were dropped): from then on nothing of it is decided. Only if it may go (PM041), is exported with its remittances (PM042), and its rows are still those of the manifest (PM043). drop_month_share deletes it.';
+
 CREATE TABLE postmeter.setting (
     only_row boolean DEFAULT true NOT NULL,
     purpose text DEFAULT 'production'::text NOT NULL,
@@ -1027,9 +1110,13 @@ begin
       and d.used_until >= check_ledger_kept.month::timestamp at time zone t.zone
       and d.used_from < (check_ledger_kept.month + interval '1 month')::timestamp at time zone t.zone;
     if gone is not null then
-        raise exception 'usage of % was dropped with the ledger of %: it cannot be recalculated here', to_char(month, 'YYYY-MM'), gone
-            using errcode = 'PM045', column = 'month', constraint = 'ledger_kept', hint = 'The export holds it; postmeter.ledger_carry says what it came to.';
+        raise exception 'usage of % was dropped with the ledger of %: it cannot be recalculated here',
+            to_char(month, 'YYYY-MM'), gone
+            using errcode = 'PM045', column = 'month', constraint = 'ledger_kept',
+                hint = 'The export holds it; postmeter.ledger_carry says what it came to.';
     end if;
+    perform postmeter.check_month_kept((select t.id from postmeter.destination t
+        where t.name = check_ledger_kept.destination), month);
 end
 $$;
 
@@ -1043,18 +1130,82 @@ declare
     bad text;
 begin
     select h.table_name into bad
-    from postmeter.ledger_heads(check_ledger_rows.month) h
+    from (select x.* from postmeter.ledger_heads(check_ledger_rows.month) x
+          union all
+          -- an older program's has four tables
+          select x.* from postmeter.ledger_leftover_heads(check_ledger_rows.month) x
+          where manifest::jsonb ->> 'format' is distinct from 'postmeter-ledger/1') h
     left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
     where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain
        or t -> 'sums' is distinct from h.sums limit 1;
     if found then
         raise exception 'the rows of % in % are not those of the manifest', bad, to_char(check_ledger_rows.month, 'YYYY-MM')
-            using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows', hint = 'Report this as a defect; nothing is dropped.';
+            using errcode = 'PM043', column = 'manifest', constraint = 'ledger_rows',
+                  hint = 'Report this as a defect; nothing is dropped.';
     end if;
 end
 $$;
 
 COMMENT ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) IS 'Refuses a manifest that is not of the rows in the database (PM043): it reads them all.';
+
+CREATE FUNCTION postmeter.check_month_kept(destination_id integer, month date) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if postmeter.month_is_dropped(destination_id, month) then
+        raise exception 'the remittances of % were dropped%', to_char(month, 'YYYY-MM'),
+            coalesce((select ' at ' || t.name from postmeter.destination t
+                where t.id = check_month_kept.destination_id), '')
+            using errcode = 'PM046', column = 'month', constraint = 'month_dropped',
+                  hint = 'Nothing of it can be billed any more; its export tells of it.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_month_kept(destination_id integer, month date) IS 'Refuses a billing month whose remittances were dropped (PM046).';
+
+CREATE FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad text := postmeter.month_rows_differ(check_month_rows.destination, check_month_rows.month,
+        check_month_rows.manifest);
+begin
+    if bad is not null then
+        raise exception 'the rows of % of % at % are not those of its export', bad,
+            to_char(check_month_rows.month, 'YYYY-MM'), check_month_rows.destination
+            using errcode = 'PM043', column = 'manifest', constraint = 'month_rows',
+                  hint = 'Something of it was decided since: export it again. Nothing is dropped.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) IS 'Refuses a manifest that is not of a billing month''s rows in the database (PM043).';
+
+CREATE FUNCTION postmeter.check_not_dropped(deliveries bigint[]) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    bad record;
+begin
+    -- most databases have dropped nothing yet
+    if not exists (select from postmeter.dropped_month) then
+        return;
+    end if;
+    select d.id, postmeter.told_dropped(d.id) as told into bad
+    from unnest(deliveries) d(id) where postmeter.told_dropped(d.id) is not null limit 1;
+    if found then
+        raise exception 'remittance % %', bad.id, bad.told
+            using errcode = 'PM046', column = 'delivery', constraint = 'remittance_dropped',
+                  hint = 'Nothing of it can be sent, given back, counted or decided any more.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.check_not_dropped(deliveries bigint[]) IS 'Refuses to decide about remittances that were dropped with their billing month (PM046).';
 
 CREATE FUNCTION postmeter.check_proof_state() RETURNS void
     LANGUAGE plpgsql
@@ -1262,6 +1413,11 @@ CREATE FUNCTION postmeter.close_report(destination text, month date) RETURNS TAB
     AS $$
     select v.class, v.reason, v.meter_id, v.buyer, v.org, v.product, v.metric, v.dimension, v.items, v.quantity, v.unit, v.amount, v.currency,
            case
+               when v.class in ('held_usage', 'released') and v.destination is not null
+                and exists (select from postmeter.destination t where t.name = v.destination
+                    and postmeter.month_is_dropped(t.id, v.month))
+                    then case v.class when 'held_usage' then 'write it off: the month was dropped'
+                                      else 'nothing: the month was dropped, and no hour takes it any more' end
                when v.class = 'held_usage' and v.reason = 'month_closed' then 'write it off, or reopen the month'
                when v.class = 'held_usage' and v.destination is null then 'mend the catalogue or write it off; no destination is known, so every destination lists it'
                when v.class = 'held_usage' and v.reason = 'too_late' then 'write it off'
@@ -2121,8 +2277,10 @@ begin
     -- one that is named is looked up, not looked for among all: else many, one by one, cost the square of their number
     if filter ->> 'delivery' is not null then
         named := array[(filter ->> 'delivery')::bigint];
+        perform postmeter.check_not_dropped(array[(filter ->> 'delivery')::bigint]);
     elsif filter ? 'within' then
         named := array(select w.id::bigint from jsonb_array_elements_text(filter -> 'within') w(id));
+        perform postmeter.check_not_dropped(named);
     else
         named := array(select s.delivery_id from postmeter.stuck s where not waiting
                        union all select q.delivery_id from postmeter.due q where waiting
@@ -2133,6 +2291,7 @@ begin
         from postmeter.delivery d
         join postmeter.destination t on t.id = d.destination_id
         where d.id = any (named)
+          and (not d.shadow or postmeter.told_dropped(d.id) is null)
           and d.status in ('rejected', 'expired', 'conflict', 'unknown', 'held', 'due') and (d.status = 'due') = waiting
           and (filter ->> 'status' is null or d.status = filter ->> 'status')
           and (filter ->> 'reason' is null or d.reason = filter ->> 'reason')
@@ -2302,6 +2461,43 @@ $$;
 
 COMMENT ON FUNCTION postmeter.dimension_marks() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
 
+CREATE FUNCTION postmeter.drop_ledger_leftovers(month date, most integer DEFAULT 10000) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    ids  record;
+    gone bigint;
+    more bigint;
+begin
+    perform 1 from postmeter.ledger_drop d where d.month = drop_ledger_leftovers.month;
+    if not found then
+        raise exception 'the ledger of % is not dropped', to_char(month, 'YYYY-MM')
+            using errcode = 'PM041', column = 'month', constraint = 'ledger_dropped', hint = 'drop_ledger_month drops it.';
+    end if;
+    select * into ids from postmeter.ledger_span(drop_ledger_leftovers.month);
+    perform 1 from postmeter.ledger_export e
+    where e.month = drop_ledger_leftovers.month and e.manifest::jsonb ->> 'format' <> 'postmeter-ledger/1';
+    if not found then
+        return 0;
+    end if;
+    delete from postmeter.exempted x
+    where x.usage_id in (select y.usage_id from postmeter.exempted y
+                         where y.usage_id >= ids.first_id and y.usage_id < ids.until_id
+                         order by y.usage_id limit most for update skip locked);
+    get diagnostics gone = row_count;
+    delete from postmeter.usage_written_off x
+    where x.usage_id in (select y.usage_id from postmeter.usage_written_off y
+                         where y.usage_id >= ids.first_id and y.usage_id < ids.until_id
+                         order by y.usage_id limit most for update skip locked);
+    get diagnostics more = row_count;
+    return gone + more;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.drop_ledger_leftovers(month date, most integer) IS 'Deletes so many rows of exempted and usage_written_off of a dropped month of the ledger; returns how many. Each call is a transaction of its own; 0: none is left, or the export is an older program''s and has none of them, so that they stay.';
+
 CREATE FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2373,6 +2569,110 @@ $$;
 
 COMMENT ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) IS 'Drops a month of the ledger: its four partitions at once, never a row. Only if everything in it is finished (PM041), it was exported (PM042), and the rows are still those of the manifest (PM043). What it came to is carried in the balances; identities stay. Dry run unless told otherwise.';
 
+CREATE FUNCTION postmeter.drop_month_share(destination text, month date, most integer DEFAULT 1000, OUT meters bigint, OUT remittances bigint, OUT is_done boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    x     postmeter.dropped_month;
+    these bigint[];
+    last  bigint;
+begin
+    meters := 0; remittances := 0; is_done := false;
+    -- who proves the balance keeps what they read of a meter: not while it goes
+    lock table postmeter.balance_gate in exclusive mode;
+    select k.* into x from postmeter.dropped_month k
+    join postmeter.destination t on t.id = k.destination_id
+    where t.name = drop_month_share.destination and k.month = drop_month_share.month for update of k;
+    if not found then
+        raise exception '% of % is not being dropped', to_char(drop_month_share.month, 'YYYY-MM'),
+            drop_month_share.destination
+            using errcode = 'PM041', column = 'month', constraint = 'month_finished',
+                hint = 'begin_month_drop says whether it may be, and begins.';
+    elsif x.finished_at is not null then
+        is_done := true;
+        return;
+    end if;
+    if exists (select from postmeter.meter m where m.destination_id = x.destination_id and m.month = x.month) then
+        -- all meters before the first remittance: they ask their remittances where they stand. One that is locked waits
+        these := array(select m.id from postmeter.meter m where m.destination_id = x.destination_id
+            and m.month = x.month
+                       order by m.id limit greatest(most / 100, 1) for update skip locked);
+        perform postmeter.sum_meters(these);
+        delete from postmeter.meter_metric d where d.meter_id = any (these);
+        delete from postmeter.meter d where d.id = any (these);
+        delete from postmeter.proven_remittance d where d.meter_id = any (these);
+        delete from postmeter.proven_meter d where d.meter_id = any (these);
+        delete from postmeter.balance_anew d where d.meter_id = any (these);
+        delete from postmeter.balance_moved d where d.meter_id = any (these);
+        meters := cardinality(these);
+        return;
+    end if;
+    select array_agg(d.id), max(d.meter_id) into these, last
+    from (select d.id, d.meter_id from postmeter.dropped_meter k join postmeter.delivery d on d.meter_id = k.id
+          where k.destination_id = x.destination_id and k.month = x.month and k.id >= x.meters_after
+          order by k.id limit most for update of d skip locked) d;
+    if these is null then
+        is_done := not exists (select from postmeter.dropped_meter k join postmeter.delivery d on d.meter_id = k.id
+                               where k.destination_id = x.destination_id and k.month = x.month);
+        update postmeter.dropped_month k set meters_after = 0, finished_at = case when is_done
+            then postmeter.clock() end
+        where k.destination_id = x.destination_id and k.month = x.month;
+        return;
+    end if;
+    perform postmeter.drop_remittances(these);
+    remittances := cardinality(these);
+    update postmeter.dropped_month k set remittances = k.remittances + drop_month_share.remittances, meters_after = last
+    where k.destination_id = x.destination_id and k.month = x.month;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.drop_month_share(destination text, month date, most integer, OUT meters bigint, OUT remittances bigint, OUT is_done boolean) IS 'Drops the next share of a billing month that is being dropped: its meters first, a hundredth as many, each with what it came to, then so many remittances with their cuts. Each call is a transaction of its own; is_done: nothing is left.';
+
+CREATE FUNCTION postmeter.drop_remittances(deliveries bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+    insert into postmeter.dropped_numbers as n (chunk, destination_id, month, bits)
+    select d.id / 8192, k.destination_id, k.month, bit_or(set_bit(0::bit(8192), (d.id % 8192)::integer, 1))
+    from postmeter.delivery d join postmeter.dropped_meter k on k.id = d.meter_id
+    where d.id = any (drop_remittances.deliveries)
+    group by 1, 2, 3
+    on conflict (chunk, destination_id, month) do update set bits = n.bits | excluded.bits;
+    insert into postmeter.dropped_remittance (delivery_id, destination_id, meter_id, key, hour, product, status,
+        quantity, shown_quantity)
+    select d.id, d.destination_id, d.meter_id, d.key, d.hour, d.product, d.status, d.quantity, d.shown_quantity
+    from postmeter.delivery d
+    where d.id = any (drop_remittances.deliveries)
+      and (exists (select from postmeter.decision c where c.delivery_id = d.id)
+           or exists (select from postmeter.decision c where c.target_delivery_id = d.id)
+           or exists (select from postmeter.contradiction c where c.delivery_id = d.id)
+           or exists (select from postmeter.late_evidence e where e.delivery_id = d.id)
+           or exists (select from postmeter.recounted r where r.delivery_id = d.id)
+           or exists (select from postmeter.recounted r where r.target_delivery_id = d.id));
+    -- what opens the trigger; only_dropped looks at what was deleted
+    select set_config('postmeter.drops_remittances', 'on', true);
+    delete from postmeter.cut x where x.delivery_id = any (drop_remittances.deliveries);
+    delete from postmeter.ledger_carry x where x.delivery_id = any (drop_remittances.deliveries);
+    select set_config('postmeter.drops_remittances', 'off', true);
+    delete from postmeter.part x where x.delivery_id = any (drop_remittances.deliveries);
+    delete from postmeter.doubt x where x.delivery_id = any (drop_remittances.deliveries);
+    delete from postmeter.withheld x where x.delivery_id = any (drop_remittances.deliveries);
+    delete from postmeter.stuck x where x.delivery_id = any (drop_remittances.deliveries);
+    delete from postmeter.delivery x where x.id = any (drop_remittances.deliveries);
+$$;
+
+COMMENT ON FUNCTION postmeter.drop_remittances(deliveries bigint[]) IS 'Deletes remittances of a month that is being dropped, with their cuts and parts, and keeps their numbers; of those that somebody decided about, a line.';
+
 CREATE FUNCTION postmeter.drop_request_partitions() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2406,6 +2706,26 @@ end
 $_$;
 
 COMMENT ON FUNCTION postmeter.drop_request_partitions() IS 'Drops the day partitions of request_status beyond setting.tracker_retention, with their counts. Returns how many; those it could not lock at once are left for the next call.';
+
+CREATE FUNCTION postmeter.dropped_with(delivery bigint) RETURNS TABLE(destination_id integer, month date)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select n.destination_id, n.month from postmeter.dropped_numbers n
+    where n.chunk = delivery / 8192 and get_bit(n.bits, (delivery % 8192)::integer) = 1
+    union
+    -- on its way out, or with a part of a month that is
+    select x.destination_id, x.month
+    from postmeter.delivery d
+    cross join lateral (select d.meter_id as id union select p.meter_id from postmeter.part p
+        where p.delivery_id = d.id) c
+    join lateral (select m.destination_id, m.month from postmeter.meter m where m.id = c.id
+                  union all select k.destination_id, k.month from postmeter.dropped_meter k where k.id = c.id) k on true
+    join postmeter.dropped_month x on x.destination_id = k.destination_id and x.month = k.month
+    where d.id = dropped_with.delivery
+$$;
+
+COMMENT ON FUNCTION postmeter.dropped_with(delivery bigint) IS 'The dropped billing months that a remittance of this number went with, or has quantity of.';
 
 CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3069,14 +3389,15 @@ CREATE FUNCTION postmeter.held_rows(rows jsonb) RETURNS TABLE(row_number bigint,
            -- who says no quantity means that of the other rows
            coalesce(o.quantity, max(o.quantity) over same), o.billed, coalesce(o.problem, o.foreign_name),
            case when coalesce(o.problem, o.foreign_name) is not null then 'malformed'
-                when o.hits = 0 then 'not_found'
+                when o.hits = 0 or o.hits = 1 and postmeter.told_dropped(o.id) is not null then 'not_found'
                 when o.hits > 1 then 'ambiguous'
                 when bool_or(o.billed) over same <> bool_and(o.billed) over same
                   or min(o.quantity) over same <> max(o.quantity) over same then 'contradictory'
                 when o.number > min(o.number) over same then 'repeated' end,
            case when coalesce(o.problem, o.foreign_name) is not null then coalesce(o.problem, o.foreign_name)
                 when o.hits = 0 and coalesce(o.delivery::text, o.key) is null then 'no unresolved remittance has this receipt: name the key'
-                when o.hits = 0 then 'there is no such remittance'
+                when o.hits = 0 then coalesce(postmeter.told_dropped(o.delivery), postmeter.told_dropped_key(o.destination, o.key), 'there is no such remittance')
+                when o.hits = 1 and postmeter.told_dropped(o.id) is not null then postmeter.told_dropped(o.id)
                 when o.hits > 1 and o.destinations = o.hits then 'several remittances bear it: name the destination'
                 when o.hits > 1 then 'several remittances bear it: name the key, or resolve each by its number' end,
            array_agg(o.number) over same
@@ -3395,6 +3716,7 @@ begin
     end if;
     after := d.status;
     if counts = 'theirs' then
+        perform postmeter.check_not_dropped(array[c.delivery_id]);
         if c.delivery_id is null or c.is_earlier or d.status not in ('accepted', 'rejected', 'expired', 'conflict', 'written_off', 'released', 'held') or d.maybe_billed
            or d.body is null then
             raise exception 'contradiction % cannot be counted as they say', c.id
@@ -3443,6 +3765,22 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) IS 'A person judges a contradiction. ours: what was settled stands, whatever they say. theirs: the remittance counts as they say: accepted, a conflict with their quantity, or, where they hold nothing of what was called accepted, rejected; what a release had given back is taken back from its meters, and is credit if it was billed elsewhere meanwhile. Returns the remittance''s status; changed is false if the same was judged before.';
+
+CREATE FUNCTION postmeter.keep_dropped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'INSERT' then
+        perform postmeter.check_month_kept(new.destination_id, new.month);
+        return new;
+    end if;
+    perform postmeter.check_month_kept(old.destination_id, old.month);
+    return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_dropped() IS 'Trigger of meter and closed_month: a billing month whose remittances were dropped gets no meter, and stays closed.';
 
 CREATE FUNCTION postmeter.keep_held(usages uuid[]) RETURNS SETOF uuid
     LANGUAGE sql SECURITY DEFINER
@@ -3552,6 +3890,31 @@ $$;
 
 COMMENT ON FUNCTION postmeter.last_remittance(delivery bigint) IS 'Where the quantity of a remittance is now: releases are followed to the remittance that it came to.';
 
+CREATE FUNCTION postmeter.late_of_dropped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if exists (select from postmeter.dropped_month) then
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, evidence_id,
+            is_earlier, settled_as)
+        select x.destination_id, e.delivery_id, 'late_evidence',
+               case when e.outcome = 'conflict' then 'other_quantity'
+                   else 'held' end, e.shown_quantity, e.id, true, 'dropped'
+        from arrived e
+        cross join lateral (select w.destination_id from postmeter.dropped_with(e.delivery_id) w order by w.month
+            limit 1) x
+        where not exists (select from postmeter.delivery d where d.id = e.delivery_id)
+          -- what tells nothing of what they hold contradicts nothing
+          and e.outcome in ('accepted', 'duplicate', 'conflict')
+        order by e.id;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.late_of_dropped() IS 'Trigger of late_evidence: what is said of a dropped remittance is an open contradiction, for nothing else can show it.';
+
 CREATE FUNCTION postmeter.ledger_closings(month date) RETURNS TABLE(destination text, billing_month date, decision_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3607,6 +3970,25 @@ END;
 
 COMMENT ON FUNCTION postmeter.ledger_key(parent text) IS 'The column by which a table of the ledger is partitioned.';
 
+CREATE FUNCTION postmeter.ledger_leftover_heads(month date) RETURNS TABLE(table_name text, rows bigint, chain text, sums jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+    with ids as materialized (select * from postmeter.ledger_span(ledger_leftover_heads.month))
+    select 'exempted', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'::jsonb
+    from (select postmeter.ledger_line(r) as line from postmeter.exempted r
+          where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids)
+          order by r.usage_id) l
+    union all
+    select 'usage_written_off', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
+    from (select postmeter.ledger_line(r) as line from postmeter.usage_written_off r
+          where r.usage_id >= (select first_id from ids) and r.usage_id < (select until_id from ids)
+          order by r.usage_id) l
+$$;
+
+COMMENT ON FUNCTION postmeter.ledger_leftover_heads(month date) IS 'Rows of exempted and usage_written_off of a month of the ledger, and the heads of their hash chains.';
+
 CREATE FUNCTION postmeter.ledger_time(moment timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -3660,6 +4042,127 @@ CREATE FUNCTION postmeter.ledger_line(a postmeter.attempt) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(a postmeter.attempt) IS 'An attempt as the export writes it.';
+
+CREATE TABLE postmeter.cut (
+    delivery_id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    round integer NOT NULL,
+    denominator numeric NOT NULL,
+    units numeric NOT NULL,
+    billed_before numeric NOT NULL,
+    to_bill numeric NOT NULL,
+    carried numeric NOT NULL,
+    deferred boolean NOT NULL,
+    metrics jsonb NOT NULL,
+    cut_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+);
+
+COMMENT ON TABLE postmeter.cut IS 'The arithmetic of every cut, per meter counted in it, as it was. Append-only.';
+
+COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
+
+COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
+
+COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, or what they hold less what was cut.';
+
+COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
+
+COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covered) x factor x D, after this cut.';
+
+COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
+
+COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). In rounds below zero: corrected before it was written off, or held otherwise than it was cut.';
+
+COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
+
+COMMENT ON COLUMN postmeter.cut.deferred IS 'The hour could no longer be sent in time: everything is carried to another hour of the month.';
+
+COMMENT ON COLUMN postmeter.cut.metrics IS 'Per metric: used before, used here, cover, covered, factor.';
+
+COMMENT ON COLUMN postmeter.cut.cut_at IS 'When.';
+
+CREATE FUNCTION postmeter.ledger_line(c postmeter.cut) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('delivery_id', (c).delivery_id, 'meter_id', (c).meter_id, 'round', (c).round, 'denominator', ((c).denominator)::text, 'units', ((c).units)::text, 'billed_before', ((c).billed_before)::text, 'to_bill', ((c).to_bill)::text, 'carried', ((c).carried)::text, 'deferred', (c).deferred, 'metrics', (c).metrics, 'cut_at', postmeter.ledger_time((c).cut_at)))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(c postmeter.cut) IS 'A cut as the export writes it.';
+
+CREATE FUNCTION postmeter.ledger_line(d postmeter.delivery) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('id', (d).id, 'destination_id', (d).destination_id, 'kind', (d).kind, 'key', (d).key, 'meter_id', (d).meter_id, 'hour', postmeter.ledger_time((d).hour), 'identity', (d).identity, 'product', (d).product, 'status', (d).status, 'reason', (d).reason, 'maybe_billed', (d).maybe_billed, 'maybe_since', postmeter.ledger_time((d).maybe_since), 'confirmed', (d).confirmed, 'deadline', postmeter.ledger_time((d).deadline), 'round', (d).round, 'releases', (d).releases, 'quantity', ((d).quantity)::text, 'body', (d).body, 'batch_group', (d).batch_group, 'idempotency_key', (d).idempotency_key, 'batch_limit', (d).batch_limit, 'tries', (d).tries, 'attempts', (d).attempts, 'deaths', (d).deaths, 'attempt_id', (d).attempt_id, 'evidence_read', (d).evidence_read, 'shown_quantity', ((d).shown_quantity)::text, 'shadow', (d).shadow, 'opened_at', postmeter.ledger_time((d).opened_at), 'cut_at', postmeter.ledger_time((d).cut_at), 'changed_at', postmeter.ledger_time((d).changed_at)))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(d postmeter.delivery) IS 'A remittance as the export writes it.';
+
+CREATE TABLE postmeter.exempted (
+    usage_id uuid NOT NULL,
+    exemption_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
+
+COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
+
+CREATE FUNCTION postmeter.ledger_line(x postmeter.exempted) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('usage_id', (x).usage_id, 'exemption_id', (x).exemption_id))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(x postmeter.exempted) IS 'What exempted a usage, as the export writes it.';
+
+CREATE FUNCTION postmeter.ledger_line(m postmeter.meter) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('id', (m).id, 'destination_id', (m).destination_id, 'buyer', (m).buyer, 'dimension', (m).dimension, 'month', (m).month, 'rounding', (m).rounding, 'decimals', (m).decimals, 'month_end', (m).month_end, 'billed', ((m).billed)::text, 'carried', ((m).carried)::text, 'billable', ((m).billable)::text, 'denominator', ((m).denominator)::text, 'cuts', (m).cuts))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(m postmeter.meter) IS 'A meter as the export writes it.';
+
+CREATE TABLE postmeter.meter_metric (
+    id bigint NOT NULL,
+    meter_id bigint NOT NULL,
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    factor_numerator bigint NOT NULL,
+    factor_denominator bigint NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    covered numeric DEFAULT 0 NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
+
+COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
+
+COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
+
+COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
+
+COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
+
+COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
+
+COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
+
+CREATE FUNCTION postmeter.ledger_line(m postmeter.meter_metric) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('id', (m).id, 'meter_id', (m).meter_id, 'product', (m).product, 'metric', (m).metric, 'factor_numerator', (m).factor_numerator, 'factor_denominator', (m).factor_denominator, 'used', ((m).used)::text, 'covered', ((m).covered)::text, 'usages', (m).usages))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(m postmeter.meter_metric) IS 'A metric of a meter as the export writes it.';
 
 CREATE TABLE postmeter.outcome (
     attempt_id uuid NOT NULL,
@@ -3715,6 +4218,14 @@ CREATE FUNCTION postmeter.ledger_line(o postmeter.outcome) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(o postmeter.outcome) IS 'An outcome as the export writes it; spans of time in seconds.';
+
+CREATE FUNCTION postmeter.ledger_line(p postmeter.part) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('delivery_id', (p).delivery_id, 'meter_id', (p).meter_id))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(p postmeter.part) IS 'A part as the export writes it.';
 
 CREATE TABLE postmeter.usage (
     id uuid NOT NULL,
@@ -3779,6 +4290,25 @@ CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(u postmeter.usage) IS 'A usage as the export writes it: every column, the quantity as text, to the letter.';
+
+CREATE TABLE postmeter.usage_written_off (
+    usage_id uuid NOT NULL,
+    decision_id bigint NOT NULL
+);
+
+COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
+
+COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
+
+CREATE FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (json_build_object('usage_id', (x).usage_id, 'decision_id', (x).decision_id))::text AS json_build_object;
+END;
+
+COMMENT ON FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) IS 'By which decision a usage was given up, as the export writes it.';
 
 CREATE FUNCTION postmeter.ledger_meters(month date) RETURNS SETOF bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -4236,17 +4766,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) IS 'The moment for which the catalogue is asked about a usage: the last end or begin of its org''s subscriptions within its hour that was not after it, else the start of its hour. Usages with the same moment are resolved alike.';
 
-CREATE TABLE postmeter.exempted (
-    usage_id uuid NOT NULL,
-    exemption_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.exempted IS 'Usage of exempt orgs: accounted for, never sent.';
-
-COMMENT ON COLUMN postmeter.exempted.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.exempted.exemption_id IS 'The exemption that applies.';
-
 CREATE TABLE postmeter.outbox (
     id uuid DEFAULT postmeter.new_id() NOT NULL,
     source text NOT NULL,
@@ -4415,38 +4934,6 @@ CREATE FUNCTION postmeter.marked_exempt(marks bigint[]) RETURNS TABLE(usage_id u
 END;
 
 COMMENT ON FUNCTION postmeter.marked_exempt(marks bigint[]) IS 'Usage that is exempt by the exemptions of these marks and that the catalogue counts by now, with its corrections, and where; its hour is still open.';
-
-CREATE TABLE postmeter.meter_metric (
-    id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    factor_numerator bigint NOT NULL,
-    factor_denominator bigint NOT NULL,
-    used numeric DEFAULT 0 NOT NULL,
-    covered numeric DEFAULT 0 NOT NULL,
-    usages bigint DEFAULT 0 NOT NULL
-);
-
-COMMENT ON TABLE postmeter.meter_metric IS 'The metrics counted on a meter, each with its factor of that month and its totals.';
-
-COMMENT ON COLUMN postmeter.meter_metric.id IS 'Number; what allocations point to.';
-
-COMMENT ON COLUMN postmeter.meter_metric.meter_id IS 'The meter.';
-
-COMMENT ON COLUMN postmeter.meter_metric.product IS 'Our product.';
-
-COMMENT ON COLUMN postmeter.meter_metric.metric IS 'Our metric.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_numerator IS 'Billing units per metric unit: numerator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.factor_denominator IS 'Billing units per metric unit: denominator.';
-
-COMMENT ON COLUMN postmeter.meter_metric.used IS 'Metric units of all hours cut so far this month.';
-
-COMMENT ON COLUMN postmeter.meter_metric.covered IS 'Of these, covered by contract: lowered or ended cover acts on later usage only.';
-
-COMMENT ON COLUMN postmeter.meter_metric.usages IS 'Usages of all hours cut so far this month; written with used.';
 
 CREATE FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) RETURNS TABLE(item bigint, to_destination_id integer, to_buyer text, to_dimension text, exemption_id bigint, reason text)
     LANGUAGE sql STABLE
@@ -4742,6 +5229,73 @@ $$;
 
 COMMENT ON FUNCTION postmeter.meters_are_free(delivery bigint) IS 'Takes the meters of a remittance whose resolution moves quantity, if nobody works on them.';
 
+CREATE FUNCTION postmeter.month_drop_why_not(destination text, month date, without date DEFAULT NULL::date) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    t        postmeter.destination;
+    bad      record;
+    why_not  text;
+    first_id uuid := (select i.first_id from postmeter.ledger_span(without) i);
+    until_id uuid := (select i.until_id from postmeter.ledger_span(without) i);
+begin
+    perform postmeter.check_destination(destination);
+    if month is null or extract(day from month) <> 1 then
+        raise exception 'a month is named by its first day, not by %', coalesce(month::text, 'nothing')
+            using errcode = 'PM036', column = 'month', constraint = 'month_first_day';
+    end if;
+    select x.* into t from postmeter.destination x where x.name = month_drop_why_not.destination;
+    select x.finished_at is not null as is_done into bad from postmeter.dropped_month x
+    where x.destination_id = t.id and x.month = month_drop_why_not.month;
+    if found then
+        return case when bad.is_done then 'it was dropped' else 'it is being dropped' end;
+    end if;
+    -- of the ledger, each month that it reaches into is gone: its zone's midnights are not those of UTC
+    select g.m into bad
+    from generate_series(date_trunc('month', month::timestamp at time zone t.zone at time zone 'UTC'),
+                         ((month + interval '1 month')::timestamp at time zone t.zone - interval '1 microsecond')
+                             at time zone 'UTC',
+                         interval '1 month') g(m)
+    where to_regclass(format('postmeter.usage_%s', to_char(g.m, 'YYYYMM'))) is not null and g.m::date is distinct
+        from without
+    order by 1 limit 1;
+    if found then
+        return format('the ledger of %s is not dropped', to_char(bad.m, 'YYYY-MM'));
+    end if;
+    why_not := postmeter.month_unfinished(month_drop_why_not.destination, month_drop_why_not.month);
+    if why_not is not null then
+        return why_not;
+    end if;
+    -- late usage, and what was sent again, are in later months of the ledger
+    select postmeter.moment_of(x.id) as at into bad
+    from (select o.id as delivery_id, m.id as meter_id from postmeter.meter m
+        join postmeter.delivery o on o.meter_id = m.id
+          where m.destination_id = t.id and m.month = month_drop_why_not.month
+          union all
+          select p.delivery_id, m.id from postmeter.meter m join postmeter.part p on p.meter_id = m.id
+          where m.destination_id = t.id and m.month = month_drop_why_not.month) k
+    cross join lateral (
+        (select a.usage_id as id from postmeter.allocation a join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+         where a.delivery_id = k.delivery_id and mm.meter_id = k.meter_id
+           and (without is null or a.usage_id < first_id or a.usage_id >= until_id) limit 1)
+        union all
+        (select a.id from postmeter.attempt a
+         where a.delivery_id = k.delivery_id and (without is null or a.id < first_id or a.id >= until_id) limit 1)) x
+    limit 1;
+    if found then
+        return format('the ledger of %s, which is not dropped, has rows of it',
+            to_char(bad.at at time zone 'UTC', 'YYYY-MM'));
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.month_drop_why_not(destination text, month date, without date) IS 'Why the remittances of a billing month may not be dropped: the first reason that is found; null: they may, once they are exported. Without: as if that month of the ledger were dropped. It reads the whole month.';
+
 CREATE FUNCTION postmeter.month_gate() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4764,6 +5318,52 @@ $$;
 
 COMMENT ON FUNCTION postmeter.month_gate_alone() IS 'Passed by who closes a month, opens one again or tells a shadow of a buyer: folds have ended, or wait until this transaction ends.';
 
+CREATE FUNCTION postmeter.month_heads(destination text, month date) RETURNS TABLE(table_name text, rows bigint, chain text, sums jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+    with meters as materialized (
+        select m.id from postmeter.meter m join postmeter.destination t on t.id = m.destination_id
+        where t.name = month_heads.destination and m.month = month_heads.month
+    ), remittances as materialized (
+        select d.id from meters m join postmeter.delivery d on d.meter_id = m.id
+    )
+    select 'delivery', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+        jsonb_build_object('quantity', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.quantity as quantity from postmeter.delivery r
+          where r.id in (select k.id from remittances k) order by r.id) l
+    union all
+    select 'cut', count(*), encode(postmeter.chain_of(l.line), 'hex'),
+        jsonb_build_object('to_bill', trim_scale(coalesce(sum(l.quantity), 0))::text)
+    from (select postmeter.ledger_line(r) as line, r.to_bill as quantity from postmeter.cut r
+          where r.delivery_id in (select k.id from remittances k) order by r.delivery_id, r.meter_id, r.round) l
+    union all
+    select 'part', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
+    from (select postmeter.ledger_line(r) as line from postmeter.part r
+          where r.delivery_id in (select k.id from remittances k) order by r.delivery_id, r.meter_id) l
+    union all
+    select 'meter', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
+    from (select postmeter.ledger_line(r) as line from postmeter.meter r where r.id in (select m.id from meters m)
+        order by r.id) l
+    union all
+    select 'meter_metric', count(*), encode(postmeter.chain_of(l.line), 'hex'), '{}'
+    from (select postmeter.ledger_line(r) as line from postmeter.meter_metric r
+          where r.meter_id in (select m.id from meters m) order by r.id) l
+$$;
+
+COMMENT ON FUNCTION postmeter.month_heads(destination text, month date) IS 'Rows of a billing month, the heads of their hash chains, and their sums, as they are in the database now.';
+
+CREATE FUNCTION postmeter.month_is_dropped(destination_id integer, month date) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from postmeter.dropped_month x
+                   where x.destination_id = month_is_dropped.destination_id and x.month = month_is_dropped.month)
+$$;
+
+COMMENT ON FUNCTION postmeter.month_is_dropped(destination_id integer, month date) IS 'Whether the remittances of a billing month were dropped, or are being dropped.';
+
 CREATE FUNCTION postmeter.month_last_deadline(destination text, month date) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4782,6 +5382,99 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.month_last_deadline(destination text, month date) IS 'Until when the last hour of a month can be sent. Refuses an unknown destination (PM033) and a day that begins no month (PM036).';
+
+CREATE FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select h.table_name
+    from postmeter.month_heads(month_rows_differ.destination, month_rows_differ.month) h
+    left join jsonb_array_elements(manifest::jsonb -> 'tables') t on t ->> 'table' = h.table_name
+    where (t ->> 'rows')::bigint is distinct from h.rows or t ->> 'chain' is distinct from h.chain
+       or t -> 'sums' is distinct from h.sums limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) IS 'A table whose rows of a billing month are not those of a manifest; null: all are. It reads them all.';
+
+CREATE FUNCTION postmeter.month_unfinished(destination text, month date) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+declare
+    t   postmeter.destination;
+    bad record;
+begin
+    select x.* into t from postmeter.destination x where x.name = month_unfinished.destination;
+    if t.shadow_of is null
+       and not exists (select from postmeter.closed_month c where c.destination_id = t.id
+           and c.month = month_unfinished.month) then
+        return format('%s of %s is not closed', to_char(month, 'YYYY-MM'), t.name);
+    end if;
+    -- of its own keys, and of others that count on its meters
+    select k.id, d.status, d.maybe_billed into bad
+    from (select o.id from postmeter.meter m join postmeter.delivery o on o.meter_id = m.id
+          where m.destination_id = t.id and m.month = month_unfinished.month
+          union
+          select p.delivery_id from postmeter.meter m join postmeter.part p on p.meter_id = m.id
+          where m.destination_id = t.id and m.month = month_unfinished.month) k
+    join postmeter.delivery d on d.id = k.id
+    where d.maybe_billed or d.status in ('open', 'due', 'in_flight')
+       or not d.shadow and d.status not in ('accepted', 'nothing_due', 'dry_run', 'written_off', 'released')
+    order by d.id limit 1;
+    if found then
+        return format('remittance %s %s', bad.id,
+                      case when bad.maybe_billed then 'may have been billed'
+                          else 'is ' || replace(bad.status, '_', ' ') end);
+    end if;
+    -- a question that nobody could answer afterwards
+    select q.id, q.what into bad
+    from (select c.delivery_id as id, format('has contradiction %s open', c.id) as what from postmeter.contradiction c
+          where c.decision_id is null and c.delivery_id is not null
+          union all select x.delivery_id, 'may have been sent in the time that was lost' from postmeter.doubt x
+              where x.decision_id is null
+          union all select u.delivery_id, 'is not confirmed since commits were lost' from postmeter.unconfirmed u
+          union all select w.delivery_id, 'stands for no hour' from postmeter.withheld w
+              join postmeter.delivery h on h.id = w.delivery_id and h.status = 'held'
+          union all select e.delivery_id, 'has an answer that nobody has read' from postmeter.late_evidence e
+                    join postmeter.delivery r on r.id = e.delivery_id and e.id > r.evidence_read) q
+    join postmeter.delivery d on d.id = q.id
+    join postmeter.meter m on m.destination_id = t.id and m.month = month_unfinished.month
+     and (m.id = d.meter_id or exists (select from postmeter.part p where p.delivery_id = d.id and p.meter_id = m.id))
+    order by q.id limit 1;
+    if found then
+        return format('remittance %s %s', bad.id, bad.what);
+    end if;
+    -- a remittance that bills quantity of two months goes with the later one, and both are closed
+    select d.id, o.month into bad
+    from postmeter.meter m
+    join postmeter.part p on p.meter_id = m.id
+    join postmeter.delivery d on d.id = p.delivery_id
+    join postmeter.meter o on o.id = d.meter_id and o.month <> m.month
+    where m.destination_id = t.id and m.month = month_unfinished.month and t.shadow_of is null
+      and not exists (select from postmeter.closed_month c where c.destination_id = o.destination_id
+          and c.month = o.month)
+    order by d.id limit 1;
+    if found then
+        return format('remittance %s of %s bills quantity of it, and that month is not closed', bad.id,
+            to_char(bad.month, 'YYYY-MM'));
+    end if;
+    select d.id, o.month into bad
+    from postmeter.meter m
+    join postmeter.delivery d on d.meter_id = m.id
+    join postmeter.part p on p.delivery_id = d.id
+    join postmeter.meter o on o.id = p.meter_id and o.month <> m.month
+    where m.destination_id = t.id and m.month = month_unfinished.month
+    order by d.id limit 1;
+    if found then
+        return format('remittance %s bills quantity of %s, too: that month goes first', bad.id,
+            to_char(bad.month, 'YYYY-MM'));
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.month_unfinished(destination text, month date) IS 'Why a billing month may not be exported with its remittances: what is not finished in it; null: all is.';
 
 CREATE FUNCTION postmeter.moved_by_allocation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4834,7 +5527,8 @@ begin
           union select case when tg_op = 'UPDATE' then new.meter_id end
           union select p.meter_id from postmeter.part p where p.delivery_id = old.id
           union select c.meter_id from postmeter.cut c where c.delivery_id = old.id) x
-    where x.meter_id is not null;
+    where x.meter_id is not null
+      and not (tg_op = 'DELETE' and exists (select from postmeter.dropped_meter k where k.id = x.meter_id));
     return null;
 end
 $$;
@@ -4882,7 +5576,8 @@ CREATE FUNCTION postmeter.moved_by_part() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if tg_op <> 'INSERT' then
+    if tg_op <> 'INSERT' and not (tg_op = 'DELETE' and exists (select from postmeter.dropped_meter k
+        where k.id = old.meter_id)) then
         insert into postmeter.balance_moved (meter_id, delivery_id) values (old.meter_id, old.delivery_id);
     end if;
     if tg_op <> 'DELETE' then
@@ -5069,7 +5764,7 @@ begin
     select asked.destination_id, 'reconciliation', case r.verdict when 'ours_alone' then 'not_held' when 'theirs_alone' then 'held' else 'other_quantity' end,
            coalesce(r.theirs, 0), asked.id, r.buyer, r.dimension, who, case when r.ours is null then null else 'accepted' end, coalesce(r.ours, 0)
     from postmeter.reconciled r
-    where r.destination = note_day_contradictions.destination and r.day = note_day_contradictions.day and r.verdict <> 'equal'
+    where r.destination = note_day_contradictions.destination and r.day = note_day_contradictions.day and r.verdict not in ('equal', 'dropped')
       and not exists (select from postmeter.meter m join postmeter.delivery d on d.meter_id = m.id
                       where m.destination_id = asked.destination_id and m.buyer = r.buyer and m.dimension = r.dimension
                         and m.month between date_trunc('month', asked.day - 1)::date and date_trunc('month', asked.day + 1)::date
@@ -5134,6 +5829,24 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) IS 'Notes what a person''s report says otherwise than a locked delivery was settled: a part of resolve_rows. Returns the contradiction; null: there is none.';
+
+CREATE FUNCTION postmeter.only_dropped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if exists (select from gone g
+               where not exists (select from postmeter.delivery d join postmeter.dropped_meter k on k.id = d.meter_id
+                                 where d.id = g.delivery_id)) then
+        raise exception '%.% is append-only: rows are never changed or deleted', tg_table_schema, tg_table_name
+            using errcode = 'PM020', schema = tg_table_schema, table = tg_table_name,
+                  hint = 'Record a decision instead; rows go with their billing month only.';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.only_dropped() IS 'Trigger of cut and ledger_carry: a row goes only with its remittance, and that with its billing month.';
 
 CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, delivery_id bigint, worker_id uuid)
     LANGUAGE sql STABLE ROWS 100
@@ -6446,8 +7159,12 @@ begin
             using errcode = 'PM042', column = 'manifest', constraint = 'ledger_exported_once';
     end if;
     perform postmeter.check_ledger_finished(record_ledger_export.month);
-    select e.* into before from postmeter.ledger_export e order by e.number desc limit 1;
-    if said ->> 'format' is distinct from 'postmeter-ledger/1' or said ->> 'month' is distinct from to_char(record_ledger_export.month, 'YYYY-MM')
+    select e.* into before
+    from (select l.month, l.number, l.manifest, l.digest, l.exported_at, l.decision_id from postmeter.ledger_export l
+          union all
+          select m.month, m.number, m.manifest, m.digest, m.exported_at, m.decision_id from postmeter.month_export m) e
+    order by e.number desc limit 1;
+    if coalesce(said ->> 'format', '') not in ('postmeter-ledger/1', 'postmeter-ledger/2') or said ->> 'month' is distinct from to_char(record_ledger_export.month, 'YYYY-MM')
        or (said ->> 'number')::integer is distinct from coalesce(before.number, 0) + 1 or said ->> 'previous' is distinct from before.digest then
         raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
             constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
@@ -6464,6 +7181,56 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) IS 'Records the manifest of an export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing.';
+
+CREATE FUNCTION postmeter.record_month_export(destination text, month date, manifest text, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    t       postmeter.destination;
+    before  record;
+    said    jsonb := manifest::jsonb;
+    print   text := encode(sha256(convert_to(manifest, 'UTF8')), 'hex');
+    made    bigint;
+    why_not text;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.check_destination(destination);
+    select x.* into t from postmeter.destination x where x.name = record_month_export.destination;
+    -- one chain: whoever records a month of the ledger waits, too
+    lock table postmeter.ledger_export in share row exclusive mode;
+    perform 1 from postmeter.month_export e where e.digest = print;
+    if found then
+        return print;
+    end if;
+    perform postmeter.check_month_kept(t.id, month);
+    why_not := postmeter.month_unfinished(destination, month);
+    if why_not is not null then
+        raise exception '% of % is not finished: %', to_char(month, 'YYYY-MM'), destination, why_not
+            using errcode = 'PM041', column = 'month', constraint = 'month_finished',
+                hint = 'postmeter.ledger_month says it of every month.';
+    end if;
+    select e.number, e.digest into before
+    from (select l.number, l.digest from postmeter.ledger_export l
+          union all select m.number, m.digest from postmeter.month_export m) e order by e.number desc limit 1;
+    if said ->> 'format' is distinct from 'postmeter-month/1' or said ->> 'destination' is distinct from destination
+       or said ->> 'month' is distinct from to_char(record_month_export.month, 'YYYY-MM')
+       or (said ->> 'number')::integer is distinct from coalesce(before.number, 0) + 1
+           or said ->> 'previous' is distinct from before.digest then
+        raise exception 'the manifest does not follow the last one' using errcode = 'PM042', column = 'manifest',
+            constraint = 'ledger_chain', hint = 'Another export may have run: export it again.';
+    end if;
+    perform postmeter.check_month_rows(destination, month, manifest);
+    insert into postmeter.decision (who, why, verb, destination_id, detail)
+    values (who, why, 'export', t.id, jsonb_build_object('month', record_month_export.month, 'digest', print,
+        'remittances', true)) returning id into made;
+    insert into postmeter.month_export (number, destination_id, month, manifest, digest, decision_id)
+    values ((said ->> 'number')::integer, t.id, record_month_export.month, manifest, print, made);
+    return print;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.record_month_export(destination text, month date, manifest text, who text, why text) IS 'Records the manifest of a billing month''s export that was written and read again; returns its digest. Only of a finished month (PM041), in the order of exports (PM042), with the rows that are here (PM043). The same again changes nothing; a later one takes its place.';
 
 CREATE FUNCTION postmeter.record_new(usages jsonb) RETURNS uuid[]
     LANGUAGE plpgsql
@@ -7534,6 +8301,7 @@ begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate_alone();
     select x.* into t from postmeter.destination x where x.name = reopen_month.destination;
+    perform postmeter.check_month_kept(t.id, reopen_month.month);
     -- whoever puts usage aside for the month has passed the gate before us: this is all of it
     return query
     select count(*), h.org, h.product, h.metric, trim_scale(sum(h.quantity)) from postmeter.held h
@@ -7707,6 +8475,7 @@ declare
 begin
     perform postmeter.check_decider(who, why);
     perform postmeter.month_gate();
+    perform postmeter.check_not_dropped(array[resolve_quantity.delivery]);
     perform postmeter.lock_meters(array(select k.meter_id from postmeter.cut k where k.delivery_id = resolve_quantity.delivery));
     select f.* into d from postmeter.delivery f where f.id = resolve_quantity.delivery for update;
     if not found then
@@ -7840,6 +8609,7 @@ declare
     last  boolean;
 begin
     perform postmeter.check_decider(who, why);
+    perform postmeter.check_not_dropped(array[resolve_unknown.delivery]);
     perform postmeter.lock_to_resolve(resolve_unknown.delivery);
     select f.* into d from postmeter.delivery f where f.id = resolve_unknown.delivery for update;
     if not found then
@@ -8781,6 +9551,180 @@ $$;
 
 COMMENT ON FUNCTION postmeter.subscription_marks() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
 
+CREATE FUNCTION postmeter.sum_meters(meters bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    -- the row does not take what does not add up (dropped_meter_closes)
+    insert into postmeter.dropped_meter (id, destination_id, buyer, dimension, month, product, rounding, decimals,
+        month_end, billed, carried,
+        billable, denominator, cuts, common, recorded, accepted, held, expired, written_off, dry_run, covered, remains)
+    select m.id, m.destination_id, m.buyer, m.dimension, m.month,
+           (select min(mm.product) from postmeter.meter_metric mm where mm.meter_id = m.id),
+           m.rounding, m.decimals, m.month_end, m.billed, m.carried, m.billable, m.denominator, m.cuts,
+           b.denominator, coalesce(b.recorded, 0), coalesce(b.accepted, 0), coalesce(b.held, 0), coalesce(b.expired, 0),
+           coalesce(b.written_off, 0), coalesce(b.dry_run, 0), coalesce(b.covered, 0), coalesce(b.carried, 0)
+    from postmeter.meter m
+    left join lateral (select x.* from postmeter.balance x where x.meter_id = m.id offset 0) b on true
+    where m.id = any (sum_meters.meters);
+    -- usage_balance asks per month of the ledger
+    insert into postmeter.ledger_carry (month, place, org, product, metric, destination_id, usages, quantity)
+    select k.month, 'allocated', k.org, k.product, k.metric, k.destination_id, sum(k.usages), sum(k.quantity)
+    from postmeter.meter_metric mm
+    join postmeter.ledger_carry k on k.meter_metric_id = mm.id
+    where mm.meter_id = any (sum_meters.meters)
+    group by 1, 3, 4, 5, 6;
+    insert into postmeter.dropped_sum (meter_id, answers, product, unit, status, reason, remittances, quantity)
+    select c.meter_id, 'month_close', d.product, 'billing', d.status, d.reason, count(distinct d.id), sum(c.to_bill)
+    from postmeter.cut c
+    join postmeter.delivery d on d.id = c.delivery_id
+    where c.meter_id = any (sum_meters.meters) and c.to_bill <> 0
+        and d.status not in ('nothing_due', 'open', 'released')
+    group by c.meter_id, d.product, d.status, d.reason;
+    -- of its own key, whatever contract it counted on
+    insert into postmeter.dropped_sum (meter_id, answers, product, unit, status, reason, shadow, remittances, used,
+        quantity)
+    select d.meter_id, 'remittance', d.product, 'billing', d.status, d.reason, d.shadow, count(*),
+        sum(coalesce(d.shown_quantity, d.quantity)), sum(d.quantity)
+    from postmeter.delivery d
+    where d.meter_id = any (sum_meters.meters)
+    group by d.meter_id, d.product, d.status, d.reason, d.shadow;
+    perform postmeter.sum_orgs(sum_meters.meters);
+    perform postmeter.sum_unremitted(sum_meters.meters);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.sum_meters(meters bigint[]) IS 'Writes down what these meters came to, before they are dropped: what balance, usage_balance, month_close, remittance_summary and unremitted will say of them.';
+
+CREATE FUNCTION postmeter.sum_orgs(meters bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+    -- as remittance_summary counts it
+    with counted as materialized (
+        select k.org, s.account, k.product, k.metric, mm.meter_id, k.delivery_id, sum(k.usages)::bigint as usages,
+            sum(k.quantity) as used
+        from postmeter.meter_metric mm
+        join postmeter.ledger_carry k on k.meter_metric_id = mm.id
+        left join postmeter.subscription s on s.id = k.subscription_id
+        where mm.meter_id = any (sum_orgs.meters)
+        group by 1, 2, 3, 4, 5, 6
+    ), other as materialized (
+        -- remittances that bill on the meter and count no usage of it
+        select distinct m.id as meter_id, m.month, m.buyer as contract, d.id as delivery_id, d.destination_id,
+            d.product, d.hour, own.buyer
+        from postmeter.meter m
+        join postmeter.cut k on k.meter_id = m.id and k.to_bill > 0
+        join postmeter.delivery d on d.id = k.delivery_id
+        join lateral (select o.buyer from postmeter.meter o where o.id = d.meter_id
+                      union all select o.buyer from postmeter.dropped_meter o where o.id = d.meter_id) own on true
+        where m.id = any (sum_orgs.meters)
+          and not exists (select from postmeter.ledger_carry a
+              join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+                          where a.delivery_id = d.id and mm.meter_id = m.id)
+    ), placed as (
+        select c.org, c.account, c.product, c.metric, c.meter_id, c.delivery_id, c.usages, c.used,
+               count(*) over (partition by c.meter_id, c.delivery_id) > 1 as shared
+        from counted c
+        union all
+        select s.org, s.account, s.product, null, o.meter_id, o.delivery_id, 0, 0,
+               exists (select from postmeter.subscription os
+                       where os.destination_id = o.destination_id and os.buyer = o.buyer and os.product = o.product
+                         and os.valid_from < o.hour + interval '1 hour'
+                             and (os.valid_until is null or o.hour < os.valid_until)
+                         and (os.org is distinct from s.org or os.account is distinct from s.account))
+        from (
+            select distinct s.org, s.account, s.product, o.meter_id, o.delivery_id
+            from other o
+            join postmeter.subscription s on s.destination_id = o.destination_id and s.buyer = o.buyer
+                and s.product = o.product
+             and s.valid_from < o.hour + interval '1 hour' and (s.valid_until is null or o.hour < s.valid_until)
+            where o.buyer = o.contract and s.contract is null
+               -- its contract is another than its buyer's
+               or (s.buyer <> o.contract or s.contract is not null)
+                  and (exists (select from postmeter.contract_member k
+                               where k.subscription_id = s.id and k.month = o.month and k.contract = o.contract)
+                       or postmeter.contract_name(s.product, s.contract) = o.contract
+                          and not exists (select from postmeter.contract_member k where k.subscription_id = s.id
+                              and k.month = o.month))
+        ) s
+        join other o on o.meter_id = s.meter_id and o.delivery_id = s.delivery_id
+    )
+    insert into postmeter.dropped_sum (meter_id, answers, org, account, product, metric, unit, status, shared, shadow,
+        remittances, usages, used, quantity)
+    select p.meter_id, 'remittance_summary', p.org, p.account, p.product, p.metric, 'billing', d.status, p.shared,
+        d.shadow,
+           count(*), sum(p.usages), sum(p.used),
+           sum((select sum(k.to_bill) from postmeter.cut k where k.delivery_id = d.id and k.meter_id = p.meter_id
+               and d.status <> 'open'))
+    from placed p
+    join postmeter.delivery d on d.id = p.delivery_id
+    group by p.meter_id, p.org, p.account, p.product, p.metric, d.status, p.shared, d.shadow
+$$;
+
+COMMENT ON FUNCTION postmeter.sum_orgs(meters bigint[]) IS 'What the remittances of these meters came to per org, as remittance_summary says it.';
+
+CREATE FUNCTION postmeter.sum_unremitted(meters bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+    insert into postmeter.dropped_sum (meter_id, answers, org, product, metric, unit, status, reason, remittances,
+        quantity)
+    -- the usage in what was never accepted
+    select mm.meter_id, 'unremitted', k.org, k.product, k.metric, 'metric', d.status, d.reason, count(distinct d.id),
+        sum(k.quantity)
+    from postmeter.meter_metric mm
+    join postmeter.ledger_carry k on k.meter_metric_id = mm.id
+    join postmeter.delivery d on d.id = k.delivery_id
+    where mm.meter_id = any (sum_unremitted.meters) and d.status not in ('accepted', 'nothing_due', 'released')
+        and not d.shadow
+    group by mm.meter_id, k.org, k.product, k.metric, d.status, d.reason
+    union all
+    -- what such a remittance was given by releases, or bills without usage of its own
+    select m.id, 'unremitted', s.org, d.product, null, 'billing', d.status, d.reason, count(*), sum(g.quantity)
+    from postmeter.meter m
+    join postmeter.delivery d on d.meter_id = m.id
+    cross join lateral (select case when exists (select from postmeter.ledger_carry k where k.delivery_id = d.id)
+                                    then (select sum(c.quantity) from postmeter.decision c
+                                        where c.target_delivery_id = d.id and c.verb = 'release')
+                                    else d.quantity end as quantity) g
+    left join lateral (select distinct x.org from postmeter.subscription x
+                       where x.destination_id = m.destination_id and x.buyer = m.buyer and x.product = d.product
+                         and x.valid_from < d.hour + interval '1 hour'
+                             and (x.valid_until is null or d.hour < x.valid_until)) s on true
+    where m.id = any (sum_unremitted.meters) and d.status not in ('accepted', 'nothing_due', 'released', 'open')
+        and not d.shadow and g.quantity > 0
+    group by m.id, s.org, d.product, d.status, d.reason
+    union all
+    -- what was given back, and no hour has billed it
+    select m.id, 'unremitted', s.org, l.product, null, 'billing', 'released', null, 1, m.billable
+    from postmeter.meter m
+    join postmeter.destination t on t.id = m.destination_id and t.shadow_of is null
+    cross join lateral (select d.product, d.hour from postmeter.delivery d where d.meter_id = m.id order by d.hour desc
+        limit 1) l
+    left join lateral (select distinct x.org from postmeter.contract_subscriptions(m.destination_id, m.buyer,
+        m.month) b(subscription_id)
+                       join postmeter.subscription x on x.id = b.subscription_id and x.product = l.product
+                        and x.valid_from < l.hour + interval '1 hour'
+                            and (x.valid_until is null or l.hour < x.valid_until)) s on true
+    where m.id = any (sum_unremitted.meters) and m.billable > 0
+$$;
+
+COMMENT ON FUNCTION postmeter.sum_unremitted(meters bigint[]) IS 'What of these meters was not accepted, per org, metric and status, as unremitted says it of each remittance.';
+
 CREATE FUNCTION postmeter.take_alert_post(lease interval) RETURNS TABLE(number bigint, id uuid, body text, seconds bigint)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -8988,6 +9932,33 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.timeline_went_back(who text, why text) IS 'Says that commits were lost: pauses every destination, each with a decision, counts what may have been sent as possibly attempted, and notes a doubt about what was settled and may have been reopened. Workers call it; after a restore declare_installation does. False: this break is known already.';
+
+CREATE FUNCTION postmeter.told_dropped(delivery bigint) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select format('was dropped with %s of %s, whose export tells of it', to_char(w.month, 'YYYY-MM'),
+                  coalesce((select t.name from postmeter.destination t where t.id = w.destination_id),
+                      'a destination that is gone'))
+    from postmeter.dropped_with(told_dropped.delivery) w order by w.month limit 1
+$$;
+
+COMMENT ON FUNCTION postmeter.told_dropped(delivery bigint) IS 'With which billing month a remittance was dropped, as a sentence goes on; null: with none.';
+
+CREATE FUNCTION postmeter.told_dropped_key(destination text, key text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select format('was dropped with %s of %s, whose export tells of it', to_char(k.month, 'YYYY-MM'), t.name)
+    from (select regexp_match(told_dropped_key.key, '^(.+)/([^/]+)/(\d{4}-\d\d-\d\dT\d\d:00:00Z)$') as part) s
+    join postmeter.destination t on told_dropped_key.destination is null or t.name = told_dropped_key.destination
+    join postmeter.dropped_meter k
+      on k.destination_id = t.id and k.month = postmeter.month_of(s.part[3]::timestamptz, t.zone)
+     and k.buyer = s.part[1] and k.dimension = s.part[2]
+    order by t.name limit 1
+$_$;
+
+COMMENT ON FUNCTION postmeter.told_dropped_key(destination text, key text) IS 'The same of a key; null: no remittance of its month''s meter was dropped.';
 
 CREATE FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone DEFAULT NULL::timestamp with time zone, source text DEFAULT NULL::text, status_msg text DEFAULT NULL::text, account text DEFAULT NULL::text, org text DEFAULT NULL::text, inventory_id text DEFAULT NULL::text, system_id text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -10177,43 +11148,80 @@ COMMENT ON COLUMN postmeter.attempt_ledger.status IS 'Where the delivery stands 
 
 COMMENT ON COLUMN postmeter.attempt_ledger.shadow IS 'Of a shadow: no call was made.';
 
-CREATE TABLE postmeter.cut (
-    delivery_id bigint NOT NULL,
-    meter_id bigint NOT NULL,
-    round integer NOT NULL,
-    denominator numeric NOT NULL,
-    units numeric NOT NULL,
-    billed_before numeric NOT NULL,
-    to_bill numeric NOT NULL,
+CREATE TABLE postmeter.dropped_meter (
+    id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    buyer text NOT NULL COLLATE pg_catalog."C",
+    dimension text NOT NULL COLLATE pg_catalog."C",
+    month date NOT NULL,
+    product text COLLATE pg_catalog."C",
+    rounding text NOT NULL,
+    decimals integer NOT NULL,
+    month_end text NOT NULL,
+    billed numeric NOT NULL,
     carried numeric NOT NULL,
-    deferred boolean NOT NULL,
-    metrics jsonb NOT NULL,
-    cut_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL
+    billable numeric NOT NULL,
+    denominator numeric NOT NULL,
+    cuts integer NOT NULL,
+    common numeric,
+    recorded numeric NOT NULL,
+    accepted numeric NOT NULL,
+    held numeric NOT NULL,
+    expired numeric NOT NULL,
+    written_off numeric NOT NULL,
+    dry_run numeric NOT NULL,
+    covered numeric NOT NULL,
+    remains numeric NOT NULL,
+    CONSTRAINT dropped_meter_closes CHECK ((recorded = ((((((accepted + held) + expired) + written_off) + dry_run) + covered) + remains)))
 );
 
-COMMENT ON TABLE postmeter.cut IS 'The arithmetic of every cut, per meter counted in it, as it was. Append-only.';
+COMMENT ON TABLE postmeter.dropped_meter IS 'What a meter of a dropped billing month came to: balance, meter_list and month_close say of it what they said before. Append-only.';
 
-COMMENT ON COLUMN postmeter.cut.delivery_id IS 'The remittance.';
+COMMENT ON COLUMN postmeter.dropped_meter.id IS 'Number that the meter had.';
 
-COMMENT ON COLUMN postmeter.cut.meter_id IS 'The meter: its own, or an earlier month''s for a part.';
+COMMENT ON COLUMN postmeter.dropped_meter.destination_id IS 'The destination.';
 
-COMMENT ON COLUMN postmeter.cut.round IS 'Of the remittance''s cuts, from 0; below zero: no cut. What was written off less what corrections had taken from it, or what they hold less what was cut.';
+COMMENT ON COLUMN postmeter.dropped_meter.buyer IS 'See meter.buyer.';
 
-COMMENT ON COLUMN postmeter.cut.denominator IS 'Common denominator D of the meter''s factors.';
+COMMENT ON COLUMN postmeter.dropped_meter.dimension IS 'See meter.dimension.';
 
-COMMENT ON COLUMN postmeter.cut.units IS 'Sum over the metrics of (used - covered) x factor x D, after this cut.';
+COMMENT ON COLUMN postmeter.dropped_meter.month IS 'First day of the billing month.';
 
-COMMENT ON COLUMN postmeter.cut.billed_before IS 'Billing units billed on this meter before.';
+COMMENT ON COLUMN postmeter.dropped_meter.product IS 'Our product: the first of its metrics; null: it had none.';
 
-COMMENT ON COLUMN postmeter.cut.to_bill IS 'Billing units that this cut adds: max(0, R(units / D) - billed before). In rounds below zero: corrected before it was written off, or held otherwise than it was cut.';
+COMMENT ON COLUMN postmeter.dropped_meter.rounding IS 'See meter.rounding.';
 
-COMMENT ON COLUMN postmeter.cut.carried IS 'units - (billed before + to bill) x D: a remainder, or credit if negative.';
+COMMENT ON COLUMN postmeter.dropped_meter.decimals IS 'See meter.decimals.';
 
-COMMENT ON COLUMN postmeter.cut.deferred IS 'The hour could no longer be sent in time: everything is carried to another hour of the month.';
+COMMENT ON COLUMN postmeter.dropped_meter.month_end IS 'See meter.month_end.';
 
-COMMENT ON COLUMN postmeter.cut.metrics IS 'Per metric: used before, used here, cover, covered, factor.';
+COMMENT ON COLUMN postmeter.dropped_meter.billed IS 'See meter.billed.';
 
-COMMENT ON COLUMN postmeter.cut.cut_at IS 'When.';
+COMMENT ON COLUMN postmeter.dropped_meter.carried IS 'See meter.carried.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.billable IS 'See meter.billable.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.denominator IS 'See meter.denominator.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.cuts IS 'See meter.cuts.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.common IS 'Common denominator of its factors, by which the following are multiplied; null: no metric was ever counted on it.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.recorded IS 'All usage allocated to it, in billing units x common, like all that follow: see balance.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.accepted IS 'Billed by accepted remittances.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.held IS 'By held ones: of a shadow only.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.expired IS 'By expired ones: of a shadow only.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.written_off IS 'By those that were written off.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.dry_run IS 'By those that ended as dry_run.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.covered IS 'Paid for by contracts.';
+
+COMMENT ON COLUMN postmeter.dropped_meter.remains IS 'carried, in units x common: a remainder that was not billed, or (below zero) credit.';
 
 CREATE TABLE postmeter.ledger_carry (
     month date NOT NULL,
@@ -10228,15 +11236,10 @@ CREATE TABLE postmeter.ledger_carry (
     hour timestamp with time zone,
     usages bigint NOT NULL,
     quantity numeric NOT NULL,
-    CONSTRAINT ledger_carry_check CHECK ((num_nonnulls(meter_metric_id, destination_id, delivery_id, subscription_id, hour) =
-CASE place
-    WHEN 'allocated'::text THEN 5
-    ELSE 0
-END)),
     CONSTRAINT ledger_carry_place_check CHECK ((place = ANY (ARRAY['recorded'::text, 'exempt'::text, 'written_off'::text, 'allocated'::text])))
 );
 
-COMMENT ON TABLE postmeter.ledger_carry IS 'What a dropped month of the ledger came to, of allocations per remittance, subscription, metric and hour: the balances and summaries add it, and say what they said before. Append-only.';
+COMMENT ON TABLE postmeter.ledger_carry IS 'What a dropped month of the ledger came to, of allocations per remittance, subscription, metric and hour: the balances and summaries add it, and say what they said before. Of remittances that were dropped, too, per org, metric and destination. Append-only.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.month IS 'The dropped month.';
 
@@ -10248,7 +11251,7 @@ COMMENT ON COLUMN postmeter.ledger_carry.product IS 'The product.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.metric IS 'The metric.';
 
-COMMENT ON COLUMN postmeter.ledger_carry.meter_metric_id IS 'The meter and metric it was counted on, of what was allocated.';
+COMMENT ON COLUMN postmeter.ledger_carry.meter_metric_id IS 'The meter and metric it was counted on, of what was allocated; null: its meter was dropped, and delivery_id, subscription_id and hour with it.';
 
 COMMENT ON COLUMN postmeter.ledger_carry.destination_id IS 'Its destination, live or a shadow.';
 
@@ -10445,7 +11448,32 @@ CREATE VIEW postmeter.balance AS
    FROM (((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
      JOIN postmeter.meter_balance c ON ((c.meter_id = m.id)))
-     LEFT JOIN summed r ON ((r.meter_id = m.id)));
+     LEFT JOIN summed r ON ((r.meter_id = m.id)))
+UNION ALL
+ SELECT t.name AS destination,
+    k.buyer,
+    k.dimension,
+    k.month,
+    k.id AS meter_id,
+    k.common AS denominator,
+    trim_scale(k.recorded) AS recorded,
+    (0)::numeric AS open,
+    (0)::numeric AS due,
+    (0)::numeric AS unknown,
+    trim_scale(k.accepted) AS accepted,
+    trim_scale(k.held) AS held,
+    (0)::numeric AS rejected,
+    trim_scale(k.expired) AS expired,
+    (0)::numeric AS conflict,
+    trim_scale(k.written_off) AS written_off,
+    trim_scale(k.dry_run) AS dry_run,
+    trim_scale(k.covered) AS covered,
+    trim_scale(k.remains) AS carried,
+    trim_scale((((((((k.recorded - k.accepted) - k.held) - k.expired) - k.written_off) - k.dry_run) - k.covered) - k.remains)) AS difference,
+    (t.shadow_of IS NOT NULL) AS shadow
+   FROM (postmeter.dropped_meter k
+     JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+  WHERE (k.common IS NOT NULL);
 
 COMMENT ON VIEW postmeter.balance IS 'Per destination and meter, in billing units x denominator (exact): recorded = open + due + unknown + accepted + held + rejected + expired + conflict + written off + dry run + covered + carried. Carried is signed. The difference is zero at every moment. Quick by meter_id; sql/operations/balance_of_org.sql does that for each meter of an org. What waits in the outbox has no meter yet: see usage_balance. Meters of a shadow bear its name and the mark shadow.';
 
@@ -10752,7 +11780,9 @@ CREATE VIEW postmeter.carried_place AS
         END AS left_usages
    FROM (postmeter.ledger_carry c
      LEFT JOIN postmeter.destination t ON ((t.id = c.destination_id)))
-  WHERE (t.shadow_of IS NULL);
+  WHERE ((t.shadow_of IS NULL) AND ((c.meter_metric_id IS NULL) OR (EXISTS ( SELECT
+           FROM postmeter.meter_metric mm
+          WHERE (mm.id = c.meter_metric_id)))));
 
 COMMENT ON VIEW postmeter.carried_place IS 'What usage_place came to of months of the ledger that were dropped.';
 
@@ -10957,6 +11987,38 @@ COMMENT ON COLUMN postmeter.decision.target_delivery_id IS 'Where released quant
 
 COMMENT ON COLUMN postmeter.decision.detail IS 'The filter and whatever else explains it.';
 
+CREATE TABLE postmeter.dropped_remittance (
+    delivery_id bigint NOT NULL,
+    destination_id integer NOT NULL,
+    meter_id bigint NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    hour timestamp with time zone NOT NULL,
+    product text NOT NULL,
+    status text NOT NULL,
+    quantity numeric,
+    shown_quantity numeric
+);
+
+COMMENT ON TABLE postmeter.dropped_remittance IS 'Dropped remittances about which somebody decided, or of which late evidence came: what that was about stays readable. Append-only.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.delivery_id IS 'Number of the remittance.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.meter_id IS 'Its meter: dropped_meter.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.key IS 'See delivery.key.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.hour IS 'See delivery.hour.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.product IS 'See delivery.product.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.status IS 'Where it stood for ever.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.quantity IS 'See delivery.quantity.';
+
+COMMENT ON COLUMN postmeter.dropped_remittance.shown_quantity IS 'See delivery.shown_quantity.';
+
 CREATE TABLE postmeter.reconciliation (
     id bigint NOT NULL,
     destination_id integer NOT NULL,
@@ -10983,10 +12045,10 @@ CREATE VIEW postmeter.contradiction_list AS
     c.noted_at,
     t.name AS destination,
     c.delivery_id,
-    d.key,
+    COALESCE(d.key, y.key) AS key,
     COALESCE(c.buyer, m.buyer) AS buyer,
     COALESCE(c.dimension, m.dimension) AS dimension,
-    d.hour,
+    COALESCE(d.hour, y.hour) AS hour,
     b.day,
     c.source,
     c.says,
@@ -11005,15 +12067,20 @@ CREATE VIEW postmeter.contradiction_list AS
     s.who AS settled_by,
     s.why AS settled_why,
     s.decided_at AS settled_at,
-    d.status,
+    COALESCE(d.status,
+        CASE
+            WHEN ((y.delivery_id IS NOT NULL) OR (c.settled_as = 'dropped'::text)) THEN 'dropped'::text
+            ELSE NULL::text
+        END) AS status,
     (c.decision_id IS NULL) AS is_open,
     (j.detail ->> 'counts'::text) AS counts,
     j.who AS judged_by,
     j.why AS judged_why,
     j.decided_at AS judged_at
-   FROM (((((((postmeter.contradiction c
+   FROM ((((((((postmeter.contradiction c
      JOIN postmeter.destination t ON ((t.id = c.destination_id)))
      LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
+     LEFT JOIN postmeter.dropped_remittance y ON ((y.delivery_id = c.delivery_id)))
      LEFT JOIN postmeter.meter m ON ((m.id = d.meter_id)))
      LEFT JOIN postmeter.late_evidence e ON ((e.id = c.evidence_id)))
      LEFT JOIN postmeter.reconciliation b ON ((b.id = c.reconciliation_id)))
@@ -11074,7 +12141,7 @@ COMMENT ON COLUMN postmeter.contradiction_list.settled_why IS 'Why.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.settled_at IS 'When.';
 
-COMMENT ON COLUMN postmeter.contradiction_list.status IS 'The remittance''s status now.';
+COMMENT ON COLUMN postmeter.contradiction_list.status IS 'Where the remittance stands now; dropped: with its billing month.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.is_open IS 'Nobody has judged it yet.';
 
@@ -11085,17 +12152,6 @@ COMMENT ON COLUMN postmeter.contradiction_list.judged_by IS 'Who judged it.';
 COMMENT ON COLUMN postmeter.contradiction_list.judged_why IS 'Why.';
 
 COMMENT ON COLUMN postmeter.contradiction_list.judged_at IS 'When.';
-
-CREATE TABLE postmeter.usage_written_off (
-    usage_id uuid NOT NULL,
-    decision_id bigint NOT NULL
-);
-
-COMMENT ON TABLE postmeter.usage_written_off IS 'Held usage that a person gave up.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.usage_id IS 'The usage.';
-
-COMMENT ON COLUMN postmeter.usage_written_off.decision_id IS 'The decision.';
 
 CREATE VIEW postmeter.correction_list AS
  SELECT c.id AS usage_id,
@@ -11346,7 +12402,12 @@ CREATE VIEW postmeter.dead_letter AS
                     h.held_at,
                     h.deadline,
                     false AS maybe_billed,
-                        CASE h.reason
+                        CASE
+                            CASE
+                                WHEN ((h.reason = 'month_closed'::text) AND postmeter.month_is_dropped(h.destination_id, postmeter.month_of(h.hour, t.zone))) THEN 'dropped'::text
+                                ELSE h.reason
+                            END
+                            WHEN 'dropped'::text THEN 'write off: its month was dropped'::text
                             WHEN 'too_late'::text THEN
                             CASE
                                 WHEN ((h.corrected_id IS NOT NULL) AND (NOT (EXISTS ( SELECT
@@ -11542,7 +12603,7 @@ CREATE VIEW postmeter.decision_log AS
     c.verb,
     c.role_name,
     c.delivery_id,
-    d.key,
+    COALESCE(d.key, y.key) AS key,
     c.usage_id,
     t.name AS destination,
     c.status_before,
@@ -11550,9 +12611,10 @@ CREATE VIEW postmeter.decision_log AS
     c.quantity,
     c.target_delivery_id,
     c.detail
-   FROM ((postmeter.decision c
+   FROM (((postmeter.decision c
      LEFT JOIN postmeter.delivery d ON ((d.id = c.delivery_id)))
-     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(c.destination_id, d.destination_id))));
+     LEFT JOIN postmeter.dropped_remittance y ON ((y.delivery_id = c.delivery_id)))
+     LEFT JOIN postmeter.destination t ON ((t.id = COALESCE(c.destination_id, d.destination_id, y.destination_id))));
 
 COMMENT ON VIEW postmeter.decision_log IS 'What people decided, and why.';
 
@@ -11790,6 +12852,101 @@ ALTER TABLE postmeter.dimension ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE postmeter.dropped_month (
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    decision_id bigint NOT NULL,
+    begun_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    finished_at timestamp with time zone,
+    remittances bigint DEFAULT 0 NOT NULL,
+    meters_after bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT dropped_month_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+COMMENT ON TABLE postmeter.dropped_month IS 'Billing months whose remittances, cuts and meters were dropped after their export, or are being dropped in shares. Nothing of such a month can be sent, decided or billed any more.';
+
+COMMENT ON COLUMN postmeter.dropped_month.destination_id IS 'The destination, live or a shadow: it stays.';
+
+COMMENT ON COLUMN postmeter.dropped_month.month IS 'First day of the billing month, in the destination''s zone.';
+
+COMMENT ON COLUMN postmeter.dropped_month.decision_id IS 'The decision that dropped it.';
+
+COMMENT ON COLUMN postmeter.dropped_month.begun_at IS 'Since when nothing of it can be decided.';
+
+COMMENT ON COLUMN postmeter.dropped_month.finished_at IS 'When its last remittance was gone; null: postmeter ledger drop goes on with it.';
+
+COMMENT ON COLUMN postmeter.dropped_month.remittances IS 'How many remittances are gone.';
+
+COMMENT ON COLUMN postmeter.dropped_month.meters_after IS 'The remittances of its meters before this one are gone; where the next share begins.';
+
+CREATE TABLE postmeter.dropped_numbers (
+    chunk bigint NOT NULL,
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    bits bit(8192) NOT NULL
+);
+
+COMMENT ON TABLE postmeter.dropped_numbers IS 'The numbers of remittances that were dropped, a bit each: who asks for one by its number is told so.';
+
+COMMENT ON COLUMN postmeter.dropped_numbers.chunk IS 'The numbers from chunk x 8192 on.';
+
+COMMENT ON COLUMN postmeter.dropped_numbers.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.dropped_numbers.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.dropped_numbers.bits IS '8192 numbers; 1: dropped with this month.';
+
+CREATE TABLE postmeter.dropped_sum (
+    meter_id bigint NOT NULL,
+    answers text NOT NULL,
+    org text,
+    account text,
+    product text COLLATE pg_catalog."C",
+    metric text COLLATE pg_catalog."C",
+    unit text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    shared boolean DEFAULT false NOT NULL,
+    shadow boolean DEFAULT false NOT NULL,
+    remittances bigint NOT NULL,
+    usages bigint DEFAULT 0 NOT NULL,
+    used numeric,
+    quantity numeric,
+    CONSTRAINT dropped_sum_answers_check CHECK ((answers = ANY (ARRAY['remittance'::text, 'month_close'::text, 'remittance_summary'::text, 'unremitted'::text])))
+);
+
+COMMENT ON TABLE postmeter.dropped_sum IS 'What the remittances of a dropped meter came to, by status, org and metric, as the view that it answers asks. Append-only.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.meter_id IS 'The meter: dropped_meter.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.answers IS 'Which view adds it: month_close, remittance_summary or unremitted; remittance: how many of its own key there were, which bill_of_org.sql asks.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.org IS 'The org; null in remittance and month_close, which ask for none.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.account IS 'The org''s account, in remittance_summary.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.metric IS 'The metric; null: the remittances counted none of the org''s own.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.unit IS 'Of quantity: metric or billing.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.status IS 'Where they stood for ever; released in unremitted: given back, and billed by no hour.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.reason IS 'Why they were held; of a shadow only.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.shared IS 'Others were in the same remittances.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.shadow IS 'Of a shadow: nothing was sent.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.remittances IS 'How many remittances.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.usages IS 'How many usages of it they counted.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.used IS 'How much, in units of the metric; of remittance: as they hold it.';
+
+COMMENT ON COLUMN postmeter.dropped_sum.quantity IS 'What the view calls quantity.';
 
 ALTER TABLE postmeter.exemption ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.exemption_id_seq
@@ -12193,6 +13350,87 @@ COMMENT ON COLUMN postmeter.ledger_export.exported_at IS 'When it was recorded.'
 
 COMMENT ON COLUMN postmeter.ledger_export.decision_id IS 'The decision: who and why.';
 
+CREATE TABLE postmeter.month_export (
+    number integer NOT NULL,
+    destination_id integer NOT NULL,
+    month date NOT NULL,
+    manifest text NOT NULL,
+    digest text NOT NULL COLLATE pg_catalog."C",
+    exported_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    decision_id bigint NOT NULL,
+    CONSTRAINT month_export_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT month_export_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric)),
+    CONSTRAINT month_export_number_check CHECK ((number > 0))
+);
+
+COMMENT ON TABLE postmeter.month_export IS 'Exports of billing months with their remittances, cuts, parts, meters and metrics: the manifest to the letter, and its digest. One chain with ledger_export. The latest of a month counts. Append-only.';
+
+COMMENT ON COLUMN postmeter.month_export.number IS 'Which export this is; ledger_export goes on with it.';
+
+COMMENT ON COLUMN postmeter.month_export.destination_id IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.month_export.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.month_export.manifest IS 'The manifest, to the letter.';
+
+COMMENT ON COLUMN postmeter.month_export.digest IS 'SHA-256 of the manifest.';
+
+COMMENT ON COLUMN postmeter.month_export.exported_at IS 'When it was recorded.';
+
+COMMENT ON COLUMN postmeter.month_export.decision_id IS 'The decision.';
+
+CREATE VIEW postmeter.ledger_month AS
+ SELECT t.name AS destination,
+    m.month,
+    c.closed_at,
+    postmeter.month_drop_why_not(t.name, m.month) AS why_not,
+    e.number AS export,
+    e.exported_at,
+    e.digest,
+    x.begun_at,
+    x.finished_at AS dropped_at,
+    x.remittances AS remittances_dropped
+   FROM ((((( SELECT k.destination_id,
+            k.month
+           FROM postmeter.meter k
+          GROUP BY k.destination_id, k.month
+        UNION
+         SELECT k.destination_id,
+            k.month
+           FROM postmeter.dropped_month k) m
+     JOIN postmeter.destination t ON ((t.id = m.destination_id)))
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = m.destination_id) AND (c.month = m.month))))
+     LEFT JOIN postmeter.dropped_month x ON (((x.destination_id = m.destination_id) AND (x.month = m.month))))
+     LEFT JOIN LATERAL ( SELECT y.number,
+            y.exported_at,
+            y.digest
+           FROM postmeter.month_export y
+          WHERE ((y.destination_id = m.destination_id) AND (y.month = m.month))
+          ORDER BY y.number DESC
+         LIMIT 1) e ON (true));
+
+COMMENT ON VIEW postmeter.ledger_month IS 'Billing months, and whether their remittances, cuts and meters may be dropped, are being dropped or were. Ask it by destination or month: a month whose ledger is gone is read whole.';
+
+COMMENT ON COLUMN postmeter.ledger_month.destination IS 'The destination.';
+
+COMMENT ON COLUMN postmeter.ledger_month.month IS 'First day of the billing month.';
+
+COMMENT ON COLUMN postmeter.ledger_month.closed_at IS 'When it was closed; null: it is open.';
+
+COMMENT ON COLUMN postmeter.ledger_month.why_not IS 'Why its remittances may not be dropped; null: they may, once they are exported.';
+
+COMMENT ON COLUMN postmeter.ledger_month.export IS 'The number of its latest export with its remittances; null: none, and an older program''s has none.';
+
+COMMENT ON COLUMN postmeter.ledger_month.exported_at IS 'When that was recorded.';
+
+COMMENT ON COLUMN postmeter.ledger_month.digest IS 'SHA-256 of its manifest.';
+
+COMMENT ON COLUMN postmeter.ledger_month.begun_at IS 'When its drop began.';
+
+COMMENT ON COLUMN postmeter.ledger_month.dropped_at IS 'When nothing was left of it.';
+
+COMMENT ON COLUMN postmeter.ledger_month.remittances_dropped IS 'How many remittances are gone.';
+
 CREATE VIEW postmeter.ledger_partition AS
  WITH part AS (
          SELECT p_1.parent,
@@ -12375,7 +13613,25 @@ CREATE VIEW postmeter.meter_list AS
     c.closed_at
    FROM ((postmeter.meter m
      JOIN postmeter.destination t ON ((t.id = m.destination_id)))
-     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = m.destination_id) AND (c.month = m.month))));
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = m.destination_id) AND (c.month = m.month))))
+UNION ALL
+ SELECT k.id AS meter_id,
+    t.name AS destination,
+    k.buyer,
+    k.dimension,
+    k.month,
+    k.rounding,
+    k.decimals,
+    k.month_end,
+    trim_scale(k.billed) AS billed,
+    trim_scale(k.carried) AS carried,
+    trim_scale(k.billable) AS billable,
+    k.denominator,
+    k.cuts,
+    c.closed_at
+   FROM ((postmeter.dropped_meter k
+     JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = k.destination_id) AND (c.month = k.month))));
 
 COMMENT ON VIEW postmeter.meter_list IS 'Every meter as it was last cut: how it rounds, what is billed, and what is carried (billing units x denominator).';
 
@@ -12903,8 +14159,16 @@ CREATE VIEW postmeter.reconciled AS
     trim_scale(h.quantity) AS theirs,
     h.records AS their_records,
     h.states,
-    trim_scale((COALESCE(h.quantity, (0)::numeric) - COALESCE(o.quantity, (0)::numeric))) AS difference,
         CASE
+            WHEN (NOT (EXISTS ( SELECT
+               FROM postmeter.dropped_month g
+              WHERE ((g.destination_id = t.id) AND (((g.month)::timestamp without time zone AT TIME ZONE t.zone) < (((l.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (((g.month + '1 mon'::interval) AT TIME ZONE t.zone) > ((l.day)::timestamp without time zone AT TIME ZONE 'UTC'::text)))))) THEN trim_scale((COALESCE(h.quantity, (0)::numeric) - COALESCE(o.quantity, (0)::numeric)))
+            ELSE NULL::numeric
+        END AS difference,
+        CASE
+            WHEN (EXISTS ( SELECT
+               FROM postmeter.dropped_month g
+              WHERE ((g.destination_id = t.id) AND (((g.month)::timestamp without time zone AT TIME ZONE t.zone) < (((l.day + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text)) AND (((g.month + '1 mon'::interval) AT TIME ZONE t.zone) > ((l.day)::timestamp without time zone AT TIME ZONE 'UTC'::text))))) THEN 'dropped'::text
             WHEN (h.buyer IS NULL) THEN 'ours_alone'::text
             WHEN (o.buyer IS NULL) THEN 'theirs_alone'::text
             WHEN (h.quantity <> o.quantity) THEN 'quantity'::text
@@ -12936,9 +14200,9 @@ COMMENT ON COLUMN postmeter.reconciled.their_records IS 'Records in theirs.';
 
 COMMENT ON COLUMN postmeter.reconciled.states IS 'Their words for how far they are with it.';
 
-COMMENT ON COLUMN postmeter.reconciled.difference IS 'Theirs less ours.';
+COMMENT ON COLUMN postmeter.reconciled.difference IS 'Theirs less ours; null: dropped.';
 
-COMMENT ON COLUMN postmeter.reconciled.verdict IS 'equal, quantity, ours_alone (they lost it) or theirs_alone (an unknown was taken, or somebody else sent it).';
+COMMENT ON COLUMN postmeter.reconciled.verdict IS 'equal, quantity, ours_alone (they lost it) or theirs_alone (an unknown was taken, or somebody else sent it); dropped: the remittances of that day were dropped, and there is nothing to compare.';
 
 COMMENT ON COLUMN postmeter.reconciled.asked_at IS 'When.';
 
@@ -13240,7 +14504,35 @@ CREATE VIEW postmeter.remittance_summary AS
           WHERE ((x.destination_id = w.destination_id) AND (x.name = w.dimension) AND (x.product = w.product) AND (x.valid_from <= w.month))
           ORDER BY x.valid_from DESC, x.id
          LIMIT 1) p ON (true))
-  GROUP BY w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency;
+  GROUP BY w.org, w.account, w.product, w.metric, t.name, w.month, w.status, w.shared, w.dimension, w.shadow, p.unit_price, p.currency
+UNION ALL
+ SELECT s.org,
+    s.account,
+    s.product,
+    s.metric,
+    t.name AS destination,
+    k.month,
+    s.status,
+    s.shared,
+    k.dimension,
+    (sum(s.remittances))::bigint AS remittances,
+    (sum(s.usages))::bigint AS usages,
+    trim_scale(sum(s.used)) AS used,
+    trim_scale(sum(s.quantity)) AS quantity,
+    trim_scale((sum(s.quantity) * p.unit_price)) AS amount,
+    p.currency,
+    s.shadow
+   FROM (((postmeter.dropped_sum s
+     JOIN postmeter.dropped_meter k ON ((k.id = s.meter_id)))
+     JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+     LEFT JOIN LATERAL ( SELECT x.unit_price,
+            x.currency
+           FROM postmeter.dimension x
+          WHERE ((x.destination_id = k.destination_id) AND (x.name = k.dimension) AND (x.product = s.product) AND (x.valid_from <= k.month))
+          ORDER BY x.valid_from DESC, x.id
+         LIMIT 1) p ON (true))
+  WHERE (s.answers = 'remittance_summary'::text)
+  GROUP BY s.org, s.account, s.product, s.metric, t.name, k.month, s.status, s.shared, k.dimension, s.shadow, p.unit_price, p.currency;
 
 COMMENT ON VIEW postmeter.remittance_summary IS 'What the remittances of an org came to: per org, account, product, metric, destination, month and status, how many there are, the usage in them (units of the metric) and what they bill (billing units, and at the price of the dimension; one currency a row, null: unpriced). Where others are in the same remittances (shared), the billing units are those of the whole remittance: rounded once for all, they are nobody''s share, so shared rows are not to be added up over orgs, accounts or metrics; used always is. What was released is billed with another remittance, whose row has it too: rows of status released are not to be added to the others. Quick by org and month.';
 
@@ -14180,9 +15472,9 @@ SELECT
     NULL::uuid AS usage_id,
     NULL::text AS item;
 
-COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units, and so is what an hour deferred or a release gave back and no hour has billed yet: with the open hour that takes it, or as released with the last hour of its meter. Without shadows. Quick by org with a range of hour, and by delivery_id.';
+COMMENT ON VIEW postmeter.unremitted IS 'What was not sent or not accepted, and why: waiting and held usage, and remittances in every status but accepted, nothing_due and released (its quantity is with another remittance), by the hour of their usage. What a remittance was given by releases, and one that counts no usage of its own, is listed in billing units, and so is what an hour deferred or a release gave back and no hour has billed yet: with the open hour that takes it, or as released with the last hour of its meter. Of a dropped billing month (kind dropped) there is one row per org, metric and status, with the month''s first hour. Without shadows. Quick by org with a range of hour, and by delivery_id.';
 
-COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage (waiting or held) or remittance.';
+COMMENT ON COLUMN postmeter.unremitted.kind IS 'usage or remittance; dropped: remittances of a dropped billing month together.';
 
 COMMENT ON COLUMN postmeter.unremitted.org IS 'Whose; null: no subscription says.';
 
@@ -14757,6 +16049,21 @@ ALTER TABLE postmeter.dimension
 ALTER TABLE ONLY postmeter.doubt
     ADD CONSTRAINT doubt_pkey PRIMARY KEY (delivery_id, break_id);
 
+ALTER TABLE ONLY postmeter.dropped_meter
+    ADD CONSTRAINT dropped_meter_destination_id_buyer_dimension_month_key UNIQUE (destination_id, buyer, dimension, month);
+
+ALTER TABLE ONLY postmeter.dropped_meter
+    ADD CONSTRAINT dropped_meter_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY postmeter.dropped_month
+    ADD CONSTRAINT dropped_month_pkey PRIMARY KEY (destination_id, month);
+
+ALTER TABLE ONLY postmeter.dropped_numbers
+    ADD CONSTRAINT dropped_numbers_pkey PRIMARY KEY (chunk, destination_id, month);
+
+ALTER TABLE ONLY postmeter.dropped_remittance
+    ADD CONSTRAINT dropped_remittance_pkey PRIMARY KEY (delivery_id);
+
 ALTER TABLE ONLY postmeter.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (destination_id, delivery_id);
 
@@ -14790,6 +16097,13 @@ ALTER TABLE ONLY postmeter.late_evidence
 ALTER TABLE ONLY postmeter.later
     ADD CONSTRAINT later_pkey PRIMARY KEY (delivery_id);
 
+ALTER TABLE postmeter.ledger_carry
+    ADD CONSTRAINT ledger_carry_check CHECK (((num_nonnulls(meter_metric_id, destination_id, delivery_id, subscription_id, hour) =
+CASE
+    WHEN (place = 'allocated'::text) THEN 5
+    ELSE 0
+END) OR ((place = 'allocated'::text) AND (destination_id IS NOT NULL) AND (num_nonnulls(meter_metric_id, delivery_id, subscription_id, hour) = 0)))) NOT VALID;
+
 ALTER TABLE ONLY postmeter.ledger_drop
     ADD CONSTRAINT ledger_drop_pkey PRIMARY KEY (month);
 
@@ -14822,6 +16136,12 @@ ALTER TABLE ONLY postmeter.migration
 
 ALTER TABLE ONLY postmeter.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY postmeter.month_export
+    ADD CONSTRAINT month_export_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY postmeter.month_export
+    ADD CONSTRAINT month_export_pkey PRIMARY KEY (number);
 
 ALTER TABLE ONLY postmeter.open_hour
     ADD CONSTRAINT open_hour_pkey PRIMARY KEY (delivery_id);
@@ -15042,6 +16362,12 @@ CREATE INDEX dimension_zero ON postmeter.dimension USING btree (id) WHERE (zero 
 
 CREATE UNIQUE INDEX doubt_open ON postmeter.doubt USING btree (delivery_id) WHERE (decision_id IS NULL);
 
+CREATE INDEX dropped_meter_month ON postmeter.dropped_meter USING btree (month, destination_id);
+
+CREATE INDEX dropped_sum_by_meter ON postmeter.dropped_sum USING btree (meter_id);
+
+CREATE INDEX dropped_sum_by_org ON postmeter.dropped_sum USING btree (org) WHERE (org IS NOT NULL);
+
 CREATE INDEX due_by_deadline ON postmeter.due USING btree (destination_id, deadline, delivery_id);
 
 CREATE INDEX exempted_by_exemption ON postmeter.exempted USING btree (exemption_id, usage_id);
@@ -15065,6 +16391,8 @@ CREATE INDEX ledger_carry_by_org ON postmeter.ledger_carry USING btree (org, hou
 CREATE INDEX meter_billable ON postmeter.meter USING btree (id) WHERE (billable > (0)::numeric);
 
 CREATE INDEX meter_month ON postmeter.meter USING btree (month, destination_id);
+
+CREATE INDEX month_export_by_month ON postmeter.month_export USING btree (destination_id, month);
 
 CREATE INDEX open_hour_by_hour ON postmeter.open_hour USING btree (hour, delivery_id);
 
@@ -15341,6 +16669,53 @@ CREATE OR REPLACE VIEW postmeter.month_close AS
            FROM postmeter.dimension x
           WHERE ((x.destination_id = i.destination_id) AND (x.name = i.dimension) AND (x.product = i.product) AND (x.valid_from <= i.month))
           ORDER BY x.valid_from DESC, x.id
+         LIMIT 1) p ON (true))
+UNION ALL
+ SELECT t.name AS destination,
+    k.month,
+    (c.closed_at IS NOT NULL) AS closed,
+    c.closed_at,
+    i.class,
+    i.reason,
+    k.id AS meter_id,
+    k.buyer,
+    NULL::text AS org,
+    i.product,
+    (NULL::text COLLATE "C") AS metric,
+    k.dimension,
+    i.items,
+    trim_scale(i.quantity) AS quantity,
+    'billing'::text AS unit,
+    trim_scale(round((i.quantity * p.unit_price), 15)) AS amount,
+    p.currency,
+    (t.shadow_of IS NOT NULL) AS shadow
+   FROM ((((postmeter.dropped_meter k
+     JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+     LEFT JOIN postmeter.closed_month c ON (((c.destination_id = k.destination_id) AND (c.month = k.month))))
+     CROSS JOIN LATERAL ( SELECT s.status AS class,
+            s.reason,
+            s.product,
+            s.remittances AS items,
+            s.quantity
+           FROM postmeter.dropped_sum s
+          WHERE ((s.meter_id = k.id) AND (s.answers = 'month_close'::text))
+        UNION ALL
+         SELECT v.class,
+            NULL::text AS reason,
+            k.product,
+            1 AS items,
+            v.quantity
+           FROM ( VALUES ('over_billed'::text,GREATEST((0)::numeric, (k.billed - postmeter.round_units((k.carried + (k.billed * k.denominator)), k.denominator,
+                        CASE
+                            WHEN (k.month_end = 'round_up'::text) THEN 'up'::text
+                            ELSE k.rounding
+                        END, k.decimals)))), ('released'::text,k.billable), ('remainder'::text,round(GREATEST((0)::numeric, ((k.carried / k.denominator) - k.billable)), 15))) v(class, quantity)
+          WHERE ((v.quantity > (0)::numeric) AND ((k.carried <> (0)::numeric) OR (k.billable > (0)::numeric)))) i)
+     LEFT JOIN LATERAL ( SELECT x.unit_price,
+            x.currency
+           FROM postmeter.dimension x
+          WHERE ((x.destination_id = k.destination_id) AND (x.name = k.dimension) AND (x.product = i.product) AND (x.valid_from <= k.month))
+          ORDER BY x.valid_from DESC, x.id
          LIMIT 1) p ON (true));
 
 CREATE OR REPLACE VIEW postmeter.unremitted AS
@@ -15411,7 +16786,9 @@ UNION ALL
             k.delivery_id,
             k.quantity
            FROM postmeter.ledger_carry k
-          WHERE (k.hour IS NOT NULL)) a
+          WHERE ((k.hour IS NOT NULL) AND (EXISTS ( SELECT
+                   FROM postmeter.meter_metric g
+                  WHERE (g.id = k.meter_metric_id))))) a
      JOIN postmeter.delivery d ON ((d.id = a.delivery_id)))
      JOIN postmeter.destination t ON ((t.id = d.destination_id)))
   WHERE ((d.status <> ALL (ARRAY['accepted'::text, 'nothing_due'::text, 'released'::text])) AND (NOT d.shadow))
@@ -15490,7 +16867,29 @@ UNION ALL
      LEFT JOIN (LATERAL postmeter.contract_subscriptions(m.destination_id, m.buyer, m.month) b(subscription_id)
      JOIN postmeter.subscription s ON ((s.id = b.subscription_id))) ON (((s.product = l.product) AND (s.valid_from < (l.hour + '01:00:00'::interval)) AND ((s.valid_until IS NULL) OR (l.hour < s.valid_until)))))
   WHERE (m.billable > (0)::numeric)
-  GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name;
+  GROUP BY s.org, l.product, l.hour, l.changed_at, m.id, o.id, o.status, o.deadline, o.changed_at, t.name
+UNION ALL
+ SELECT 'dropped'::text AS kind,
+    s.org,
+    s.product,
+    s.metric,
+    ((k.month)::timestamp without time zone AT TIME ZONE t.zone) AS hour,
+    sum(s.quantity) AS quantity,
+    s.unit,
+    s.status,
+    s.reason,
+    NULL::timestamp with time zone AS deadline,
+    x.begun_at AS since,
+    t.name AS destination,
+    NULL::bigint AS delivery_id,
+    NULL::uuid AS usage_id,
+    (jsonb_build_array('dropped', t.name, to_char((k.month)::timestamp with time zone, 'YYYY-MM'::text), s.org, s.product, s.metric, s.status, s.reason, s.unit))::text AS item
+   FROM (((postmeter.dropped_sum s
+     JOIN postmeter.dropped_meter k ON ((k.id = s.meter_id)))
+     JOIN postmeter.destination t ON ((t.id = k.destination_id)))
+     LEFT JOIN postmeter.dropped_month x ON (((x.destination_id = k.destination_id) AND (x.month = k.month))))
+  WHERE (s.answers = 'unremitted'::text)
+  GROUP BY s.org, s.product, s.metric, k.month, t.zone, s.unit, s.status, s.reason, x.begun_at, t.name;
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.allocation FOR EACH STATEMENT WHEN ((current_setting('postmeter.ends_allocations'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -15504,17 +16903,29 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cata
 
 CREATE TRIGGER append_only BEFORE TRUNCATE ON postmeter.contradiction FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cut FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.cut FOR EACH STATEMENT WHEN ((current_setting('postmeter.drops_remittances'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.decision FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.dropped_meter FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON postmeter.dropped_month FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON postmeter.dropped_numbers FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.dropped_remittance FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.dropped_sum FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.late_evidence FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_carry FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_carry FOR EACH STATEMENT WHEN ((current_setting('postmeter.drops_remittances'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_drop FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.ledger_export FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.month_export FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.outcome FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
@@ -15576,6 +16987,10 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR E
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
+CREATE TRIGGER kept_dropped BEFORE DELETE OR UPDATE ON postmeter.closed_month FOR EACH ROW EXECUTE FUNCTION postmeter.keep_dropped();
+
+CREATE TRIGGER kept_dropped BEFORE INSERT ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.keep_dropped();
+
 CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
 
 CREATE TRIGGER moved AFTER INSERT ON postmeter.allocation FOR EACH ROW WHEN ((new.round < 0)) EXECUTE FUNCTION postmeter.moved_by_allocation();
@@ -15597,6 +17012,12 @@ CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.delivery FOR EACH ROW EXECU
 CREATE TRIGGER moved_whole AFTER INSERT OR DELETE ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_meter();
 
 CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.meter_metric FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_metric();
+
+CREATE TRIGGER of_dropped AFTER INSERT ON postmeter.late_evidence REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.late_of_dropped();
+
+CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.cut REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.only_dropped();
+
+CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.ledger_carry REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.only_dropped();
 
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
@@ -15639,6 +17060,9 @@ ALTER TABLE ONLY postmeter.destination
 
 ALTER TABLE ONLY postmeter.dimension
     ADD CONSTRAINT dimension_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
+
+ALTER TABLE ONLY postmeter.dropped_month
+    ADD CONSTRAINT dropped_month_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES postmeter.destination(id);
 
 ALTER TABLE ONLY postmeter.pace
     ADD CONSTRAINT pace_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES postmeter.quota(id) ON DELETE CASCADE;
@@ -15688,6 +17112,9 @@ GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean, without date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean, without date) TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setting TO postmeter_operator;
@@ -15782,6 +17209,21 @@ GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) 
 GRANT ALL ON FUNCTION postmeter.check_ledger_kept(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_rows(month date, manifest text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.check_month_kept(destination_id integer, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_month_kept(destination_id integer, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_month_kept(destination_id integer, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_month_kept(destination_id integer, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_month_rows(destination text, month date, manifest text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.check_not_dropped(deliveries bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_not_dropped(deliveries bigint[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_not_dropped(deliveries bigint[]) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_not_dropped(deliveries bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_proof_state() FROM PUBLIC;
 
@@ -15918,11 +17360,24 @@ GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, 
 
 REVOKE ALL ON FUNCTION postmeter.dimension_marks() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.drop_ledger_leftovers(month date, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.drop_ledger_leftovers(month date, most integer) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_month(month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.drop_month_share(destination text, month date, most integer, OUT meters bigint, OUT remittances bigint, OUT is_done boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.drop_month_share(destination text, month date, most integer, OUT meters bigint, OUT remittances bigint, OUT is_done boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.drop_remittances(deliveries bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.drop_request_partitions() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_request_partitions() TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.dropped_with(delivery bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
 
@@ -16028,6 +17483,8 @@ GRANT ALL ON FUNCTION postmeter.installation_went_on(seen text) TO postmeter_wor
 REVOKE ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.judge(contradiction bigint, counts text, who text, why text, OUT status text, OUT changed boolean) TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.keep_dropped() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
 
@@ -16051,6 +17508,8 @@ GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_re
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.late_of_dropped() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.ledger_closings(month date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_heads(month date) FROM PUBLIC;
@@ -16059,6 +17518,11 @@ GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_heads(month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_key(parent text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_leftover_heads(month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_leftover_heads(month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_leftover_heads(month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_leftover_heads(month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_time(moment timestamp with time zone) TO postmeter_reader;
@@ -16079,6 +17543,43 @@ GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_re
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(a postmeter.attempt) TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.cut TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.cut TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.cut TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(c postmeter.cut) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(c postmeter.cut) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(c postmeter.cut) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(c postmeter.cut) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(d postmeter.delivery) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(d postmeter.delivery) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(d postmeter.delivery) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(d postmeter.delivery) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(x postmeter.exempted) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.exempted) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.exempted) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.exempted) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
+GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter_metric) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter_metric) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter_metric) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(m postmeter.meter_metric) TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.outcome TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outcome TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.outcome TO postmeter_worker;
@@ -16088,6 +17589,11 @@ GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_re
 GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(o postmeter.outcome) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
@@ -16096,6 +17602,15 @@ REVOKE ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
+GRANT SELECT,INSERT ON TABLE postmeter.usage_written_off TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.ledger_line(x postmeter.usage_written_off) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_meters(month date) FROM PUBLIC;
 
@@ -16146,10 +17661,6 @@ GRANT ALL ON FUNCTION postmeter.resolve(orgs text[], products text[], metrics te
 REVOKE ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.resolved_at(org text, product text, used_at timestamp with time zone) TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.exempted TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.exempted TO postmeter_worker;
-
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.outbox TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE ON TABLE postmeter.outbox TO postmeter_worker;
@@ -16184,10 +17695,6 @@ REVOKE ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.marked_exempt(marks bigint[]) TO postmeter_operator;
 
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.meter_metric TO postmeter_operator;
-GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.meter_metric TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.placed_otherwise(deliveries bigint[], meter_metrics bigint[], orgs text[], accounts text[], hours timestamp with time zone[], moments timestamp with time zone[], unread boolean) TO postmeter_operator;
@@ -16203,16 +17710,41 @@ GRANT ALL ON FUNCTION postmeter.meter_ends(destination_id integer, buyer text, m
 
 REVOKE ALL ON FUNCTION postmeter.meters_are_free(delivery bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.month_drop_why_not(destination text, month date, without date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_drop_why_not(destination text, month date, without date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_drop_why_not(destination text, month date, without date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_drop_why_not(destination text, month date, without date) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_gate() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.month_gate_alone() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_gate_alone() TO postmeter_operator;
 
+REVOKE ALL ON FUNCTION postmeter.month_heads(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_heads(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_heads(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_heads(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_is_dropped(destination_id integer, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_is_dropped(destination_id integer, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_is_dropped(destination_id integer, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_is_dropped(destination_id integer, month date) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.month_last_deadline(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_rows_differ(destination text, month date, manifest text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.month_unfinished(destination text, month date) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.month_unfinished(destination text, month date) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.month_unfinished(destination text, month date) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.month_unfinished(destination text, month date) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.moved_by_allocation() FROM PUBLIC;
 
@@ -16252,6 +17784,8 @@ GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day da
 GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.only_dropped() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.open_attempts() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_reader;
@@ -16365,6 +17899,9 @@ REVOKE ALL ON FUNCTION postmeter.record_known(usages jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.record_ledger_export(month date, manifest text, who text, why text) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.record_month_export(destination text, month date, manifest text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.record_month_export(destination text, month date, manifest text, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.record_new(usages jsonb) FROM PUBLIC;
 
@@ -16568,6 +18105,12 @@ GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmete
 
 REVOKE ALL ON FUNCTION postmeter.subscription_marks() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.sum_meters(meters bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.sum_orgs(meters bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.sum_unremitted(meters bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.take_alert_post(lease interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.take_alert_post(lease interval) TO postmeter_worker;
 
@@ -16602,6 +18145,16 @@ REVOKE ALL ON FUNCTION postmeter.target_way_as(meter_id bigint, identity jsonb) 
 REVOKE ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.timeline_went_back(who text, why text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.told_dropped(delivery bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.told_dropped(delivery bigint) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.told_dropped(delivery bigint) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.told_dropped(delivery bigint) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.told_dropped_key(destination text, key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.told_dropped_key(destination text, key text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.told_dropped_key(destination text, key text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.told_dropped_key(destination text, key text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text) TO postmeter_producer;
@@ -16738,9 +18291,9 @@ GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.attempt_ledger TO postmeter_worker;
 
-GRANT SELECT ON TABLE postmeter.cut TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.cut TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.cut TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.dropped_meter TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dropped_meter TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dropped_meter TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_carry TO postmeter_operator;
@@ -16819,6 +18372,10 @@ GRANT SELECT ON TABLE postmeter.decision TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.decision TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.dropped_remittance TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dropped_remittance TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dropped_remittance TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.reconciliation TO postmeter_reader;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
@@ -16826,10 +18383,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.reconciliation TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.contradiction_list TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage_written_off TO postmeter_operator;
-GRANT SELECT,INSERT ON TABLE postmeter.usage_written_off TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.correction_list TO postmeter_operator;
@@ -16862,6 +18415,18 @@ GRANT SELECT,INSERT,UPDATE ON TABLE postmeter.worker TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.destination_health TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dropped_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dropped_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dropped_month TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dropped_numbers TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dropped_numbers TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dropped_numbers TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.dropped_sum TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.dropped_sum TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.dropped_sum TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.fleet TO postmeter_operator;
@@ -16906,6 +18471,14 @@ GRANT SELECT ON TABLE postmeter.ledger_drop TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.ledger_export TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.month_export TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.month_export TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.month_export TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.ledger_month TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.ledger_month TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.ledger_month TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.ledger_partition TO postmeter_operator;
@@ -17186,4 +18759,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (55, '0055_pre_lost_again', 22),
     (56, '0056_pre_late_duplicates', 22),
     (57, '0057_pre_identities', 22),
+    (58, '0058_pre_dropped_months', 22),
     (59, '0059_pre_doors', 22);

@@ -26,7 +26,9 @@ with meters as (
         select coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
                         postmeter.month_of(postmeter.clock(), t.zone)) as month) a
     left join postmeter.contract_member k on k.subscription_id = s.id and k.month = a.month
-    join postmeter.meter m on m.destination_id = s.destination_id and m.month = a.month
+    join (select x.id, x.destination_id, x.month, x.buyer from postmeter.meter x
+          union all select x.id, x.destination_id, x.month, x.buyer from postmeter.dropped_meter x) m
+      on m.destination_id = s.destination_id and m.month = a.month
      and m.buyer = coalesce(k.contract, postmeter.contract_name(s.product, s.contract), s.buyer)
     where s.org = :'org' and s.buyer is not null
 )

@@ -20,8 +20,15 @@ with credit as (
     -- what is billed less what rounding the usage gives, as in view month_close
     select m.id, m.destination_id, m.buyer, m.dimension, m.month,
            m.billed - postmeter.round_units(m.carried + m.billed * m.denominator, m.denominator,
-               case when m.month_end = 'round_up' then 'up' else m.rounding end, m.decimals) as units
-    from postmeter.meter m
+               case when m.month_end = 'round_up' then 'up' else m.rounding end, m.decimals) as units, m.product
+    from (select x.id, x.destination_id, x.buyer, x.dimension, x.month, x.billed, x.carried, x.denominator, x.month_end,
+                 x.rounding, x.decimals,
+                 (select min(mm.product) from postmeter.meter_metric mm where mm.meter_id = x.id) as product
+          from postmeter.meter x
+          union all
+          select x.id, x.destination_id, x.buyer, x.dimension, x.month, x.billed, x.carried, x.denominator, x.month_end,
+                 x.rounding, x.decimals, x.product
+          from postmeter.dropped_meter x) m
     where m.carried < 0 and m.month = coalesce(date_trunc('month', nullif(:'month', '')::date)::date,
                                                postmeter.month_of(postmeter.clock(), 'UTC'))
 )
@@ -38,7 +45,7 @@ join postmeter.destination t on t.id = c.destination_id and t.shadow_of is null
 left join lateral (
     select x.unit_price, x.currency from postmeter.dimension x
     where x.destination_id = c.destination_id and x.name = c.dimension and x.valid_from <= c.month
-      and x.product = (select min(mm.product) from postmeter.meter_metric mm where mm.meter_id = c.id)
+      and x.product = c.product
     order by x.valid_from desc, x.id limit 1
 ) p on true
 where c.units > 0

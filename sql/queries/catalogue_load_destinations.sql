@@ -17,7 +17,8 @@ select t.id::bigint as id,
            'tries_max', t.tries_max,
            'memory', extract(epoch from t.memory)::bigint::text || 's') as fields,
        exists (select from postmeter.meter m where m.destination_id = t.id)
-           or exists (select from postmeter.delivery d where d.destination_id = t.id) as in_use,
+           or exists (select from postmeter.delivery d where d.destination_id = t.id)
+           or exists (select from postmeter.dropped_month x where x.destination_id = t.id) as in_use,
        null::text as buyer, null::text as account, null::text as form, null::text as invalid
 from postmeter.destination t
 join postmeter.quota q on q.id = t.quota_id

@@ -8,8 +8,9 @@ select s.id,
            'valid_until', pg_catalog.to_char(s.valid_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
            'covers', coalesce((select pg_catalog.jsonb_object_agg(c.metric, pg_catalog.trim_scale(c.quantity)::text order by c.metric)
                                from postmeter.cover c where c.subscription_id = s.id), '{}')) as fields,
-       s.buyer is not null and s.valid_from <= postmeter.clock() and exists (
-           select from postmeter.meter m where m.destination_id = s.destination_id and m.buyer = s.buyer)
+       s.buyer is not null and s.valid_from <= postmeter.clock() and (
+           exists (select from postmeter.meter m where m.destination_id = s.destination_id and m.buyer = s.buyer)
+           or exists (select from postmeter.dropped_meter k where k.destination_id = s.destination_id and k.buyer = s.buyer))
        or exists (select from postmeter.allocation a where a.subscription_id = s.id) as in_use,
        exists (
            select from postmeter.meter m join postmeter.meter_metric mm on mm.meter_id = m.id

@@ -1,5 +1,6 @@
 //! I4 and A2 under retention: months of the ledger are made, healed, exported and dropped, and nothing is lost by it.
 
+mod billing;
 mod dropped;
 mod exported;
 mod kept;

@@ -67,7 +67,7 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 39] = [
+const VIEWS: [(&str, &str, &str); 40] = [
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("remittance_summary", "org and month", "org = '{org}' and month = '{month}'"),
@@ -92,6 +92,7 @@ const VIEWS: [(&str, &str, &str); 39] = [
     ("missing_hours", "org", "org = '{org}'"),
     ("missing_hours", "buyer", "buyer = '{buyer}'"),
     ("ledger_partition", "month", "month = '{month}'"),
+    ("ledger_month", "month", "month = '{month}'"),
     ("held_list", "org", "org = 'nobody-7'"),
     ("dead_letter", "org", "orgs @> array['{org}']"),
     ("dead_letter", "a remittance", "delivery_id = {delivery}"),

@@ -160,6 +160,12 @@ answers! {
         to_drop: i64,
         /// The oldest month that was not exported, if it is not finished though old enough, and why.
         unfinished: Option<String>,
+        /// The oldest billing month that was not exported with its remittances, if it is finished.
+        billing_to_export: Option<String>,
+        /// Billing months that are exported, whose ledger is dropped and whose remittances are not.
+        billing_to_drop: i64,
+        /// A billing month whose drop was begun and not finished.
+        half_dropped: Option<String>,
     }
     /// Workers by how they are; one row each.
     Fellow from "health_workers" {

@@ -1,5 +1,7 @@
 //! Months of the ledger: what is in them, whether they are finished, their exports, and dropping them. The rules are
-//! functions of the schema (`0019_pre_retention`); `docs/operate/ledger.md` explains them.
+//! functions of the schema (`0019_pre_retention`, `0058_pre_dropped_months`); `docs/operate/ledger.md` explains them.
+
+mod billing;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -10,15 +12,19 @@ use tokio_postgres::Row;
 use crate::corrections::Decider;
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error};
+pub use billing::{
+    Billing, BillingMonth, Share, begin_drop, billing_months, drop_share, free, record_billing, to_export,
+};
 
 const MONTH: Query = query!("ledger_month", [DATE]);
 const MONTHS: Query = query!("ledger_months", []);
 const EXPORTS: Query = query!("ledger_exports", []);
 const RECORD: Query = query!("ledger_record", [DATE, TEXT, TEXT, TEXT]);
 const DROP: Query = query!("ledger_drop", [DATE, TEXT, TEXT, BOOL]);
+const LEFTOVERS: Query = query!("ledger_drop_leftovers", [DATE]);
 const RETAIN: Query = query!("ledger_retain", [TEXT, TEXT, TEXT]);
 
-/// A table of the ledger.
+/// A table that is exported: of a month of the ledger, or of a billing month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// `postmeter.usage`.
@@ -29,11 +35,30 @@ pub enum Table {
     Attempt,
     /// `postmeter.outcome`.
     Outcome,
+    /// `postmeter.exempted`.
+    Exempted,
+    /// `postmeter.usage_written_off`.
+    UsageWrittenOff,
+    /// `postmeter.delivery`.
+    Delivery,
+    /// `postmeter.cut`.
+    Cut,
+    /// `postmeter.part`.
+    Part,
+    /// `postmeter.meter`.
+    Meter,
+    /// `postmeter.meter_metric`.
+    MeterMetric,
 }
 
 impl Table {
-    /// All of them, in the order in which they are exported.
-    pub const ALL: [Self; 4] = [Self::Usage, Self::Allocation, Self::Attempt, Self::Outcome];
+    /// Those of a month of the ledger, in the order in which they are exported.
+    pub const LEDGER: [Self; 6] =
+        [Self::Usage, Self::Allocation, Self::Attempt, Self::Outcome, Self::Exempted, Self::UsageWrittenOff];
+    /// Those that programs before `0058_pre_dropped_months` exported.
+    pub const LEDGER_1: [Self; 4] = [Self::Usage, Self::Allocation, Self::Attempt, Self::Outcome];
+    /// Those of a billing month.
+    pub const BILLING: [Self; 5] = [Self::Delivery, Self::Cut, Self::Part, Self::Meter, Self::MeterMetric];
 
     /// Its name.
     #[must_use]
@@ -43,6 +68,13 @@ impl Table {
             Self::Allocation => "allocation",
             Self::Attempt => "attempt",
             Self::Outcome => "outcome",
+            Self::Exempted => "exempted",
+            Self::UsageWrittenOff => "usage_written_off",
+            Self::Delivery => "delivery",
+            Self::Cut => "cut",
+            Self::Part => "part",
+            Self::Meter => "meter",
+            Self::MeterMetric => "meter_metric",
         }
     }
 
@@ -52,6 +84,13 @@ impl Table {
             Self::Allocation => query!("ledger_allocation", [DATE]),
             Self::Attempt => query!("ledger_attempt", [DATE]),
             Self::Outcome => query!("ledger_outcome", [DATE]),
+            Self::Exempted => query!("ledger_exempted", [DATE]),
+            Self::UsageWrittenOff => query!("ledger_usage_written_off", [DATE]),
+            Self::Delivery => query!("ledger_delivery", [TEXT, DATE]),
+            Self::Cut => query!("ledger_cut", [TEXT, DATE]),
+            Self::Part => query!("ledger_part", [TEXT, DATE]),
+            Self::Meter => query!("ledger_meter", [TEXT, DATE]),
+            Self::MeterMetric => query!("ledger_meter_metric", [TEXT, DATE]),
         }
     }
 }
@@ -80,6 +119,8 @@ pub struct Export {
     pub number: i32,
     /// The month.
     pub month: Date,
+    /// Of a billing month: its destination.
+    pub destination: Option<String>,
     /// Digest of its manifest.
     pub digest: String,
     /// The manifest, to the letter.
@@ -135,6 +176,7 @@ pub async fn exports(database: &Database) -> Result<Vec<Export>, Error> {
             Ok(Export {
                 number: row.try_get("number")?,
                 month: row.try_get("month")?,
+                destination: row.try_get("destination")?,
                 digest: row.try_get("digest")?,
                 manifest: row.try_get("manifest")?,
             })
@@ -143,19 +185,24 @@ pub async fn exports(database: &Database) -> Result<Vec<Export>, Error> {
 }
 
 /// Hands each row of a month to `take`, as the export writes it, in the order of their keys: they need not fit into
-/// memory. Ends at the first error of `take`.
+/// memory. Ends at the first error of `take`. A billing month has a destination.
 ///
 /// # Errors
 /// As Postgres says, or as `take` does.
 pub async fn lines<E: From<Error>>(
     database: &Database,
     table: Table,
+    destination: Option<&str>,
     month: Date,
     mut take: impl FnMut(&str) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;
-    let mut rows = std::pin::pin!(tx.stream(&table.lines(), &[&month]).await?);
+    let rows = match &destination {
+        Some(destination) => tx.stream(&table.lines(), &[destination, &month]).await?,
+        None => tx.stream(&table.lines(), &[&month]).await?,
+    };
+    let mut rows = std::pin::pin!(rows);
     while let Some(row) = rows.try_next().await.map_err(Error::from)? {
         take(row.try_get(0).map_err(Error::from)?)?;
     }
@@ -185,6 +232,15 @@ pub async fn drop_month(
     rows.iter()
         .map(|row| Ok(Dropped { table: row.try_get(0)?, rows: row.try_get(1)?, bytes: row.try_get(2)? }))
         .collect()
+}
+
+/// Deletes a share of what is kept for each usage of a dropped month: how many rows; 0: none is left, or an older
+/// program exported it without them.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn drop_leftovers(database: &Database, month: Date) -> Result<i64, Error> {
+    Ok(database.one(&LEFTOVERS, &[&month]).await?.first().expect("one row").try_get(0)?)
 }
 
 /// Says for how long the ledger is kept at least; `None`: for ever. `false`: it was so already.

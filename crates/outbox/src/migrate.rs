@@ -92,6 +92,7 @@ migrations! {
     55 "0055_pre_lost_again",
     56 "0056_pre_late_duplicates",
     57 "0057_pre_identities",
+    58 "0058_pre_dropped_months",
     59 "0059_pre_doors",
 }
 

@@ -39,11 +39,11 @@ pub struct Compared {
     pub ours: Option<String>,
     /// What they hold; none: nothing.
     pub theirs: Option<String>,
-    /// Theirs less ours, in billing units.
+    /// Theirs less ours, in billing units; empty: dropped.
     pub difference: String,
     /// Their words for how far they are with it.
     pub states: Option<String>,
-    /// equal, quantity, `ours_alone` or `theirs_alone`.
+    /// equal, quantity, `ours_alone` or `theirs_alone`; dropped: our remittances of that day are gone.
     pub verdict: String,
 }
 

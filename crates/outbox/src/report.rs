@@ -15,7 +15,9 @@ pub use attempts::{Attempt, AttemptFilter, attempts};
 pub use overview::{
     AtRisk, Backlog, DestinationState, Forecast, Health, HeldGroup, LiveWorker, Missing, Overview, Standing, overview,
 };
-pub use remittance::{Biggest, Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance};
+pub use remittance::{
+    Biggest, Cut, CutMetric, Decision, Evidence, Member, Remittance, RemittanceReport, remittance, told_dropped,
+};
 pub use shadow::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_diff};
 pub use strain::{QuotaPace, RefusedBuyer};
 pub use usage::{Allocation, Correction, Usage, UsageReport, Wanted, dropped_with, usage};
@@ -34,6 +36,7 @@ const CUTS: Query = query!("report_cuts", [INT8]);
 const DECISIONS: Query = query!("report_decisions", [INT8, UUID]);
 const DESTINATIONS: Query = query!("report_destinations", []);
 const CONTRADICTIONS: Query = query!("report_contradictions", [INT8]);
+const DROPPED_REMITTANCE: Query = query!("report_dropped_remittance", [INT8]);
 const EVIDENCE: Query = query!("report_evidence", [INT8]);
 const FORECAST: Query = query!("report_forecast", []);
 const INSTALLATION: Query = query!("report_installation", []);

@@ -51,6 +51,7 @@ const WHAT_TO_DO: &[(&str, &str)] = &[
     (" and retry", "k11_usage_that_is_too_late"),
     ("retry, or write off", "k11_usage_that_is_too_late"),
     ("reopen the month: it then goes on by itself", "k11_usage_of_a_closed_month"),
+    ("write off: its month was dropped", "a2_late_usage_of_a_dropped_month_is_held_and_billed_by_nobody"),
     ("report it, then retry", "k11_usage_that_was_put_aside"),
     ("retry when that is over", "k11_usage_that_was_put_aside"),
     (

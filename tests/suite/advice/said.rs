@@ -61,6 +61,10 @@ const DOCTOR: &[(&str, &str)] = &[
          --verified DIR --why ... --apply`",
         LEDGER,
     ),
+    (
+        "run it again, it goes on where it was: `postmeter ledger drop MONTH --verified DIR --why ... --apply`",
+        "i4_a_drop_that_was_killed_is_found_and_finished_and_the_balance_closes_at_every_moment",
+    ),
     ("if money is meant: {first}`postmeter migrate --purpose production`", LACKS),
     ("view postmeter.unfinished_request names the service that is open", "h1_received_and_never_finished_is_one_view"),
     ("`postmeter status` says why; when the cause is gone: `postmeter probe {name} --why ...`", UNSENT),

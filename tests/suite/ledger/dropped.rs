@@ -37,7 +37,15 @@ async fn i4_a_dropped_month_leaves_the_balances_closed_and_recalculate_says_so()
     );
     assert_eq!(
         stage.column("select format('%s %s: %s', verb, who, why) from postmeter.decision order by id").await,
-        ["close ada: books", "retain ada: the law says so", "export ada: retention", "drop ada: retention"]
+        [
+            "close ada: books",
+            "retain ada: the law says so",
+            "export ada: retention",
+            "export ada: retention",
+            "drop ada: retention",
+            "drop ada: retention"
+        ],
+        "of the ledger, and of the billing month"
     );
     assert_eq!(
         stage.column("select concat_ws(' ', table_name, rows, finished, why_not) from postmeter.ledger_partition where month = '2024-09-01' order by 1").await,
@@ -136,12 +144,12 @@ async fn i4_nothing_is_dropped_whose_export_is_not_at_hand_or_was_changed() {
     // nor is a manifest recorded whose sums are not those of the rows
     stage.sql("select * from postmeter.close_month('aws', '2024-10-01', 'ada', 'books', false)").await;
     stage.at("2026-01-01T00:00:00Z").await;
-    let forged = "with m as (select manifest, digest from postmeter.ledger_export),
+    let forged = "with m as (select digest from postmeter.month_export),
         heads as (select jsonb_agg(jsonb_build_object('table', h.table_name, 'rows', h.rows, 'chain', h.chain,
                       'sums', case h.table_name when 'usage' then '{\"quantity\": \"2\"}' else h.sums end)) as tables
                   from postmeter.ledger_heads('2024-10-01') h)
         select postmeter.record_ledger_export('2024-10-01', jsonb_build_object('format', 'postmeter-ledger/1', 'month', '2024-10',
-            'number', 2, 'previous', m.digest, 'tables', h.tables)::text, 'x', 'y') from m, heads h";
+            'number', 3, 'previous', m.digest, 'tables', h.tables)::text, 'x', 'y') from m, heads h";
     assert_eq!(stage.refusal(forged).await, "PM043 manifest ledger_rows");
     stage.sql(&forged.replace("\"2\"", "\"1\"")).await;
 }

@@ -8,7 +8,7 @@ use super::{DROPPING, WHY_NOT, closes, exported, finished, follow_clock, in_time
 
 const RETAIN: &str = "select postmeter.set_ledger_retention('400 days', 'ada', 'the law says so')";
 
-fn refuse_all(stage: &Stage, refuse: bool) {
+pub(super) fn refuse_all(stage: &Stage, refuse: bool) {
     let mut settings = stage.aws.settings();
     settings.aws.dimensions = refuse.then(BTreeSet::new);
     stage.aws.set_settings(settings);

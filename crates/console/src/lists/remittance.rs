@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::HeaderName;
 use outbox::listing::{self, Ask, Filter, List, Row, Test};
+use outbox::report;
 
 use super::{JSON, ask, write};
 use crate::app::App;
@@ -34,7 +35,8 @@ pub(crate) async fn remittance(
     let delivery: i64 = delivery.parse().map_err(|_| unknown())?;
     let one = rows(&app, "remittances", delivery, caller.org()).await?;
     if one.1.is_empty() {
-        return Err(unknown());
+        let told = if caller.org().is_none() { report::told_dropped(&app.database, delivery).await? } else { None };
+        return Err(told.map_or_else(unknown, |told| Problem::not_found(format!("this remittance {told}"))));
     }
     let mut attempts = rows(&app, "attempts", delivery, None).await?;
     if caller.org().is_some() {

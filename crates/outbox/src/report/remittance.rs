@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, AttemptFilter, attempts};
-use super::{BIGGEST, CONTRADICTIONS, CUTS, DECISIONS, EVIDENCE, MEMBERS, REMITTANCE, fields};
+use super::{BIGGEST, CONTRADICTIONS, CUTS, DECISIONS, DROPPED_REMITTANCE, EVIDENCE, MEMBERS, REMITTANCE, fields};
 use crate::corrections::Contradiction;
 use crate::{Database, Error};
 
@@ -286,6 +286,15 @@ pub struct Decision {
     pub quantity: Option<String>,
     /// Where released quantity went.
     pub target_delivery_id: Option<i64>,
+}
+
+/// With which billing month a remittance was dropped, as a sentence goes on; `None`: it was not.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn told_dropped(database: &Database, delivery: i64) -> Result<Option<String>, Error> {
+    let rows = database.one(&DROPPED_REMITTANCE, &[&delivery]).await?;
+    Ok(rows.first().map(|row| row.try_get("told")).transpose()?.flatten())
 }
 
 /// A remittance with its whole history; `None`: there is none of this number.

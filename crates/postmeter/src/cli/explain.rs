@@ -35,6 +35,9 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     let database = context.config.database()?;
     if let Some(delivery) = args.delivery {
         let Some(report) = report::remittance(&database, delivery).await? else {
+            if let Some(told) = report::told_dropped(&database, delivery).await? {
+                return Err(Wrong(format!("remittance {delivery} {told}")).into());
+            }
             return Err(Wrong(format!("there is no remittance {delivery}")).into());
         };
         return show(context, &remittance::story(&report), &report);

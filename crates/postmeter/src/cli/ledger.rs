@@ -1,8 +1,9 @@
 //! `postmeter ledger`: months of the ledger, their exports, and dropping them.
 //!
-//! What is finished and what may be dropped is decided by functions of the schema (`0019_pre_retention`);
-//! `docs/operate/ledger.md` explains them and the format.
+//! What is finished and what may be dropped is decided by functions of the schema (`0019_pre_retention`,
+//! `0058_pre_dropped_months`); `docs/operate/ledger.md` explains them and the format.
 
+mod billing;
 mod manifest;
 mod verify;
 mod write;
@@ -29,8 +30,12 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// The months there are, and why they are not finished.
-    Status,
+    /// The months there are, and why they are not finished; and which billing months still have their remittances.
+    Status {
+        /// The billing months only; with --json, too.
+        #[arg(long)]
+        remittances: bool,
+    },
     /// Say for how long the ledger is kept at least.
     Retain {
         /// Such as "400 days".
@@ -42,12 +47,13 @@ enum Verb {
         #[command(flatten)]
         signed: Signed,
     },
-    /// Write finished months into a folder, with a manifest each, read them again and record them.
+    /// Write finished months into a folder, with a manifest each, read them again and record them: usage and attempts of
+    /// months of the ledger, remittances and meters of closed billing months.
     Export {
         /// The month, such as 2024-09.
         #[arg(long, value_parser = parse_month, required_unless_present = "all_finished", conflicts_with = "all_finished")]
         month: Option<Date>,
-        /// Every finished month that was not exported yet.
+        /// Every finished month that was not exported yet, and every billing month that is closed and as old.
         #[arg(long)]
         all_finished: bool,
         /// The folder; all months go into one.
@@ -64,7 +70,8 @@ enum Verb {
         #[arg(long)]
         against_database: bool,
     },
-    /// Drop a month that is finished and exported.
+    /// Drop a month that is finished and exported, and the remittances and meters of the billing months that lived in it
+    /// and in no other month that is kept. What was interrupted goes on where it was.
     Drop {
         /// The month, such as 2024-09.
         #[arg(value_parser = parse_month)]
@@ -82,18 +89,19 @@ enum Verb {
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Status => status(context).await,
+        Verb::Status { remittances } => status(context, remittances).await,
         Verb::Retain { span, signed, .. } => retain(context, span.as_deref(), &signed).await,
         Verb::Export { month, to, signed, .. } => export(context, month, &to, &signed).await,
         Verb::Verify { dir, against_database } => verify(context, &dir, against_database).await,
         Verb::Drop { month, signed, apply, verified } => {
             let database = context.config.database()?;
-            if let Some(dir) = &verified
-                && let Some(code) = unverified(context, &database, month, dir).await?
-            {
-                return Ok(code);
-            }
-            drop_month(context, &database, month, &signed, apply).await
+            let drop = billing::Drop {
+                database: &database,
+                month,
+                signed: &signed,
+                verified: verified.as_deref().filter(|_| apply),
+            };
+            drop.run(context).await
         }
     }
 }
@@ -102,14 +110,28 @@ fn name(month: Date) -> String {
     month.strftime("%Y-%m").to_string()
 }
 
-async fn status(context: &Context) -> anyhow::Result<ExitCode> {
-    let months = ledger::months(&context.config.database()?).await?;
-    if context.json {
-        output::json(&months)?;
+async fn status(context: &Context, only_remittances: bool) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    if only_remittances || !context.json {
+        let billing = ledger::billing_months(&database).await?;
+        if context.json {
+            output::json(&billing)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !only_remittances {
+            months(&ledger::months(&database).await?);
+            output::say("");
+        }
+        billing::status(&billing);
         return Ok(ExitCode::SUCCESS);
     }
+    output::json(&ledger::months(&database).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn months(months: &[ledger::Month]) {
     let mut table = Table::new(&["month", "bytes", "exported", "state"], &[1]);
-    for month in &months {
+    for month in months {
         let state = month.dropped_at.map_or_else(
             || month.why_not.clone().unwrap_or_else(|| "finished".to_owned()),
             |at| format!("dropped {}", moment(at)),
@@ -118,7 +140,6 @@ async fn status(context: &Context) -> anyhow::Result<ExitCode> {
         table.row([name(month.month), bytes, month.exported_at.map(moment).unwrap_or_default(), state]);
     }
     output::say_all(table.lines());
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn retain(context: &Context, span: Option<&str>, signed: &Signed) -> anyhow::Result<ExitCode> {
@@ -135,15 +156,18 @@ async fn retain(context: &Context, span: Option<&str>, signed: &Signed) -> anyho
 
 async fn export(context: &Context, month: Option<Date>, to: &Path, signed: &Signed) -> anyhow::Result<ExitCode> {
     let database = context.config.database()?;
+    let billing = ledger::to_export(&database, month).await?;
     let wanted: Vec<Date> = match month {
         Some(month) => {
             let known = ledger::month(&database, month).await?;
-            if let Some(why_not) =
-                known.map_or_else(|| Some("there is nothing of it".to_owned()), |known| known.why_not)
-            {
-                return Err(Wrong(format!("{} is not exported: {why_not}", name(month))).into());
+            match known.map_or_else(|| Some("there is nothing of it".to_owned()), |known| known.why_not) {
+                // a month whose ledger is gone may have remittances still
+                Some(why_not) if billing.is_empty() => {
+                    return Err(Wrong(format!("{} is not exported: {why_not}", name(month))).into());
+                }
+                Some(_) => vec![],
+                None => vec![month],
             }
-            vec![month]
         }
         None => {
             let is_next = |known: &ledger::Month| known.why_not.is_none() && known.exported_at.is_none();
@@ -158,6 +182,15 @@ async fn export(context: &Context, month: Option<Date>, to: &Path, signed: &Sign
         }
         exported.push(json!({ "month": name(month), "digest": digest }));
     }
+    for of in billing {
+        let digest = billing::export(&database, &of, to, signed).await?;
+        let month = name(of.month);
+        if !context.json {
+            let what = format!("the remittances of {month} at {}", of.destination);
+            output::say(format!("{what} are exported and verified; their manifest's digest is {digest}"));
+        }
+        exported.push(json!({ "month": month, "destination": of.destination, "digest": digest }));
+    }
     if context.json {
         output::json(&exported)?;
     } else if exported.is_empty() {
@@ -169,14 +202,27 @@ async fn export(context: &Context, month: Option<Date>, to: &Path, signed: &Sign
 /// Writes a month, reads it again, and records it.
 async fn export_one(database: &Database, month: Date, to: &Path, signed: &Signed) -> anyhow::Result<String> {
     let exports = ledger::exports(database).await?;
-    let at = exports.iter().position(|known| known.month == month).unwrap_or(exports.len());
-    let previous = at.checked_sub(1).map(|before| exports[before].digest.clone());
-    let number = i32::try_from(at + 1)?;
-    let text = write::month(database, to, month, number, previous).await?;
+    let is_it = |known: &ledger::Export| known.month == month && known.destination.is_none();
+    let at = exports.iter().position(is_it).unwrap_or(exports.len());
+    let text = write_one(database, None, month, to, &exports[..at]).await?;
+    Ok(ledger::record(database, month, &text, signed.decider()).await?)
+}
+
+/// Writes a month after those that were exported before, and reads it again; returns its manifest.
+async fn write_one(
+    database: &Database,
+    destination: Option<&str>,
+    month: Date,
+    to: &Path,
+    before: &[ledger::Export],
+) -> anyhow::Result<String> {
+    let number = i32::try_from(before.len() + 1)?;
+    let previous = before.last().map(|export| export.digest.clone());
+    let text = write::month(database, to, destination, month, number, previous).await?;
     let mut found = verify::Found::default();
     verify::month(to, &serde_json::from_str(&text)?, &mut found);
     anyhow::ensure!(found.differences.is_empty(), "what was written reads otherwise: {}", found.differences.join("; "));
-    Ok(ledger::record(database, month, &text, signed.decider()).await?)
+    Ok(text)
 }
 
 async fn verify(context: &Context, dir: &Path, against_database: bool) -> anyhow::Result<ExitCode> {
@@ -195,56 +241,4 @@ async fn verify(context: &Context, dir: &Path, against_database: bool) -> anyhow
         output::say(format!("{months}, {rows}: {verdict}"));
     }
     Ok(if found.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_PERSON) })
-}
-
-/// Reads the export of a month before it goes; some code: it is not what was recorded. Whether it was exported at all, the
-/// database says.
-async fn unverified(
-    context: &Context,
-    database: &Database,
-    month: Date,
-    dir: &Path,
-) -> anyhow::Result<Option<ExitCode>> {
-    let exports = ledger::exports(database).await?;
-    let Some(export) = exports.iter().find(|export| export.month == month) else { return Ok(None) };
-    let found = verify::one(dir, export);
-    if found.differences.is_empty() {
-        return Ok(None);
-    }
-    if context.json {
-        output::json(&found)?;
-    } else {
-        for difference in &found.differences {
-            output::say(format!("DIFFERS  {difference}"));
-        }
-        output::say(format!("{} is not dropped. NOTHING WAS CHANGED.", name(month)));
-    }
-    Ok(Some(ExitCode::from(NEEDS_A_PERSON)))
-}
-
-async fn drop_month(
-    context: &Context,
-    database: &Database,
-    month: Date,
-    signed: &Signed,
-    apply: bool,
-) -> anyhow::Result<ExitCode> {
-    let dropped = ledger::drop_month(database, month, signed.decider(), !apply).await?;
-    if context.json {
-        output::json(&json!({ "applied": apply, "month": name(month), "tables": dropped }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(&["table", "rows", "bytes"], &[1, 2]);
-    for part in &dropped {
-        let bytes = part.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
-        table.row([part.table.clone(), part.rows.to_string(), bytes]);
-    }
-    output::say_all(table.lines());
-    output::say("");
-    output::say(if apply {
-        format!("{} is dropped.", name(month))
-    } else {
-        format!("would drop {}. NOTHING WAS CHANGED: say --apply to carry it out.", name(month))
-    });
-    Ok(ExitCode::SUCCESS)
 }

@@ -328,14 +328,23 @@ async fn ledger(round: &mut Round<'_>) -> Result<(), Error> {
     if let Some(unfinished) = ledger.unfinished {
         round.warning("ledger", format!("not finished: {unfinished}"), "`postmeter ledger status` shows all months");
     }
-    if let Some(month) = ledger.to_export {
-        let found = format!("{month} is finished and waits for its export");
+    let of_billing = ledger.billing_to_export.map(|month| format!("the remittances of {month} wait for their export"));
+    let waits = ledger.to_export.map(|month| format!("{month} is finished and waits for its export"));
+    for found in waits.into_iter().chain(of_billing) {
         round.warning("ledger", found, "`postmeter ledger export --all-finished --to DIR --why ...`");
     }
-    if ledger.to_drop > 0 {
-        let found = format!("{} exported months may be dropped", ledger.to_drop);
+    let months = (ledger.to_drop > 0).then(|| format!("{} exported months may be dropped", ledger.to_drop));
+    let of_billing = (ledger.billing_to_drop > 0)
+        .then(|| format!("the remittances of {} exported billing months may be dropped", ledger.billing_to_drop));
+    for found in months.into_iter().chain(of_billing) {
         let advice = "when the export is in a safe place: `postmeter ledger status` names them, then `postmeter ledger \
                       drop MONTH --verified DIR --why ... --apply`";
+        round.warning("ledger", found, advice);
+    }
+    if let Some(month) = ledger.half_dropped {
+        let found = format!("the remittances of {month} are dropped in part");
+        let advice =
+            "run it again, it goes on where it was: `postmeter ledger drop MONTH --verified DIR --why ... --apply`";
         round.warning("ledger", found, advice);
     }
     if round.findings.len() == before {

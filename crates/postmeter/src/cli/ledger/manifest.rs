@@ -6,8 +6,14 @@ use outbox::ledger::Table;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The format's name; another number would be another format.
-pub(super) const FORMAT: &str = "postmeter-ledger/1";
+/// The format's name; another number is another format.
+const FORMAT: &str = "postmeter-ledger/2";
+
+/// The one before, without what is kept for each usage beside the ledger.
+const FORMAT_1: &str = "postmeter-ledger/1";
+
+/// That of a billing month with its remittances.
+const BILLING_FORMAT: &str = "postmeter-month/1";
 
 /// What a manifest says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +24,9 @@ pub(super) struct Manifest {
     pub number: i32,
     /// Such as 2024-09.
     pub month: String,
+    /// Of a billing month: its destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// Digest of the manifest before; none: this is the first.
     pub previous: Option<String>,
     pub tables: Vec<Part>,
@@ -41,6 +50,26 @@ pub(super) struct Part {
 }
 
 impl Manifest {
+    /// How the names of its files begin.
+    pub fn stem(&self) -> String {
+        stem(&self.month, self.destination.as_deref(), self.number)
+    }
+
+    /// The format of what this program writes.
+    pub fn format_of(destination: Option<&str>) -> &'static str {
+        if destination.is_some() { BILLING_FORMAT } else { FORMAT }
+    }
+
+    /// The tables that it must have; `None`: its format is none of ours.
+    pub fn wanted(&self) -> Option<&'static [Table]> {
+        match (self.destination.is_some(), self.format.as_str()) {
+            (true, BILLING_FORMAT) => Some(&Table::BILLING),
+            (false, FORMAT) => Some(&Table::LEDGER),
+            (false, FORMAT_1) => Some(&Table::LEDGER_1),
+            _ => None,
+        }
+    }
+
     /// The one way to write it: a manifest that is written otherwise was changed.
     pub fn text(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("plain data");
@@ -49,14 +78,19 @@ impl Manifest {
     }
 }
 
+/// How the names of a month's files begin. A billing month may be exported again: it has its number, too.
+pub(super) fn stem(month: &str, destination: Option<&str>, number: i32) -> String {
+    destination.map_or_else(|| month.to_owned(), |destination| format!("{month}-{destination}-{number}"))
+}
+
 /// Name of a month's manifest.
-pub(super) fn manifest_name(month: &str) -> String {
-    format!("{month}.manifest.json")
+pub(super) fn manifest_name(stem: &str) -> String {
+    format!("{stem}.manifest.json")
 }
 
 /// Name of a table's file.
-pub(super) fn file_name(month: &str, table: &str) -> String {
-    format!("{month}-{table}.ndjson.gz")
+pub(super) fn file_name(stem: &str, table: &str) -> String {
+    format!("{stem}-{table}.ndjson.gz")
 }
 
 /// Hexadecimal.
@@ -69,7 +103,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The fields of a row that a manifest counts.
+/// The fields of a row that a manifest counts: of the ledger, whose ids are texts.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(alias = "usage_id", alias = "attempt_id")]
@@ -78,9 +112,29 @@ struct Fields {
     shown_quantity: Option<String>,
 }
 
+/// The same of a billing month, whose ids are numbers; a cut and a part bear that of their remittance.
+#[derive(Deserialize)]
+struct Numbered {
+    #[serde(alias = "delivery_id")]
+    id: i64,
+    quantity: Option<String>,
+    to_bill: Option<String>,
+}
+
+/// The id of a row, and what of it is summed.
+fn fields(table: Table, row: &str) -> serde_json::Result<(String, Option<String>)> {
+    if Table::BILLING.contains(&table) {
+        let fields: Numbered = serde_json::from_str(row)?;
+        return Ok((fields.id.to_string(), if table == Table::Cut { fields.to_bill } else { fields.quantity }));
+    }
+    let fields: Fields = serde_json::from_str(row)?;
+    Ok((fields.id, if table == Table::Outcome { fields.shown_quantity } else { fields.quantity }))
+}
+
 /// Counts, sums and digests over the rows of a file.
 #[derive(Debug)]
 pub(super) struct Tally {
+    table: Table,
     rows: u64,
     first: Option<String>,
     last: Option<String>,
@@ -93,30 +147,33 @@ pub(super) struct Tally {
 impl Tally {
     pub fn new(table: Table) -> Self {
         let summed = match table {
-            Table::Usage | Table::Allocation => Some("quantity"),
+            Table::Usage | Table::Allocation | Table::Delivery => Some("quantity"),
             Table::Outcome => Some("shown_quantity"),
-            Table::Attempt => None,
+            Table::Cut => Some("to_bill"),
+            Table::Attempt
+            | Table::Exempted
+            | Table::UsageWrittenOff
+            | Table::Part
+            | Table::Meter
+            | Table::MeterMetric => None,
         };
         let summed = summed.map(|column| (column, Sum::default()));
-        Self { rows: 0, first: None, last: None, summed, bytes: 0, content: Sha256::new(), head: [0; 32] }
+        Self { table, rows: 0, first: None, last: None, summed, bytes: 0, content: Sha256::new(), head: [0; 32] }
     }
 
     /// Counts a row; returns its line. The line begins with the chain's first half at this row, so that verify can name
     /// the first line that differs.
     pub fn line(&mut self, row: &str) -> Result<String, String> {
-        let fields: Fields = serde_json::from_str(row).map_err(|error| format!("no row: {error}"))?;
+        let (id, quantity) = fields(self.table, row).map_err(|error| format!("no row: {error}"))?;
         let mut link = Sha256::new_with_prefix(self.head);
         link.update(row);
         self.head = link.finalize().into();
-        if let Some((column, sum)) = &mut self.summed {
-            let quantity = if *column == "quantity" { fields.quantity } else { fields.shown_quantity };
-            if let Some(quantity) = quantity {
-                sum.add(&quantity).ok_or_else(|| format!("{column} {quantity} cannot be summed exactly"))?;
-            }
+        if let (Some((column, sum)), Some(quantity)) = (&mut self.summed, quantity) {
+            sum.add(&quantity).ok_or_else(|| format!("{column} {quantity} cannot be summed exactly"))?;
         }
         self.rows += 1;
-        self.first.get_or_insert_with(|| fields.id.clone());
-        self.last = Some(fields.id);
+        self.first.get_or_insert_with(|| id.clone());
+        self.last = Some(id);
         let line = format!("{{\"check\":\"{}\",\"row\":{row}}}\n", hex(&self.head[..16]));
         self.bytes += line.len() as u64;
         self.content.update(&line);
@@ -124,10 +181,10 @@ impl Tally {
     }
 
     /// What a manifest says of it.
-    pub fn part(self, table: Table, month: &str, compressed_bytes: u64, compressed_sha256: String) -> Part {
+    pub fn part(self, stem: &str, compressed_bytes: u64, compressed_sha256: String) -> Part {
         Part {
-            table: table.name().to_owned(),
-            file: file_name(month, table.name()),
+            table: self.table.name().to_owned(),
+            file: file_name(stem, self.table.name()),
             rows: self.rows,
             first: self.first,
             last: self.last,

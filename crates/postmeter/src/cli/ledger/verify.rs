@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use outbox::ledger::Table;
 use serde::Serialize;
 
-use super::manifest::{FORMAT, Manifest, Part, Tally, file_name, manifest_name};
+use super::manifest::{Manifest, Part, Tally, file_name, manifest_name, stem};
 use super::write::{digest_of, digest_of_manifest};
 
 /// What verifying came to.
@@ -43,7 +43,7 @@ pub(super) fn folder(folder: &Path) -> anyhow::Result<Found> {
     manifests.sort_by_key(|(manifest, _)| manifest.number);
     let mut before: (i32, Option<String>) = (0, None);
     for (manifest, digest) in &manifests {
-        let name = manifest_name(&manifest.month);
+        let name = manifest_name(&manifest.stem());
         if manifest.number != before.0 + 1 {
             let missing = before.0 + 1;
             found.differences.push(format!("export {missing} is missing: {name} is export {}", manifest.number));
@@ -70,7 +70,7 @@ pub(super) fn folder(folder: &Path) -> anyhow::Result<Found> {
 /// One month of a folder, by the digest that was recorded.
 pub(super) fn one(folder: &Path, export: &outbox::ledger::Export) -> Found {
     let mut found = Found::default();
-    let name = manifest_name(&export.month.strftime("%Y-%m").to_string());
+    let name = manifest_name(&stem_of(export));
     match manifest(folder, &name) {
         Ok((manifest, digest)) if digest == export.digest => month(folder, &manifest, &mut found),
         Ok(_) => found.differences.push(format!("{name}: it is not the one that the database recorded")),
@@ -80,14 +80,18 @@ pub(super) fn one(folder: &Path, export: &outbox::ledger::Export) -> Found {
     found
 }
 
+fn stem_of(export: &outbox::ledger::Export) -> String {
+    stem(&export.month.strftime("%Y-%m").to_string(), export.destination.as_deref(), export.number)
+}
+
 fn manifest(folder: &Path, name: &str) -> Result<(Manifest, String), String> {
     let text = fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| format!("line {}: {error}", error.line()))?;
-    if manifest.format != FORMAT {
-        return Err(format!("its format is {:?}, not {FORMAT}", manifest.format));
+    if manifest.wanted().is_none() {
+        return Err(format!("its format is {:?}, and no format of ours", manifest.format));
     }
-    if manifest_name(&manifest.month) != name {
-        return Err(format!("it says that it is of {}", manifest.month));
+    if manifest_name(&manifest.stem()) != name {
+        return Err(format!("it says that it is of {}", manifest.stem()));
     }
     let again = manifest.text();
     if again != text {
@@ -101,21 +105,22 @@ fn manifest(folder: &Path, name: &str) -> Result<(Manifest, String), String> {
 /// The files of a month.
 pub(super) fn month(folder: &Path, manifest: &Manifest, found: &mut Found) {
     let names: Vec<&str> = manifest.tables.iter().map(|part| part.table.as_str()).collect();
-    if names != Table::ALL.map(Table::name) {
-        found.differences.push(format!("{}: it does not have its four tables", manifest_name(&manifest.month)));
+    let (stem, wanted) = (manifest.stem(), manifest.wanted().unwrap_or_default());
+    if names != wanted.iter().map(|table| table.name()).collect::<Vec<_>>() {
+        found.differences.push(format!("{}: it does not have its {} tables", manifest_name(&stem), wanted.len()));
         return;
     }
-    for (table, part) in Table::ALL.into_iter().zip(&manifest.tables) {
-        match file(folder, table, &manifest.month, part) {
+    for (table, part) in wanted.iter().zip(&manifest.tables) {
+        match file(folder, *table, &stem, part) {
             Ok(rows) => found.rows += rows,
-            Err(why) => found.differences.push(format!("{}: {why}", file_name(&manifest.month, table.name()))),
+            Err(why) => found.differences.push(format!("{}: {why}", file_name(&stem, table.name()))),
         }
     }
 }
 
 /// One file against what its manifest says; the number of its rows.
-fn file(folder: &Path, table: Table, month: &str, part: &Part) -> Result<u64, String> {
-    let path = folder.join(file_name(month, table.name()));
+fn file(folder: &Path, table: Table, stem: &str, part: &Part) -> Result<u64, String> {
+    let path = folder.join(file_name(stem, table.name()));
     let file = File::open(&path).map_err(|error| error.to_string())?;
     let compressed_bytes = file.metadata().map_err(|error| error.to_string())?.len();
     let mut lines = BufReader::new(GzDecoder::new(file));
@@ -140,7 +145,7 @@ fn file(folder: &Path, table: Table, month: &str, part: &Part) -> Result<u64, St
         }
     }
     let compressed = digest_of(&path).map_err(|error| error.to_string())?;
-    let is = tally.part(table, month, compressed_bytes, compressed);
+    let is = tally.part(stem, compressed_bytes, compressed);
     if is == *part {
         return Ok(part.rows);
     }
@@ -160,7 +165,7 @@ fn file(folder: &Path, table: Table, month: &str, part: &Part) -> Result<u64, St
 /// Differences to what the database has recorded.
 pub(super) fn against(found: &mut Found, exports: &[outbox::ledger::Export]) {
     for export in exports {
-        let month = export.month.strftime("%Y-%m");
+        let month = stem_of(export);
         match found.digests.iter().find(|(number, _)| *number == export.number) {
             Some((_, digest)) if *digest == export.digest => {}
             Some(_) => {

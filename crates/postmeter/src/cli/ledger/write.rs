@@ -11,7 +11,7 @@ use outbox::Database;
 use outbox::ledger::{Table, lines};
 use sha2::{Digest, Sha256};
 
-use super::manifest::{FORMAT, Manifest, Part, Tally, digest, file_name, hex, manifest_name};
+use super::manifest::{Manifest, Part, Tally, digest, file_name, hex, manifest_name};
 use crate::cli::output::Wrong;
 
 /// Counts and hashes what goes through.
@@ -34,21 +34,30 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-/// Writes a month into a folder; returns its manifest as it was written.
+/// Writes a month into a folder, of the ledger or a destination's billing month; returns its manifest as it was
+/// written.
 pub(super) async fn month(
     database: &Database,
     to: &Path,
+    destination: Option<&str>,
     month: Date,
     number: i32,
     previous: Option<String>,
 ) -> anyhow::Result<String> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
-    let name = month.strftime("%Y-%m").to_string();
-    let mut tables = Vec::new();
-    for table in Table::ALL {
-        tables.push(part(database, to, table, month, &name).await?);
+    let mut manifest = Manifest {
+        format: Manifest::format_of(destination).to_owned(),
+        number,
+        month: month.strftime("%Y-%m").to_string(),
+        destination: destination.map(str::to_owned),
+        previous,
+        tables: Vec::new(),
+    };
+    let name = manifest.stem();
+    for table in manifest.wanted().unwrap_or_default() {
+        manifest.tables.push(part(database, to, *table, destination, month, &name).await?);
     }
-    let manifest = Manifest { format: FORMAT.to_owned(), number, month: name.clone(), previous, tables }.text();
+    let manifest = manifest.text();
     let temporary = to.join(format!(".{}.part", manifest_name(&name)));
     let mut file = File::create(&temporary).with_context(|| format!("{} cannot be written", temporary.display()))?;
     file.write_all(manifest.as_bytes())?;
@@ -58,7 +67,14 @@ pub(super) async fn month(
     Ok(manifest)
 }
 
-async fn part(database: &Database, to: &Path, table: Table, month: Date, name: &str) -> anyhow::Result<Part> {
+async fn part(
+    database: &Database,
+    to: &Path,
+    table: Table,
+    destination: Option<&str>,
+    month: Date,
+    name: &str,
+) -> anyhow::Result<Part> {
     let target = to.join(file_name(name, table.name()));
     let temporary = to.join(format!(".{}.part", file_name(name, table.name())));
     let file = File::create(&temporary).with_context(|| format!("{} cannot be written", temporary.display()))?;
@@ -66,7 +82,7 @@ async fn part(database: &Database, to: &Path, table: Table, month: Date, name: &
     // no time and no name in its head: the same rows are the same bytes
     let mut gzip = GzBuilder::new().write(hashed, Compression::default());
     let mut tally = Tally::new(table);
-    lines(database, table, month, |row| {
+    lines(database, table, destination, month, |row| {
         let line = tally.line(row).map_err(anyhow::Error::msg)?;
         gzip.write_all(line.as_bytes()).map_err(anyhow::Error::from)
     })
@@ -74,7 +90,7 @@ async fn part(database: &Database, to: &Path, table: Table, month: Date, name: &
     let Hashed { inner, bytes, content } = gzip.finish()?;
     inner.into_inner()?.sync_all()?;
     put(&temporary, &target)?;
-    Ok(tally.part(table, name, bytes, hex(&content.finalize())))
+    Ok(tally.part(name, bytes, hex(&content.finalize())))
 }
 
 /// Gives a whole file its name; what bears it already must be the same.
