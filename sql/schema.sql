@@ -444,7 +444,7 @@ COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should liv
 
 COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
 
-COMMENT ON COLUMN postmeter.setting.identities_from IS 'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten. Only postmeter.turn_identities() moves it.';
+COMMENT ON COLUMN postmeter.setting.identities_from IS 'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten, or their month was dropped. Only turns of the generations and dropped months move it.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE

@@ -65,7 +65,7 @@ comment on column postmeter.setting.usage_age_max is
     'Usage older than this is refused (PM005). Identities are kept at least as long, and about twice as long at most.';
 comment on column postmeter.setting.usage_lead_max is 'Usage further ahead than this is refused (PM006). A day at most.';
 comment on column postmeter.setting.identities_from is
-    'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten. Only postmeter.turn_identities() moves it.';
+    'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten, or their month was dropped. Only turns of the generations and dropped months move it.';
 -- where nothing was recorded yet, nobody has chosen
 update postmeter.setting set usage_age_max = '45 days' where not exists (select from postmeter.usage);
 
