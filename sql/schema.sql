@@ -3627,6 +3627,24 @@ $$;
 
 COMMENT ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) IS 'The identity and product with which an hour of a meter''s key is sent; of several the given ones. No row: no subscription is valid then.';
 
+CREATE FUNCTION postmeter.index_requests(wanted boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if wanted = postmeter.requests_indexed() then
+        return false;
+    elsif wanted then
+        create index if not exists usage_request on postmeter.usage (postmeter.request_key_of(request_id)) where request_id is not null;
+    else
+        drop index if exists postmeter.usage_request;
+    end if;
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.index_requests(wanted boolean) IS 'Creates (true) or drops (false) the index by which a request''s usage is found, for the owner of the schema; true if that changed anything. Nothing is recorded while it runs: creating takes seconds for each million usages that name a request. Without the index recording is cheaper and postmeter.request_steps returns nothing.';
+
 CREATE FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -7114,7 +7132,7 @@ begin
         from (
             select u.ordinality as item, u.usage ->> 'source' as source, u.usage ->> 'event_id' as event_id,
                    u.usage ->> 'org' as org, u.usage ->> 'product' as product, u.usage ->> 'metric' as metric,
-                   (u.usage ->> 'quantity')::numeric as quantity, postmeter.usage_time(u.usage ->> 'used_at') as used_at,
+                   postmeter.usage_quantity(u.usage -> 'quantity') as quantity, postmeter.usage_time(u.usage ->> 'used_at') as used_at,
                    u.usage ->> 'account' as account, u.usage ->> 'request_id' as request_id,
                    u.usage ->> 'traceparent' as traceparent,
                    coalesce(nullif(u.usage -> 'attributes', 'null'), '{}') as attributes
@@ -7258,7 +7276,7 @@ begin
         from (
             select postmeter.new_id() as id, u.ordinality as item, u.usage, u.usage ->> 'source' as source,
                    u.usage ->> 'event_id' as event_id, u.usage ->> 'org' as org, u.usage ->> 'product' as product,
-                   u.usage ->> 'metric' as metric, (u.usage ->> 'quantity')::numeric as quantity,
+                   u.usage ->> 'metric' as metric, postmeter.usage_quantity(u.usage -> 'quantity') as quantity,
                    postmeter.usage_time(u.usage ->> 'used_at') as used_at, u.usage ->> 'account' as account,
                    u.usage ->> 'request_id' as request_id, u.usage ->> 'traceparent' as traceparent,
                    coalesce(nullif(u.usage -> 'attributes', 'null'), '{}') as attributes
@@ -7440,7 +7458,7 @@ begin
             insert into postmeter.outbox (id, source, event_id, org, product, metric, quantity, used_at, account, corrects,
                                           request_id, traceparent, attributes)
             select ids[u.ordinality], u.usage ->> 'source', u.usage ->> 'event_id', u.usage ->> 'org', u.usage ->> 'product',
-                   u.usage ->> 'metric', (u.usage ->> 'quantity')::numeric, postmeter.usage_time(u.usage ->> 'used_at'),
+                   u.usage ->> 'metric', postmeter.usage_quantity(u.usage -> 'quantity'), postmeter.usage_time(u.usage ->> 'used_at'),
                    u.usage ->> 'account', u.usage ->> 'corrects', u.usage ->> 'request_id', u.usage ->> 'traceparent',
                    coalesce(nullif(u.usage -> 'attributes', 'null'), '{}')
             from jsonb_array_elements(usages) with ordinality u(usage, ordinality);
@@ -7484,7 +7502,7 @@ begin
         begin
             -- what a cast refuses is told by the field at hand: messages come in the server's language
             field := 'quantity';
-            quantity := (usage ->> 'quantity')::numeric;
+            quantity := postmeter.usage_quantity(usage -> 'quantity');
             field := 'used_at';
             used_at := postmeter.usage_time(usage ->> 'used_at');
             field := null;
@@ -8394,7 +8412,7 @@ CREATE FUNCTION postmeter.request_steps(key text) RETURNS TABLE(date timestamp w
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     with used as materialized (
-        select u.* from postmeter.usage u where u.request_id is not null and postmeter.request_key_of(u.request_id) = key
+        select u.* from postmeter.usage u where (select postmeter.requests_indexed()) and u.request_id is not null and postmeter.request_key_of(u.request_id) = key
         order by u.id limit 1000
     ), remitted as materialized (
         select d.id, t.name as destination, d.status, d.reason, d.hour, d.quantity, d.cut_at, d.changed_at,
@@ -8436,6 +8454,13 @@ CREATE FUNCTION postmeter.request_steps(key text) RETURNS TABLE(date timestamp w
 $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
+
+CREATE FUNCTION postmeter.requests_indexed() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (to_regclass('postmeter.usage_request'::text) IS NOT NULL);
+
+COMMENT ON FUNCTION postmeter.requests_indexed() IS 'Whether usage is found by its request id (postmeter.index_requests).';
 
 CREATE FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -10297,6 +10322,18 @@ $$;
 
 COMMENT ON FUNCTION postmeter.usage_of(source text, event_id text) IS 'The usage that was recorded under a source and event id; null: none, or so long ago that its identity was forgotten.';
 
+CREATE FUNCTION postmeter.usage_quantity(quantity jsonb) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE jsonb_typeof(quantity)
+             WHEN 'number'::text THEN (quantity)::numeric
+             ELSE ((quantity #>> '{}'::text[]))::numeric
+         END AS "case";
+END;
+
+COMMENT ON FUNCTION postmeter.usage_quantity(quantity jsonb) IS 'The quantity of a usage in JSON: a number, or a text that holds one. A number is not written out, however large its exponent.';
+
 CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -10309,7 +10346,7 @@ CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
              WHEN ((usage ->> 'org'::text) IS NULL) THEN 'org_missing'::text
              WHEN ((usage ->> 'product'::text) IS NULL) THEN 'product_missing'::text
              WHEN ((usage ->> 'metric'::text) IS NULL) THEN 'metric_missing'::text
-             WHEN ((usage ->> 'quantity'::text) IS NULL) THEN 'quantity_missing'::text
+             WHEN (COALESCE(jsonb_typeof((usage -> 'quantity'::text)), 'null'::text) = 'null'::text) THEN 'quantity_missing'::text
              WHEN ((usage ->> 'used_at'::text) IS NULL) THEN 'used_at_missing'::text
              WHEN (jsonb_typeof((usage -> 'source'::text)) <> 'string'::text) THEN 'source_text'::text
              WHEN (jsonb_typeof((usage -> 'event_id'::text)) <> 'string'::text) THEN 'event_id_text'::text
@@ -10320,7 +10357,12 @@ CREATE FUNCTION postmeter.usage_text_fault(usage jsonb) RETURNS text
              WHEN (jsonb_typeof((usage -> 'corrects'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'corrects_text'::text
              WHEN (jsonb_typeof((usage -> 'request_id'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'request_id_text'::text
              WHEN (jsonb_typeof((usage -> 'traceparent'::text)) <> ALL (ARRAY['string'::text, 'null'::text])) THEN 'traceparent_text'::text
-             WHEN ((jsonb_typeof((usage -> 'quantity'::text)) <> ALL (ARRAY['number'::text, 'string'::text])) OR ((usage ->> 'quantity'::text) !~* '^[+-]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)$'::text)) THEN 'quantity_number'::text
+             WHEN
+             CASE jsonb_typeof((usage -> 'quantity'::text))
+                 WHEN 'number'::text THEN false
+                 WHEN 'string'::text THEN ((usage ->> 'quantity'::text) !~* '^[+-]?(([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)$'::text)
+                 ELSE true
+             END THEN 'quantity_number'::text
              WHEN ((jsonb_typeof((usage -> 'used_at'::text)) <> 'string'::text) OR ((usage ->> 'used_at'::text) !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)$'::text)) THEN
              CASE
                  WHEN ((jsonb_typeof((usage -> 'used_at'::text)) = 'string'::text) AND ((usage ->> 'used_at'::text) ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?)?$'::text)) THEN 'used_at_zone'::text
@@ -17469,6 +17511,8 @@ REVOKE ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with 
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.index_requests(wanted boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) TO postmeter_worker;
 
@@ -17998,6 +18042,11 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.requests_indexed() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.resolve_doubt(d postmeter.delivery, billed boolean, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.resolve_quantity(delivery bigint, quantity numeric, who text, why text, OUT status text, OUT changed boolean) FROM PUBLIC;
@@ -18191,6 +18240,8 @@ REVOKE ALL ON FUNCTION postmeter.usage_of(source text, event_id text) FROM PUBLI
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.usage_quantity(quantity jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
 
@@ -18760,4 +18811,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (56, '0056_pre_late_duplicates', 22),
     (57, '0057_pre_identities', 22),
     (58, '0058_pre_dropped_months', 22),
-    (59, '0059_pre_doors', 22);
+    (59, '0059_pre_doors', 22),
+    (60, '0060_pre_requests_indexed', 22);

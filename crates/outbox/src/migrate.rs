@@ -94,6 +94,7 @@ migrations! {
     57 "0057_pre_identities",
     58 "0058_pre_dropped_months",
     59 "0059_pre_doors",
+    60 "0060_pre_requests_indexed",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

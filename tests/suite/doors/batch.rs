@@ -89,6 +89,32 @@ async fn l4_a_field_of_the_wrong_type_is_refused_the_same_alone_and_beside_what_
     }
 }
 
+#[tokio::test]
+async fn l4_a_number_with_a_huge_exponent_is_refused_and_not_written_out() {
+    let db = TestDatabase::fresh().await;
+    let time = "2024-09-18T09:30:00Z";
+    db.client.batch_execute(&format!("update postmeter.setting set clock_frozen = '{time}'")).await.unwrap();
+    for exponent in ["1e100000", "-1e100000", "1e-16000"] {
+        // as text, because serde_json has no number as large
+        let odd = usage("odd", time).to_string().replace("\"quantity\":\"1\"", &format!("\"quantity\":{exponent}"));
+        let sql = format!(
+            "select string_agg(verdict || ' ' || error_code || ' ' || field, ', ')
+                           from postmeter.record_usage_batch('[{odd}]')"
+        );
+        let verdict: String = db.client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(verdict, "refused PM001 quantity", "{exponent}");
+    }
+    let printed = "select coalesce(string_agg(proname, ', '), '') from pg_proc
+                   where pronamespace = 'postmeter'::regnamespace and proname ~ '^(record|usage)_'
+                     and regexp_replace(coalesce(prosrc, '') || coalesce(pg_get_function_sqlbody(oid), ''), '::text|\\s', '', 'g')
+                         ~ '->>''quantity''\\)::numeric'";
+    let printed: String = db.client.query_one(printed, &[]).await.unwrap().get(0);
+    assert_eq!(
+        printed, "",
+        "these write a JSON number out, with all its digits, to read it: postmeter.usage_quantity does not"
+    );
+}
+
 /// Scans of whole tables that this session has made of identities and the outbox.
 async fn scans(client: &Client) -> i64 {
     let scans = "select sum(seq_scan)::bigint from pg_stat_xact_user_tables

@@ -178,6 +178,44 @@ async fn h1_postmeters_own_steps_run_from_receipt_to_the_marketplaces_answer() {
 }
 
 #[tokio::test]
+async fn h1_an_installation_that_tracks_no_requests_does_without_the_index_of_usage() {
+    let stage = Stage::new().await;
+    stage.at("2024-09-18T10:30:00Z").await;
+    let mut usage = NewUsage::new("shop", "job-1", "acme", "db", "cores", q("3"), t("2024-09-18T10:10:00Z"));
+    usage.request_id = Some("job-1".to_owned());
+    let mut client = stage.db.connect().await;
+    let transaction = client.transaction().await.unwrap();
+    outbox::record_usage(&transaction, &usage).await.unwrap();
+    transaction.commit().await.unwrap();
+    let index =
+        async |wanted: bool| value(&stage.db, &format!("select postmeter.index_requests({wanted})::text")).await;
+    let indexes = "select count(*)::text from pg_index i where i.indrelid in (select inhrelid from pg_inherits
+                       where inhparent = 'postmeter.usage'::regclass)
+                   and pg_get_indexdef(i.indexrelid) like '%request_key_of%'";
+    let scans = "select coalesce(sum(seq_scan), 0)::text from pg_stat_xact_user_tables where relname like 'usage%'";
+    assert_eq!(index(true).await, "false", "a new installation has it");
+    assert_ne!(value(&stage.db, indexes).await, "0");
+
+    assert_eq!(index(false).await, "true");
+    assert_eq!(index(false).await, "false");
+    assert_eq!(value(&stage.db, indexes).await, "0", "no partition keeps one");
+    stage.db.client.batch_execute("begin; set local enable_seqscan = on").await.unwrap();
+    let before = value(&stage.db, scans).await;
+    assert_eq!(value(&stage.db, "select count(*)::text from postmeter.request_steps('job-1')").await, "0");
+    assert_eq!(value(&stage.db, scans).await, before, "usage is not read whole instead");
+    stage.db.client.batch_execute("commit").await.unwrap();
+    assert!(way(&stage.db.database, "job-1").await.unwrap().is_none());
+
+    assert_eq!(index(true).await, "true");
+    let way = way(&stage.db.database, "job-1").await.unwrap().expect("found by its usage again");
+    assert_eq!(way.steps.len(), 1);
+    let worker = "set role postmeter_worker; select postmeter.index_requests(false)";
+    let refused = stage.db.client.batch_execute(worker).await.expect_err("only the owner may");
+    assert_eq!(refused.as_db_error().unwrap().code().code(), "42501");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn h1_a_flood_under_one_id_is_counted_and_does_not_slow_the_gatherer() {
     let db = tracker("2026-03-10T10:00:00Z").await;
     let start = t("2026-03-10T00:00:00Z");
