@@ -28,7 +28,9 @@ pub async fn run(report: &mut Report) {
                 let first = i64::try_from(share * 1_000_000).expect("few");
                 client.execute(KNOWN, &[&grows, &first]).await.expect("identities");
             }
-            client.batch_execute("vacuum analyze; checkpoint").await.expect("rest");
+            for rest in ["vacuum analyze", "checkpoint"] {
+                client.batch_execute(rest).await.expect("rest");
+            }
             let (wal, pages, postgres) = recorded(&ground, &client, grows, millions).await;
             let mut note = |what: &str, figure: f64, unit: &'static str, target: Target| {
                 report.note("identities", format!("{what}, {millions} million known, {way}"), figure, unit, target);

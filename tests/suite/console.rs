@@ -1,10 +1,12 @@
 //! The HTTP door, over real sockets and with the rights of its role.
 
 mod decide;
+mod formats;
 mod fuzz;
 mod intake;
 mod lists;
 mod openapi;
+mod outlook;
 mod requests;
 mod tokens;
 mod tracker;

@@ -67,7 +67,8 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 40] = [
+const VIEWS: [(&str, &str, &str); 41] = [
+    ("usage_list", "an id", "usage_id = (select u.id from postmeter.usage u limit 1)"),
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("remittance_summary", "org and month", "org = '{org}' and month = '{month}'"),

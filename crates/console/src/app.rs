@@ -19,7 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::problem::Problem;
-use crate::{counting, decide, health, lists, openapi, page, requests, tracker, usage};
+use crate::{counting, decide, explanation, health, lists, openapi, page, requests, tracker, usage};
 
 /// What handlers share.
 pub(crate) struct App {
@@ -57,8 +57,14 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
     lists::routes(OpenApiRouter::with_openapi(openapi::frame()))
         .routes(routes!(lists::remittance))
         .routes(routes!(usage::record))
+        .routes(routes!(usage::record_batch))
+        .routes(routes!(usage::record_event))
+        .routes(routes!(usage::record_events))
         .routes(routes!(usage::find))
+        .routes(routes!(explanation::usage))
+        .routes(routes!(explanation::remittance))
         .routes(routes!(requests::record))
+        .routes(routes!(requests::record_batch))
         .routes(routes!(requests::list))
         .routes(routes!(requests::find))
         .routes(routes!(requests::events))

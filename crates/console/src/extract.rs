@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
+use crate::gzip;
 use crate::problem::Problem;
 
 /// Parameters of the query string.
@@ -80,17 +81,18 @@ impl FromRequest<Arc<App>> for Whole {
 /// take as long as it likes.
 async fn whole_body(request: Request, app: &Arc<App>) -> Result<Bytes, Problem> {
     let _place = app.limits.body()?;
+    let headers = request.headers().clone();
     let read = tokio::time::timeout(app.options.body_within, Bytes::from_request(request, app));
     let read = read.await.map_err(|_| {
         let detail = format!("the body did not arrive within {:?}; send the request again", app.options.body_within);
         Problem::plain(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
     })?;
-    read.map_err(|rejection| {
+    let body = read.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let detail = "the body is larger than this console takes; send fewer usages in one request";
-            Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+            gzip::too_large()
         } else {
             Problem::malformed(format!("the body cannot be read: {}", rejection.body_text()))
         }
-    })
+    })?;
+    gzip::inflated(&headers, body, app.options.body_bytes_max)
 }

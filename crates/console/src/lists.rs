@@ -34,8 +34,36 @@ pub(crate) fn routes(mut router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<A
             answer(&app, &caller, list, query.as_deref().unwrap_or_default(), &headers).await
         };
         router = router.routes((document::schemas(list), document::paths(list), get(handler)));
+        let handler = move |State(app): State<Arc<App>>,
+                            caller: Caller<Read>,
+                            headers: HeaderMap,
+                            RawQuery(query): RawQuery| async move {
+            export(&app, &caller, list, query.as_deref().unwrap_or_default(), &headers).await
+        };
+        router = router.routes((Vec::new(), document::export_paths(list), get(handler)));
     }
     router
+}
+
+/// Everything that matches, as CSV unless NDJSON is asked for.
+async fn export(
+    app: &App,
+    caller: &Caller<Read>,
+    list: &'static List,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let mut asked = Asked::read(list, query, headers)?;
+    if asked.format == Format::Json {
+        if query.split('&').any(|pair| pair.starts_with("format=")) {
+            return Err(Problem::parameter(
+                "format",
+                "format must be csv or ndjson; the list itself is JSON, in pages",
+            ));
+        }
+        asked.whole_as(Format::Csv)?;
+    }
+    stream::answer(app, asked.ask_for(caller.org())?, asked.format).await
 }
 
 async fn answer(

@@ -4,7 +4,8 @@ use crate::problem::Problem;
 use axum::response::IntoResponse;
 use http::header;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder};
 
 /// The document.
 ///
@@ -16,6 +17,14 @@ pub fn document() -> String {
     text.push('\n');
     text
 }
+
+const TAGS: [(&str, &str); 5] = [
+    ("usage", "Record usage, ask where it is, list what was recorded, have it explained"),
+    ("requests", "Say what a service does with a request, ask where a request is"),
+    ("lists", "The ledger, page by page or whole as CSV or NDJSON"),
+    ("decisions", "Decide about what is stuck; every decision needs a reason and is kept"),
+    ("health", "For balancers and monitoring; no token is needed"),
+];
 
 /// What the document says before any route.
 pub(crate) fn frame() -> OpenApi {
@@ -32,6 +41,11 @@ pub(crate) fn frame() -> OpenApi {
                 .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
                 .build(),
         )
+        .servers(Some([ServerBuilder::new()
+            .url("http://127.0.0.1:8080")
+            .description(Some("`postmeter console` where it listens unless told otherwise"))
+            .build()]))
+        .tags(Some(TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build())))
         .components(Some(
             ComponentsBuilder::new()
                 .security_scheme("token", bearer)

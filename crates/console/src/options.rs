@@ -13,6 +13,8 @@ pub struct Options {
     pub name: String,
     /// Bytes of a request's body at most.
     pub body_bytes_max: usize,
+    /// How long a request's head may take to arrive, and how long a connection may wait for its next request.
+    pub head_within: Duration,
     /// How long a body may take to arrive.
     pub body_within: Duration,
     /// Usages of one request at most.
@@ -48,6 +50,7 @@ impl Default for Options {
         Self {
             name: "console".to_owned(),
             body_bytes_max: 8 << 20,
+            head_within: Duration::from_secs(60),
             body_within: Duration::from_secs(30),
             rows_max: 5000,
             intake_at_once_max: 16,

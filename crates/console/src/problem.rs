@@ -160,12 +160,19 @@ impl Problem {
     #[must_use]
     pub fn defect(cause: &str) -> Self {
         tracing::error!(cause, "a request met a defect");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "defect",
-            "Postmeter failed",
-            "the server's log says why; nothing was acknowledged",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "defect", "Postmeter failed", "the server's log says why")
+    }
+}
+
+impl Problem {
+    /// An error of the database while usage or request statuses were to be recorded.
+    #[must_use]
+    pub fn unrecorded(error: outbox::Error) -> Self {
+        let problem = Self::from(error);
+        if problem.status < 500 {
+            return problem;
+        }
+        Self { detail: format!("nothing was acknowledged: {}; use the same ids", problem.detail), ..problem }
     }
 }
 
@@ -194,19 +201,19 @@ impl From<outbox::Error> for Problem {
             }
             outbox::Error::Away(cause) => {
                 tracing::warn!(cause, "the database cannot be reached");
-                Self::away(5, "nothing was acknowledged; send the same request again, with the same ids")
+                Self::away(5, "the database does not answer; send the same request again")
             }
             outbox::Error::Unable(cause) => {
                 tracing::error!(cause, "the database can do nothing now");
-                Self::away(5, "nothing was acknowledged; send the same request again, with the same ids")
+                Self::away(5, "the database does not answer; send the same request again")
             }
             outbox::Error::Unwelcome(cause) => {
                 tracing::error!(cause, "the database does not let us in");
-                Self::away(30, "nothing was acknowledged; send the same request again, with the same ids")
+                Self::away(30, "the database does not answer; send the same request again")
             }
             outbox::Error::Untrusted(cause) => {
                 tracing::error!(cause, "the connection to the database is not safe, so there is none");
-                Self::away(30, "nothing was acknowledged; send the same request again, with the same ids")
+                Self::away(30, "the database does not answer; send the same request again")
             }
             outbox::Error::Schema(cause) => Self::defect(&cause),
             outbox::Error::Unexpected { code, message } => Self::defect(&format!("{message} ({code})")),

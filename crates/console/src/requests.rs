@@ -8,6 +8,6 @@ mod way;
 
 pub(crate) use events::{__path_events, events};
 pub(crate) use list::{__path_list, list};
-pub(crate) use record::{__path_record, record};
+pub(crate) use record::{__path_record, __path_record_batch, record, record_batch};
 pub(crate) use watched::Watched;
 pub(crate) use way::{__path_find, find};

@@ -1,7 +1,6 @@
 //! A console on a listener, until it is told to stop.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::tracker;
 /// Serves until `stop` is ready, then finishes what it has begun.
 ///
 /// # Errors
-/// The listener fails, or the tracker would be open to others than this machine.
+/// The tracker would be open to others than this machine, or the listener has no address.
 pub async fn serve(
     listener: TcpListener,
     database: Database,
@@ -39,14 +38,14 @@ pub async fn serve(
         stop.await;
         stopping.cancel();
     };
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+    let head_within = app.options.head_within;
+    telemetry::serve_connections(listener, router(app), head_within, stop).await;
     drop(watching);
     let farewell = outbox::fleet::console_seen(&beside, id, &name, true);
     if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
         tracing::warn!("the database did not hear that this console stops: it is missed until another starts");
     }
-    served
+    Ok(())
 }
 
 /// How long a console that stops tries to say so.

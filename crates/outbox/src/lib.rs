@@ -27,6 +27,7 @@ pub mod maintain;
 pub mod measure;
 pub mod migrate;
 pub mod month;
+pub mod outlook;
 pub mod pace;
 pub mod proof;
 mod query;

@@ -65,6 +65,17 @@ pub struct Column {
     pub range: bool,
     /// Lists can be sorted by it.
     pub sort: bool,
+    /// What a range of it says of the list's key.
+    pub bound: Option<Bound>,
+}
+
+/// How the values of a column bound the key of their rows, so that a range of it does not read the whole table.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// A function of the schema: no row whose value is at or after its argument has a smaller key than it returns.
+    pub from: &'static str,
+    /// Likewise: every row whose value is before its argument has a smaller key than it returns.
+    pub until: Option<&'static str>,
 }
 
 /// A list.

@@ -95,6 +95,7 @@ migrations! {
     58 "0058_pre_dropped_months",
     59 "0059_pre_doors",
     60 "0060_pre_requests_indexed",
+    63 "0063_pre_outlook",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -89,6 +89,18 @@ pub enum Verdict {
     Refused(crate::Refused),
 }
 
+impl Verdict {
+    /// Its word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Recorded(_) => "recorded",
+            Self::Repeated(_) => "repeated",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// Records one usage in the caller's transaction and returns its id; the same usage again returns the first id.
 ///
 /// A refusal aborts the transaction like any error of Postgres; use a savepoint to go on after it.
@@ -156,13 +168,18 @@ pub(crate) fn verdict(row: &Row) -> Result<Verdict, Error> {
     Ok(match (row.try_get::<_, &str>("verdict")?, id) {
         ("recorded", Some(id)) => Verdict::Recorded(id),
         ("repeated", Some(id)) => Verdict::Repeated(id),
-        _ => Verdict::Refused(crate::Refused {
-            code: row.try_get("error_code")?,
-            field: row.try_get("field")?,
-            constraint: None,
-            message: row.try_get("message")?,
-            hint: None,
-        }),
+        _ => Verdict::Refused(refused(row)?),
+    })
+}
+
+/// Why a usage of a batch is refused.
+pub(crate) fn refused(row: &Row) -> Result<crate::Refused, Error> {
+    Ok(crate::Refused {
+        code: row.try_get("error_code")?,
+        field: row.try_get("field")?,
+        constraint: None,
+        message: row.try_get("message")?,
+        hint: None,
     })
 }
 

@@ -6,6 +6,7 @@
 //! scrapes ([`readings`]), so that they are what was committed, whoever did it.
 
 mod codes;
+mod connections;
 pub mod metric;
 pub mod names;
 mod page;
@@ -16,6 +17,7 @@ mod recorder;
 mod vital;
 
 pub use codes::Codes;
+pub use connections::serve_connections;
 pub use metric::{Counter, Described, Gauge, Histogram, Kind, Reading, Sum, Total};
 pub use page::Page;
 pub use pulse::{Pulse, Rest};

@@ -13,6 +13,7 @@ use outbox::health::{self, Limits, Part, Told};
 use outbox::{Database, Error};
 use tokio::net::TcpListener;
 
+use crate::connections::serve_connections;
 use crate::names;
 use crate::page::Page;
 use crate::pulse::Pulse;
@@ -136,22 +137,18 @@ impl Vital {
     }
 }
 
+/// How long the head of a request may take to arrive.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
 /// Serves `/live`, `/ready` and `/metrics` until `stop`.
-///
-/// # Errors
-/// The listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    vital: Arc<Vital>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, vital: Arc<Vital>, stop: impl Future<Output = ()> + Send + 'static) {
     let router = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || (StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n"))
         .with_state(vital);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    serve_connections(listener, router, HEAD_WITHIN, stop).await;
 }
 
 async fn live(State(vital): State<Arc<Vital>>) -> (StatusCode, String) {

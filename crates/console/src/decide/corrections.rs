@@ -24,9 +24,8 @@ const LISTED: usize = 1000;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Correction {
-    /// What it concerns: org, account, product, metric, destination, status, reason, from, until, delivery (of held
-    /// usage: usage), or `{"all": true}`. A filter that names nothing is refused.
-    #[schema(value_type = Object)]
+    /// What it concerns. A filter that names nothing is refused.
+    #[schema(value_type = CorrectionFilter)]
     filter: Map<String, Value>,
     /// Why, in a sentence.
     #[schema(min_length = 1)]
@@ -44,6 +43,37 @@ pub(crate) struct Correction {
     /// Where something stands in the way of its own hour, count it as late usage; recount only.
     #[serde(default)]
     late: bool,
+}
+
+/// What a correction concerns: all that fits every field that is given.
+#[derive(ToSchema)]
+#[schema(example = json!({"org": "acme", "reason": "invalid_subscription"}))]
+#[expect(dead_code, reason = "the document's shape; the rules are the schema's")]
+struct CorrectionFilter {
+    /// Everything there is; stands alone.
+    all: Option<bool>,
+    /// The customer.
+    org: Option<String>,
+    /// The customer's account.
+    account: Option<String>,
+    /// The product, by stable tag.
+    product: Option<String>,
+    /// What was metered, by stable tag.
+    metric: Option<String>,
+    /// The destination's name.
+    destination: Option<String>,
+    /// The remittance's status.
+    status: Option<String>,
+    /// Why it is stuck or held.
+    reason: Option<String>,
+    /// Hours from this one on.
+    from: Option<jiff::Timestamp>,
+    /// Hours before this one.
+    until: Option<jiff::Timestamp>,
+    /// The remittance with this number.
+    delivery: Option<i64>,
+    /// Of held usage: the usage with this id.
+    usage: Option<Uuid>,
 }
 
 /// What a correction did, or would do.

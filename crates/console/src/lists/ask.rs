@@ -23,7 +23,12 @@ pub(super) struct Asked {
     pub limit: usize,
     pub count: Option<Count>,
     pub format: Format,
+    /// A parameter that is for pages.
+    paging: Option<String>,
 }
+
+/// Parameters of pages.
+const OF_PAGES: [&str; 3] = ["after", "limit", "count"];
 
 impl Asked {
     pub fn read(list: &'static List, query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
@@ -36,12 +41,12 @@ impl Asked {
             limit: LIMIT,
             count: None,
             format: Format::accepted(accepted),
+            paging: None,
         };
         let mut after = None;
-        let mut paging = None;
         let mut once: Vec<String> = Vec::new();
         for (name, text) in pairs(query)? {
-            let of_page = ["after", "limit", "count"].contains(&name.as_str());
+            let of_page = OF_PAGES.contains(&name.as_str());
             let is_filter = asked.filter(&name, &text)?;
             if !is_filter {
                 if once.contains(&name) {
@@ -51,19 +56,25 @@ impl Asked {
                 once.push(name.clone());
             }
             if of_page {
-                paging = Some(name);
+                asked.paging = Some(name);
             }
         }
-        if let (Some(name), true) = (paging, asked.format != Format::Json) {
-            return Err(Problem::parameter(
-                &name,
-                format!("{name} is for pages; this format brings everything at once"),
-            ));
+        if asked.format != Format::Json {
+            asked.whole_as(asked.format)?;
         }
         if let Some(text) = after {
             asked.after = Some(cursor::read(list, asked.order, &text)?);
         }
         Ok(asked)
+    }
+
+    /// Everything at once: what is asked of pages is refused.
+    pub fn whole_as(&mut self, format: Format) -> Result<(), Problem> {
+        self.format = format;
+        match &self.paging {
+            Some(name) => Err(Problem::parameter(name, format!("{name} is for pages; this brings everything at once"))),
+            None => Ok(()),
+        }
     }
 
     /// A filter, if the name is one.

@@ -78,15 +78,27 @@ fn page(list: &List) -> Schema {
 /// The operation of a list.
 pub(super) fn paths(list: &List) -> Paths {
     let json = ContentBuilder::new().schema(Some(Ref::from_schema_name(page_name(list)))).build();
+    let answer = ResponseBuilder::new().description("A page").content("application/json", json);
+    operation(list, list.name.to_owned(), list.label.to_owned(), answer, parameters(list))
+}
+
+/// The operation that brings everything. It stands apart from pages, so that each has one shape of answers.
+pub(super) fn export_paths(list: &List) -> Paths {
     let text = || ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build();
     let answer = ResponseBuilder::new()
-        .description("A page, or with another format everything that matches")
-        .content("application/json", json)
-        .content("application/x-ndjson", text())
-        .content("text/csv", text());
+        .description("Everything that matches, as the database reads it; a connection that breaks off is not the end")
+        .content("text/csv", text())
+        .content("application/x-ndjson", text());
+    let mut asked = filters(list);
+    let words: Schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["csv", "ndjson"])).into();
+    asked.push(query("format", "csv unless said. The header Accept says the same.", words, false));
+    operation(list, format!("exports/{}", list.name), list.label.replacen("list_", "export_", 1), answer, asked)
+}
+
+fn operation(list: &List, path: String, id: String, answer: ResponseBuilder, asked: Vec<Parameter>) -> Paths {
     let mut operation = OperationBuilder::new()
         .tag("lists")
-        .operation_id(Some(list.label))
+        .operation_id(Some(id))
         .summary(Some(list.doc))
         .description(Some(limited(list)))
         .security(SecurityRequirement::new("token", ["read"]))
@@ -94,10 +106,10 @@ pub(super) fn paths(list: &List) -> Paths {
     for (status, response) in Listing::responses() {
         operation = operation.response(status, response);
     }
-    for parameter in parameters(list) {
+    for parameter in asked {
         operation = operation.parameter(parameter);
     }
-    PathsBuilder::new().path(format!("/v1/{}", list.name), PathItem::new(HttpMethod::Get, operation)).build()
+    PathsBuilder::new().path(format!("/v1/{path}"), PathItem::new(HttpMethod::Get, operation)).build()
 }
 
 const fn limited(list: &List) -> &'static str {
@@ -108,7 +120,8 @@ const fn limited(list: &List) -> &'static str {
     }
 }
 
-fn parameters(list: &List) -> Vec<Parameter> {
+/// Filters and order.
+fn filters(list: &List) -> Vec<Parameter> {
     let mut all = Vec::new();
     for column in list.columns {
         if let Some(name) = column.equal {
@@ -123,12 +136,14 @@ fn parameters(list: &List) -> Vec<Parameter> {
             all.push(query(&format!("{}_until", column.name), &doc("Before"), value(column), false));
         }
     }
-    let words = |words: Vec<String>| -> Schema {
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
-    };
     let sorts = sorts(list).into_iter().flat_map(|name| [name.to_owned(), format!("-{name}")]).collect();
     let doc = format!("The order, with - for descending; {} unless said. Nulls come last.", list.sort);
     all.push(query("sort", &doc, words(sorts), false));
+    all
+}
+
+fn parameters(list: &List) -> Vec<Parameter> {
+    let mut all = filters(list);
     let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1_u64)).maximum(Some(LIMIT_MAX as u64));
     all.push(query("limit", &format!("Rows of a page; {LIMIT} unless said."), limit.into(), false));
     let after = ObjectBuilder::new().schema_type(Type::String).into();
@@ -136,9 +151,11 @@ fn parameters(list: &List) -> Vec<Parameter> {
     let count = ["true", "false", "exact"].map(str::to_owned).to_vec();
     let doc = "true: how many there are, counted up to 10,000; exact: however many.";
     all.push(query("count", doc, words(count), false));
-    let doc = "csv and ndjson bring everything that matches. The header Accept says the same.";
-    all.push(query("format", doc, words(["json", "csv", "ndjson"].map(str::to_owned).to_vec()), false));
     all
+}
+
+fn words(words: Vec<String>) -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
 }
 
 /// A value of a filter.

@@ -53,6 +53,7 @@ pub(crate) struct NewRequestStatus {
 
 /// What became of one request status.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatusVerdict)]
 pub(crate) struct StatusItem {
     /// `recorded`, now or before: the answers to a repetition are equal. Or `refused`.
     verdict: &'static str,
@@ -72,6 +73,7 @@ pub(crate) struct StatusItem {
 
 /// What became of many.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatusVerdicts)]
 pub(crate) struct StatusItems {
     /// How many are recorded, now or before.
     recorded: usize,
@@ -81,27 +83,14 @@ pub(crate) struct StatusItems {
     items: Vec<StatusItem>,
 }
 
-/// What became of one, or of many.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum StatusAnswer {
-    /// Of one.
-    One(StatusItem),
-    /// Of many.
-    Many(StatusItems),
-}
-
-/// Records what services say about requests.
+/// Records what a service says about a request.
 ///
-/// One request status (a JSON object) is answered 202, or refused with a problem. Many (an array, or NDJSON: one object
-/// a line) are answered 202 if all are recorded, else 207, with a verdict each: what is refused does not stop the rest.
-/// The same message (request, date and content) twice is one row.
+/// It is answered 202, or refused with a problem. The same message (request, date and content) twice is one row.
 #[utoipa::path(
     post, path = "/v1/request-statuses", tag = "requests", operation_id = "track", security(("token" = ["intake"])),
-    request_body(content((NewRequestStatus = "application/json"), (String = "application/x-ndjson"))),
+    request_body(content = NewRequestStatus),
     responses(
-        (status = 202, description = "Recorded", body = StatusAnswer),
-        (status = 207, description = "Some were refused", body = StatusItems),
+        (status = 202, description = "Recorded", body = StatusItem),
         Recording,
     )
 )]
@@ -111,16 +100,57 @@ pub(crate) async fn record(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
+    take(&app, &caller, &headers, &body, false).await
+}
+
+/// Records what services say about requests.
+///
+/// 202 if all are recorded, else 207; either way with a verdict for each, in the request's order: what is refused does not
+/// stop the rest. Besides a JSON array, the body may be NDJSON (`application/x-ndjson`, one request status a line), and
+/// it may be compressed (`Content-Encoding: gzip`).
+#[utoipa::path(
+    post, path = "/v1/request-statuses/batch", tag = "requests", operation_id = "track_batch",
+    security(("token" = ["intake"])),
+    request_body(content = Vec<NewRequestStatus>),
+    responses(
+        (status = 202, description = "All are recorded", body = StatusItems),
+        (status = 207, description = "Some were refused", body = StatusItems),
+        Recording,
+    )
+)]
+pub(crate) async fn record_batch(
+    State(app): State<Arc<App>>,
+    caller: Caller<Intake>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    take(&app, &caller, &headers, &body, true).await
+}
+
+async fn take(
+    app: &App,
+    caller: &Caller<Intake>,
+    headers: &HeaderMap,
+    body: &[u8],
+    is_batch: bool,
+) -> Result<Response, Problem> {
     let _place = app.limits.record()?;
-    content_type(&headers, &[JSON, NDJSON])?;
-    let text = std::str::from_utf8(&body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    let is_lines = content_type(&headers, &[NDJSON]).is_ok();
+    content_type(headers, &[JSON, NDJSON])?;
+    let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    let is_lines = content_type(headers, &[NDJSON]).is_ok();
     let is_many = is_lines || text.trim_start().starts_with('[');
+    if is_batch && !is_many {
+        let detail = "a batch is a JSON array or NDJSON; POST /v1/request-statuses takes one";
+        return Err(Problem::malformed(detail));
+    }
     let rows = read(text, is_lines, is_many, app.options.rows_max)?;
     let rows: Vec<_> = rows.into_iter().map(|row| for_org(row?, caller.org())).collect();
     let statuses: Vec<NewStatus> = rows.iter().flatten().cloned().collect();
-    let verdicts =
-        if statuses.is_empty() { Vec::new() } else { track::record(&app.database, &statuses, caller.org()).await? };
+    let verdicts = if statuses.is_empty() {
+        Vec::new()
+    } else {
+        track::record(&app.database, &statuses, caller.org()).await.map_err(Problem::unrecorded)?
+    };
     let mut verdicts = verdicts.into_iter();
     let items: Vec<StatusItem> = rows
         .into_iter()
@@ -197,12 +227,12 @@ fn answer(items: Vec<StatusItem>, is_many: bool) -> Result<Response, Problem> {
     if is_many {
         let refused = items.iter().filter(|item| item.verdict == "refused").count();
         let status = if refused == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
-        return Ok((status, Json(StatusAnswer::Many(StatusItems { recorded: items.len() - refused, refused, items })))
-            .into_response());
+        let items = StatusItems { recorded: items.len() - refused, refused, items };
+        return Ok((status, Json(items)).into_response());
     }
     let item = items.into_iter().next().expect("one request status");
     if item.verdict == "recorded" {
-        return Ok((StatusCode::ACCEPTED, Json(StatusAnswer::One(item))).into_response());
+        return Ok((StatusCode::ACCEPTED, Json(item)).into_response());
     }
     let message = item.message.unwrap_or_default();
     let detail = item.field.as_ref().map_or_else(|| message.clone(), |field| format!("{field}: {message}"));

@@ -1,16 +1,27 @@
-//! Usage as CloudEvents 1.0 in JSON (structured and batched mode): `source` and `id` are the identity, `time` is when it
-//! was used, `data` holds the rest. The type must be `postmeter.usage.v1`.
+//! Usage as CloudEvents 1.0: `source` and `id` are the identity, `time` is when it was used, `data` holds the rest. The
+//! type must be `postmeter.usage.v1`. In JSON (structured and batched mode) all of it is in the body; in binary mode the
+//! attributes are headers (CloudEvents HTTP protocol binding 1.0.2, section 3.1) and the body is the data.
 
-use serde_json::value::RawValue;
+use std::fmt::Write as _;
 
-use super::row::{Fault, Row, members};
+use http::HeaderMap;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::row::{Fault, Names, Row, members};
+use crate::problem::Problem;
 
 /// The event type that this console understands.
 const TYPE: &str = "postmeter.usage.v1";
 
 /// Where an event has what of a usage: theirs, ours.
-const NAMES: [(&str, &str); 4] =
-    [("source", "source"), ("id", "event_id"), ("time", "used_at"), ("traceparent", "traceparent")];
+const OF_EVENT: Names = Names {
+    apart: &[("source", "source"), ("id", "event_id"), ("time", "used_at"), ("traceparent", "traceparent")],
+    rest: "data.",
+};
+const OF_HEADERS: Names = Names {
+    apart: &[("ce-source", "source"), ("ce-id", "event_id"), ("ce-time", "used_at"), ("ce-traceparent", "traceparent")],
+    rest: "",
+};
 
 /// Reads one event.
 pub(super) fn read(element: &RawValue) -> Result<Row, Fault> {
@@ -23,19 +34,100 @@ pub(super) fn read(element: &RawValue) -> Result<Row, Fault> {
         }
     }
     let data = find("data").filter(|data| data.get() != "null").ok_or_else(|| Fault::missing("data"))?;
-    let data =
-        members(data, "data").map_err(|fault| Fault { field: fault.field.or(Some("data".to_owned())), ..fault })?;
     // other attributes of the event are its transport's business, and extensions are allowed by CloudEvents
+    row(&OF_EVENT, find, data)
+}
+
+/// A row of what the attributes say and the data.
+fn row<'a>(
+    names: &'static Names,
+    find: impl Fn(&str) -> Option<&'a RawValue>,
+    data: &'a RawValue,
+) -> Result<Row, Fault> {
+    let data = members(data, "data").map_err(|fault| match fault.field {
+        Some(_) => names.refused(fault),
+        None => Fault { field: Some("data".to_owned()), ..fault },
+    })?;
     let mut fields = Vec::new();
-    for (theirs, ours) in NAMES {
+    for (theirs, ours) in names.apart {
         if data.iter().any(|(name, _)| name == ours) {
-            return Err(Fault::at(ours, "PM001", &format!("is no field of data: it is the event's {theirs}")));
+            let reason = format!("is no field of data: it is the event's {}", theirs.trim_start_matches("ce-"));
+            return Err(names.refused_in_data(Fault::at(ours, "PM001", &reason)));
         }
         match find(theirs).filter(|value| value.get() != "null") {
-            Some(value) => fields.push((ours.to_owned(), value)),
-            None if theirs == "traceparent" => {}
+            Some(value) => fields.push(((*ours).to_owned(), value)),
+            None if *ours == "traceparent" => {}
             None => return Err(Fault::missing(theirs)),
         }
     }
-    Ok(Row::of(fields.into_iter().chain(data), &NAMES))
+    Ok(Row::of(fields.into_iter().chain(data), names))
+}
+
+/// The attributes of an event in binary mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attributes(Vec<(&'static str, String)>);
+
+impl Attributes {
+    /// Those of a request; `None`: it is not an event in binary mode.
+    pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        if !headers.keys().any(|name| name.as_str().starts_with("ce-")) {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        let wanted =
+            ["ce-specversion", "ce-type"].into_iter().chain(OF_HEADERS.apart.iter().map(|(theirs, _)| *theirs));
+        for name in wanted {
+            let mut values = headers.get_all(name).iter();
+            let Some(value) = values.next() else { continue };
+            if values.next().is_some() {
+                return Err(Problem::parameter(name, format!("the header {name} is there twice")));
+            }
+            let text = decoded(value.as_bytes())
+                .ok_or_else(|| Problem::parameter(name, format!("the header {name} is not percent-encoded UTF-8")))?;
+            found.push((name, text));
+        }
+        Ok(Some(Self(found)))
+    }
+
+    /// All of them, in order.
+    pub fn text(&self) -> String {
+        self.0.iter().fold(String::new(), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name}: {value:?}");
+            text
+        })
+    }
+
+    /// The event with its data.
+    pub fn with(&self, data: &RawValue) -> Result<Row, Fault> {
+        let find = |name: &str| self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+        for (field, expected) in [("ce-specversion", "1.0"), ("ce-type", TYPE)] {
+            match find(field) {
+                None => return Err(Fault::missing(field)),
+                Some(value) if value != expected => {
+                    return Err(Fault::at(field, "PM001", &format!("is {value:?}; it must be {expected:?}")));
+                }
+                Some(_) => {}
+            }
+        }
+        let texts: Vec<(&str, Box<RawValue>)> =
+            self.0.iter().map(|(name, value)| (*name, to_raw_value(value).expect("a text"))).collect();
+        row(&OF_HEADERS, |name| texts.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value), data)
+    }
+}
+
+/// A header's text: percent-encoded UTF-8 (section 3.1.3.2 of the binding).
+fn decoded(value: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok())?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).ok().map(|text| text.trim().trim_matches('"').to_owned())
 }

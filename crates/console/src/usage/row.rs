@@ -10,13 +10,48 @@ use serde_json::value::{RawValue, to_raw_value};
 #[derive(Debug)]
 pub(super) struct Row {
     fields: Vec<(String, Box<RawValue>)>,
-    /// How the request calls some of our fields: theirs, ours.
-    names: &'static [(&'static str, &'static str)],
+    names: &'static Names,
 }
 
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.fields.iter().map(|(field, value)| (field, value)))
+    }
+}
+
+/// How a request calls our fields.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Some of them: theirs, ours.
+    pub apart: &'static [(&'static str, &'static str)],
+    /// What stands before the names of all others.
+    pub rest: &'static str,
+}
+
+/// A request that calls them as we do.
+const OURS: Names = Names { apart: &[], rest: "" };
+
+impl Names {
+    fn theirs(&self, ours: &str) -> String {
+        let apart = self.apart.iter().find(|(_, known)| *known == ours).map(|(theirs, _)| (*theirs).to_owned());
+        apart.unwrap_or_else(|| format!("{}{ours}", self.rest))
+    }
+
+    /// A refusal of a member of the data that is called as we call a field that stands elsewhere.
+    pub fn refused_in_data(&self, fault: Fault) -> Fault {
+        Names { apart: &[], rest: self.rest }.refused(fault)
+    }
+
+    /// A refusal in the request's words.
+    pub fn refused(&self, fault: Fault) -> Fault {
+        let Fault { code, field, message } = fault;
+        let Some(ours) = field else { return Fault { code, field, message } };
+        let theirs = self.theirs(&ours);
+        let message = match message.strip_prefix(&format!("{ours} ")) {
+            Some(rest) => format!("{theirs} {rest}"),
+            None => message.replacen(&format!(": {ours} "), &format!(": {theirs} "), 1),
+        };
+        Fault { code, field: Some(theirs), message }
     }
 }
 
@@ -62,10 +97,7 @@ pub(super) fn members<'a>(element: &'a RawValue, what: &str) -> Result<Vec<(Stri
 
 impl Row {
     /// A row of fields under our names.
-    pub fn of<'a>(
-        fields: impl IntoIterator<Item = (String, &'a RawValue)>,
-        names: &'static [(&'static str, &'static str)],
-    ) -> Self {
+    pub fn of<'a>(fields: impl IntoIterator<Item = (String, &'a RawValue)>, names: &'static Names) -> Self {
         let lettered = |(field, value): (String, &RawValue)| {
             let value = if field == "quantity" { lettered(value) } else { value.to_owned() };
             (field, value)
@@ -81,21 +113,13 @@ impl Row {
 
     /// The database's refusal in the request's words.
     pub fn refused(&self, fault: Fault) -> Fault {
-        let Fault { code, field, mut message } = fault;
-        let mut field = field;
-        for (theirs, ours) in self.names {
-            if field.as_deref() == Some(ours) {
-                message = message.replacen(&format!(": {ours} "), &format!(": {theirs} "), 1);
-                field = Some((*theirs).to_owned());
-            }
-        }
-        Fault { code, field, message }
+        self.names.refused(fault)
     }
 }
 
 /// Reads one element of a plain body.
 pub(super) fn plain(element: &RawValue) -> Result<Row, Fault> {
-    Ok(Row::of(members(element, "a usage")?, &[]))
+    Ok(Row::of(members(element, "a usage")?, &OURS))
 }
 
 /// Refuses what is not of a limited token's org.
@@ -103,12 +127,12 @@ pub(super) fn for_org(row: Row, org: Option<&str>) -> Result<Row, Fault> {
     let Some(org) = org else { return Ok(row) };
     match row.text("org") {
         Some(named) if named == org => Ok(row),
-        Some(_) => Err(Fault {
+        Some(_) => Err(row.refused(Fault {
             code: "other_org".to_owned(),
             field: Some("org".to_owned()),
             message: format!("this token records usage of {org:?} only"),
-        }),
-        None => Err(Fault::at("org", "PM001", "must be a text, in quotation marks")),
+        })),
+        None => Err(row.refused(Fault::at("org", "PM001", "must be a text, in quotation marks"))),
     }
 }
 

@@ -109,21 +109,13 @@ pub(crate) async fn find(
     caller: Caller<Read>,
     InPath((source, event_id)): InPath<(String, String)>,
 ) -> Result<Json<Usage>, Problem> {
-    let unknown = || Problem::not_found("no usage was recorded under this source and event id");
     if source.contains('\0') || event_id.contains('\0') {
         return Err(unknown());
     }
+    let wanted = Wanted::Event { source: &source, event_id: &event_id };
     let standings = outbox::intake::standing(&app.database, &source, &event_id).await?;
     let Some(first) = standings.first() else {
-        // whose it was is not known any more
-        let wanted = Wanted::Event { source: &source, event_id: &event_id };
-        let dropped = match caller.org() {
-            None => dropped_with(&app.database, wanted).await?,
-            Some(_) => None,
-        };
-        return Err(dropped.map_or_else(unknown, |month| {
-            Problem::not_found(format!("this usage was dropped with the ledger of {month}: its export tells of it"))
-        }));
+        return Err(missing(&app, &caller, wanted).await?);
     };
     // another org's usage is not there for this caller
     if caller.org().is_some_and(|org| org != first.org) {
@@ -151,6 +143,22 @@ pub(crate) async fn find(
         done: pending.is_empty(),
         at,
         pending,
+    }))
+}
+
+/// The answer where no usage is there for this caller.
+pub(crate) fn unknown() -> Problem {
+    Problem::not_found("no usage was recorded under this source and event id")
+}
+
+/// The same, or that it was dropped with its month. Whose it was is not known then, so only who may see all orgs hears it.
+pub(crate) async fn missing(app: &App, caller: &Caller<Read>, wanted: Wanted<'_>) -> Result<Problem, outbox::Error> {
+    let dropped = match caller.org() {
+        None => dropped_with(&app.database, wanted).await?,
+        Some(_) => None,
+    };
+    Ok(dropped.map_or_else(unknown, |month| {
+        Problem::not_found(format!("this usage was dropped with the ledger of {month}: its export tells of it"))
     }))
 }
 

@@ -73,6 +73,7 @@ impl Statement {
     fn from(&mut self, ask: &Ask, with_place: bool) {
         self.sql += &format!(" from postmeter.{} v", ask.list.view);
         let mut conditions: Vec<String> = ask.filters.iter().map(|filter| self.filter(filter)).collect();
+        conditions.extend(ask.filters.iter().filter_map(|filter| self.bound(ask, filter)).collect::<Vec<_>>());
         if with_place {
             conditions.extend(self.place(ask));
         }
@@ -99,6 +100,19 @@ impl Statement {
             Test::From => format!("v.{name} >= ${}::{of}", self.value(Value::One(one()))),
             Test::Until => format!("v.{name} < ${}::{of}", self.value(Value::One(one()))),
         }
+    }
+
+    /// What a range says of the key.
+    fn bound(&mut self, ask: &Ask, filter: &Filter) -> Option<String> {
+        let (bound, key) = (filter.column.bound?, ask.list.key.first()?);
+        let (sign, function) = match filter.test {
+            Test::From => (">=", bound.from),
+            Test::Until => ("<", bound.until?),
+            Test::AnyOf => return None,
+        };
+        let value = self.value(Value::One(filter.values.first().cloned()));
+        let of = filter.column.kind.sql_type();
+        Some(format!("v.{key} {sign} postmeter.{function}(${value}::{of})"))
     }
 
     /// Rows behind a place: the comparison of (sorted, key) as the order has it, nulls last.

@@ -1,6 +1,6 @@
 //! The lists there are.
 
-use super::{Column, Kind, List};
+use super::{Bound, Column, Kind, List};
 
 const STATUSES: Kind = Kind::Word(&[
     "open",
@@ -59,7 +59,7 @@ const VERBS: Kind = Kind::Word(&[
 
 /// A column that can only be read.
 const fn shown(name: &'static str, kind: Kind, doc: &'static str) -> Column {
-    Column { name, kind, doc, nullable: false, equal: None, range: false, sort: false }
+    Column { name, kind, doc, nullable: false, equal: None, range: false, sort: false, bound: None }
 }
 
 /// A column that can be asked for by equal values.
@@ -82,6 +82,11 @@ impl Column {
 
     const fn sorted(mut self) -> Self {
         self.sort = true;
+        self
+    }
+
+    const fn bounding(mut self, from: &'static str, until: Option<&'static str>) -> Self {
+        self.bound = Some(Bound { from, until });
         self
     }
 
@@ -119,7 +124,7 @@ const fn part(name: &'static str, doc: &'static str) -> Column {
 }
 
 /// Every list.
-pub static LISTS: [List; 12] = [
+pub static LISTS: [List; 13] = [
     List {
         name: "remittances",
         item: "Remittance",
@@ -270,6 +275,33 @@ pub static LISTS: [List; 12] = [
             part("allocated", "Allocated to remittances."),
             part("difference", "Zero at every moment."),
             shown("difference_usages", Kind::Integer, "Zero at every moment."),
+        ],
+    },
+    List {
+        name: "usage",
+        item: "RecordedUsage",
+        label: "list_usage",
+        view: "usage_list",
+        key: &["usage_id"],
+        sort: "-usage_id",
+        org: Some("org"),
+        doc: "Everything recorded, as it was recorded. No index serves org, product and the like: give a range of time.",
+        columns: &[
+            asked("usage_id", Kind::Id, "The usage; ids ascend with the time of recording.").sorted(),
+            asked("source", Kind::Text, "The service that recorded it."),
+            asked("event_id", Kind::Text, "The service's id of it."),
+            ORG,
+            asked("account", Kind::Text, "Which marketplace account, where the org has several.").null(),
+            PRODUCT,
+            METRIC,
+            part("quantity", "Units of the metric; below zero of a correction."),
+            ranged("used_at", Kind::Time, "When it was used.").bounding("usage_id_used_from", None),
+            asked("corrects", Kind::Text, "Event id of the usage that it corrects.").null(),
+            asked("request_id", Kind::Text, "The request that caused it.").null(),
+            shown("traceparent", Kind::Text, "W3C trace context of that request.").null(),
+            shown("attributes", Kind::Json, "Evidence."),
+            ranged("recorded_at", Kind::Time, "When it was recorded.")
+                .bounding("usage_id_from", Some("usage_id_until")),
         ],
     },
     List {

@@ -264,6 +264,7 @@ fn console_options(layers: &Layers) -> console::Options {
     console::Options {
         name: default_name(),
         body_bytes_max: layers.get("console", "body_bytes_max"),
+        head_within: Duration::from_secs(layers.get("console", "head_seconds_max")),
         body_within: Duration::from_secs(layers.get("console", "body_seconds_max")),
         rows_max: layers.get("console", "rows_max"),
         intake_at_once_max: layers.get("console", "intake_at_once_max"),

@@ -1,14 +1,8 @@
 //! `postmeter explain`: why a usage is billed or not, in plain words.
 
-mod arithmetic;
-mod next;
-mod remittance;
-mod usage;
-mod verdict;
-mod words;
-
 use std::process::ExitCode;
 
+use explain::Story;
 use outbox::report::{self, Wanted};
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,7 +34,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
             }
             return Err(Wrong(format!("there is no remittance {delivery}")).into());
         };
-        return show(context, &remittance::story(&report), &report);
+        return show(context, &explain::of_remittance(&report), &report);
     }
     let wanted = match (&args.usage, &args.source, &args.event_id) {
         (Some(id), ..) => Wanted::Id(*id),
@@ -60,39 +54,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
                         nothing of it waits or is billed";
         return Err(Wrong(format!("{name} {sentence}")).into());
     };
-    show(context, &usage::story(&report), &report)
-}
-
-/// What is told: the answer first, then how it came about.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Story {
-    /// The answer in a sentence or two.
-    in_short: String,
-    /// Titles and lines.
-    sections: Vec<Section>,
-}
-
-/// A part of a story.
-#[derive(Debug, Serialize)]
-struct Section {
-    /// What it is about.
-    title: String,
-    /// Lines for people.
-    lines: Vec<String>,
-}
-
-impl Story {
-    /// A story with its answer.
-    fn new(in_short: String) -> Self {
-        Self { in_short, sections: Vec::new() }
-    }
-
-    /// Adds a section, unless it has nothing to say.
-    fn tell(&mut self, title: impl Into<String>, lines: Vec<String>) {
-        if !lines.is_empty() {
-            self.sections.push(Section { title: title.into(), lines });
-        }
-    }
+    show(context, &explain::of_usage(&report), &report)
 }
 
 fn show(context: &Context, story: &Story, report: &impl Serialize) -> anyhow::Result<ExitCode> {

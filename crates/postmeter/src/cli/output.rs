@@ -4,11 +4,8 @@
 //! of the connection do not quote it.
 //!
 //! Most of what is said was written by others: orgs and event ids by producers, answers by marketplaces, names by files.
-//! So a line is a line: whatever in it is not seen, line ends too, is written out ([`plain`]), and text of several lines
+//! So a line is a line: whatever in it is not seen, line ends too, is written out ([`explain::plain`]), and text of several lines
 //! is said line by line. No caller can forget it, because no caller does it.
-
-mod plain;
-mod table;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -16,9 +13,9 @@ use std::sync::OnceLock;
 
 use crate::demo::LastWords;
 use crate::embedded::EmbeddedError;
-pub(super) use plain::{is_unseen, plain, plain_in_strings, plain_json};
+pub(super) use explain::Table;
+pub(super) use explain::plain::{is_unseen, plain, plain_in_strings, plain_json};
 use serde::Serialize;
-pub(super) use table::Table;
 
 /// Wrong usage or input: the command did nothing and exits with code 2.
 #[derive(Debug, thiserror::Error)]

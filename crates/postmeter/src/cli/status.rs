@@ -1,6 +1,6 @@
 //! `postmeter status`: one screen that says what is where.
 
-pub(super) mod text;
+pub(super) use explain::text;
 
 use std::process::ExitCode;
 

@@ -128,11 +128,7 @@ fn tell(
     let Some(listener) = listener else { return Ok(None) };
     tracing::info!(at = %listener.local_addr()?, "serving /live, /ready and /metrics");
     let vital = Arc::new(Vital::of_worker(database.clone(), Arc::clone(&options.pulse)));
-    Ok(Some(AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = telemetry::serve(listener, vital, std::future::pending()).await {
-            tracing::error!(%error, "/live, /ready and /metrics are not served any more");
-        }
-    }))))
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(telemetry::serve(listener, vital, std::future::pending())))))
 }
 
 /// Runs workers until `stop`: one that was taken for dead is followed by a new one, which takes nothing over.

@@ -192,6 +192,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("console", "listen", Listen(""), "127.0.0.1:8080", "address and port; flag `console --listen`"),
     setting("console", "body_bytes_max", Number(1024, 1 << 30), "8388608",
         "bytes of a request's body; more is answered 413"),
+    setting("console", "head_seconds_max", Number(1, 3600), "60",
+        "how long the head of a request may take to arrive, and how long a connection may wait for its next one"),
     setting("console", "body_seconds_max", Number(1, 3600), "30",
         "how long a request's body may take to arrive; then it is answered 408"),
     setting("console", "rows_max", Number(1, 100_000), "5000", "usages of one request; more is answered 413"),

@@ -3,8 +3,8 @@
 use jiff::civil::Date;
 use outbox::report::{Cut, Remittance, RemittanceReport};
 
-use super::words::{held, units};
-use crate::cli::status::text::{amount, from_now, minute, moment};
+use crate::text::{amount, from_now, minute, moment};
+use crate::words::{held, units};
 
 /// Where the money is; of a usage that counts on the meter of this month and contract.
 pub(super) fn verdict(report: &RemittanceReport, meter: Option<(Date, &str)>) -> String {

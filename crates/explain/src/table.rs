@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::plain::plain;
+use crate::plain::plain;
 
 /// A head, rows of as many cells, columns as wide as needed.
 #[derive(Debug)]
-pub(in crate::cli) struct Table {
+pub struct Table {
     rows: Vec<Vec<String>>,
     /// Columns of numbers.
     right: &'static [usize],

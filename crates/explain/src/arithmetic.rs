@@ -2,8 +2,8 @@
 
 use outbox::report::{Cut, CutMetric, Remittance};
 
-use super::words::{contract, rounding, units};
-use crate::cli::status::text::{minute, moment};
+use crate::text::{minute, moment};
+use crate::words::{contract, rounding, units};
 
 /// One cut of a remittance, line by line.
 pub(super) fn lines(cut: &Cut, remittance: &Remittance) -> Vec<String> {

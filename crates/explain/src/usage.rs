@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use outbox::report::{Allocation, Usage, UsageReport};
 
-use super::verdict::verdict as verdict_of;
-use super::words::{contract, held};
-use super::{Story, remittance};
-use crate::cli::status::text::{from_now, minute, moment};
+use crate::text::{from_now, minute, moment};
+use crate::verdict::verdict as verdict_of;
+use crate::words::{contract, held};
+use crate::{Story, remittance};
 
 /// The whole story of a usage.
-pub(super) fn story(report: &UsageReport) -> Story {
+#[must_use]
+pub fn story(report: &UsageReport) -> Story {
     let mut story = Story::new(verdict(report));
     story.tell(format!("Usage {} of {}", report.usage.event_id, report.usage.source), facts(report));
     story.tell("Where it is", whereabouts(report));

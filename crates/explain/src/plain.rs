@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Characters that do something instead of being seen: controls (C0, DEL, C1), separators of lines and paragraphs, and
 /// Unicode's format characters (category Cf): overrides of direction, joiners, marks that are not shown, tags.
-pub(in crate::cli) const fn is_unseen(c: char) -> bool {
+pub const fn is_unseen(c: char) -> bool {
     matches!(c,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
         | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -13,13 +13,13 @@ pub(in crate::cli) const fn is_unseen(c: char) -> bool {
 }
 
 /// A line for people: what is not seen is written as Rust writes it, `\n`, `\u{1b}`.
-pub(in crate::cli) fn plain(text: &str) -> Cow<'_, str> {
+pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, |c, out| out.extend(c.escape_default()))
 }
 
 /// JSON or TOML that means the same: inside its strings what is not seen is written as `\u001b`. Both forbid such
 /// characters elsewhere, but for line ends, which stay.
-pub(in crate::cli) fn plain_in_strings(text: &str, beyond_bmp: impl Fn(char, &mut String)) -> Cow<'_, str> {
+pub fn plain_in_strings(text: &str, beyond_bmp: impl Fn(char, &mut String)) -> Cow<'_, str> {
     replaced(text, |c, out| match c {
         '\n' => out.push(c),
         '\0'..='\u{ffff}' => *out += &format!("\\u{:04x}", u32::from(c)),
@@ -28,7 +28,7 @@ pub(in crate::cli) fn plain_in_strings(text: &str, beyond_bmp: impl Fn(char, &mu
 }
 
 /// JSON's way beyond the basic plane: a pair of surrogates.
-pub(in crate::cli) fn plain_json(text: &str) -> Cow<'_, str> {
+pub fn plain_json(text: &str) -> Cow<'_, str> {
     plain_in_strings(text, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             *out += &format!("\\u{unit:04x}");

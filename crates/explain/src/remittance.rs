@@ -2,14 +2,15 @@
 
 use outbox::report::{Biggest, Member, Remittance, RemittanceReport};
 
-use super::verdict::verdict;
-use super::words::{held, outcome};
-use super::{Story, arithmetic, next};
-use crate::cli::attempts::table;
-use crate::cli::status::text::{count, from_now, minute, moment, shortened};
+use crate::attempts::attempts;
+use crate::text::{count, from_now, minute, moment, shortened};
+use crate::verdict::verdict;
+use crate::words::{held, outcome};
+use crate::{Story, arithmetic, next};
 
 /// The whole story of a remittance.
-pub(super) fn story(report: &RemittanceReport) -> Story {
+#[must_use]
+pub fn story(report: &RemittanceReport) -> Story {
     let mut story = Story::new(verdict(report, None));
     tell(&mut story, report, true);
     story
@@ -133,7 +134,7 @@ fn tried(report: &RemittanceReport) -> Vec<String> {
             Vec::new()
         };
     }
-    let mut lines = table(&report.attempts, false).lines();
+    let mut lines = attempts(&report.attempts, false).lines();
     let mut seen: Vec<&str> = Vec::new();
     for attempt in &report.attempts {
         if !seen.contains(&attempt.outcome.as_str()) {

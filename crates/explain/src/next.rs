@@ -4,7 +4,7 @@
 use outbox::corrections::Contradiction;
 use outbox::report::{Remittance, RemittanceReport};
 
-use crate::cli::status::text::{from_now, minute, moment, span};
+use crate::text::{from_now, minute, moment, span};
 
 /// What happens without anybody's hand.
 pub(super) fn by_itself(report: &RemittanceReport) -> Vec<String> {
@@ -223,7 +223,7 @@ mod tests {
     use remittance::Status;
 
     use super::*;
-    use crate::cli::explain::verdict::verdict;
+    use crate::verdict::verdict;
 
     fn report(status: Status, maybe_billed: bool, paused: bool) -> RemittanceReport {
         let at = |text: &str| text.parse().unwrap();

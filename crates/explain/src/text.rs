@@ -3,17 +3,17 @@
 use jiff::Timestamp;
 
 /// `2024-09-18 10:05:00 UTC`.
-pub(in crate::cli) fn moment(at: Timestamp) -> String {
+pub fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `2024-09-18 10:00 UTC`: for hours and deadlines.
-pub(in crate::cli) fn minute(at: Timestamp) -> String {
+pub fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// `5 h 10 min`: the two largest units.
-pub(in crate::cli) fn span(seconds: i64) -> String {
+pub fn span(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     let two = |large: i64, unit: &str, small: i64, smaller: &str| {
         if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {smaller}") }
@@ -27,7 +27,7 @@ pub(in crate::cli) fn span(seconds: i64) -> String {
 }
 
 /// `in 5 h 10 min`, `20 s ago`, `now`.
-pub(in crate::cli) fn from_now(now: Timestamp, at: Timestamp) -> String {
+pub fn from_now(now: Timestamp, at: Timestamp) -> String {
     match at.as_second() - now.as_second() {
         0 => "now".to_owned(),
         ahead @ 1.. => format!("in {}", span(ahead)),
@@ -36,7 +36,7 @@ pub(in crate::cli) fn from_now(now: Timestamp, at: Timestamp) -> String {
 }
 
 /// `12.5 USD`; `unpriced` where there is no price, which is not zero.
-pub(in crate::cli) fn amount(amount: Option<&str>, currency: Option<&str>) -> String {
+pub fn amount(amount: Option<&str>, currency: Option<&str>) -> String {
     match (amount, currency) {
         (Some(amount), Some(currency)) => format!("{amount} {currency}"),
         (None, Some(_)) => "-".to_owned(),
@@ -45,12 +45,12 @@ pub(in crate::cli) fn amount(amount: Option<&str>, currency: Option<&str>) -> St
 }
 
 /// `1 usage`, `3 usages`.
-pub(in crate::cli) fn count(number: i64, one: &str) -> String {
+pub fn count(number: i64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// Cuts a text that would break the table it stands in.
-pub(in crate::cli) fn shortened(text: &str, most: usize) -> String {
+pub fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

@@ -1,0 +1,349 @@
+-- 0063_pre_outlook: what would become of usage, before it is recorded and right after; and a list of what was recorded.
+-- programs: from 0022
+-- lock: none
+
+create function postmeter.usage_outlook(
+    orgs text[], products text[], metrics text[], accounts text[], moments timestamptz[], quantities numeric[]
+) returns table (item bigint, fate text, reason text, destination text, hour timestamptz, delivery_id bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with given as materialized (
+        select g.*, postmeter.hour_of(g.used_at) as own_hour, postmeter.resolved_at(g.org, g.product, g.used_at) as at
+        from unnest(orgs, products, metrics, accounts, moments, quantities) with ordinality
+             g(org, product, metric, account, used_at, quantity, item)
+    ), kind as materialized (
+        select k.*, row_number() over () as nth
+        from (select distinct g.org, g.product, g.metric, g.account, g.own_hour, g.at from given g) k
+    ), resolved as materialized (
+        select r.*
+        from (select array_agg(k.org order by k.nth) as o, array_agg(k.product order by k.nth) as p,
+                     array_agg(k.metric order by k.nth) as m, array_agg(k.account order by k.nth) as a,
+                     array_agg(k.at order by k.nth) as h
+              from kind k) w
+        cross join lateral postmeter.resolve(w.o, w.p, w.m, w.a, w.h) r
+    ), limits as materialized (
+        select (select array_agg(r.item order by r.item) from resolved r where r.dimension_id is not null) as items,
+               (select array_agg(k.org order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as o,
+               (select array_agg(k.product order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as p,
+               (select array_agg(k.metric order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as m,
+               (select array_agg(r.dimension_id order by r.item) from resolved r where r.dimension_id is not null) as d
+    ), bounded as materialized (
+        select l.items[p.item] as nth, p.bound from limits l cross join lateral postmeter.plausible(l.o, l.p, l.m, l.d) p
+    ), placed as materialized (
+        select k.*, r.exemption_id, r.reason, t.name as destination, t.late_policy, m.id as meter_id, r.identity, b.bound,
+               d.id as delivery_id,
+               case when d.id is not null then d.status <> 'open'
+                    else postmeter.deadline_of(t.id, r.buyer, k.own_hour) < (select postmeter.clock()) end as is_late
+        from kind k
+        join resolved r on r.item = k.nth
+        left join postmeter.destination t on t.id = r.destination_id
+        left join postmeter.dimension n on n.id = r.dimension_id
+        left join postmeter.meter m on m.destination_id = t.id and m.buyer = r.buyer and m.dimension = n.name
+         and m.month = postmeter.month_of(k.own_hour, t.zone)
+        left join postmeter.delivery d on d.meter_id = m.id and d.hour = k.own_hour
+        left join bounded b on b.nth = k.nth
+    ), told as materialized (
+        select p.*, w.hour as late_hour, l.id as late_delivery_id
+        from placed p
+        left join lateral (select x.* from postmeter.target_way_as(p.meter_id, p.identity) x) w
+          on p.is_late and p.reason is null and p.exemption_id is null
+        left join postmeter.delivery l on l.meter_id = w.key_meter_id and l.hour = w.hour
+    )
+    select g.item,
+           case when t.exemption_id is not null then 'exempt'
+                when t.reason is not null or g.quantity > t.bound then 'held'
+                when not t.is_late then 'counted'
+                when t.late_hour is null and t.late_policy = 'hold' then 'held'
+                else 'late' end,
+           case when t.exemption_id is not null then null
+                when t.reason is not null then t.reason
+                when g.quantity > t.bound then 'implausible'
+                when t.is_late and t.late_hour is null and t.late_policy = 'hold' then 'too_late' end,
+           t.destination,
+           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then g.own_hour
+                when t.is_late then t.late_hour else g.own_hour end,
+           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then null
+                when t.is_late then t.late_delivery_id else t.delivery_id end
+    from given g
+    join told t on (t.org, t.product, t.metric, t.own_hour, t.at) = (g.org, g.product, g.metric, g.own_hour, g.at)
+               and t.account is not distinct from g.account
+    order by g.item
+$$;
+comment on function postmeter.usage_outlook(text[], text[], text[], text[], timestamptz[], numeric[]) is
+    'What a fold would do now with usage of these orgs, products, metrics, accounts, times and quantities, one row each: counted (in its own hour), late (its own hour is cut: in another hour, or in none), held (with the reason) or exempt; with the destination, the hour, and the remittance if it exists. A prediction: the catalogue, the clock and other usage may change before the fold. It locks nothing.';
+revoke execute on function postmeter.usage_outlook(text[], text[], text[], text[], timestamptz[], numeric[]) from public;
+grant execute on function postmeter.usage_outlook(text[], text[], text[], text[], timestamptz[], numeric[])
+    to postmeter_producer, postmeter_reader, postmeter_operator;
+
+create function postmeter.usage_warnings(usages uuid[])
+returns table (usage_id uuid, fate text, reason text, destination text, hour timestamptz, delivery_id bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with asked as materialized (
+        select u.*, a.usage_id is not null as is_allocated, a.delivery_id, a.hour as own_hour, h.usage_id is not null as is_held,
+               h.reason, h.destination_id, h.hour as held_hour
+        from unnest(usages) g(id)
+        -- fences: look-ups by key, whatever the statistics say
+        cross join lateral (select y.* from postmeter.usage y where y.id = g.id offset 0) u
+        left join lateral (
+            select y.* from postmeter.allocation y
+            where y.usage_id = g.id and y.destination_id in (select t.id from postmeter.destination t where t.shadow_of is null)
+            offset 0) a on true
+        left join lateral (select y.* from postmeter.held y where y.usage_id = g.id offset 0) h on true
+    ), waiting as materialized (
+        select array_agg(w.id order by w.id) as ids, array_agg(w.org order by w.id) as orgs,
+               array_agg(w.product order by w.id) as products, array_agg(w.metric order by w.id) as metrics,
+               array_agg(w.account order by w.id) as accounts, array_agg(w.used_at order by w.id) as moments,
+               array_agg(w.quantity order by w.id) as quantities
+        from asked w
+        -- a correction goes where its usage stands
+        where not w.is_allocated and not w.is_held and w.corrects is null
+          and not exists (select from postmeter.exempted x where x.usage_id = w.id)
+          and not exists (select from postmeter.usage_written_off x where x.usage_id = w.id)
+    )
+    select w.ids[o.item], o.fate, o.reason, o.destination, o.hour, o.delivery_id
+    from waiting w
+    cross join lateral postmeter.usage_outlook(w.orgs, w.products, w.metrics, w.accounts, w.moments, w.quantities) o
+    where o.fate in ('late', 'held')
+    union all
+    select a.id, 'held', a.reason, t.name, a.held_hour, null
+    from asked a left join postmeter.destination t on t.id = a.destination_id
+    where a.is_held
+    union all
+    select a.id, 'late', null, t.name, d.hour, d.id
+    from asked a
+    join postmeter.delivery d on d.id = a.delivery_id
+    join postmeter.destination t on t.id = d.destination_id
+    where a.is_allocated and d.hour <> a.own_hour
+$$;
+comment on function postmeter.usage_warnings(uuid[]) is
+    'Of these usages, those that are held or counted in another hour than their own, or will be when they are folded (usage_outlook): fate late or held, with the reason, the destination, the hour and the remittance as far as they are known. It locks nothing.';
+revoke execute on function postmeter.usage_warnings(uuid[]) from public;
+grant execute on function postmeter.usage_warnings(uuid[]) to postmeter_reader;
+
+-- The sentences about a correction that is refused, for those who record it and for those who ask beforehand.
+create function postmeter.refuse_correction(source text, event_id text, corrects text, problem text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'usage %: corrects % %', quote_literal(event_id), quote_literal(corrects),
+        case problem
+        when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
+        when 'unknown' then (
+            select format('names no usage of source %L', refuse_correction.source)
+                   || case when isfinite(s.identities_from)
+                           then format(' that was used since %s: what is older is no longer known by its event id',
+                                       to_char(s.identities_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                           else '' end
+            from postmeter.setting s)
+        when 'correction' then 'names a correction; correct the usage itself'
+        when 'meter' then 'has another org, product, metric or account'
+        when 'month' then 'is usage of another month; use its used_at'
+        else 'would bring that usage below zero' end
+        using errcode = case problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
+              schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || problem;
+end
+$$;
+comment on function postmeter.refuse_correction(text, text, text, text) is
+    'Raises the error for a correction that is refused: PM001, PM003 or PM004.';
+revoke execute on function postmeter.refuse_correction(text, text, text, text) from public;
+do $$
+declare
+    definition text;
+    began      integer;
+    ended      integer;
+    closing    constant text := '''corrects_'' || bad.problem;';
+begin
+    select pg_get_functiondef(p.oid) into strict definition
+    from pg_proc p where p.pronamespace = 'postmeter'::regnamespace and p.proname = 'check_corrections';
+    began := position('raise exception ''usage %: corrects % %''' in definition);
+    ended := position(closing in definition) + length(closing);
+    if began = 0 or ended < began then
+        raise exception 'check_corrections is not as this migration knows it';
+    end if;
+    execute overlay(definition placing 'perform postmeter.refuse_correction(bad.source, bad.event_id, bad.corrects, bad.problem);'
+                    from began for ended - began);
+end
+$$;
+
+create function postmeter.foretell_verdict(
+    usage jsonb, out verdict text, out usage_id uuid, out error_code text, out field text, out message text
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off
+as $$
+declare
+    settings postmeter.setting;
+    now      timestamptz := postmeter.clock();
+    standing postmeter.usage;
+    fault    text;
+    differ   text[];
+    problem  text;
+    named    text;
+    quantity numeric;
+    used_at  timestamptz;
+begin
+    verdict := 'refused';
+    select f.error_code, f.field, f.message into error_code, field, message from postmeter.usage_text_refusal(usage) f;
+    if error_code is not null then
+        return;
+    end if;
+    select s.* into settings from postmeter.setting s;
+    -- what a cast refuses is told by the field at hand: messages come in the server's language
+    field := 'quantity';
+    quantity := postmeter.usage_quantity(usage -> 'quantity');
+    field := 'used_at';
+    used_at := postmeter.usage_time(usage ->> 'used_at');
+    field := null;
+    fault := postmeter.usage_fault(
+        usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product', usage ->> 'metric', quantity, used_at,
+        usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id', usage ->> 'traceparent',
+        coalesce(nullif(usage -> 'attributes', 'null'), '{}'),
+        greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC', settings.identities_from),
+        (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC');
+    if fault is not null then
+        perform postmeter.refuse_usage(fault, usage ->> 'event_id');
+    end if;
+    usage_id := postmeter.usage_of(usage ->> 'source', usage ->> 'event_id');
+    if usage_id is not null then
+        select u.* into standing from postmeter.usage u where u.id = usage_id;
+        differ := case when standing.id is not null then array_remove(array[
+            case when standing.org <> usage ->> 'org' then 'org' end,
+            case when standing.product <> usage ->> 'product' then 'product' end,
+            case when standing.metric <> usage ->> 'metric' then 'metric' end,
+            case when standing.quantity <> quantity then 'quantity' end,
+            case when standing.used_at <> used_at then 'used_at' end,
+            case when standing.account is distinct from usage ->> 'account' then 'account' end,
+            case when standing.corrects is distinct from usage ->> 'corrects' then 'corrects' end], null) end;
+        if differ is null or differ <> '{}' then
+            perform postmeter.refuse_other_content(usage ->> 'source', usage ->> 'event_id', differ);
+        end if;
+        verdict := 'repeated';
+        return;
+    end if;
+    if usage ->> 'corrects' is not null then
+        select u.* into standing from postmeter.usage u
+        where u.id = postmeter.usage_of(usage ->> 'source', usage ->> 'corrects');
+        problem := case
+            when standing.id is null then 'unknown'
+            when standing.corrects is not null then 'correction'
+            when (standing.org, standing.product, standing.metric, standing.account)
+                 is distinct from (usage ->> 'org', usage ->> 'product', usage ->> 'metric', usage ->> 'account') then 'meter'
+            when date_trunc('month', standing.used_at, 'UTC') <> date_trunc('month', used_at, 'UTC') then 'month'
+            when standing.quantity + quantity
+                 + coalesce((select sum(x.quantity) from postmeter.usage x
+                             where x.corrected_identity = postmeter.usage_identity_of(standing.source, standing.event_id)
+                               and x.corrected_id = standing.id), 0) < 0 then 'below_zero' end;
+        if problem is not null then
+            perform postmeter.refuse_correction(usage ->> 'source', usage ->> 'event_id', usage ->> 'corrects', problem);
+        end if;
+    end if;
+    verdict := 'recorded';
+exception when others then
+    get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
+    if error_code !~ '^(22|23|PM)' then
+        raise;
+    end if;
+    verdict := 'refused';
+    usage_id := null;
+    if field is not null then
+        message := format('usage %L: %s: %s', usage ->> 'event_id', field, message);
+    end if;
+    field := coalesce(nullif(named, ''), field);
+end
+$$;
+comment on function postmeter.foretell_verdict(jsonb) is
+    'What record_usage_batch would answer to one usage now: recorded, repeated (with the id of what stands) or refused (with SQLSTATE, field and sentence). It writes and locks nothing.';
+revoke execute on function postmeter.foretell_verdict(jsonb) from public;
+
+create function postmeter.foretell_usage(usages jsonb)
+returns table (item integer, verdict text, usage_id uuid, error_code text, field text, message text, fate text, reason text,
+               destination text, hour timestamptz, delivery_id bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with told as materialized (
+        select e.ordinality::integer as item, e.usage, f.*
+        from jsonb_array_elements(usages) with ordinality e(usage, ordinality)
+        cross join lateral postmeter.foretell_verdict(e.usage) f
+    ), fresh as materialized (
+        -- a correction goes where its usage stands
+        select array_agg(t.item order by t.item) as items, array_agg(t.usage ->> 'org' order by t.item) as orgs,
+               array_agg(t.usage ->> 'product' order by t.item) as products,
+               array_agg(t.usage ->> 'metric' order by t.item) as metrics,
+               array_agg(t.usage ->> 'account' order by t.item) as accounts,
+               array_agg(postmeter.usage_time(t.usage ->> 'used_at') order by t.item) as moments,
+               array_agg(postmeter.usage_quantity(t.usage -> 'quantity') order by t.item) as quantities
+        from told t where t.verdict = 'recorded' and t.usage ->> 'corrects' is null
+    ), outlook as materialized (
+        select f.items[o.item] as item, o.fate, o.reason, o.destination, o.hour, o.delivery_id,
+               s.unresolved = 'refuse' and o.reason in ('no_subscription', 'ambiguous_subscription', 'invalid_subscription',
+                                                        'unmapped_dimension') as is_refused
+        from fresh f
+        cross join lateral postmeter.usage_outlook(f.orgs, f.products, f.metrics, f.accounts, f.moments, f.quantities) o
+        cross join postmeter.setting s
+    )
+    select t.item, case when o.is_refused then 'refused' else t.verdict end, t.usage_id,
+           case when o.is_refused then 'PM007' else t.error_code end,
+           case when o.is_refused then case o.reason when 'unmapped_dimension' then 'metric' else 'org' end else t.field end,
+           case when o.is_refused then format('usage %L: %s', t.usage ->> 'event_id', replace(o.reason, '_', ' ')) else t.message end,
+           case when not o.is_refused then o.fate end, case when not o.is_refused then o.reason end,
+           case when not o.is_refused then o.destination end, case when not o.is_refused then o.hour end,
+           case when not o.is_refused then o.delivery_id end
+    from told t
+    left join outlook o on o.item = t.item
+    order by t.item
+$$;
+comment on function postmeter.foretell_usage(jsonb) is
+    'What would become of a batch of usages if it was recorded now, one row each: the verdict of record_usage_batch, and for what would be recorded what a fold would do with it (usage_outlook). A prediction: each usage is looked at alone. It writes and locks nothing.';
+revoke execute on function postmeter.foretell_usage(jsonb) from public;
+grant execute on function postmeter.foretell_usage(jsonb) to postmeter_producer;
+
+-- the list of usage -----------------------------------------------------------------------------------------------------
+
+create view postmeter.usage_list as
+select u.id as usage_id, u.source, u.event_id, u.org, u.account, u.product, u.metric, u.quantity, u.used_at, u.corrects,
+       u.request_id, u.traceparent, u.attributes, u.recorded_at
+from postmeter.usage u;
+comment on view postmeter.usage_list is
+    'Everything recorded, as it was recorded, to be compared with the books of those who recorded it. Where a usage is now says usage_explained.';
+comment on column postmeter.usage_list.usage_id is 'Id of the usage; ids ascend with the time of recording.';
+comment on column postmeter.usage_list.source is 'The service that recorded it.';
+comment on column postmeter.usage_list.event_id is 'The service''s own id of it.';
+comment on column postmeter.usage_list.org is 'The customer.';
+comment on column postmeter.usage_list.account is 'Which marketplace account, where the org has several.';
+comment on column postmeter.usage_list.product is 'Our product.';
+comment on column postmeter.usage_list.metric is 'Our metric.';
+comment on column postmeter.usage_list.quantity is 'Units of the metric; below zero of a correction.';
+comment on column postmeter.usage_list.used_at is 'When it was used.';
+comment on column postmeter.usage_list.corrects is 'Event id of the usage that it corrects.';
+comment on column postmeter.usage_list.request_id is 'The request that caused it.';
+comment on column postmeter.usage_list.traceparent is 'W3C trace context of that request.';
+comment on column postmeter.usage_list.attributes is 'Evidence.';
+comment on column postmeter.usage_list.recorded_at is 'When it was recorded.';
+grant select on postmeter.usage_list to postmeter_reader;
+
+-- An id is as old as its recording, and no usage is recorded before it is used by more than the lead, or after it by more than
+-- the age: ids bound what a range of times has to read. Where the clock may move, they tell nothing.
+create function postmeter.usage_id_from(recorded_from timestamptz) returns uuid
+language sql stable set search_path = pg_catalog, pg_temp
+return (select case when s.purpose = 'production' and isfinite(recorded_from)
+                    then postmeter.id_at(greatest(recorded_from - interval '1 hour', 'epoch'))
+                    else '00000000-0000-0000-0000-000000000000' end
+        from postmeter.setting s);
+comment on function postmeter.usage_id_from(timestamptz) is 'No usage that was recorded at or after this moment has a smaller id.';
+create function postmeter.usage_id_until(recorded_until timestamptz) returns uuid
+language sql stable set search_path = pg_catalog, pg_temp
+return (select case when s.purpose = 'production' and isfinite(recorded_until)
+                    then postmeter.id_at(greatest(recorded_until + interval '1 hour', 'epoch'))
+                    else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end
+        from postmeter.setting s);
+comment on function postmeter.usage_id_until(timestamptz) is 'Every usage that was recorded before this moment has a smaller id.';
+create function postmeter.usage_id_used_from(used_from timestamptz) returns uuid
+language sql stable set search_path = pg_catalog, pg_temp
+return (select postmeter.usage_id_from(used_from - greatest(s.usage_lead_max, interval '1 day')) from postmeter.setting s);
+comment on function postmeter.usage_id_used_from(timestamptz) is 'No usage that was used at or after this moment has a smaller id.';
+revoke execute on function postmeter.usage_id_from(timestamptz), postmeter.usage_id_until(timestamptz),
+    postmeter.usage_id_used_from(timestamptz) from public;
+grant execute on function postmeter.usage_id_from(timestamptz), postmeter.usage_id_until(timestamptz),
+    postmeter.usage_id_used_from(timestamptz) to postmeter_reader;
+
+insert into postmeter.migration (version, name) values (63, '0063_pre_outlook');
