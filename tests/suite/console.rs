@@ -1,5 +1,6 @@
 //! The HTTP door, over real sockets and with the rights of its role.
 
+mod clients;
 mod decide;
 mod formats;
 mod fuzz;

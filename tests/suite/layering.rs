@@ -22,6 +22,7 @@ fn what_talks_to_the_database_cannot_call_out_nor_the_reverse() {
         ("remittance", &["tokio", "tokio-postgres", "reqwest", "hyper"][..]),
         ("outbox", &["marketplaces", "reqwest", "hyper", "axum"]),
         ("marketplaces", &["outbox", "tokio-postgres"]),
+        ("explain", &["marketplaces", "worker", "console", "reqwest", "hyper", "axum"]),
         ("telemetry", &["marketplaces", "worker", "console", "reqwest", "hyper-rustls"]),
         ("sources", &["outbox", "marketplaces", "tokio-postgres"]),
         ("console", &["marketplaces", "worker", "simulator", "reqwest", "hyper-rustls"]),

@@ -156,7 +156,7 @@ async fn k11_every_what_to_do_has_its_test() {
 
 #[test]
 fn k11_every_command_of_explain_has_its_test() {
-    let explain = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/postmeter/src/cli/explain");
+    let explain = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/explain/src");
     let mut said = BTreeSet::new();
     for file in ["next.rs", "usage.rs", "words.rs"] {
         let text = std::fs::read_to_string(explain.join(file)).unwrap();

@@ -21,6 +21,42 @@ async fn state(stage: &Stage) -> String {
     stage.db.client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
+/// Usage of every fate, beside `known`, which is recorded and whose hour is cut.
+fn of_every_fate(known: &Value) -> (Value, [&'static str; 8]) {
+    let other = |field: &str, value: &str| {
+        let mut usage = known.clone();
+        usage[field] = json!(value);
+        usage
+    };
+    let correction = |quantity: &str| {
+        let mut usage = other("event_id", "c");
+        (usage["quantity"], usage["corrects"]) = (json!(quantity), json!("known"));
+        usage
+    };
+    let batch = json!([
+        usage("now", "acme", "2024-09-18T11:05:00Z"),
+        usage("late", "acme", "2024-09-18T10:50:00Z"),
+        usage("held", "nobody", "2024-09-18T11:05:00Z"),
+        usage("old", "acme", "2020-09-18T11:05:00Z"),
+        known,
+        other("quantity", "21"),
+        correction("-21"),
+        correction("-1"),
+    ]);
+    let told = [
+        "recorded - counted - 2024-09-18T11:00:00Z",
+        // the newest hour that was never sent
+        "recorded - late - 2024-09-18T09:00:00Z",
+        "recorded - held no_subscription 2024-09-18T11:00:00Z",
+        "refused PM005 - - -",
+        "recorded - - - -",
+        "refused PM002 - - -",
+        "refused PM004 - - -",
+        "recorded - - - -",
+    ];
+    (batch, told)
+}
+
 #[tokio::test]
 async fn l5_a_dry_run_says_what_would_become_of_usage_and_touches_nothing() {
     let stage = Stage::new().await;
@@ -31,22 +67,7 @@ async fn l5_a_dry_run_says_what_would_become_of_usage_and_touches_nothing() {
     assert_eq!(post(&console, &token, "/v1/usage", &known).await.status, 202);
     stage.cut_at("2024-09-18T11:10:00Z").await;
     let before = state(&stage).await;
-    let mut other = known.clone();
-    other["quantity"] = json!("21");
-    let correction = json!({"source": "billing", "event_id": "c", "org": "acme", "product": "db", "metric": "cores",
-                            "quantity": "-21", "used_at": "2024-09-18T10:05:00Z", "corrects": "known"});
-    let mut lower = correction.clone();
-    lower["quantity"] = json!("-1");
-    let batch = json!([
-        usage("now", "acme", "2024-09-18T11:05:00Z"),
-        usage("late", "acme", "2024-09-18T10:50:00Z"),
-        usage("held", "nobody", "2024-09-18T11:05:00Z"),
-        usage("old", "acme", "2020-09-18T11:05:00Z"),
-        known,
-        other,
-        correction,
-        lower,
-    ]);
+    let (batch, expected) = of_every_fate(&known);
     // a writer that has not decided yet keeps the identity that is asked about
     let mut busy = stage.db.connect().await;
     let open = busy.transaction().await.unwrap();
@@ -76,17 +97,6 @@ async fn l5_a_dry_run_says_what_would_become_of_usage_and_touches_nothing() {
         .map(part)
         .join(" ")
     };
-    let expected = [
-        "recorded - counted - 2024-09-18T11:00:00Z",
-        // the newest hour that was never sent
-        "recorded - late - 2024-09-18T09:00:00Z",
-        "recorded - held no_subscription 2024-09-18T11:00:00Z",
-        "refused PM005 - - -",
-        "recorded - - - -",
-        "refused PM002 - - -",
-        "refused PM004 - - -",
-        "recorded - - - -",
-    ];
     for (at, expected) in expected.iter().enumerate() {
         assert_eq!(item(at), *expected, "{}", told["items"][at]);
     }

@@ -26,6 +26,8 @@ fn every_path_of_the_document_is_on_the_page() {
     for path in paths {
         // the last word may stand beside another: `POST /v1/corrections/retry`, `release`
         let last = path.rsplit('/').next().expect("a path");
+        // `/v1/exports/` and a list's name: the list stands there
+        let path = path.replace("/v1/exports/", "/v1/");
         assert!(words.contains(path.as_str()) || (path.matches('/').count() > 2 && words.contains(last)), "{path}");
     }
 }

@@ -35,7 +35,6 @@ pub(crate) struct Correction {
     on_behalf_of: Option<String>,
     /// Only say what would be done.
     #[serde(default = "yes")]
-    #[schema(default = true)]
     dry_run: bool,
     /// Act on held usage instead of remittances; retry and write-off only.
     #[serde(default)]

@@ -133,7 +133,6 @@ pub(crate) struct AboutMonth {
     on_behalf_of: Option<String>,
     /// Only say what would be done.
     #[serde(default = "yes")]
-    #[schema(default = true)]
     dry_run: bool,
     /// Close it although hours of it can still be sent; of closing only.
     #[serde(default)]

@@ -43,7 +43,7 @@ pub(crate) struct NewUsage {
     /// W3C trace context of that request.
     traceparent: Option<String>,
     /// Evidence (service level, region …).
-    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
+    #[schema(value_type = HashMap<String, serde_json::Value>, required = false)]
     attributes: Option<serde_json::Value>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct UsageEventData {
     /// The request that caused it.
     request_id: Option<String>,
     /// Evidence (service level, region …).
-    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
+    #[schema(value_type = HashMap<String, serde_json::Value>, required = false)]
     attributes: Option<serde_json::Value>,
 }
 

@@ -96,7 +96,7 @@ impl Place {
 ///
 /// `done` is true only once every destination has it. A usage that nobody recorded is 404, never "pending".
 #[utoipa::path(
-    get, path = "/v1/usage/{source}/{event_id}", tag = "usage", security(("token" = ["read"])),
+    get, path = "/v1/usage/{source}/{event_id}", tag = "usage", operation_id = "usage_standing", security(("token" = ["read"])),
     params(("source" = String, Path, description = "The service that recorded it"),
            ("event_id" = String, Path, description = "The service's id of it")),
     responses(
