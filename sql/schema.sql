@@ -17242,6 +17242,9 @@ REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boo
 REVOKE ALL ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_generation() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
 
@@ -17508,6 +17511,9 @@ GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_wor
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 
@@ -18812,4 +18818,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (57, '0057_pre_identities', 22),
     (58, '0058_pre_dropped_months', 22),
     (59, '0059_pre_doors', 22),
-    (60, '0060_pre_requests_indexed', 22);
+    (60, '0060_pre_requests_indexed', 22),
+    (61, '0061_pre_turns', 22);
