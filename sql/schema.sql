@@ -7394,6 +7394,10 @@ begin
                           where b.source = record_usage.source and b.event_id = record_usage.event_id)
         on conflict do nothing;
         is_new := found;
+    elsif num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+                    record_usage.quantity, record_usage.used_at) > 0 then
+        perform postmeter.refuse_missing(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
+                                         record_usage.metric, record_usage.quantity, record_usage.used_at);
     end if;
     if not is_new then
         insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
@@ -8124,6 +8128,25 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) IS 'Bills so many units more (below zero: less) of a locked meter by a locked remittance than its cut did, as a cut of a round below zero. Returns the meter as it is then.';
+
+CREATE FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text := case when source is null then 'source' when event_id is null then 'event_id' when org is null then 'org'
+                       when product is null then 'product' when metric is null then 'metric'
+                       when quantity is null then 'quantity' when used_at is null then 'used_at' end;
+begin
+    if field is not null then
+        raise exception 'usage %: % is missing', coalesce(quote_literal(left(event_id, 255)), '?'), field
+            using errcode = '23502', schema = 'postmeter', table = 'outbox', column = field,
+                  hint = 'Give it: a usage needs source, event_id, org, product, metric, quantity and used_at.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) IS 'Refuses a usage that lacks a required field, by the first one''s name.';
 
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
@@ -17998,6 +18021,8 @@ REVOKE ALL ON FUNCTION postmeter.recount_sources(delivery bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
