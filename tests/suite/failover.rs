@@ -167,6 +167,8 @@ fn command(url: &str, words: &[&str]) -> String {
 }
 
 const ORGS: usize = 12;
+/// Both workers have looked where the server stands.
+const BEATEN: &str = "select count(*) >= 2 from postmeter.worker where heartbeat_at > started_at";
 
 /// Usage of an hour, a core of each org.
 async fn usage(stage: &Stage, at: &str) {
@@ -224,8 +226,7 @@ async fn failover_e13_commits_lost_by_a_promotion_stop_all_sending_until_a_perso
     until_accepted(&stage, ORGS).await;
     usage(&stage, "2024-09-18T11:20:00Z").await;
     next_hour(&stage).await;
-    let beaten = "select count(*) >= 2 from postmeter.worker where heartbeat_at > started_at";
-    until_true(&stage.db.client, beaten).await;
+    until_true(&stage.db.client, BEATEN).await;
 
     pair.fail_over(&mut stage).await;
     assert_eq!(
@@ -269,7 +270,11 @@ async fn failover_f6_a_synchronous_standby_takes_over_and_nothing_stops() {
     due(&stage).await;
     // calls take a while, so that the primary dies with answers on their way
     stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(300)).unwrap();
+    stage.configure("paused = true").await;
     let workers = [worker(&pair.url), worker(&pair.url)];
+    // a worker that has not seen where the server stood cannot say that it went on
+    until_true(&stage.db.client, BEATEN).await;
+    command(&pair.url, &["resume", "aws", "--why", "both have looked"]);
     tests::wait_until("two calls", async || stage.aws.counters().calls >= 2).await;
     pair.fail_over(&mut stage).await;
     until_accepted(&stage, ORGS).await;
