@@ -878,24 +878,7 @@ begin
         limit 1;
     end if;
     if found then
-        raise exception 'usage %: corrects % %', quote_literal(bad.event_id), quote_literal(bad.corrects),
-            case bad.problem
-            when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
-            when 'unknown' then (
-                select format('names no usage of source %L', bad.source)
-                       || case when isfinite(s.identities_from)
-                               then format(' that was used since %s: what is older is no longer known by its event id',
-                                           to_char(s.identities_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-                               else '' end
-                from postmeter.setting s)
-            when 'correction' then 'names a correction; correct the usage itself'
-            when 'meter' then 'has another org, product, metric or account'
-            when 'month' then 'is usage of another month; use its used_at'
-            else 'would bring that usage below zero' end
-            using errcode = case bad.problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004'
-                            else 'PM001' end,
-                  schema = 'postmeter', table = 'outbox', column = 'corrects',
-                  constraint = 'corrects_' || bad.problem;
+        perform postmeter.refuse_correction(bad.source, bad.event_id, bad.corrects, bad.problem);
     end if;
 end
 $$;
@@ -2867,6 +2850,133 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.forbid_change() IS 'Trigger of the append-only tables: refuses UPDATE, DELETE and TRUNCATE for everyone, the owner included (PM020).';
+
+CREATE FUNCTION postmeter.foretell_usage(usages jsonb) RETURNS TABLE(item integer, verdict text, usage_id uuid, error_code text, field text, message text, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with told as materialized (
+        select e.ordinality::integer as item, e.usage, f.*
+        from jsonb_array_elements(usages) with ordinality e(usage, ordinality)
+        cross join lateral postmeter.foretell_verdict(e.usage) f
+    ), fresh as materialized (
+        -- a correction goes where its usage stands
+        select array_agg(t.item order by t.item) as items, array_agg(t.usage ->> 'org' order by t.item) as orgs,
+               array_agg(t.usage ->> 'product' order by t.item) as products,
+               array_agg(t.usage ->> 'metric' order by t.item) as metrics,
+               array_agg(t.usage ->> 'account' order by t.item) as accounts,
+               array_agg(postmeter.usage_time(t.usage ->> 'used_at') order by t.item) as moments,
+               array_agg(postmeter.usage_quantity(t.usage -> 'quantity') order by t.item) as quantities
+        from told t where t.verdict = 'recorded' and t.usage ->> 'corrects' is null
+    ), outlook as materialized (
+        select f.items[o.item] as item, o.fate, o.reason, o.destination, o.hour, o.delivery_id,
+               s.unresolved = 'refuse' and o.reason in ('no_subscription', 'ambiguous_subscription', 'invalid_subscription',
+                                                        'unmapped_dimension') as is_refused
+        from fresh f
+        cross join lateral postmeter.usage_outlook(f.orgs, f.products, f.metrics, f.accounts, f.moments, f.quantities) o
+        cross join postmeter.setting s
+    )
+    select t.item, case when o.is_refused then 'refused' else t.verdict end, t.usage_id,
+           case when o.is_refused then 'PM007' else t.error_code end,
+           case when o.is_refused then case o.reason when 'unmapped_dimension' then 'metric' else 'org' end else t.field end,
+           case when o.is_refused then format('usage %L: %s', t.usage ->> 'event_id', replace(o.reason, '_', ' ')) else t.message end,
+           case when not o.is_refused then o.fate end, case when not o.is_refused then o.reason end,
+           case when not o.is_refused then o.destination end, case when not o.is_refused then o.hour end,
+           case when not o.is_refused then o.delivery_id end
+    from told t
+    left join outlook o on o.item = t.item
+    order by t.item
+$$;
+
+COMMENT ON FUNCTION postmeter.foretell_usage(usages jsonb) IS 'What would become of a batch of usages if it was recorded now, one row each: the verdict of record_usage_batch, and for what would be recorded what a fold would do with it (usage_outlook). A prediction: each usage is looked at alone. It writes and locks nothing.';
+
+CREATE FUNCTION postmeter.foretell_verdict(usage jsonb, OUT verdict text, OUT usage_id uuid, OUT error_code text, OUT field text, OUT message text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    settings postmeter.setting;
+    now      timestamptz := postmeter.clock();
+    standing postmeter.usage;
+    fault    text;
+    differ   text[];
+    problem  text;
+    named    text;
+    quantity numeric;
+    used_at  timestamptz;
+begin
+    verdict := 'refused';
+    select f.error_code, f.field, f.message into error_code, field, message from postmeter.usage_text_refusal(usage) f;
+    if error_code is not null then
+        return;
+    end if;
+    select s.* into settings from postmeter.setting s;
+    -- what a cast refuses is told by the field at hand: messages come in the server's language
+    field := 'quantity';
+    quantity := postmeter.usage_quantity(usage -> 'quantity');
+    field := 'used_at';
+    used_at := postmeter.usage_time(usage ->> 'used_at');
+    field := null;
+    fault := postmeter.usage_fault(
+        usage ->> 'source', usage ->> 'event_id', usage ->> 'org', usage ->> 'product', usage ->> 'metric', quantity, used_at,
+        usage ->> 'account', usage ->> 'corrects', usage ->> 'request_id', usage ->> 'traceparent',
+        coalesce(nullif(usage -> 'attributes', 'null'), '{}'),
+        greatest((now at time zone 'UTC' - settings.usage_age_max) at time zone 'UTC', settings.identities_from),
+        (now at time zone 'UTC' + settings.usage_lead_max) at time zone 'UTC');
+    if fault is not null then
+        perform postmeter.refuse_usage(fault, usage ->> 'event_id');
+    end if;
+    usage_id := postmeter.usage_of(usage ->> 'source', usage ->> 'event_id');
+    if usage_id is not null then
+        select u.* into standing from postmeter.usage u where u.id = usage_id;
+        differ := case when standing.id is not null then array_remove(array[
+            case when standing.org <> usage ->> 'org' then 'org' end,
+            case when standing.product <> usage ->> 'product' then 'product' end,
+            case when standing.metric <> usage ->> 'metric' then 'metric' end,
+            case when standing.quantity <> quantity then 'quantity' end,
+            case when standing.used_at <> used_at then 'used_at' end,
+            case when standing.account is distinct from usage ->> 'account' then 'account' end,
+            case when standing.corrects is distinct from usage ->> 'corrects' then 'corrects' end], null) end;
+        if differ is null or differ <> '{}' then
+            perform postmeter.refuse_other_content(usage ->> 'source', usage ->> 'event_id', differ);
+        end if;
+        verdict := 'repeated';
+        return;
+    end if;
+    if usage ->> 'corrects' is not null then
+        select u.* into standing from postmeter.usage u
+        where u.id = postmeter.usage_of(usage ->> 'source', usage ->> 'corrects');
+        problem := case
+            when standing.id is null then 'unknown'
+            when standing.corrects is not null then 'correction'
+            when (standing.org, standing.product, standing.metric, standing.account)
+                 is distinct from (usage ->> 'org', usage ->> 'product', usage ->> 'metric', usage ->> 'account') then 'meter'
+            when date_trunc('month', standing.used_at, 'UTC') <> date_trunc('month', used_at, 'UTC') then 'month'
+            when standing.quantity + quantity
+                 + coalesce((select sum(x.quantity) from postmeter.usage x
+                             where x.corrected_identity = postmeter.usage_identity_of(standing.source, standing.event_id)
+                               and x.corrected_id = standing.id), 0) < 0 then 'below_zero' end;
+        if problem is not null then
+            perform postmeter.refuse_correction(usage ->> 'source', usage ->> 'event_id', usage ->> 'corrects', problem);
+        end if;
+    end if;
+    verdict := 'recorded';
+exception when others then
+    get stacked diagnostics error_code = returned_sqlstate, named = column_name, message = message_text;
+    if error_code !~ '^(22|23|PM)' then
+        raise;
+    end if;
+    verdict := 'refused';
+    usage_id := null;
+    if field is not null then
+        message := format('usage %L: %s: %s', usage ->> 'event_id', field, message);
+    end if;
+    field := coalesce(nullif(named, ''), field);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.foretell_verdict(usage jsonb, OUT verdict text, OUT usage_id uuid, OUT error_code text, OUT field text, OUT message text) IS 'What record_usage_batch would answer to one usage now: recorded, repeated (with the id of what stands) or refused (with SQLSTATE, field and sentence). It writes and locks nothing.';
 
 CREATE FUNCTION postmeter.forget_answers() RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -8129,6 +8239,32 @@ $$;
 
 COMMENT ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) IS 'Bills so many units more (below zero: less) of a locked meter by a locked remittance than its cut did, as a cut of a round below zero. Returns the meter as it is then.';
 
+CREATE FUNCTION postmeter.refuse_correction(source text, event_id text, corrects text, problem text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'usage %: corrects % %', quote_literal(event_id), quote_literal(corrects),
+        case problem
+        when 'dropped' then 'names usage whose month of the ledger, or a later one, was dropped'
+        when 'unknown' then (
+            select format('names no usage of source %L', refuse_correction.source)
+                   || case when isfinite(s.identities_from)
+                           then format(' that was used since %s: what is older is no longer known by its event id',
+                                       to_char(s.identities_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                           else '' end
+            from postmeter.setting s)
+        when 'correction' then 'names a correction; correct the usage itself'
+        when 'meter' then 'has another org, product, metric or account'
+        when 'month' then 'is usage of another month; use its used_at'
+        else 'would bring that usage below zero' end
+        using errcode = case problem when 'unknown' then 'PM003' when 'below_zero' then 'PM004' else 'PM001' end,
+              schema = 'postmeter', table = 'outbox', column = 'corrects', constraint = 'corrects_' || problem;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.refuse_correction(source text, event_id text, corrects text, problem text) IS 'Raises the error for a correction that is refused: PM001, PM003 or PM004.';
+
 CREATE FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10320,6 +10456,27 @@ END;
 
 COMMENT ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) IS 'Name of the first rule that a usage breaks, or null. The rules of intake, in one place; docs/integrate.md lists them.';
 
+CREATE FUNCTION postmeter.usage_id_from(recorded_from timestamp with time zone) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (SELECT CASE WHEN ((s.purpose = 'production'::text) AND isfinite(usage_id_from.recorded_from)) THEN postmeter.id_at(GREATEST((usage_id_from.recorded_from - '01:00:00'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone)) ELSE '00000000-0000-0000-0000-000000000000'::uuid END AS "case" FROM postmeter.setting s);
+
+COMMENT ON FUNCTION postmeter.usage_id_from(recorded_from timestamp with time zone) IS 'No usage that was recorded at or after this moment has a smaller id.';
+
+CREATE FUNCTION postmeter.usage_id_until(recorded_until timestamp with time zone) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (SELECT CASE WHEN ((s.purpose = 'production'::text) AND isfinite(usage_id_until.recorded_until)) THEN postmeter.id_at(GREATEST((usage_id_until.recorded_until + '01:00:00'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone)) ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid END AS "case" FROM postmeter.setting s);
+
+COMMENT ON FUNCTION postmeter.usage_id_until(recorded_until timestamp with time zone) IS 'Every usage that was recorded before this moment has a smaller id.';
+
+CREATE FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (SELECT postmeter.usage_id_from((usage_id_used_from.used_from - GREATEST(s.usage_lead_max, '1 day'::interval))) AS usage_id_from FROM postmeter.setting s);
+
+COMMENT ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) IS 'No usage that was used at or after this moment has a smaller id.';
+
 CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -10344,6 +10501,75 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.usage_of(source text, event_id text) IS 'The usage that was recorded under a source and event id; null: none, or so long ago that its identity was forgotten.';
+
+CREATE FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) RETURNS TABLE(item bigint, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with given as materialized (
+        select g.*, postmeter.hour_of(g.used_at) as own_hour, postmeter.resolved_at(g.org, g.product, g.used_at) as at
+        from unnest(orgs, products, metrics, accounts, moments, quantities) with ordinality
+             g(org, product, metric, account, used_at, quantity, item)
+    ), kind as materialized (
+        select k.*, row_number() over () as nth
+        from (select distinct g.org, g.product, g.metric, g.account, g.own_hour, g.at from given g) k
+    ), resolved as materialized (
+        select r.*
+        from (select array_agg(k.org order by k.nth) as o, array_agg(k.product order by k.nth) as p,
+                     array_agg(k.metric order by k.nth) as m, array_agg(k.account order by k.nth) as a,
+                     array_agg(k.at order by k.nth) as h
+              from kind k) w
+        cross join lateral postmeter.resolve(w.o, w.p, w.m, w.a, w.h) r
+    ), limits as materialized (
+        select (select array_agg(r.item order by r.item) from resolved r where r.dimension_id is not null) as items,
+               (select array_agg(k.org order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as o,
+               (select array_agg(k.product order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as p,
+               (select array_agg(k.metric order by k.nth) from kind k join resolved r on r.item = k.nth where r.dimension_id is not null) as m,
+               (select array_agg(r.dimension_id order by r.item) from resolved r where r.dimension_id is not null) as d
+    ), bounded as materialized (
+        select l.items[p.item] as nth, p.bound from limits l cross join lateral postmeter.plausible(l.o, l.p, l.m, l.d) p
+    ), placed as materialized (
+        select k.*, r.exemption_id, r.reason, t.name as destination, t.late_policy, m.id as meter_id, r.identity, b.bound,
+               d.id as delivery_id,
+               case when d.id is not null then d.status <> 'open'
+                    else postmeter.deadline_of(t.id, r.buyer, k.own_hour) < (select postmeter.clock()) end as is_late
+        from kind k
+        join resolved r on r.item = k.nth
+        left join postmeter.destination t on t.id = r.destination_id
+        left join postmeter.dimension n on n.id = r.dimension_id
+        left join postmeter.meter m on m.destination_id = t.id and m.buyer = r.buyer and m.dimension = n.name
+         and m.month = postmeter.month_of(k.own_hour, t.zone)
+        left join postmeter.delivery d on d.meter_id = m.id and d.hour = k.own_hour
+        left join bounded b on b.nth = k.nth
+    ), told as materialized (
+        select p.*, w.hour as late_hour, l.id as late_delivery_id
+        from placed p
+        left join lateral (select x.* from postmeter.target_way_as(p.meter_id, p.identity) x) w
+          on p.is_late and p.reason is null and p.exemption_id is null
+        left join postmeter.delivery l on l.meter_id = w.key_meter_id and l.hour = w.hour
+    )
+    select g.item,
+           case when t.exemption_id is not null then 'exempt'
+                when t.reason is not null or g.quantity > t.bound then 'held'
+                when not t.is_late then 'counted'
+                when t.late_hour is null and t.late_policy = 'hold' then 'held'
+                else 'late' end,
+           case when t.exemption_id is not null then null
+                when t.reason is not null then t.reason
+                when g.quantity > t.bound then 'implausible'
+                when t.is_late and t.late_hour is null and t.late_policy = 'hold' then 'too_late' end,
+           t.destination,
+           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then g.own_hour
+                when t.is_late then t.late_hour else g.own_hour end,
+           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then null
+                when t.is_late then t.late_delivery_id else t.delivery_id end
+    from given g
+    join told t on (t.org, t.product, t.metric, t.own_hour, t.at) = (g.org, g.product, g.metric, g.own_hour, g.at)
+               and t.account is not distinct from g.account
+    order by g.item
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) IS 'What a fold would do now with usage of these orgs, products, metrics, accounts, times and quantities, one row each: counted (in its own hour), late (its own hour is cut: in another hour, or in none), held (with the reason) or exempt; with the destination, the hour, and the remittance if it exists. A prediction: the catalogue, the clock and other usage may change before the fold. It locks nothing.';
 
 CREATE FUNCTION postmeter.usage_quantity(quantity jsonb) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -10449,6 +10675,50 @@ CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
 END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
+
+CREATE FUNCTION postmeter.usage_warnings(usages uuid[]) RETURNS TABLE(usage_id uuid, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with asked as materialized (
+        select u.*, a.usage_id is not null as is_allocated, a.delivery_id, a.hour as own_hour, h.usage_id is not null as is_held,
+               h.reason, h.destination_id, h.hour as held_hour
+        from unnest(usages) g(id)
+        -- fences: look-ups by key, whatever the statistics say
+        cross join lateral (select y.* from postmeter.usage y where y.id = g.id offset 0) u
+        left join lateral (
+            select y.* from postmeter.allocation y
+            where y.usage_id = g.id and y.destination_id in (select t.id from postmeter.destination t where t.shadow_of is null)
+            offset 0) a on true
+        left join lateral (select y.* from postmeter.held y where y.usage_id = g.id offset 0) h on true
+    ), waiting as materialized (
+        select array_agg(w.id order by w.id) as ids, array_agg(w.org order by w.id) as orgs,
+               array_agg(w.product order by w.id) as products, array_agg(w.metric order by w.id) as metrics,
+               array_agg(w.account order by w.id) as accounts, array_agg(w.used_at order by w.id) as moments,
+               array_agg(w.quantity order by w.id) as quantities
+        from asked w
+        -- a correction goes where its usage stands
+        where not w.is_allocated and not w.is_held and w.corrects is null
+          and not exists (select from postmeter.exempted x where x.usage_id = w.id)
+          and not exists (select from postmeter.usage_written_off x where x.usage_id = w.id)
+    )
+    select w.ids[o.item], o.fate, o.reason, o.destination, o.hour, o.delivery_id
+    from waiting w
+    cross join lateral postmeter.usage_outlook(w.orgs, w.products, w.metrics, w.accounts, w.moments, w.quantities) o
+    where o.fate in ('late', 'held')
+    union all
+    select a.id, 'held', a.reason, t.name, a.held_hour, null
+    from asked a left join postmeter.destination t on t.id = a.destination_id
+    where a.is_held
+    union all
+    select a.id, 'late', null, t.name, d.hour, d.id
+    from asked a
+    join postmeter.delivery d on d.id = a.delivery_id
+    join postmeter.destination t on t.id = d.destination_id
+    where a.is_allocated and d.hour <> a.own_hour
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_warnings(usages uuid[]) IS 'Of these usages, those that are held or counted in another hour than their own, or will be when they are folded (usage_outlook): fate late or held, with the reason, the destination, the hour and the remittance as far as they are known. It locks nothing.';
 
 CREATE FUNCTION postmeter.usage_went() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -15946,6 +16216,53 @@ COMMENT ON COLUMN postmeter.usage_identity_before.event_id IS 'See usage_identit
 
 COMMENT ON COLUMN postmeter.usage_identity_before.usage_id IS 'The usage.';
 
+CREATE VIEW postmeter.usage_list AS
+ SELECT u.id AS usage_id,
+    u.source,
+    u.event_id,
+    u.org,
+    u.account,
+    u.product,
+    u.metric,
+    u.quantity,
+    u.used_at,
+    u.corrects,
+    u.request_id,
+    u.traceparent,
+    u.attributes,
+    u.recorded_at
+   FROM postmeter.usage u;
+
+COMMENT ON VIEW postmeter.usage_list IS 'Everything recorded, as it was recorded, to be compared with the books of those who recorded it. Where a usage is now says usage_explained.';
+
+COMMENT ON COLUMN postmeter.usage_list.usage_id IS 'Id of the usage; ids ascend with the time of recording.';
+
+COMMENT ON COLUMN postmeter.usage_list.source IS 'The service that recorded it.';
+
+COMMENT ON COLUMN postmeter.usage_list.event_id IS 'The service''s own id of it.';
+
+COMMENT ON COLUMN postmeter.usage_list.org IS 'The customer.';
+
+COMMENT ON COLUMN postmeter.usage_list.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.usage_list.product IS 'Our product.';
+
+COMMENT ON COLUMN postmeter.usage_list.metric IS 'Our metric.';
+
+COMMENT ON COLUMN postmeter.usage_list.quantity IS 'Units of the metric; below zero of a correction.';
+
+COMMENT ON COLUMN postmeter.usage_list.used_at IS 'When it was used.';
+
+COMMENT ON COLUMN postmeter.usage_list.corrects IS 'Event id of the usage that it corrects.';
+
+COMMENT ON COLUMN postmeter.usage_list.request_id IS 'The request that caused it.';
+
+COMMENT ON COLUMN postmeter.usage_list.traceparent IS 'W3C trace context of that request.';
+
+COMMENT ON COLUMN postmeter.usage_list.attributes IS 'Evidence.';
+
+COMMENT ON COLUMN postmeter.usage_list.recorded_at IS 'When it was recorded.';
+
 CREATE TABLE postmeter.usage_moved (
     slice text NOT NULL COLLATE pg_catalog."C"
 );
@@ -17468,6 +17785,11 @@ GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) TO postmeter_producer;
+
+REVOKE ALL ON FUNCTION postmeter.foretell_verdict(usage jsonb, OUT verdict text, OUT usage_id uuid, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.forget_answers() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.forget_answers() TO postmeter_console;
@@ -18022,6 +18344,8 @@ REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.refuse_correction(source text, event_id text, corrects text, problem text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
@@ -18262,6 +18586,15 @@ REVOKE ALL ON FUNCTION postmeter.undo_write_off_corrected(delivery bigint) FROM 
 
 REVOKE ALL ON FUNCTION postmeter.usage_fault(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone, account text, corrects text, request_id text, traceparent text, attributes jsonb, earliest timestamp with time zone, latest timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.usage_id_from(recorded_from timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_id_from(recorded_from timestamp with time zone) TO postmeter_reader;
+
+REVOKE ALL ON FUNCTION postmeter.usage_id_until(recorded_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_id_until(recorded_until timestamp with time zone) TO postmeter_reader;
+
+REVOKE ALL ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) TO postmeter_reader;
+
 REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
@@ -18272,6 +18605,11 @@ GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmete
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.usage_quantity(quantity jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_text_fault(usage jsonb) FROM PUBLIC;
@@ -18281,6 +18619,9 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_is_plain(usage jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) TO postmeter_reader;
 
 REVOKE ALL ON FUNCTION postmeter.usage_went() FROM PUBLIC;
 
@@ -18737,6 +19078,8 @@ GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.usage_identity_before TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.usage_list TO postmeter_reader;
+
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.usage_moved TO postmeter_operator;
 GRANT SELECT,INSERT ON TABLE postmeter.usage_moved TO postmeter_worker;
@@ -18844,4 +19187,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (58, '0058_pre_dropped_months', 22),
     (59, '0059_pre_doors', 22),
     (60, '0060_pre_requests_indexed', 22),
-    (61, '0061_pre_turns', 22);
+    (61, '0061_pre_turns', 22),
+    (63, '0063_pre_outlook', 22);
