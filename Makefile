@@ -14,6 +14,8 @@ SEEDS ?= 100
 STORMS ?= 5
 # make replay FILE=export.csv
 FILE ?=
+# make leftover USAGES=10000000
+USAGES ?= 1000000
 # make upgrade OLD=v1.2.0
 OLD ?=
 # make versions ONLY="16 17" FILTER=intake
@@ -23,7 +25,7 @@ ONLY ?=
 SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash mutants storm random replay features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test lint bench crash mutants storm random replay leftover features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -64,6 +66,10 @@ replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole
 random: build ## the soak: SEEDS random runs over all marketplaces, and SEEDS random months beside an accountant's books
 	$(SOAK) POSTMETER_SEEDS=$(SEEDS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_random
+
+leftover: build ## USAGES usages recorded, sent, closed, exported, forgotten and dropped: what is left, by table, in bytes a usage (long)
+	$(SOAK) POSTMETER_USAGES=$(USAGES) $(CARGO) test --locked -p tests --test suite -- \
+		--ignored --nocapture --test-threads=1 soak_leftover
 
 features: setup-build setup-postgres ## a program with otlp and sentry, which the usual build leaves out: clippy and their tests
 	$(CARGO) clippy --locked -p postmeter --all-targets --features otlp,sentry -- -D warnings

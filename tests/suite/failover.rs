@@ -2,6 +2,8 @@
 //! commits; a restore to a point in time from a base backup and archived WAL. The commands are those of
 //! `docs/operate/failover.md`.
 
+mod identities;
+
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -117,6 +119,14 @@ impl Pair {
         until_true(&self.on_standby().await, &format!("select pg_last_wal_replay_lsn() >= '{here}'")).await;
     }
 
+    /// The standby has all that the primary has now; from here on nothing reaches it.
+    async fn part(&self) {
+        self.caught_up().await;
+        self.on_standby().await.batch_execute("alter system set primary_conninfo = ''").await.unwrap();
+        self.on_standby().await.batch_execute("select pg_reload_conf()").await.unwrap();
+        until_true(&self.on_primary().await, "select not exists (select from pg_stat_replication)").await;
+    }
+
     /// The primary dies, the standby takes over.
     async fn fail_over(&mut self, stage: &mut Stage) {
         self.primary.kill().expect("it dies");
@@ -157,6 +167,8 @@ fn command(url: &str, words: &[&str]) -> String {
 }
 
 const ORGS: usize = 12;
+/// Both workers have looked where the server stands.
+const BEATEN: &str = "select count(*) >= 2 from postmeter.worker where heartbeat_at > started_at";
 
 /// Usage of an hour, a core of each org.
 async fn usage(stage: &Stage, at: &str) {
@@ -209,17 +221,12 @@ async fn billed_once(stage: Stage) {
 async fn failover_e13_commits_lost_by_a_promotion_stop_all_sending_until_a_person_resumes() {
     let (mut pair, mut stage) = Pair::start().await;
     due(&stage).await;
-    pair.caught_up().await;
-    // from here on nothing reaches the standby
-    pair.on_standby().await.batch_execute("alter system set primary_conninfo = ''").await.unwrap();
-    pair.on_standby().await.batch_execute("select pg_reload_conf()").await.unwrap();
-    until_true(&pair.on_primary().await, "select not exists (select from pg_stat_replication)").await;
+    pair.part().await;
     let workers = [worker(&pair.url), worker(&pair.url)];
     until_accepted(&stage, ORGS).await;
     usage(&stage, "2024-09-18T11:20:00Z").await;
     next_hour(&stage).await;
-    let beaten = "select count(*) >= 2 from postmeter.worker where heartbeat_at > started_at";
-    until_true(&stage.db.client, beaten).await;
+    until_true(&stage.db.client, BEATEN).await;
 
     pair.fail_over(&mut stage).await;
     assert_eq!(
@@ -263,7 +270,11 @@ async fn failover_f6_a_synchronous_standby_takes_over_and_nothing_stops() {
     due(&stage).await;
     // calls take a while, so that the primary dies with answers on their way
     stage.aws.add_fault(FaultRule::new(FaultKind::Delay).ms(300)).unwrap();
+    stage.configure("paused = true").await;
     let workers = [worker(&pair.url), worker(&pair.url)];
+    // a worker that has not seen where the server stood cannot say that it went on
+    until_true(&stage.db.client, BEATEN).await;
+    command(&pair.url, &["resume", "aws", "--why", "both have looked"]);
     tests::wait_until("two calls", async || stage.aws.counters().calls >= 2).await;
     pair.fail_over(&mut stage).await;
     until_accepted(&stage, ORGS).await;
@@ -319,6 +330,7 @@ async fn failover_e13_a_restore_to_a_point_in_time_sends_nothing_by_itself_and_b
     restored.restart().unwrap();
     let url = restored.url("postgres");
     stage.db.client = connect(&url).await;
+    stage.db.database = outbox::Database::open(&outbox::Access::new(&url)).unwrap();
     until_true(&stage.db.client, "select not pg_is_in_recovery()").await;
     assert_eq!(
         stage.value("select count(*)::text from postmeter.remittance where status = 'due'").await,

@@ -6,6 +6,7 @@ mod corrections;
 mod doors;
 mod generations;
 mod guarded;
+mod races;
 mod refusals;
 mod repeats;
 

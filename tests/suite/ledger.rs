@@ -4,6 +4,7 @@ mod billing;
 mod dropped;
 mod exported;
 mod kept;
+mod leftover;
 mod months;
 mod told;
 

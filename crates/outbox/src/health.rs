@@ -167,6 +167,30 @@ answers! {
         /// A billing month whose drop was begun and not finished.
         half_dropped: Option<String>,
     }
+    /// Generations of identities; one row.
+    Identities from "health_identities" {
+        /// Since when the younger one is there; none: that is not known, and nobody can record.
+        began_at: Option<String>,
+        /// For how long they could have taken their turn; below zero: not yet.
+        overdue_seconds: Option<f64>,
+        /// What the older one takes, which a turn drops.
+        bytes_before: i64,
+        /// What the younger one takes.
+        bytes: i64,
+    }
+    /// What keeps generations of identities from their turn; one row each.
+    InTheWay from "health_in_the_way" {
+        /// object (built on a table that turns drop), session or prepared (holds a lock).
+        what: String,
+        /// The object's kind and name, or the session's process id.
+        name: String,
+        /// The table.
+        table: String,
+        /// For how long its transaction is open, as far as we may see it.
+        seconds: Option<f64>,
+        /// What takes the object away.
+        remedy: Option<String>,
+    }
     /// Workers by how they are; one row each.
     Fellow from "health_workers" {
         /// Its name.

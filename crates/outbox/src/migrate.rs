@@ -95,6 +95,7 @@ migrations! {
     58 "0058_pre_dropped_months",
     59 "0059_pre_doors",
     60 "0060_pre_requests_indexed",
+    61 "0061_pre_turns",
     63 "0063_pre_outlook",
 }
 

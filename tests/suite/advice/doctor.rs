@@ -3,6 +3,7 @@
 
 mod books;
 mod catalogue;
+mod identities;
 mod upkeep;
 
 use serde_json::Value;

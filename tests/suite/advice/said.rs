@@ -65,6 +65,23 @@ const DOCTOR: &[(&str, &str)] = &[
         "run it again, it goes on where it was: `postmeter ledger drop MONTH --verified DIR --why ... --apply`",
         "i4_a_drop_that_was_killed_is_found_and_finished_and_the_balance_closes_at_every_moment",
     ),
+    (
+        "if nothing below is in the way, a running worker does it within minutes; or, with the role postmeter_worker: \
+         select postmeter.turn_identities()",
+        "k11_doctor_names_identities_that_are_overdue_and_what_drops_them",
+    ),
+    (
+        "insert into postmeter.identity_generation (began_at) values (postmeter.clock())",
+        "k11_doctor_names_identities_that_are_overdue_and_what_drops_them",
+    ),
+    (
+        "let it ask postmeter.usage or postmeter.usage_of() instead; then {remedy}",
+        "k11_doctor_names_what_was_built_on_identities_and_stops_their_turn",
+    ),
+    (
+        "commit it or roll it back: pg_prepared_xacts names it",
+        "k11_doctor_names_who_keeps_identities_from_their_turn_and_how_he_is_ended",
+    ),
     ("if money is meant: {first}`postmeter migrate --purpose production`", LACKS),
     ("view postmeter.unfinished_request names the service that is open", "h1_received_and_never_finished_is_one_view"),
     ("`postmeter status` says why; when the cause is gone: `postmeter probe {name} --why ...`", UNSENT),
@@ -307,9 +324,9 @@ fn listed(said: &BTreeSet<String>, run: &[(&str, &str)], unmade: &[(&str, &str)]
 
 #[test]
 fn k11_every_advice_of_doctor_has_its_test() {
-    let files = ["doctor.rs", "doctor/defaults.rs", "doctor/guards.rs", "doctor/money.rs", "doctor/server.rs"];
+    let files = ["doctor.rs", "doctor/defaults.rs", "doctor/guards.rs", "doctor/identities.rs", "doctor/money.rs"];
     let mut said = BTreeSet::new();
-    for file in files.into_iter().chain(["doctor/watch.rs", "doctor/work.rs"]) {
+    for file in files.into_iter().chain(["doctor/server.rs", "doctor/watch.rs", "doctor/work.rs"]) {
         let code = source(file);
         for call in [".problem(", ".warning("].iter().flat_map(|verb| code.split(verb).skip(1)) {
             let advice = parts(call).get(2).map(|advice| advice.trim().to_owned()).unwrap_or_default();
@@ -338,7 +355,7 @@ fn k11_no_file_of_doctor_is_left_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/postmeter/src/cli/doctor");
     assert_eq!(
         std::fs::read_dir(folder).unwrap().count(),
-        6,
+        7,
         "name the new file in this test and in the one of doctor"
     );
 }

@@ -1,5 +1,7 @@
 //! What is refused, by name, and what is accepted although the catalogue is late.
 
+use bytes::Bytes;
+use futures_util::SinkExt as _;
 use tests::Stage;
 
 use super::{call, insert, rows};
@@ -55,6 +57,58 @@ async fn a4_every_bad_field_is_named_and_a_savepoint_goes_on() {
         }
     }
     assert_eq!(stage.value("select count(*)::text from orders").await, (2 * BAD.len()).to_string());
+    assert_eq!(rows(&stage).await, "0 0 0");
+    stage.close().await;
+}
+
+/// What a database's error says: code, column, table, message and hint.
+fn said(error: &tokio_postgres::Error) -> [String; 5] {
+    let error = error.as_db_error().expect("the server's own error");
+    let text = |part: Option<&str>| part.unwrap_or("-").to_owned();
+    [
+        error.code().code().to_owned(),
+        text(error.column()),
+        text(error.table()),
+        error.message().to_owned(),
+        text(error.hint()),
+    ]
+}
+
+#[tokio::test]
+async fn a4_a_field_that_is_missing_is_named_by_every_door() {
+    let stage = Stage::new().await;
+    let needs = "Give it: a usage needs source, event_id, org, product, metric, quantity and used_at.";
+    for (field, ..) in &BAD[..7] {
+        let usage = if *field == "event_id" { "?" } else { "'e1'" };
+        let message = format!("usage {usage}: {field} is missing");
+        let error = stage.db.client.batch_execute(&call(&[(field, "null")])).await.unwrap_err();
+        assert_eq!(said(&error), ["23502", field, "outbox", &message, needs], "record_usage");
+        // also where it corrects
+        let corrects = [(*field, "null"), ("corrects", "'e0'")];
+        let error = stage.db.client.batch_execute(&call(&corrects)).await.unwrap_err();
+        assert_eq!(said(&error), ["23502", field, "outbox", &message, needs], "record_usage, a correction");
+        let batch = format!(
+            "select concat_ws(' ', r.verdict, r.error_code, r.field, r.message) from postmeter.record_usage_batch(jsonb_build_array(
+                jsonb_build_object('source', 'billing', 'event_id', 'e1', 'org', 'acme', 'product', 'db', 'metric', 'cores',
+                                   'quantity', 1, 'used_at', '2024-09-18T09:30:00Z') || jsonb_build_object('{field}', null))) r"
+        );
+        assert_eq!(stage.value(&batch).await, format!("refused 23502 {field} {message}"), "the batch");
+        // Postgres itself checks these, and names the partition
+        let message =
+            format!("null value in column \"{field}\" of relation \"outbox_entry\" violates not-null constraint");
+        let error = stage.db.client.batch_execute(&insert(&[(field, "null")])).await.unwrap_err();
+        assert_eq!(said(&error), ["23502", field, "outbox_entry", &message, "-"], "INSERT");
+        let names = ["source", "event_id", "org", "product", "metric", "quantity", "used_at"];
+        let cells = ["billing", "e1", "acme", "db", "cores", "1", "2024-09-18T09:30:00Z"];
+        let cells = names.iter().zip(cells).map(|(name, cell)| if name == field { "" } else { cell });
+        // a session of its own: the driver loses its place after a COPY that failed
+        let client = stage.db.connect().await;
+        let copy = format!("copy postmeter.outbox ({}) from stdin (format csv)", names.join(", "));
+        let mut sink = std::pin::pin!(client.copy_in::<_, Bytes>(&copy).await.unwrap());
+        sink.send(Bytes::from(cells.collect::<Vec<_>>().join(",") + "\n")).await.unwrap();
+        let error = sink.finish().await.unwrap_err();
+        assert_eq!(said(&error), ["23502", field, "outbox_entry", &message, "-"], "COPY");
+    }
     assert_eq!(rows(&stage).await, "0 0 0");
     stage.close().await;
 }

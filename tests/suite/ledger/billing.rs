@@ -27,7 +27,7 @@ const LEFTOVERS: &str =
     "select (select count(*) from postmeter.exempted) || ' ' || (select count(*) from postmeter.usage_written_off)";
 
 /// Whole rows of the views that say what a month came to.
-async fn said(stage: &Stage) -> Vec<String> {
+pub(super) async fn said(stage: &Stage) -> Vec<String> {
     let mut said = Vec::new();
     for view in ["balance", "usage_balance", "month_close", "remittance_summary", "meter_list"] {
         said.extend(
@@ -58,10 +58,11 @@ async fn asked(stage: &Stage) -> Vec<String> {
 }
 
 /// What was not accepted, added up: a dropped month has no row for each remittance.
-const UNREMITTED: &str = "select concat_ws(' ', org, product, metric, status, unit, trim_scale(sum(quantity)))
+pub(super) const UNREMITTED: &str =
+    "select concat_ws(' ', org, product, metric, status, unit, trim_scale(sum(quantity)))
     from postmeter.unremitted where hour < '2024-10-02' group by org, product, metric, status, unit order by 1";
 
-fn drop_words(folder: &tempfile::TempDir) -> [&str; 8] {
+pub(super) fn drop_words(folder: &tempfile::TempDir) -> [&str; 8] {
     ["ledger", "drop", "2024-09", "--why", "retention", "--apply", "--verified", folder.path().to_str().unwrap()]
 }
 

@@ -70,3 +70,46 @@ async fn a2_after_the_upgrade_of_a_filled_database_what_was_recorded_is_known() 
     let from: String = db.client.query_one(from, &[]).await.unwrap().get(0);
     assert_eq!(from, "2020-01-31 23:00:00.000001");
 }
+
+#[tokio::test]
+async fn f9_a_lead_of_more_than_a_day_is_lowered_by_the_upgrade_and_what_came_within_it_is_known() {
+    let mut db = TestDatabase::empty().await;
+    db.client.batch_execute(ROLES).await.unwrap();
+    for migration in MIGRATIONS.iter().filter(|m| m.version <= 56) {
+        db.client.batch_execute(migration.sql).await.unwrap_or_else(|error| panic!("{}: {error}", migration.name));
+    }
+    db.client
+        .batch_execute("update postmeter.setting set purpose = 'test', clock_frozen = '2024-09-18T10:00:00Z'")
+        .await
+        .unwrap();
+    let ahead = "select postmeter.record_usage('s', 'ahead', 'acme', 'db', 'cores', 5, '2024-09-21T09:00:00Z')";
+    for (lead, lowered) in [
+        ("72 hours", "1 day"),
+        ("24 hours 1 microsecond", "1 day"),
+        ("7 days", "1 day"),
+        ("24 hours", "24:00:00"),
+        ("1 day", "1 day"),
+        ("1 hour", "01:00:00"),
+    ] {
+        let upgrade = db.client.transaction().await.unwrap();
+        upgrade.batch_execute("update postmeter.setting set usage_lead_max = '72 hours'").await.unwrap();
+        upgrade.batch_execute(ahead).await.unwrap();
+        let lead = format!("update postmeter.setting set usage_lead_max = '{lead}'");
+        upgrade.batch_execute(&lead).await.unwrap();
+        for migration in MIGRATIONS.iter().filter(|m| m.version > 56) {
+            upgrade.batch_execute(migration.sql).await.unwrap_or_else(|error| panic!("{}: {error}", migration.name));
+        }
+        let value = async |sql: &str| upgrade.query_one(sql, &[]).await.unwrap().get::<_, String>(0);
+        assert_eq!(value("select usage_lead_max::text from postmeter.setting").await, lowered, "{lead}");
+        // what was recorded further ahead is too far until its day comes, and never a second usage
+        upgrade.batch_execute("savepoint refused").await.unwrap();
+        let error = upgrade.batch_execute(ahead).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), "PM006", "{lead}");
+        upgrade.batch_execute("rollback to refused").await.unwrap();
+        let day = "update postmeter.setting set clock_frozen = '2024-09-21T09:00:00Z'";
+        upgrade.batch_execute(day).await.unwrap();
+        upgrade.batch_execute(ahead).await.unwrap();
+        assert_eq!(value("select count(*)::text from postmeter.usage").await, "1", "{lead}");
+        upgrade.rollback().await.unwrap();
+    }
+}

@@ -2,6 +2,7 @@
 
 mod defaults;
 mod guards;
+mod identities;
 mod money;
 mod server;
 mod watch;
@@ -141,6 +142,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     if server::look(&mut round).await? {
         guards::look(&mut round).await?;
         defaults::look(&mut round).await?;
+        identities::look(&mut round).await?;
         work::look(&mut round).await?;
         watch::look(&mut round).await?;
         money::look(&mut round).await?;
