@@ -7504,6 +7504,10 @@ begin
                           where b.source = record_usage.source and b.event_id = record_usage.event_id)
         on conflict do nothing;
         is_new := found;
+    elsif num_nulls(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product, record_usage.metric,
+                    record_usage.quantity, record_usage.used_at) > 0 then
+        perform postmeter.refuse_missing(record_usage.source, record_usage.event_id, record_usage.org, record_usage.product,
+                                         record_usage.metric, record_usage.quantity, record_usage.used_at);
     end if;
     if not is_new then
         insert into postmeter.outbox (source, event_id, org, product, metric, quantity, used_at, account, corrects,
@@ -8260,6 +8264,25 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.refuse_correction(source text, event_id text, corrects text, problem text) IS 'Raises the error for a correction that is refused: PM001, PM003 or PM004.';
+
+CREATE FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text := case when source is null then 'source' when event_id is null then 'event_id' when org is null then 'org'
+                       when product is null then 'product' when metric is null then 'metric'
+                       when quantity is null then 'quantity' when used_at is null then 'used_at' end;
+begin
+    if field is not null then
+        raise exception 'usage %: % is missing', coalesce(quote_literal(left(event_id, 255)), '?'), field
+            using errcode = '23502', schema = 'postmeter', table = 'outbox', column = field,
+                  hint = 'Give it: a usage needs source, event_id, org, product, metric, quantity and used_at.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) IS 'Refuses a usage that lacks a required field, by the first one''s name.';
 
 CREATE FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) RETURNS void
     LANGUAGE plpgsql
@@ -17559,6 +17582,9 @@ REVOKE ALL ON FUNCTION postmeter.check_filter_known(filter jsonb, held_usage boo
 REVOKE ALL ON FUNCTION postmeter.check_form_begins(entered postmeter.subscription, begins timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.check_generation() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.check_generation() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.check_ledger_finished(month date) FROM PUBLIC;
 
@@ -17830,6 +17856,9 @@ GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_wor
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 
@@ -18316,6 +18345,8 @@ REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.recut(delivery bigint, meter bigint, units numeric) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_correction(source text, event_id text, corrects text, problem text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.refuse_missing(source text, event_id text, org text, product text, metric text, quantity numeric, used_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.refuse_other_content(source text, event_id text, fields text[]) FROM PUBLIC;
 
@@ -19156,4 +19187,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (58, '0058_pre_dropped_months', 22),
     (59, '0059_pre_doors', 22),
     (60, '0060_pre_requests_indexed', 22),
+    (61, '0061_pre_turns', 22),
     (63, '0063_pre_outlook', 22);
