@@ -11,12 +11,16 @@ const BATCH: usize = 500;
 const RECORDED: usize = 300_000;
 const MILLIONS: [usize; 2] = [10, 50];
 
-/// Identities of the days before, as they would lie there; a share at a time, so that no sort outgrows the disk.
+/// Identities of the days before, as they would lie there.
 const KNOWN: &str = "insert into postmeter.usage_identity (source, event_id, usage_id)
     select 'bench', k.event_id, gen_random_uuid()
     from (select case when $1 then to_char($2 + n, 'FM000000000000') || '-known' else gen_random_uuid()::text end as event_id
-          from generate_series(1::bigint, 1000000) n) k
-    order by 2";
+          from generate_series(1::bigint, 1000000) n) k";
+/// Key by key, an index larger than memory takes a page of log for each: it is made when they are there.
+const WITHOUT_KEY: &str = "alter table postmeter.usage_identity drop constraint usage_identity_pkey";
+const WITH_KEY: &str = "set maintenance_work_mem = '1GB';
+    alter table postmeter.usage_identity add constraint usage_identity_pkey primary key (source, event_id);
+    reset maintenance_work_mem";
 
 pub async fn run(report: &mut Report) {
     for millions in MILLIONS.map(scaled) {
@@ -24,10 +28,12 @@ pub async fn run(report: &mut Report) {
             let ground = Ground::start(true, &[]);
             let url = ground.database("identities").await;
             let client = connect(&url).await;
+            client.batch_execute(WITHOUT_KEY).await.expect("no key");
             for share in 0..millions {
                 let first = i64::try_from(share * 1_000_000).expect("few");
                 client.execute(KNOWN, &[&grows, &first]).await.expect("identities");
             }
+            client.batch_execute(WITH_KEY).await.expect("the key");
             for rest in ["vacuum analyze", "checkpoint"] {
                 client.batch_execute(rest).await.expect("rest");
             }
