@@ -88,6 +88,7 @@ async fn e5_ten_failures_one_success_and_five_resends_leave_one_record_and_equal
     for _ in 0..10 {
         let reply = posted(&console, &token, "k", &usage("e", "1")).await;
         assert!(reply.status >= 500, "H4: a failure of the database is a 5xx: {}", reply.text);
+        assert!(reply.text.contains("nothing was acknowledged"), "{}", reply.text);
     }
     stage.sql("alter table postmeter.usage_away rename to usage").await;
     let success = posted(&console, &token, "k", &usage("e", "1")).await;

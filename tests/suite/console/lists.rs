@@ -245,5 +245,6 @@ async fn h4_a_database_failure_is_never_an_empty_list() {
     for format in ["json", "csv", "ndjson"] {
         let reply = console.get(&token, &format!("/v1/held?format={format}")).await;
         assert!(reply.status >= 500 && reply.kind == "application/problem+json", "{format}: {}", reply.text);
+        assert!(!reply.text.contains("acknowledged"), "a read has nothing to acknowledge: {}", reply.text);
     }
 }
