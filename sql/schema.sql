@@ -1724,6 +1724,30 @@ $$;
 
 COMMENT ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) IS 'Whether a held correction is held no longer for a reason of its own.';
 
+CREATE FUNCTION postmeter.correction_outlook(corrected uuid) RETURNS TABLE(fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- a correction goes where its usage is; while that waits, only the fold can tell
+    select 'held', h.reason, t.name, h.hour, null::bigint
+    from postmeter.held h left join postmeter.destination t on t.id = h.destination_id
+    where h.usage_id = corrected
+    union all
+    select case when c.month is not null then 'held' else 'counted' end,
+           case when c.month is not null then 'month_closed' end, t.name, a.hour, case when c.month is null then d.id end
+    from postmeter.allocation a
+    join postmeter.destination t on t.id = a.destination_id and t.shadow_of is null
+    join postmeter.delivery d on d.id = a.delivery_id
+    join postmeter.meter_metric mm on mm.id = a.meter_metric_id
+    join postmeter.meter m on m.id = mm.meter_id
+    left join postmeter.closed_month c on c.destination_id = m.destination_id and c.month = m.month
+    where a.usage_id = corrected
+    union all
+    select 'exempt', null, null, null, null from postmeter.exempted x where x.usage_id = corrected
+$$;
+
+COMMENT ON FUNCTION postmeter.correction_outlook(corrected uuid) IS 'What a fold would do now with a correction of this usage: held with it, or because its month is closed; counted with it; exempt with it. No row while that usage waits, or was given up.';
+
 CREATE FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2884,7 +2908,13 @@ CREATE FUNCTION postmeter.foretell_usage(usages jsonb) RETURNS TABLE(item intege
            case when not o.is_refused then o.destination end, case when not o.is_refused then o.hour end,
            case when not o.is_refused then o.delivery_id end
     from told t
-    left join outlook o on o.item = t.item
+    left join lateral (
+        select o.fate, o.reason, o.destination, o.hour, o.delivery_id, o.is_refused from outlook o where o.item = t.item
+        union all
+        select c.fate, c.reason, c.destination, c.hour, c.delivery_id, false
+        from postmeter.correction_outlook(postmeter.usage_of(t.usage ->> 'source', t.usage ->> 'corrects')) c
+        where t.verdict = 'recorded' and t.usage ->> 'corrects' is not null
+    ) o on true
     order by t.item
 $$;
 
@@ -10531,11 +10561,17 @@ CREATE FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics te
     ), placed as materialized (
         select k.*, r.exemption_id, r.reason, t.name as destination, t.late_policy, m.id as meter_id, r.identity, b.bound,
                d.id as delivery_id,
-               case when d.id is not null then d.status <> 'open'
+               -- Where the key's own meter is there, counts for itself, and nothing was lost, its hours alone decide.
+               m.id is not null and t.late_policy <> 'part' and s.contract is null
+               and not exists (select from postmeter.contract_member c where c.subscription_id = s.id)
+               and not exists (select from postmeter.timeline_break) as is_certain,
+               case when r.reason is not null or r.exemption_id is not null then false
+                    when d.id is not null then d.status <> 'open'
                     else postmeter.deadline_of(t.id, r.buyer, k.own_hour) < (select postmeter.clock()) end as is_late
         from kind k
         join resolved r on r.item = k.nth
         left join postmeter.destination t on t.id = r.destination_id
+        left join postmeter.subscription s on s.id = r.subscription_id
         left join postmeter.dimension n on n.id = r.dimension_id
         left join postmeter.meter m on m.destination_id = t.id and m.buyer = r.buyer and m.dimension = n.name
          and m.month = postmeter.month_of(k.own_hour, t.zone)
@@ -10544,32 +10580,35 @@ CREATE FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics te
     ), told as materialized (
         select p.*, w.hour as late_hour, l.id as late_delivery_id
         from placed p
-        left join lateral (select x.* from postmeter.target_way_as(p.meter_id, p.identity) x) w
-          on p.is_late and p.reason is null and p.exemption_id is null
+        -- fenced: asked of what is late, and of nothing else
+        left join lateral (select x.* from postmeter.target_way_as(p.meter_id, p.identity) x
+                           where p.is_late and p.is_certain offset 0) w on true
         left join postmeter.delivery l on l.meter_id = w.key_meter_id and l.hour = w.hour
+    ), judged as materialized (
+        select g.item, g.own_hour, t.destination, t.delivery_id, t.late_hour, t.late_delivery_id,
+               case when t.exemption_id is not null then 'exempt'
+                    when t.reason is not null then t.reason
+                    when g.quantity > t.bound then 'implausible'
+                    when not t.is_late then 'counted'
+                    when t.late_hour is not null or not t.is_certain then 'late'
+                    -- an hour that was never opened is opened to expire, unless its destination holds what is late
+                    when t.delivery_id is null and t.late_policy <> 'hold' then 'expires'
+                    else 'too_late' end as word
+        from given g
+        join told t on (t.org, t.product, t.metric, t.own_hour, t.at) = (g.org, g.product, g.metric, g.own_hour, g.at)
+                   and t.account is not distinct from g.account
     )
-    select g.item,
-           case when t.exemption_id is not null then 'exempt'
-                when t.reason is not null or g.quantity > t.bound then 'held'
-                when not t.is_late then 'counted'
-                when t.late_hour is null and t.late_policy = 'hold' then 'held'
-                else 'late' end,
-           case when t.exemption_id is not null then null
-                when t.reason is not null then t.reason
-                when g.quantity > t.bound then 'implausible'
-                when t.is_late and t.late_hour is null and t.late_policy = 'hold' then 'too_late' end,
-           t.destination,
-           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then g.own_hour
-                when t.is_late then t.late_hour else g.own_hour end,
-           case when t.exemption_id is not null or t.reason is not null or g.quantity > t.bound then null
-                when t.is_late then t.late_delivery_id else t.delivery_id end
-    from given g
-    join told t on (t.org, t.product, t.metric, t.own_hour, t.at) = (g.org, g.product, g.metric, g.own_hour, g.at)
-               and t.account is not distinct from g.account
-    order by g.item
+    select j.item,
+           case when j.word in ('exempt', 'counted', 'late', 'expires') then j.word else 'held' end,
+           case when j.word not in ('exempt', 'counted', 'late', 'expires') then j.word end,
+           j.destination,
+           case j.word when 'late' then j.late_hour else j.own_hour end,
+           case j.word when 'late' then j.late_delivery_id when 'counted' then j.delivery_id end
+    from judged j
+    order by j.item
 $$;
 
-COMMENT ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) IS 'What a fold would do now with usage of these orgs, products, metrics, accounts, times and quantities, one row each: counted (in its own hour), late (its own hour is cut: in another hour, or in none), held (with the reason) or exempt; with the destination, the hour, and the remittance if it exists. A prediction: the catalogue, the clock and other usage may change before the fold. It locks nothing.';
+COMMENT ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) IS 'What a fold would do now with usage of these orgs, products, metrics, accounts, times and quantities, one row each: counted (in its own hour), late (its own hour is cut; with the hour that takes it, or without one where only the fold can tell), expires (its own hour can be sent no more, and no other takes it), held (with the reason) or exempt; with the destination, the hour, and the remittance if it exists. A prediction: the catalogue, the clock and other usage may change before the fold. It locks nothing.';
 
 CREATE FUNCTION postmeter.usage_quantity(quantity jsonb) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -10705,7 +10744,12 @@ CREATE FUNCTION postmeter.usage_warnings(usages uuid[]) RETURNS TABLE(usage_id u
     select w.ids[o.item], o.fate, o.reason, o.destination, o.hour, o.delivery_id
     from waiting w
     cross join lateral postmeter.usage_outlook(w.orgs, w.products, w.metrics, w.accounts, w.moments, w.quantities) o
-    where o.fate in ('late', 'held')
+    where o.fate in ('late', 'held', 'expires')
+    union all
+    select a.id, o.fate, o.reason, o.destination, o.hour, o.delivery_id
+    from asked a
+    cross join lateral (select x.* from postmeter.correction_outlook(a.corrected_id) x where x.fate = 'held' offset 0) o
+    where a.corrects is not null and not a.is_allocated and not a.is_held
     union all
     select a.id, 'held', a.reason, t.name, a.held_hour, null
     from asked a left join postmeter.destination t on t.id = a.destination_id
@@ -10715,7 +10759,8 @@ CREATE FUNCTION postmeter.usage_warnings(usages uuid[]) RETURNS TABLE(usage_id u
     from asked a
     join postmeter.delivery d on d.id = a.delivery_id
     join postmeter.destination t on t.id = d.destination_id
-    where a.is_allocated and d.hour <> a.own_hour
+    -- what corrects counts at once where its usage does
+    where a.is_allocated and d.hour <> a.own_hour and a.corrects is null
 $$;
 
 COMMENT ON FUNCTION postmeter.usage_warnings(usages uuid[]) IS 'Of these usages, those that are held or counted in another hour than their own, or will be when they are folded (usage_outlook): fate late or held, with the reason, the destination, the hour and the remittance as far as they are known. It locks nothing.';
@@ -17677,6 +17722,10 @@ REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.correction_outlook(corrected uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.correction_outlook(corrected uuid) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.correction_outlook(corrected uuid) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
@@ -17786,7 +17835,8 @@ GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.foretell_verdict(usage jsonb, OUT verdict text, OUT usage_id uuid, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
@@ -18606,7 +18656,6 @@ GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmete
 GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_operator;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use explain::Story;
+use http::{HeaderName, header};
 use outbox::report::{self, RemittanceReport, Wanted};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,8 @@ use crate::problem::Problem;
 use crate::refusals::Reading;
 
 /// Why something is billed or not.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document's shape")]
 pub(crate) struct Explanation {
     /// The answer in a sentence or two.
     in_short: String,
@@ -37,16 +38,31 @@ pub(crate) struct ExplanationSection {
     lines: Vec<String>,
 }
 
-impl Explanation {
-    fn of(story: Story, report: &impl Serialize) -> Self {
-        let section = |section: explain::Section| ExplanationSection { title: section.title, lines: section.lines };
-        Self {
-            in_short: story.in_short,
-            sections: story.sections.into_iter().map(section).collect(),
-            report: serde_json::to_value(report).expect("plain data"),
-        }
-    }
+/// The answer. The report is written as it is: its evidence may be nested deeper than a parser likes.
+#[derive(Serialize)]
+struct Told<'a, T> {
+    in_short: String,
+    sections: Vec<ExplanationSection>,
+    report: &'a T,
 }
+
+fn told<T: Serialize>(story: Story, report: &T, is_limited: bool) -> Written {
+    let section = |section: explain::Section| ExplanationSection { title: section.title, lines: section.lines };
+    let mut sections: Vec<_> = story.sections.into_iter().map(section).collect();
+    if is_limited {
+        let left_out = "usage of other orgs that share a remittance, and what the marketplace answered about them all; \
+                        the arithmetic is that of the whole remittance";
+        sections.push(ExplanationSection {
+            title: "What is not shown to a token for one org".to_owned(),
+            lines: vec![left_out.to_owned()],
+        });
+    }
+    let body = serde_json::to_vec(&Told { in_short: story.in_short, sections, report }).expect("plain data");
+    ([(header::CONTENT_TYPE, "application/json")], body)
+}
+
+/// A body that is JSON already.
+type Written = ([(HeaderName, &'static str); 1], Vec<u8>);
 
 /// Explains a usage: where it is, which remittance counted it, its share there, the arithmetic, what happens next.
 #[utoipa::path(
@@ -60,7 +76,7 @@ pub(crate) async fn usage(
     State(app): State<Arc<App>>,
     caller: Caller<Read>,
     InPath((source, event_id)): InPath<(String, String)>,
-) -> Result<Json<Explanation>, Problem> {
+) -> Result<Written, Problem> {
     if source.contains('\0') || event_id.contains('\0') {
         return Err(crate::usage::unknown());
     }
@@ -73,7 +89,7 @@ pub(crate) async fn usage(
     if let Some(org) = caller.org() {
         found.remittances.iter_mut().for_each(|remittance| limit(remittance, org));
     }
-    Ok(Json(Explanation::of(explain::of_usage(&found), &found)))
+    Ok(told(explain::of_usage(&found), &found, caller.org().is_some()))
 }
 
 /// Explains a remittance: what it counts, its arithmetic, what was tried, what happens next, what a person can do.
@@ -87,7 +103,7 @@ pub(crate) async fn remittance(
     State(app): State<Arc<App>>,
     caller: Caller<Read>,
     InPath(delivery): InPath<String>,
-) -> Result<Json<Explanation>, Problem> {
+) -> Result<Written, Problem> {
     let unknown = || Problem::not_found("there is no remittance with this number");
     let delivery: i64 = delivery.parse().map_err(|_| unknown())?;
     let found = report::remittance(&app.database, delivery).await?;
@@ -100,7 +116,7 @@ pub(crate) async fn remittance(
     if let Some(org) = caller.org() {
         limit(&mut found, org);
     }
-    Ok(Json(Explanation::of(explain::of_remittance(&found), &found)))
+    Ok(told(explain::of_remittance(&found), &found, caller.org().is_some()))
 }
 
 /// Leaves out what a caller for one org must not see: other orgs, and answers that may speak of them.

@@ -4,10 +4,13 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::problem::Problem;
+
+/// Members of one body at most.
+const MEMBERS_MAX: usize = 100;
 
 /// The body as its sender meant it.
 pub(crate) fn inflated(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Bytes, Problem> {
@@ -30,15 +33,23 @@ pub(crate) fn inflated(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Re
 }
 
 fn gunzipped(body: &[u8], bytes_max: usize) -> Result<Bytes, Problem> {
+    let unreadable = |error: std::io::Error| Problem::malformed(format!("the body is not whole as gzip: {error}"));
     let mut plain = Vec::new();
-    let mut limited = MultiGzDecoder::new(body).take(bytes_max as u64 + 1);
-    limited
-        .read_to_end(&mut plain)
-        .map_err(|error| Problem::malformed(format!("the body is not whole as gzip: {error}")))?;
-    if plain.len() > bytes_max {
-        return Err(too_large());
+    let mut rest = body;
+    // A body may be several members, one after the other. Each costs time, however little it holds.
+    for _ in 0..MEMBERS_MAX {
+        let mut member = GzDecoder::new(rest);
+        let room = bytes_max - plain.len();
+        (&mut member).take(room as u64 + 1).read_to_end(&mut plain).map_err(unreadable)?;
+        if plain.len() > bytes_max {
+            return Err(too_large());
+        }
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(plain.into());
+        }
     }
-    Ok(plain.into())
+    Err(Problem::malformed(format!("the body has more than {MEMBERS_MAX} members of gzip; compress it as one")))
 }
 
 /// More bytes than `body_bytes_max`.

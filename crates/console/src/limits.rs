@@ -16,6 +16,10 @@ use crate::problem::Problem;
 const MINUTE: Duration = Duration::from_secs(60);
 /// For each place to record, so many bodies may be coming in: slow callers do not keep the quick ones out at once.
 const BODIES_A_PLACE: usize = 4;
+/// Dry runs at once at most, and so many warnings: each holds a connection while the database computes.
+const OUTLOOKS: usize = 2;
+/// How long an answer waits for a place to look from.
+const WARNED_WITHIN: Duration = Duration::from_millis(500);
 /// Addresses remembered at most.
 const PEERS_MAX: usize = 10_000;
 
@@ -30,6 +34,8 @@ pub(crate) struct Limits {
     bodies: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     events: Arc<Semaphore>,
+    outlooks: Arc<Semaphore>,
+    warnings: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -46,6 +52,8 @@ impl Limits {
             bodies: Arc::new(Semaphore::new(options.intake_at_once_max * BODIES_A_PLACE)),
             streams: Arc::new(Semaphore::new(options.streams_at_once_max)),
             events: Arc::new(Semaphore::new(options.events_at_once_max)),
+            outlooks: Arc::new(Semaphore::new(OUTLOOKS)),
+            warnings: Arc::new(Semaphore::new(OUTLOOKS)),
         }
     }
 
@@ -117,6 +125,18 @@ impl Limits {
                 "as many requests are being watched as the database should bear; come again, or read them",
             )
         })
+    }
+
+    /// A place to ask from what would become of usage.
+    pub(crate) fn outlook(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.outlooks.clone().try_acquire_owned().map_err(|_| {
+            Problem::too_many(1, "as many dry runs are under way as the database should bear; send the same again")
+        })
+    }
+
+    /// A place to look from whether to warn; `None`: none became free soon enough, and a warning is worth no longer wait.
+    pub(crate) async fn warning(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(WARNED_WITHIN, self.warnings.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// A place for a body that comes in.

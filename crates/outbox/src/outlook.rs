@@ -16,13 +16,13 @@ const WARN: Query = query!("usage_warnings", [UUID_ARRAY]);
 /// What a fold does with a usage, as far as that is known by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlook {
-    /// `counted` in its own hour, `late` (in another hour, or in none), `held` or `exempt`.
+    /// `counted` in its own hour, `late` (its own hour is cut), `expires` (no hour can take it), `held` or `exempt`.
     pub fate: String,
     /// Why it is held.
     pub reason: Option<String>,
     /// Where it is owed.
     pub destination: Option<String>,
-    /// The hour that takes it; of held usage its own.
+    /// The hour that takes it, if that is known; of usage that is held or expires its own.
     pub hour: Option<Timestamp>,
     /// The remittance of that hour, if it exists.
     pub remittance: Option<i64>,
@@ -31,7 +31,7 @@ pub struct Outlook {
 /// What would become of a usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foretold {
-    /// It would be recorded. `None`: a correction, which goes where its usage stands.
+    /// It would be recorded. `None`: a correction of usage that waits itself.
     Recorded(Option<Outlook>),
     /// It was recorded before, under this id.
     Repeated(Uuid),
@@ -46,7 +46,7 @@ pub enum Foretold {
 /// [`Error::Away`] and [`Error::Again`] as for any statement.
 pub async fn foretell(database: &Database, usages: &RawValue) -> Result<Vec<Foretold>, Error> {
     let mut session = database.session().await?;
-    let limits = "set local lock_timeout = '1s'; set local statement_timeout = '20s'";
+    let limits = "set local lock_timeout = '1s'; set local statement_timeout = '10s'";
     let tx = Tx::begin_as(&mut session, Mode::Read, limits).await?;
     let rows = tx.rows(&FORETELL, &[&Json(usages)]).await?;
     tx.commit().await?;

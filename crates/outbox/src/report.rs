@@ -3,6 +3,10 @@
 //! Quantities are text, to the letter: sums and products were made by Postgres, exactly. Amounts are for information
 //! and never summed over currencies; where there is no price they are absent, which is not zero.
 
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_postgres::types::{FromSql, Json, Type};
+
 mod attempts;
 mod overview;
 mod remittance;
@@ -55,6 +59,21 @@ const USAGE: Query = query!("report_usage", [TEXT, TEXT, UUID]);
 const WORKERS: Query = query!("report_workers", []);
 
 /// `fields!(row => Name { a, b })` is a `Name` whose fields are read from the columns of the same names.
+/// JSON as the database has it. It is not taken apart: what may be recorded is nested deeper than a parser likes.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct RawJson(Box<RawValue>);
+
+impl<'a> FromSql<'a> for RawJson {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Json::from_sql(kind, raw).map(|Json(value)| Self(value))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <Json<Box<RawValue>> as FromSql>::accepts(kind)
+    }
+}
+
 macro_rules! fields {
     ($row:expr => $name:ident { $($field:ident),* $(,)? }) => {
         $name { $($field: $row.try_get(stringify!($field))?),* }

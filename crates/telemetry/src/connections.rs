@@ -4,8 +4,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,20 +11,24 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
 /// How long to wait when no connection can be accepted: mostly because too many files are open.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a client may take nothing of what is sent to it (RFC 5482; Linux counts windows that stay shut, too).
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long requests that have begun may take when we stop.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Serves a router on HTTP/1.1 and HTTP/2 until `stop`, then finishes what has begun. Handlers may take
+/// Serves a router on HTTP/1.1 until `stop`, then finishes what has begun, for half a minute at most. Handlers may take
 /// `ConnectInfo<SocketAddr>`.
 ///
-/// A connection is closed if a request's head has not arrived within `head_within`, counted from the connection's
-/// start, and for HTTP/1.1 also from the answer before.
+/// A connection is closed if a request's head has not arrived within `head_within`, counted from the connection's start or
+/// from the answer before. HTTP/2 has no such limits for streams that are answered and not read, and proxies that end TLS
+/// speak HTTP/1.1 to what is behind them.
 pub async fn serve_connections(
     listener: TcpListener,
     router: Router,
@@ -51,7 +53,9 @@ pub async fn serve_connections(
         }
     }
     drop(listener);
-    open.shutdown().await;
+    if tokio::time::timeout(STOPPED_WITHIN, open.shutdown()).await.is_err() {
+        tracing::warn!("requests that had begun were left unanswered: they took too long to end");
+    }
 }
 
 fn is_of_the_client(error: &std::io::Error) -> bool {
@@ -60,34 +64,31 @@ fn is_of_the_client(error: &std::io::Error) -> bool {
 }
 
 fn begin(open: &GracefulShutdown, stream: TcpStream, peer: SocketAddr, router: Router, head_within: Duration) {
-    // answers are small: none waits for a fuller packet
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection without TCP_NODELAY");
-    }
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let asked = has_asked.clone();
+    prepare(&stream);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_within);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = open.watch(connection);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_within);
+    let connection = open.watch(builder.serve_connection(TokioIo::new(stream), service));
     tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        // Which version a client speaks is read before the limit of HTTP/1.1 begins.
-        let first = tokio::time::timeout(head_within, connection.as_mut()).await;
-        let ended = match first {
-            Ok(ended) => ended,
-            Err(_) if has_asked.load(Ordering::Relaxed) => connection.await,
-            Err(_) => return,
-        };
-        if let Err(error) = ended {
+        if let Err(error) = connection.await {
             tracing::debug!(%error, %peer, "a connection ended");
         }
     });
+}
+
+/// Answers are small, so none waits for a fuller packet; and who takes nothing of his answer is left.
+fn prepare(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let mut prepared = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        prepared = prepared.and(socket.set_tcp_user_timeout(Some(TAKEN_WITHIN)));
+    }
+    if let Err(error) = prepared {
+        tracing::debug!(%error, "a connection without its options");
+    }
 }

@@ -133,6 +133,37 @@ async fn l5_what_is_wrong_is_named_as_its_sender_calls_it() {
     assert_eq!(rows(&stage.db).await.len(), 1);
 }
 
+/// What is percent-encoded is part of an id, so that two ids are two usages; what a proxy adds is no event.
+#[tokio::test]
+async fn a3_ids_in_headers_are_kept_to_the_letter() {
+    let stage = Stage::new().await;
+    let door = Door::open(&stage).await;
+    let data = event("e")["data"].to_string();
+    let send = async |id: &str| {
+        let fixed = [JSON, ("ce-specversion", "1.0"), ("ce-type", "postmeter.usage.v1"), ("ce-source", "billing")];
+        let headers: Vec<_> = fixed.into_iter().chain([("ce-id", id), ("ce-time", "2024-09-18T10:05:00Z")]).collect();
+        door.send("/v1/cloudevents", &headers, data.clone()).await
+    };
+    for id in ["w", "%22w%22", "%20w%20", "\"quoted\""] {
+        assert_eq!(send(id).await.status, 202, "{id}");
+    }
+    for id in ["%+5q", "%4", "a%00b"] {
+        let reply = send(id).await;
+        assert_eq!((reply.status, reply.json()["field"].as_str()), (400, Some("ce-id")), "{}", reply.text);
+    }
+    let ids: String = stage
+        .db
+        .client
+        .query_one("select string_agg(event_id, ',' order by id) from postmeter.usage", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(ids, "w,\"w\", w ,quoted");
+    let mesh = door.send("/v1/usage", &[JSON, ("ce-foo", "x")], usage("mesh").to_string()).await;
+    assert_eq!(mesh.status, 202, "{}", mesh.text);
+    assert_eq!(door.send("/v1/cloudevents", &[JSON], usage("plain").to_string()).await.status, 400, "it is no event");
+}
+
 #[tokio::test]
 async fn f4_a_compressed_body_cannot_become_larger_than_a_body_may_be() {
     let stage = Stage::new().await;
@@ -143,6 +174,15 @@ async fn f4_a_compressed_body_cannot_become_larger_than_a_body_may_be() {
     let bomb = gzipped(&format!("[{}]", " ".repeat(1 << 20)));
     assert!(bomb.len() < 4096);
     assert_eq!(door.send("/v1/usage/batch", &[JSON, GZIP], bomb).await.status, 413);
+    let nothing = gzipped("").repeat(101);
+    assert_eq!(
+        door.send("/v1/usage/batch", &[JSON, GZIP], nothing).await.status,
+        400,
+        "many members that hold nothing"
+    );
+    let two = [gzipped("[]").as_slice(), gzipped(" ").as_slice()].concat();
+    assert_eq!(door.send("/v1/usage/batch", &[JSON, GZIP], two).await.status, 202, "two members are one body");
+    assert_eq!(door.send("/v1/usage/batch", &[NDJSON], "\n x".repeat(5001)).await.status, 413, "counted, not read");
     let cut = gzipped(&usage("e").to_string());
     let reply = door.send("/v1/usage", &[JSON, GZIP], cut[..cut.len() - 9].to_vec()).await;
     assert_eq!(reply.status, 400, "{}", reply.text);

@@ -91,14 +91,12 @@ impl Asked {
                 "a batch is a JSON array, NDJSON or application/cloudevents-batch+json; POST /v1/usage takes one";
             return Err(Problem::malformed(detail));
         }
+        let text = text.trim_start_matches('\u{feff}');
         let elements = match format {
-            Format::Lines => lines(text),
+            Format::Lines => lines(text, rows_max)?,
             _ => elements(text, is_many)?.into_iter().map(Ok).collect(),
         };
-        if elements.len() > rows_max {
-            let detail = format!("{} usages in one request; at most {rows_max}", elements.len());
-            return Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
-        }
+        check_count(elements.len(), rows_max)?;
         let rows = elements.into_iter().map(|element| row::for_org(format.read(element?)?, org)).collect();
         Ok(Self { rows, is_one: !is_many })
     }
@@ -135,9 +133,19 @@ fn elements(text: &str, is_many: bool) -> Result<Vec<&RawValue>, Problem> {
     Ok(vec![serde_json::from_str(text).map_err(unreadable)?])
 }
 
+fn check_count(rows: usize, rows_max: usize) -> Result<(), Problem> {
+    if rows <= rows_max {
+        return Ok(());
+    }
+    let detail = format!("{rows} usages in one request; at most {rows_max}");
+    Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail))
+}
+
 /// A line that is no JSON is refused alone.
-fn lines(text: &str) -> Vec<Result<&RawValue, Fault>> {
-    text.lines()
+fn lines(text: &str, rows_max: usize) -> Result<Vec<Result<&RawValue, Fault>>, Problem> {
+    check_count(text.lines().filter(|line| !line.trim().is_empty()).count(), rows_max)?;
+    let lines = text
+        .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(at, line)| {
@@ -147,5 +155,6 @@ fn lines(text: &str) -> Vec<Result<&RawValue, Fault>> {
                 message: format!("line {} is no JSON: {error}", at + 1),
             })
         })
-        .collect()
+        .collect();
+    Ok(lines)
 }

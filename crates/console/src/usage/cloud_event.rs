@@ -45,7 +45,7 @@ fn row<'a>(
     data: &'a RawValue,
 ) -> Result<Row, Fault> {
     let data = members(data, "data").map_err(|fault| match fault.field {
-        Some(_) => names.refused(fault),
+        Some(_) => names.refused_in_data(fault),
         None => Fault { field: Some("data".to_owned()), ..fault },
     })?;
     let mut fields = Vec::new();
@@ -70,7 +70,8 @@ pub(super) struct Attributes(Vec<(&'static str, String)>);
 impl Attributes {
     /// Those of a request; `None`: it is not an event in binary mode.
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        if !headers.keys().any(|name| name.as_str().starts_with("ce-")) {
+        // other headers of that kind may be a proxy's
+        if !headers.contains_key("ce-specversion") {
             return Ok(None);
         }
         let mut found = Vec::new();
@@ -82,8 +83,9 @@ impl Attributes {
             if values.next().is_some() {
                 return Err(Problem::parameter(name, format!("the header {name} is there twice")));
             }
-            let text = decoded(value.as_bytes())
-                .ok_or_else(|| Problem::parameter(name, format!("the header {name} is not percent-encoded UTF-8")))?;
+            let text = decoded(value.as_bytes()).filter(|text| !text.contains('\0')).ok_or_else(|| {
+                Problem::parameter(name, format!("{name} must be percent-encoded UTF-8 without U+0000"))
+            })?;
             found.push((name, text));
         }
         Ok(Some(Self(found)))
@@ -115,8 +117,11 @@ impl Attributes {
     }
 }
 
-/// A header's text: percent-encoded UTF-8 (section 3.1.3.2 of the binding).
+/// A header's text: percent-encoded UTF-8, which may stand in quotation marks (section 3.1.3.2 of the binding). What is
+/// encoded is part of the text, white space and quotation marks too.
 fn decoded(value: &[u8]) -> Option<String> {
+    let value = value.trim_ascii();
+    let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value;
     while let Some((&first, after)) = rest.split_first() {
@@ -125,9 +130,9 @@ fn decoded(value: &[u8]) -> Option<String> {
             bytes.push(first);
             continue;
         }
-        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok())?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
         rest = &rest[2..];
     }
-    String::from_utf8(bytes).ok().map(|text| text.trim().trim_matches('"').to_owned())
+    String::from_utf8(bytes).ok()
 }

@@ -93,7 +93,9 @@ pub(crate) async fn record_batch(
 /// `ce-specversion`, `ce-type`, `ce-source`, `ce-id` and `ce-time`. Answered as `record_usage`.
 #[utoipa::path(
     post, path = "/v1/cloudevents", tag = "usage", operation_id = "record_event", security(("token" = ["intake"])),
-    params(("dry_run" = Option<bool>, Query,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
+           ("dry_run" = Option<bool>, Query,
             description = "true: nothing is recorded; the answer (200) says what would become of it")),
     request_body(content = UsageEvent, content_type = "application/cloudevents+json"),
     responses(
@@ -109,6 +111,11 @@ pub(crate) async fn record_event(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
+    if Format::of(&headers)? == Format::Plain {
+        return Err(Problem::malformed(
+            "send application/cloudevents+json, or the header ce-specversion with the others",
+        ));
+    }
     take(&app, &caller, &headers, &body, false, how.dry_run).await
 }
 
@@ -118,7 +125,9 @@ pub(crate) async fn record_event(
 #[utoipa::path(
     post, path = "/v1/cloudevents/batch", tag = "usage", operation_id = "record_events",
     security(("token" = ["intake"])),
-    params(("dry_run" = Option<bool>, Query,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
+           ("dry_run" = Option<bool>, Query,
             description = "true: nothing is recorded; the answer (200) says what would become of them")),
     request_body(content = Vec<UsageEvent>, content_type = "application/cloudevents-batch+json"),
     responses(
@@ -135,8 +144,14 @@ pub(crate) async fn record_events(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
+    if Format::of(&headers)? != Format::Events {
+        return Err(Problem::malformed("send application/cloudevents-batch+json; POST /v1/usage/batch takes usages"));
+    }
     take(&app, &caller, &headers, &body, true, how.dry_run).await
 }
+
+/// Usages of one dry run at most: each hour that is over costs the database milliseconds.
+const FORETOLD_MAX: usize = 500;
 
 async fn take(
     app: &App,
@@ -149,9 +164,11 @@ async fn take(
     let _place = app.limits.record()?;
     let format = Format::of(headers)?;
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    let asked = Asked::read(text, &format, is_batch, app.options.rows_max, caller.org())?;
+    let rows_max = if dry_run { FORETOLD_MAX.min(app.options.rows_max) } else { app.options.rows_max };
+    let asked = Asked::read(text, &format, is_batch, rows_max, caller.org())?;
     let key = idempotency_key(headers)?;
     if dry_run {
+        let _place = app.limits.outlook()?;
         let told = outbox::outlook::foretell(&app.database, &asked.usages()).await?;
         return Ok(response(answer(asked.items(told, foretold), asked.is_one, true)));
     }
@@ -162,7 +179,7 @@ async fn take(
         answer(asked.items(verdicts, item), asked.is_one, false)
     };
     match outbox::intake::record(&app.database, &asked.usages(), key, recorded).await.map_err(Problem::unrecorded)? {
-        Answered::Now(answer) | Answered::Before(answer) => Ok(response(warn::add(&app.database, answer).await)),
+        Answered::Now(answer) | Answered::Before(answer) => Ok(response(warn::add(app, answer).await)),
         Answered::InProgress => Err(Problem::in_progress("a request with this Idempotency-Key is being worked on")),
         Answered::OtherRequest => {
             Err(Problem::key_reused("this Idempotency-Key was used with another body; a new request needs a new key"))

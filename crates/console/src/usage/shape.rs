@@ -123,7 +123,7 @@ pub(crate) struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// It is held or late, or will be, as far as is known at this moment. Absent: nothing speaks against it. Of a dry run
-    /// always there for what would be recorded.
+    /// always there for what would be recorded, but for corrections of usage that is not counted yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlook: Option<UsageOutlook>,
     /// True: nothing was recorded, because the request asked what would become of it.
@@ -157,8 +157,8 @@ impl Item {
 /// counted.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsageOutlook {
-    /// `counted` in its own hour, `late` (its own hour is cut), `held` (it waits for a person or the catalogue) or
-    /// `exempt`.
+    /// `counted` in its own hour, `late` (its own hour is cut), `expires` (no hour can take it), `held` (it waits for a
+    /// person or the catalogue) or `exempt`.
     #[schema(example = "held")]
     pub fate: String,
     /// Why it is held.
@@ -168,7 +168,7 @@ pub(crate) struct UsageOutlook {
     /// Where it is owed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// The hour that takes it; of held usage its own; absent of late usage that no hour can take.
+    /// The hour that takes it; of usage that is held or expires its own; absent where only the fold can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hour: Option<jiff::Timestamp>,
     /// The remittance of that hour, if it exists.
@@ -193,8 +193,9 @@ fn sentence(outlook: &Outlook) -> String {
         ("exempt", _) => "exempt: nothing of it is owed".to_owned(),
         ("late", _) => match outlook.hour {
             Some(hour) => format!("late: its own hour is cut, so it is counted in the hour {hour}"),
-            None => "late: its own hour is cut, and no other hour can take it".to_owned(),
+            None => "late: its own hour is cut, or over; the fold finds the hour that takes it, or holds it".to_owned(),
         },
+        ("expires", _) => "too late: its own hour can be sent no more, and no other hour can take it".to_owned(),
         (_, Some("no_subscription")) => held("no subscription of this org and product covers that time"),
         (_, Some("ambiguous_subscription")) => held("several subscriptions cover it; say which with account"),
         (_, Some("invalid_subscription")) => held("its subscription lacks what the marketplace needs"),

@@ -285,7 +285,8 @@ pub static LISTS: [List; 13] = [
         key: &["usage_id"],
         sort: "-usage_id",
         org: Some("org"),
-        doc: "Everything recorded, as it was recorded. No index serves org, product and the like: give a range of time.",
+        doc: "Everything recorded, as it was recorded. No index serves org, product and the like: give a range of time, of \
+              recorded_at where you can.",
         columns: &[
             asked("usage_id", Kind::Id, "The usage; ids ascend with the time of recording.").sorted(),
             asked("source", Kind::Text, "The service that recorded it."),

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
-use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::remittance::{Decision, RemittanceReport, decisions, remittance_with};
-use super::{ALLOCATIONS, CORRECTIONS, DROPPED, USAGE, fields};
+use super::{ALLOCATIONS, CORRECTIONS, DROPPED, RawJson, USAGE, fields};
 use crate::{Database, Error};
 
 /// A release moves quantity on; so many times it is followed.
@@ -80,7 +79,7 @@ pub struct Usage {
     /// The request that caused it.
     pub request_id: Option<String>,
     /// Evidence.
-    pub attributes: Value,
+    pub attributes: RawJson,
     /// When it was recorded.
     pub recorded_at: Timestamp,
     /// waiting, held, exempt, `written_off` or allocated; lost is a defect.
