@@ -71,10 +71,11 @@ leftover: build ## USAGES usages recorded, sent, closed, exported, forgotten and
 	$(SOAK) POSTMETER_USAGES=$(USAGES) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_leftover
 
-features: setup-build setup-postgres ## a program with otlp and sentry, which the usual build leaves out: clippy and their tests
-	$(CARGO) clippy --locked -p postmeter --all-targets --features otlp,sentry -- -D warnings
-	$(CARGO) build --locked -p postmeter --features otlp,sentry --target-dir target/features
+features: setup-build setup-postgres ## a program with otlp, parquet and sentry, which the usual build leaves out: clippy and their tests
+	$(CARGO) clippy --locked -p postmeter --all-targets --features otlp,parquet,sentry -- -D warnings
+	$(CARGO) build --locked -p postmeter --features otlp,parquet,sentry --target-dir target/features
 	POSTMETER_BIN=$(abspath target/features/debug/postmeter) $(CARGO) test --locked -p tests --test suite -- --ignored features_
+	$(CARGO) test --locked -p postmeter --lib --features parquet parquet
 
 upgrade: build ## an older program (OLD=revision, else the last with another schema) through a rollout to this one (long)
 	@.ci/upgrade $(OLD)

@@ -3767,6 +3767,313 @@ $$;
 
 COMMENT ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) IS 'The identity and product with which an hour of a meter''s key is sent; of several the given ones. No row: no subscription is valid then.';
 
+CREATE FUNCTION postmeter.import_batch(groups jsonb, apply boolean) RETURNS TABLE(item integer, verdict text, standing numeric, error_code text, field text, message text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    part        record;
+    fresh       jsonb[] := '{}';
+    fresh_items integer[] := '{}';
+    shows       boolean := pg_has_role(session_user, 'postmeter_reader', 'usage');
+begin
+    -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
+    perform postmeter.take_gate('import');
+    for part in
+        select k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
+               -- nearly always it is as it was, and nobody has touched it
+               coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
+                                (k.usage ->> 'org', k.usage ->> 'product', k.usage ->> 'metric',
+                                 postmeter.usage_time(k.usage ->> 'used_at'), (k.usage ->> 'quantity')::numeric)
+                                and u.account is null and u.corrects is null
+                                and not exists (select from postmeter.usage c
+                                                where c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
+                                                  and c.corrected_id = u.id)
+                                and postmeter.usage_of(u.source, u.event_id || ':r1') is null
+                         from postmeter.usage u where u.id = k.base) and k.known = '{}', false) as is_same
+        from (
+            select g.ordinality::integer as item, g.given -> 'usage' as usage, o.older, o.known,
+                   coalesce((g.given ->> 'closed')::boolean, false) as is_closed,
+                   postmeter.usage_of(g.given #>> '{usage,source}', g.given #>> '{usage,event_id}') as base
+            from jsonb_array_elements(groups) with ordinality g(given, ordinality)
+            cross join lateral (
+                select coalesce(array_agg(e.id), '{}') as older,
+                       coalesce(array_agg(e.id) filter (
+                           where postmeter.usage_of(g.given #>> '{usage,source}', e.id) is not null), '{}') as known
+                from jsonb_array_elements_text(g.given -> 'older') e(id) offset 0) o
+            offset 0) k
+        order by 1
+    loop
+        item := part.item;
+        standing := null; error_code := null; field := null; message := null;
+        if part.is_same then
+            verdict := 'repeated';
+            return next;
+            continue;
+        end if;
+        if part.is_known or (part.older <> '{}' and part.known = part.older) then
+            begin
+                select k.verdict, k.standing into verdict, standing from postmeter.import_known(part.usage, part.known, apply) k;
+            exception when others then
+                get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+                if error_code !~ '^(22|23|PM)' then
+                    raise;
+                end if;
+                verdict := 'refused';
+                standing := null;
+                field := nullif(field, '');
+            end;
+            -- what was recorded is not a producer's to read
+            standing := case when shows then standing end;
+        elsif part.is_closed then
+            verdict := 'other_rule';
+        elsif (part.usage ->> 'quantity')::numeric = 0 then
+            verdict := 'zero';
+        else
+            fresh := fresh || part.usage;
+            fresh_items := fresh_items || item;
+            continue;
+        end if;
+        return next;
+    end loop;
+    if fresh <> '{}' then
+        return query
+        select fresh_items[r.item], r.verdict, null::numeric, r.error_code, r.field, r.message
+        from postmeter.record_usage_batch(to_jsonb(fresh)) r;
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) IS 'Records groups of an export''s rows, each once: new ones as usage; known ones are compared, and with apply their difference is recorded. closed: its time was recorded by another rule of ids, so it is taken only under the ids in older.';
+
+CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) RETURNS TABLE(verdict text, standing numeric)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    source   text := usage ->> 'source';
+    event_id text := usage ->> 'event_id';
+    begins   timestamptz := postmeter.usage_time(usage ->> 'used_at');
+    wanted   numeric := (usage ->> 'quantity')::numeric;
+    names    text[] := array_prepend(usage ->> 'event_id', older);
+    revision integer := 1;
+    found_as record;
+    part     record;
+begin
+    while postmeter.usage_of(source, event_id || ':r' || revision) is not null loop
+        names := names || (event_id || ':r' || revision);
+        revision := revision + 1;
+    end loop;
+    -- what stands of each usage is its quantity less its corrections, whoever recorded them
+    select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost,
+           array_remove(array[
+               case when bool_or(k.org <> usage ->> 'org') then 'org' end,
+               case when bool_or(k.product <> usage ->> 'product') then 'product' end,
+               case when bool_or(k.metric <> usage ->> 'metric') then 'metric' end,
+               case when bool_or(k.used_at <> begins) then 'used_at' end,
+               case when bool_or(k.account is not null) then 'account' end], null) as fields
+    into found_as
+    from postmeter.import_parts(source, names) k;
+    if found_as.is_lost then
+        raise exception 'usage %: what was recorded of it is of a month of the ledger that was dropped', quote_literal(event_id)
+            using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'import_dropped';
+    elsif found_as.fields <> '{}' then
+        perform postmeter.refuse_other_content(source, event_id, found_as.fields);
+    end if;
+    standing := found_as.standing;
+    if standing = wanted then
+        verdict := 'repeated';
+    elsif not apply then
+        verdict := 'changed';
+    elsif standing < wanted then
+        perform postmeter.record_usage(
+            source => source, event_id => event_id || ':r' || revision, org => usage ->> 'org', product => usage ->> 'product',
+            metric => usage ->> 'metric', quantity => wanted - standing, used_at => begins,
+            attributes => coalesce(usage -> 'attributes', '{}') || jsonb_build_object('revises', event_id));
+        verdict := 'applied';
+    else
+        -- newest first: what was added last is taken back first
+        for part in select k.* from postmeter.import_parts(source, names) k where k.rest > 0 order by k.usage_id desc loop
+            exit when standing <= wanted;
+            perform postmeter.record_usage(
+                source => source, event_id => event_id || ':r' || revision, org => part.org, product => part.product,
+                metric => part.metric, quantity => -least(part.rest, standing - wanted), used_at => part.used_at,
+                corrects => part.event_id, attributes => jsonb_build_object('revises', event_id));
+            standing := standing - least(part.rest, standing - wanted);
+            revision := revision + 1;
+        end loop;
+        standing := found_as.standing;
+        verdict := 'applied';
+    end if;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) IS 'Compares a group of an export with what was recorded of it: repeated, changed, or applied: then the difference was recorded, upward as a usage, downward as corrections, newest first.';
+
+CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (encode(SUBSTRING(sha256(convert_to((((length(source) || ':'::text) || source) || event_id), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
+END;
+
+COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
+
+CREATE FUNCTION postmeter.usage_of(source text, event_id text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    -- by name: the tables are others after each turn
+    return coalesce(
+        (select i.usage_id from postmeter.usage_identity i
+         where i.source = usage_of.source and i.event_id = usage_of.event_id),
+        (select i.usage_id from postmeter.usage_identity_before i
+         where i.source = usage_of.source and i.event_id = usage_of.event_id));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.usage_of(source text, event_id text) IS 'The usage that was recorded under a source and event id; null: none, or so long ago that its identity was forgotten.';
+
+CREATE TABLE postmeter.usage (
+    id uuid NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    org text NOT NULL,
+    product text NOT NULL,
+    metric text NOT NULL,
+    quantity numeric NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    account text,
+    corrects text,
+    corrected_identity uuid,
+    request_id text,
+    traceparent text,
+    attributes jsonb NOT NULL,
+    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
+    corrected_id uuid,
+    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
+    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE postmeter.usage IS 'Every usage ever recorded: immutable facts. Partitioned by id, that is by time of recording.';
+
+COMMENT ON COLUMN postmeter.usage.id IS 'Id given at the first recording.';
+
+COMMENT ON COLUMN postmeter.usage.source IS 'The service that recorded it; with event_id its identity.';
+
+COMMENT ON COLUMN postmeter.usage.event_id IS 'The service''s own id of the event.';
+
+COMMENT ON COLUMN postmeter.usage.org IS 'The customer.';
+
+COMMENT ON COLUMN postmeter.usage.product IS 'The product, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.metric IS 'What was metered, by stable tag.';
+
+COMMENT ON COLUMN postmeter.usage.quantity IS 'An increment in units of the metric, never a running total; negative in a correction.';
+
+COMMENT ON COLUMN postmeter.usage.used_at IS 'When it was used: decides the hour, in UTC.';
+
+COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where the org has several.';
+
+COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
+
+COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
+
+COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
+
+COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that request.';
+
+COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
+
+COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
+
+COMMENT ON COLUMN postmeter.usage.corrected_id IS 'The usage that this one corrects.';
+
+CREATE FUNCTION postmeter.import_parts(source text, names text[]) RETURNS TABLE(usage_id uuid, event_id text, org text, product text, metric text, account text, used_at timestamp with time zone, rest numeric, is_lost boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ SELECT n.usage_id,
+     n.event_id,
+     u.org,
+     u.product,
+     u.metric,
+     u.account,
+     u.used_at,
+     (u.quantity + COALESCE(( SELECT sum(c.quantity) AS sum
+            FROM postmeter.usage c
+           WHERE ((c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)) AND (c.corrected_id = u.id))), (0)::numeric)),
+     (u.id IS NULL)
+    FROM (( SELECT x.name AS event_id,
+             postmeter.usage_of(import_parts.source, x.name) AS usage_id
+            FROM unnest(import_parts.names) x(name)
+          OFFSET 0) n
+      LEFT JOIN LATERAL ( SELECT s.id,
+             s.source,
+             s.event_id,
+             s.org,
+             s.product,
+             s.metric,
+             s.quantity,
+             s.used_at,
+             s.account,
+             s.corrects,
+             s.corrected_identity,
+             s.request_id,
+             s.traceparent,
+             s.attributes,
+             s.recorded_at,
+             s.corrected_id
+            FROM postmeter.usage s
+           WHERE (s.id = n.usage_id)
+          OFFSET 0) u ON (true))
+   WHERE ((n.usage_id IS NOT NULL) AND (u.corrects IS NULL));
+END;
+
+COMMENT ON FUNCTION postmeter.import_parts(source text, names text[]) IS 'The usages that were recorded under these ids of a source, with what stands of each after its corrections; corrections among them are left out. Lost: it is of a dropped month.';
+
+CREATE FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) RETURNS TABLE(org text, first_used_at timestamp with time zone, last_used_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    -- ids of this rule lie between the two, in the order of collation C
+    until text := left(prefix, -1) || chr(ascii(right(prefix, 1)) + 1);
+begin
+    -- plpgsql, so that the tables are looked up by name: they are others after each turn
+    return query
+    select u.org, min(u.used_at), max(u.used_at)
+    from (
+        select i.usage_id from postmeter.usage_identity i where i.source = import_times.source and i.event_id < prefix
+        union all
+        select i.usage_id from postmeter.usage_identity i where i.source = import_times.source and i.event_id >= until
+        union all
+        select b.usage_id from postmeter.usage_identity_before b where b.source = import_times.source and b.event_id < prefix
+        union all
+        select b.usage_id from postmeter.usage_identity_before b where b.source = import_times.source and b.event_id >= until
+    ) k
+    join postmeter.usage u on u.id = k.usage_id
+    -- an import of exports has always kept this of a row, and nobody else does
+    where u.org = any (orgs) and u.attributes ? 'charge_period_start' and u.corrects is null
+    group by 1;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) IS 'For each of these orgs the time of which a source holds usage that an import of exports recorded under ids that do not begin with the prefix: by an older version, or with another --id.';
+
 CREATE FUNCTION postmeter.index_requests(wanted boolean) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4384,62 +4691,6 @@ CREATE FUNCTION postmeter.ledger_line(p postmeter.part) RETURNS text
 END;
 
 COMMENT ON FUNCTION postmeter.ledger_line(p postmeter.part) IS 'A part as the export writes it.';
-
-CREATE TABLE postmeter.usage (
-    id uuid NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    org text NOT NULL,
-    product text NOT NULL,
-    metric text NOT NULL,
-    quantity numeric NOT NULL,
-    used_at timestamp with time zone NOT NULL,
-    account text,
-    corrects text,
-    corrected_identity uuid,
-    request_id text,
-    traceparent text,
-    attributes jsonb NOT NULL,
-    recorded_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
-    corrected_id uuid,
-    CONSTRAINT usage_check CHECK ((((corrects IS NULL) = (corrected_identity IS NULL)) AND ((quantity >= (0)::numeric) OR (corrects IS NOT NULL)))),
-    CONSTRAINT usage_quantity_check CHECK (((quantity >= ('-1000000000000'::bigint)::numeric) AND (quantity <= ('1000000000000'::bigint)::numeric)))
-)
-PARTITION BY RANGE (id);
-
-COMMENT ON TABLE postmeter.usage IS 'Every usage ever recorded: immutable facts. Partitioned by id, that is by time of recording.';
-
-COMMENT ON COLUMN postmeter.usage.id IS 'Id given at the first recording.';
-
-COMMENT ON COLUMN postmeter.usage.source IS 'The service that recorded it; with event_id its identity.';
-
-COMMENT ON COLUMN postmeter.usage.event_id IS 'The service''s own id of the event.';
-
-COMMENT ON COLUMN postmeter.usage.org IS 'The customer.';
-
-COMMENT ON COLUMN postmeter.usage.product IS 'The product, by stable tag.';
-
-COMMENT ON COLUMN postmeter.usage.metric IS 'What was metered, by stable tag.';
-
-COMMENT ON COLUMN postmeter.usage.quantity IS 'An increment in units of the metric, never a running total; negative in a correction.';
-
-COMMENT ON COLUMN postmeter.usage.used_at IS 'When it was used: decides the hour, in UTC.';
-
-COMMENT ON COLUMN postmeter.usage.account IS 'Which marketplace account, where the org has several.';
-
-COMMENT ON COLUMN postmeter.usage.corrects IS 'Event id, of the same source, of the usage that this one corrects.';
-
-COMMENT ON COLUMN postmeter.usage.corrected_identity IS 'Hash of source and corrects (postmeter.usage_identity_of): finds the corrections of a usage.';
-
-COMMENT ON COLUMN postmeter.usage.request_id IS 'The request that caused it, for tracking.';
-
-COMMENT ON COLUMN postmeter.usage.traceparent IS 'W3C trace context of that request.';
-
-COMMENT ON COLUMN postmeter.usage.attributes IS 'Evidence (service level, region …); never part of a key.';
-
-COMMENT ON COLUMN postmeter.usage.recorded_at IS 'When it was recorded, on postmeter.clock().';
-
-COMMENT ON COLUMN postmeter.usage.corrected_id IS 'The usage that this one corrects.';
 
 CREATE FUNCTION postmeter.ledger_line(u postmeter.usage) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -10506,31 +10757,6 @@ CREATE FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone)
     RETURN (SELECT postmeter.usage_id_from((usage_id_used_from.used_from - GREATEST(s.usage_lead_max, '1 day'::interval))) AS usage_id_from FROM postmeter.setting s);
 
 COMMENT ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) IS 'No usage that was used at or after this moment has a smaller id.';
-
-CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (encode(SUBSTRING(sha256(convert_to((((length(source) || ':'::text) || source) || event_id), 'UTF8'::name)) FROM 1 FOR 16), 'hex'::text))::uuid AS encode;
-END;
-
-COMMENT ON FUNCTION postmeter.usage_identity_of(source text, event_id text) IS 'The identity of a usage: 16 bytes of SHA-256 over source and event id.';
-
-CREATE FUNCTION postmeter.usage_of(source text, event_id text) RETURNS uuid
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    AS $$
-begin
-    -- by name: the tables are others after each turn
-    return coalesce(
-        (select i.usage_id from postmeter.usage_identity i
-         where i.source = usage_of.source and i.event_id = usage_of.event_id),
-        (select i.usage_id from postmeter.usage_identity_before i
-         where i.source = usage_of.source and i.event_id = usage_of.event_id));
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.usage_of(source text, event_id text) IS 'The usage that was recorded under a source and event id; null: none, or so long ago that its identity was forgotten.';
 
 CREATE FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) RETURNS TABLE(item bigint, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -17912,6 +18138,30 @@ GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with t
 
 REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) TO postmeter_producer;
+
+REVOKE ALL ON FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.usage_of(source text, event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.import_parts(source text, names text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) TO postmeter_producer;
+
 REVOKE ALL ON FUNCTION postmeter.index_requests(wanted boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.insert_parts(deliveries bigint[], meters bigint[]) FROM PUBLIC;
@@ -18038,10 +18288,6 @@ REVOKE ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.ledger_line(p postmeter.part) TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ledger_line(u postmeter.usage) TO postmeter_reader;
@@ -18645,16 +18891,6 @@ GRANT ALL ON FUNCTION postmeter.usage_id_until(recorded_until timestamp with tim
 REVOKE ALL ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_id_used_from(used_from timestamp with time zone) TO postmeter_reader;
 
-REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.usage_of(source text, event_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.usage_of(source text, event_id text) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.usage_outlook(orgs text[], products text[], metrics text[], accounts text[], moments timestamp with time zone[], quantities numeric[]) TO postmeter_operator;
@@ -19174,6 +19410,7 @@ insert into postmeter.alert_rule (name, severity, every, patience, within) value
 insert into postmeter.gate (name) values
     ('catalogue'), ('gather_requests'), ('create_request_partitions'), ('create_partitions'), ('make_alert_post');
 insert into postmeter.gate (name) values ('turn_identities');
+insert into postmeter.gate (name) values ('import');
 insert into postmeter.setting default values;
 insert into postmeter.request_floor default values;
 select postmeter.create_partitions(1);
@@ -19237,4 +19474,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (59, '0059_pre_doors', 22),
     (60, '0060_pre_requests_indexed', 22),
     (61, '0061_pre_turns', 22),
+    (62, '0062_pre_exports', 22),
     (63, '0063_pre_outlook', 22);

@@ -3,6 +3,7 @@
 mod batch;
 mod cases;
 mod drivers;
+mod export;
 mod first;
 mod rust;
 mod session;

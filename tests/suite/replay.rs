@@ -18,7 +18,7 @@ fn postmeter(stage: &Stage, args: &[&str]) -> String {
 /// Loads the file as it is, a column per column, all text, and returns the hours in which something was used.
 async fn load(stage: &Stage, file: &str) -> BTreeSet<Timestamp> {
     let mut reader = csv::Reader::from_path(file).expect("a CSV file");
-    let wanted = ["ServiceName", "ConsumedUnit", "ConsumedQuantity", "ChargePeriodStart"];
+    let wanted = ["ServiceName", "ConsumedUnit", "ConsumedQuantity", "ChargePeriodStart", "ChargeCategory"];
     let headers = reader.headers().expect("a header").clone();
     let at: Vec<usize> = wanted.iter().map(|name| headers.iter().position(|h| h == *name).expect(name)).collect();
     stage.sql("create table file (service text, unit text, quantity text, start text)").await;
@@ -32,6 +32,10 @@ async fn load(stage: &Stage, file: &str) -> BTreeSet<Timestamp> {
     for row in reader.records() {
         let row = row.expect("a row");
         let values: Vec<&str> = at.iter().map(|n| &row[*n]).collect();
+        // what is no usage is skipped by the import, and has no part in the balance
+        if values[4] != "Usage" {
+            continue;
+        }
         stage.db.client.execute(&insert, &[&values[0], &values[1], &values[2], &values[3]]).await.expect("a row");
         let start: Timestamp = format!("{}Z", values[3].replace(' ', "T")).parse().expect("a time");
         hours.insert(start);

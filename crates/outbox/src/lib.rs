@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod fold;
 mod gate;
 pub mod health;
+pub mod import;
 pub mod installation;
 pub mod intake;
 pub mod json;

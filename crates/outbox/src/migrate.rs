@@ -96,6 +96,7 @@ migrations! {
     59 "0059_pre_doors",
     60 "0060_pre_requests_indexed",
     61 "0061_pre_turns",
+    62 "0062_pre_exports",
     63 "0063_pre_outlook",
 }
 
@@ -274,6 +275,24 @@ fn nothing_lacks(pending: &[Migration]) -> Result<(), Error> {
     }
 }
 
+/// Refuses a database that could not keep every text: usage comes in UTF-8 through every door, and so do our own comments.
+///
+/// # Errors
+/// [`Error::Schema`] names the database's encoding.
+pub async fn keeps_any_text(client: &Client) -> Result<(), Error> {
+    let asked = "select pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::pg_catalog.text";
+    let rows = client.query_typed(asked, &[]).await?;
+    let row = rows.first().expect("two settings");
+    let (encoding, name): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Error::Schema(format!(
+        "the database {name} has the encoding {encoding}, which cannot keep every text, and Postmeter needs UTF8: make \
+         another one (create database … encoding 'UTF8' template template0)"
+    )))
+}
+
 /// Applies what is pending and returns the names. Waits while another runner is at work.
 ///
 /// # Errors
@@ -298,6 +317,7 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
         ));
     }
     let mut client = database.own_session().await?;
+    keeps_any_text(&client).await?;
     alone::begin(&client).await?;
     let result = async {
         let mut done = Migrated::default();

@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(300);
 const SENT: Duration = Duration::from_secs(120);
 
 /// `make play`, which is this command.
-struct Play {
+pub(super) struct Play {
     child: Child,
     exports: Vec<(String, String)>,
     /// Keeps reading, so that it can go on writing.
@@ -67,7 +67,7 @@ impl Play {
     }
 
     /// A block of a page as a shell runs it; returns what it prints.
-    fn shell(&self, block: &str, more: &[(&str, &str)]) -> String {
+    pub(super) fn shell(&self, block: &str, more: &[(&str, &str)]) -> String {
         let command = tests::postmeter(self.export("POSTMETER_DATABASE_URL"));
         let folder = std::path::Path::new(command.get_program()).parent().expect("its folder").to_owned();
         let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
@@ -84,13 +84,13 @@ impl Play {
 }
 
 /// The code of a page's blocks of a language, in order.
-fn blocks(path: &str, language: &str) -> Vec<String> {
+pub(super) fn blocks(path: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     page(path).split(&fence).skip(1).map(|rest| rest.split("```").next().expect("its end").to_owned()).collect()
 }
 
 /// Waits until usage is accepted, and says what else it is.
-async fn accepted(client: &Client, source: &str, event_id: &str) {
+pub(super) async fn accepted(client: &Client, source: &str, event_id: &str) {
     let asked = "select concat_ws(' ', whereabouts, reason, destination, status, key) from postmeter.usage_explained
                  where source = $1 and event_id = $2";
     let began = Instant::now();
@@ -208,6 +208,7 @@ async fn l8_the_first_example_of_each_page_ends_as_accepted_on_the_ground_of_pla
     let mut client = TestDatabase::client_of(play.export("POSTMETER_DATABASE_URL")).await;
     five_steps(&play, &client).await;
     first_call(&play);
+    super::export::first_import(&play, &client).await;
     client
         .batch_execute(
             "create role shop login password 'shop' in role postmeter_producer;

@@ -205,7 +205,7 @@ async fn by_import(stage: &Stage, client: &Client) -> BTreeMap<&'static str, Str
     }
     writer.flush().unwrap();
     let output = tests::postmeter(&stage.db.url())
-        .args(["import", "focus", "--rejects"])
+        .args(["import", "focus", "--id", "Id", "--rejects"])
         .args([&rejects, &export])
         .output()
         .unwrap();
@@ -213,7 +213,7 @@ async fn by_import(stage: &Stage, client: &Client) -> BTreeMap<&'static str, Str
     let mut listed = BTreeMap::new();
     for line in csv::Reader::from_path(&rejects).unwrap().records() {
         let line = line.unwrap();
-        listed.insert(line[0].parse::<usize>().unwrap(), format!("rejected: {}", &line[2]));
+        listed.insert(line[1].parse::<usize>().unwrap(), format!("rejected: {}", &line[4]));
     }
     let mut said = BTreeMap::new();
     for (number, case) in cases.iter().enumerate() {
@@ -228,12 +228,18 @@ async fn by_import(stage: &Stage, client: &Client) -> BTreeMap<&'static str, Str
 
 /// Tags are evidence inside the attributes of what is imported.
 async fn imported(client: &Client, case: &Case, id: &str) -> String {
-    let said = recorded(client, case, "focus", id).await;
+    let event_id = "select event_id from postmeter.usage where attributes ->> 'row_id' = $1";
+    if case.field == "event_id" {
+        client.query_one(event_id, &[&"4711"]).await.unwrap();
+        return "recorded".to_owned();
+    }
+    let event_id: String = client.query_one(event_id, &[&id]).await.unwrap().get(0);
+    let said = recorded(client, case, "focus", &event_id).await;
     if case.field != "attributes" {
         return said;
     }
     let tags = "select coalesce(jsonb_typeof(attributes -> 'tags'), 'none') from postmeter.usage where event_id = $1";
-    match client.query_one(tags, &[&id]).await.unwrap().get::<_, String>(0).as_str() {
+    match client.query_one(tags, &[&event_id]).await.unwrap().get::<_, String>(0).as_str() {
         "string" => "recorded: as text".to_owned(),
         _ => "recorded".to_owned(),
     }

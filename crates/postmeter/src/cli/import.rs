@@ -3,11 +3,11 @@
 //! Stopping anywhere is harmless and running again records nothing twice: every batch is a transaction of its own, and
 //! the identity of a row's usage (source and event id) is always the same.
 
-mod bounded;
+mod exponents;
+mod focus;
 mod list;
 mod prometheus;
 mod requests;
-mod row;
 mod run;
 mod tally;
 
@@ -18,15 +18,13 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Context;
 use super::output::{self, NEEDS_A_PERSON, Wrong};
-use list::{List, Sink};
-use row::Rules;
-use run::{Imported, import};
+use crate::focus::bounded;
+use list::Sink;
 pub(super) use tally::Sum;
 
 #[derive(Debug, clap::Args)]
@@ -37,13 +35,15 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Format {
-    /// A billing export in the FinOps standard FOCUS 1.0, as CSV.
+    /// Billing exports in the FinOps standard FOCUS (1.0 to 1.3): CSV, also compressed by gzip, or Parquet.
     ///
     /// Org is SubAccountId, product the tag of ServiceName, metric the tag of ConsumedUnit; a row counts at its
-    /// ChargePeriodStart (UTC), a daily row at its first hour. The event id is the column Id or, without one, a hash of
-    /// the row. Rows without ConsumedQuantity are not usage; negative rows and corrections do not say what they
-    /// correct: both are listed and not recorded. Run it again after a stop: what was recorded is not recorded twice.
-    Focus(FocusArgs),
+    /// ChargePeriodStart (UTC), a daily row at its first hour. Rows that agree in the identifying columns (who, what,
+    /// where, when) are one usage, over all files of the command, and their quantities are added up. Importing again adds
+    /// nothing, whatever became of costs, order and files; another quantity for what is known is listed, and recorded
+    /// with --apply-differences. What was not used is skipped, what a person has to see is refused: both are listed.
+    /// Give all files of a period in one command.
+    Focus(Box<focus::FocusArgs>),
     /// What services said about requests, one JSON object a line.
     ///
     /// Each has service, request_id and status, and may have date, source, status_msg, account, org, inventory_id and
@@ -68,30 +68,9 @@ struct RequestsArgs {
     rejects: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
-struct FocusArgs {
-    /// The file; - is standard input.
-    file: PathBuf,
-    /// Write the full list of rows that were not recorded to this file (CSV) instead of standard error.
-    #[arg(long, value_name = "FILE")]
-    rejects: Option<PathBuf>,
-    /// Source of the usage [default: focus: and the provider of the row, as in focus:aws].
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Only rows used at or after this time of the file.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    from: Option<Timestamp>,
-    /// Only rows used before this time of the file.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<Timestamp>,
-    /// Move the file's times by whole hours, as in 17520h or 730d. Another shift makes other usage: name a --source.
-    #[arg(long, value_name = "DURATION", value_parser = shift, allow_hyphen_values = true)]
-    shift: Option<SignedDuration>,
-}
-
 /// A time on the command line: RFC 3339, or without a zone, which means UTC; the time of day may be left out.
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
-    crate::focus::time(text).map_err(|error| error.to_string())
+    crate::focus::time::time(text, None).map_err(|error| format!("{error:#}"))
 }
 
 fn shift(text: &str) -> Result<SignedDuration, String> {
@@ -102,41 +81,11 @@ fn shift(text: &str) -> Result<SignedDuration, String> {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
-    let args = match args.format {
-        Format::Focus(args) => args,
-        Format::Requests(args) => return requests::run(context, &args).await,
-        Format::Prometheus(args) => return prometheus::run(context, &args).await,
-    };
-    if let (Some(from), Some(until)) = (args.from, args.until)
-        && from >= until
-    {
-        return Err(Wrong(format!("--from {from} is not before --until {until}")).into());
+    match args.format {
+        Format::Focus(args) => focus::run(context, &args).await,
+        Format::Requests(args) => requests::run(context, &args).await,
+        Format::Prometheus(args) => prometheus::run(context, &args).await,
     }
-    let database = context.config.database()?;
-    let (file, size) = open(&args.file)?;
-    let bar = bar(size);
-    let mut list = List::new(sink(args.rejects.as_deref(), &bar)?)?;
-    let rules = Rules {
-        source: args.source.clone(),
-        from: args.from,
-        until: args.until,
-        shift: args.shift.unwrap_or(SignedDuration::ZERO),
-    };
-    let imported = import(&database, file, &rules, &mut list, &bar).await;
-    bar.finish_and_clear();
-    list.flush()?;
-    let imported = imported?;
-    if context.json {
-        output::json(&for_programs(&args, &imported, &list))?;
-    } else {
-        for_people(&args, &imported, &list);
-    }
-    let total = &imported.tally.total;
-    Ok(match imported.stopped_at {
-        Some(_) => ExitCode::FAILURE,
-        None if total.rejected + total.corrections > 0 => ExitCode::from(NEEDS_A_PERSON),
-        None => ExitCode::SUCCESS,
-    })
 }
 
 /// The file and its size, if it has one.
@@ -182,62 +131,6 @@ impl Write for BesideBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
-    }
-}
-
-fn for_programs(args: &FocusArgs, imported: &Imported, list: &List) -> serde_json::Value {
-    let metrics: Vec<_> = imported
-        .tally
-        .metrics
-        .iter()
-        .map(|((product, metric), counts)| json!({ "product": product, "metric": metric, "counts": counts }))
-        .collect();
-    let total = &imported.tally.total;
-    json!({
-        "file": args.file,
-        "finished": imported.stopped_at.is_none(),
-        "stopped_at_line": imported.stopped_at,
-        "rows": total.rows,
-        "recorded": total.recorded,
-        "repeated": total.repeated,
-        "rejected": total.rejected,
-        "corrections": total.corrections,
-        "not_usage": total.not_usage,
-        "outside": imported.tally.outside,
-        "metrics": metrics,
-        "listed": list.groups(),
-    })
-}
-
-fn for_people(args: &FocusArgs, imported: &Imported, list: &List) {
-    let table = imported.tally.table();
-    if !table.is_empty() {
-        output::say_all(table.lines());
-        output::say("");
-    }
-    let total = &imported.tally.total;
-    output::say(format!(
-        "{} rows: {} recorded, {} repeated (recorded before), {} rejected, {} listed{}",
-        total.rows,
-        total.recorded,
-        total.repeated,
-        total.rejected,
-        total.corrections + total.not_usage,
-        if imported.tally.outside > 0 {
-            format!("; {} outside the hours", imported.tally.outside)
-        } else {
-            String::new()
-        }
-    ));
-    for group in list.groups() {
-        output::say(format!("  {}", group.sentence()));
-    }
-    match &args.rejects {
-        Some(path) if !list.groups().is_empty() => output::say(format!("the full list is in {}", path.display())),
-        _ => {}
-    }
-    if let Some(line) = imported.stopped_at {
-        output::say(format!("stopped before line {line}; run the same command again to go on"));
     }
 }
 

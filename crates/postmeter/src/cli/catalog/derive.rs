@@ -1,6 +1,7 @@
 //! `catalog derive focus`: a first catalogue from a billing export, for people to mend.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::read::{Entry, absent};
 use super::{render, spec};
-use crate::cli::output::Wrong;
+use crate::cli::output::{Wrong, plain};
 use crate::focus;
 
 /// What the export does not say.
@@ -33,6 +34,32 @@ struct Seen {
     rows: u64,
     /// Rows without org, product or metric.
     skipped: u64,
+    /// Rows that are no usage.
+    not_usage: u64,
+    /// Rows that cannot be read, and the first of them.
+    bad: Option<(u64, String)>,
+}
+
+impl Seen {
+    fn bad(&mut self, line: u64, reason: &str) {
+        let (count, _) = self.bad.get_or_insert_with(|| (0, format!("the first in line {line}: {reason}")));
+        *count += 1;
+    }
+
+    /// What was passed over, in lines of a comment.
+    fn sentences(&self) -> String {
+        let mut text = String::new();
+        if self.not_usage > 0 {
+            let _ = write!(text, "\n# {} are no usage and were passed over.", self.not_usage);
+        }
+        if self.skipped > 0 {
+            let _ = write!(text, "\n# {} without org, product or metric were passed over.", self.skipped);
+        }
+        if let Some((count, first)) = &self.bad {
+            let _ = write!(text, "\n# {count} cannot be read and were passed over, {}.", plain(first));
+        }
+        text
+    }
 }
 
 /// A catalogue for the orgs, products and metrics of a FOCUS export, as TOML.
@@ -43,21 +70,16 @@ pub(super) fn focus(path: &Path, target: Target) -> anyhow::Result<String> {
         return Err(Wrong(sentence).into());
     }
     let wrong = |problem: String| Wrong(format!("{}: {problem}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let seen = look(focus::rows(std::io::BufReader::new(file)).map_err(|error| wrong(format!("{error:#}")))?)
-        .map_err(wrong)?;
+    let export = focus::file::open(path).map_err(|error| wrong(format!("{error:#}")))?;
+    let seen = look(export.rows).map_err(|error| wrong(format!("{error:#}")))?;
     let Some(earliest) = seen.earliest else {
         return Err(wrong("has no row that names an org, a product and a metric".to_owned()).into());
     };
     let begin = earliest.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string();
     let entries = entries(&seen, target, &begin);
-    let skipped = if seen.skipped == 0 {
-        String::new()
-    } else {
-        format!(" ({} without org, product or metric were passed over)", seen.skipped)
-    };
+    let skipped = seen.sentences();
     Ok(format!(
-        "# Derived from {} of {} rows{skipped}.\n# The identities are placeholders: put the buyers' own in their \
+        "# Derived from {} of {} rows.{skipped}\n# The identities are placeholders: put the buyers' own in their \
          place before anything is sent for real.\n\n{}",
         path.file_name().unwrap_or_default().display(),
         seen.rows,
@@ -65,20 +87,40 @@ pub(super) fn focus(path: &Path, target: Target) -> anyhow::Result<String> {
     ))
 }
 
-fn look(rows: impl Iterator<Item = Result<focus::FocusRow, csv::Error>>) -> Result<Seen, String> {
+fn look(mut rows: focus::rows::Rows) -> anyhow::Result<Seen> {
+    let columns = rows.columns().clone();
     let mut seen = Seen::default();
-    for row in rows {
-        let row = row.map_err(|error| error.to_string())?;
+    while let Some(row) = rows.next()? {
         seen.rows += 1;
-        let product = row.service_name.as_deref().map(focus::product_tag).filter(|tag| !tag.is_empty());
-        let metric = row.consumed_unit.as_deref().map(focus::metric_tag).filter(|tag| !tag.is_empty());
+        let values = match row.values {
+            Ok(values) => values,
+            Err(reason) => {
+                seen.bad(row.line, &reason);
+                continue;
+            }
+        };
+        // what is no usage makes no entry: nothing of it will be recorded
+        if focus::charges::other(&columns, &values).is_some() || columns.get(&values, "ConsumedQuantity").is_none() {
+            seen.not_usage += 1;
+            continue;
+        }
+        let tag = |name, tag: fn(&str) -> String| columns.get(&values, name).map(tag).filter(|tag| !tag.is_empty());
+        let product = tag("ServiceName", focus::product_tag);
+        let metric = tag("ConsumedUnit", focus::metric_tag);
+        let org = columns.id(&values, "SubAccountId").map(str::to_owned);
         let (Some(org), Some(product), Some(metric), Some(begin)) =
-            (row.sub_account_id, product, metric, row.charge_period_start)
+            (org, product, metric, columns.get(&values, "ChargePeriodStart"))
         else {
             seen.skipped += 1;
             continue;
         };
-        let begin = focus::time(&begin).map_err(|error| format!("row {}: {error:#}", seen.rows))?;
+        let begin = match focus::time::time(begin, None) {
+            Ok(begin) => begin,
+            Err(error) => {
+                seen.bad(row.line, &format!("{error:#}"));
+                continue;
+            }
+        };
         seen.earliest = Some(seen.earliest.map_or(begin, |earliest| earliest.min(begin)));
         seen.metrics.insert((product.clone(), metric));
         seen.buyers.insert((org, product));

@@ -6,8 +6,39 @@ use std::io::Write;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::row::{Kind, Listed};
 use crate::cli::output::plain;
+
+/// Why a line was not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// It breaks a rule: mend the line.
+    Rejected,
+}
+
+impl Kind {
+    /// The word in lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// A line that was not recorded.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// Its number in the file, from 1.
+    pub line: u64,
+    /// Why, in a word.
+    pub kind: Kind,
+    /// Which field.
+    pub field: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Its id, if it has one.
+    pub event_id: Option<String>,
+}
 
 /// Rows of one kind, with the first of them.
 #[derive(Debug, Clone, Serialize)]

@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::bounded::RECORD_MAX;
-use super::list::List;
-use super::row::{Kind, Listed};
+use super::list::{Kind, List, Listed};
 use super::{NEEDS_A_PERSON, RequestsArgs, bar, open, output, sink, stop_on_interrupt};
 use crate::cli::Context;
 use crate::cli::output::Wrong;
@@ -133,8 +132,7 @@ impl Import<'_> {
 
     fn reject(&mut self, line: u64, field: &str, reason: String) -> anyhow::Result<()> {
         self.counts.rejected += 1;
-        let of = (String::new(), String::new());
-        self.list.add(&Listed { line, kind: Kind::Rejected, field: field.to_owned(), reason, event_id: None, of })
+        self.list.add(&Listed { line, kind: Kind::Rejected, field: field.to_owned(), reason, event_id: None })
     }
 
     /// Records what is there in a transaction of its own. Where it met another one or the database went away, it waits

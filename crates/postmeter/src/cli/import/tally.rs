@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use remittance::Quantity;
 use serde::{Serialize, Serializer};
 
-use super::row::{Kind, Listed};
 use crate::cli::output::Table;
 
 /// So many products and metrics are counted apart; a file that names more is counted together from there on.
@@ -57,20 +56,12 @@ pub(in crate::cli) struct Counts {
     pub repeated_quantity: Sum,
     /// Rejected.
     pub rejected: u64,
-    /// Negative, or a correction, without saying of what.
-    pub corrections: u64,
-    /// Without a consumed quantity.
-    pub not_usage: u64,
 }
 
 impl Counts {
-    fn list(&mut self, kind: Kind) {
+    fn reject(&mut self) {
         self.rows += 1;
-        match kind {
-            Kind::Rejected => self.rejected += 1,
-            Kind::Correction => self.corrections += 1,
-            Kind::NotUsage => self.not_usage += 1,
-        }
+        self.rejected += 1;
     }
 
     fn take(&mut self, quantity: Quantity, is_new: bool) {
@@ -90,8 +81,6 @@ impl Counts {
 pub(in crate::cli) struct Tally {
     /// Everything. Its sums are over different metrics and mean nothing.
     pub total: Counts,
-    /// Rows outside the hours that were asked for.
-    pub outside: u64,
     /// By product and metric.
     pub metrics: BTreeMap<(String, String), Counts>,
 }
@@ -105,16 +94,10 @@ impl Tally {
         self.metrics.entry(key).or_default()
     }
 
-    /// A row was not recorded.
-    pub(super) fn list(&mut self, listed: &Listed) {
-        self.total.list(listed.kind);
-        self.of(&listed.of.0, &listed.of.1).list(listed.kind);
-    }
-
     /// A value of a series was not recorded.
     pub(super) fn reject(&mut self, product: &str, metric: &str) {
-        self.total.list(Kind::Rejected);
-        self.of(product, metric).list(Kind::Rejected);
+        self.total.reject();
+        self.of(product, metric).reject();
     }
 
     /// A row is recorded, by this run or before.
@@ -125,8 +108,8 @@ impl Tally {
 
     /// The table for people.
     pub fn table(&self) -> Table {
-        let head = ["product", "metric", "rows", "recorded", "quantity", "repeated", "rejected", "listed"];
-        let mut table = Table::new(&head, &[2, 3, 4, 5, 6, 7]);
+        let head = ["product", "metric", "rows", "recorded", "quantity", "repeated", "rejected"];
+        let mut table = Table::new(&head, &[2, 3, 4, 5, 6]);
         for ((product, metric), counts) in &self.metrics {
             let name = |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
             table.row([
@@ -137,7 +120,6 @@ impl Tally {
                 counts.recorded_quantity.to_string(),
                 counts.repeated.to_string(),
                 counts.rejected.to_string(),
-                (counts.corrections + counts.not_usage).to_string(),
             ]);
         }
         table

@@ -6,7 +6,7 @@
 
 use remittance::Quantity;
 
-use super::super::row::plain;
+use super::super::exponents::plain;
 
 /// Reads a value and rounds it.
 ///

@@ -8,16 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// No export comes near this; a row of the sample has about 750 bytes.
-pub(super) const RECORD_MAX: u64 = 1 << 20;
+pub const RECORD_MAX: u64 = 1 << 20;
 
 /// Bytes read so far, and up to where records were whole.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress {
+pub struct Progress {
     read: Arc<AtomicU64>,
     whole: Arc<AtomicU64>,
 }
 
 impl Progress {
+    /// Bytes read so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// So many more were read.
+    pub fn add(&self, count: usize) {
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
     /// All that was read so far belongs to whole records, or to the buffer behind them.
     pub fn record_is_whole(&self) {
         self.whole.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -26,7 +37,7 @@ impl Progress {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Bounded<R> {
+pub struct Bounded<R> {
     inner: R,
     progress: Progress,
 }
@@ -46,7 +57,7 @@ impl<R: Read> Read for Bounded<R> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
         }
         let count = self.inner.read(buffer)?;
-        self.progress.read.fetch_add(count as u64, Ordering::Relaxed);
+        self.progress.add(count);
         Ok(count)
     }
 }
