@@ -3782,8 +3782,16 @@ declare
 begin
     -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
     perform postmeter.take_gate('import');
+    insert into postmeter.import_unit (source, product, metric, unit)
+    select distinct on (1, 2, 3) g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit'
+    from jsonb_array_elements(groups) g
+    where num_nulls(g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit') = 0
+    on conflict do nothing;
     for part in
-        select k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
+        select (select i.unit from postmeter.import_unit i
+                where i.source = k.usage ->> 'source' and i.product = k.usage ->> 'product' and i.metric = k.usage ->> 'metric'
+                  and i.unit <> k.unit) as other_unit,
+               k.unit, k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
                -- nearly always it is as it was, and nobody has touched it
                coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
                                 (k.usage ->> 'org', k.usage ->> 'product', k.usage ->> 'metric',
@@ -3795,7 +3803,7 @@ begin
                                 and postmeter.usage_of(u.source, u.event_id || ':r1') is null
                          from postmeter.usage u where u.id = k.base) and k.known = '{}', false) as is_same
         from (
-            select g.ordinality::integer as item, g.given -> 'usage' as usage, o.older, o.known,
+            select g.ordinality::integer as item, g.given -> 'usage' as usage, g.given ->> 'unit' as unit, o.older, o.known,
                    coalesce((g.given ->> 'closed')::boolean, false) as is_closed,
                    postmeter.usage_of(g.given #>> '{usage,source}', g.given #>> '{usage,event_id}') as base
             from jsonb_array_elements(groups) with ordinality g(given, ordinality)
@@ -3809,8 +3817,13 @@ begin
     loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
-        if part.is_same then
+        if part.other_unit is not null or part.is_same then
             verdict := 'repeated';
+            if part.other_unit is not null then
+                verdict := 'refused'; error_code := 'PM001'; field := 'ConsumedUnit';
+                message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
+                                  part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
+            end if;
             return next;
             continue;
         end if;
@@ -13872,6 +13885,23 @@ COMMENT ON TABLE postmeter.identity_generation IS 'When the younger generation o
 
 COMMENT ON COLUMN postmeter.identity_generation.began_at IS 'When usage_identity began, on postmeter.clock().';
 
+CREATE TABLE postmeter.import_unit (
+    source text NOT NULL COLLATE pg_catalog."C",
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    unit text NOT NULL COLLATE pg_catalog."C"
+);
+
+COMMENT ON TABLE postmeter.import_unit IS 'Which unit a metric of imported exports stands for: two units that differ in more than marks can have one tag (GB and Gb). Inserted by imports.';
+
+COMMENT ON COLUMN postmeter.import_unit.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_unit.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.import_unit.metric IS 'The metric: the tag of the unit.';
+
+COMMENT ON COLUMN postmeter.import_unit.unit IS 'The unit that came first, as ConsumedUnit has it, with hyphens for all marks. Rows in another one are refused.';
+
 CREATE TABLE postmeter.installation (
     only_row boolean DEFAULT true NOT NULL,
     name text,
@@ -16741,6 +16771,9 @@ ALTER TABLE postmeter.held
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
 
+ALTER TABLE ONLY postmeter.import_unit
+    ADD CONSTRAINT import_unit_pkey PRIMARY KEY (source, product, metric);
+
 ALTER TABLE ONLY postmeter.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (only_row);
 
@@ -19167,6 +19200,11 @@ GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;

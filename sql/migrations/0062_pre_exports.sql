@@ -4,6 +4,20 @@
 
 insert into postmeter.gate (name) values ('import');
 
+create table postmeter.import_unit (
+    source text collate "C" not null,
+    product text collate "C" not null,
+    metric text collate "C" not null,
+    unit text collate "C" not null,
+    primary key (source, product, metric)
+);
+comment on table postmeter.import_unit is 'Which unit a metric of imported exports stands for: two units that differ in more than marks can have one tag (GB and Gb). Inserted by imports.';
+comment on column postmeter.import_unit.source is 'The source of the usage.';
+comment on column postmeter.import_unit.product is 'The product.';
+comment on column postmeter.import_unit.metric is 'The metric: the tag of the unit.';
+comment on column postmeter.import_unit.unit is 'The unit that came first, as ConsumedUnit has it, with hyphens for all marks. Rows in another one are refused.';
+grant select on postmeter.import_unit to postmeter_reader, postmeter_operator, postmeter_worker, postmeter_console;
+
 create function postmeter.import_parts(source text, names text[])
 returns table (usage_id uuid, event_id text, org text, product text, metric text, account text, used_at timestamptz,
                rest numeric, is_lost boolean)
@@ -104,8 +118,16 @@ declare
 begin
     -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
     perform postmeter.take_gate('import');
+    insert into postmeter.import_unit (source, product, metric, unit)
+    select distinct on (1, 2, 3) g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit'
+    from jsonb_array_elements(groups) g
+    where num_nulls(g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit') = 0
+    on conflict do nothing;
     for part in
-        select k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
+        select (select i.unit from postmeter.import_unit i
+                where i.source = k.usage ->> 'source' and i.product = k.usage ->> 'product' and i.metric = k.usage ->> 'metric'
+                  and i.unit <> k.unit) as other_unit,
+               k.unit, k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
                -- nearly always it is as it was, and nobody has touched it
                coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
                                 (k.usage ->> 'org', k.usage ->> 'product', k.usage ->> 'metric',
@@ -117,7 +139,7 @@ begin
                                 and postmeter.usage_of(u.source, u.event_id || ':r1') is null
                          from postmeter.usage u where u.id = k.base) and k.known = '{}', false) as is_same
         from (
-            select g.ordinality::integer as item, g.given -> 'usage' as usage, o.older, o.known,
+            select g.ordinality::integer as item, g.given -> 'usage' as usage, g.given ->> 'unit' as unit, o.older, o.known,
                    coalesce((g.given ->> 'closed')::boolean, false) as is_closed,
                    postmeter.usage_of(g.given #>> '{usage,source}', g.given #>> '{usage,event_id}') as base
             from jsonb_array_elements(groups) with ordinality g(given, ordinality)
@@ -131,8 +153,13 @@ begin
     loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
-        if part.is_same then
+        if part.other_unit is not null or part.is_same then
             verdict := 'repeated';
+            if part.other_unit is not null then
+                verdict := 'refused'; error_code := 'PM001'; field := 'ConsumedUnit';
+                message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
+                                  part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
+            end if;
             return next;
             continue;
         end if;

@@ -12,6 +12,8 @@ use crate::{Error, NewUsage, Refused};
 pub struct Group {
     /// What is to be recorded of it.
     pub usage: NewUsage,
+    /// Its unit, as far as another one is another unit: its metric is a tag, and several units can have one.
+    pub unit: String,
     /// The ids under which an older version recorded its rows; asked about where [`closed`](Self::closed).
     pub older: Vec<String>,
     /// Its time was recorded under another rule of ids: it is taken only if it is known.

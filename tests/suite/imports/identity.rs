@@ -29,6 +29,22 @@ async fn l6_another_list_of_columns_does_not_bill_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_a_tag_keeps_its_unit_from_one_import_to_the_next() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let of = |disk, unit| [Row { unit, ..Row::new(disk, "8") }];
+    assert_eq!(exports.rows(&[], &of("a", "GB Months")).0, 0);
+    assert_eq!(exports.rows(&[], &of("b", "GB-Months")).0, 0, "the same letters are the same unit");
+    // neither new usage nor known usage
+    assert_eq!(exports.rows(&[], &of("b", "Gb-Months")).0, 3);
+    let (code, report, said) = exports.rows(&[], &of("c", "Gb-Months"));
+    assert_eq!((code, report["refused"].as_u64()), (3, Some(1)));
+    assert!(said.contains("is Gb-Months, and the metric gb-months of db is in GB-Months so far"), "{said}");
+    assert_eq!(standing(&stage).await, "2 16");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l6_a_service_that_was_renamed_is_refused_and_not_billed_again() {
     let stage = Stage::new().await;
     let exports = Exports::of(&stage);

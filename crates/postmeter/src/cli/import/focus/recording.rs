@@ -124,7 +124,7 @@ impl Recording<'_> {
             .get(&(part.source.clone(), part.org.clone()))
             .is_some_and(|(first, last)| (*first..=*last).contains(&part.used_at));
         let older = if closed { group.older.clone().unwrap_or_default() } else { Vec::new() };
-        Some(NewGroup { usage, older, closed })
+        Some(NewGroup { usage, unit: part.unit.clone(), older, closed })
     }
 
     /// Records groups in a transaction; where it met another one or the database went away, it waits and does the same
