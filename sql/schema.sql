@@ -3736,6 +3736,54 @@ END;
 
 COMMENT ON FUNCTION postmeter.hours_of_meter(meter_id bigint) IS 'The remittances that count on a meter: of its own key, and those of which it is a part.';
 
+CREATE FUNCTION postmeter.hours_of_other_recipes(source text, hours timestamp with time zone[], recipe text, query text) RETURNS SETOF timestamp with time zone
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    moment timestamptz;
+    head text;
+    own_from text;
+    own_until text;
+    first_usage uuid;
+begin
+    foreach moment in array hours loop
+        head := to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z/"');
+        own_from := head || coalesce('recipe-' || recipe || '/', '');
+        -- ids of queries go on with a hexadecimal digit; 0 comes right after /
+        own_until := head || coalesce('recipe-' || recipe || '0', 'g');
+        -- by name: the tables are others after each turn
+        if exists (select from postmeter.usage_identity i
+                   where i.source = hours_of_other_recipes.source and i.event_id >= head and i.event_id < own_from)
+        or exists (select from postmeter.usage_identity i
+                   where i.source = hours_of_other_recipes.source and i.event_id >= own_until
+                     and i.event_id < left(head, -1) || '0')
+        or exists (select from postmeter.usage_identity_before i
+                   where i.source = hours_of_other_recipes.source and i.event_id >= head and i.event_id < own_from)
+        or exists (select from postmeter.usage_identity_before i
+                   where i.source = hours_of_other_recipes.source and i.event_id >= own_until
+                     and i.event_id < left(head, -1) || '0') then
+            return next moment;
+        elsif recipe is null then
+            first_usage := coalesce(
+                (select i.usage_id from postmeter.usage_identity i
+                 where i.source = hours_of_other_recipes.source and i.event_id >= own_from and i.event_id < own_until
+                 order by i.event_id limit 1),
+                (select i.usage_id from postmeter.usage_identity_before i
+                 where i.source = hours_of_other_recipes.source and i.event_id >= own_from and i.event_id < own_until
+                 order by i.event_id limit 1));
+            if exists (select from postmeter.usage u
+                       where u.id = first_usage and u.attributes ->> 'query' <> hours_of_other_recipes.query) then
+                return next moment;
+            end if;
+        end if;
+    end loop;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.hours_of_other_recipes(source text, hours timestamp with time zone[], recipe text, query text) IS 'Those among the hours for which an import recorded usage of the source under another recipe (or, where the recipe is null, another query): they must not be recorded again under this one. Event ids of imports begin with their hour; those of a recipe go on with recipe-, its name and a slash.';
+
 CREATE FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -18164,6 +18212,9 @@ GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_ope
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.hours_of_meter(meter_id bigint) TO postmeter_console;
 
+REVOKE ALL ON FUNCTION postmeter.hours_of_other_recipes(source text, hours timestamp with time zone[], recipe text, query text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.hours_of_other_recipes(source text, hours timestamp with time zone[], recipe text, query text) TO postmeter_producer;
+
 REVOKE ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.identities_overdue(OUT began_at timestamp with time zone, OUT overdue interval) TO postmeter_operator;
@@ -19513,4 +19564,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (60, '0060_pre_requests_indexed', 22),
     (61, '0061_pre_turns', 22),
     (62, '0062_pre_exports', 22),
-    (63, '0063_pre_outlook', 22);
+    (63, '0063_pre_outlook', 22),
+    (64, '0064_pre_recipes', 22);

@@ -1,6 +1,8 @@
 //! A7: usage of whole hours from a server that speaks Prometheus' range query, over real HTTP.
 
 mod real;
+mod recipes;
+mod scraped;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,6 +20,10 @@ struct Server {
     values: BTreeMap<(String, i64), String>,
     /// Instead of a list of series.
     answer: Option<(StatusCode, Value)>,
+    /// Besides, a header.
+    header: Option<(&'static str, &'static str)>,
+    /// What is asked by instant queries: samples of each series, by the second.
+    samples: Vec<(Value, Vec<(i64, String)>)>,
     /// Answers with a 503 that many times first.
     away: u32,
     /// Megabytes that an answer is longer, for each hour in it.
@@ -35,11 +41,24 @@ async fn range(
     State(server): State<Shared>,
     headers: HeaderMap,
     Form(form): Form<BTreeMap<String, String>>,
-) -> (StatusCode, String) {
+) -> (StatusCode, HeaderMap, String) {
+    let mut more = HeaderMap::new();
+    if let Some((name, value)) = server.lock().unwrap().header {
+        more.insert(name, value.parse().unwrap());
+    }
+    let (status, body) = answer(&server, &headers, &form);
+    (status, more, body)
+}
+
+fn answer(server: &Shared, headers: &HeaderMap, form: &BTreeMap<String, String>) -> (StatusCode, String) {
+    if form.contains_key("time") {
+        return recipes::samples(&server.lock().unwrap(), form);
+    }
+    assert_eq!((form["partial_response"].as_str(), form["deny_partial_response"].as_str()), ("false", "1"));
     let mut server = server.lock().unwrap();
     let number = |name: &str| form[name].parse::<i64>().unwrap();
     let (start, end) = (number("start"), number("end"));
-    assert_eq!((number("step"), form["query"].as_str()), (HOUR, "the query"));
+    assert_eq!(number("step"), HOUR);
     let token = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     server.asked.push((start, end, token.unwrap_or_default()));
     if server.away > 0 {
@@ -72,7 +91,10 @@ impl Scene {
         let server = Shared::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/team", listener.local_addr().unwrap());
-        let router = Router::new().route("/team/api/v1/query_range", post(range)).with_state(server.clone());
+        let router = Router::new()
+            .route("/team/api/v1/query_range", post(range))
+            .route("/team/api/v1/query", post(range))
+            .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let stage = Stage::new().await;
         stage.at("2024-09-18T15:05:00Z").await;
@@ -86,9 +108,12 @@ impl Scene {
 
     async fn import(&self, more: &[&str]) -> (Option<i32>, Value, String) {
         let mut command = tests::postmeter(&self.stage.db.url());
-        command.args(["import", "prometheus", "--json", "--url", &self.url, "--query", "the query"]);
+        command.args(["import", "prometheus", "--json", "--url", &self.url]);
+        if !more.iter().any(|word| matches!(*word, "--query" | "--gauge" | "--counter")) {
+            command.args(["--query", "the query"]);
+        }
         command.args(["--source", "prometheus:cores", "--org", "{org}", "--product", "db", "--metric", "cores"]);
-        if !more.contains(&"--last") {
+        if !more.iter().any(|word| matches!(*word, "--last" | "--from")) {
             command.args(["--from", "2024-09-18T09:00Z"]);
         }
         command.args(more).env("POSTMETER_PROMETHEUS_TOKEN", "a-secret-that-must-not-leak");

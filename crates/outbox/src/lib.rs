@@ -52,4 +52,4 @@ pub mod workers;
 
 pub use connect::{Access, Connections, Database, Tls, begin};
 pub use error::{Blame, Error, Refused};
-pub use record::{NewUsage, Verdict, record_usage, record_usages};
+pub use record::{NewUsage, Verdict, hours_of_other_recipes, record_usage, record_usages};

@@ -98,6 +98,7 @@ migrations! {
     61 "0061_pre_turns",
     62 "0062_pre_exports",
     63 "0063_pre_outlook",
+    64 "0064_pre_recipes",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

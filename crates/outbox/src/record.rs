@@ -163,6 +163,32 @@ pub async fn record_usages(transaction: &Transaction<'_>, usages: &[NewUsage]) -
         .collect()
 }
 
+/// Those among hours for which an import recorded usage of a source under another recipe, or, where it has no recipe,
+/// another query.
+///
+/// # Errors
+/// As Postgres says.
+pub async fn hours_of_other_recipes(
+    transaction: &Transaction<'_>,
+    source: &str,
+    hours: &[Timestamp],
+    recipe: Option<&str>,
+    query: Option<&str>,
+) -> Result<Vec<Timestamp>, Error> {
+    let rows = transaction
+        .query_typed(
+            "select h.hour from postmeter.hours_of_other_recipes($1, $2, $3, $4) h(hour)",
+            &[
+                (&source, Type::TEXT),
+                (&hours, Type::TIMESTAMPTZ_ARRAY),
+                (&recipe, Type::TEXT),
+                (&query, Type::TEXT),
+            ],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 pub(crate) fn verdict(row: &Row) -> Result<Verdict, Error> {
     let id: Option<Uuid> = row.try_get("usage_id")?;
     Ok(match (row.try_get::<_, &str>("verdict")?, id) {

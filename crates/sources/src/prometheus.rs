@@ -1,8 +1,10 @@
-//! The HTTP API of Prometheus, and of what speaks it (Thanos, Mimir, VictoriaMetrics): one range query at a time.
+//! The HTTP API of Prometheus, and of what speaks it (Thanos, Mimir, VictoriaMetrics): one query at a time.
 //!
 //! What is read here becomes money, so an answer that may lack something is an error and not a smaller number: a
-//! warning, a truncated body, another kind of result. Reading is harmless, so a call that failed is made again a few
+//! warning, a truncated body, another kind of result (see [`answer`]). Reading is harmless, so a call that failed is made again a few
 //! times.
+
+mod answer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,8 +17,8 @@ use reqwest::{Client, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
-use serde_json::Value;
+
+use answer::{not_whole_by_head, said, series};
 
 /// Bytes of an answer that are read: some hundred thousand points.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -25,8 +27,16 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call that failed is made so many times in all.
 const TRIES: u32 = 3;
-/// What is quoted of an answer that is not understood.
-const EXCERPT_MAX: usize = 200;
+
+/// Asks for all or nothing: Thanos leaves out stores, and a cluster of VictoriaMetrics nodes, that do not answer, unless
+/// told otherwise; Thanos may answer with averages of five minutes instead of samples, and VictoriaMetrics from a cache.
+/// Others ignore the words.
+const WHOLE: [(&str, &str); 4] = [
+    ("partial_response", "false"),
+    ("deny_partial_response", "1"),
+    ("max_source_resolution", "0s"),
+    ("nocache", "1"),
+];
 
 /// Which server, and how it is spoken to.
 #[derive(Debug, Clone)]
@@ -60,7 +70,7 @@ pub enum Error {
     /// The server says that something may be missing from its answer.
     #[error("the answer may be incomplete: {0}")]
     Incomplete(String),
-    /// What came is no answer to a range query.
+    /// What came is no answer to what was asked.
     #[error("{0}")]
     Unrecognised(String),
 }
@@ -80,7 +90,8 @@ pub struct Series {
 #[derive(Debug)]
 pub struct Prometheus {
     client: Client,
-    endpoint: Url,
+    /// The address with the path before `/api/v1`.
+    base: Url,
     bearer: Option<HeaderValue>,
 }
 
@@ -103,9 +114,7 @@ impl Prometheus {
             return Err(Error::Access(format!("a token goes over https, or to this machine: not to {url}")));
         }
         let bearer = access.token.as_ref().map(bearer).transpose()?;
-        let mut endpoint = url.clone();
-        endpoint.set_path(&format!("{}/api/v1/query_range", url.path().trim_end_matches('/')));
-        Ok(Self { client: client(access)?, endpoint, bearer })
+        Ok(Self { client: client(access)?, base: url.clone(), bearer })
     }
 
     /// Evaluates a query at `first`, and every `step` after it up to `last`.
@@ -119,18 +128,36 @@ impl Prometheus {
         last: Timestamp,
         step: Duration,
     ) -> Result<Vec<Series>, Error> {
-        let mut form = self.endpoint.clone();
-        form.query_pairs_mut()
-            .append_pair("query", query)
-            .append_pair("start", &first.as_second().to_string())
-            .append_pair("end", &last.as_second().to_string())
-            .append_pair("step", &step.as_secs().to_string())
-            // Thanos leaves out stores that do not answer unless told otherwise; others ignore the word
-            .append_pair("partial_response", "false");
+        let (first, last) = (first.as_second().to_string(), last.as_second().to_string());
+        let step = step.as_secs().to_string();
+        self.ask("query_range", &[("query", query), ("start", &first), ("end", &last), ("step", &step)]).await
+    }
+
+    /// The samples themselves of the series that a selector names, later than `after` and up to `until`. Whether a range
+    /// of the server is closed at its begin (before version 3) or open (since) makes no difference.
+    ///
+    /// # Errors
+    /// See [`Error`]; what can pass was tried again.
+    pub async fn samples(&self, selector: &str, after: Timestamp, until: Timestamp) -> Result<Vec<Series>, Error> {
+        let millis = until.as_millisecond() - after.as_millisecond();
+        let query = format!("{selector}[{millis}ms]");
+        let time = format!("{}.{:03}", until.as_second(), until.subsec_millisecond());
+        let mut series = self.ask("query", &[("query", &query), ("time", &time)]).await?;
+        for line in &mut series {
+            line.points.retain(|(at, _)| *at > after && *at <= until);
+        }
+        Ok(series)
+    }
+
+    async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Result<Vec<Series>, Error> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/api/v1/{path}", self.base.path().trim_end_matches('/')));
+        let mut form = url.clone();
+        form.query_pairs_mut().extend_pairs(fields).extend_pairs(WHOLE);
         let form = form.query().unwrap_or_default().to_owned();
         let mut tries = 1;
         loop {
-            match self.once(&form).await {
+            match self.once(&url, &form).await {
                 Err(Error::Unavailable(_)) if tries < TRIES => {
                     tokio::time::sleep(Duration::from_secs(u64::from(tries))).await;
                     tries += 1;
@@ -142,10 +169,10 @@ impl Prometheus {
     }
 
     /// One call. By POST, because a query can be longer than an address may be.
-    async fn once(&self, form: &str) -> Result<Vec<u8>, Error> {
+    async fn once(&self, url: &Url, form: &str) -> Result<Vec<u8>, Error> {
         let mut request = self
             .client
-            .post(self.endpoint.clone())
+            .post(url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(form.to_owned());
@@ -157,7 +184,13 @@ impl Prometheus {
         let status = response.status();
         let body = read(&mut response).await?;
         match status {
-            StatusCode::OK => Ok(body),
+            StatusCode::OK => match not_whole_by_head(response.headers()) {
+                Some(why) => Err(Error::Incomplete(why)),
+                None => Ok(body),
+            },
+            status if status.is_success() => {
+                Err(Error::Incomplete(format!("the server answers {status}: {}", said(&body))))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(Error::Unauthorised(format!("the server answers {status}: {}", said(&body))))
             }
@@ -238,116 +271,9 @@ fn sentence(error: &reqwest::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What a body says of an error: the API's own sentence, else how it begins.
-fn said(body: &[u8]) -> String {
-    match serde_json::from_slice::<Body>(body) {
-        Ok(Body { error: Some(error), .. }) => error,
-        _ => String::from_utf8_lossy(body).chars().take(EXCERPT_MAX).collect(),
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Body {
-    status: Option<String>,
-    error: Option<String>,
-    data: Option<Data>,
-    #[serde(default)]
-    warnings: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    result_type: String,
-    result: Value,
-}
-
-#[derive(Debug, Deserialize)]
-struct Line {
-    metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
-    #[serde(default)]
-    histograms: Vec<Value>,
-}
-
-/// Reads an answer whose head was good.
-fn series(body: &[u8]) -> Result<Vec<Series>, Error> {
-    let unrecognised =
-        |why: &str| Error::Unrecognised(format!("this is no answer of Prometheus: {why}: {}", said(body)));
-    let answer: Body = serde_json::from_slice(body).map_err(|error| unrecognised(&error.to_string()))?;
-    // Remarks about the query's style come as warnings from some versions; they leave nothing out.
-    let serious: Vec<_> = answer.warnings.iter().filter(|warning| !warning.starts_with("PromQL info")).collect();
-    if let Some(warning) = serious.first() {
-        return Err(Error::Incomplete((*warning).clone()));
-    }
-    let data = match (answer.status.as_deref(), answer.data) {
-        (Some("success"), Some(data)) => data,
-        _ => return Err(unrecognised("its status is not success")),
-    };
-    if data.result_type != "matrix" {
-        return Err(unrecognised(&format!("its result is a {}", data.result_type)));
-    }
-    let lines: Vec<Line> = serde_json::from_value(data.result).map_err(|error| unrecognised(&error.to_string()))?;
-    let read = |line: Line| {
-        let point = |(seconds, value): (f64, String)| Some((time(seconds)?, value));
-        let points: Option<Vec<_>> = line.values.into_iter().map(point).collect();
-        let points = points.ok_or_else(|| unrecognised("a time is out of range"))?;
-        Ok(Series { labels: line.metric, points, is_histogram: !line.histograms.is_empty() })
-    };
-    lines.into_iter().map(read).collect()
-}
-
-/// Seconds with at most milliseconds behind the point, as Prometheus writes them.
-#[allow(clippy::cast_possible_truncation, reason = "checked to be in range")]
-fn time(seconds: f64) -> Option<Timestamp> {
-    let millis = (seconds * 1000.0).round();
-    (millis.abs() < 1e15).then(|| Timestamp::from_millisecond(millis as i64).ok())?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(body: &str) -> Result<Vec<Series>, Error> {
-        series(body.as_bytes())
-    }
-
-    #[test]
-    fn b5_a_value_keeps_every_digit_that_was_written() {
-        let body = r#"{"status": "success", "data": {"resultType": "matrix", "result": [
-            {"metric": {"org": "acme"}, "values": [[1726653600, "0.30000000000000004"], [1726657200.000, "1e-7"]]}]}}"#;
-        let series = read(body).unwrap();
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let expected = [(at("2024-09-18T10:00:00Z"), "0.30000000000000004"), (at("2024-09-18T11:00:00Z"), "1e-7")];
-        assert_eq!(series[0].points, expected.map(|(at, value)| (at, value.to_owned())));
-        assert_eq!(series[0].labels["org"], "acme");
-    }
-
-    #[test]
-    fn what_may_be_incomplete_is_no_answer() {
-        let with = |warnings: &str| {
-            read(&format!(
-                r#"{{"status": "success", "warnings": [{warnings}], "data": {{"resultType": "matrix", "result": []}}}}"#
-            ))
-        };
-        assert!(matches!(with(r#""store 2 did not answer""#), Err(Error::Incomplete(_))));
-        assert_eq!(with(r#""PromQL info: metric might not be a counter""#).unwrap(), []);
-        assert_eq!(with("").unwrap(), []);
-    }
-
-    #[test]
-    fn anything_else_is_unrecognised_and_quoted() {
-        for body in [
-            "<html>login</html>",
-            "{}",
-            r#"{"status": "error", "error": "no"}"#,
-            r#"{"status": "success", "data": {"resultType": "vector", "result": []}}"#,
-            r#"{"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1e300, "1"]]}]}}"#,
-        ] {
-            assert!(matches!(read(body), Err(Error::Unrecognised(_))), "{body}");
-        }
-    }
 
     #[test]
     fn i6_a_token_never_leaves_in_the_clear_nor_into_a_message() {

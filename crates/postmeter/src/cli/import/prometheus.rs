@@ -1,11 +1,15 @@
-//! `postmeter import prometheus`: usage of whole hours from a range query.
+//! `postmeter import prometheus`: usage of whole hours, from samples by a recipe or from a range query.
 
+mod by_recipe;
 mod hours;
 mod number;
 mod reading;
+mod recipe;
 mod rejects;
+mod samples;
+mod selector;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +21,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde_json::json;
 use sources::prometheus::{Access, Error, Prometheus, Series};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::run::{BATCH, record_patiently};
@@ -25,8 +30,10 @@ use super::{NEEDS_A_PERSON, moment, output, shift, sink, stop_on_interrupt};
 use crate::cli::Context;
 use crate::cli::output::Wrong;
 use hours::{HOUR, Hours};
-use reading::{Reading, Rules, Template};
+use reading::{Reading, Rules, Template, Unfit};
+use recipe::Recipe;
 use rejects::{Reject, Rejects};
+use selector::Selector;
 
 /// Hours that are asked for at once; fewer, where the answer becomes too large.
 const AT_ONCE: i64 = 24;
@@ -34,14 +41,31 @@ const AT_ONCE: i64 = 24;
 /// A bearer token, where no file holds it.
 const TOKEN: &str = "POSTMETER_PROMETHEUS_TOKEN";
 
+/// Functions that tell something of the samples that there are, whatever time they cover.
+const NOT_BY_TIME: [&str; 6] =
+    ["avg_over_time", "max_over_time", "min_over_time", "last_over_time", "quantile_over_time", "present_over_time"];
+
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("asked").required(true).args(["query", "gauge", "counter"])))]
 pub(super) struct PrometheusArgs {
     /// Address of the server, with the path before /api/v1 if there is one.
     #[arg(long, value_name = "URL")]
     url: Url,
-    /// What is asked, in PromQL: at the end of an hour its value is that hour's usage.
+    /// A gauge (cores that are there): its value counts times the hours for which it was scraped, as in core-hours.
+    #[arg(long, value_name = "SELECTOR", requires = "interval")]
+    gauge: Option<Selector>,
+    /// A counter (seconds of cores that were used): what it grew by counts.
+    #[arg(long, value_name = "SELECTOR", requires = "interval")]
+    counter: Option<Selector>,
+    /// How often the series are scraped, as in 30s: how long a sample counts. The samples must lie so far apart.
+    #[arg(long, value_name = "DURATION", value_parser = hours::interval, conflicts_with = "query")]
+    interval: Option<SignedDuration>,
+    /// The usage of a gauge or counter is divided by this: 3600 makes hours of seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000), default_value_t = 1, conflicts_with = "query")]
+    divide_by: u64,
+    /// Instead, any PromQL, and its arithmetic is yours: at the end of an hour its value is that hour's usage.
     #[arg(long, value_name = "PROMQL")]
-    query: String,
+    query: Option<String>,
     /// Source of the usage: this query's name, for ever. Each query has its own.
     #[arg(long, value_name = "NAME")]
     source: String,
@@ -86,6 +110,18 @@ pub(super) struct PrometheusArgs {
     dry_run: bool,
 }
 
+impl PrometheusArgs {
+    /// What is asked, and what is asked for.
+    fn asked(&self) -> (&'static str, &str) {
+        match (&self.query, &self.gauge, &self.counter) {
+            (Some(query), ..) => ("query", query),
+            (_, Some(selector), _) => ("gauge", &selector.0),
+            (.., Some(selector)) => ("counter", &selector.0),
+            _ => unreachable!("clap wants one of them"),
+        }
+    }
+}
+
 pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Result<ExitCode> {
     let server = Prometheus::new(&Access {
         url: args.url.clone(),
@@ -96,6 +132,15 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
     let database = context.config.database()?;
     let now = outbox::maintain::clock(&database).await?;
     let hours = Hours::of(args.from, args.until, args.last, args.lag, now)?;
+    let recipe = args.interval.and_then(|interval| Recipe::of(args, interval));
+    if let Some(recipe) = &recipe
+        && args.lag < recipe.interval * 2
+    {
+        return Err(Wrong("--lag must be two intervals at least: an hour's last sample counts into the next".to_owned()).into());
+    }
+    if let Some(query) = &args.query {
+        warn_of(query);
+    }
     let bar = ProgressBar::new(hours.count().unsigned_abs());
     let template = "{bar:30} {pos} of {len} hours, {eta} left  {msg}";
     bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
@@ -108,8 +153,13 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
         tally: Tally::default(),
         counts: Counts::default(),
         last_seen: HashMap::new(),
+        series: BTreeSet::new(),
+        recipe: recipe.as_ref().map(|recipe| recipe.name.clone()),
     };
-    let stopped_at = import.read(hours, &bar).await;
+    let stopped_at = match &recipe {
+        Some(recipe) => import.read_samples(recipe, hours, &bar).await,
+        None => import.read(hours, &bar).await,
+    };
     bar.finish_and_clear();
     import.rejects.flush()?;
     let stopped_at = stopped_at?;
@@ -123,6 +173,16 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
         None if import.counts.conflicts + import.tally.total.rejected > 0 => ExitCode::from(NEEDS_A_PERSON),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// A query that overbills, as far as its text shows.
+fn warn_of(query: &str) {
+    if let Some(name) = NOT_BY_TIME.iter().find(|name| query.contains(*name)) {
+        eprintln!(
+            "{name} does not weigh by time: eight cores for ten minutes become eight for the hour, and a pod that got \
+             another label counts twice; --gauge does (see docs/integrate/prometheus.md)"
+        );
+    }
 }
 
 fn token(file: Option<&std::path::Path>) -> anyhow::Result<Option<SecretString>> {
@@ -147,6 +207,8 @@ struct Counts {
     zero: u64,
     conflicts: u64,
     missing_hours: i64,
+    gaps: u64,
+    gap_seconds: u64,
 }
 
 struct Import<'a> {
@@ -159,6 +221,10 @@ struct Import<'a> {
     counts: Counts,
     /// The last hour that each series had a value for.
     last_seen: HashMap<Uuid, Timestamp>,
+    /// The series that were seen.
+    series: by_recipe::Seen,
+    /// The name of the recipe, if it is one.
+    recipe: Option<String>,
 }
 
 impl Import<'_> {
@@ -169,7 +235,7 @@ impl Import<'_> {
         while rest.count() > 0 {
             let asked = rest.first_few(at_once);
             let step = HOUR.unsigned_abs();
-            let series = match self.server.range(&self.args.query, asked.first_end(), asked.until, step).await {
+            let series = match self.server.range(self.args.asked().1, asked.first_end(), asked.until, step).await {
                 Err(Error::TooLarge) if asked.count() > 1 => {
                     at_once = asked.count() / 2;
                     continue;
@@ -178,12 +244,8 @@ impl Import<'_> {
                 result => result.with_context(|| format!("the hours from {} to {}", asked.from, asked.until))?,
             };
             let readings = self.take(asked, series)?;
-            for batch in readings.chunks(BATCH) {
-                self.record(batch).await?;
-                bar.set_message(self.message());
-                if stop.is_cancelled() {
-                    return Ok(batch.last().map(|reading| reading.hour));
-                }
+            if let Some(hour) = self.record_all(readings, &stop, bar).await? {
+                return Ok(Some(hour));
             }
             rest.from = asked.until;
             bar.set_position((hours.count() - rest.count()).unsigned_abs());
@@ -200,16 +262,7 @@ impl Import<'_> {
         for series in series {
             let shown = reading::shown(&series.labels);
             if series.is_histogram {
-                self.tally.reject("", "");
-                let reason = "is a histogram: ask for its count or its sum".to_owned();
-                self.rejects.add(&Reject {
-                    kind: "rejected",
-                    hour: asked.from,
-                    series: &shown,
-                    field: "value",
-                    reason,
-                    event_id: "",
-                })?;
+                self.histogram(asked.from, &shown)?;
             }
             let id = reading::series_id(&series.labels);
             for (end, value) in &series.points {
@@ -218,26 +271,29 @@ impl Import<'_> {
                 };
                 self.counts.values += 1;
                 self.miss(id, hour, &shown)?;
-                match self.rules.read(&series.labels, id, hour, value) {
+                self.series.insert(id);
+                let event_id = reading::event_id(id, hour);
+                match self.rules.read(&series.labels, &event_id, hour, value, None) {
                     Ok(usage) if usage.quantity.is_zero() => self.counts.zero += 1,
                     Ok(usage) => readings.push(Reading { hour, series: shown.clone(), usage }),
-                    Err(wrong) => {
-                        self.tally.reject("", "");
-                        let event_id = reading::event_id(id, hour);
-                        self.rejects.add(&Reject {
-                            kind: "rejected",
-                            hour,
-                            series: &shown,
-                            field: wrong.field,
-                            reason: wrong.reason,
-                            event_id: &event_id,
-                        })?;
-                    }
+                    Err(unfit) => self.unfit(hour, &shown, unfit, &event_id)?,
                 }
             }
         }
         readings.sort_by(|a, b| (a.hour, &a.usage.event_id).cmp(&(b.hour, &b.usage.event_id)));
         Ok(readings)
+    }
+
+    fn histogram(&mut self, hour: Timestamp, series: &str) -> anyhow::Result<()> {
+        let reason = "is a histogram: ask for its count or its sum".to_owned();
+        self.unfit(hour, series, Unfit { field: "value", reason }, "")
+    }
+
+    /// Lists what is no usage.
+    fn unfit(&mut self, hour: Timestamp, series: &str, unfit: Unfit, event_id: &str) -> anyhow::Result<()> {
+        self.tally.reject("", "");
+        let Unfit { field, reason } = unfit;
+        self.rejects.add(&Reject { kind: "rejected", hour, series, field, reason, event_id, gap: None })
     }
 
     /// Lists the hours between a series' last value and this one.
@@ -254,9 +310,55 @@ impl Import<'_> {
                 field: "value",
                 reason,
                 event_id: "",
+                gap: None,
             })?;
         }
         Ok(())
+    }
+
+    /// Records in batches what was not recorded otherwise; the hour in which a person stopped it.
+    async fn record_all(
+        &mut self,
+        readings: Vec<Reading>,
+        stop: &CancellationToken,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Option<Timestamp>> {
+        let readings = self.not_otherwise(readings).await?;
+        for batch in readings.chunks(BATCH) {
+            self.record(batch).await?;
+            bar.set_message(self.message());
+            if stop.is_cancelled() {
+                return Ok(batch.last().map(|reading| reading.hour));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Without the hours that were recorded under another recipe or query, which are listed.
+    async fn not_otherwise(&mut self, readings: Vec<Reading>) -> anyhow::Result<Vec<Reading>> {
+        let hours: BTreeSet<Timestamp> = readings.iter().map(|reading| reading.hour).collect();
+        let hours: Vec<_> = hours.into_iter().collect();
+        let (source, query) = (&self.args.source, self.args.query.as_deref());
+        let others =
+            recipe::recorded_otherwise(self.database, source, &hours, self.recipe.as_deref(), query).await?;
+        for hour in &others {
+            self.tally.reject("", "");
+            let reason = format!(
+                "usage of this hour was recorded under another recipe or query of the source {source}, and is not \
+                 recorded again: begin with --from at the first hour of this one"
+            );
+            let series = "";
+            self.rejects.add(&Reject {
+                kind: "refused",
+                hour: *hour,
+                series,
+                field: "recipe",
+                reason,
+                event_id: "",
+                gap: None,
+            })?;
+        }
+        Ok(readings.into_iter().filter(|reading| !others.contains(&reading.hour)).collect())
     }
 
     async fn record(&mut self, readings: &[Reading]) -> anyhow::Result<()> {
@@ -283,7 +385,7 @@ impl Import<'_> {
                 ("rejected", refused.to_string())
             };
             let field = refused.field.as_deref().unwrap_or(&refused.code);
-            self.rejects.add(&Reject { kind, hour: *hour, series, field, reason, event_id: &usage.event_id })?;
+            self.rejects.add(&Reject { kind, hour: *hour, series, field, reason, event_id: &usage.event_id, gap: None })?;
         }
         Ok(())
     }
@@ -308,7 +410,7 @@ impl Import<'_> {
             "finished": stopped_at.is_none(),
             "stopped_at_hour": stopped_at,
             "dry_run": self.args.dry_run,
-            "series": self.last_seen.len(),
+            "series": self.series.len(),
             "values": self.counts.values,
             "recorded": total.recorded,
             "repeated": total.repeated,
@@ -316,6 +418,8 @@ impl Import<'_> {
             "conflicts": self.counts.conflicts,
             "rejected": total.rejected,
             "missing_hours": self.counts.missing_hours,
+            "gaps": self.counts.gaps,
+            "gap_seconds": self.counts.gap_seconds,
             "metrics": metrics,
             "listed": self.rejects.groups(),
         })
@@ -334,10 +438,10 @@ impl Import<'_> {
         let (total, counts) = (&self.tally.total, &self.counts);
         output::say(format!(
             "{} to {}: {} series, {} values: {} {}, {} repeated (recorded before), {} zero, {} conflicts, {} rejected; \
-             {} hours without a value",
+             {} hours without a value, {} gaps of {} seconds in all",
             hours.from,
             hours.until,
-            self.last_seen.len(),
+            self.series.len(),
             counts.values,
             total.recorded,
             if self.args.dry_run { "would be recorded" } else { "recorded" },
@@ -346,6 +450,8 @@ impl Import<'_> {
             counts.conflicts,
             total.rejected,
             counts.missing_hours,
+            counts.gaps,
+            counts.gap_seconds,
         ));
         for group in self.rejects.groups() {
             output::say(format!("  {}", group.sentence()));

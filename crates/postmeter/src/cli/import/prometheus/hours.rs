@@ -76,8 +76,15 @@ impl Hours {
 }
 
 /// Begin of the hour that a time is in.
-fn begin(time: Timestamp) -> Timestamp {
+pub(super) fn begin(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second().div_euclid(3600) * 3600).expect("an hour near a time is a time")
+}
+
+/// How often is scraped, on the command line.
+pub(super) fn interval(text: &str) -> Result<SignedDuration, String> {
+    let interval = lag(text)?;
+    let is_usual = interval >= SignedDuration::from_millis(10) && interval <= SignedDuration::from_mins(15);
+    if is_usual { Ok(interval) } else { Err(format!("{text} is not how often anything is scraped: 10ms to 15m")) }
 }
 
 /// A lag on the command line.

@@ -8,11 +8,44 @@ use remittance::Quantity;
 
 use super::super::exponents::plain;
 
+/// Decimals of samples that are kept: below that a float's digits mean nothing.
+pub(super) const PLACES: u32 = 12;
+
 /// Reads a value and rounds it.
 ///
 /// # Errors
 /// A sentence: it is no number, infinite, below zero, or too large.
 pub(super) fn quantity(text: &str, decimals: u32) -> Result<Quantity, String> {
+    let digits = digits(text, decimals, 13, "1000000000000")?;
+    point(digits.unsigned_abs(), decimals).parse().map_err(|error: remittance::QuantityError| error.to_string())
+}
+
+/// A sample in units of 10⁻¹².
+///
+/// # Errors
+/// A sentence: it is no number, infinite, below zero, or too large.
+pub(super) fn sample(text: &str) -> Result<i128, String> {
+    digits(text, PLACES, 20, "100000000000000000000")
+}
+
+/// A sum of samples, in their units, over a divisor, rounded half up.
+///
+/// # Errors
+/// A sentence: it is beyond what a quantity can be.
+pub(super) fn share(sum: i128, divisor: i128, decimals: u32) -> Result<Quantity, String> {
+    let divisor = divisor * 10_i128.pow(PLACES);
+    let (mut quotient, mut rest) = (sum / divisor, sum % divisor);
+    for _ in 0..decimals {
+        let next = rest * 10;
+        quotient = quotient.checked_mul(10).ok_or("is too large")? + next / divisor;
+        rest = next % divisor;
+    }
+    quotient += i128::from(rest * 2 >= divisor);
+    point(quotient.unsigned_abs(), decimals).parse().map_err(|error: remittance::QuantityError| error.to_string())
+}
+
+/// The digits of a number with so many decimals, rounded half up.
+fn digits(text: &str, decimals: u32, most: usize, beyond: &str) -> Result<i128, String> {
     match text {
         "NaN" => return Err("is NaN: the query divided zero by zero, or met a value that is none".to_owned()),
         "+Inf" | "-Inf" | "Inf" => return Err(format!("is {text}: the query divided by zero, or met such a value")),
@@ -24,7 +57,7 @@ pub(super) fn quantity(text: &str, decimals: u32) -> Result<Quantity, String> {
     // smaller than any quantity, whatever its digits are
     let exponent = text.split_once(['e', 'E']).and_then(|(_, exponent)| exponent.parse::<i32>().ok());
     if exponent.is_some_and(|exponent| exponent < -40) {
-        return Ok(Quantity::ZERO);
+        return Ok(0);
     }
     let text = plain(text);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -33,18 +66,23 @@ pub(super) fn quantity(text: &str, decimals: u32) -> Result<Quantity, String> {
         return Err(format!("{text:?} is no number"));
     }
     let whole = whole.trim_start_matches('0');
-    if whole.len() > 13 {
-        return Err(format!("{text} is beyond 1000000000000"));
+    if whole.len() > most {
+        return Err(format!("{text} is beyond {beyond}"));
     }
     let places = decimals as usize;
     let kept = &fraction[..fraction.len().min(places)];
     let is_up = fraction.as_bytes().get(places).is_some_and(|digit| *digit >= b'5');
-    // 13 digits and 15 decimals fit into 128 bits
-    let digits = format!("0{whole}{kept:0<places$}").parse::<u128>().expect("at most 29 digits") + u128::from(is_up);
+    // 13 digits and 15 decimals, or 20 and 12, fit into 127 bits
+    let digits = format!("0{whole}{kept:0<places$}").parse::<i128>().expect("at most 32 digits");
+    Ok(digits + i128::from(is_up))
+}
+
+/// Digits with a point before the last so many.
+fn point(digits: u128, decimals: u32) -> String {
+    let places = decimals as usize;
     let digits = format!("{digits:0>width$}", width = places + 1);
     let (whole, fraction) = digits.split_at(digits.len() - places);
-    let rounded = if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") };
-    rounded.parse().map_err(|error: remittance::QuantityError| error.to_string())
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
 #[cfg(test)]
@@ -80,5 +118,16 @@ mod tests {
         {
             assert!(quantity(text, 6).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn b5_shares_are_exact_and_rounded_once() {
+        // eight cores for ten minutes, in milliseconds and hours
+        let sum = sample("8").unwrap() * 600_000;
+        assert_eq!(share(sum, 3_600_000, 6).unwrap().to_string(), "1.333333");
+        assert_eq!(share(sum, 3_600_000, 0).unwrap().to_string(), "1");
+        assert_eq!(share(sample("0.1").unwrap() + sample("0.2").unwrap(), 1, 12).unwrap().to_string(), "0.3");
+        assert_eq!(share(sample("1e15").unwrap() * 3_600_000, 3_600_000 * 1_000_000_000, 6).unwrap().to_string(), "1000000");
+        assert!(share(sample("1e19").unwrap(), 1, 12).is_err());
     }
 }

@@ -20,7 +20,10 @@ const LABELS_MAX: usize = 4096;
 
 /// A text in which `{label}` stands for a label's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template(Vec<Part>);
+pub(super) struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -50,14 +53,27 @@ impl FromStr for Template {
         if !rest.is_empty() {
             parts.push(Part::Text(rest.to_owned()));
         }
-        if parts.is_empty() { Err("is empty".to_owned()) } else { Ok(Self(parts)) }
+        if parts.is_empty() { Err("is empty".to_owned()) } else { Ok(Self { text: text.to_owned(), parts }) }
     }
 }
 
 impl Template {
+    /// The labels that it takes.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Label(name) => Some(name.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     fn of(&self, field: &'static str, labels: &BTreeMap<String, String>) -> Result<String, Unfit> {
         let mut text = String::new();
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(part) => text.push_str(part),
                 // Prometheus tells no empty label from none
@@ -107,8 +123,15 @@ impl Rules {
     pub fn of(args: &PrometheusArgs) -> Self {
         let mut evidence = Map::new();
         evidence.insert("prometheus".to_owned(), args.url.as_str().into());
-        if args.query.len() <= QUERY_MAX {
-            evidence.insert("query".to_owned(), args.query.as_str().into());
+        let (name, text) = args.asked();
+        if text.len() <= QUERY_MAX {
+            evidence.insert(name.to_owned(), text.into());
+        }
+        if let Some(interval) = args.interval {
+            evidence.insert("interval".to_owned(), format!("{interval:#}").into());
+        }
+        if args.divide_by != 1 {
+            evidence.insert("divided_by".to_owned(), args.divide_by.into());
         }
         Self {
             source: args.source.clone(),
@@ -121,25 +144,34 @@ impl Rules {
         }
     }
 
-    /// Reads a value of a series for an hour.
+    /// The org of a series, as far as it has one.
+    pub fn org_of(&self, labels: &BTreeMap<String, String>) -> String {
+        self.org.of("org", labels).unwrap_or_default()
+    }
+
+    /// Reads a value of a series, or of a group of them, for an hour; `samples` is how many it was made of, if that is
+    /// known.
     ///
     /// # Errors
     /// What does not fit, by field.
     pub fn read(
         &self,
         labels: &BTreeMap<String, String>,
-        series: Uuid,
+        event_id: &str,
         hour: Timestamp,
         value: &str,
+        samples: Option<u64>,
     ) -> Result<NewUsage, Unfit> {
         let quantity = number::quantity(value, self.decimals).map_err(|reason| Unfit { field: "quantity", reason })?;
         let org = self.org.of("org", labels)?;
         let (product, metric) = (self.product.of("product", labels)?, self.metric.of("metric", labels)?);
-        let event_id = event_id(series, hour);
-        let mut usage = NewUsage::new(&self.source, &event_id, &org, &product, &metric, quantity, hour);
+        let mut usage = NewUsage::new(&self.source, event_id, &org, &product, &metric, quantity, hour);
         usage.account = self.account.as_ref().map(|account| account.of("account", labels)).transpose()?;
         let mut evidence = self.evidence.clone();
         evidence.insert("value".to_owned(), value.into());
+        if let Some(samples) = samples {
+            evidence.insert("samples".to_owned(), samples.into());
+        }
         if labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() <= LABELS_MAX {
             let labels = labels.iter().filter(|(_, value)| !value.contains('\0'));
             let labels: Map<_, _> = labels.map(|(name, value)| (name.clone(), value.as_str().into())).collect();

@@ -12,7 +12,7 @@ use super::super::list::Sink;
 /// A value that was not recorded, or hours without one.
 #[derive(Debug)]
 pub(super) struct Reject<'a> {
-    /// `rejected`, `conflict` or `missing`.
+    /// `rejected`, `conflict`, `refused`, `missing` or `gap`.
     pub kind: &'static str,
     /// Which hour; the first of several.
     pub hour: Timestamp,
@@ -24,6 +24,8 @@ pub(super) struct Reject<'a> {
     pub reason: String,
     /// The usage's id, if it has one.
     pub event_id: &'a str,
+    /// Of a gap: the org, as far as it is known, and its time.
+    pub gap: Option<(&'a str, Timestamp, Timestamp)>,
 }
 
 /// Rejects of one kind, with the first of them.
@@ -58,7 +60,7 @@ impl Rejects {
     /// The first line cannot be written.
     pub fn new(mut sink: Sink) -> anyhow::Result<Self> {
         if let Sink::File(file) = &mut sink {
-            let head = ["hour", "series", "kind", "field", "reason", "event_id"];
+            let head = ["hour", "series", "kind", "field", "reason", "event_id", "org", "from", "until"];
             file.write_record(head).context("the list of rejects")?;
         }
         Ok(Self { sink, groups: BTreeMap::new() })
@@ -69,7 +71,7 @@ impl Rejects {
     /// # Errors
     /// It cannot be written.
     pub fn add(&mut self, reject: &Reject<'_>) -> anyhow::Result<()> {
-        let Reject { kind, hour, series, field, reason, event_id } = reject;
+        let Reject { kind, hour, series, field, reason, event_id, gap } = reject;
         let key = (*kind, (*field).to_owned());
         self.groups.entry(key).and_modify(|group| group.count += 1).or_insert_with(|| Group {
             kind,
@@ -80,7 +82,13 @@ impl Rejects {
             first_reason: reason.clone(),
         });
         match &mut self.sink {
-            Sink::File(file) => file.write_record([hour.to_string().as_str(), series, kind, field, reason, event_id]),
+            Sink::File(file) => {
+                let (org, from, until) = gap.map_or_else(Default::default, |(org, from, until)| {
+                    (org, from.to_string(), until.to_string())
+                });
+                let hour = hour.to_string();
+                file.write_record([hour.as_str(), series, kind, field, reason, event_id, org, &from, &until])
+            }
             Sink::People(out) => writeln!(out, "{hour} {series}: {kind}: {field}: {reason}").map_err(Into::into),
         }
         .context("the list of rejects")
