@@ -154,6 +154,31 @@ fn first_call(play: &Play) {
     assert!(said.contains(r#""verdict":"recorded""#), "{line}: {said}");
 }
 
+/// The first import of Prometheus' page, from its own server; where this machine has one.
+async fn first_import(play: &Play, client: &Client) {
+    let test = "l8_the_first_example_of_each_page_ends_as_accepted_on_the_ground_of_play";
+    let Some(promtool) = crate::real_prometheus::tool(test, "promtool") else { return };
+    let tools = std::path::Path::new(promtool.get_program()).parent().expect("its folder").display().to_string();
+    let place = tempfile::tempdir().expect("a directory");
+    let of_page = |language| blocks("docs/integrate/prometheus.md", language);
+    let (blocks, sql_blocks) = (of_page("sh"), of_page("sql"));
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let here = |block: &str| {
+        let block = block.replace("127.0.0.1:9095", &format!("127.0.0.1:{port}"));
+        format!("PATH={tools}:$PATH\ncd {}\n{block}", place.path().display())
+    };
+    play.shell(&(here(&blocks[0]) + "\necho $! >pid"), &[]);
+    let said = play.shell(&here(&blocks[1]), &[]);
+    assert!(said.contains("1 recorded") && said.contains("1.333333"), "{said}");
+    let pid = std::fs::read_to_string(place.path().join("pid")).expect("a number");
+    let _ = Command::new("kill").arg(pid.trim()).status();
+    let sql = "select event_id from postmeter.usage where source = 'prometheus:core-hours'";
+    let event: String = client.query_one(sql, &[]).await.expect("one").get(0);
+    accepted(client, "prometheus:core-hours", &event).await;
+    let asked = &sql_blocks[0];
+    assert_eq!(client.query_one(asked, &[]).await.expect("an answer").get::<_, &str>("status"), "accepted");
+}
+
 /// The examples of the languages that this machine has, by the event they begin with.
 async fn languages(play: &Play, client: &mut Client) -> Vec<&'static str> {
     let url = play.export("POSTMETER_DATABASE_URL");
@@ -206,6 +231,7 @@ fn service(url: &str) -> String {
 async fn l8_the_first_example_of_each_page_ends_as_accepted_on_the_ground_of_play() {
     let play = tokio::task::spawn_blocking(Play::start).await.expect("play");
     let mut client = TestDatabase::client_of(play.export("POSTMETER_DATABASE_URL")).await;
+    first_import(&play, &client).await;
     five_steps(&play, &client).await;
     first_call(&play);
     super::export::first_import(&play, &client).await;

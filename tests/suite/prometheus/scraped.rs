@@ -131,3 +131,51 @@ async fn l7_what_a_real_server_scraped_is_recorded_times_the_interval() {
     until_scraped(&exporter).await;
     compare(&server.url, &exporter).await;
 }
+
+/// The same at VictoriaMetrics, which scrapes as Prometheus does and answers in its own way. `make test-full` runs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs VictoriaMetrics: make test-full"]
+async fn full_l7_what_victoria_metrics_scraped_is_recorded_times_the_interval() {
+    let Some(program) = std::env::var_os("POSTMETER_TEST_VICTORIA_METRICS") else {
+        crate::moto::skip_named(
+            "full_l7_what_victoria_metrics_scraped_is_recorded_times_the_interval",
+            "VictoriaMetrics is not installed",
+        );
+        return;
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (exporter, address) = exporter().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("scrape.yml");
+    std::fs::write(&file, configuration(&address)).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+    let mut command = std::process::Command::new(program);
+    command.arg(format!("-httpListenAddr=127.0.0.1:{port}")).arg(format!("-promscrape.config={}", file.display()));
+    command.arg(format!("-storageDataPath={}", directory.path().join("data").display()));
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let server = Ended(command.spawn().unwrap());
+    until_scraped(&exporter).await;
+    // it writes what it scraped after some seconds
+    let url = format!("http://127.0.0.1:{port}");
+    let served: u32 = exporter.lock().unwrap().served.values().sum();
+    let limit = std::time::Instant::now() + Duration::from_secs(60);
+    let mut said = String::new();
+    while !said.contains(&format!("\"{served}\"")) {
+        assert!(std::time::Instant::now() < limit, "it never has the {served} samples: {said}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let asked = format!("{url}/api/v1/query?nocache=1&latency_offset=1ms&query=sum(count_over_time(use[1h]))");
+        said = reqwest::get(asked).await.unwrap().text().await.unwrap();
+    }
+    compare(&url, &exporter).await;
+    drop(server);
+}
+
+/// A process that ends with this.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

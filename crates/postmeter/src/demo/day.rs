@@ -56,10 +56,15 @@ fn catalogue(endpoint: &str) -> String {
         );
     }
     // uses nothing that day: the examples of the documents record for it
+    for (metric, dimension) in [("hours", "hours"), ("core-hours", "core_hours")] {
+        let _ = write!(
+            text,
+            "\n[[dimension]]\ndestination = \"aws\"\nproduct = \"compute\"\nmetric = \"{metric}\"\nname = \"{dimension}\"\n\
+             rounding = \"down\"\ndecimals = 6\nmonth_end = \"drop\"\n"
+        );
+    }
     text.push_str(
-        "\n[[dimension]]\ndestination = \"aws\"\nproduct = \"compute\"\nmetric = \"hours\"\nname = \"hours\"\n\
-         rounding = \"down\"\ndecimals = 6\nmonth_end = \"drop\"\n\
-         \n[[subscription]]\norg = \"acme\"\nproduct = \"compute\"\ndestination = \"aws\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n\
+        "\n[[subscription]]\norg = \"acme\"\nproduct = \"compute\"\ndestination = \"aws\"\nvalid_from = \"2026-01-01T00:00:00Z\"\n\
          identity = { product_code = \"shop-compute\", customer_aws_account_id = \"111122223333\" }\n",
     );
     for customer in 0..CUSTOMERS {

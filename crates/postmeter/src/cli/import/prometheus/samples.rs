@@ -6,7 +6,7 @@
 //! zero again. Where the next sample is later than one and a half intervals, samples are missing: that time is a gap,
 //! which counts for nothing and is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -61,6 +61,8 @@ pub(super) struct Samples {
     interval: SignedDuration,
     hours: Hours,
     last: HashMap<Uuid, Last>,
+    /// Series whose latest sample is NaN.
+    not_a_number: HashSet<Uuid>,
     sums: BTreeMap<(Timestamp, Uuid), Sum>,
 }
 
@@ -72,7 +74,7 @@ fn patience(interval: SignedDuration) -> SignedDuration {
 impl Samples {
     /// None yet, of the hours that are to be read.
     pub fn new(kind: Kind, interval: SignedDuration, hours: Hours) -> Self {
-        Self { kind, interval, hours, last: HashMap::new(), sums: BTreeMap::new() }
+        Self { kind, interval, hours, last: HashMap::new(), not_a_number: HashSet::new(), sums: BTreeMap::new() }
     }
 
     /// Takes further samples of a series of a group, and returns the gaps between them. `usual` is how far they lie
@@ -87,6 +89,12 @@ impl Samples {
         let mut gaps = Vec::new();
         let ill = usual.filter(|usual| !self.fits(*usual));
         for (at, text) in points {
+            // VictoriaMetrics shows the marker of a series' end, which is one NaN; Prometheus does not
+            if text != "NaN" {
+                self.not_a_number.remove(&series);
+            } else if self.not_a_number.insert(series) {
+                continue;
+            }
             let Some(hour) = self.hour_of(*at) else {
                 // beyond the hours that are read, but it may end what is within
                 if let Ok(value) = number::sample(text) {

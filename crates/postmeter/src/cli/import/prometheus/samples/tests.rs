@@ -131,6 +131,12 @@ fn l7_another_interval_than_the_samples_have_is_refused() {
 fn l7_a_sample_that_is_no_number_spoils_its_hour_alone() {
     let mut samples = read(Kind::Gauge);
     let mut odd = points("08:59:30", "11:00:30", constant("2"));
+    // one is the marker of a series' end, as VictoriaMetrics shows it, and no sample
+    odd[4].1 = "NaN".to_owned();
+    odd[20].1 = "NaN".to_owned();
+    let mut marked = read(Kind::Gauge);
+    let gaps = marked.take(id(1), id(1), &odd, None);
+    assert_eq!((gaps.len(), told(&hours(marked))), (2, vec![("09", "1.966667"), ("10", "2")]));
     odd[5].1 = "NaN".to_owned();
     samples.take(id(1), id(1), &odd, None);
     let hours = hours(samples);
