@@ -25,7 +25,7 @@ ONLY ?=
 SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test lint bench crash mutants storm random replay leftover features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test test-full lint bench crash mutants storm random replay leftover features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -40,6 +40,10 @@ play: build ## the same, kept running for you to try things on
 
 test: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)
+
+test-full: test ## and the matrices that `make test` leaves out: Prometheus 3 and VictoriaMetrics beside Prometheus 2
+	@.ci/setup-prometheus full
+	@.ci/test-full
 
 lint: setup-build setup-python ## formatting, clippy, shell scripts, licences
 	@.ci/lint

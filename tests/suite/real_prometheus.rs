@@ -80,7 +80,9 @@ impl RealPrometheus {
         let (mut address, mut is_ready) = (None, false);
         while address.is_none() || !is_ready {
             let Some(line) = lines.next() else { panic!("it does not start: {said:#?}") };
-            if let Some((_, rest)) = line.split_once("msg=\"Listening on\"").and_then(|(_, rest)| rest.split_once("address=")) {
+            if let Some((_, rest)) =
+                line.split_once("msg=\"Listening on\"").and_then(|(_, rest)| rest.split_once("address="))
+            {
                 address = rest.split_whitespace().next().map(str::to_owned);
             }
             is_ready |= line.contains("Server is ready");

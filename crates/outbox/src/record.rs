@@ -178,12 +178,7 @@ pub async fn hours_of_other_recipes(
     let rows = transaction
         .query_typed(
             "select h.hour from postmeter.hours_of_other_recipes($1, $2, $3, $4) h(hour)",
-            &[
-                (&source, Type::TEXT),
-                (&hours, Type::TIMESTAMPTZ_ARRAY),
-                (&recipe, Type::TEXT),
-                (&query, Type::TEXT),
-            ],
+            &[(&source, Type::TEXT), (&hours, Type::TIMESTAMPTZ_ARRAY), (&recipe, Type::TEXT), (&query, Type::TEXT)],
         )
         .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()

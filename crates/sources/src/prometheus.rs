@@ -31,12 +31,8 @@ const TRIES: u32 = 3;
 /// Asks for all or nothing: Thanos leaves out stores, and a cluster of VictoriaMetrics nodes, that do not answer, unless
 /// told otherwise; Thanos may answer with averages of five minutes instead of samples, and VictoriaMetrics from a cache.
 /// Others ignore the words.
-const WHOLE: [(&str, &str); 4] = [
-    ("partial_response", "false"),
-    ("deny_partial_response", "1"),
-    ("max_source_resolution", "0s"),
-    ("nocache", "1"),
-];
+const WHOLE: [(&str, &str); 4] =
+    [("partial_response", "false"), ("deny_partial_response", "1"), ("max_source_resolution", "0s"), ("nocache", "1")];
 
 /// Which server, and how it is spoken to.
 #[derive(Debug, Clone)]

@@ -50,21 +50,27 @@ struct Exporter {
 
 type Shared = Arc<Mutex<Exporter>>;
 
-async fn metrics(State(exporter): State<Shared>, Path(kind): Path<String>) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+async fn metrics(
+    State(exporter): State<Shared>,
+    Path(kind): Path<String>,
+) -> (StatusCode, [(&'static str, &'static str); 1], String) {
     let mut exporter = exporter.lock().unwrap();
     let n = exporter.scrapes.entry(kind.clone()).or_default();
     let series = if *n < SCRAPES { serves(&kind, *n) } else { None };
     *n += 1;
     let header = [("content-type", "text/plain; version=0.0.4")];
     let Some(series) = series else { return (StatusCode::SERVICE_UNAVAILABLE, header, String::new()) };
-    let text: String = series.iter().map(|(pod, value)| format!("use{{org=\"{kind}\",pod=\"{pod}\"}} {value}\n")).collect();
+    let text: String =
+        series.iter().map(|(pod, value)| format!("use{{org=\"{kind}\",pod=\"{pod}\"}} {value}\n")).collect();
     *exporter.served.entry(kind).or_default() += u32::try_from(series.len()).unwrap();
     (StatusCode::OK, header, text)
 }
 
 async fn import(stage: &Stage, url: &str, recipe: [&str; 2]) -> (Option<i32>, Value, String) {
     let mut command = tests::postmeter(&stage.db.url());
-    command.args(["import", "prometheus", "--json", "--url", url, "--source", recipe[0].trim_start_matches("--")]).args(recipe);
+    command
+        .args(["import", "prometheus", "--json", "--url", url, "--source", recipe[0].trim_start_matches("--")])
+        .args(recipe);
     command.args(["--interval", "1s", "--decimals", "9", "--last", "3h"]);
     command.args(["--org", "{org}", "--product", "db", "--metric", "cores"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -103,12 +109,15 @@ async fn compare(url: &str, exporter: &Shared) {
     let hour = TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Floor);
     let later = Timestamp::now().round(hour).unwrap() + 135.minutes();
     stage.at(&later.to_string()).await;
-    for (recipe, kinds) in [(["--gauge", "use{org=~\"label|gap|life\"}"], 3), (["--counter", "use{org=~\"restart|reset\"}"], 2)] {
+    for (recipe, kinds) in
+        [(["--gauge", "use{org=~\"label|gap|life\"}"], 3), (["--counter", "use{org=~\"restart|reset\"}"], 2)]
+    {
         for turn in ["recorded", "repeated"] {
             let (code, report, said) = import(&stage, url, recipe).await;
             assert_eq!(code, Some(0), "{said}");
             assert!(report[turn].as_u64() >= Some(kinds), "{report}");
-            let gap = if kinds == 3 { "org \"gap\" has no samples from" } else { "org \"restart\" has no samples from" };
+            let gap =
+                if kinds == 3 { "org \"gap\" has no samples from" } else { "org \"restart\" has no samples from" };
             assert!(said.contains(gap), "{said}");
         }
     }

@@ -50,12 +50,13 @@ enum Format {
     /// system_id. Lines that are no such message are listed and not recorded. Run it again after a stop: a message with
     /// a date is not recorded twice; one without is dated now, each time.
     Requests(RequestsArgs),
-    /// Usage of whole hours, as a range query of Prometheus tells it.
+    /// Usage of whole hours, from the samples of a gauge or a counter in a Prometheus.
     ///
-    /// The query is evaluated at the end of every hour, and its value there is that hour's usage, so it looks back over
-    /// [1h], as in `sum by (org) (increase(core_seconds_total[1h]))`. The event id is made of the series' labels and the
-    /// hour: reading the same hours again records nothing twice. A value that differs from what was recorded is listed
-    /// and changes nothing. Only hours that are over by the lag are read.
+    /// The samples of the series that a selector names are weighed by time: what was scraped counts for as long as it was
+    /// so, an org's series are summed up, and gaps count for nothing and are listed. The event id is made of the hour, the
+    /// recipe and the labels that make the org: reading the same hours again records nothing twice. A value that differs
+    /// from what was recorded is listed and changes nothing, and an hour that was recorded under another recipe is
+    /// refused. Only hours that are over by the lag are read. See docs/integrate/prometheus.md.
     Prometheus(Box<prometheus::PrometheusArgs>),
 }
 

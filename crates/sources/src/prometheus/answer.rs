@@ -179,9 +179,7 @@ mod tests {
     #[test]
     fn l7_what_says_that_it_is_not_whole_is_no_answer_and_is_quoted() {
         let with = |more: &str, data: &str| {
-            read(&format!(
-                r#"{{"status": "success"{more}, "data": {{"resultType": "matrix", "result": []{data}}}}}"#
-            ))
+            read(&format!(r#"{{"status": "success"{more}, "data": {{"resultType": "matrix", "result": []{data}}}}}"#))
         };
         for (more, data, says) in [
             (r#", "warnings": ["PromQL info: x", "store 2 did not answer"]"#, "", "store 2 did not answer"),
@@ -230,7 +228,9 @@ mod tests {
         ] {
             assert_eq!(head(name, value).is_some(), name != "x-exhaustive", "{name}: {value}");
         }
-        for (name, value) in [("content-type", "application/json"), ("x-partial", "false"), ("cache-control", "no-store")] {
+        for (name, value) in
+            [("content-type", "application/json"), ("x-partial", "false"), ("cache-control", "no-store")]
+        {
             assert_eq!(head(name, value), None);
         }
     }

@@ -136,7 +136,10 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
     if let Some(recipe) = &recipe
         && args.lag < recipe.interval * 2
     {
-        return Err(Wrong("--lag must be two intervals at least: an hour's last sample counts into the next".to_owned()).into());
+        return Err(Wrong(
+            "--lag must be two intervals at least: an hour's last sample counts into the next".to_owned(),
+        )
+        .into());
     }
     if let Some(query) = &args.query {
         warn_of(query);
@@ -339,8 +342,7 @@ impl Import<'_> {
         let hours: BTreeSet<Timestamp> = readings.iter().map(|reading| reading.hour).collect();
         let hours: Vec<_> = hours.into_iter().collect();
         let (source, query) = (&self.args.source, self.args.query.as_deref());
-        let others =
-            recipe::recorded_otherwise(self.database, source, &hours, self.recipe.as_deref(), query).await?;
+        let others = recipe::recorded_otherwise(self.database, source, &hours, self.recipe.as_deref(), query).await?;
         for hour in &others {
             self.tally.reject("", "");
             let reason = format!(
@@ -385,7 +387,15 @@ impl Import<'_> {
                 ("rejected", refused.to_string())
             };
             let field = refused.field.as_deref().unwrap_or(&refused.code);
-            self.rejects.add(&Reject { kind, hour: *hour, series, field, reason, event_id: &usage.event_id, gap: None })?;
+            self.rejects.add(&Reject {
+                kind,
+                hour: *hour,
+                series,
+                field,
+                reason,
+                event_id: &usage.event_id,
+                gap: None,
+            })?;
         }
         Ok(())
     }

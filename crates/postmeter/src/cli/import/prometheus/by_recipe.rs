@@ -93,7 +93,8 @@ impl Import<'_> {
         let Gap { from, until, grew } = gap;
         self.counts.gaps += 1;
         self.counts.gap_seconds += until.duration_since(*from).as_secs().unsigned_abs();
-        let mut reason = format!("org {org:?} has no samples from {from} until {until}: nothing of that time is counted");
+        let mut reason =
+            format!("org {org:?} has no samples from {from} until {until}: nothing of that time is counted");
         if let Some(grown) = grew.and_then(|grown| number::share(grown, 1, number::PLACES).ok()) {
             reason += &format!("; the counter grew by {grown} meanwhile");
         }

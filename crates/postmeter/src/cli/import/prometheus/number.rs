@@ -127,7 +127,10 @@ mod tests {
         assert_eq!(share(sum, 3_600_000, 6).unwrap().to_string(), "1.333333");
         assert_eq!(share(sum, 3_600_000, 0).unwrap().to_string(), "1");
         assert_eq!(share(sample("0.1").unwrap() + sample("0.2").unwrap(), 1, 12).unwrap().to_string(), "0.3");
-        assert_eq!(share(sample("1e15").unwrap() * 3_600_000, 3_600_000 * 1_000_000_000, 6).unwrap().to_string(), "1000000");
+        assert_eq!(
+            share(sample("1e15").unwrap() * 3_600_000, 3_600_000 * 1_000_000_000, 6).unwrap().to_string(),
+            "1000000"
+        );
         assert!(share(sample("1e19").unwrap(), 1, 12).is_err());
     }
 }

@@ -83,9 +83,8 @@ impl Rejects {
         });
         match &mut self.sink {
             Sink::File(file) => {
-                let (org, from, until) = gap.map_or_else(Default::default, |(org, from, until)| {
-                    (org, from.to_string(), until.to_string())
-                });
+                let (org, from, until) =
+                    gap.map_or_else(Default::default, |(org, from, until)| (org, from.to_string(), until.to_string()));
                 let hour = hour.to_string();
                 file.write_record([hour.as_str(), series, kind, field, reason, event_id, org, &from, &until])
             }

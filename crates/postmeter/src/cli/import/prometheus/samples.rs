@@ -225,9 +225,7 @@ fn add(sum: &mut Sum, more: Option<i128>) {
 
 /// How far the samples of each series usually lie apart: the median, and where a series has too few to tell, that of all
 /// series together; none, if there are not two samples of one series.
-pub(super) fn usual<'a>(
-    series: impl Iterator<Item = &'a [(Timestamp, String)]>,
-) -> Vec<Option<SignedDuration>> {
+pub(super) fn usual<'a>(series: impl Iterator<Item = &'a [(Timestamp, String)]>) -> Vec<Option<SignedDuration>> {
     let mut all = Vec::new();
     let own: Vec<Option<SignedDuration>> = series
         .map(|points| {

@@ -50,7 +50,9 @@ mod tests {
 
     #[test]
     fn l7_only_a_selector_is_one() {
-        for good in ["cores", "job:cores:sum", " cores{job=\"db\"} ", "{__name__=\"cores\", a='}'}", "cores {a=~`[x]{2}\\`}"] {
+        for good in
+            ["cores", "job:cores:sum", " cores{job=\"db\"} ", "{__name__=\"cores\", a='}'}", "cores {a=~`[x]{2}\\`}"]
+        {
             assert!(good.parse::<Selector>().is_ok(), "{good}");
         }
         for bad in [
