@@ -1,8 +1,8 @@
 //! The HTTP API of Prometheus, and of what speaks it (Thanos, Mimir, VictoriaMetrics): one query at a time.
 //!
 //! What is read here becomes money, so an answer that may lack something is an error and not a smaller number: a
-//! warning, a truncated body, another kind of result (see [`answer`]). Reading is harmless, so a call that failed is made again a few
-//! times.
+//! warning, a truncated body, another kind of result (see [`answer`]). Reading is harmless, so a call that failed is
+//! made again a few times.
 
 mod answer;
 
@@ -28,9 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call that failed is made so many times in all.
 const TRIES: u32 = 3;
 
-/// Asks for all or nothing: Thanos leaves out stores, and a cluster of VictoriaMetrics nodes, that do not answer, unless
-/// told otherwise; Thanos may answer with averages of five minutes instead of samples, and VictoriaMetrics from a cache.
-/// Others ignore the words.
+/// Asks for all or nothing: Thanos leaves out stores, and a cluster of VictoriaMetrics nodes, that do not answer,
+/// unless told otherwise; Thanos may answer with averages of five minutes instead of samples, and VictoriaMetrics
+/// from a cache. Others ignore the words.
 const WHOLE: [(&str, &str); 4] =
     [("partial_response", "false"), ("deny_partial_response", "1"), ("max_source_resolution", "0s"), ("nocache", "1")];
 
@@ -129,8 +129,8 @@ impl Prometheus {
         self.ask("query_range", &[("query", query), ("start", &first), ("end", &last), ("step", &step)]).await
     }
 
-    /// The samples themselves of the series that a selector names, later than `after` and up to `until`. Whether a range
-    /// of the server is closed at its begin (before version 3) or open (since) makes no difference.
+    /// The samples themselves of the series that a selector names, later than `after` and up to `until`. Whether a
+    /// range of the server is closed at its begin (before version 3) or open (since) makes no difference.
     ///
     /// # Errors
     /// See [`Error`]; what can pass was tried again.

@@ -72,8 +72,8 @@ async fn a7_hours_of_a_real_prometheus_are_recorded_once_over_tls() {
     stage.close().await;
 }
 
-/// Scrapes of a minute that fall on the hours' borders exactly, which ranges treat differently since version 3: a life of
-/// ten minutes from ten on, a pod that got another name at noon, an hour without ten minutes.
+/// Scrapes of a minute that fall on the hours' borders exactly, which ranges treat differently since version 3: a
+/// life of ten minutes from ten on, a pod that got another name at noon, an hour without ten minutes.
 fn gauges() -> String {
     let mut text = "# TYPE cores gauge\n".to_owned();
     let mut series = |org: &str, pod: &str, from: i64, until: i64, value: i64| {
@@ -120,8 +120,8 @@ async fn l7_samples_on_the_borders_of_hours_count_once_whatever_the_version() {
     assert_eq!(said.matches(": gap: ").count(), 1, "{said}");
     let output = recipe("--counter", "core_seconds_total", "3600").await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let usage = "select org || ' ' || string_agg(to_char(used_at at time zone 'UTC', 'HH24') || ':' || trim_scale(quantity), ' ' order by used_at)
-                 from postmeter.usage group by org order by org";
+    let usage = "select org || ' ' || string_agg(to_char(used_at at time zone 'UTC', 'HH24') || ':' || trim_scale(quantity), ' '
+                                                   order by used_at) from postmeter.usage group by org order by org";
     let expected = [
         "acme 09:2 10:2 11:2 12:2 13:2 14:2",
         "brief 10:1.333333",

@@ -8,7 +8,6 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use jiff::{Timestamp, TimestampRound, ToSpan, Unit};
 use serde_json::Value;
 use tests::Stage;
 
@@ -106,9 +105,11 @@ async fn until_scraped(exporter: &Shared) {
 /// Compares what is recorded of a server with what its exporter served.
 async fn compare(url: &str, exporter: &Shared) {
     let stage = Stage::new().await;
-    let hour = TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Floor);
-    let later = Timestamp::now().round(hour).unwrap() + 135.minutes();
-    stage.at(&later.to_string()).await;
+    // after the next hour too, should the scrapes have gone over the end of one
+    let later = "select to_char(date_trunc('hour', now() at time zone 'UTC') + interval '135 minutes',
+                                'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    let later = stage.column(later).await.remove(0);
+    stage.at(&later).await;
     for (recipe, kinds) in
         [(["--gauge", "use{org=~\"label|gap|life\"}"], 3), (["--counter", "use{org=~\"restart|reset\"}"], 2)]
     {

@@ -1,8 +1,8 @@
 //! What a body of the API says: its series, or that it may lack something.
 //!
-//! Prometheus, Thanos, Mimir, Cortex and promxy say so in `warnings`, a cluster of VictoriaMetrics in `isPartial`, M3 in
-//! the header `M3-Results-Limited` and in `warnings`. A server that we do not know will find another way, so words are
-//! looked for, and not servers: too little, once recorded, would stand.
+//! Prometheus, Thanos, Mimir, Cortex and promxy say so in `warnings`, a cluster of VictoriaMetrics in `isPartial`, M3
+//! in the header `M3-Results-Limited` and in `warnings`. A server that we do not know will find another way, so words
+//! are looked for, and not servers: too little, once recorded, would stand.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! An import by a recipe: samples are read hour by hour, and their usage is recorded when no later sample can change it.
+//! An import by a recipe: samples are read hour by hour, and their usage is recorded when no later sample can change
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

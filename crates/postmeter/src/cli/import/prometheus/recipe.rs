@@ -1,8 +1,8 @@
 //! What an import is made by, and that an hour is not recorded under two of them.
 //!
-//! The ids of a query's hours are made of its series' labels, and those of a recipe of the labels that make org, product,
-//! metric and account; so the same usage would have two ids under two of them, and be billed twice. Ids begin with their
-//! hour: whether it is known under another one is a look into an index.
+//! The ids of a query's hours are made of its series' labels, and those of a recipe of the labels that make org,
+//! product, metric and account; so the same usage would have two ids under two of them, and be billed twice. Ids
+//! begin with their hour: whether it is known under another one is a look into an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 

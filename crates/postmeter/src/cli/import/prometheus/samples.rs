@@ -2,9 +2,9 @@
 //!
 //! A gauge's sample counts until the next one of its series, for an interval of scraping at most; so an hour without
 //! gaps counts whole, whatever the scrapes' moments are, and a series that ends counts an interval after its last
-//! sample. A counter counts by what it grew from one sample to the next, in the hour of the next; one that fell began at
-//! zero again. Where the next sample is later than one and a half intervals, samples are missing: that time is a gap,
-//! which counts for nothing and is told.
+//! sample. A counter counts by what it grew from one sample to the next, in the hour of the next; one that fell began
+//! at zero again. Where the next sample is later than one and a half intervals, samples are missing: that time is a
+//! gap, which counts for nothing and is told.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -223,8 +223,8 @@ fn add(sum: &mut Sum, more: Option<i128>) {
     }
 }
 
-/// How far the samples of each series usually lie apart: the median, and where a series has too few to tell, that of all
-/// series together; none, if there are not two samples of one series.
+/// How far the samples of each series usually lie apart: the median, and where a series has too few to tell, that of
+/// all series together; none, if there are not two samples of one series.
 pub(super) fn usual<'a>(series: impl Iterator<Item = &'a [(Timestamp, String)]>) -> Vec<Option<SignedDuration>> {
     let mut all = Vec::new();
     let own: Vec<Option<SignedDuration>> = series
