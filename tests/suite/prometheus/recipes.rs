@@ -156,3 +156,18 @@ async fn l7_an_hour_of_one_recipe_is_never_recorded_under_another() {
     assert_eq!((code, counts(&report)), (Some(0), [1, 0, 0, 0, 0]), "{said}");
     scene.stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_what_a_counter_grew_by_in_a_gap_is_told_and_not_billed() {
+    let scene = Scene::new().await;
+    let halves = (0..40).chain(80..120);
+    let points = halves.map(|half| (TEN + half * 30, (1000 + half * 30).to_string())).collect();
+    scene.server.lock().unwrap().samples.push((json!({"org": "acme", "pod": "a"}), points));
+    let (code, report, said) = scene.import(&["--counter", "seconds", "--interval", "30s", "--divide-by", "60"]).await;
+    // the sample of ten is nine o'clock's, and grew from nothing
+    assert_eq!((code, counts(&report)), (Some(0), [1, 0, 1, 0, 0]), "{said}");
+    assert!(said.contains("from 2024-09-18T10:19:30Z until 2024-09-18T10:40:00Z"), "{said}");
+    assert!(said.contains("the counter grew by 1230 meanwhile"), "{said}");
+    assert_eq!(scene.usage().await, ["acme 18T10:00 39"]);
+    scene.stage.close().await;
+}
