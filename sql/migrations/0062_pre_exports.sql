@@ -153,7 +153,7 @@ begin
     loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
-        if part.other_unit is not null or part.is_same then
+        if part.other_unit is not null or (part.is_same and not part.is_closed) then
             verdict := 'repeated';
             if part.other_unit is not null then
                 verdict := 'refused'; error_code := 'PM001'; field := 'ConsumedUnit';
@@ -163,7 +163,10 @@ begin
             return next;
             continue;
         end if;
-        if part.is_known or (part.older <> '{}' and part.known = part.older) then
+        if part.is_known and part.is_closed and part.known is distinct from part.older then
+            -- an older version recorded beside this one: what stands here may not be all of it
+            verdict := 'other_rule';
+        elsif part.is_known or (part.older <> '{}' and part.known = part.older) then
             begin
                 select k.verdict, k.standing into verdict, standing from postmeter.import_known(part.usage, part.known, apply) k;
             exception when others then
@@ -211,7 +214,7 @@ declare
 begin
     -- plpgsql, so that the tables are looked up by name: they are others after each turn
     return query
-    select u.org, min(u.used_at), max(u.used_at)
+    select o.org, min(u.used_at), max(u.used_at)
     from (
         select i.usage_id from postmeter.usage_identity i where i.source = import_times.source and i.event_id < prefix
         union all
@@ -222,8 +225,10 @@ begin
         select b.usage_id from postmeter.usage_identity_before b where b.source = import_times.source and b.event_id >= until
     ) k
     join postmeter.usage u on u.id = k.usage_id
+    -- an id does not tell orgs apart that differ in case or in white space around them
+    join unnest(orgs) o(org) on lower(btrim(o.org)) = lower(btrim(u.org))
     -- an import of exports has always kept this of a row, and nobody else does
-    where u.org = any (orgs) and u.attributes ? 'charge_period_start' and u.corrects is null
+    where u.attributes ? 'charge_period_start' and u.corrects is null
     group by 1;
 end
 $$;

@@ -142,3 +142,37 @@ async fn l6_a_producer_is_not_told_what_was_recorded() {
     assert_eq!(standing(&stage).await, "2 24");
     stage.close().await;
 }
+
+/// What a refused row says may belong to any group: a half-read file takes nothing away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_differences_are_only_listed_while_a_row_is_refused() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let parts = [Row::new("disk", "10"), Row { cost: "2".to_owned(), ..Row::new("disk", "14") }];
+    assert_eq!(exports.rows(&[], &parts).0, 0);
+    assert_eq!(standing(&stage).await, "1 24");
+    let damaged = [parts[0].clone(), Row { quantity: "1O4".to_owned(), ..parts[1].clone() }];
+    let (code, report, said) = exports.rows(&["--apply-differences"], &damaged);
+    assert_eq!((code, report["refused"].as_u64(), report["changed"].as_u64()), (3, Some(1), Some(1)), "{said}");
+    assert!(said.contains("rows of these files were refused"), "{said}");
+    assert_eq!(standing(&stage).await, "1 24", "nothing is taken away");
+    assert_eq!(exports.rows(&["--apply-differences"], &parts[..1]).0, 0);
+    assert_eq!(standing(&stage).await, "2 10", "a file that is whole is believed");
+    stage.close().await;
+}
+
+/// A glob over copies, or a path written twice, must not be twice the usage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_the_same_file_twice_in_one_command_is_refused() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let written = |name: &str| exports.write(name, text(&[Row::new("disk", "8")]));
+    let (first, copy) = (written("first.csv"), written("copy.csv"));
+    for second in [&first, &copy] {
+        let (code, _, said) = exports.import(&[], &[&first, second]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("holds the same as"), "{said}");
+    }
+    assert_eq!(standing(&stage).await.split_once(' ').unwrap().0, "0", "nothing is recorded");
+    stage.close().await;
+}

@@ -95,3 +95,19 @@ async fn l6_rows_that_had_an_id_are_recognised_when_they_are_refreshed() {
     }
     stage.close().await;
 }
+
+/// Some providers change the case of an id. What was recorded under older ids is looked for in any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_an_org_in_another_case_is_the_org_that_an_older_version_recorded() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let row = Row::new("a", "8");
+    recorded_then(&stage, &hashed(&row), &row).await;
+    let shouted = line(&row).replace("acme", "ACME");
+    assert_ne!(shouted, line(&row), "the row names its org");
+    let path = exports.write("shouted.csv", format!("{HEAD}\n{shouted}\n"));
+    let (code, report, said) = exports.import(&[], &[&path]);
+    assert_eq!((code, report["recorded"].as_u64()), (3, Some(0)), "{said}");
+    assert_eq!(standing(&stage).await, "1 8");
+    stage.close().await;
+}

@@ -4,8 +4,10 @@
 //! bounded for any file, so more than [`RECORD_MAX`] bytes since the last whole record are an error.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest as _, Sha256};
 
 /// No export comes near this; a row of the sample has about 750 bytes.
 pub const RECORD_MAX: u64 = 1 << 20;
@@ -15,6 +17,10 @@ pub const RECORD_MAX: u64 = 1 << 20;
 pub struct Progress {
     read: Arc<AtomicU64>,
     whole: Arc<AtomicU64>,
+    /// Quotation marks among them.
+    marks: Arc<AtomicU64>,
+    /// What they are, for telling whether two files hold the same.
+    bytes: Arc<Mutex<Sha256>>,
 }
 
 impl Progress {
@@ -27,6 +33,29 @@ impl Progress {
     /// So many more were read.
     pub fn add(&self, count: usize) {
         self.read.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// These were read.
+    fn saw(&self, bytes: &[u8]) {
+        self.add(bytes.len());
+        let marks = bytes.iter().filter(|byte| **byte == b'"').count();
+        self.marks.fetch_add(marks as u64, Ordering::Relaxed);
+        self.bytes.lock().expect("no panic while locked").update(bytes);
+    }
+
+    /// Whether the marks come in pairs, as those do that begin, end or stand inside a quoted field.
+    #[must_use]
+    pub fn marks_are_paired(&self) -> bool {
+        self.marks.load(Ordering::Relaxed).is_multiple_of(2)
+    }
+
+    /// SHA-256 of all that was read.
+    ///
+    /// # Panics
+    /// Never: nobody panics while it is locked.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.bytes.lock().expect("no panic while locked").clone().finalize().into()
     }
 
     /// All that was read so far belongs to whole records, or to the buffer behind them.
@@ -57,7 +86,7 @@ impl<R: Read> Read for Bounded<R> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
         }
         let count = self.inner.read(buffer)?;
-        self.progress.add(count);
+        self.progress.saw(&buffer[..count]);
         Ok(count)
     }
 }

@@ -20,7 +20,6 @@ pub const USUAL: &[&str] = &[
     "RegionId",
     "AvailabilityZone",
     "ChargePeriodStart",
-    "ChargePeriodEnd",
     "ConsumedUnit",
 ];
 

@@ -33,6 +33,8 @@ struct Csv {
     progress: Progress,
     record: ByteRecord,
     behind: u64,
+    /// The line of the last record, where that has a line end inside.
+    spans: Option<u64>,
 }
 
 impl Rows {
@@ -47,7 +49,7 @@ impl Rows {
         let behind = lines_behind(&names, reader.position());
         let columns = Columns::of(names)?;
         progress.record_is_whole();
-        Ok(Self { columns, kind: Kind::Csv(Csv { reader, progress, record: ByteRecord::new(), behind }) })
+        Ok(Self { columns, kind: Kind::Csv(Csv { reader, progress, record: ByteRecord::new(), behind, spans: None }) })
     }
 
     /// Of Parquet.
@@ -60,6 +62,16 @@ impl Rows {
     #[must_use]
     pub fn columns(&self) -> &Columns {
         &self.columns
+    }
+
+    /// SHA-256 of its text, once it is read whole; none: of Parquet.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        match &self.kind {
+            Kind::Csv(csv) => Some(csv.progress.digest()),
+            #[cfg(feature = "parquet")]
+            Kind::Parquet(_) => None,
+        }
     }
 
     /// The next row; none: that was the last.
@@ -78,9 +90,10 @@ impl Rows {
 impl Csv {
     fn next(&mut self) -> anyhow::Result<Option<Row>> {
         let row = match self.reader.read_byte_record(&mut self.record) {
-            Ok(false) => return Ok(None),
+            Ok(false) => return self.end(),
             Ok(true) => {
                 let line = self.record.position().map_or(0, csv::Position::line) + self.behind;
+                self.spans = self.record.iter().any(|field| field.contains(&b'\n')).then_some(line);
                 let values = StringRecord::from_byte_record(self.record.clone())
                     .map_err(|error| format!("is not UTF-8: {}", error.utf8_error()));
                 Row { line, values }
@@ -89,6 +102,18 @@ impl Csv {
         };
         self.progress.record_is_whole();
         Ok(Some(row))
+    }
+}
+
+impl Csv {
+    /// The end of the file, unless it lies inside a quoted field: then rows behind the mark were taken for its text.
+    fn end(&self) -> anyhow::Result<Option<Row>> {
+        match self.spans {
+            Some(line) if !self.progress.marks_are_paired() => {
+                anyhow::bail!("line {line}: a quotation mark is never closed, so all behind it was read as one field")
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -129,6 +154,23 @@ mod tests {
             let first = 2 + u64::from(!more.is_empty());
             assert_eq!(lines(text), [(first, true), (first + 1, true)], "{more:?} {end:?}");
         }
+    }
+
+    #[test]
+    fn l6_a_file_that_ends_inside_quotation_marks_is_no_whole_file() {
+        let rows = |text: &str| -> Result<u64, String> {
+            let text = format!("{NEEDED}\n{text}");
+            let mut rows = Rows::csv(Box::new(std::io::Cursor::new(text.into_bytes()))).unwrap();
+            let mut count = 0;
+            while rows.next().map_err(|error| error.to_string())?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        };
+        assert_eq!(rows("1,2,3,4,\"5\n6\"\n1,2,3,4,5\n"), Ok(2), "a line end inside");
+        assert_eq!(rows("1,2,3,4,5\" wide\n1,2,3,4,5\n"), Ok(2), "a mark inside a field that has none around it");
+        let error = rows("1,2,3,4,5\n1,2,3,4,\"5\n1,2,3,4,5\n1,2,3,4,5\n").unwrap_err();
+        assert!(error.contains("line 3: a quotation mark is never closed"), "{error}");
     }
 
     #[test]

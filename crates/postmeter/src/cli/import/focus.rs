@@ -30,10 +30,11 @@ pub(in crate::cli) struct FocusArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The columns that tell usages apart, with commas between them [default: those of BillingAccountId, SubAccountId,
-    /// ResourceId, SkuId, RegionId, AvailabilityZone, ChargePeriodStart, ChargePeriodEnd and ConsumedUnit that are there].
+    /// ResourceId, SkuId, RegionId, AvailabilityZone, ChargePeriodStart and ConsumedUnit that are there].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     id: Option<Vec<String>>,
-    /// Record the difference where a known usage has another quantity now.
+    /// Record the difference where a known usage has another quantity now. Nothing of that is done while a row of the
+    /// files cannot be read: then differences are only listed.
     #[arg(long)]
     apply_differences: bool,
     /// What sets off decimals.
@@ -65,6 +66,8 @@ struct Imported {
     listing: Listing,
     /// A person stopped it.
     is_stopped: bool,
+    /// Differences were to be recorded, and are only listed, because a row could not be read.
+    is_held_back: bool,
 }
 
 pub(super) async fn run(context: &Context, args: &FocusArgs) -> anyhow::Result<ExitCode> {
@@ -76,7 +79,7 @@ pub(super) async fn run(context: &Context, args: &FocusArgs) -> anyhow::Result<E
     let database = context.config.database()?;
     let bar = bar(reading::size(&args.files)?);
     let listing = Listing::new(sink(args.rejects.as_deref(), &bar)?, args.files.clone())?;
-    let mut imported = Imported { counts: Counts::default(), listing, is_stopped: false };
+    let mut imported = Imported { counts: Counts::default(), listing, is_stopped: false, is_held_back: false };
     let done = import(&database, args, &mut imported, &bar).await;
     bar.finish_and_clear();
     imported.listing.flush()?;
@@ -115,5 +118,8 @@ async fn import(
     if imported.is_stopped {
         return Ok(());
     }
-    recording::record(database, read, args.apply_differences, imported, bar, &stop).await
+    // what a refused row says is not known: with it the difference might be another one, or none
+    imported.is_held_back = args.apply_differences && imported.counts.total.refused.rows > 0;
+    let apply = args.apply_differences && !imported.is_held_back;
+    recording::record(database, read, apply, imported, bar, &stop).await
 }

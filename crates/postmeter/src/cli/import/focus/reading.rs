@@ -55,6 +55,7 @@ pub(super) async fn read(
 ) -> anyhow::Result<Held> {
     let mut held = Held { gathering: Gathering::default(), rules: HashMap::new() };
     let mut before = 0;
+    let mut seen: HashMap<[u8; 32], &Path> = HashMap::new();
     for (number, path) in (0_u32..).zip(files) {
         let mut export = file::open(path).map_err(|error| wrong(path, &error))?;
         let columns = export.rows.columns().clone();
@@ -83,6 +84,14 @@ pub(super) async fn read(
             }
         }
         before += export.read.bytes();
+        // rows of one usage may lie in several files: so the same file twice would be twice the usage
+        if count > 0
+            && let Some(digest) = export.rows.digest()
+            && let Some(other) = seen.insert(digest, path)
+        {
+            let sentence = format!("holds the same as {}: give each file once", other.display());
+            return Err(wrong(path, &anyhow::anyhow!(sentence)));
+        }
     }
     Ok(held)
 }

@@ -169,7 +169,11 @@ impl Recording<'_> {
             }
             Grouped::Changed(standing) => {
                 usages.changed += 1;
-                let what = "nothing was done; --apply-differences records the difference";
+                let what = if self.imported.is_held_back {
+                    "nothing was done, because rows of these files were refused: mend or leave them out first"
+                } else {
+                    "nothing was done; --apply-differences records the difference"
+                };
                 self.changed(group, standing, what)
             }
             Grouped::Applied(standing) => {
