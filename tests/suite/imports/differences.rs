@@ -121,7 +121,7 @@ async fn l6_imports_side_by_side_record_each_row_once() {
         };
         let mut running = [start(), start(), start()];
         for import in &mut running {
-            assert_eq!(import.wait().unwrap().code(), Some(0));
+            assert_eq!(tests::end_of(import).code(), Some(0));
         }
         assert_eq!(standing(&stage).await, expected);
     }
