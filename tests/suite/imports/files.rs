@@ -44,7 +44,7 @@ async fn l6_a_compressed_export_is_read_from_standard_input_too() {
         .spawn()
         .unwrap();
     import.stdin.take().unwrap().write_all(&gzip.finish().unwrap()).unwrap();
-    assert_eq!(import.wait().unwrap().code(), Some(0));
+    assert_eq!(tests::end_of(&mut import).code(), Some(0));
     assert_eq!(standing(&stage).await, "1 8");
     stage.close().await;
 }
