@@ -301,6 +301,23 @@ $$;
 
 COMMENT ON FUNCTION postmeter.awaited(deliveries bigint[]) IS 'Of these remittances of marked buyers those that wait: usage that another one counts may come to them, or nobody has read yet to whom theirs belongs.';
 
+CREATE FUNCTION postmeter.begin_import(source text, list text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    if not exists (select from postmeter.import_list l where l.source = begin_import.source and l.list = begin_import.list) then
+        perform postmeter.take_gate('import');
+        perform postmeter.look_at_source(source);
+        insert into postmeter.import_list (source, list) values (source, list) on conflict do nothing;
+    end if;
+    return exists (select from postmeter.import_list l where l.source = begin_import.source and l.list <> begin_import.list);
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.begin_import(source text, list text) IS 'Before an import: whether the source holds usage of exports under other ids than those of this list of columns. Then import_batch wants the older ids of each group. The first time for a source it reads all of its usage.';
+
 CREATE FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean DEFAULT true, without date DEFAULT NULL::date) RETURNS TABLE(table_name text, rows bigint, bytes bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3815,7 +3832,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp with time zone, given_identity jsonb, given_product text) IS 'The identity and product with which an hour of a meter''s key is sent; of several the given ones. No row: no subscription is valid then.';
 
-CREATE FUNCTION postmeter.import_batch(groups jsonb, apply boolean) RETURNS TABLE(item integer, verdict text, standing numeric, error_code text, field text, message text)
+CREATE FUNCTION postmeter.import_batch(groups jsonb, apply boolean) RETURNS TABLE(item integer, verdict text, standing numeric, error_code text, field text, message text, known_from timestamp with time zone, known_until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -3824,63 +3841,40 @@ CREATE FUNCTION postmeter.import_batch(groups jsonb, apply boolean) RETURNS TABL
 #variable_conflict use_column
 declare
     part        record;
+    other       text;
     fresh       jsonb[] := '{}';
     fresh_items integer[] := '{}';
+    fresh_units text[] := '{}';
+    fresh_times tstzrange[] := '{}';
+    taken       integer[] := '{}';
     shows       boolean := pg_has_role(session_user, 'postmeter_reader', 'usage');
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'an import compares with what others have just recorded, which this transaction cannot see'
+            using errcode = '25001', hint = 'Call import_batch in a transaction with the isolation level read committed.';
+    end if;
     -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
     perform postmeter.take_gate('import');
-    insert into postmeter.import_unit (source, product, metric, unit)
-    select distinct on (1, 2, 3) g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit'
-    from jsonb_array_elements(groups) g
-    where num_nulls(g #>> '{usage,source}', g #>> '{usage,product}', g #>> '{usage,metric}', g ->> 'unit') = 0
-    on conflict do nothing;
-    for part in
-        select (select i.unit from postmeter.import_unit i
-                where i.source = k.usage ->> 'source' and i.product = k.usage ->> 'product' and i.metric = k.usage ->> 'metric'
-                  and i.unit <> k.unit) as other_unit,
-               k.unit, k.item, k.usage, k.older, k.known, k.is_closed, k.base is not null as is_known,
-               -- nearly always it is as it was, and nobody has touched it
-               coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
-                                (k.usage ->> 'org', k.usage ->> 'product', k.usage ->> 'metric',
-                                 postmeter.usage_time(k.usage ->> 'used_at'), (k.usage ->> 'quantity')::numeric)
-                                and u.account is null and u.corrects is null
-                                and not exists (select from postmeter.usage c
-                                                where c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
-                                                  and c.corrected_id = u.id)
-                                and postmeter.usage_of(u.source, u.event_id || ':r1') is null
-                         from postmeter.usage u where u.id = k.base) and k.known = '{}', false) as is_same
-        from (
-            select g.ordinality::integer as item, g.given -> 'usage' as usage, g.given ->> 'unit' as unit, o.older, o.known,
-                   coalesce((g.given ->> 'closed')::boolean, false) as is_closed,
-                   postmeter.usage_of(g.given #>> '{usage,source}', g.given #>> '{usage,event_id}') as base
-            from jsonb_array_elements(groups) with ordinality g(given, ordinality)
-            cross join lateral (
-                select coalesce(array_agg(e.id), '{}') as older,
-                       coalesce(array_agg(e.id) filter (
-                           where postmeter.usage_of(g.given #>> '{usage,source}', e.id) is not null), '{}') as known
-                from jsonb_array_elements_text(g.given -> 'older') e(id) offset 0) o
-            offset 0) k
-        order by 1
-    loop
+    perform postmeter.look_at_source(s.source)
+    from (select distinct g #>> '{usage,source}' as source from jsonb_array_elements(groups) g) s where s.source is not null;
+    for part in select f.* from postmeter.import_found(groups) f loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
-        if part.other_unit is not null or (part.is_same and not part.is_closed) then
+        known_from := part.known_from; known_until := part.known_until;
+        verdict := 'refused';
+        if part.other_unit is not null then
+            error_code := 'PM001'; field := 'ConsumedUnit';
+            message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
+                              part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
+        elsif part.is_same and part.known_from is null then
             verdict := 'repeated';
-            if part.other_unit is not null then
-                verdict := 'refused'; error_code := 'PM001'; field := 'ConsumedUnit';
-                message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
-                                  part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
-            end if;
-            return next;
-            continue;
-        end if;
-        if part.is_known and part.is_closed and part.known is distinct from part.older then
+        elsif part.is_known and part.known_from is not null and part.known is distinct from part.older then
             -- an older version recorded beside this one: what stands here may not be all of it
             verdict := 'other_rule';
         elsif part.is_known or (part.older <> '{}' and part.known = part.older) then
             begin
-                select k.verdict, k.standing into verdict, standing from postmeter.import_known(part.usage, part.known, apply) k;
+                select k.verdict, k.standing into verdict, standing
+                from postmeter.import_known(part.usage, part.known, part.begins, part.ends, apply) k;
             exception when others then
                 get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
                 if error_code !~ '^(22|23|PM)' then
@@ -3892,28 +3886,153 @@ begin
             end;
             -- what was recorded is not a producer's to read
             standing := case when shows then standing end;
-        elsif part.is_closed then
+        elsif part.known_from is not null then
             verdict := 'other_rule';
         elsif (part.usage ->> 'quantity')::numeric = 0 then
             verdict := 'zero';
         else
-            fresh := fresh || part.usage;
-            fresh_items := fresh_items || item;
-            continue;
+            other := coalesce(part.twin, postmeter.import_elsewhere(
+                lower(btrim(part.usage ->> 'org')), part.usage ->> 'source', part.usage ->> 'event_id',
+                postmeter.import_moment(part.usage ->> 'used_at')));
+            message := case
+                when other is not null then
+                    format('the same usage is recorded in the source %s already: name that --source, if the provider has another name now', other)
+                when part.is_held then
+                    'a row before it holds some of the same time of the same usage: import one granularity of a time, hours or days'
+                else postmeter.import_overlap(part.usage ->> 'source', part.usage ->> 'event_id', part.begins, part.ends) end;
+            if message is null then
+                fresh := fresh || part.usage;
+                fresh_items := fresh_items || item;
+                fresh_units := fresh_units || part.unit;
+                fresh_times := fresh_times || case when part.ends > part.begins then tstzrange(part.begins, part.ends) else 'empty' end;
+                continue;
+            end if;
+            error_code := 'PM001';
+            field := case when other is not null then 'ProviderName' else 'ChargePeriodEnd' end;
         end if;
         return next;
     end loop;
-    if fresh <> '{}' then
-        return query
-        select fresh_items[r.item], r.verdict, null::numeric, r.error_code, r.field, r.message
-        from postmeter.record_usage_batch(to_jsonb(fresh)) r;
+    known_from := null; known_until := null; standing := null;
+    if fresh = '{}' then
+        return;
+    end if;
+    for part in select r.* from postmeter.record_usage_batch(to_jsonb(fresh)) r loop
+        item := fresh_items[part.item];
+        verdict := part.verdict; error_code := part.error_code; field := part.field; message := part.message;
+        if verdict <> 'refused' then
+            taken := taken || part.item;
+        end if;
+        return next;
+    end loop;
+    if taken <> '{}' then
+        perform postmeter.import_recorded(
+            jsonb_agg(fresh[t.item] order by t.item), array_agg(fresh_units[t.item] order by t.item),
+            array_agg(fresh_times[t.item] order by t.item))
+        from unnest(taken) t(item);
     end if;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) IS 'Records groups of an export''s rows, each once: new ones as usage; known ones are compared, and with apply their difference is recorded. closed: its time was recorded by another rule of ids, so it is taken only under the ids in older.';
+COMMENT ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) IS 'Records groups of an export''s rows, each once: new ones as usage; known ones are compared, and with apply their difference is recorded. begins and ends: the charge period, as the file has it. older: the ids that an older version gave the rows, wanted where begin_import says so. other_rule: another list of columns recorded usage of this org from known_from until known_until, and the group is not found among it.';
 
-CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) RETURNS TABLE(verdict text, standing numeric)
+CREATE FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    other text;
+begin
+    for other in
+        select p.source from postmeter.import_period p
+        where p.org = import_elsewhere.org and p.source <> import_elsewhere.source
+          and p.first_used_at <= import_elsewhere.used_at and p.ends_at > import_elsewhere.used_at
+        order by 1 limit 100
+    loop
+        if exists (select from postmeter.usage u
+                   where u.id = postmeter.usage_of(other, event_id) and u.used_at = import_elsewhere.used_at)
+           and postmeter.import_standing(other, event_id) > 0 then
+            return other;
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) IS 'Under which other source the same group of the same time is recorded: the provider''s name, of which the source is made, has changed. Null: under none.';
+
+CREATE FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT (used_at +
+         CASE
+             WHEN ((ends > begins) AND isfinite(ends)) THEN LEAST((ends - begins), '32 days'::interval)
+             ELSE '00:00:00.000001'::interval
+         END);
+END;
+
+COMMENT ON FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) IS 'When the charge period of a usage ends; just after its begin where no end is known.';
+
+CREATE FUNCTION postmeter.import_found(groups jsonb) RETURNS TABLE(item integer, usage jsonb, unit text, other_unit text, older text[], known text[], is_known boolean, is_same boolean, begins timestamp with time zone, ends timestamp with time zone, known_from timestamp with time zone, known_until timestamp with time zone, twin text, is_held boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+    with said as materialized (
+        select g.ordinality::integer as item, g.given -> 'usage' as usage, postmeter.import_unit_key(g.given ->> 'unit') as unit,
+               g.given -> 'older' as older, g.given #>> '{usage,source}' as source, g.given #>> '{usage,event_id}' as event_id,
+               postmeter.import_list_of(g.given #>> '{usage,event_id}') as list, lower(btrim(g.given #>> '{usage,org}')) as org,
+               nullif(split_part(g.given #>> '{usage,event_id}', ':', 4), '') as own,
+               postmeter.import_moment(g.given #>> '{usage,used_at}') as used_at,
+               postmeter.import_moment(g.given ->> 'begins') as begins, postmeter.import_moment(g.given ->> 'ends') as ends
+        from jsonb_array_elements(groups) with ordinality g(given, ordinality)
+    ), met as materialized (
+        -- what stands before it in the same batch
+        select s.item, min(b.source) filter (where b.source <> s.source and b.event_id = s.event_id and b.used_at = s.used_at) as twin,
+               bool_or(b.source = s.source and b.list = s.list and b.event_id <> s.event_id
+                       and b.begins < s.ends and b.ends > s.begins) as is_held
+        from said s join said b on b.own = s.own and b.item < s.item
+        group by s.item
+    )
+    select s.item, s.usage, s.unit,
+           (select i.unit from postmeter.import_unit i
+            where i.source = s.source and i.product = s.usage ->> 'product' and i.metric = s.usage ->> 'metric' and i.unit <> s.unit),
+           o.older, o.known, b.base is not null,
+           -- nearly always it is as it was, and nobody has touched it
+           coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
+                            (s.usage ->> 'org', s.usage ->> 'product', s.usage ->> 'metric', s.used_at, (s.usage ->> 'quantity')::numeric)
+                            and u.account is null and u.corrects is null
+                            and not exists (select from postmeter.usage c
+                                            where c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
+                                              and c.corrected_id = u.id)
+                            and postmeter.usage_of(u.source, u.event_id || ':r1') is null
+                     from postmeter.usage u where u.id = b.base) and o.known = '{}', false),
+           s.begins, s.ends, p.known_from, p.known_until, m.twin, coalesce(m.is_held, false)
+    from said s
+    left join met m on m.item = s.item
+    cross join lateral (select postmeter.usage_of(s.source, s.event_id) as base offset 0) b
+    cross join lateral (
+        select min(p.first_used_at) as known_from, max(p.ends_at) as known_until
+        from postmeter.import_period p
+        where p.org = s.org and p.source = s.source and p.list <> s.list
+          and p.first_used_at < postmeter.import_ends(s.used_at, s.begins, s.ends) and p.ends_at > s.used_at
+        offset 0) p
+    cross join lateral (
+        select coalesce(array_agg(e.id), '{}') as older,
+               coalesce(array_agg(e.id) filter (where postmeter.usage_of(s.source, e.id) is not null), '{}') as known
+        from jsonb_array_elements_text(s.older) e(id)
+        -- ids of older versions can only be of a time that was imported by them
+        where p.known_from is not null
+        offset 0) o
+    order by s.item
+$$;
+
+COMMENT ON FUNCTION postmeter.import_found(groups jsonb) IS 'For each group of a batch what is known of it: its unit, its older ids, its usage, whether it is as it was, from when until when another list recorded usage of its org, and what stands before it in the batch: a twin of another source, or an overlapping period.';
+
+CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], begins timestamp with time zone, ends timestamp with time zone, apply boolean) RETURNS TABLE(verdict text, standing numeric)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -3923,27 +4042,26 @@ CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean)
 declare
     source   text := usage ->> 'source';
     event_id text := usage ->> 'event_id';
-    begins   timestamptz := postmeter.usage_time(usage ->> 'used_at');
+    used     timestamptz := postmeter.usage_time(usage ->> 'used_at');
     wanted   numeric := (usage ->> 'quantity')::numeric;
-    names    text[] := array_prepend(usage ->> 'event_id', older);
-    revision integer := 1;
+    names    text[] := postmeter.import_names(usage ->> 'source', usage ->> 'event_id');
+    revision integer := cardinality(names);
     found_as record;
+    flaw     text;
     part     record;
 begin
-    while postmeter.usage_of(source, event_id || ':r' || revision) is not null loop
-        names := names || (event_id || ':r' || revision);
-        revision := revision + 1;
-    end loop;
     -- what stands of each usage is its quantity less its corrections, whoever recorded them
     select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost,
+           max(postmeter.import_moment(u.attributes ->> 'charge_period_end')) filter (where k.event_id = names[1]) as ended,
            array_remove(array[
                case when bool_or(k.org <> usage ->> 'org') then 'org' end,
                case when bool_or(k.product <> usage ->> 'product') then 'product' end,
                case when bool_or(k.metric <> usage ->> 'metric') then 'metric' end,
-               case when bool_or(k.used_at <> begins) then 'used_at' end,
+               case when bool_or(k.used_at <> used) then 'used_at' end,
                case when bool_or(k.account is not null) then 'account' end], null) as fields
     into found_as
-    from postmeter.import_parts(source, names) k;
+    from postmeter.import_parts(source, names || older) k
+    left join lateral (select s.attributes from postmeter.usage s where s.id = k.usage_id offset 0) u on true;
     if found_as.is_lost then
         raise exception 'usage %: what was recorded of it is of a month of the ledger that was dropped', quote_literal(event_id)
             using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'event_id', constraint = 'import_dropped';
@@ -3953,17 +4071,28 @@ begin
     standing := found_as.standing;
     if standing = wanted then
         verdict := 'repeated';
-    elsif not apply then
+        return next;
+        return;
+    end if;
+    -- the first hour of a day begins with the day
+    flaw := case when found_as.standing > 0 and found_as.ended > ends
+                 then 'it was recorded for a longer charge period: import one granularity of a time, hours or days'
+                 else postmeter.import_overlap(source, event_id, begins, ends) end;
+    if flaw is not null then
+        raise exception '%', flaw
+            using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'ChargePeriodEnd', constraint = 'import_overlap';
+    end if;
+    if not apply then
         verdict := 'changed';
     elsif standing < wanted then
         perform postmeter.record_usage(
             source => source, event_id => event_id || ':r' || revision, org => usage ->> 'org', product => usage ->> 'product',
-            metric => usage ->> 'metric', quantity => wanted - standing, used_at => begins,
+            metric => usage ->> 'metric', quantity => wanted - standing, used_at => used,
             attributes => coalesce(usage -> 'attributes', '{}') || jsonb_build_object('revises', event_id));
         verdict := 'applied';
     else
         -- newest first: what was added last is taken back first
-        for part in select k.* from postmeter.import_parts(source, names) k where k.rest > 0 order by k.usage_id desc loop
+        for part in select k.* from postmeter.import_parts(source, names || older) k where k.rest > 0 order by k.usage_id desc loop
             exit when standing <= wanted;
             perform postmeter.record_usage(
                 source => source, event_id => event_id || ':r' || revision, org => part.org, product => part.product,
@@ -3979,7 +4108,100 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) IS 'Compares a group of an export with what was recorded of it: repeated, changed, or applied: then the difference was recorded, upward as a usage, downward as corrections, newest first.';
+COMMENT ON FUNCTION postmeter.import_known(usage jsonb, older text[], begins timestamp with time zone, ends timestamp with time zone, apply boolean) IS 'Compares a group of an export with what was recorded of it: repeated, changed, or applied: then the difference was recorded, upward as a usage, downward as corrections, newest first. Another granularity of the same time is no difference and is refused.';
+
+CREATE FUNCTION postmeter.import_list_of(event_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT COALESCE("substring"(event_id, '^export:[0-9a-z]{1,32}:'::text), ''::text) AS "coalesce";
+END;
+
+COMMENT ON FUNCTION postmeter.import_list_of(event_id text) IS 'Which list of columns an event id of an import was made by.';
+
+CREATE FUNCTION postmeter.import_moment(said text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    AS $$
+begin
+    return case when octet_length(said) between 10 and 64 then said::timestamptz end;
+exception when data_exception or invalid_parameter_value then
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_moment(said text) IS 'A time of an export; null where it is none. Without a zone it is UTC, as FOCUS says.';
+
+CREATE FUNCTION postmeter.import_names(source text, event_id text) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    names text[] := array[event_id];
+begin
+    while postmeter.usage_of(source, event_id || ':r' || cardinality(names)) is not null loop
+        names := names || (event_id || ':r' || cardinality(names));
+    end loop;
+    return names;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_names(source text, event_id text) IS 'The event id of a group and those of the revisions that imports recorded of it.';
+
+CREATE FUNCTION postmeter.import_overlap(source text, event_id text, begins timestamp with time zone, ends timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    list text := postmeter.import_list_of(event_id);
+    own  text := split_part(event_id, ':', 4);
+    part record;
+begin
+    if own = '' or ends is null or not isfinite(begins) or ends <= begins then
+        return null;
+    end if;
+    for part in
+        with at(moment) as (
+            -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
+            select m.moment from unnest(array[date_trunc('hour', begins), date_trunc('day', begins), date_trunc('month', begins)]) m(moment)
+            where m.moment < begins
+            union
+            select h.moment
+            from generate_series(date_trunc('hour', begins) + interval '1 hour',
+                                 least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
+            where h.moment > begins
+        ), named as (
+            select array_agg(list || to_char(at.moment, 'YYYYMMDD"T"HH24MISS"Z:"') || own) as names from at
+        )
+        select k.event_id, split_part(k.event_id, ':', 3) as moment, u.attributes ->> 'charge_period_end' as ended
+        from (
+            -- by name: the tables are others after each turn
+            select i.event_id, i.usage_id from named n
+            join postmeter.usage_identity i on i.source = import_overlap.source and i.event_id = any (n.names)
+            union all
+            select i.event_id, i.usage_id from named n
+            join postmeter.usage_identity_before i on i.source = import_overlap.source and i.event_id = any (n.names)
+            offset 0) k
+        cross join lateral (select s.attributes from postmeter.usage s where s.id = k.usage_id offset 0) u
+        order by 1
+    loop
+        if (to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS') > begins or postmeter.import_moment(part.ended) > begins)
+           and postmeter.import_standing(source, part.event_id) > 0 then
+            return format('this usage is recorded already, by its charge period from %s until %s: import one granularity of a time, '
+                          'hours or days', to_char(to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS'), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                          coalesce(to_char(postmeter.import_moment(part.ended), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.import_overlap(source text, event_id text, begins timestamp with time zone, ends timestamp with time zone) IS 'Why a group must not be recorded beside what is: the same who, what and where is recorded for a longer or shorter period that holds some of its time. Null: nothing is. What was corrected to zero is in nobody''s way.';
 
 CREATE FUNCTION postmeter.usage_identity_of(source text, event_id text) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -4107,6 +4329,107 @@ END;
 
 COMMENT ON FUNCTION postmeter.import_parts(source text, names text[]) IS 'The usages that were recorded under these ids of a source, with what stands of each after its corrections; corrections among them are left out. Lost: it is of a dropped month.';
 
+CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (
+         CASE
+             WHEN (octet_length($1) > 27) THEN regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text)
+             ELSE $1
+         END)::timestamp with time zone AS timestamptz;
+END;
+
+COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
+
+CREATE TABLE postmeter.import_list (
+    source text NOT NULL COLLATE pg_catalog."C",
+    list text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT import_list_list_check CHECK ((octet_length(list) <= 255)),
+    CONSTRAINT import_list_source_check CHECK (((octet_length(source) >= 1) AND (octet_length(source) <= 255)))
+);
+
+COMMENT ON TABLE postmeter.import_list IS 'By which lists of identifying columns exports were imported into a source. A source that is not here was never looked at.';
+
+COMMENT ON COLUMN postmeter.import_list.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_list.list IS 'What the event ids of this list begin with; empty: ids that an older version or something else gave.';
+
+CREATE TABLE postmeter.import_period (
+    org text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    list text NOT NULL COLLATE pg_catalog."C",
+    first_used_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.import_period IS 'From when until when usage of an org was imported from exports. What another list of columns says of that time may be the same usage, and is refused.';
+
+COMMENT ON COLUMN postmeter.import_period.org IS 'The org, in lower case and without white space around it, as event ids take it.';
+
+COMMENT ON COLUMN postmeter.import_period.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_period.list IS 'By which list of columns, as in import_list.';
+
+COMMENT ON COLUMN postmeter.import_period.first_used_at IS 'When the first of it was used.';
+
+COMMENT ON COLUMN postmeter.import_period.ends_at IS 'When the last charge period of it ends; where no end was given, just after its begin.';
+
+CREATE TABLE postmeter.import_unit (
+    source text NOT NULL COLLATE pg_catalog."C",
+    product text NOT NULL COLLATE pg_catalog."C",
+    metric text NOT NULL COLLATE pg_catalog."C",
+    unit text NOT NULL COLLATE pg_catalog."C"
+);
+
+COMMENT ON TABLE postmeter.import_unit IS 'Which unit a metric of imported exports stands for: two units that differ in more than marks and the case of long words can have one tag (GB and Gb). Inserted by imports, with the first usage.';
+
+COMMENT ON COLUMN postmeter.import_unit.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_unit.product IS 'The product.';
+
+COMMENT ON COLUMN postmeter.import_unit.metric IS 'The metric: the tag of the unit.';
+
+COMMENT ON COLUMN postmeter.import_unit.unit IS 'The unit that came first, as ConsumedUnit has it, with hyphens for all marks. Rows in another one are refused.';
+
+CREATE FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods tstzrange[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO postmeter.import_unit (source, product, metric, unit)  SELECT DISTINCT ON ((g.usage ->> 'source'::text), (g.usage ->> 'product'::text), (g.usage ->> 'metric'::text)) (g.usage ->> 'source'::text),
+             (g.usage ->> 'product'::text),
+             (g.usage ->> 'metric'::text),
+             (import_recorded.units)[g.item] AS units
+            FROM jsonb_array_elements(import_recorded.usages) WITH ORDINALITY g(usage, item)
+           WHERE ((import_recorded.units)[g.item] IS NOT NULL)
+           ORDER BY (g.usage ->> 'source'::text), (g.usage ->> 'product'::text), (g.usage ->> 'metric'::text), g.item ON CONFLICT DO NOTHING;
+ INSERT INTO postmeter.import_list (source, list)  SELECT DISTINCT (g.usage ->> 'source'::text),
+             postmeter.import_list_of((g.usage ->> 'event_id'::text)) AS import_list_of
+            FROM jsonb_array_elements(import_recorded.usages) g(usage) ON CONFLICT DO NOTHING;
+ INSERT INTO postmeter.import_period AS p (org, source, list, first_used_at, ends_at)  SELECT lower(btrim((g.usage ->> 'org'::text))) AS lower,
+             (g.usage ->> 'source'::text),
+             postmeter.import_list_of((g.usage ->> 'event_id'::text)) AS import_list_of,
+             min(m.used_at) AS min,
+             max(postmeter.import_ends(m.used_at, lower((import_recorded.periods)[g.item]), upper((import_recorded.periods)[g.item]))) AS max
+            FROM (jsonb_array_elements(import_recorded.usages) WITH ORDINALITY g(usage, item)
+              CROSS JOIN LATERAL ( SELECT postmeter.usage_time((g.usage ->> 'used_at'::text)) AS used_at
+                  OFFSET 0) m)
+           GROUP BY (lower(btrim((g.usage ->> 'org'::text)))), (g.usage ->> 'source'::text), (postmeter.import_list_of((g.usage ->> 'event_id'::text)))
+           ORDER BY (lower(btrim((g.usage ->> 'org'::text)))), (g.usage ->> 'source'::text), (postmeter.import_list_of((g.usage ->> 'event_id'::text))) ON CONFLICT(org, source, list) DO UPDATE SET first_used_at = LEAST(p.first_used_at, excluded.first_used_at), ends_at = GREATEST(p.ends_at, excluded.ends_at)
+   WHERE ((p.first_used_at > excluded.first_used_at) OR (p.ends_at < excluded.ends_at));
+END;
+
+COMMENT ON FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods tstzrange[]) IS 'Keeps units, lists and periods of usage that an import recorded. The caller holds the gate import.';
+
+CREATE FUNCTION postmeter.import_standing(source text, event_id text) RETURNS numeric
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT COALESCE(sum(k.rest), (0)::numeric) AS "coalesce"
+    FROM postmeter.import_parts(import_standing.source, postmeter.import_names(import_standing.source, import_standing.event_id)) k(usage_id, event_id, org, product, metric, account, used_at, rest, is_lost);
+END;
+
+COMMENT ON FUNCTION postmeter.import_standing(source text, event_id text) IS 'What stands of a group: the usage that was recorded of it less all corrections.';
+
 CREATE FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) RETURNS TABLE(org text, first_used_at timestamp with time zone, last_used_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4138,7 +4461,21 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) IS 'For each of these orgs the time of which a source holds usage that an import of exports recorded under ids that do not begin with the prefix: by an older version, or with another --id.';
+COMMENT ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) IS 'For programs before 0065, which ask for this themselves: for each of these orgs the time of which a source holds usage that an import of exports recorded under ids that do not begin with the prefix. import_batch knows it from import_period.';
+
+CREATE FUNCTION postmeter.import_unit_key(unit text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT string_agg(
+         CASE
+             WHEN ((length(w.word) <= 3) OR (lower(w.word) ~ '^[kmgtpezy]?i?b([^aeiouy]|$)'::text)) THEN w.word
+             ELSE lower(w.word)
+         END, '-'::text ORDER BY w.place) AS string_agg
+    FROM regexp_split_to_table("left"(import_unit_key.unit, 200), '-'::text) WITH ORDINALITY w(word, place);
+END;
+
+COMMENT ON FUNCTION postmeter.import_unit_key(unit text) IS 'A unit, as far as another one is another unit: long words are the same in any case.';
 
 CREATE FUNCTION postmeter.index_requests(wanted boolean) RETURNS boolean
     LANGUAGE plpgsql
@@ -5026,6 +5363,53 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.lock_to_resolve(delivery bigint) IS 'Locks the meters of a remittance whose resolution moves quantity.';
+
+CREATE FUNCTION postmeter.look_at_source(source text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    if exists (select from postmeter.import_list l where l.source = look_at_source.source) then
+        return;
+    end if;
+    insert into postmeter.import_period (org, source, list, first_used_at, ends_at)
+    select lower(btrim(u.org)), u.source, postmeter.import_list_of(k.event_id), min(u.used_at),
+           max(postmeter.import_ends(u.used_at, postmeter.import_moment(u.attributes ->> 'charge_period_start'),
+                                     postmeter.import_moment(u.attributes ->> 'charge_period_end')))
+    from (
+        -- by name: the tables are others after each turn
+        select i.event_id, i.usage_id from postmeter.usage_identity i where i.source = look_at_source.source
+        union all
+        select b.event_id, b.usage_id from postmeter.usage_identity_before b where b.source = look_at_source.source
+    ) k
+    join postmeter.usage u on u.id = k.usage_id
+    -- an import of exports has always kept this of a row, and nobody else does
+    where u.attributes ? 'charge_period_start' and u.corrects is null
+    group by 1, 2, 3
+    on conflict do nothing;
+    insert into postmeter.import_unit (source, product, metric, unit)
+    select distinct on (u.product, u.metric) look_at_source.source, u.product, u.metric,
+           postmeter.import_unit_key(btrim(regexp_replace(replace(u.attributes ->> 'unit', '/', ' per '), '[^A-Za-z0-9]+', '-', 'g'), '-'))
+    from (
+        select i.usage_id from postmeter.usage_identity i where i.source = look_at_source.source
+        union all
+        select b.usage_id from postmeter.usage_identity_before b where b.source = look_at_source.source
+    ) k
+    join postmeter.usage u on u.id = k.usage_id
+    where u.attributes ? 'charge_period_start' and u.corrects is null
+      -- which characters are letters beyond these, a database may see otherwise than the program
+      and u.attributes ->> 'unit' ~ '[A-Za-z0-9]' and u.attributes ->> 'unit' !~ '[^\x20-\x7e]'
+    order by u.product, u.metric, u.id
+    on conflict do nothing;
+    insert into postmeter.import_list (source, list)
+    select distinct p.source, p.list from postmeter.import_period p where p.source = look_at_source.source
+    on conflict do nothing;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.look_at_source(source text) IS 'Once for each source, before the first import into it: finds the periods and units of what older versions imported. Reads all usage of the source. The caller holds the gate import.';
 
 CREATE FUNCTION postmeter.make_alert_post(repeat_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -10995,18 +11379,6 @@ $_$;
 
 COMMENT ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) IS 'The verdict on a usage that postmeter.usage_text_fault finds fault with: SQLSTATE, field and sentence. All null: it finds none.';
 
-CREATE FUNCTION postmeter.usage_time(text) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT (
-         CASE
-             WHEN (octet_length($1) > 27) THEN regexp_replace($1, '([.][0-9]{6})[0-9]+'::text, '\1'::text)
-             ELSE $1
-         END)::timestamp with time zone AS timestamptz;
-END;
-
-COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
-
 CREATE FUNCTION postmeter.usage_warnings(usages uuid[]) RETURNS TABLE(usage_id uuid, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -13938,23 +14310,6 @@ COMMENT ON TABLE postmeter.identity_generation IS 'When the younger generation o
 
 COMMENT ON COLUMN postmeter.identity_generation.began_at IS 'When usage_identity began, on postmeter.clock().';
 
-CREATE TABLE postmeter.import_unit (
-    source text NOT NULL COLLATE pg_catalog."C",
-    product text NOT NULL COLLATE pg_catalog."C",
-    metric text NOT NULL COLLATE pg_catalog."C",
-    unit text NOT NULL COLLATE pg_catalog."C"
-);
-
-COMMENT ON TABLE postmeter.import_unit IS 'Which unit a metric of imported exports stands for: two units that differ in more than marks can have one tag (GB and Gb). Inserted by imports.';
-
-COMMENT ON COLUMN postmeter.import_unit.source IS 'The source of the usage.';
-
-COMMENT ON COLUMN postmeter.import_unit.product IS 'The product.';
-
-COMMENT ON COLUMN postmeter.import_unit.metric IS 'The metric: the tag of the unit.';
-
-COMMENT ON COLUMN postmeter.import_unit.unit IS 'The unit that came first, as ConsumedUnit has it, with hyphens for all marks. Rows in another one are refused.';
-
 CREATE TABLE postmeter.installation (
     only_row boolean DEFAULT true NOT NULL,
     name text,
@@ -16824,6 +17179,12 @@ ALTER TABLE postmeter.held
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
 
+ALTER TABLE ONLY postmeter.import_list
+    ADD CONSTRAINT import_list_pkey PRIMARY KEY (source, list);
+
+ALTER TABLE ONLY postmeter.import_period
+    ADD CONSTRAINT import_period_pkey PRIMARY KEY (org, source, list);
+
 ALTER TABLE ONLY postmeter.import_unit
     ADD CONSTRAINT import_unit_pkey PRIMARY KEY (source, product, metric);
 
@@ -17852,6 +18213,9 @@ GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
 REVOKE ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.begin_import(source text, list text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.begin_import(source text, list text) TO postmeter_producer;
+
 REVOKE ALL ON FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean, without date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.begin_month_drop(destination text, month date, who text, why text, dry_run boolean, without date) TO postmeter_operator;
 
@@ -18230,7 +18594,21 @@ REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp wit
 REVOKE ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) TO postmeter_producer;
 
-REVOKE ALL ON FUNCTION postmeter.import_known(usage jsonb, older text[], apply boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_found(groups jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_known(usage jsonb, older text[], begins timestamp with time zone, ends timestamp with time zone, apply boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_list_of(event_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_moment(said text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_names(source text, event_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_overlap(source text, event_id text, begins timestamp with time zone, ends timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_identity_of(source text, event_id text) TO postmeter_reader;
@@ -18248,8 +18626,31 @@ GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.import_parts(source text, names text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
+
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.import_period TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_period TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_period TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_period TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_console;
+
+REVOKE ALL ON FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods tstzrange[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.import_standing(source text, event_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]) TO postmeter_producer;
+
+REVOKE ALL ON FUNCTION postmeter.import_unit_key(unit text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.index_requests(wanted boolean) FROM PUBLIC;
 
@@ -18410,6 +18811,8 @@ REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.lock_to_resolve(delivery bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.look_at_source(source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
@@ -18992,8 +19395,6 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_is_plain(usage jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code text, OUT field text, OUT message text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) TO postmeter_reader;
 
@@ -19256,11 +19657,6 @@ GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_worker;
-
-GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_worker;
-GRANT SELECT ON TABLE postmeter.import_unit TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;
@@ -19570,4 +19966,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (61, '0061_pre_turns', 22),
     (62, '0062_pre_exports', 22),
     (63, '0063_pre_outlook', 22),
-    (64, '0064_pre_recipes', 22);
+    (64, '0064_pre_recipes', 22),
+    (65, '0065_pre_import_periods', 22);

@@ -6,7 +6,9 @@ mod differences;
 mod files;
 mod identity;
 mod older;
+mod periods;
 mod refreshed;
+mod sources;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ struct Row {
     resource: String,
     quantity: String,
     start: String,
+    end: String,
+    provider: &'static str,
     cost: String,
     category: &'static str,
     class: &'static str,
@@ -33,6 +37,8 @@ impl Row {
             resource: resource.to_owned(),
             quantity: quantity.to_owned(),
             start: "2024-09-18T09:00:00Z".to_owned(),
+            end: String::new(),
+            provider: "Aws",
             cost: "1.5".to_owned(),
             category: "Usage",
             class: "",
@@ -46,8 +52,8 @@ const HEAD: &str = "BillingAccountId,SubAccountId,ResourceId,SkuId,RegionId,Serv
                     ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ChargeClass,ProviderName,BilledCost";
 
 fn line(row: &Row) -> String {
-    let Row { resource, quantity, start, cost, category, class, unit } = row;
-    format!("seller,acme,{resource},sku,eu-1,Db,{unit},{quantity},{start},,{category},{class},Aws,{cost}")
+    let Row { resource, quantity, start, end, provider, cost, category, class, unit } = row;
+    format!("seller,acme,{resource},sku,eu-1,Db,{unit},{quantity},{start},{end},{category},{class},{provider},{cost}")
 }
 
 fn text(rows: &[Row]) -> String {

@@ -14,10 +14,12 @@ pub struct Group {
     pub usage: NewUsage,
     /// Its unit, as far as another one is another unit: its metric is a tag, and several units can have one.
     pub unit: String,
-    /// The ids under which an older version recorded its rows; asked about where [`closed`](Self::closed).
+    /// The ids under which an older version recorded its rows; wanted where [`begin_import`] says so.
     pub older: Vec<String>,
-    /// Its time was recorded under another rule of ids: it is taken only if it is known.
-    pub closed: bool,
+    /// When its charge period begins, as the file says.
+    pub begins: Timestamp,
+    /// When it ends; none: the file does not say.
+    pub ends: Option<Timestamp>,
 }
 
 /// What became of a group.
@@ -33,8 +35,8 @@ pub enum Grouped {
     Applied(Option<String>),
     /// Nothing was used, and nothing is recorded.
     Zero,
-    /// Its time was recorded under another rule of ids, and it is not among what was recorded then.
-    OtherRule,
+    /// From when until when another list of columns recorded usage of its org, and it is not found among that.
+    OtherRule(Timestamp, Timestamp),
     /// Refused.
     Refused(Refused),
 }
@@ -47,7 +49,7 @@ pub async fn import_batch(transaction: &Transaction<'_>, groups: &[Group], apply
     let body = serde_json::to_value(groups).expect("groups are plain data");
     let rows = transaction
         .query_typed(
-            "select b.verdict, b.standing::text, b.error_code, b.field, b.message
+            "select b.verdict, b.standing::text, b.error_code, b.field, b.message, b.known_from, b.known_until
              from postmeter.import_batch($1, $2) b order by b.item",
             &[(&body, Type::JSONB), (&apply, Type::BOOL)],
         )
@@ -60,7 +62,7 @@ pub async fn import_batch(transaction: &Transaction<'_>, groups: &[Group], apply
                 "changed" => Grouped::Changed(row.try_get("standing")?),
                 "applied" => Grouped::Applied(row.try_get("standing")?),
                 "zero" => Grouped::Zero,
-                "other_rule" => Grouped::OtherRule,
+                "other_rule" => Grouped::OtherRule(row.try_get("known_from")?, row.try_get("known_until")?),
                 _ => Grouped::Refused(Refused {
                     code: row.try_get("error_code")?,
                     field: row.try_get("field")?,
@@ -73,22 +75,13 @@ pub async fn import_batch(transaction: &Transaction<'_>, groups: &[Group], apply
         .collect()
 }
 
-/// Of each org, between which two moments usage lies that an import recorded in this source under ids that do not begin
-/// with the prefix.
+/// Before an import: whether the source holds usage of exports under ids that do not begin with the prefix. Then groups
+/// want their [`older`](Group::older) ids. The first time for a source, its usage is read.
 ///
 /// # Errors
 /// As for any statement.
-pub async fn import_times(
-    transaction: &Transaction<'_>,
-    source: &str,
-    prefix: &str,
-    orgs: &[String],
-) -> Result<Vec<(String, Timestamp, Timestamp)>, Error> {
-    let rows = transaction
-        .query_typed(
-            "select t.org, t.first_used_at, t.last_used_at from postmeter.import_times($1, $2, $3) t",
-            &[(&source, Type::TEXT), (&prefix, Type::TEXT), (&orgs, Type::TEXT_ARRAY)],
-        )
-        .await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+pub async fn begin_import(transaction: &Transaction<'_>, source: &str, prefix: &str) -> Result<bool, Error> {
+    let sql = "select postmeter.begin_import($1, $2)";
+    let rows = transaction.query_typed(sql, &[(&source, Type::TEXT), (&prefix, Type::TEXT)]).await?;
+    Ok(rows.first().expect("a function has one row").try_get(0)?)
 }

@@ -99,6 +99,7 @@ migrations! {
     62 "0062_pre_exports",
     63 "0063_pre_outlook",
     64 "0064_pre_recipes",
+    65 "0065_pre_import_periods",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

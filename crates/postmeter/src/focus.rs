@@ -31,11 +31,23 @@ pub fn metric_tag(consumed_unit: &str) -> String {
     tag(&consumed_unit.replace('/', " per "))
 }
 
-/// What makes a unit another one: its letters and digits, in their case. `GB Months` is `GB-Months`; `Gb` is not `GB`,
-/// though both have the tag `gb`.
+/// What makes a unit another one: its letters and digits, and in short words their case. `GB Months` is `GB-months`; `Gb`
+/// is not `GB`, though both have the tag `gb`. As `postmeter.import_unit_key` does it.
 #[must_use]
 pub fn unit_name(consumed_unit: &str) -> String {
-    words(&consumed_unit.replace('/', " per "))
+    let words = words(&consumed_unit.replace('/', " per "));
+    words.split('-').map(unit_word).collect::<Vec<_>>().join("-")
+}
+
+/// A word of a unit; long ones are the same in any case, unless bits and bytes differ by it (`Gbps`, `GBps`).
+fn unit_word(word: &str) -> String {
+    let lower = word.to_lowercase();
+    let prefixed = lower.strip_prefix(['k', 'm', 'g', 't', 'p', 'e', 'z', 'y']);
+    let is_of_bits = [Some(lower.as_str()), prefixed].into_iter().flatten().any(|rest| {
+        let after = rest.strip_prefix('i').unwrap_or(rest).strip_prefix('b');
+        after.is_some_and(|after| !after.starts_with(['a', 'e', 'i', 'o', 'u', 'y']))
+    });
+    if is_of_bits || word.chars().count() <= 3 { word.to_owned() } else { lower }
 }
 
 /// Lower case; every run of anything but letters and digits is one hyphen; none at the ends.
@@ -59,7 +71,14 @@ mod tests {
         assert_eq!(metric_tag("GB-Months"), metric_tag("GB Months"));
         assert_eq!(metric_tag("GiB/Second-Months"), "gib-per-second-months");
         assert_eq!(metric_tag("(?)"), "");
-        assert_eq!(unit_name("GB-Months"), unit_name("GB Months"));
-        assert_ne!(unit_name("Gb"), unit_name("GB"));
+        for (one, same) in [("GB-Months", "GB months"), ("Hours", "hours"), ("GigaBytes", "gigabytes")] {
+            assert_eq!(unit_name(one), unit_name(same));
+        }
+        let units = "GB-Months Hours Gb Gbps GBPS KiBps mWh MWh bps Bytes GigaBytes MBit";
+        let keys = "GB-months hours Gb Gbps GBPS KiBps mWh MWh bps bytes gigabytes mbit";
+        assert_eq!(units.split(' ').map(unit_name).collect::<Vec<_>>().join(" "), keys, "as the database does");
+        for (one, other) in [("Gb", "GB"), ("Gbps", "GBps"), ("KiBps", "Kibps"), ("mWh", "MWh"), ("bps", "Bps")] {
+            assert_ne!(unit_name(one), unit_name(other));
+        }
     }
 }

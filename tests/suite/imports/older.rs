@@ -51,13 +51,14 @@ async fn l6_rows_that_an_older_version_recorded_are_recognised_or_refused() {
         let (code, report, said) = exports.rows(&["--apply-differences"], &[row, at(6, "a")]);
         assert_eq!((code, report["refused"].as_u64(), report["repeated"].as_u64()), (3, Some(1), Some(1)));
         assert!(
-            said.contains("from 2024-09-18T03:00:00Z to 2024-09-18T05:00:00Z") && said.contains("--from"),
+            said.contains("from 2024-09-18T03:00:00Z until before 2024-09-18T05:00:00.000001Z was")
+                && said.contains("(--from 2024-09-18T05:00:00.000001Z)"),
             "{said}"
         );
         assert_eq!(standing(&stage).await, "3 24");
     }
     // and what it says helps
-    let (code, ..) = exports.rows(&["--from", "2024-09-18T05:00:01Z"], &[at(4, "late"), at(6, "a"), at(7, "a")]);
+    let (code, ..) = exports.rows(&["--from", "2024-09-18T05:00:00.000001Z"], &[at(4, "late"), at(6, "a"), at(7, "a")]);
     assert_eq!((code, standing(&stage).await.as_str()), (0, "4 32"));
     stage.close().await;
 }

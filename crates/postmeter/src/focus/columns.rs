@@ -41,9 +41,15 @@ impl Columns {
         self.0.iter().any(|column| column == name)
     }
 
-    /// A row's value in a column; exports write `NULL` (or nothing) for what is not there.
+    /// A row's value in a column, without white space around it; exports write `NULL` (or nothing) for what is not there.
     #[must_use]
     pub fn get<'a>(&self, row: &'a StringRecord, name: &str) -> Option<&'a str> {
+        self.untrimmed(row, name).map(str::trim).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("null"))
+    }
+
+    /// As [`get`](Self::get), with white space around it.
+    #[must_use]
+    pub fn untrimmed<'a>(&self, row: &'a StringRecord, name: &str) -> Option<&'a str> {
         let place = self.0.iter().position(|column| column == name)?;
         row.get(place).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("null"))
     }
@@ -51,7 +57,7 @@ impl Columns {
     /// As [`get`](Self::get), of an id: Azure writes `-2` and `Unassigned` where there is none.
     #[must_use]
     pub fn id<'a>(&self, row: &'a StringRecord, name: &str) -> Option<&'a str> {
-        self.get(row, name).map(str::trim).filter(|text| !["", "-2", "Unassigned"].contains(text))
+        self.get(row, name).filter(|text| !["-2", "Unassigned"].contains(text))
     }
 }
 
@@ -87,5 +93,10 @@ mod tests {
         assert_eq!(columns.get(&row, "ConsumedQuantity"), Some("0.000083819032000"), "to the letter");
         assert_eq!((columns.id(&row, "SubAccountId"), columns.get(&row, "SubAccountId")), (None, Some("-2")));
         assert_eq!(columns.get(&row, "Tags"), None);
+        let padded: StringRecord = [" acme ", "S3", " NULL ", " ", "\t"].iter().collect();
+        assert_eq!(columns.get(&padded, "SubAccountId"), Some("acme"));
+        for name in ["ConsumedUnit", "ConsumedQuantity", "ChargePeriodStart"] {
+            assert_eq!(columns.get(&padded, name), None, "{name}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Rows put together: those with one id of one source are one usage, over all files of a command.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::iter::Peekable;
 
@@ -71,7 +71,6 @@ pub struct Gathering {
     sorter: Sorter,
     /// The unit of a product's metric, and the other ones that were met.
     units: HashMap<(String, String), Vec<String>>,
-    orgs: HashMap<String, HashSet<String>>,
 }
 
 impl Gathering {
@@ -86,16 +85,7 @@ impl Gathering {
                 units.push(part.unit.clone());
             }
         }
-        if !self.orgs.get(&part.source).is_some_and(|orgs| orgs.contains(&part.org)) {
-            self.orgs.entry(part.source.clone()).or_default().insert(part.org.clone());
-        }
         self.sorter.put(encode(part, place))
-    }
-
-    /// The orgs of each source.
-    #[must_use]
-    pub fn orgs(&self) -> &HashMap<String, HashSet<String>> {
-        &self.orgs
     }
 
     /// The groups.
@@ -172,6 +162,11 @@ impl Group {
                 self.problem = Some((column, reason));
             }
         }
+        if other.end != self.part.end && self.problem.is_none() {
+            let reason =
+                "rows with one id and begin end at different times: import one granularity of a time, hours or days";
+            self.problem = Some(("ChargePeriodEnd", reason.to_owned()));
+        }
         if let Some(older) = &mut self.older {
             match older.binary_search(&other.older) {
                 Ok(_) => {}
@@ -214,6 +209,7 @@ fn encode(part: &Part, place: Place) -> Vec<u8> {
     record.extend_from_slice(&place.line.to_be_bytes());
     record.extend_from_slice(&part.amount.0.to_be_bytes());
     record.extend_from_slice(&part.used_at.as_microsecond().to_be_bytes());
+    record.extend_from_slice(&part.end.map_or(i64::MIN, Timestamp::as_microsecond).to_be_bytes());
     for text in [&part.org, &part.product, &part.metric, &part.unit, &part.older, &part.evidence] {
         record.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         record.extend_from_slice(text.as_bytes());
@@ -239,13 +235,17 @@ fn decode(record: &[u8]) -> io::Result<(Part, Place)> {
     let amount = Amount(i128::from_be_bytes(take(16)?.try_into().map_err(|_| damaged())?));
     let used_at = i64::from_be_bytes(take(8)?.try_into().map_err(|_| damaged())?);
     let used_at = Timestamp::from_microsecond(used_at).map_err(|_| damaged())?;
+    let end = match i64::from_be_bytes(take(8)?.try_into().map_err(|_| damaged())?) {
+        i64::MIN => None,
+        end => Some(Timestamp::from_microsecond(end).map_err(|_| damaged())?),
+    };
     let mut next = || -> io::Result<String> {
         let length = u32::from_be_bytes(take(4)?.try_into().map_err(|_| damaged())?);
         text(take(length as usize)?)
     };
     let (org, product, metric) = (next()?, next()?, next()?);
     let (unit, older, evidence) = (next()?, next()?, next()?);
-    let part = Part { begin, id, source, org, product, metric, unit, amount, used_at, older, evidence };
+    let part = Part { begin, end, id, source, org, product, metric, unit, amount, used_at, older, evidence };
     Ok((part, Place { file, line }))
 }
 
@@ -256,6 +256,7 @@ mod tests {
     fn part(id: u128, amount: i128, older: &str) -> Part {
         Part {
             begin: "2024-09-18T22:00:00Z".parse().unwrap(),
+            end: None,
             id: Uuid::from_u128(id),
             source: "focus:aws".to_owned(),
             org: "acme".to_owned(),
@@ -310,8 +311,9 @@ mod tests {
     #[test]
     fn l6_rows_that_cannot_be_one_usage_are_refused_by_the_column() {
         let renamed = Part { product: "ec2".to_owned(), ..part(7, 1, "b") };
+        let day = Part { end: Some("2024-09-19T22:00:00Z".parse().unwrap()), ..part(7, 1, "b") };
         let other_unit = Part { metric: "hours".to_owned(), unit: "Hours".to_owned(), ..part(7, 1, "b") };
-        for (other, column) in [(renamed, "ServiceName"), (other_unit, "ConsumedUnit")] {
+        for (other, column) in [(renamed, "ServiceName"), (other_unit, "ConsumedUnit"), (day, "ChargePeriodEnd")] {
             let found = groups(&[part(7, 1, "a"), other]);
             assert_eq!(found[0].problem.as_ref().map(|(column, _)| *column), Some(column));
         }

@@ -11,17 +11,16 @@ use uuid::Uuid;
 
 use super::columns::Columns;
 
-/// The identifying columns, unless `--id` names others. Where `SkuId` is empty, `ServiceName` stands for it.
-pub const USUAL: &[&str] = &[
-    "BillingAccountId",
-    "SubAccountId",
-    "ResourceId",
-    "SkuId",
-    "RegionId",
-    "AvailabilityZone",
-    "ChargePeriodStart",
-    "ConsumedUnit",
-];
+/// The identifying columns beside `ChargePeriodStart`, unless `--id` names others. Where `SkuId` is empty or no column,
+/// `ServiceName` stands for it.
+pub const USUAL: &[&str] =
+    &["BillingAccountId", "SubAccountId", "ResourceId", "SkuId", "RegionId", "AvailabilityZone", "ConsumedUnit"];
+
+/// The column that says when: a part of every event id.
+const BEGIN: &str = "ChargePeriodStart";
+
+/// The column that says until when.
+const END: &str = "ChargePeriodEnd";
 
 /// Namespace of the ids.
 const GROUPS: Uuid = Uuid::from_u128(0x1d5e_6c1a_8a27_5f1b_b6a4_52c1_97f0_ee62);
@@ -44,17 +43,27 @@ impl Rule {
     pub fn of(columns: &Columns, named: Option<&[String]>) -> anyhow::Result<Self> {
         let list = match named {
             Some(named) => named.to_vec(),
-            None => USUAL.iter().filter(|name| columns.has(name)).map(|name| (*name).to_owned()).collect(),
+            None => USUAL
+                .iter()
+                .map(|name| if *name == "SkuId" && !columns.has(name) { "ServiceName" } else { name })
+                .filter(|name| columns.has(name))
+                .map(str::to_owned)
+                .collect(),
         };
         for name in &list {
-            if !columns.has(name) {
-                bail!("column {name} of --id is not in its first line");
-            }
             let says_how_much = ["Cost", "Quantity", "UnitPrice", "InvoiceId"].iter().any(|word| name.ends_with(word));
             if says_how_much {
                 bail!("column {name} of --id says how much, which changes: an id says who used what, where and when");
             }
+            if name == END {
+                bail!("column {name} of --id moves while a period runs, and two granularities of it would not be seen");
+            }
+            if !columns.has(name) {
+                bail!("column {name} of --id is not in its first line");
+            }
         }
+        // the begin is part of every event id, and set apart, so that a day and its hours are seen to be the same usage
+        let list: Vec<String> = list.into_iter().filter(|name| name != BEGIN).collect();
         let mark = Uuid::new_v5(&GROUPS, list.join(",").as_bytes()).simple().to_string();
         Ok(Self { columns: list, prefix: format!("export:{}:", &mark[..8]) })
     }
@@ -77,15 +86,11 @@ impl Rule {
         format!("{}{}:{id}", self.prefix, begin.strftime("%Y%m%dT%H%M%S%.fZ"))
     }
 
-    /// What a row's group is, beside its begin. `at` reads times, `metric` is the tag of the unit: a unit or a time
-    /// that is written in another way is the same.
-    pub fn id(
-        &self,
-        columns: &Columns,
-        row: &StringRecord,
-        metric: &str,
-        at: impl Fn(&str) -> anyhow::Result<Timestamp>,
-    ) -> Result<Uuid, (String, String)> {
+    /// What a row's group is, beside its begin. `metric` is the tag of the unit: a unit that is written in another way is
+    /// the same.
+    #[must_use]
+    pub fn id(&self, columns: &Columns, row: &StringRecord, metric: &str) -> Uuid {
+        let service = || super::product_tag(columns.get(row, "ServiceName").unwrap_or_default());
         let mut bytes = Vec::new();
         let mut put = |name: &str, value: &str| {
             for part in [name, value] {
@@ -95,27 +100,22 @@ impl Rule {
         };
         for name in &self.columns {
             match columns.id(row, name) {
-                Some(text) if name.starts_with("ChargePeriod") => {
-                    let moment = at(text).map_err(|error| (name.clone(), format!("{error:#}")))?;
-                    put(name, &moment.to_string());
-                }
                 Some(_) if name == "ConsumedUnit" => put(name, metric),
+                Some(_) if name == "ServiceName" => put(name, &service()),
                 // some providers change the case of an id from one export to the next
                 Some(text) => put(name, &text.to_lowercase()),
-                None if name == "SkuId" => {
-                    put("ServiceName", &super::product_tag(columns.get(row, "ServiceName").unwrap_or_default()));
-                }
+                None if name == "SkuId" => put("ServiceName", &service()),
                 None => {}
             }
         }
-        Ok(Uuid::new_v5(&GROUPS, &bytes))
+        Uuid::new_v5(&GROUPS, &bytes)
     }
 }
 
 /// The id that versions before 0062 gave a row: its column `Id`, else a hash of all its columns.
 #[must_use]
 pub fn older(columns: &Columns, row: &StringRecord) -> String {
-    columns.get(row, "Id").map_or_else(
+    columns.untrimmed(row, "Id").map_or_else(
         || {
             let mut bytes = Vec::new();
             for field in row {
@@ -136,13 +136,14 @@ mod tests {
         "SubAccountId,ServiceName,ConsumedUnit,ConsumedQuantity,ChargePeriodStart,SkuId,ResourceId,BilledCost";
     const ROW: &str = "7,S3,GB,1,2024-09-18 22:00:00,sku,/Disk/A,0.5";
 
-    fn id(head: &str, row: &str) -> (String, Uuid) {
+    fn id(head: &str, row: &str) -> (String, String) {
         let columns = Columns::of(head.split(',').collect()).unwrap();
         let row: StringRecord = row.split(',').collect();
         let rule = Rule::of(&columns, None).unwrap();
         let metric = super::super::metric_tag(columns.get(&row, "ConsumedUnit").unwrap());
-        let at = |text: &str| super::super::time::time(text, None);
-        (rule.prefix().to_owned(), rule.id(&columns, &row, &metric, at).unwrap())
+        let begin = super::super::time::time(columns.get(&row, BEGIN).unwrap(), None).unwrap();
+        let event_id = rule.event_id(begin, rule.id(&columns, &row, &metric));
+        (rule.prefix().to_owned(), event_id)
     }
 
     #[test]
@@ -169,6 +170,11 @@ mod tests {
         }
         let unnamed = |service| id(HEAD, &format!("7,{service},GB,1,2024-09-18 22:00:00,,/Disk/A,0.5"));
         assert_ne!(unnamed("S3"), unnamed("EC2"), "without a SKU the service says what it was");
+        let without = |service| {
+            let head = HEAD.replace("SkuId", "x_Sku");
+            id(&head, &format!("7,{service},GB,1,2024-09-18 22:00:00,sku,/Disk/A,0.5"))
+        };
+        assert_ne!(without("S3"), without("EC2"), "nor without a column for it");
     }
 
     #[test]
@@ -205,6 +211,8 @@ mod tests {
         assert!(named("BilledCost").unwrap_err().contains("how much"));
         assert!(named("ConsumedQuantity").unwrap_err().contains("how much"));
         assert!(named("Nothing").unwrap_err().contains("Nothing"));
+        assert!(named("ChargePeriodEnd").unwrap_err().contains("moves"));
         assert_eq!(named("ResourceId").unwrap().columns(), "ResourceId");
+        assert_eq!(named(BEGIN).unwrap().columns(), "", "which counts anyway");
     }
 }

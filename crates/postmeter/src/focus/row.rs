@@ -40,6 +40,8 @@ pub struct Rules {
 pub struct Part {
     /// When its charge period begins, as the file says.
     pub begin: Timestamp,
+    /// When its charge period ends; none: the file does not say.
+    pub end: Option<Timestamp>,
     /// What its group is, beside begin and source.
     pub id: Uuid,
     /// The source of the usage.
@@ -140,6 +142,10 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
         Some(Other::Unclear(field, reason)) => return listed(Kind::Refused, field, reason),
         None => {}
     }
+    let end = match get("ChargePeriodEnd").map(at).transpose() {
+        Err(error) => return refused("ChargePeriodEnd", &format!("{error:#}")),
+        Ok(end) => end.filter(|end| *end > begin),
+    };
     let amount = match &said {
         None => return listed(Kind::Skipped, "ConsumedQuantity", "is empty: nothing was measured".to_owned()),
         Some(Err(reason)) => return refused("ConsumedQuantity", reason),
@@ -160,13 +166,10 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
     let Ok(used_at) = begin.checked_add(rules.shift) else {
         return refused("ChargePeriodStart", "is no time any more once it is shifted");
     };
-    let id = match rule.id(columns, row, &metric, at) {
-        Ok(id) => id,
-        Err((field, reason)) => return refused(&field, &reason),
-    };
     Read::Part(Box::new(Part {
         begin,
-        id,
+        end,
+        id: rule.id(columns, row, &metric),
         source: source(columns, row, rules),
         org: org.to_owned(),
         unit: unit_name(get("ConsumedUnit").unwrap_or_default()),

@@ -29,8 +29,8 @@ pub(in crate::cli) struct FocusArgs {
     /// The files, all of a period together; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The columns that tell usages apart, with commas between them [default: those of BillingAccountId, SubAccountId,
-    /// ResourceId, SkuId, RegionId, AvailabilityZone, ChargePeriodStart and ConsumedUnit that are there].
+    /// The columns that tell usages apart, beside ChargePeriodStart, with commas between them [default: those of
+    /// BillingAccountId, SubAccountId, ResourceId, SkuId, RegionId, AvailabilityZone and ConsumedUnit that are there].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     id: Option<Vec<String>>,
     /// Record the difference where a known usage has another quantity now. Nothing of that is done while a row of the
@@ -121,5 +121,5 @@ async fn import(
     // what a refused row says is not known: with it the difference might be another one, or none
     imported.is_held_back = args.apply_differences && imported.counts.total.refused.rows > 0;
     let apply = args.apply_differences && !imported.is_held_back;
-    recording::record(database, read, apply, imported, bar, &stop).await
+    recording::record(database, read, (apply, rules.shift), imported, bar, &stop).await
 }

@@ -1,10 +1,10 @@
 //! The second half of an import: each group of rows is recorded once, or compared with what was recorded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outbox::import::{Group as NewGroup, Grouped};
 use outbox::{Database, NewUsage};
 use serde_json::{Map, Value};
@@ -22,9 +22,6 @@ use crate::focus::row::Kind;
 /// Groups of one transaction.
 const BATCH: usize = 500;
 
-/// Orgs that are asked about at once.
-const ORGS: usize = 1000;
-
 /// What an error of the disk is about.
 pub(super) const PUT_ASIDE: &str = "rows are sorted on disk (in TMPDIR)";
 
@@ -33,8 +30,9 @@ struct Recording<'a> {
     database: &'a Database,
     apply: bool,
     rules: HashMap<String, Rule>,
-    /// Of each source and org, which time was recorded under another rule.
-    closed: HashMap<(String, String), (Timestamp, Timestamp)>,
+    shift: SignedDuration,
+    /// Sources with usage that was recorded under another rule.
+    older: HashSet<String>,
     imported: &'a mut Imported,
 }
 
@@ -45,26 +43,21 @@ struct Recording<'a> {
 pub(super) async fn record(
     database: &Database,
     held: Held,
-    apply: bool,
+    (apply, shift): (bool, SignedDuration),
     imported: &mut Imported,
     bar: &ProgressBar,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut client = database.client().await?;
+    let client = database.client().await?;
     outbox::migrate::keeps_any_text(&client).await?;
-    let transaction = outbox::begin(&mut client).await?;
-    let mut closed = HashMap::new();
-    for (source, orgs) in held.gathering.orgs() {
-        let orgs: Vec<String> = orgs.iter().cloned().collect();
-        let Some(rule) = held.rules.get(source) else { continue };
-        for some in orgs.chunks(ORGS) {
-            let times = outbox::import::import_times(&transaction, source, rule.prefix(), some).await?;
-            closed.extend(times.into_iter().map(|(org, first, last)| ((source.clone(), org), (first, last))));
+    let mut older = HashSet::new();
+    for (source, rule) in &held.rules {
+        if begin(database, source, rule.prefix()).await? {
+            older.insert(source.clone());
         }
     }
-    transaction.rollback().await.map_err(outbox::Error::from)?;
     drop(client);
-    let mut recording = Recording { database, apply, rules: held.rules, closed, imported };
+    let mut recording = Recording { database, apply, shift, rules: held.rules, older, imported };
     let mut groups = held.gathering.groups().context(PUT_ASIDE)?;
     loop {
         let batch: Vec<Group> = groups.by_ref().take(BATCH).collect::<Result<_, _>>().context(PUT_ASIDE)?;
@@ -77,6 +70,34 @@ pub(super) async fn record(
         if stop.is_cancelled() {
             recording.imported.is_stopped = true;
             return Ok(());
+        }
+    }
+}
+
+/// Whether a source holds usage of exports under other ids than those that begin with the prefix.
+async fn begin(database: &Database, source: &str, prefix: &str) -> anyhow::Result<bool> {
+    again(database, async || {
+        let mut client = database.client().await?;
+        let transaction = outbox::begin(&mut client).await?;
+        let others = outbox::import::begin_import(&transaction, source, prefix).await?;
+        transaction.commit().await?;
+        Ok(others)
+    })
+    .await
+}
+
+/// Does something in a transaction; where it met another one or the database went away, it waits and does the same again,
+/// which records nothing twice.
+async fn again<T>(database: &Database, does: impl AsyncFn() -> Result<T, outbox::Error>) -> anyhow::Result<T> {
+    let mut tries = 1;
+    loop {
+        match does().await {
+            Err(error) if error.is_passing() && tries < TRIES => {
+                tracing::warn!(%error, tries, "a batch is recorded again");
+                database.wait(PATIENCE).await?;
+                tries += 1;
+            }
+            result => return Ok(result?),
         }
     }
 }
@@ -118,40 +139,31 @@ impl Recording<'_> {
             NewUsage::new(&part.source, &event_id, &part.org, &part.product, &part.metric, quantity, part.used_at);
         let mut evidence: Map<String, Value> = serde_json::from_str(&part.evidence).unwrap_or_default();
         evidence.insert("rows".to_owned(), Value::from(group.rows));
+        // as one format for all providers: what is imported later is compared with it
+        for (name, moment) in [("charge_period_start", Some(part.begin)), ("charge_period_end", part.end)] {
+            if let Some(moment) = moment {
+                evidence.insert(name.to_owned(), Value::from(moment.to_string()));
+            }
+        }
         usage.attributes = Value::Object(evidence);
-        let closed = self
-            .closed
-            .get(&(part.source.clone(), part.org.clone()))
-            .is_some_and(|(first, last)| (*first..=*last).contains(&part.used_at));
-        let older = if closed { group.older.clone().unwrap_or_default() } else { Vec::new() };
-        Some(NewGroup { usage, unit: part.unit.clone(), older, closed })
+        let older =
+            if self.older.contains(&part.source) { group.older.clone().unwrap_or_default() } else { Vec::new() };
+        Some(NewGroup { usage, unit: part.unit.clone(), older, begins: part.begin, ends: part.end })
     }
 
-    /// Records groups in a transaction; where it met another one or the database went away, it waits and does the same
-    /// again, which records nothing twice.
+    /// Records groups in a transaction.
     async fn ask(&self, groups: &[NewGroup]) -> anyhow::Result<Vec<Grouped>> {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tries = 1;
-        loop {
-            match self.ask_once(groups).await {
-                Err(error) if error.is_passing() && tries < TRIES => {
-                    tracing::warn!(%error, tries, "a batch is recorded again");
-                    self.database.wait(PATIENCE).await?;
-                    tries += 1;
-                }
-                result => return Ok(result?),
-            }
-        }
-    }
-
-    async fn ask_once(&self, groups: &[NewGroup]) -> Result<Vec<Grouped>, outbox::Error> {
-        let mut client = self.database.client().await?;
-        let transaction = outbox::begin(&mut client).await?;
-        let verdicts = outbox::import::import_batch(&transaction, groups, self.apply).await?;
-        transaction.commit().await?;
-        Ok(verdicts)
+        again(self.database, async || {
+            let mut client = self.database.client().await?;
+            let transaction = outbox::begin(&mut client).await?;
+            let verdicts = outbox::import::import_batch(&transaction, groups, self.apply).await?;
+            transaction.commit().await?;
+            Ok(verdicts)
+        })
+        .await
     }
 
     fn take(&mut self, group: &Group, new: &NewGroup, verdict: Grouped) -> anyhow::Result<()> {
@@ -181,8 +193,8 @@ impl Recording<'_> {
                 self.changed(group, standing, "the difference is recorded now")
             }
             Grouped::Zero => self.list(group, Kind::Skipped, "ConsumedQuantity", "is zero: nothing was used", None),
-            Grouped::OtherRule => {
-                let reason = self.other_rule(new);
+            Grouped::OtherRule(from, until) => {
+                let reason = self.other_rule(&new.usage, from, until);
                 self.refuse(group, "ChargePeriodStart", &reason)
             }
             Grouped::Refused(refused) => {
@@ -192,16 +204,14 @@ impl Recording<'_> {
         }
     }
 
-    fn other_rule(&self, new: &NewGroup) -> String {
-        let usage = &new.usage;
-        let Some((first, last)) = self.closed.get(&(usage.source.clone(), usage.org.clone())) else {
-            return String::new();
-        };
+    fn other_rule(&self, usage: &NewUsage, from: Timestamp, until: Timestamp) -> String {
         let columns = self.rules.get(&usage.source).map(Rule::columns).unwrap_or_default();
+        let later = until.checked_sub(self.shift).unwrap_or(until);
         format!(
-            "usage of {} from {first} to {last} was imported into {} by other ids (an older version of postmeter, or other \
-             columns than {columns}), and this is not found among it as it is now, so it may be counted already: take only \
-             what is later (--from), name the --id of before if that was another one, or record the difference by hand",
+            "usage of {} from {from} until before {until} was imported into {} by other ids (an older version of postmeter, \
+             or other columns than {columns}), and this is not found among it as it is now, so it may be counted already: \
+             take only what is later (--from {later}), name the --id of before if that was another one, or record the \
+             difference by hand",
             usage.org, usage.source
         )
     }

@@ -1,0 +1,77 @@
+//! L6: the source is made of the provider's name, and a provider that has another name now is billed once.
+
+use tests::Stage;
+
+use super::{Exports, HEAD, Row, line, standing};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_a_provider_with_another_name_is_not_billed_again() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let of = |provider| Row { provider, ..Row::new("disk", "8") };
+    assert_eq!(exports.rows(&[], &[of("Aws")]).0, 0);
+    let (code, report, said) = exports.rows(&[], &[of("Amazon Web Services")]);
+    assert_eq!((code, report["refused"].as_u64()), (3, Some(1)));
+    assert!(said.contains("ProviderName: the same usage is recorded in the source focus:aws already"), "{said}");
+    // so does a file that has no such column, or a source that somebody names
+    let without =
+        exports.write("without.csv", format!("{}\n{}\n", HEAD.replace("ProviderName", "x_Name"), line(&of("Aws"))));
+    for words in [&[][..], &["--source", "billing"]] {
+        assert_eq!(exports.import(words, &[&without]).0, 3);
+    }
+    // what the sentence says helps, and later usage has the new source without a question
+    let (code, report, said) = exports.rows(&["--source", "focus:aws"], &[of("Amazon Web Services")]);
+    assert_eq!((code, report["repeated"].as_u64()), (0, Some(1)), "{said}");
+    let later = Row { start: "2024-09-18T10:00:00Z".to_owned(), ..of("Amazon Web Services") };
+    assert_eq!(exports.rows(&[], &[later]).0, 0);
+    assert_eq!(standing(&stage).await, "2 16");
+    // other hours are other usage: this is how a file is played into another time
+    assert_eq!(exports.rows(&["--source", "demo", "--shift", "-48h"], &[of("Aws")]).0, 0);
+    assert_eq!(standing(&stage).await, "3 24");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_two_names_of_a_provider_in_one_command_bill_once() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let rows = ["Aws", "Amazon"].map(|provider| Row { provider, ..Row::new("disk", "8") });
+    let (code, report, said) = exports.rows(&[], &rows);
+    assert_eq!((code, report["recorded"].as_u64(), report["refused"].as_u64()), (3, Some(1), Some(1)), "{said}");
+    assert_eq!(standing(&stage).await, "1 8");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_white_space_around_a_value_is_no_part_of_it() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let row = Row::new("NULL", "8");
+    assert_eq!(exports.rows(&[], &[row.clone()]).0, 0);
+    let padded = line(&row).replace(',', " , ");
+    let path = exports.write("padded.csv", format!("{HEAD}\n{padded} \n"));
+    let (code, report, said) = exports.import(&[], &[&path]);
+    assert_eq!((code, report["repeated"].as_u64()), (0, Some(1)), "{said}");
+    assert_eq!(standing(&stage).await, "1 8");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_a_row_that_is_refused_says_nothing_of_units() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let of = |unit, resource, start: &str| Row { unit, start: start.to_owned(), ..Row::new(resource, "8") };
+    // a month that intake refuses
+    assert_eq!(exports.rows(&[], &[of("Gb", "a", "1999-01-01T00:00:00Z")]).0, 3);
+    let now = "2024-09-18T09:00:00Z";
+    assert_eq!(exports.rows(&[], &[of("GB", "a", now)]).0, 0, "the refused row did not choose the unit");
+    assert_eq!(exports.rows(&[], &[of("Gb", "b", now)]).0, 3);
+    // long words are the same in any case
+    assert_eq!(exports.rows(&[], &[of("Hours", "c", now)]).0, 0);
+    assert_eq!(exports.rows(&[], &[of("hours", "d", now)]).0, 0);
+    // and the database sees them as the program does
+    let keys = stage.value("select string_agg(postmeter.import_unit_key(u), ' ' order by n)
+        from unnest('{GB-Months,Hours,Gb,Gbps,GBPS,KiBps,mWh,MWh,bps,Bytes,GigaBytes,MBit}'::text[]) with ordinality u(u, n)");
+    assert_eq!(keys.await, "GB-months hours Gb Gbps GBPS KiBps mWh MWh bps bytes gigabytes mbit");
+    stage.close().await;
+}
