@@ -3964,7 +3964,6 @@ COMMENT ON FUNCTION postmeter.import_elsewhere(org text, source text, event_id t
 
 CREATE FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
  SELECT (used_at +
          CASE
@@ -4112,7 +4111,6 @@ COMMENT ON FUNCTION postmeter.import_known(usage jsonb, older text[], begins tim
 
 CREATE FUNCTION postmeter.import_list_of(event_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
  SELECT COALESCE("substring"(event_id, '^export:[0-9a-z]{1,32}:'::text), ''::text) AS "coalesce";
 END;
@@ -4155,46 +4153,49 @@ CREATE FUNCTION postmeter.import_overlap(source text, event_id text, begins time
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 declare
-    list text := postmeter.import_list_of(event_id);
-    own  text := split_part(event_id, ':', 4);
-    part record;
+    head  text := postmeter.import_list_of(event_id);
+    own   text := split_part(event_id, ':', 4);
+    names text[];
+    part  record;
+    began timestamptz;
+    ended timestamptz;
 begin
     if own = '' or ends is null or not isfinite(begins) or ends <= begins then
         return null;
     end if;
+    -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
+    select array_agg(head || to_char(at.moment, 'YYYYMMDD"T"HH24MISS"Z:"') || own) into names
+    from (
+        select m.moment from unnest(array[date_trunc('hour', begins), date_trunc('day', begins), date_trunc('month', begins)]) m(moment)
+        where m.moment < begins
+        union
+        select h.moment
+        from generate_series(date_trunc('hour', begins) + interval '1 hour',
+                             least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
+    ) at;
     for part in
-        with at(moment) as (
-            -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
-            select m.moment from unnest(array[date_trunc('hour', begins), date_trunc('day', begins), date_trunc('month', begins)]) m(moment)
-            where m.moment < begins
-            union
-            select h.moment
-            from generate_series(date_trunc('hour', begins) + interval '1 hour',
-                                 least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
-            where h.moment > begins
-        ), named as (
-            select array_agg(list || to_char(at.moment, 'YYYYMMDD"T"HH24MISS"Z:"') || own) as names from at
-        )
-        select k.event_id, split_part(k.event_id, ':', 3) as moment, u.attributes ->> 'charge_period_end' as ended
-        from (
-            -- by name: the tables are others after each turn
-            select i.event_id, i.usage_id from named n
-            join postmeter.usage_identity i on i.source = import_overlap.source and i.event_id = any (n.names)
-            union all
-            select i.event_id, i.usage_id from named n
-            join postmeter.usage_identity_before i on i.source = import_overlap.source and i.event_id = any (n.names)
-            offset 0) k
-        cross join lateral (select s.attributes from postmeter.usage s where s.id = k.usage_id offset 0) u
+        -- By name: the tables are others after each turn. Fences: look-ups by the whole key, whatever the statistics say.
+        select n.event_id, coalesce(i.usage_id, o.usage_id) as usage_id
+        from unnest(names) n(event_id)
+        left join lateral (select y.usage_id from postmeter.usage_identity y
+                           where y.source = import_overlap.source and y.event_id = n.event_id offset 0) i on true
+        left join lateral (select y.usage_id from postmeter.usage_identity_before y
+                           where y.source = import_overlap.source and y.event_id = n.event_id offset 0) o on true
+        where i.usage_id is not null or o.usage_id is not null
         order by 1
     loop
-        if (to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS') > begins or postmeter.import_moment(part.ended) > begins)
-           and postmeter.import_standing(source, part.event_id) > 0 then
+        -- by a variable: all months but one are left out before anything of them is opened
+        select postmeter.import_moment(u.attributes ->> 'charge_period_end') into ended
+        from postmeter.usage u where u.id = part.usage_id;
+        began := to_timestamp(split_part(part.event_id, ':', 3), 'YYYYMMDD"T"HH24MISS');
+        if (began > begins or ended > begins) and postmeter.import_standing(source, part.event_id) > 0 then
             return format('this usage is recorded already, by its charge period from %s until %s: import one granularity of a time, '
-                          'hours or days', to_char(to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS'), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                          coalesce(to_char(postmeter.import_moment(part.ended), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
+                          'hours or days', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                          coalesce(to_char(ended, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
         end if;
     end loop;
     return null;
@@ -4465,7 +4466,6 @@ COMMENT ON FUNCTION postmeter.import_times(source text, prefix text, orgs text[]
 
 CREATE FUNCTION postmeter.import_unit_key(unit text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
     BEGIN ATOMIC
  SELECT string_agg(
          CASE

@@ -31,7 +31,7 @@ grant select on postmeter.import_list, postmeter.import_period
 -- small parts -----------------------------------------------------------------------------------------------------------
 
 create function postmeter.import_list_of(event_id text) returns text
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe
 begin atomic
     select coalesce(substring(event_id from '^export:[0-9a-z]{1,32}:'), '');
 end;
@@ -51,7 +51,7 @@ comment on function postmeter.import_moment(text) is 'A time of an export; null 
 revoke execute on function postmeter.import_moment(text) from public;
 
 create function postmeter.import_ends(used_at timestamptz, begins timestamptz, ends timestamptz) returns timestamptz
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe
 begin atomic
     -- hours are moved by --shift, and how long a period is stays; a month is the longest that exports have
     select used_at + case when ends > begins and isfinite(ends) then least(ends - begins, interval '32 days')
@@ -61,7 +61,7 @@ comment on function postmeter.import_ends(timestamptz, timestamptz, timestamptz)
 revoke execute on function postmeter.import_ends(timestamptz, timestamptz, timestamptz) from public;
 
 create function postmeter.import_unit_key(unit text) returns text
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe
 begin atomic
     select string_agg(
         -- GB and Gb, mW and MW are two units; Hours and hours are one
@@ -102,46 +102,49 @@ revoke execute on function postmeter.import_standing(text, text) from public;
 
 create function postmeter.import_overlap(source text, event_id text, begins timestamptz, ends timestamptz) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-    list text := postmeter.import_list_of(event_id);
-    own  text := split_part(event_id, ':', 4);
-    part record;
+    head  text := postmeter.import_list_of(event_id);
+    own   text := split_part(event_id, ':', 4);
+    names text[];
+    part  record;
+    began timestamptz;
+    ended timestamptz;
 begin
     if own = '' or ends is null or not isfinite(begins) or ends <= begins then
         return null;
     end if;
+    -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
+    select array_agg(head || to_char(at.moment, 'YYYYMMDD"T"HH24MISS"Z:"') || own) into names
+    from (
+        select m.moment from unnest(array[date_trunc('hour', begins), date_trunc('day', begins), date_trunc('month', begins)]) m(moment)
+        where m.moment < begins
+        union
+        select h.moment
+        from generate_series(date_trunc('hour', begins) + interval '1 hour',
+                             least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
+    ) at;
     for part in
-        with at(moment) as (
-            -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
-            select m.moment from unnest(array[date_trunc('hour', begins), date_trunc('day', begins), date_trunc('month', begins)]) m(moment)
-            where m.moment < begins
-            union
-            select h.moment
-            from generate_series(date_trunc('hour', begins) + interval '1 hour',
-                                 least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
-            where h.moment > begins
-        ), named as (
-            select array_agg(list || to_char(at.moment, 'YYYYMMDD"T"HH24MISS"Z:"') || own) as names from at
-        )
-        select k.event_id, split_part(k.event_id, ':', 3) as moment, u.attributes ->> 'charge_period_end' as ended
-        from (
-            -- by name: the tables are others after each turn
-            select i.event_id, i.usage_id from named n
-            join postmeter.usage_identity i on i.source = import_overlap.source and i.event_id = any (n.names)
-            union all
-            select i.event_id, i.usage_id from named n
-            join postmeter.usage_identity_before i on i.source = import_overlap.source and i.event_id = any (n.names)
-            offset 0) k
-        cross join lateral (select s.attributes from postmeter.usage s where s.id = k.usage_id offset 0) u
+        -- By name: the tables are others after each turn. Fences: look-ups by the whole key, whatever the statistics say.
+        select n.event_id, coalesce(i.usage_id, o.usage_id) as usage_id
+        from unnest(names) n(event_id)
+        left join lateral (select y.usage_id from postmeter.usage_identity y
+                           where y.source = import_overlap.source and y.event_id = n.event_id offset 0) i on true
+        left join lateral (select y.usage_id from postmeter.usage_identity_before y
+                           where y.source = import_overlap.source and y.event_id = n.event_id offset 0) o on true
+        where i.usage_id is not null or o.usage_id is not null
         order by 1
     loop
-        if (to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS') > begins or postmeter.import_moment(part.ended) > begins)
-           and postmeter.import_standing(source, part.event_id) > 0 then
+        -- by a variable: all months but one are left out before anything of them is opened
+        select postmeter.import_moment(u.attributes ->> 'charge_period_end') into ended
+        from postmeter.usage u where u.id = part.usage_id;
+        began := to_timestamp(split_part(part.event_id, ':', 3), 'YYYYMMDD"T"HH24MISS');
+        if (began > begins or ended > begins) and postmeter.import_standing(source, part.event_id) > 0 then
             return format('this usage is recorded already, by its charge period from %s until %s: import one granularity of a time, '
-                          'hours or days', to_char(to_timestamp(part.moment, 'YYYYMMDD"T"HH24MISS'), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                          coalesce(to_char(postmeter.import_moment(part.ended), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
+                          'hours or days', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                          coalesce(to_char(ended, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
         end if;
     end loop;
     return null;
