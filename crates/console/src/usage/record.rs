@@ -22,11 +22,23 @@ use crate::problem::Problem;
 use crate::refusals::Recording;
 
 /// How to record.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct How {
+    /// true: nothing is recorded and no key is kept; the answer (200) says what would become of the usage
     #[serde(default)]
     dry_run: bool,
+}
+
+/// What names a request, so that it can be repeated; for the document only: [`IdempotencyKey`] reads it.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is read from the headers, where two of them are refused")]
+struct Key {
+    /// The same key with the same body is answered the same for a day; with another body it is refused
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
 }
 
 /// Records one usage.
@@ -36,10 +48,7 @@ pub(crate) struct How {
 /// (`Content-Encoding: gzip`). An array, NDJSON and CloudEvents are taken, too: the operations beside this describe them.
 #[utoipa::path(
     post, path = "/v1/usage", tag = "usage", operation_id = "record_usage", security(("token" = ["intake"])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
-           ("dry_run" = Option<bool>, Query,
-            description = "true: nothing is recorded and no key is kept; the answer (200) says what would become of it")),
+    params(Key, How),
     request_body(content = NewUsage),
     responses(
         (status = 200, description = "What would become of it", body = Item),
@@ -65,10 +74,7 @@ pub(crate) async fn record(
 /// compressed (`Content-Encoding: gzip`).
 #[utoipa::path(
     post, path = "/v1/usage/batch", tag = "usage", operation_id = "record_usages", security(("token" = ["intake"])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
-           ("dry_run" = Option<bool>, Query,
-            description = "true: nothing is recorded and no key is kept; the answer (200) says what would become of it")),
+    params(Key, How),
     request_body(content = Vec<NewUsage>),
     responses(
         (status = 200, description = "What would become of them", body = Items),
@@ -93,10 +99,7 @@ pub(crate) async fn record_batch(
 /// `ce-specversion`, `ce-type`, `ce-source`, `ce-id` and `ce-time`. Answered as `record_usage`.
 #[utoipa::path(
     post, path = "/v1/cloudevents", tag = "usage", operation_id = "record_event", security(("token" = ["intake"])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
-           ("dry_run" = Option<bool>, Query,
-            description = "true: nothing is recorded; the answer (200) says what would become of it")),
+    params(Key, How),
     request_body(content = UsageEvent, content_type = "application/cloudevents+json"),
     responses(
         (status = 200, description = "What would become of it", body = Item),
@@ -125,10 +128,7 @@ pub(crate) async fn record_event(
 #[utoipa::path(
     post, path = "/v1/cloudevents/batch", tag = "usage", operation_id = "record_events",
     security(("token" = ["intake"])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "The same key with the same body is answered the same for a day; with another body it is refused"),
-           ("dry_run" = Option<bool>, Query,
-            description = "true: nothing is recorded; the answer (200) says what would become of them")),
+    params(Key, How),
     request_body(content = Vec<UsageEvent>, content_type = "application/cloudevents-batch+json"),
     responses(
         (status = 200, description = "What would become of them", body = Items),
