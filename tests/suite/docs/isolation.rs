@@ -72,6 +72,8 @@ fn every_rule_that_is_taken_out_stands_where_the_list_says() {
         let (file, find) = (value(mutant, "file"), value(mutant, "find"));
         let times = read(file).matches(find).count();
         assert_eq!(times, 1, "tests/mutants.toml: {}: its text stands {times} times in {file}", value(mutant, "rule"));
+        let rules = mutant.lines().filter(|line| line.starts_with("rule = ")).count();
+        assert_eq!(rules, 1, "tests/mutants.toml: {}: each rule has a heading of its own", value(mutant, "rule"));
         assert!(names.insert((value(mutant, "area"), value(mutant, "rule"))), "{mutant} stands twice");
     }
 }
