@@ -171,3 +171,17 @@ async fn l7_what_a_counter_grew_by_in_a_gap_is_told_and_not_billed() {
     assert_eq!(scene.usage().await, ["acme 18T10:00 39"]);
     scene.stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_a_series_that_an_answer_tells_twice_is_not_billed_twice() {
+    let scene = Scene::new().await;
+    scene.scraped(json!({"org": "acme", "pod": "a"}), -5, 65, "8");
+    scene.scraped(json!({"org": "acme", "pod": "a"}), -5, 65, "8");
+    scene.scraped(json!({"org": "globex", "pod": "b"}), -5, 65, "8");
+    let args = with(RECIPE, &["--from", "2024-09-18T10:00Z", "--until", "2024-09-18T11:00Z"]);
+    let (code, report, said) = scene.import(&args).await;
+    assert_eq!((code, counts(&report)), (Some(3), [1, 0, 0, 0, 1]), "{said}");
+    assert!(said.contains("behind another one of"), "{said}");
+    assert_eq!(scene.usage().await, ["globex 18T10:00 8"]);
+    scene.stage.close().await;
+}

@@ -89,6 +89,9 @@ impl Samples {
         let mut gaps = Vec::new();
         let ill = usual.filter(|usual| !self.fits(*usual));
         for (at, text) in points {
+            if self.is_out_of_order(group, series, *at, text) {
+                continue;
+            }
             // VictoriaMetrics shows the marker of a series' end, which is one NaN; Prometheus does not
             if text != "NaN" {
                 self.not_a_number.remove(&series);
@@ -141,6 +144,20 @@ impl Samples {
         for last in overdue {
             self.hold(last, last.at + self.interval);
         }
+    }
+
+    /// A series' samples come in order, each at its own time. Where they do not (a series that is told twice, replicas
+    /// that were merged), a gauge would count twice, and a counter would seem to fall: the hour is not counted. The very
+    /// same sample once more says nothing new.
+    fn is_out_of_order(&mut self, group: Uuid, series: Uuid, at: Timestamp, text: &str) -> bool {
+        let Some(last) = self.last.get(&series).filter(|last| at <= last.at) else { return false };
+        let is_copy = at == last.at && number::sample(text) == Ok(last.value);
+        let before = last.at;
+        if let Some(hour) = self.hour_of(at).filter(|_| !is_copy) {
+            let sum = self.sums.entry((hour, group)).or_default();
+            sum.wrong.get_or_insert_with(|| format!("a series has a sample of {at} behind another one of {before}"));
+        }
+        true
     }
 
     fn fits(&self, usual: SignedDuration) -> bool {

@@ -143,3 +143,35 @@ fn l7_a_sample_that_is_no_number_spoils_its_hour_alone() {
     assert!(hours[0].1.contains("is NaN"), "{hours:?}");
     assert_eq!(hours[1].1, "2");
 }
+
+#[test]
+fn l7_a_series_that_is_told_twice_counts_once_or_not_at_all() {
+    for kind in [Kind::Gauge, Kind::Counter] {
+        let all = points("08:59:30", "10:00:30", |n| (7 + n).to_string());
+        let once = |mut samples: Samples| {
+            samples.take(id(1), id(1), &all, None);
+            samples
+        };
+        // two lines of one series in an answer, or one that is out of order
+        let mut twice = once(read(kind));
+        twice.take(id(1), id(1), &all, None);
+        assert!(hours(twice)[0].1.contains("behind another one"), "{kind:?}");
+        let mut odd = all.clone();
+        odd.swap(20, 21);
+        let mut samples = read(kind);
+        samples.take(id(1), id(1), &odd, None);
+        assert!(hours(samples)[0].1.contains("behind another one"), "{kind:?}");
+        // two values at one time
+        let mut two = all.clone();
+        two.insert(20, (all[20].0, "1".to_owned()));
+        let mut samples = read(kind);
+        samples.take(id(1), id(1), &two, None);
+        assert!(hours(samples)[0].1.contains("behind another one"), "{kind:?}");
+        // the very same sample, and a line that goes on where another one ends
+        let mut same = read(kind);
+        for (at, text) in &all {
+            same.take(id(1), id(1), &[(*at, text.clone()), (*at, text.clone())], None);
+        }
+        assert_eq!(hours(same), hours(once(read(kind))), "{kind:?}");
+    }
+}
