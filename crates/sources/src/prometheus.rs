@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -25,6 +25,8 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a server's clock may be behind besides: it is told in seconds, and the answer may have taken some.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(5);
 /// A call that failed is made so many times in all.
 const TRIES: u32 = 3;
 
@@ -43,6 +45,9 @@ pub struct Access {
     pub token: Option<SecretString>,
     /// Certificates (PEM) to trust instead of the public authorities.
     pub tls_authority: Option<PathBuf>,
+    /// How far the server's clock may be behind this machine's, or the newest samples that are asked for are not there
+    /// yet.
+    pub behind_max: SignedDuration,
 }
 
 /// Why there is no answer.
@@ -89,6 +94,7 @@ pub struct Prometheus {
     /// The address with the path before `/api/v1`.
     base: Url,
     bearer: Option<HeaderValue>,
+    behind_max: SignedDuration,
 }
 
 impl Prometheus {
@@ -110,7 +116,7 @@ impl Prometheus {
             return Err(Error::Access(format!("a token goes over https, or to this machine: not to {url}")));
         }
         let bearer = access.token.as_ref().map(bearer).transpose()?;
-        Ok(Self { client: client(access)?, base: url.clone(), bearer })
+        Ok(Self { client: client(access)?, base: url.clone(), bearer, behind_max: access.behind_max })
     }
 
     /// Evaluates a query at `first`, and every `step` after it up to `last`.
@@ -140,7 +146,10 @@ impl Prometheus {
         let time = format!("{}.{:03}", until.as_second(), until.subsec_millisecond());
         let mut series = self.ask("query", &[("query", &query), ("time", &time)]).await?;
         for line in &mut series {
-            line.points.retain(|(at, _)| *at > after && *at <= until);
+            if let Some((at, _)) = line.points.iter().find(|(at, _)| *at < after || *at > until) {
+                return Err(Error::Unrecognised(format!("the server answers for {at}, which was not asked")));
+            }
+            line.points.retain(|(at, _)| *at > after);
         }
         Ok(series)
     }
@@ -164,6 +173,22 @@ impl Prometheus {
         }
     }
 
+    /// Says so if the server's clock is so far behind that it cannot have scraped yet what is asked for.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the clocks of two machines are compared; nothing is decided by a time"
+    )]
+    fn behind(&self, headers: &HeaderMap) -> Option<String> {
+        let date = headers.get(DATE)?.to_str().ok()?;
+        let server = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+        let behind = Timestamp::now().duration_since(server);
+        let max = self.behind_max + CLOCK_SLACK;
+        (behind > max).then(|| {
+            let behind = SignedDuration::from_secs(behind.as_secs());
+            format!("its clock says {server}, {behind:#} behind ours: set the clock, or make --lag longer")
+        })
+    }
+
     /// One call. By POST, because a query can be longer than an address may be.
     async fn once(&self, url: &Url, form: &str) -> Result<Vec<u8>, Error> {
         let mut request = self
@@ -180,7 +205,7 @@ impl Prometheus {
         let status = response.status();
         let body = read(&mut response).await?;
         match status {
-            StatusCode::OK => match not_whole_by_head(response.headers()) {
+            StatusCode::OK => match not_whole_by_head(response.headers()).or_else(|| self.behind(response.headers())) {
                 Some(why) => Err(Error::Incomplete(why)),
                 None => Ok(body),
             },
@@ -277,6 +302,7 @@ mod tests {
             url: url.parse().unwrap(),
             token: Some("hunter2".to_owned().into()),
             tls_authority: None,
+            behind_max: SignedDuration::ZERO,
         };
         assert!(matches!(Prometheus::new(&access("http://prometheus:9090")), Err(Error::Access(_))));
         for good in ["https://prometheus:9090/team/", "http://127.0.0.1:9090", "http://[::1]:9090"] {

@@ -185,3 +185,33 @@ async fn l7_a_series_that_an_answer_tells_twice_is_not_billed_twice() {
     assert_eq!(scene.usage().await, ["globex 18T10:00 8"]);
     scene.stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_an_answer_to_another_question_or_of_a_clock_far_behind_records_nothing() {
+    let scene = Scene::new().await;
+    let hour = with(RECIPE, &["--from", "2024-09-18T10:00Z", "--until", "2024-09-18T11:00Z"]);
+    let answer = |line: Value| {
+        let data = json!({"resultType": "matrix", "result": [line]});
+        Some((StatusCode::OK, json!({"status": "success", "data": data})))
+    };
+    let now = TEN + 6 * 3600;
+    for (line, says) in [
+        (json!({"metric": {"org": "acme"}, "values": [[TEN, "8"], [TEN + 30, "8"], [now, "8"]]}), "was not asked"),
+        (json!({"metric": {"org": "acme"}, "value": [TEN, "8"]}), "a series has no values"),
+        (json!({"metric": {"org": "acme"}, "values": [[TEN, "8"]], "isPartial": true}), "may be incomplete"),
+    ] {
+        scene.server.lock().unwrap().answer = answer(line);
+        let (code, _, said) = scene.import(&hour).await;
+        assert!(code == Some(1) && said.contains(says), "{says}: {code:?} {said}");
+    }
+    scene.server.lock().unwrap().answer = None;
+    scene.scraped(json!({"org": "acme", "pod": "a"}), -5, 65, "8");
+    scene.server.lock().unwrap().header = Some(("date", "Wed, 18 Sep 2024 15:00:00 GMT"));
+    let (code, _, said) = scene.import(&hour).await;
+    assert!(code == Some(1) && said.contains("behind ours: set the clock"), "{code:?} {said}");
+    assert_eq!(scene.usage().await, Vec::<String>::new());
+    scene.server.lock().unwrap().header = None;
+    assert_eq!(scene.import(&hour).await.0, Some(0));
+    assert_eq!(scene.usage().await, ["acme 18T10:00 8"]);
+    scene.stage.close().await;
+}

@@ -17,8 +17,17 @@ use super::{Error, Series};
 const EXCERPT_MAX: usize = 200;
 /// Who is spoken for by a field or a header with such a word in its name says that something is missing, unless the
 /// value says no.
-const NOT_WHOLE: [&str; 7] =
-    ["partial", "incomplete", "truncated", "warning", "resultslimited", "limitreached", "missingstores"];
+const NOT_WHOLE: [&str; 9] = [
+    "partial",
+    "incomplete",
+    "truncated",
+    "warning",
+    "resultslimited",
+    "limitreached",
+    "missing",
+    "degraded",
+    "timedout",
+];
 /// Who says no to one of these, says the same.
 const WHOLE: [&str; 3] = ["exhaustive", "complete", "iscomplete"];
 
@@ -34,10 +43,11 @@ struct Data {
 #[derive(Debug, Deserialize)]
 struct Line {
     metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
+    values: Option<Vec<(f64, String)>>,
     #[serde(default)]
     histograms: Vec<Value>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// What a body says of an error: the API's own sentence, else how it begins.
@@ -100,9 +110,13 @@ fn not_whole(fields: &Map<String, Value>) -> Option<String> {
         let speaks = match name.as_str() {
             // an error beside a result, and remarks that are not about the query's style
             "error" | "errorType" | "errors" | "infos" => !is_nothing(value),
-            _ if is_one_of(name, &WHOLE) => value == &Value::Bool(false),
+            _ if is_one_of(name, &WHOLE) => !value.is_null() && is_nothing(value),
             _ => is_named(name, &NOT_WHOLE) && !is_nothing(value),
         };
+        // what is told of the answer may stand deeper, as in its statistics
+        if !speaks && let Value::Object(deeper) = value {
+            return not_whole(deeper);
+        }
         speaks.then(|| match value {
             Value::Array(items) if name == "warnings" || name == "infos" => {
                 let first = items.iter().find(|item| !is_nothing(item) && !is_style(item));
@@ -142,8 +156,14 @@ pub(super) fn series(body: &[u8]) -> Result<Vec<Series>, Error> {
     }
     let lines: Vec<Line> = serde_json::from_value(data.result).map_err(|error| unrecognised(&error.to_string()))?;
     let read = |line: Line| {
+        if let Some(why) = not_whole(&line.more) {
+            return Err(Error::Incomplete(why));
+        }
+        if line.values.is_none() && line.histograms.is_empty() {
+            return Err(unrecognised("a series has no values"));
+        }
         let point = |(seconds, value): (f64, String)| Some((time(seconds)?, value));
-        let points: Option<Vec<_>> = line.values.into_iter().map(point).collect();
+        let points: Option<Vec<_>> = line.values.unwrap_or_default().into_iter().map(point).collect();
         let points = points.ok_or_else(|| unrecognised("a time is out of range"))?;
         Ok(Series { labels: line.metric, points, is_histogram: !line.histograms.is_empty() })
     };
@@ -195,6 +215,12 @@ mod tests {
             (r#", "exhaustive": false"#, "", "exhaustive: false"),
             ("", r#", "truncated": true"#, "truncated: true"),
             ("", r#", "isPartial": true"#, "isPartial: true"),
+            (r#", "exhaustive": "false""#, "", "exhaustive"),
+            (r#", "complete": 0"#, "", "complete: 0"),
+            (r#", "timedOut": true"#, "", "timedOut"),
+            (r#", "missingShards": 2"#, "", "missingShards: 2"),
+            (r#", "stats": {"stores": {"partial": true}}"#, "", "partial: true"),
+            ("", r#", "stats": {"seriesFetched": "9", "isComplete": false}"#, "isComplete: false"),
         ] {
             match with(more, data) {
                 Err(Error::Incomplete(why)) => assert!(why.contains(says), "{why}"),
@@ -208,8 +234,22 @@ mod tests {
             (r#", "warnings": ["PromQL info: metric might not be a counter"]"#, ""),
             (r#", "infos": ["PromQL info: metric might not be a counter"], "warnings": null"#, ""),
             (r#", "isPartial": false, "stats": {"seriesFetched": "1"}, "exhaustive": true"#, r#", "stats": {}"#),
+            (r#", "stats": {"partial": false, "timings": {"missing": 0}}, "complete": null"#, ""),
         ] {
             assert_eq!(with(more, data).unwrap(), [], "{more}");
+        }
+    }
+
+    #[test]
+    fn l7_a_series_that_lacks_its_values_or_says_so_is_no_answer() {
+        let with = |line: &str| {
+            read(&format!(r#"{{"status": "success", "data": {{"resultType": "matrix", "result": [{line}]}}}}"#))
+        };
+        let partial = with(r#"{"metric": {"partial": "true"}, "values": [[1, "1"]], "isPartial": true}"#);
+        assert!(matches!(partial, Err(Error::Incomplete(why)) if why == "isPartial: true"));
+        assert_eq!(with(r#"{"metric": {"partial": "true"}, "values": [[1, "1"]]}"#).unwrap().len(), 1);
+        for line in [r#"{"metric": {}}"#, r#"{"metric": {}, "value": [1, "1"]}"#] {
+            assert!(matches!(with(line), Err(Error::Unrecognised(why)) if why.contains("no values")), "{line}");
         }
     }
 

@@ -124,6 +124,7 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
         url: args.url.clone(),
         token: token(args.token_file.as_deref())?,
         tls_authority: args.tls_authority.clone(),
+        behind_max: args.lag - args.interval.unwrap_or_default() * 2,
     })
     .map_err(|error| Wrong(error.to_string()))?;
     let database = context.config.database()?;
