@@ -215,3 +215,20 @@ async fn l7_an_answer_to_another_question_or_of_a_clock_far_behind_records_nothi
     assert_eq!(scene.usage().await, ["acme 18T10:00 8"]);
     scene.stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_hours_that_a_timer_slept_through_are_told() {
+    let scene = Scene::new().await;
+    scene.scraped(json!({"org": "acme", "pod": "a"}), -70, 250, "8");
+    let hour = |from: &'static str, until: &'static str| with(RECIPE, &["--from", from, "--until", until]);
+    let (code, report, said) = scene.import(&hour("2024-09-18T09:00Z", "2024-09-18T10:00Z")).await;
+    assert_eq!((code, report["missing_hours"].as_u64()), (Some(0), Some(0)), "the first of all: {said}");
+    let (code, report, said) = scene.import(&hour("2024-09-18T12:00Z", "2024-09-18T13:00Z")).await;
+    assert_eq!((code, report["missing_hours"].as_u64()), (Some(0), Some(2)), "{said}");
+    assert!(said.contains("no usage from 2024-09-18T10:00:00Z until 2024-09-18T12:00:00Z"), "{said}");
+    let (_, report, said) = scene.import(&hour("2024-09-18T10:00Z", "2024-09-18T12:00Z")).await;
+    assert_eq!((counts(&report), report["missing_hours"].as_u64()), ([2, 0, 0, 0, 0], Some(0)), "{said}");
+    let (_, report, said) = scene.import(&hour("2024-09-18T12:00Z", "2024-09-18T14:00Z")).await;
+    assert_eq!((counts(&report), report["missing_hours"].as_u64()), ([1, 1, 0, 0, 0], Some(0)), "{said}");
+    scene.stage.close().await;
+}

@@ -156,6 +156,7 @@ pub(super) async fn run(context: &Context, args: &PrometheusArgs) -> anyhow::Res
         last_seen: HashMap::new(),
         series: BTreeSet::new(),
         recipe: recipe.as_ref().map(|recipe| recipe.name.clone()),
+        unread: recipe::unread(&database, &args.source, hours).await?,
     };
     let stopped_at = match &recipe {
         Some(recipe) => import.read_samples(recipe, hours, &bar).await,
@@ -226,6 +227,9 @@ struct Import<'a> {
     series: by_recipe::Seen,
     /// The name of the recipe, if it is one.
     recipe: Option<String>,
+    /// The first hour that is read, and the first of those right before it of which no usage is known, although some is
+    /// of an earlier one.
+    unread: Option<(Timestamp, Timestamp)>,
 }
 
 impl Import<'_> {
@@ -248,6 +252,7 @@ impl Import<'_> {
         stop: &CancellationToken,
         bar: &ProgressBar,
     ) -> anyhow::Result<Option<Timestamp>> {
+        self.tell_unread(&readings)?;
         let readings = self.not_otherwise(readings).await?;
         for batch in readings.chunks(BATCH) {
             self.record(batch).await?;
@@ -257,6 +262,24 @@ impl Import<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Lists the hours before the first one that may never have been read: a timer stood still for longer than --last.
+    /// Said only if the first one has usage, so that a source that rests at night says it once a night.
+    fn tell_unread(&mut self, readings: &[Reading]) -> anyhow::Result<()> {
+        let Some((first, since)) = self.unread.filter(|(first, _)| readings.iter().any(|read| read.hour == *first))
+        else {
+            return Ok(());
+        };
+        self.unread = None;
+        self.counts.missing_hours += first.duration_since(since).as_hours();
+        let reason = format!(
+            "the source {} has no usage from {since} until {first}, where this reading begins: if nobody read these \
+             hours, read them with --from {since}",
+            self.args.source
+        );
+        let (series, event_id) = ("", "");
+        self.rejects.add(&Reject { kind: "missing", hour: since, series, field: "hours", reason, event_id, gap: None })
     }
 
     /// Without the hours that were recorded under another recipe or query, which are listed.

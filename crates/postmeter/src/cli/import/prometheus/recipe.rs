@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::super::run::{PATIENCE, TRIES};
 use super::PrometheusArgs;
+use super::hours::{HOUR, Hours};
 use super::reading::series_id;
 use super::samples::Kind;
 
@@ -64,6 +65,24 @@ impl Recipe {
     pub fn event_id(&self, group: Uuid, hour: Timestamp) -> String {
         format!("{hour}/recipe-{}/{group}", self.name)
     }
+}
+
+/// How many hours before the first one are looked at: a week.
+const LOOK_BACK: i64 = 7 * 24;
+
+/// The first of the hours, and the first of those right before it of which no usage is known; none, if some is known of
+/// the one before it, or of none in a week.
+pub(super) async fn unread(
+    database: &Database,
+    source: &str,
+    hours: Hours,
+) -> anyhow::Result<Option<(Timestamp, Timestamp)>> {
+    let before = |back: i64| hours.from - HOUR * i32::try_from(back).expect("some hours");
+    let looked_at: Vec<_> = (1..=LOOK_BACK).map(before).collect();
+    // no recipe has that name, so all hours with usage are those of another one
+    let known = recorded_otherwise(database, source, &looked_at, Some("none"), None).await?;
+    let since = known.last().map(|hour| *hour + HOUR);
+    Ok(since.filter(|since| *since < hours.from).map(|since| (hours.from, since)))
 }
 
 /// Those hours among some that were recorded under another recipe or query.
