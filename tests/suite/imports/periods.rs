@@ -148,18 +148,24 @@ async fn l6_two_lists_of_columns_at_the_same_moment_bill_once() {
 async fn l6_a_batch_sees_the_periods_of_a_batch_before_it() {
     let stage = Stage::new().await;
     let batch = |mark: &str, begins: &str, ends: &str| {
+        let text = begins.replace(['-', ':'], "");
         format!(
-            "select verdict || coalesce(' ' || known_until, '') from postmeter.import_batch('[{{\"older\": [],
+            "select verdict from postmeter.import_batch('[{{\"older\": [],
                  \"begins\": \"{begins}\", \"ends\": \"{ends}\", \"usage\": {{\"source\": \"s\",
-                 \"event_id\": \"export:{mark}:20240917T000000Z:1\", \"org\": \"acme\", \"product\": \"db\",
+                 \"event_id\": \"export:{mark}:{text}:1\", \"org\": \"acme\", \"product\": \"db\",
                  \"metric\": \"cores\", \"quantity\": \"8\", \"used_at\": \"{begins}\"}}}}]', false)"
         )
     };
     let day = ["2024-09-17T00:00:00Z", "2024-09-18T00:00:00Z"];
     assert_eq!(stage.value(&batch("a", day[0], day[1])).await, "recorded");
     let hour = ["2024-09-17T23:00:00Z", "2024-09-18T00:00:00Z"];
-    assert_eq!(stage.value(&batch("b", hour[0], hour[1])).await, "other_rule 2024-09-18 00:00:00+00");
-    assert_eq!(stage.value(&batch("b", day[1], "2024-09-18T01:00:00Z")).await, "recorded");
+    assert_eq!(stage.value(&batch("b", hour[0], hour[1])).await, "other_rule");
+    // and what a batch adds to them, before and behind
+    for [begins, ends] in [["2024-09-16T23:00:00Z", day[0]], [day[1], "2024-09-18T01:00:00Z"]] {
+        assert_eq!(stage.value(&batch("a", begins, ends)).await, "recorded");
+        assert_eq!(stage.value(&batch("b", begins, ends)).await, "other_rule");
+    }
+    assert_eq!(stage.value(&batch("b", "2024-09-18T01:00:00Z", "2024-09-18T02:00:00Z")).await, "recorded");
     // who cannot see what others have just recorded is told so
     let client = stage.db.connect().await;
     client.batch_execute("begin isolation level repeatable read").await.unwrap();
