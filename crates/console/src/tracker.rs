@@ -28,9 +28,10 @@ pub(crate) const BASES: [&str; 2] = ["/api/v1", "/app/payload-tracker/api/v1"];
 
 /// The routes under every base, and those at the root.
 pub(crate) fn routes() -> Router<Arc<App>> {
-    BASES.iter().fold(Router::new().route("/", get(alive)).route("/health", get(health)), |router, base| {
-        router.route(&format!("{base}/"), get(alive)).nest(base, under_base())
-    })
+    let root = Router::new().route("/", get(alive)).route("/health", get(health));
+    let all =
+        BASES.iter().fold(root, |router, base| router.route(&format!("{base}/"), get(alive)).nest(base, under_base()));
+    all.method_not_allowed_fallback(only_get)
 }
 
 fn under_base() -> Router<Arc<App>> {
@@ -43,6 +44,7 @@ fn under_base() -> Router<Arc<App>> {
         .route("/roles/archiveLink", get(links::may_archive))
         .route("/statuses", get(statuses::list))
         .fallback(nothing_here)
+        .method_not_allowed_fallback(only_get)
 }
 
 async fn alive() -> &'static str {
@@ -55,6 +57,10 @@ async fn health(State(app): State<Arc<App>>) -> Result<&'static str, StatusCode>
         tracing::warn!(%error, "the tracker is not healthy");
         StatusCode::INTERNAL_SERVER_ERROR
     })
+}
+
+async fn only_get() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path only takes GET")
 }
 
 async fn nothing_here() -> Refusal {

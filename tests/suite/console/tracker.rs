@@ -78,7 +78,7 @@ async fn h1_one_request_is_told_with_the_time_in_each_service_in_either_form_of_
         latest,
         &json!({"service": "insights", "status": "error", "date": "2024-09-18T10:00:39.975Z", "inventory_id": "inv-1",
                 "status_msg": "no rule fits", "id": latest["id"], "source": "engine", "account": "1001",
-                "org_id": "acme", "request_id": DASHED, "system_id": "sys-1", "created_at": "2024-09-18T12:00:00Z"}),
+                "org_id": "acme", "request_id": UNDASHED, "system_id": "sys-1", "created_at": "2024-09-18T12:00:00Z"}),
         "newest first, as the code of the original has it"
     );
     assert!(latest["id"].is_i64() && body["data"][5].get("source").is_none(), "empty texts are left out");
@@ -144,6 +144,33 @@ async fn h3_lists_have_true_counts_every_key_and_show_statuses_without_a_source(
     }
 }
 
+/// The front-end makes its links of the ids in the lists, and looks them up by what a person pastes.
+#[tokio::test]
+async fn h3_ids_are_32_digits_and_found_in_any_form() {
+    let (db, console, token) = two_requests().await;
+    let mut with_ids = said("ingress", "", "plain text id", "received", "2024-09-18T11:30:00Z");
+    with_ids.inventory_id = Some(DASHED.to_uppercase());
+    with_ids.system_id = Some(UNDASHED.to_owned());
+    record(&db, &[with_ids]).await;
+    let listed = console.get(&token, "/api/v1/payloads?sort_by=created_at&sort_dir=asc").await.json();
+    let ids: Vec<_> =
+        listed["data"].as_array().unwrap().iter().map(|row| row["request_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [UNDASHED, OTHER, "plain text id"]);
+    let statuses = console.get(&token, "/api/v1/statuses?service=insights").await.json();
+    assert!(statuses["data"].as_array().unwrap().iter().all(|row| row["request_id"] == UNDASHED), "{statuses}");
+    for form in [DASHED, UNDASHED, &DASHED.to_uppercase(), &UNDASHED.to_uppercase()] {
+        for (base, name) in [
+            ("/api/v1/payloads", "inventory_id"),
+            ("/api/v1/payloads", "system_id"),
+            ("/v1/requests", "inventory_id"),
+            ("/v1/requests", "system_id"),
+        ] {
+            let reply = console.get(&token, &format!("{base}?{name}={form}")).await;
+            assert_eq!(reply.json()["count"], 1, "{name} {form}: {}", reply.text);
+        }
+    }
+}
+
 #[tokio::test]
 async fn h3_wrong_parameters_are_refused_in_the_originals_order_and_shape() {
     let (_db, console, token) = two_requests().await;
@@ -172,6 +199,14 @@ async fn h3_wrong_parameters_are_refused_in_the_originals_order_and_shape() {
         };
         assert_eq!(reply.status, status, "{path}: {}", reply.text);
         assert_eq!(reply.json(), json!({"title": title, "message": message, "status": status}), "{path}");
+    }
+    let unreadable = console.get(&token, "/api/v1/payloads/%ff").await;
+    assert_eq!((unreadable.status, keys(&unreadable.json())), (404, vec!["message", "status", "title"]));
+    for path in ["/api/v1/payloads", "/app/payload-tracker/api/v1/payloads/x", "/api/v1/", "/", "/health"] {
+        let reply = console.post(&token, path, &json!({})).await;
+        assert_eq!(reply.status, 405, "{path}");
+        let body = json!({"title": "Method Not Allowed", "message": "this path only takes GET", "status": 405});
+        assert_eq!(reply.json(), body, "{path}");
     }
     for path in ["/", "/api/v1", "/api/v1/", "/app/payload-tracker/api/v1"] {
         assert_eq!(console.get("", path).await.text, "lubdub", "{path}");

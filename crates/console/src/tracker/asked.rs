@@ -7,9 +7,22 @@ use jiff::Timestamp;
 use outbox::requests::{Page, Span};
 
 use super::refusal::Refusal;
+use crate::extract::InPath;
 
 /// Rows of a page at most.
 const PAGE_SIZE_MAX: i64 = 10_000;
+
+/// The id in a path.
+pub(super) struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let InPath(id) = InPath::from_request_parts(parts, state).await?;
+        Ok(Self(id))
+    }
+}
 
 /// Parameters as they came; of a repeated one the first counts, and an empty one is none.
 pub(super) struct Asked(Vec<(String, String)>);

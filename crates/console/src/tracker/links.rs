@@ -11,17 +11,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::access::Visitor;
-use super::asked::Asked;
+use super::asked::{Asked, Id};
 use super::refusal::Refusal;
 use crate::app::App;
-use crate::extract::InPath;
 use crate::usage::escape;
 
 /// `GET {base}/payloads/{request_id}/archiveLink`.
 pub(super) async fn archive(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    InPath(request_id): InPath<String>,
+    Id(request_id): Id,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     check_role(&app, &visitor, &headers)?;
@@ -44,7 +43,7 @@ pub(super) async fn may_archive(
 pub(super) async fn kibana(
     State(app): State<Arc<App>>,
     _visitor: Visitor,
-    InPath(request_id): InPath<String>,
+    Id(request_id): Id,
     asked: Asked,
 ) -> Result<Json<Value>, Refusal> {
     check_uuid(&request_id)?;

@@ -11,11 +11,10 @@ use outbox::requests::{Way, way};
 use serde_json::{Map, Value, json};
 
 use super::access::Visitor;
-use super::asked::Asked;
+use super::asked::{Asked, Id};
 use super::refusal::Refusal;
-use super::words::{durations, put};
+use super::words::{durations, id, put};
 use crate::app::App;
-use crate::extract::InPath;
 
 /// One message, ours or a service's.
 struct Row<'a> {
@@ -47,7 +46,7 @@ const SORTS: [(&str, Sort); 5] = [
 pub(super) async fn find(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    InPath(request_id): InPath<String>,
+    Id(request_id): Id,
     asked: Asked,
 ) -> Result<Json<Value>, Refusal> {
     let sort = asked.sort(&SORTS, Sort::Date)?;
@@ -129,7 +128,7 @@ fn told(row: &Row<'_>, way: &Way, asked_id: &str, verbosity: &str) -> Value {
     put(&mut told, "source", row.source);
     put(&mut told, "account", of(|request| &request.account));
     put(&mut told, "org_id", of(|request| &request.org));
-    put(&mut told, "request_id", request.map_or(asked_id, |request| &request.request_id));
+    put(&mut told, "request_id", &id(request.map_or(asked_id, |request| &request.request_id)));
     put(&mut told, "system_id", of(|request| &request.system_id));
     told.insert("created_at".to_owned(), json!(row.recorded_at));
     Value::Object(told)

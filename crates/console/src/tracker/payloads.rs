@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::access::Visitor;
 use super::asked::Asked;
 use super::refusal::Refusal;
+use super::words::id;
 use crate::app::App;
 
 const SORTS: [(&str, RequestSort); 6] = [
@@ -46,7 +47,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, visitor: Visitor, asked: A
         .map(|request| {
             json!({
                 "id": request.id,
-                "request_id": request.request_id,
+                "request_id": id(&request.request_id),
                 "account": request.account,
                 "inventory_id": request.inventory_id,
                 "system_id": request.system_id,

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::access::Visitor;
 use super::asked::Asked;
 use super::refusal::Refusal;
-use super::words::put;
+use super::words::{id, put};
 use crate::app::App;
 
 const SORTS: [(&str, StatusSort); 7] = [
@@ -48,7 +48,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, visitor: Visitor, asked: A
 
 fn row(status: &Status) -> Value {
     let mut row = Map::new();
-    put(&mut row, "request_id", &status.request_id);
+    put(&mut row, "request_id", &id(&status.request_id));
     put(&mut row, "status", &status.status);
     // a text here, a number in the other lists: so its clients read it
     put(&mut row, "id", &status.id.map(|id| id.to_string()).unwrap_or_default());

@@ -3,6 +3,7 @@
 use outbox::requests::Way;
 use remittance::request::{Durations, Said, hours_minutes_seconds};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// From the first to the last message of each service and source, their sum, and from the very first to the very last.
 pub(super) fn durations(way: &Way) -> Map<String, Value> {
@@ -12,6 +13,11 @@ pub(super) fn durations(way: &Way) -> Map<String, Value> {
     let told = |name: &str, time| (name.to_owned(), Value::from(hours_minutes_seconds(time)));
     let totals = [told("total_time_in_services", spent.in_services), told("total_time", spent.total)];
     spent.per_service.iter().map(|(name, time)| told(name, *time)).chain(totals).collect()
+}
+
+/// An id as this contract's front-end reads it: a UUID as 32 digits, which its links are made of; another text as it is.
+pub(super) fn id(text: &str) -> String {
+    Uuid::parse_str(text).map_or_else(|_| text.to_owned(), |uuid| uuid.simple().to_string())
 }
 
 /// The field, unless it is empty: the contract leaves empty texts out.

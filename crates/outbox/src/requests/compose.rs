@@ -53,6 +53,14 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// `column = any (texts)`, if there is a list.
+    pub fn any_text(&mut self, column: &'static str, values: Option<&'a Vec<String>>) {
+        if let Some(values) = values {
+            let place = self.param(values, Type::TEXT_ARRAY);
+            self.conditions.push(format!("{column} = any ({place})"));
+        }
+    }
+
     /// A condition with one parameter, written `?`.
     pub fn condition(&mut self, template: &'static str, value: &'a (dyn ToSql + Sync), ty: Type) {
         let place = self.param(value, ty);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
 use super::compose::{Statement, order, reading};
 use super::counts::{FEW, both, hours_of_page};
@@ -18,9 +19,9 @@ pub struct RequestFilter {
     pub account: Option<String>,
     /// Of this org.
     pub org: Option<String>,
-    /// With this inventory id.
+    /// With this inventory id; a UUID in any form.
     pub inventory_id: Option<String>,
-    /// With this system id.
+    /// With this system id; a UUID in any form.
     pub system_id: Option<String>,
     /// With a message of this service; that message also has the source and status that are asked for.
     pub service: Option<String>,
@@ -95,6 +96,21 @@ async fn kinds(tx: &Tx<'_>, filter: &RequestFilter) -> Result<Option<Vec<i64>>, 
 struct Asked {
     filter: RequestFilter,
     kinds: Option<Vec<i64>>,
+    inventory_ids: Option<Vec<String>>,
+    system_ids: Option<Vec<String>>,
+}
+
+/// The forms in which a message may have given an id: a UUID's with hyphens or without, in lower or upper case.
+fn forms(id: &str) -> Vec<String> {
+    let mut forms = vec![id.to_owned()];
+    if let Ok(uuid) = Uuid::parse_str(id) {
+        let written = [uuid.hyphenated().to_string(), uuid.simple().to_string()];
+        forms.extend(written.iter().map(|form| form.to_uppercase()));
+        forms.extend(written);
+        forms.sort_unstable();
+        forms.dedup();
+    }
+    forms
 }
 
 impl std::ops::Deref for Asked {
@@ -106,7 +122,12 @@ impl std::ops::Deref for Asked {
 }
 
 async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> Result<Listed<Request>, Error> {
-    let mut filter = Asked { filter: filter.clone(), kinds: kinds(tx, filter).await? };
+    let mut filter = Asked {
+        filter: filter.clone(),
+        kinds: kinds(tx, filter).await?,
+        inventory_ids: filter.inventory_id.as_deref().map(forms),
+        system_ids: filter.system_id.as_deref().map(forms),
+    };
     let is_counted = filter.inventory_id.is_none() && filter.system_id.is_none() && filter.kinds.is_none();
     let mut offset = page.offset;
     let count = if is_counted {
@@ -140,14 +161,14 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
 fn unnamed(asked: &Asked, page: &Page<RequestSort>) -> Option<Asked> {
     let mut unnamed = asked.clone();
     let place = match page.sort {
-        RequestSort::InventoryId => &mut unnamed.filter.inventory_id,
-        RequestSort::SystemId => &mut unnamed.filter.system_id,
+        RequestSort::InventoryId => &mut unnamed.inventory_ids,
+        RequestSort::SystemId => &mut unnamed.system_ids,
         _ => return None,
     };
     if page.descending || place.is_some() {
         return None;
     }
-    *place = Some(String::new());
+    *place = Some(vec![String::new()]);
     Some(unnamed)
 }
 
@@ -188,8 +209,8 @@ async fn by_hour(tx: &Tx<'_>, filter: &Asked) -> Result<BTreeMap<i64, i64>, Erro
 fn wanted<'a>(statement: &mut Statement<'a>, filter: &'a Asked, created: &'a Span) {
     statement.equal("r.org", filter.org.as_ref());
     statement.equal("r.account", filter.account.as_ref());
-    statement.equal("r.inventory_id", filter.inventory_id.as_ref());
-    statement.equal("r.system_id", filter.system_id.as_ref());
+    statement.any_text("r.inventory_id", filter.inventory_ids.as_ref());
+    statement.any_text("r.system_id", filter.system_ids.as_ref());
     statement.equal("r.outcome", filter.outcome.as_ref());
     if let Some(kinds) = &filter.kinds {
         statement.condition("r.kinds && ?", kinds, Type::INT8_ARRAY);
