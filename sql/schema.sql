@@ -3847,16 +3847,27 @@ declare
     fresh_units text[] := '{}';
     fresh_times tstzrange[] := '{}';
     taken       integer[] := '{}';
+    touched     jsonb[] := '{}';
+    touched_times tstzrange[] := '{}';
+    moved       boolean;
     shows       boolean := pg_has_role(session_user, 'postmeter_reader', 'usage');
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'an import compares with what others have just recorded, which this transaction cannot see'
             using errcode = '25001', hint = 'Call import_batch in a transaction with the isolation level read committed.';
     end if;
+    if jsonb_array_length(groups) > 1000 then
+        raise exception 'a batch has at most 1000 groups, and this one has %', jsonb_array_length(groups) using errcode = 'PM001';
+    end if;
     -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
     perform postmeter.take_gate('import');
     perform postmeter.look_at_source(s.source)
     from (select distinct g #>> '{usage,source}' as source from jsonb_array_elements(groups) g) s where s.source is not null;
+    insert into postmeter.import_list (source, list)
+    select distinct g #>> '{usage,source}', postmeter.import_list_of(g #>> '{usage,event_id}')
+    from jsonb_array_elements(groups) g
+    where octet_length(g #>> '{usage,source}') between 1 and 255
+    on conflict do nothing;
     for part in select f.* from postmeter.import_found(groups) f loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
@@ -3866,14 +3877,14 @@ begin
             error_code := 'PM001'; field := 'ConsumedUnit';
             message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
                               part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
-        elsif part.is_same and part.known_from is null then
+        elsif part.is_same then
             verdict := 'repeated';
-        elsif part.is_known and part.known_from is not null and part.known is distinct from part.older then
+        elsif part.is_known and part.known <> '{}' and part.known <> part.older then
             -- an older version recorded beside this one: what stands here may not be all of it
             verdict := 'other_rule';
         elsif part.is_known or (part.older <> '{}' and part.known = part.older) then
             begin
-                select k.verdict, k.standing into verdict, standing
+                select k.verdict, k.standing, k.has_moved into verdict, standing, moved
                 from postmeter.import_known(part.usage, part.known, part.begins, part.ends, apply) k;
             exception when others then
                 get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
@@ -3882,8 +3893,13 @@ begin
                 end if;
                 verdict := 'refused';
                 standing := null;
+                moved := false;
                 field := nullif(field, '');
             end;
+            if moved or verdict = 'applied' then
+                touched := touched || part.usage;
+                touched_times := touched_times || case when part.ends > part.begins then tstzrange(part.begins, part.ends) else 'empty' end;
+            end if;
             -- what was recorded is not a producer's to read
             standing := case when shows then standing end;
         elsif part.known_from is not null then
@@ -3891,14 +3907,14 @@ begin
         elsif (part.usage ->> 'quantity')::numeric = 0 then
             verdict := 'zero';
         else
-            other := coalesce(part.twin, postmeter.import_elsewhere(
-                lower(btrim(part.usage ->> 'org')), part.usage ->> 'source', part.usage ->> 'event_id',
-                postmeter.import_moment(part.usage ->> 'used_at')));
+            other := coalesce(
+                'the same usage is recorded in the source ' || part.twin || ' already: it has two providers in these files, name ProviderName in --id',
+                postmeter.import_elsewhere(part.usage, part.begins, part.ends, part.is_named));
             message := case
-                when other is not null then
-                    format('the same usage is recorded in the source %s already: name that --source, if the provider has another name now', other)
+                when other is not null then other
                 when part.is_held then
-                    'a row before it holds some of the same time of the same usage: import one granularity of a time, hours or days'
+                    'a row before it holds some of the same time of the same usage: import one granularity of a time, hours or days, '
+                    'or name the column in --id that tells the two apart'
                 else postmeter.import_overlap(part.usage ->> 'source', part.usage ->> 'event_id', part.begins, part.ends) end;
             if message is null then
                 fresh := fresh || part.usage;
@@ -3912,6 +3928,9 @@ begin
         end if;
         return next;
     end loop;
+    if touched <> '{}' then
+        perform postmeter.import_recorded(to_jsonb(touched), array[]::text[], touched_times);
+    end if;
     known_from := null; known_until := null; standing := null;
     if fresh = '{}' then
         return;
@@ -3935,46 +3954,61 @@ $$;
 
 COMMENT ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) IS 'Records groups of an export''s rows, each once: new ones as usage; known ones are compared, and with apply their difference is recorded. begins and ends: the charge period, as the file has it. older: the ids that an older version gave the rows, wanted where begin_import says so. other_rule: another list of columns recorded usage of this org from known_from until known_until, and the group is not found among it.';
 
-CREATE FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) RETURNS text
+CREATE FUNCTION postmeter.import_elsewhere(usage jsonb, begins timestamp with time zone, ends timestamp with time zone, is_named boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
-#variable_conflict use_column
 declare
-    other text;
+    own_source text := usage ->> 'source';
+    own_id     text := usage ->> 'event_id';
+    own_time   timestamptz := postmeter.import_moment(usage ->> 'used_at');
+    until      timestamptz := postmeter.import_ends(own_time, begins, ends);
+    other      record;
+    twin       uuid;
 begin
     for other in
-        select p.source from postmeter.import_period p
-        where p.org = import_elsewhere.org and p.source <> import_elsewhere.source
-          and p.first_used_at <= import_elsewhere.used_at and p.ends_at > import_elsewhere.used_at
-        order by 1 limit 100
+        select p.source, p.list from postmeter.import_period p
+        where p.org = lower(btrim(usage ->> 'org')) and p.source <> own_source
+          and p.first_used_at < until and p.ends_at > own_time
+        order by p.source, p.list limit 100
     loop
-        if exists (select from postmeter.usage u
-                   where u.id = postmeter.usage_of(other, event_id) and u.used_at = import_elsewhere.used_at)
-           and postmeter.import_standing(other, event_id) > 0 then
-            return other;
+        if other.list <> postmeter.import_list_of(own_id) then
+            if not is_named then
+                return format('the source %s holds usage of %s of this time by other columns: name the --source, the same one if the '
+                              'provider has another name now, %s if it is another provider', other.source, usage ->> 'org', own_source);
+            end if;
+            continue;
+        end if;
+        twin := postmeter.usage_of(other.source, own_id);
+        if twin is not null and exists (select from postmeter.usage u where u.id = twin and u.used_at = own_time)
+           and postmeter.import_standing(other.source, own_id) > 0
+           -- what is played into another time is other usage
+           or begins = own_time and postmeter.import_overlap(other.source, own_id, begins, ends) is not null then
+            return format('the same usage is recorded in the source %s already: name that --source if the provider has another name now; '
+                          'if it is another provider, name ProviderName in --id, with the columns of before', other.source);
         end if;
     end loop;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) IS 'Under which other source the same group of the same time is recorded: the provider''s name, of which the source is made, has changed. Null: under none.';
+COMMENT ON FUNCTION postmeter.import_elsewhere(usage jsonb, begins timestamp with time zone, ends timestamp with time zone, is_named boolean) IS 'Why a group must not be recorded beside what another source holds: the same group of the same time, or a longer or shorter period of it, is recorded there, as if the provider''s name, of which a source is made, had changed; or that source has usage of the org and time by other columns, and nobody named this one. Null: nothing is.';
 
 CREATE FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
  SELECT (used_at +
          CASE
-             WHEN ((ends > begins) AND isfinite(ends)) THEN LEAST((ends - begins), '32 days'::interval)
+             WHEN (ends > begins) THEN LEAST((ends - begins), '32 days'::interval)
              ELSE '00:00:00.000001'::interval
          END);
 END;
 
 COMMENT ON FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) IS 'When the charge period of a usage ends; just after its begin where no end is known.';
 
-CREATE FUNCTION postmeter.import_found(groups jsonb) RETURNS TABLE(item integer, usage jsonb, unit text, other_unit text, older text[], known text[], is_known boolean, is_same boolean, begins timestamp with time zone, ends timestamp with time zone, known_from timestamp with time zone, known_until timestamp with time zone, twin text, is_held boolean)
+CREATE FUNCTION postmeter.import_found(groups jsonb) RETURNS TABLE(item integer, usage jsonb, unit text, other_unit text, older text[], known text[], is_known boolean, is_same boolean, begins timestamp with time zone, ends timestamp with time zone, is_named boolean, known_from timestamp with time zone, known_until timestamp with time zone, twin text, is_held boolean)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -3986,14 +4020,16 @@ CREATE FUNCTION postmeter.import_found(groups jsonb) RETURNS TABLE(item integer,
                postmeter.import_list_of(g.given #>> '{usage,event_id}') as list, lower(btrim(g.given #>> '{usage,org}')) as org,
                nullif(split_part(g.given #>> '{usage,event_id}', ':', 4), '') as own,
                postmeter.import_moment(g.given #>> '{usage,used_at}') as used_at,
-               postmeter.import_moment(g.given ->> 'begins') as begins, postmeter.import_moment(g.given ->> 'ends') as ends
+               postmeter.import_moment(g.given ->> 'begins') as begins, postmeter.import_moment(g.given ->> 'ends') as ends,
+               (g.given ->> 'is_named') is not distinct from 'true' as is_named,
+               postmeter.usage_quantity(g.given #> '{usage,quantity}') as quantity
         from jsonb_array_elements(groups) with ordinality g(given, ordinality)
     ), met as materialized (
         -- what stands before it in the same batch
         select s.item, min(b.source) filter (where b.source <> s.source and b.event_id = s.event_id and b.used_at = s.used_at) as twin,
                bool_or(b.source = s.source and b.list = s.list and b.event_id <> s.event_id
                        and b.begins < s.ends and b.ends > s.begins) as is_held
-        from said s join said b on b.own = s.own and b.item < s.item
+        from said s join said b on b.own = s.own and b.item < s.item and b.quantity > 0
         group by s.item
     )
     select s.item, s.usage, s.unit,
@@ -4001,15 +4037,18 @@ CREATE FUNCTION postmeter.import_found(groups jsonb) RETURNS TABLE(item integer,
             where i.source = s.source and i.product = s.usage ->> 'product' and i.metric = s.usage ->> 'metric' and i.unit <> s.unit),
            o.older, o.known, b.base is not null,
            -- nearly always it is as it was, and nobody has touched it
-           coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
-                            (s.usage ->> 'org', s.usage ->> 'product', s.usage ->> 'metric', s.used_at, (s.usage ->> 'quantity')::numeric)
+           coalesce((select (lower(btrim(u.org)), u.product, u.metric, u.used_at, u.quantity) =
+                            (s.org, s.usage ->> 'product', s.usage ->> 'metric', s.used_at, s.quantity)
+                            and (s.ends is null or s.ends = coalesce(
+                                (select e.ends_at from postmeter.import_end e where e.source = s.source and e.event_id = s.event_id),
+                                postmeter.import_moment(u.attributes ->> 'charge_period_end')))
                             and u.account is null and u.corrects is null
                             and not exists (select from postmeter.usage c
                                             where c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
                                               and c.corrected_id = u.id)
                             and postmeter.usage_of(u.source, u.event_id || ':r1') is null
                      from postmeter.usage u where u.id = b.base) and o.known = '{}', false),
-           s.begins, s.ends, p.known_from, p.known_until, m.twin, coalesce(m.is_held, false)
+           s.begins, s.ends, s.is_named, p.known_from, p.known_until, m.twin, coalesce(m.is_held, false)
     from said s
     left join met m on m.item = s.item
     cross join lateral (select postmeter.usage_of(s.source, s.event_id) as base offset 0) b
@@ -4031,7 +4070,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.import_found(groups jsonb) IS 'For each group of a batch what is known of it: its unit, its older ids, its usage, whether it is as it was, from when until when another list recorded usage of its org, and what stands before it in the batch: a twin of another source, or an overlapping period.';
 
-CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], begins timestamp with time zone, ends timestamp with time zone, apply boolean) RETURNS TABLE(verdict text, standing numeric)
+CREATE FUNCTION postmeter.import_known(usage jsonb, older text[], begins timestamp with time zone, ends timestamp with time zone, apply boolean) RETURNS TABLE(verdict text, standing numeric, has_moved boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -4046,14 +4085,16 @@ declare
     names    text[] := postmeter.import_names(usage ->> 'source', usage ->> 'event_id');
     revision integer := cardinality(names);
     found_as record;
+    recorded_end timestamptz;
     flaw     text;
     part     record;
 begin
     -- what stands of each usage is its quantity less its corrections, whoever recorded them
-    select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost,
+    select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost, min(k.org) as org,
            max(postmeter.import_moment(u.attributes ->> 'charge_period_end')) filter (where k.event_id = names[1]) as ended,
            array_remove(array[
-               case when bool_or(k.org <> usage ->> 'org') then 'org' end,
+               -- some providers change the case of an id
+               case when bool_or(lower(btrim(k.org)) <> lower(btrim(usage ->> 'org'))) then 'org' end,
                case when bool_or(k.product <> usage ->> 'product') then 'product' end,
                case when bool_or(k.metric <> usage ->> 'metric') then 'metric' end,
                case when bool_or(k.used_at <> used) then 'used_at' end,
@@ -4068,15 +4109,23 @@ begin
         perform postmeter.refuse_other_content(source, event_id, found_as.fields);
     end if;
     standing := found_as.standing;
+    recorded_end := coalesce((select e.ends_at from postmeter.import_end e
+                              where e.source = usage ->> 'source' and e.event_id = usage ->> 'event_id'), found_as.ended);
+    -- the first hour of a day begins with the day
+    flaw := case when found_as.standing > 0 and recorded_end > ends
+                 then 'it was recorded for a longer charge period: import one granularity of a time, hours or days'
+                 else postmeter.import_overlap(source, event_id, begins, ends) end;
+    has_moved := flaw is null and ends is distinct from coalesce(recorded_end, 'infinity') and ends is not null
+                 and (standing = wanted or apply);
+    if has_moved then
+        insert into postmeter.import_end as e (source, event_id, ends_at) values (usage ->> 'source', usage ->> 'event_id', ends)
+        on conflict on constraint import_end_pkey do update set ends_at = excluded.ends_at;
+    end if;
     if standing = wanted then
         verdict := 'repeated';
         return next;
         return;
     end if;
-    -- the first hour of a day begins with the day
-    flaw := case when found_as.standing > 0 and found_as.ended > ends
-                 then 'it was recorded for a longer charge period: import one granularity of a time, hours or days'
-                 else postmeter.import_overlap(source, event_id, begins, ends) end;
     if flaw is not null then
         raise exception '%', flaw
             using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'ChargePeriodEnd', constraint = 'import_overlap';
@@ -4085,7 +4134,7 @@ begin
         verdict := 'changed';
     elsif standing < wanted then
         perform postmeter.record_usage(
-            source => source, event_id => event_id || ':r' || revision, org => usage ->> 'org', product => usage ->> 'product',
+            source => source, event_id => event_id || ':r' || revision, org => found_as.org, product => usage ->> 'product',
             metric => usage ->> 'metric', quantity => wanted - standing, used_at => used,
             attributes => coalesce(usage -> 'attributes', '{}') || jsonb_build_object('revises', event_id));
         verdict := 'applied';
@@ -4124,7 +4173,8 @@ CREATE FUNCTION postmeter.import_moment(said text) RETURNS timestamp with time z
     SET "DateStyle" TO 'ISO, MDY'
     AS $$
 begin
-    return case when octet_length(said) between 10 and 64 then said::timestamptz end;
+    return case when octet_length(said) between 10 and 64 and said::timestamptz between '1900-01-01' and '2200-01-01'
+                then said::timestamptz end;
 exception when data_exception or invalid_parameter_value then
     return null;
 end
@@ -4164,7 +4214,7 @@ declare
     began timestamptz;
     ended timestamptz;
 begin
-    if own = '' or ends is null or not isfinite(begins) or ends <= begins then
+    if own = '' or ends is null or begins is null or ends <= begins then
         return null;
     end if;
     -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
@@ -4174,8 +4224,10 @@ begin
         where m.moment < begins
         union
         select h.moment
-        from generate_series(date_trunc('hour', begins) + interval '1 hour',
-                             least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
+        from generate_series(
+            date_trunc('hour', begins), least(ends, begins + interval '32 days') - interval '1 microsecond',
+            case when ends - begins <= interval '1 day' then interval '15 minutes' else interval '1 hour' end) h(moment)
+        where h.moment > begins
     ) at;
     for part in
         -- By name: the tables are others after each turn. Fences: look-ups by the whole key, whatever the statistics say.
@@ -4189,12 +4241,14 @@ begin
         order by 1
     loop
         -- by a variable: all months but one are left out before anything of them is opened
-        select postmeter.import_moment(u.attributes ->> 'charge_period_end') into ended
+        select coalesce((select e.ends_at from postmeter.import_end e
+                         where e.source = import_overlap.source and e.event_id = part.event_id),
+                        postmeter.import_moment(u.attributes ->> 'charge_period_end')) into ended
         from postmeter.usage u where u.id = part.usage_id;
         began := to_timestamp(split_part(part.event_id, ':', 3), 'YYYYMMDD"T"HH24MISS');
         if (began > begins or ended > begins) and postmeter.import_standing(source, part.event_id) > 0 then
             return format('this usage is recorded already, by its charge period from %s until %s: import one granularity of a time, '
-                          'hours or days', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                          'hours or days, or name the column in --id that tells the two apart', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                           coalesce(to_char(ended, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
         end if;
     end loop;
@@ -4342,19 +4396,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.usage_time(text) IS 'A time that postmeter.usage_text_fault let through, cut down to microseconds: rounded up, the last moment of a month would be the next one''s.';
 
-CREATE TABLE postmeter.import_list (
-    source text NOT NULL COLLATE pg_catalog."C",
-    list text NOT NULL COLLATE pg_catalog."C",
-    CONSTRAINT import_list_list_check CHECK ((octet_length(list) <= 255)),
-    CONSTRAINT import_list_source_check CHECK (((octet_length(source) >= 1) AND (octet_length(source) <= 255)))
-);
-
-COMMENT ON TABLE postmeter.import_list IS 'By which lists of identifying columns exports were imported into a source. A source that is not here was never looked at.';
-
-COMMENT ON COLUMN postmeter.import_list.source IS 'The source of the usage.';
-
-COMMENT ON COLUMN postmeter.import_list.list IS 'What the event ids of this list begin with; empty: ids that an older version or something else gave.';
-
 CREATE TABLE postmeter.import_period (
     org text NOT NULL COLLATE pg_catalog."C",
     source text NOT NULL COLLATE pg_catalog."C",
@@ -4382,7 +4423,7 @@ CREATE TABLE postmeter.import_unit (
     unit text NOT NULL COLLATE pg_catalog."C"
 );
 
-COMMENT ON TABLE postmeter.import_unit IS 'Which unit a metric of imported exports stands for: two units that differ in more than marks and the case of long words can have one tag (GB and Gb). Inserted by imports, with the first usage.';
+COMMENT ON TABLE postmeter.import_unit IS 'Which unit a metric of imported exports stands for: two units that differ in more than marks and case can have one tag (GB and Gb). Inserted by imports, with the first usage.';
 
 COMMENT ON COLUMN postmeter.import_unit.source IS 'The source of the usage.';
 
@@ -4403,9 +4444,6 @@ CREATE FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods ts
             FROM jsonb_array_elements(import_recorded.usages) WITH ORDINALITY g(usage, item)
            WHERE ((import_recorded.units)[g.item] IS NOT NULL)
            ORDER BY (g.usage ->> 'source'::text), (g.usage ->> 'product'::text), (g.usage ->> 'metric'::text), g.item ON CONFLICT DO NOTHING;
- INSERT INTO postmeter.import_list (source, list)  SELECT DISTINCT (g.usage ->> 'source'::text),
-             postmeter.import_list_of((g.usage ->> 'event_id'::text)) AS import_list_of
-            FROM jsonb_array_elements(import_recorded.usages) g(usage) ON CONFLICT DO NOTHING;
  INSERT INTO postmeter.import_period AS p (org, source, list, first_used_at, ends_at)  SELECT lower(btrim((g.usage ->> 'org'::text))) AS lower,
              (g.usage ->> 'source'::text),
              postmeter.import_list_of((g.usage ->> 'event_id'::text)) AS import_list_of,
@@ -4419,7 +4457,7 @@ CREATE FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods ts
    WHERE ((p.first_used_at > excluded.first_used_at) OR (p.ends_at < excluded.ends_at));
 END;
 
-COMMENT ON FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods tstzrange[]) IS 'Keeps units, lists and periods of usage that an import recorded. The caller holds the gate import.';
+COMMENT ON FUNCTION postmeter.import_recorded(usages jsonb, units text[], periods tstzrange[]) IS 'Keeps units and periods of usage that an import recorded. The caller holds the gate import.';
 
 CREATE FUNCTION postmeter.import_standing(source text, event_id text) RETURNS numeric
     LANGUAGE sql STABLE
@@ -4469,13 +4507,13 @@ CREATE FUNCTION postmeter.import_unit_key(unit text) RETURNS text
     BEGIN ATOMIC
  SELECT string_agg(
          CASE
-             WHEN ((length(w.word) <= 3) OR (lower(w.word) ~ '^[kmgtpezy]?i?b([^aeiouy]|$)'::text)) THEN w.word
+             WHEN ((length(w.word) = 1) OR (lower(w.word) ~ '^[kmgtpezy]?i?b([^aeiouy]|$)'::text) OR (lower(w.word) ~ '^m[^aeiou]{1,2}$'::text)) THEN w.word
              ELSE lower(w.word)
          END, '-'::text ORDER BY w.place) AS string_agg
     FROM regexp_split_to_table("left"(import_unit_key.unit, 200), '-'::text) WITH ORDINALITY w(word, place);
 END;
 
-COMMENT ON FUNCTION postmeter.import_unit_key(unit text) IS 'A unit, as far as another one is another unit: long words are the same in any case.';
+COMMENT ON FUNCTION postmeter.import_unit_key(unit text) IS 'A unit, as far as another one is another unit: words are the same in any case, but for bits and bytes, milli and mega.';
 
 CREATE FUNCTION postmeter.index_requests(wanted boolean) RETURNS boolean
     LANGUAGE plpgsql
@@ -9194,6 +9232,83 @@ CREATE FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timest
 END;
 
 COMMENT ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) IS 'Canonical key of a remittance; the program builds the same text.';
+
+CREATE FUNCTION postmeter.reopen_import(source text, list text, org text, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(first_used_at timestamp with time zone, ends_at timestamp with time zone, standing numeric)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    key   text := lower(btrim(reopen_import.org));
+    found_as postmeter.import_period;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.take_gate('import');
+    select p.* into found_as from postmeter.import_period p
+    where p.source = reopen_import.source and p.list = reopen_import.list and p.org = key;
+    if not found then
+        raise exception 'no import of % into % by the list % is known', quote_literal(reopen_import.org),
+            quote_literal(reopen_import.source), quote_literal(reopen_import.list)
+            using errcode = 'PM001', column = 'org', hint = 'postmeter.import_period has them, with orgs in lower case.';
+    end if;
+    first_used_at := found_as.first_used_at;
+    ends_at := found_as.ends_at;
+    select coalesce(sum(u.quantity + coalesce(c.quantity, 0)), 0) into standing
+    from (
+        -- by name: the tables are others after each turn
+        select i.event_id, i.usage_id from postmeter.usage_identity i where i.source = reopen_import.source
+        union all
+        select b.event_id, b.usage_id from postmeter.usage_identity_before b where b.source = reopen_import.source
+    ) k
+    join postmeter.usage u on u.id = k.usage_id
+    left join lateral (select sum(y.quantity) as quantity from postmeter.usage y
+                       where y.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and y.corrected_id = u.id) c on true
+    where postmeter.import_list_of(k.event_id) = reopen_import.list and lower(btrim(u.org)) = key
+      and u.attributes ? 'charge_period_start' and u.corrects is null;
+    if dry_run is not false then
+        return next;
+        return;
+    elsif standing <> 0 then
+        raise exception '% of % stands of that import: correct it to zero first, or the next one bills it again', trim_scale(standing),
+            quote_literal(reopen_import.org) using errcode = 'PM001', column = 'org';
+    end if;
+    delete from postmeter.import_period p
+    where p.source = reopen_import.source and p.list = reopen_import.list and p.org = key;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'reopen', 'imported', 'open', jsonb_build_object(
+        'source', source, 'list', list, 'org', key, 'first_used_at', found_as.first_used_at, 'ends_at', found_as.ends_at));
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reopen_import(source text, list text, org text, who text, why text, dry_run boolean) IS 'Opens the time of an org that was imported by mistake, once nothing stands of that import: other columns may import it then. Returns the time, and what stands; reads all usage of the source. Dry run unless told otherwise.';
+
+CREATE FUNCTION postmeter.reopen_import_unit(source text, product text, metric text, who text, why text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    before text;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.take_gate('import');
+    delete from postmeter.import_unit i
+    where i.source = reopen_import_unit.source and i.product = reopen_import_unit.product and i.metric = reopen_import_unit.metric
+    returning i.unit into before;
+    if before is null then
+        raise exception 'no unit of the metric % of % is known in %', quote_literal(reopen_import_unit.metric),
+            quote_literal(reopen_import_unit.product), quote_literal(reopen_import_unit.source)
+            using errcode = 'PM001', column = 'metric', hint = 'postmeter.import_unit has them.';
+    end if;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'reopen', before, 'open', jsonb_build_object('source', source, 'product', product, 'metric', metric));
+    return before;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.reopen_import_unit(source text, product text, metric text, who text, why text) IS 'Forgets which unit the metric of imported exports stands for; the next usage that is recorded chooses it. Returns the unit of before.';
 
 CREATE FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean DEFAULT true) RETURNS TABLE(usages bigint, org text, product text, metric text, quantity numeric)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -14310,6 +14425,33 @@ COMMENT ON TABLE postmeter.identity_generation IS 'When the younger generation o
 
 COMMENT ON COLUMN postmeter.identity_generation.began_at IS 'When usage_identity began, on postmeter.clock().';
 
+CREATE TABLE postmeter.import_end (
+    source text NOT NULL COLLATE pg_catalog."C",
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    ends_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE postmeter.import_end IS 'The end of a charge period that is another one now than its usage was recorded with: it still ran then, or it was taken back and recorded for another period.';
+
+COMMENT ON COLUMN postmeter.import_end.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_end.event_id IS 'The event id of the group: its first usage.';
+
+COMMENT ON COLUMN postmeter.import_end.ends_at IS 'When its charge period ends, as far as it is recorded.';
+
+CREATE TABLE postmeter.import_list (
+    source text NOT NULL COLLATE pg_catalog."C",
+    list text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT import_list_list_check CHECK ((octet_length(list) <= 255)),
+    CONSTRAINT import_list_source_check CHECK (((octet_length(source) >= 1) AND (octet_length(source) <= 255)))
+);
+
+COMMENT ON TABLE postmeter.import_list IS 'By which lists of identifying columns exports were imported into a source. A source that is not here was never looked at.';
+
+COMMENT ON COLUMN postmeter.import_list.source IS 'The source of the usage.';
+
+COMMENT ON COLUMN postmeter.import_list.list IS 'What the event ids of this list begin with; empty: ids that an older version or something else gave.';
+
 CREATE TABLE postmeter.installation (
     only_row boolean DEFAULT true NOT NULL,
     name text,
@@ -17179,6 +17321,9 @@ ALTER TABLE postmeter.held
 ALTER TABLE ONLY postmeter.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (caller, key);
 
+ALTER TABLE ONLY postmeter.import_end
+    ADD CONSTRAINT import_end_pkey PRIMARY KEY (source, event_id);
+
 ALTER TABLE ONLY postmeter.import_list
     ADD CONSTRAINT import_list_pkey PRIMARY KEY (source, list);
 
@@ -18594,7 +18739,7 @@ REVOKE ALL ON FUNCTION postmeter.identity_at(meter_id bigint, hour timestamp wit
 REVOKE ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.import_batch(groups jsonb, apply boolean) TO postmeter_producer;
 
-REVOKE ALL ON FUNCTION postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.import_elsewhere(usage jsonb, begins timestamp with time zone, ends timestamp with time zone, is_named boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.import_ends(used_at timestamp with time zone, begins timestamp with time zone, ends timestamp with time zone) FROM PUBLIC;
 
@@ -18627,11 +18772,6 @@ GRANT SELECT ON TABLE postmeter.usage TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.import_parts(source text, names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.usage_time(text) FROM PUBLIC;
-
-GRANT SELECT ON TABLE postmeter.import_list TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.import_list TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.import_list TO postmeter_worker;
-GRANT SELECT ON TABLE postmeter.import_list TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.import_period TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.import_period TO postmeter_operator;
@@ -19156,6 +19296,12 @@ GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour 
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.remittance_key(buyer text, dimension text, hour timestamp with time zone) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.reopen_import(source text, list text, org text, who text, why text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reopen_import(source text, list text, org text, who text, why text, dry_run boolean) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.reopen_import_unit(source text, product text, metric text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.reopen_import_unit(source text, product text, metric text, who text, why text) TO postmeter_operator;
+
 REVOKE ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reopen_month(destination text, month date, who text, why text, dry_run boolean) TO postmeter_operator;
 
@@ -19657,6 +19803,16 @@ GRANT SELECT,INSERT ON TABLE postmeter.idempotency TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.identity_generation TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.import_end TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_end TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_end TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_end TO postmeter_console;
+
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_worker;
+GRANT SELECT ON TABLE postmeter.import_list TO postmeter_console;
 
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.installation TO postmeter_operator;

@@ -25,7 +25,18 @@ comment on column postmeter.import_period.source is 'The source of the usage.';
 comment on column postmeter.import_period.list is 'By which list of columns, as in import_list.';
 comment on column postmeter.import_period.first_used_at is 'When the first of it was used.';
 comment on column postmeter.import_period.ends_at is 'When the last charge period of it ends; where no end was given, just after its begin.';
-grant select on postmeter.import_list, postmeter.import_period
+create table postmeter.import_end (
+    source text collate "C" not null,
+    event_id text collate "C" not null,
+    ends_at timestamptz not null,
+    primary key (source, event_id)
+);
+comment on table postmeter.import_end is 'The end of a charge period that is another one now than its usage was recorded with: it still ran then, or it was taken back and recorded for another period.';
+comment on column postmeter.import_end.source is 'The source of the usage.';
+comment on column postmeter.import_end.event_id is 'The event id of the group: its first usage.';
+comment on column postmeter.import_end.ends_at is 'When its charge period ends, as far as it is recorded.';
+
+grant select on postmeter.import_list, postmeter.import_period, postmeter.import_end
     to postmeter_reader, postmeter_operator, postmeter_worker, postmeter_console;
 
 -- small parts -----------------------------------------------------------------------------------------------------------
@@ -42,7 +53,8 @@ create function postmeter.import_moment(said text) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, MDY'
 as $$
 begin
-    return case when octet_length(said) between 10 and 64 then said::timestamptz end;
+    return case when octet_length(said) between 10 and 64 and said::timestamptz between '1900-01-01' and '2200-01-01'
+                then said::timestamptz end;
 exception when data_exception or invalid_parameter_value then
     return null;
 end
@@ -54,8 +66,7 @@ create function postmeter.import_ends(used_at timestamptz, begins timestamptz, e
 language sql immutable parallel safe
 begin atomic
     -- hours are moved by --shift, and how long a period is stays; a month is the longest that exports have
-    select used_at + case when ends > begins and isfinite(ends) then least(ends - begins, interval '32 days')
-                          else interval '1 microsecond' end;
+    select used_at + case when ends > begins then least(ends - begins, interval '32 days') else interval '1 microsecond' end;
 end;
 comment on function postmeter.import_ends(timestamptz, timestamptz, timestamptz) is 'When the charge period of a usage ends; just after its begin where no end is known.';
 revoke execute on function postmeter.import_ends(timestamptz, timestamptz, timestamptz) from public;
@@ -64,15 +75,16 @@ create function postmeter.import_unit_key(unit text) returns text
 language sql immutable parallel safe
 begin atomic
     select string_agg(
-        -- GB and Gb, mW and MW are two units; Hours and hours are one
-        case when length(w.word) <= 3 or lower(w.word) ~ '^[kmgtpezy]?i?b([^aeiouy]|$)' then w.word else lower(w.word) end,
+        -- GB and Gb, mW and MW, ms and Ms are two units; Hours and hours, Hrs and hrs, Mo and mo are one
+        case when length(w.word) = 1 or lower(w.word) ~ '^[kmgtpezy]?i?b([^aeiouy]|$)' or lower(w.word) ~ '^m[^aeiou]{1,2}$'
+             then w.word else lower(w.word) end,
         '-' order by w.place)
     from regexp_split_to_table(left(unit, 200), '-') with ordinality w(word, place);
 end;
-comment on function postmeter.import_unit_key(text) is 'A unit, as far as another one is another unit: long words are the same in any case.';
+comment on function postmeter.import_unit_key(text) is 'A unit, as far as another one is another unit: words are the same in any case, but for bits and bytes, milli and mega.';
 revoke execute on function postmeter.import_unit_key(text) from public;
 update postmeter.import_unit set unit = postmeter.import_unit_key(unit) where unit <> postmeter.import_unit_key(unit);
-comment on table postmeter.import_unit is 'Which unit a metric of imported exports stands for: two units that differ in more than marks and the case of long words can have one tag (GB and Gb). Inserted by imports, with the first usage.';
+comment on table postmeter.import_unit is 'Which unit a metric of imported exports stands for: two units that differ in more than marks and case can have one tag (GB and Gb). Inserted by imports, with the first usage.';
 
 create function postmeter.import_names(source text, event_id text) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -113,7 +125,7 @@ declare
     began timestamptz;
     ended timestamptz;
 begin
-    if own = '' or ends is null or not isfinite(begins) or ends <= begins then
+    if own = '' or ends is null or begins is null or ends <= begins then
         return null;
     end if;
     -- exports are by the hour, the day or the month: what begins before could hold it, what begins within is held
@@ -123,8 +135,10 @@ begin
         where m.moment < begins
         union
         select h.moment
-        from generate_series(date_trunc('hour', begins) + interval '1 hour',
-                             least(ends, begins + interval '32 days') - interval '1 microsecond', interval '1 hour') h(moment)
+        from generate_series(
+            date_trunc('hour', begins), least(ends, begins + interval '32 days') - interval '1 microsecond',
+            case when ends - begins <= interval '1 day' then interval '15 minutes' else interval '1 hour' end) h(moment)
+        where h.moment > begins
     ) at;
     for part in
         -- By name: the tables are others after each turn. Fences: look-ups by the whole key, whatever the statistics say.
@@ -138,12 +152,14 @@ begin
         order by 1
     loop
         -- by a variable: all months but one are left out before anything of them is opened
-        select postmeter.import_moment(u.attributes ->> 'charge_period_end') into ended
+        select coalesce((select e.ends_at from postmeter.import_end e
+                         where e.source = import_overlap.source and e.event_id = part.event_id),
+                        postmeter.import_moment(u.attributes ->> 'charge_period_end')) into ended
         from postmeter.usage u where u.id = part.usage_id;
         began := to_timestamp(split_part(part.event_id, ':', 3), 'YYYYMMDD"T"HH24MISS');
         if (began > begins or ended > begins) and postmeter.import_standing(source, part.event_id) > 0 then
             return format('this usage is recorded already, by its charge period from %s until %s: import one granularity of a time, '
-                          'hours or days', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                          'hours or days, or name the column in --id that tells the two apart', to_char(began, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                           coalesce(to_char(ended, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'an end that it does not say'));
         end if;
     end loop;
@@ -154,31 +170,45 @@ comment on function postmeter.import_overlap(text, text, timestamptz, timestampt
     'Why a group must not be recorded beside what is: the same who, what and where is recorded for a longer or shorter period that holds some of its time. Null: nothing is. What was corrected to zero is in nobody''s way.';
 revoke execute on function postmeter.import_overlap(text, text, timestamptz, timestamptz) from public;
 
-create function postmeter.import_elsewhere(org text, source text, event_id text, used_at timestamptz) returns text
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off
+create function postmeter.import_elsewhere(usage jsonb, begins timestamptz, ends timestamptz, is_named boolean) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 declare
-    other text;
+    own_source text := usage ->> 'source';
+    own_id     text := usage ->> 'event_id';
+    own_time   timestamptz := postmeter.import_moment(usage ->> 'used_at');
+    until      timestamptz := postmeter.import_ends(own_time, begins, ends);
+    other      record;
+    twin       uuid;
 begin
     for other in
-        select p.source from postmeter.import_period p
-        where p.org = import_elsewhere.org and p.source <> import_elsewhere.source
-          and p.first_used_at <= import_elsewhere.used_at and p.ends_at > import_elsewhere.used_at
-        order by 1 limit 100
+        select p.source, p.list from postmeter.import_period p
+        where p.org = lower(btrim(usage ->> 'org')) and p.source <> own_source
+          and p.first_used_at < until and p.ends_at > own_time
+        order by p.source, p.list limit 100
     loop
-        if exists (select from postmeter.usage u
-                   where u.id = postmeter.usage_of(other, event_id) and u.used_at = import_elsewhere.used_at)
-           and postmeter.import_standing(other, event_id) > 0 then
-            return other;
+        if other.list <> postmeter.import_list_of(own_id) then
+            if not is_named then
+                return format('the source %s holds usage of %s of this time by other columns: name the --source, the same one if the '
+                              'provider has another name now, %s if it is another provider', other.source, usage ->> 'org', own_source);
+            end if;
+            continue;
+        end if;
+        twin := postmeter.usage_of(other.source, own_id);
+        if twin is not null and exists (select from postmeter.usage u where u.id = twin and u.used_at = own_time)
+           and postmeter.import_standing(other.source, own_id) > 0
+           -- what is played into another time is other usage
+           or begins = own_time and postmeter.import_overlap(other.source, own_id, begins, ends) is not null then
+            return format('the same usage is recorded in the source %s already: name that --source if the provider has another name now; '
+                          'if it is another provider, name ProviderName in --id, with the columns of before', other.source);
         end if;
     end loop;
     return null;
 end
 $$;
-comment on function postmeter.import_elsewhere(text, text, text, timestamptz) is
-    'Under which other source the same group of the same time is recorded: the provider''s name, of which the source is made, has changed. Null: under none.';
-revoke execute on function postmeter.import_elsewhere(text, text, text, timestamptz) from public;
+comment on function postmeter.import_elsewhere(jsonb, timestamptz, timestamptz, boolean) is
+    'Why a group must not be recorded beside what another source holds: the same group of the same time, or a longer or shorter period of it, is recorded there, as if the provider''s name, of which a source is made, had changed; or that source has usage of the org and time by other columns, and nobody named this one. Null: nothing is.';
+revoke execute on function postmeter.import_elsewhere(jsonb, timestamptz, timestamptz, boolean) from public;
 
 create function postmeter.look_at_source(source text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set jit = off
@@ -249,7 +279,7 @@ grant execute on function postmeter.begin_import(text, text) to postmeter_produc
 -- squawk-ignore ban-drop-function -- nobody may call it but import_batch
 drop function postmeter.import_known(jsonb, text[], boolean);
 create function postmeter.import_known(usage jsonb, older text[], begins timestamptz, ends timestamptz, apply boolean)
-returns table (verdict text, standing numeric)
+returns table (verdict text, standing numeric, has_moved boolean)
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
@@ -261,14 +291,16 @@ declare
     names    text[] := postmeter.import_names(usage ->> 'source', usage ->> 'event_id');
     revision integer := cardinality(names);
     found_as record;
+    recorded_end timestamptz;
     flaw     text;
     part     record;
 begin
     -- what stands of each usage is its quantity less its corrections, whoever recorded them
-    select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost,
+    select coalesce(sum(k.rest), 0) as standing, bool_or(k.is_lost) as is_lost, min(k.org) as org,
            max(postmeter.import_moment(u.attributes ->> 'charge_period_end')) filter (where k.event_id = names[1]) as ended,
            array_remove(array[
-               case when bool_or(k.org <> usage ->> 'org') then 'org' end,
+               -- some providers change the case of an id
+               case when bool_or(lower(btrim(k.org)) <> lower(btrim(usage ->> 'org'))) then 'org' end,
                case when bool_or(k.product <> usage ->> 'product') then 'product' end,
                case when bool_or(k.metric <> usage ->> 'metric') then 'metric' end,
                case when bool_or(k.used_at <> used) then 'used_at' end,
@@ -283,15 +315,23 @@ begin
         perform postmeter.refuse_other_content(source, event_id, found_as.fields);
     end if;
     standing := found_as.standing;
+    recorded_end := coalesce((select e.ends_at from postmeter.import_end e
+                              where e.source = usage ->> 'source' and e.event_id = usage ->> 'event_id'), found_as.ended);
+    -- the first hour of a day begins with the day
+    flaw := case when found_as.standing > 0 and recorded_end > ends
+                 then 'it was recorded for a longer charge period: import one granularity of a time, hours or days'
+                 else postmeter.import_overlap(source, event_id, begins, ends) end;
+    has_moved := flaw is null and ends is distinct from coalesce(recorded_end, 'infinity') and ends is not null
+                 and (standing = wanted or apply);
+    if has_moved then
+        insert into postmeter.import_end as e (source, event_id, ends_at) values (usage ->> 'source', usage ->> 'event_id', ends)
+        on conflict on constraint import_end_pkey do update set ends_at = excluded.ends_at;
+    end if;
     if standing = wanted then
         verdict := 'repeated';
         return next;
         return;
     end if;
-    -- the first hour of a day begins with the day
-    flaw := case when found_as.standing > 0 and found_as.ended > ends
-                 then 'it was recorded for a longer charge period: import one granularity of a time, hours or days'
-                 else postmeter.import_overlap(source, event_id, begins, ends) end;
     if flaw is not null then
         raise exception '%', flaw
             using errcode = 'PM001', schema = 'postmeter', table = 'outbox', column = 'ChargePeriodEnd', constraint = 'import_overlap';
@@ -300,7 +340,7 @@ begin
         verdict := 'changed';
     elsif standing < wanted then
         perform postmeter.record_usage(
-            source => source, event_id => event_id || ':r' || revision, org => usage ->> 'org', product => usage ->> 'product',
+            source => source, event_id => event_id || ':r' || revision, org => found_as.org, product => usage ->> 'product',
             metric => usage ->> 'metric', quantity => wanted - standing, used_at => used,
             attributes => coalesce(usage -> 'attributes', '{}') || jsonb_build_object('revises', event_id));
         verdict := 'applied';
@@ -327,7 +367,7 @@ revoke execute on function postmeter.import_known(jsonb, text[], timestamptz, ti
 
 create function postmeter.import_found(groups jsonb)
 returns table (item integer, usage jsonb, unit text, other_unit text, older text[], known text[], is_known boolean, is_same boolean,
-               begins timestamptz, ends timestamptz, known_from timestamptz, known_until timestamptz,
+               begins timestamptz, ends timestamptz, is_named boolean, known_from timestamptz, known_until timestamptz,
                twin text, is_held boolean)
 language sql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
@@ -337,14 +377,16 @@ as $$
                postmeter.import_list_of(g.given #>> '{usage,event_id}') as list, lower(btrim(g.given #>> '{usage,org}')) as org,
                nullif(split_part(g.given #>> '{usage,event_id}', ':', 4), '') as own,
                postmeter.import_moment(g.given #>> '{usage,used_at}') as used_at,
-               postmeter.import_moment(g.given ->> 'begins') as begins, postmeter.import_moment(g.given ->> 'ends') as ends
+               postmeter.import_moment(g.given ->> 'begins') as begins, postmeter.import_moment(g.given ->> 'ends') as ends,
+               (g.given ->> 'is_named') is not distinct from 'true' as is_named,
+               postmeter.usage_quantity(g.given #> '{usage,quantity}') as quantity
         from jsonb_array_elements(groups) with ordinality g(given, ordinality)
     ), met as materialized (
         -- what stands before it in the same batch
         select s.item, min(b.source) filter (where b.source <> s.source and b.event_id = s.event_id and b.used_at = s.used_at) as twin,
                bool_or(b.source = s.source and b.list = s.list and b.event_id <> s.event_id
                        and b.begins < s.ends and b.ends > s.begins) as is_held
-        from said s join said b on b.own = s.own and b.item < s.item
+        from said s join said b on b.own = s.own and b.item < s.item and b.quantity > 0
         group by s.item
     )
     select s.item, s.usage, s.unit,
@@ -352,15 +394,18 @@ as $$
             where i.source = s.source and i.product = s.usage ->> 'product' and i.metric = s.usage ->> 'metric' and i.unit <> s.unit),
            o.older, o.known, b.base is not null,
            -- nearly always it is as it was, and nobody has touched it
-           coalesce((select (u.org, u.product, u.metric, u.used_at, u.quantity) =
-                            (s.usage ->> 'org', s.usage ->> 'product', s.usage ->> 'metric', s.used_at, (s.usage ->> 'quantity')::numeric)
+           coalesce((select (lower(btrim(u.org)), u.product, u.metric, u.used_at, u.quantity) =
+                            (s.org, s.usage ->> 'product', s.usage ->> 'metric', s.used_at, s.quantity)
+                            and (s.ends is null or s.ends = coalesce(
+                                (select e.ends_at from postmeter.import_end e where e.source = s.source and e.event_id = s.event_id),
+                                postmeter.import_moment(u.attributes ->> 'charge_period_end')))
                             and u.account is null and u.corrects is null
                             and not exists (select from postmeter.usage c
                                             where c.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id)
                                               and c.corrected_id = u.id)
                             and postmeter.usage_of(u.source, u.event_id || ':r1') is null
                      from postmeter.usage u where u.id = b.base) and o.known = '{}', false),
-           s.begins, s.ends, p.known_from, p.known_until, m.twin, coalesce(m.is_held, false)
+           s.begins, s.ends, s.is_named, p.known_from, p.known_until, m.twin, coalesce(m.is_held, false)
     from said s
     left join met m on m.item = s.item
     cross join lateral (select postmeter.usage_of(s.source, s.event_id) as base offset 0) b
@@ -392,10 +437,6 @@ begin atomic
     where units[g.item] is not null
     order by 1, 2, 3, g.item
     on conflict do nothing;
-    insert into postmeter.import_list (source, list)
-    select distinct g.usage ->> 'source', postmeter.import_list_of(g.usage ->> 'event_id')
-    from jsonb_array_elements(usages) g(usage)
-    on conflict do nothing;
     insert into postmeter.import_period as p (org, source, list, first_used_at, ends_at)
     select lower(btrim(g.usage ->> 'org')), g.usage ->> 'source', postmeter.import_list_of(g.usage ->> 'event_id'),
            min(m.used_at), max(postmeter.import_ends(m.used_at, lower(periods[g.item]), upper(periods[g.item])))
@@ -408,7 +449,7 @@ begin atomic
     where p.first_used_at > excluded.first_used_at or p.ends_at < excluded.ends_at;
 end;
 comment on function postmeter.import_recorded(jsonb, text[], tstzrange[]) is
-    'Keeps units, lists and periods of usage that an import recorded. The caller holds the gate import.';
+    'Keeps units and periods of usage that an import recorded. The caller holds the gate import.';
 revoke execute on function postmeter.import_recorded(jsonb, text[], tstzrange[]) from public;
 
 -- squawk-ignore ban-drop-function -- it comes again below, with two more columns in its answer
@@ -427,16 +468,27 @@ declare
     fresh_units text[] := '{}';
     fresh_times tstzrange[] := '{}';
     taken       integer[] := '{}';
+    touched     jsonb[] := '{}';
+    touched_times tstzrange[] := '{}';
+    moved       boolean;
     shows       boolean := pg_has_role(session_user, 'postmeter_reader', 'usage');
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'an import compares with what others have just recorded, which this transaction cannot see'
             using errcode = '25001', hint = 'Call import_batch in a transaction with the isolation level read committed.';
     end if;
+    if jsonb_array_length(groups) > 1000 then
+        raise exception 'a batch has at most 1000 groups, and this one has %', jsonb_array_length(groups) using errcode = 'PM001';
+    end if;
     -- One import at a time, for one batch; what follows is a later statement and sees what the one before recorded.
     perform postmeter.take_gate('import');
     perform postmeter.look_at_source(s.source)
     from (select distinct g #>> '{usage,source}' as source from jsonb_array_elements(groups) g) s where s.source is not null;
+    insert into postmeter.import_list (source, list)
+    select distinct g #>> '{usage,source}', postmeter.import_list_of(g #>> '{usage,event_id}')
+    from jsonb_array_elements(groups) g
+    where octet_length(g #>> '{usage,source}') between 1 and 255
+    on conflict do nothing;
     for part in select f.* from postmeter.import_found(groups) f loop
         item := part.item;
         standing := null; error_code := null; field := null; message := null;
@@ -446,14 +498,14 @@ begin
             error_code := 'PM001'; field := 'ConsumedUnit';
             message := format('is %s, and the metric %s of %s is in %s so far: they are different units with one tag',
                               part.unit, part.usage ->> 'metric', part.usage ->> 'product', part.other_unit);
-        elsif part.is_same and part.known_from is null then
+        elsif part.is_same then
             verdict := 'repeated';
-        elsif part.is_known and part.known_from is not null and part.known is distinct from part.older then
+        elsif part.is_known and part.known <> '{}' and part.known <> part.older then
             -- an older version recorded beside this one: what stands here may not be all of it
             verdict := 'other_rule';
         elsif part.is_known or (part.older <> '{}' and part.known = part.older) then
             begin
-                select k.verdict, k.standing into verdict, standing
+                select k.verdict, k.standing, k.has_moved into verdict, standing, moved
                 from postmeter.import_known(part.usage, part.known, part.begins, part.ends, apply) k;
             exception when others then
                 get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
@@ -462,8 +514,13 @@ begin
                 end if;
                 verdict := 'refused';
                 standing := null;
+                moved := false;
                 field := nullif(field, '');
             end;
+            if moved or verdict = 'applied' then
+                touched := touched || part.usage;
+                touched_times := touched_times || case when part.ends > part.begins then tstzrange(part.begins, part.ends) else 'empty' end;
+            end if;
             -- what was recorded is not a producer's to read
             standing := case when shows then standing end;
         elsif part.known_from is not null then
@@ -471,14 +528,14 @@ begin
         elsif (part.usage ->> 'quantity')::numeric = 0 then
             verdict := 'zero';
         else
-            other := coalesce(part.twin, postmeter.import_elsewhere(
-                lower(btrim(part.usage ->> 'org')), part.usage ->> 'source', part.usage ->> 'event_id',
-                postmeter.import_moment(part.usage ->> 'used_at')));
+            other := coalesce(
+                'the same usage is recorded in the source ' || part.twin || ' already: it has two providers in these files, name ProviderName in --id',
+                postmeter.import_elsewhere(part.usage, part.begins, part.ends, part.is_named));
             message := case
-                when other is not null then
-                    format('the same usage is recorded in the source %s already: name that --source, if the provider has another name now', other)
+                when other is not null then other
                 when part.is_held then
-                    'a row before it holds some of the same time of the same usage: import one granularity of a time, hours or days'
+                    'a row before it holds some of the same time of the same usage: import one granularity of a time, hours or days, '
+                    'or name the column in --id that tells the two apart'
                 else postmeter.import_overlap(part.usage ->> 'source', part.usage ->> 'event_id', part.begins, part.ends) end;
             if message is null then
                 fresh := fresh || part.usage;
@@ -492,6 +549,9 @@ begin
         end if;
         return next;
     end loop;
+    if touched <> '{}' then
+        perform postmeter.import_recorded(to_jsonb(touched), array[]::text[], touched_times);
+    end if;
     known_from := null; known_until := null; standing := null;
     if fresh = '{}' then
         return;
@@ -516,6 +576,88 @@ comment on function postmeter.import_batch(jsonb, boolean) is
     'Records groups of an export''s rows, each once: new ones as usage; known ones are compared, and with apply their difference is recorded. begins and ends: the charge period, as the file has it. older: the ids that an older version gave the rows, wanted where begin_import says so. other_rule: another list of columns recorded usage of this org from known_from until known_until, and the group is not found among it.';
 revoke execute on function postmeter.import_batch(jsonb, boolean) from public;
 grant execute on function postmeter.import_batch(jsonb, boolean) to postmeter_producer;
+
+-- taking a mistake back ----------------------------------------------------------------------------------------------
+
+create function postmeter.reopen_import(source text, list text, org text, who text, why text, dry_run boolean default true)
+returns table (first_used_at timestamptz, ends_at timestamptz, standing numeric)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off
+as $$
+#variable_conflict use_column
+declare
+    key   text := lower(btrim(reopen_import.org));
+    found_as postmeter.import_period;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.take_gate('import');
+    select p.* into found_as from postmeter.import_period p
+    where p.source = reopen_import.source and p.list = reopen_import.list and p.org = key;
+    if not found then
+        raise exception 'no import of % into % by the list % is known', quote_literal(reopen_import.org),
+            quote_literal(reopen_import.source), quote_literal(reopen_import.list)
+            using errcode = 'PM001', column = 'org', hint = 'postmeter.import_period has them, with orgs in lower case.';
+    end if;
+    first_used_at := found_as.first_used_at;
+    ends_at := found_as.ends_at;
+    select coalesce(sum(u.quantity + coalesce(c.quantity, 0)), 0) into standing
+    from (
+        -- by name: the tables are others after each turn
+        select i.event_id, i.usage_id from postmeter.usage_identity i where i.source = reopen_import.source
+        union all
+        select b.event_id, b.usage_id from postmeter.usage_identity_before b where b.source = reopen_import.source
+    ) k
+    join postmeter.usage u on u.id = k.usage_id
+    left join lateral (select sum(y.quantity) as quantity from postmeter.usage y
+                       where y.corrected_identity = postmeter.usage_identity_of(u.source, u.event_id) and y.corrected_id = u.id) c on true
+    where postmeter.import_list_of(k.event_id) = reopen_import.list and lower(btrim(u.org)) = key
+      and u.attributes ? 'charge_period_start' and u.corrects is null;
+    if dry_run is not false then
+        return next;
+        return;
+    elsif standing <> 0 then
+        raise exception '% of % stands of that import: correct it to zero first, or the next one bills it again', trim_scale(standing),
+            quote_literal(reopen_import.org) using errcode = 'PM001', column = 'org';
+    end if;
+    delete from postmeter.import_period p
+    where p.source = reopen_import.source and p.list = reopen_import.list and p.org = key;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'reopen', 'imported', 'open', jsonb_build_object(
+        'source', source, 'list', list, 'org', key, 'first_used_at', found_as.first_used_at, 'ends_at', found_as.ends_at));
+    return next;
+end
+$$;
+comment on function postmeter.reopen_import(text, text, text, text, text, boolean) is
+    'Opens the time of an org that was imported by mistake, once nothing stands of that import: other columns may import it then. Returns the time, and what stands; reads all usage of the source. Dry run unless told otherwise.';
+revoke execute on function postmeter.reopen_import(text, text, text, text, text, boolean) from public;
+grant execute on function postmeter.reopen_import(text, text, text, text, text, boolean) to postmeter_operator;
+
+create function postmeter.reopen_import_unit(source text, product text, metric text, who text, why text)
+returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    before text;
+begin
+    perform postmeter.check_decider(who, why);
+    perform postmeter.take_gate('import');
+    delete from postmeter.import_unit i
+    where i.source = reopen_import_unit.source and i.product = reopen_import_unit.product and i.metric = reopen_import_unit.metric
+    returning i.unit into before;
+    if before is null then
+        raise exception 'no unit of the metric % of % is known in %', quote_literal(reopen_import_unit.metric),
+            quote_literal(reopen_import_unit.product), quote_literal(reopen_import_unit.source)
+            using errcode = 'PM001', column = 'metric', hint = 'postmeter.import_unit has them.';
+    end if;
+    insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+    values (who, why, 'reopen', before, 'open', jsonb_build_object('source', source, 'product', product, 'metric', metric));
+    return before;
+end
+$$;
+comment on function postmeter.reopen_import_unit(text, text, text, text, text) is
+    'Forgets which unit the metric of imported exports stands for; the next usage that is recorded chooses it. Returns the unit of before.';
+revoke execute on function postmeter.reopen_import_unit(text, text, text, text, text) from public;
+grant execute on function postmeter.reopen_import_unit(text, text, text, text, text) to postmeter_operator;
 
 comment on function postmeter.import_times(text, text, text[]) is
     'For programs before 0065, which ask for this themselves: for each of these orgs the time of which a source holds usage that an import of exports recorded under ids that do not begin with the prefix. import_batch knows it from import_period.';

@@ -5,9 +5,11 @@ mod catalogue;
 mod differences;
 mod files;
 mod identity;
+mod moved;
 mod older;
 mod periods;
 mod refreshed;
+mod reopened;
 mod sources;
 
 use std::fmt::Write as _;

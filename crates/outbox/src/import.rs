@@ -20,6 +20,8 @@ pub struct Group {
     pub begins: Timestamp,
     /// When it ends; none: the file does not say.
     pub ends: Option<Timestamp>,
+    /// A person named the source: it is not the name of a provider, which can change.
+    pub is_named: bool,
 }
 
 /// What became of a group.

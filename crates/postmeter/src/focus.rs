@@ -8,6 +8,7 @@
 pub mod bounded;
 pub mod charges;
 pub mod columns;
+mod deliveries;
 pub mod file;
 pub mod groups;
 pub mod identity;
@@ -31,15 +32,15 @@ pub fn metric_tag(consumed_unit: &str) -> String {
     tag(&consumed_unit.replace('/', " per "))
 }
 
-/// What makes a unit another one: its letters and digits, and in short words their case. `GB Months` is `GB-months`; `Gb`
-/// is not `GB`, though both have the tag `gb`. As `postmeter.import_unit_key` does it.
+/// What makes a unit another one: its letters and digits, and their case where bits and bytes, milli and mega differ by
+/// it. `GB Months` is `GB-months`; `Gb` is not `GB`, though both have the tag `gb`. As `postmeter.import_unit_key` does it.
 #[must_use]
 pub fn unit_name(consumed_unit: &str) -> String {
     let words = words(&consumed_unit.replace('/', " per "));
     words.split('-').map(unit_word).collect::<Vec<_>>().join("-")
 }
 
-/// A word of a unit; long ones are the same in any case, unless bits and bytes differ by it (`Gbps`, `GBps`).
+/// A word of a unit; it is the same in any case, unless it is of bits and bytes (`Gbps`, `GBps`), or milli and mega.
 fn unit_word(word: &str) -> String {
     let lower = word.to_lowercase();
     let prefixed = lower.strip_prefix(['k', 'm', 'g', 't', 'p', 'e', 'z', 'y']);
@@ -47,7 +48,10 @@ fn unit_word(word: &str) -> String {
         let after = rest.strip_prefix('i').unwrap_or(rest).strip_prefix('b');
         after.is_some_and(|after| !after.starts_with(['a', 'e', 'i', 'o', 'u', 'y']))
     });
-    if is_of_bits || word.chars().count() <= 3 { word.to_owned() } else { lower }
+    let is_vowel = |c: char| ['a', 'e', 'i', 'o', 'u'].contains(&c);
+    let is_milli =
+        lower.strip_prefix('m').is_some_and(|rest| matches!(rest.chars().count(), 1 | 2) && !rest.contains(is_vowel));
+    if is_of_bits || is_milli || word.chars().count() == 1 { word.to_owned() } else { lower }
 }
 
 /// Lower case; every run of anything but letters and digits is one hyphen; none at the ends.
@@ -74,8 +78,8 @@ mod tests {
         for (one, same) in [("GB-Months", "GB months"), ("Hours", "hours"), ("GigaBytes", "gigabytes")] {
             assert_eq!(unit_name(one), unit_name(same));
         }
-        let units = "GB-Months Hours Gb Gbps GBPS KiBps mWh MWh bps Bytes GigaBytes MBit";
-        let keys = "GB-months hours Gb Gbps GBPS KiBps mWh MWh bps bytes gigabytes mbit";
+        let units = "GB-Months Hours Gb Gbps GBPS KiBps mWh MWh bps Bytes GigaBytes MBit Hrs GB-Mo ms Ms B Min kWh";
+        let keys = "GB-months hours Gb Gbps GBPS KiBps mWh MWh bps bytes gigabytes mbit hrs GB-mo ms Ms B min kwh";
         assert_eq!(units.split(' ').map(unit_name).collect::<Vec<_>>().join(" "), keys, "as the database does");
         for (one, other) in [("Gb", "GB"), ("Gbps", "GBps"), ("KiBps", "Kibps"), ("mWh", "MWh"), ("bps", "Bps")] {
             assert_ne!(unit_name(one), unit_name(other));

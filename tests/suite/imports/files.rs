@@ -93,3 +93,20 @@ async fn l6_a_database_that_cannot_keep_every_text_is_named_by_its_encoding() {
     }
     db.client.batch_execute(&format!("drop database {name} with (force)")).await.unwrap();
 }
+
+/// A folder with an export of each day, each with the whole month so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_two_deliveries_of_one_export_are_not_added_up() {
+    let stage = Stage::new().await;
+    let exports = Exports::of(&stage);
+    let rows: Vec<Row> = (0..10).map(|n| Row::new(&format!("disk-{n}"), "8")).collect();
+    let (first, second) = (exports.write("1.csv", text(&rows[..7])), exports.write("2.csv", text(&rows)));
+    let (code, _, said) = exports.import(&[], &[&first, &second]);
+    assert!(code == 2 && said.contains("two deliveries of one export") && said.contains("--parts"), "{said}");
+    assert_eq!(standing(&stage).await, "0 0");
+    // parts of one delivery may share some of their usage
+    let part = exports.write("3.csv", text(&rows[6..]));
+    assert_eq!(exports.import(&[], &[&first, &part]).0, 0);
+    assert_eq!(standing(&stage).await, "10 88");
+    stage.close().await;
+}

@@ -52,7 +52,7 @@ async fn l6_rows_that_an_older_version_recorded_are_recognised_or_refused() {
         assert_eq!((code, report["refused"].as_u64(), report["repeated"].as_u64()), (3, Some(1), Some(1)));
         assert!(
             said.contains("from 2024-09-18T03:00:00Z until before 2024-09-18T05:00:00.000001Z was")
-                && said.contains("(--from 2024-09-18T05:00:00.000001Z)"),
+                && said.contains("(--from 2024-09-18T05:00:00.000001Z, or"),
             "{said}"
         );
         assert_eq!(standing(&stage).await, "3 24");

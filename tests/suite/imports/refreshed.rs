@@ -63,7 +63,7 @@ async fn l6_an_export_refreshed_ten_times_equals_the_file() {
         gzip.write_all(with_more(one).as_bytes()).unwrap();
         let one = exports.write("one.csv.gz", gzip.finish().unwrap());
         let two = exports.write("two.csv", if turn % 2 == 0 { with_more(two) } else { text(two) });
-        let (code, report, said) = exports.import(&[], &[&two, &one]);
+        let (code, report, said) = exports.import(&["--parts"], &[&two, &one]);
         assert_eq!(code, 0, "{said}");
         assert_eq!(report["repeated"].as_u64(), Some(rows.len() as u64), "{report}");
         assert_eq!(standing(&stage).await, first, "refresh {turn}");

@@ -7,6 +7,7 @@ use std::iter::Peekable;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::deliveries::Deliveries;
 use super::number::Amount;
 use super::row::Part;
 use super::sorted::{Sorted, Sorter};
@@ -71,6 +72,7 @@ pub struct Gathering {
     sorter: Sorter,
     /// The unit of a product's metric, and the other ones that were met.
     units: HashMap<(String, String), Vec<String>>,
+    deliveries: Deliveries,
 }
 
 impl Gathering {
@@ -85,7 +87,14 @@ impl Gathering {
                 units.push(part.unit.clone());
             }
         }
+        self.deliveries.put(part, place.file);
         self.sorter.put(encode(part, place))
+    }
+
+    /// Two files that seem to be two deliveries of one export.
+    #[must_use]
+    pub fn two_deliveries(&self) -> Option<(u32, u32)> {
+        self.deliveries.same()
     }
 
     /// The groups.
@@ -157,14 +166,17 @@ impl Group {
             ("ServiceName", &self.part.product, &other.product),
             ("ConsumedUnit", &self.part.metric, &other.metric),
         ] {
-            if one != another && self.problem.is_none() {
+            // an id of an org is the same in any case, as in the group's own id
+            let is_same =
+                if column == "SubAccountId" { one.to_lowercase() == another.to_lowercase() } else { one == another };
+            if !is_same && self.problem.is_none() {
                 let reason = format!("rows with one id have {one:?} and {another:?}: name the column in --id");
                 self.problem = Some((column, reason));
             }
         }
         if other.end != self.part.end && self.problem.is_none() {
-            let reason =
-                "rows with one id and begin end at different times: import one granularity of a time, hours or days";
+            let reason = "rows with one id and begin end at different times: import one granularity of a time, hours or days, \
+                          or name the column in --id that tells the two apart";
             self.problem = Some(("ChargePeriodEnd", reason.to_owned()));
         }
         if let Some(older) = &mut self.older {

@@ -59,7 +59,7 @@ impl Serialize for Amount {
 /// tell them from decimals.
 ///
 /// # Errors
-/// It is none, has more than 15 decimals, or is beyond 10¹².
+/// It is none, or is beyond 10¹². What is behind the 15th decimal is rounded.
 pub fn amount(text: &str, decimals: Decimals) -> Result<Amount, String> {
     let trimmed = text.trim();
     let (mark, other) = match decimals {
@@ -96,7 +96,13 @@ pub fn amount(text: &str, decimals: Decimals) -> Result<Amount, String> {
     let behind = i32::try_from(fraction.len()).map_err(|_| none())? - i32::try_from(zeros).map_err(|_| none())?;
     let power = 15 + exponent - behind;
     if power < 0 {
-        return Err(format!("{text:?} has more than 15 decimals"));
+        // floats are often written with more decimals than they know: 1/3600 is 0.0002777777777777778
+        let cut = usize::try_from(-power).map_err(|_| none())?;
+        let (known, rest) = kept.split_at(kept.len().saturating_sub(cut));
+        let rounds_up = cut <= kept.len() && rest.as_bytes().first().is_some_and(|digit| *digit >= b'5');
+        let value: i128 = if known.is_empty() { 0 } else { known.parse().map_err(|_| none())? };
+        let value = value + i128::from(rounds_up);
+        return if value > MAX { Err(format!("{text:?} is beyond 1000000000000")) } else { Ok(Amount(sign * value)) };
     }
     let large = || format!("{text:?} is beyond 1000000000000");
     let power = usize::try_from(power).map_err(|_| large())?;
@@ -112,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l6_numbers_are_read_to_the_letter() {
+    fn l6_numbers_are_read_to_the_fifteenth_decimal() {
         for (text, expected) in [
             ("1.5E-7", "0.00000015"),
             ("3e2", "300"),
@@ -131,6 +137,13 @@ mod tests {
             ("1000000000000", "1000000000000"),
             ("0.000000000000001", "0.000000000000001"),
             ("1200e-2", "12"),
+            ("0.0002777777777777778", "0.000277777777778"),
+            ("0.1234567890123456", "0.123456789012346"),
+            ("0.1234567890123454", "0.123456789012345"),
+            ("999999999999.9999999999999999", "1000000000000"),
+            ("5e-16", "0.000000000000001"),
+            ("4.9e-16", "0"),
+            ("1e-40", "0"),
         ] {
             assert_eq!(
                 amount(text, Decimals::Point).map(|amount| amount.to_string()).as_deref(),
@@ -147,11 +160,8 @@ mod tests {
             "1.2.3",
             "NaN",
             "--1",
-            "1e-40",
             "1,5",
             "1 000",
-            "0.1234567890123456",
-            "1e-16",
             "1000000000000.1",
             "inf",
             "0x10",

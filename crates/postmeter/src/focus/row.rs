@@ -33,6 +33,8 @@ pub struct Rules {
     pub dates: Option<Dates>,
     /// How decimals are set off.
     pub decimals: Decimals,
+    /// A usage may well be in several files: they are parts of one delivery.
+    pub parts: bool,
 }
 
 /// A row that is usage.
@@ -134,7 +136,10 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
         Some(Err(error)) => return refused("ChargePeriodStart", &format!("{error:#}")),
         Some(Ok(begin)) => begin,
     };
-    if rules.from.is_some_and(|from| begin < from) || rules.until.is_some_and(|until| begin >= until) {
+    let end = get("ChargePeriodEnd").map(at).transpose();
+    let is_before = rules.from.is_some_and(|from| begin < from);
+    let ends_after = matches!(&end, Ok(Some(end)) if rules.from.is_some_and(|from| *end > from));
+    if (is_before && !ends_after) || rules.until.is_some_and(|until| begin >= until) {
         return Read::Outside;
     }
     match other(columns, row) {
@@ -142,10 +147,14 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
         Some(Other::Unclear(field, reason)) => return listed(Kind::Refused, field, reason),
         None => {}
     }
-    let end = match get("ChargePeriodEnd").map(at).transpose() {
+    let end = match end {
         Err(error) => return refused("ChargePeriodEnd", &format!("{error:#}")),
         Ok(end) => end.filter(|end| *end > begin),
     };
+    if is_before {
+        let reason = "its period begins before --from and ends after it, so it is left out whole".to_owned();
+        return listed(Kind::Skipped, "ChargePeriodStart", reason);
+    }
     let amount = match &said {
         None => return listed(Kind::Skipped, "ConsumedQuantity", "is empty: nothing was measured".to_owned()),
         Some(Err(reason)) => return refused("ConsumedQuantity", reason),
@@ -160,8 +169,9 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
             return refused(name, "has no letter or digit");
         }
     }
-    if row.iter().any(|field| field.contains('\0')) {
-        return refused("(any)", "holds a NUL character, which no database text can");
+    let source = source(columns, row, rules);
+    if let Some((field, reason)) = unkept(row, &source) {
+        return refused(field, reason);
     }
     let Ok(used_at) = begin.checked_add(rules.shift) else {
         return refused("ChargePeriodStart", "is no time any more once it is shifted");
@@ -170,7 +180,7 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
         begin,
         end,
         id: rule.id(columns, row, &metric),
-        source: source(columns, row, rules),
+        source,
         org: org.to_owned(),
         unit: unit_name(get("ConsumedUnit").unwrap_or_default()),
         amount,
@@ -180,6 +190,15 @@ pub fn read(columns: &Columns, row: &StringRecord, rule: &Rule, rules: &Rules) -
         product,
         metric,
     }))
+}
+
+/// What no database could keep of a row.
+fn unkept(row: &StringRecord, source: &str) -> Option<(&'static str, &'static str)> {
+    if row.iter().any(|field| field.contains('\0')) {
+        return Some(("(any)", "holds a NUL character, which no database text can"));
+    }
+    let is_long = source.len() > 255;
+    is_long.then_some(("ProviderName", "is too long for a source, which has at most 255 bytes: name a --source"))
 }
 
 /// `focus:` and the provider, so that the ids of two providers never meet.

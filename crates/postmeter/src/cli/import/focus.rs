@@ -26,7 +26,7 @@ use listing::Listing;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FocusArgs {
-    /// The files, all of a period together; - is standard input.
+    /// The files of the last delivery, all of a period together; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The columns that tell usages apart, beside ChargePeriodStart, with commas between them [default: those of
@@ -37,6 +37,9 @@ pub(in crate::cli) struct FocusArgs {
     /// files cannot be read: then differences are only listed.
     #[arg(long)]
     apply_differences: bool,
+    /// The files are parts of one delivery, though most usage of one of them is in another, too.
+    #[arg(long)]
+    parts: bool,
     /// What sets off decimals.
     #[arg(long, value_name = "MARK", value_enum, default_value_t)]
     decimals: Decimals,
@@ -112,6 +115,7 @@ async fn import(
         shift: args.shift.unwrap_or(SignedDuration::ZERO),
         dates: args.dates,
         decimals: args.decimals,
+        parts: args.parts,
     };
     let (stop, _listening) = stop_on_interrupt();
     let read = reading::read(&args.files, &rules, imported, bar, &stop).await?;
@@ -121,5 +125,5 @@ async fn import(
     // what a refused row says is not known: with it the difference might be another one, or none
     imported.is_held_back = args.apply_differences && imported.counts.total.refused.rows > 0;
     let apply = args.apply_differences && !imported.is_held_back;
-    recording::record(database, read, (apply, rules.shift), imported, bar, &stop).await
+    recording::record(database, read, &rules, apply, imported, bar, &stop).await
 }

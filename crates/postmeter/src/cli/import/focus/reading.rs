@@ -93,6 +93,18 @@ pub(super) async fn read(
             return Err(wrong(path, &anyhow::anyhow!(sentence)));
         }
     }
+    if !rules.parts
+        && let Some((one, other)) = held.gathering.two_deliveries()
+    {
+        let name = |number: u32| files[number as usize].display();
+        let sentence = format!(
+            "{} and {} say mostly the same usage, as two deliveries of one export do, and together they would be billed twice: \
+             give the last delivery alone, or --parts if both are parts of one",
+            name(one),
+            name(other)
+        );
+        return Err(Wrong(sentence).into());
+    }
     Ok(held)
 }
 

@@ -17,7 +17,7 @@ use super::reading::Held;
 use crate::cli::import::run::{PATIENCE, TRIES};
 use crate::focus::groups::Group;
 use crate::focus::identity::Rule;
-use crate::focus::row::Kind;
+use crate::focus::row::{Kind, Rules};
 
 /// Groups of one transaction.
 const BATCH: usize = 500;
@@ -31,6 +31,8 @@ struct Recording<'a> {
     apply: bool,
     rules: HashMap<String, Rule>,
     shift: SignedDuration,
+    /// A person named the source.
+    is_named: bool,
     /// Sources with usage that was recorded under another rule.
     older: HashSet<String>,
     imported: &'a mut Imported,
@@ -43,7 +45,8 @@ struct Recording<'a> {
 pub(super) async fn record(
     database: &Database,
     held: Held,
-    (apply, shift): (bool, SignedDuration),
+    rules: &Rules,
+    apply: bool,
     imported: &mut Imported,
     bar: &ProgressBar,
     stop: &CancellationToken,
@@ -57,7 +60,15 @@ pub(super) async fn record(
         }
     }
     drop(client);
-    let mut recording = Recording { database, apply, shift, rules: held.rules, older, imported };
+    let mut recording = Recording {
+        database,
+        apply,
+        shift: rules.shift,
+        is_named: rules.source.is_some(),
+        rules: held.rules,
+        older,
+        imported,
+    };
     let mut groups = held.gathering.groups().context(PUT_ASIDE)?;
     loop {
         let batch: Vec<Group> = groups.by_ref().take(BATCH).collect::<Result<_, _>>().context(PUT_ASIDE)?;
@@ -148,7 +159,14 @@ impl Recording<'_> {
         usage.attributes = Value::Object(evidence);
         let older =
             if self.older.contains(&part.source) { group.older.clone().unwrap_or_default() } else { Vec::new() };
-        Some(NewGroup { usage, unit: part.unit.clone(), older, begins: part.begin, ends: part.end })
+        Some(NewGroup {
+            usage,
+            unit: part.unit.clone(),
+            older,
+            begins: part.begin,
+            ends: part.end,
+            is_named: self.is_named,
+        })
     }
 
     /// Records groups in a transaction.
@@ -210,8 +228,8 @@ impl Recording<'_> {
         format!(
             "usage of {} from {from} until before {until} was imported into {} by other ids (an older version of postmeter, \
              or other columns than {columns}), and this is not found among it as it is now, so it may be counted already: \
-             take only what is later (--from {later}), name the --id of before if that was another one, or record the \
-             difference by hand",
+             take only what is later (--from {later}, or the next begin of a charge period), name the --id of before if that \
+             was another one, or record the difference by hand",
             usage.org, usage.source
         )
     }
