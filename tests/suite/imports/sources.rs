@@ -107,7 +107,7 @@ async fn l6_white_space_around_a_value_is_no_part_of_it() {
     let stage = Stage::new().await;
     let exports = Exports::of(&stage);
     let row = Row::new("NULL", "8");
-    assert_eq!(exports.rows(&[], &[row.clone()]).0, 0);
+    assert_eq!(exports.rows(&[], std::slice::from_ref(&row)).0, 0);
     let padded = line(&row).replace(',', " , ");
     let path = exports.write("padded.csv", format!("{HEAD}\n{padded} \n"));
     let (code, report, said) = exports.import(&[], &[&path]);
