@@ -417,11 +417,14 @@ CREATE TABLE postmeter.setting (
     workers_expected integer,
     consoles_expected integer,
     identities_from timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    tracker_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
+    tracker_begun text[] DEFAULT '{received,processing,started,running,retrying}'::text[] NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
     CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_lead_max_check CHECK ((tracker_lead_max >= '00:00:00'::interval)),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
@@ -462,6 +465,10 @@ COMMENT ON COLUMN postmeter.setting.workers_expected IS 'Workers that should liv
 COMMENT ON COLUMN postmeter.setting.consoles_expected IS 'The same of consoles.';
 
 COMMENT ON COLUMN postmeter.setting.identities_from IS 'Usage of before this is refused (PM005), whatever usage_age_max says: identities of that age were forgotten, or their month was dropped. Only turns of the generations and dropped months move it.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_lead_max IS 'A request status that is dated further ahead of its recording than this is ordered, and retires, by its recording.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_begun IS 'Statuses, in lower case, with which a service begins: after a success one of them opens the service again. Any other word opens only what has not finished.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -1445,6 +1452,205 @@ $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
 
+CREATE FUNCTION postmeter.compute_requests(keys text[], dates timestamp with time zone[], digests uuid[], moments timestamp with time zone[], anew text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    settings  postmeter.setting;
+    words_now bigint := postmeter.tracker_words();
+begin
+    -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
+    -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
+    select * into settings from postmeter.setting;
+    with news as materialized (
+        select n.key collate "C" as key, n.date, n.digest, n.recorded_at
+        from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at)
+    ), touched as materialized (
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n
+        from (select * from news union all select a.key collate "C", null, null, null from unnest(anew) a(key)) n
+        group by 1
+    ), known as materialized (
+        select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
+               greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at,
+               coalesce(q.statuses, 0) + (case when t.first_date is null then 0 else t.n end) as statuses,
+               q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
+               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
+               q.kinds as old_kinds, q.known_at, q.known_number,
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services
+        from touched t
+        left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
+    ), fresh as materialized (
+        select r.* from news n
+        cross join lateral (
+            select r.* from postmeter.request_status r
+            where r.request_key = n.key and r.date >= n.date and r.date <= n.date and r.digest = n.digest offset 0
+        ) r
+    ), created as (
+        select distinct on (f.request_key) f.request_key as key, f.date as created_at, f.request_id
+        from fresh f order by f.request_key, f.recorded_at, f.number, f.date, f.digest
+    ), said as materialized (
+        -- the state knows the rest; where it was computed by other words, the messages are read once more
+        select r.request_key as key, r.number, r.digest, r.kind, r.service, r.source, r.status, r.status_msg,
+               r.account, r.org, r.inventory_id, r.system_id,
+               case when r.date > r.recorded_at + settings.tracker_lead_max then r.recorded_at else r.date end as at,
+               case when r.status = any (settings.tracker_failure) then 'failed'
+                    when r.status = any (settings.tracker_success) then 'succeeded'
+                    when r.status = any (settings.tracker_begun) then 'begun' end as means
+        from (
+            select f.* from fresh f join known k on k.key = f.request_key where not k.is_anew
+            union all
+            select a.* from known k
+            cross join lateral (
+                select r.* from postmeter.request_status r
+                where k.is_anew and r.request_key = k.key and r.date between k.first_date and k.last_date offset 0
+            ) a
+        ) r
+    ), spoken as materialized (
+        select s.key, s.service, s.source from said s group by 1, 2, 3
+    ), unit_known as materialized (
+        select u.* from known k
+        cross join lateral (select x.* from postmeter.request_unit x where x.request_key = k.key offset 0) u
+    ), word as (
+        select s.key, s.service, s.source, m.means, s.at, s.number, s.digest, s.status, s.status_msg
+        from said s cross join lateral (values ('last'), (s.means)) m(means) where m.means is not null
+        union all
+        select u.request_key, u.service, u.source, m.means, m.at, m.number, null, u.last_status, u.failure
+        from unit_known u
+        join spoken p on p.key = u.request_key and p.service = u.service and p.source = u.source
+        join known k on k.key = u.request_key and not k.is_anew
+        cross join lateral (values ('last', u.last_at, u.last_number), ('begun', u.begun_at, u.begun_number),
+            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means, at, number)
+        where m.at is not null
+    ), latest as (
+        select distinct on (w.key, w.service, w.source, w.means) w.*
+        from word w order by w.key, w.service, w.source, w.means, w.at desc, w.number desc, w.digest desc
+    ), first_failed as (
+        select f.key, f.service, f.source, min(f.at) as at
+        from (select s.key, s.service, s.source, s.at from said s where s.means = 'failed'
+              union all
+              select u.request_key, u.service, u.source, u.first_failed_at from unit_known u
+              join known k on k.key = u.request_key and not k.is_anew where u.failed_at is not null) f group by 1, 2, 3
+    ), unit as materialized (
+        select l.request_key, l.service, l.source, l.last_status, l.last_at, l.last_number, l.begun_at, l.begun_number,
+               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure
+        from (
+            select l.key as request_key, l.service, l.source, max(l.status) filter (where l.means = 'last') as last_status,
+                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number) filter (where l.means = 'last') as last_number,
+                   max(l.at) filter (where l.means = 'begun') as begun_at,
+                   max(l.number) filter (where l.means = 'begun') as begun_number,
+                   max(l.at) filter (where l.means = 'succeeded') as succeeded_at,
+                   max(l.number) filter (where l.means = 'succeeded') as succeeded_number,
+                   max(l.at) filter (where l.means = 'failed') as failed_at,
+                   max(l.number) filter (where l.means = 'failed') as failed_number,
+                   max(l.status_msg) filter (where l.means = 'failed') as failure
+            from latest l group by 1, 2, 3
+        ) l
+        left join first_failed f on f.key = l.request_key and f.service = l.service and f.source = l.source
+    ), kept as (
+        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number, begun_at,
+            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure)
+        select u.request_key, u.service, u.source, u.last_status, u.last_at, u.last_number, u.begun_at, u.begun_number,
+               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure
+        from unit u
+        on conflict (request_key, service, source) do update set last_status = excluded.last_status,
+            last_at = excluded.last_at, last_number = excluded.last_number, begun_at = excluded.begun_at,
+            begun_number = excluded.begun_number, succeeded_at = excluded.succeeded_at,
+            succeeded_number = excluded.succeeded_number, failed_at = excluded.failed_at,
+            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at, failure = excluded.failure
+    ), judged as materialized (
+        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure,
+               a.failed_at is not null and (a.succeeded_at is null
+                   or (a.failed_at, a.failed_number) > (a.succeeded_at, a.succeeded_number)) as has_failed,
+               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at, a.succeeded_number) as has_begun,
+               -- once a service names sources, what it says without one opens nothing
+               a.source = '' and bool_or(a.source <> '') over (partition by a.request_key, a.service) as is_apart
+        from (
+            select u.* from unit u
+            union all
+            select k.* from unit_known k
+            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service and p.source = k.source)
+        ) a
+    ), outcome as materialized (
+        select j.key, coalesce(array_agg(distinct j.service order by j.service)
+                   filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
+               (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
+               (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
+        from judged j group by 1
+    ), field as (
+        select s.key, v.n, v.value, s.at, s.number, s.digest
+        from said s
+        cross join lateral (values (1, s.account), (2, s.org), (3, s.inventory_id), (4, s.system_id)) v(n, value)
+        where v.value <> ''
+        union all
+        -- what only a dropped message said stays
+        select k.key, v.n, v.value, coalesce(k.known_at[v.n], '-infinity'), coalesce(k.known_number[v.n], -1), null
+        from known k
+        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4, k.old_system_id)) v(n, value)
+        where v.value <> ''
+    ), field_last as (
+        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc, f.digest desc nulls last
+    ), named as materialized (
+        select f.key, max(f.value) filter (where f.n = 1) as account, max(f.value) filter (where f.n = 2) as org,
+               max(f.value) filter (where f.n = 3) as inventory_id, max(f.value) filter (where f.n = 4) as system_id,
+               array[max(f.at) filter (where f.n = 1), max(f.at) filter (where f.n = 2),
+                     max(f.at) filter (where f.n = 3), max(f.at) filter (where f.n = 4)] as known_at,
+               array[max(f.number) filter (where f.n = 1), max(f.number) filter (where f.n = 2),
+                     max(f.number) filter (where f.n = 3), max(f.number) filter (where f.n = 4)] as known_number
+        from field_last f group by 1
+    ), of_kinds as materialized (
+        select x.key, array_agg(distinct x.kind) as kinds
+        from (select s.key, s.kind from said s union all select k.key, unnest(k.old_kinds) from known k) x group by 1
+    ), computed as materialized (
+        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at, c.created_at) as created_at,
+               k.first_date, k.last_date, k.last_recorded_at, k.statuses, k.old_org, k.old_account, k.old_outcome,
+               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
+               coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
+               case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
+                    when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome,
+               case when o.key is null then k.failed_service else o.failed_service end as failed_service,
+               case when o.key is null then k.failure else o.failure end as failure,
+               coalesce(o.open_services, k.open_services) as open_services
+        from known k
+        left join created c on c.key = k.key
+        left join outcome o on o.key = k.key
+        left join named f on f.key = k.key
+        join of_kinds d on d.key = k.key
+    ), written as (
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, words, known_at,
+            known_number)
+        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, words_now,
+               k.known_at, k.known_number
+        from computed k
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+            system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
+            last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
+            outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
+            open_services = excluded.open_services, words = excluded.words, known_at = excluded.known_at,
+            known_number = excluded.known_number
+    ), moved as (
+        select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
+        union all
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+    ), counted as (
+        insert into postmeter.request_count as c (org, account, outcome, hour, n)
+        select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
+        on conflict (org, account, outcome, hour) do update set n = c.n + excluded.n
+    )
+    insert into postmeter.request_hour as c (outcome, hour, n)
+    select m.outcome, m.hour, sum(m.n) from moved m group by 1, 2 having sum(m.n) <> 0
+    on conflict (outcome, hour) do update set n = c.n + excluded.n;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.compute_requests(keys text[], dates timestamp with time zone[], digests uuid[], moments timestamp with time zone[], anew text[]) IS 'Takes messages into the state of their units and computes their requests from it, and those of the keys in anew: whatever was computed by other words is computed from its messages. For postmeter.gather_requests and recount_requests, who hold the gate.';
+
 CREATE FUNCTION postmeter.confirm_day(destination text, day date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1937,7 +2143,7 @@ CREATE FUNCTION postmeter.create_request_partitions(days_ahead integer, days_bac
     SET lock_timeout TO '200ms'
     AS $$
 declare
-    columns text := 'request_key, date, digest, request_id, service, source, status, status_msg, account, org, inventory_id, system_id, recorded_at';
+    columns text := 'request_key, date, digest, request_id, service, source, status, status_msg, account, org, inventory_id, system_id, recorded_at, number';
     today   timestamptz := date_trunc('day', postmeter.clock(), 'UTC');
     horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
     day     timestamptz;
@@ -3079,6 +3285,7 @@ CREATE FUNCTION postmeter.forget_requests(most integer) RETURNS integer
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    lead      interval := (select s.tracker_lead_max from postmeter.setting s);
     horizon   timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
     forgotten integer;
     further   integer;
@@ -3091,7 +3298,12 @@ begin
     perform set_config('postmeter.moves_statuses', 'on', true);
     with old as (
         select d.request_key, d.date, d.digest from postmeter.request_status_default d
-        where d.date < horizon and d.recorded_at < horizon limit most
+        where d.date < horizon and d.recorded_at < horizon
+        union all
+        -- what is dated too far ahead retires by its recording
+        select d.request_key, d.date, d.digest from postmeter.request_status_default d
+        where d.date > postmeter.clock() + lead and d.recorded_at < horizon
+        limit most
     ), gone as (
         delete from postmeter.request_status_default d using old o
         where d.request_key = o.request_key and d.date = o.date and d.digest = o.digest
@@ -3111,11 +3323,13 @@ begin
     perform set_config('postmeter.moves_statuses', 'off', true);
     with old as (
         select q.id from postmeter.request q
-        where q.last_date < horizon
+        where (q.last_date < horizon or q.last_date > postmeter.clock() + lead and q.last_recorded_at < horizon)
           and not exists (select from postmeter.request_status r where r.request_key = q.request_key and r.date <= q.last_date)
         order by q.last_date limit most
     ), gone as (
-        delete from postmeter.request q using old o where q.id = o.id returning q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
+        delete from postmeter.request q using old o where q.id = o.id returning q.request_key, q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
+    ), silent as (
+        delete from postmeter.request_unit u using gone g where u.request_key = g.request_key
     ), uncounted as (
         update postmeter.request_count c set n = c.n - g.n
         from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
@@ -3217,7 +3431,6 @@ CREATE FUNCTION postmeter.gather_requests(most integer) RETURNS integer
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    settings postmeter.setting;
     keys     text[];
     dates    timestamptz[];
     digests  uuid[];
@@ -3238,7 +3451,6 @@ begin
         return 0;
     end if;
     perform postmeter.take_gate('gather_requests');
-    select * into settings from postmeter.setting;
     floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
     ended := pg_snapshot_xmin(pg_current_snapshot());
@@ -3280,82 +3492,7 @@ begin
     from unnest(messages, kinds, dates, moments) n(message, kind, date, recorded_at) group by 1, 2, 3, 4
     on conflict (message, kind, hour, recorded_hour) do update set n = c.n + excluded.n;
 
-    with touched as materialized (
-        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n,
-               (array_agg(n.date order by n.recorded_at, n.date, n.digest))[1] as created_at,
-               (array_agg(n.digest order by n.recorded_at, n.date, n.digest))[1] as created_by
-        from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at) group by 1
-    ), known as materialized (
-        select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
-               greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at, t.n, t.created_by,
-               coalesce(q.created_at, t.created_at) as created_at, q.request_id,
-               q.org as old_org, q.account as old_account, q.outcome as old_outcome,
-               q.inventory_id as old_inventory_id, q.system_id as old_system_id
-        from touched t
-        left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
-    ), said as materialized (
-        -- of a request with more messages than any real one has, the latest count
-        select k.key, k.old_account, k.old_org, k.old_inventory_id, k.old_system_id, s.*,
-               s.status = any (settings.tracker_success) as is_success, s.status = any (settings.tracker_failure) as is_failure
-        from known k
-        cross join lateral (
-            select r.date, r.digest, r.kind, r.service, r.status, r.status_msg, r.account, r.org, r.inventory_id, r.system_id
-            from postmeter.request_status r
-            where r.request_key = k.key and r.date between k.first_date and k.last_date
-            order by r.date desc, r.digest desc limit 1000
-        ) s
-    ), service as materialized (
-        select s.key, s.service, bool_or(s.is_success or s.is_failure) as has_finished, min(s.date) filter (where s.is_failure) as failed_at,
-               (array_agg(s.is_failure order by s.date desc, s.digest desc) filter (where s.is_success or s.is_failure))[1] as has_failed,
-               (array_agg(s.status_msg order by s.date desc, s.digest desc) filter (where s.is_failure))[1] as failure
-        from said s group by 1, 2
-    ), outcome as materialized (
-        select v.key, coalesce(array_agg(v.service order by v.service) filter (where not v.has_finished), '{}') as open_services,
-               (array_agg(v.service order by v.failed_at, v.service) filter (where v.has_failed))[1] as failed_service,
-               (array_agg(v.failure order by v.failed_at, v.service) filter (where v.has_failed))[1] as failure
-        from service v group by 1
-    ), said_last as materialized (
-        -- what only a dropped message said stays
-        select s.key, array_agg(distinct s.kind) as kinds,
-               coalesce((array_agg(s.account order by s.date desc, s.digest desc) filter (where s.account <> ''))[1], max(s.old_account), '') as account,
-               coalesce((array_agg(s.org order by s.date desc, s.digest desc) filter (where s.org <> ''))[1], max(s.old_org), '') as org,
-               coalesce((array_agg(s.inventory_id order by s.date desc, s.digest desc) filter (where s.inventory_id <> ''))[1], max(s.old_inventory_id), '') as inventory_id,
-               coalesce((array_agg(s.system_id order by s.date desc, s.digest desc) filter (where s.system_id <> ''))[1], max(s.old_system_id), '') as system_id
-        from said s group by 1
-    ), computed as materialized (
-        select k.*, l.kinds, l.account, l.org, l.inventory_id, l.system_id, o.open_services, o.failed_service, o.failure,
-               case when o.failed_service is not null then 'failed' when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome
-        from known k
-        join outcome o on o.key = k.key
-        join said_last l on l.key = k.key
-    ), written as (
-        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services)
-        select k.key, coalesce(k.request_id, r.request_id), k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
-               k.last_date, k.last_recorded_at, k.n, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services
-        from computed k
-        left join lateral (
-            select x.request_id from postmeter.request_status x
-            where k.request_id is null and x.request_key = k.key
-              and x.date >= k.created_at and x.date <= k.created_at and x.digest = k.created_by offset 0
-        ) r on true
-        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
-            system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
-            last_recorded_at = excluded.last_recorded_at, statuses = w.statuses + excluded.statuses, kinds = excluded.kinds,
-            outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
-            open_services = excluded.open_services
-    ), moved as (
-        select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
-        union all
-        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
-    ), counted as (
-        insert into postmeter.request_count as c (org, account, outcome, hour, n)
-        select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
-        on conflict (org, account, outcome, hour) do update set n = c.n + excluded.n
-    )
-    insert into postmeter.request_hour as c (outcome, hour, n)
-    select m.outcome, m.hour, sum(m.n) from moved m group by 1, 2 having sum(m.n) <> 0
-    on conflict (outcome, hour) do update set n = c.n + excluded.n;
+    perform postmeter.compute_requests(keys, dates, digests, moments, '{}');
     return gathered;
 end
 $$;
@@ -8882,6 +9019,65 @@ $$;
 
 COMMENT ON FUNCTION postmeter.recount_open(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) IS 'Opens the hour of a key for usage that is counted again, also one that was released: every attempt of it is proven not accepted, and its idempotency key counts the release. Null: it was sent. Meters and remittances are locked.';
 
+CREATE FUNCTION postmeter.recount_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    messages_max constant bigint := 10000;
+    words_now bigint := postmeter.tracker_words();
+    at_work   postmeter.request_recount;
+    stale     text[];
+    behind    bigint;
+    seen      integer;
+begin
+    select * into at_work from postmeter.request_recount;
+    if at_work.words = words_now and at_work.next_id is null then
+        return 0;
+    end if;
+    perform postmeter.take_gate('gather_requests');
+    select * into at_work from postmeter.request_recount;
+    if at_work.words is distinct from words_now then
+        at_work.next_id := 0;
+    end if;
+    if at_work.next_id is null then
+        return 0;
+    end if;
+    -- so many requests, or so many messages, whatever comes first; one request is never too many
+    select array_agg(b.request_key) filter (where b.words is distinct from words_now), max(b.id) + 1, count(*)
+    into stale, behind, seen
+    from (
+        select a.*, sum(case when a.words is distinct from words_now then a.statuses else 0 end) over (order by a.id) as messages,
+               row_number() over (order by a.id) as n
+        from (select q.id, q.request_key, q.words, q.statuses from postmeter.request q
+              where q.id >= at_work.next_id order by q.id limit most) a
+    ) b
+    where b.n = 1 or b.messages <= messages_max;
+    update postmeter.request_recount set words = words_now, next_id = behind;
+    begin
+        perform postmeter.compute_requests('{}', '{}', '{}', '{}', coalesce(stale, '{}'));
+    exception when others then
+        if sqlstate !~ '^(22|23)' then
+            raise;
+        end if;
+        -- one that cannot be computed keeps no other from it, and is computed when something is said of it
+        for n in 1 .. cardinality(stale) loop
+            begin
+                perform postmeter.compute_requests('{}', '{}', '{}', '{}', stale[n:n]);
+            exception when others then
+                if sqlstate !~ '^(22|23)' then
+                    raise;
+                end if;
+                raise warning 'request % could not be computed by the new words: %', stale[n], sqlerrm;
+            end;
+        end loop;
+    end;
+    return seen;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recount_requests(most integer) IS 'Looks through at most so many requests for outcomes that were computed by other words or rules than today''s, and computes those anew from their messages, about 10,000 of them at most; returns how many it looked at, 0 when all were. For workers, a batch at a time.';
+
 CREATE FUNCTION postmeter.recount_sources(delivery bigint) RETURNS TABLE(delivery_id bigint)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10140,6 +10336,15 @@ END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
+CREATE FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case when date > recorded_at + s.tracker_lead_max then recorded_at else date end from postmeter.setting s
+$$;
+
+COMMENT ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) IS 'Where a request status stands in the order: at its date, or, dated further ahead than setting.tracker_lead_max, at its recording. Within one moment the number decides.';
+
 CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -11045,7 +11250,7 @@ begin
     begin
         return query
         with given as materialized (
-            select g.ordinality, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
+            select g.ordinality, nextval('postmeter.request_status_number') as number, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
                    lower(g.service) as service, lower(coalesce(g.source, '')) as source, lower(g.status) as status,
                    coalesce(g.status_msg, '') as status_msg, coalesce(g.account, '') as account, coalesce(g.org, '') as org,
                    coalesce(g.inventory_id, '') as inventory_id, coalesce(g.system_id, '') as system_id
@@ -11061,9 +11266,9 @@ begin
         ), said as (
             -- sorted, so that two batches with the same messages wait for each other instead of deadlocking
             insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
-                                                  account, org, inventory_id, system_id, recorded_at)
+                                                  account, org, inventory_id, system_id, recorded_at, number)
             select h.key, h.date, h.digest, h.request_id, h.service, h.source, h.status, h.status_msg,
-                   h.account, h.org, h.inventory_id, h.system_id, now
+                   h.account, h.org, h.inventory_id, h.system_id, now, h.number
             from hashed h order by h.key, h.date, h.digest, h.ordinality
             on conflict do nothing
             returning *
@@ -11113,6 +11318,16 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
+
+CREATE FUNCTION postmeter.tracker_words() RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max)::text, 0)
+    from postmeter.setting s
+$$;
+
+COMMENT ON FUNCTION postmeter.tracker_words() IS 'Hash of the words and rules that outcomes of requests are computed by: when it changes, they are computed anew.';
 
 CREATE FUNCTION postmeter.try_gate(gate text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -15772,6 +15987,9 @@ CREATE TABLE postmeter.request (
     failed_service text COLLATE pg_catalog."C",
     failure text,
     open_services text[] NOT NULL,
+    words bigint,
+    known_at timestamp with time zone[],
+    known_number bigint[],
     CONSTRAINT request_outcome_check CHECK ((outcome = ANY (ARRAY['open'::text, 'succeeded'::text, 'failed'::text]))),
     CONSTRAINT request_statuses_check CHECK ((statuses > 0))
 )
@@ -15812,6 +16030,12 @@ COMMENT ON COLUMN postmeter.request.failed_service IS 'The service that failed f
 COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
 
 COMMENT ON COLUMN postmeter.request.open_services IS 'Services that said something and have not finished.';
+
+COMMENT ON COLUMN postmeter.request.words IS 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
+
+COMMENT ON COLUMN postmeter.request.known_at IS 'When account, org, inventory_id and system_id were said, in this order.';
+
+COMMENT ON COLUMN postmeter.request.known_number IS 'And under which numbers.';
 
 CREATE TABLE postmeter.request_count (
     org text NOT NULL COLLATE pg_catalog."C",
@@ -15918,6 +16142,22 @@ ALTER TABLE postmeter.request_news ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE postmeter.request_recount (
+    only_row boolean DEFAULT true NOT NULL,
+    words bigint,
+    next_id bigint,
+    CONSTRAINT request_recount_only_row_check CHECK (only_row)
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_recount IS 'How far requests were looked through for outcomes that other words than today''s computed.';
+
+COMMENT ON COLUMN postmeter.request_recount.only_row IS 'Always true: there is one row.';
+
+COMMENT ON COLUMN postmeter.request_recount.words IS 'Today''s words when that began (postmeter.tracker_words()).';
+
+COMMENT ON COLUMN postmeter.request_recount.next_id IS 'The request from which it goes on; null: all were looked at.';
+
 CREATE TABLE postmeter.request_status (
     request_key text NOT NULL COLLATE pg_catalog."C",
     date timestamp with time zone NOT NULL,
@@ -15933,7 +16173,8 @@ CREATE TABLE postmeter.request_status (
     org text NOT NULL COLLATE pg_catalog."C",
     inventory_id text NOT NULL COLLATE pg_catalog."C",
     system_id text NOT NULL COLLATE pg_catalog."C",
-    recorded_at timestamp with time zone NOT NULL
+    recorded_at timestamp with time zone NOT NULL,
+    number bigint NOT NULL
 )
 PARTITION BY RANGE (date);
 
@@ -15969,6 +16210,8 @@ COMMENT ON COLUMN postmeter.request_status.system_id IS 'System id of the reques
 
 COMMENT ON COLUMN postmeter.request_status.recorded_at IS 'When it was recorded, on postmeter.clock().';
 
+COMMENT ON COLUMN postmeter.request_status.number IS 'Number of recording: of two messages of one date the larger number is the later. 0: recorded before there were numbers.';
+
 CREATE TABLE postmeter.request_status_count (
     kind bigint NOT NULL,
     hour timestamp with time zone NOT NULL,
@@ -15987,6 +16230,17 @@ COMMENT ON COLUMN postmeter.request_status_count.recorded_hour IS 'Hour of their
 
 COMMENT ON COLUMN postmeter.request_status_count.n IS 'How many.';
 
+CREATE SEQUENCE postmeter.request_status_number
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE postmeter.request_status_number OWNED BY postmeter.request_status.number;
+
+COMMENT ON SEQUENCE postmeter.request_status_number IS 'Numbers of request statuses.';
+
 CREATE TABLE postmeter.request_status_default (
     request_key text NOT NULL COLLATE pg_catalog."C",
     date timestamp with time zone NOT NULL,
@@ -16002,7 +16256,8 @@ CREATE TABLE postmeter.request_status_default (
     org text NOT NULL COLLATE pg_catalog."C",
     inventory_id text NOT NULL COLLATE pg_catalog."C",
     system_id text NOT NULL COLLATE pg_catalog."C",
-    recorded_at timestamp with time zone NOT NULL
+    recorded_at timestamp with time zone NOT NULL,
+    number bigint DEFAULT nextval('postmeter.request_status_number'::regclass) NOT NULL
 );
 
 COMMENT ON TABLE postmeter.request_status_default IS 'Request statuses of days that have no partition: no row is ever refused for want of one. Maintenance moves them once their day has one.';
@@ -16027,6 +16282,54 @@ COMMENT ON COLUMN postmeter.request_status_kind.source IS 'The source; empty: no
 COMMENT ON COLUMN postmeter.request_status_kind.status IS 'The status.';
 
 COMMENT ON COLUMN postmeter.request_status_kind.total IS 'How many were ever counted, dropped ones included.';
+
+CREATE TABLE postmeter.request_unit (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    last_status text NOT NULL COLLATE pg_catalog."C",
+    last_at timestamp with time zone NOT NULL,
+    last_number bigint NOT NULL,
+    begun_at timestamp with time zone,
+    begun_number bigint,
+    succeeded_at timestamp with time zone,
+    succeeded_number bigint,
+    failed_at timestamp with time zone,
+    failed_number bigint,
+    first_failed_at timestamp with time zone,
+    failure text
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE postmeter.request_unit IS 'What each unit of a request, a service and a source, said last: all that the verdict needs. Grows with units, not with messages.';
+
+COMMENT ON COLUMN postmeter.request_unit.request_key IS 'See request_status.request_key.';
+
+COMMENT ON COLUMN postmeter.request_unit.service IS 'The service.';
+
+COMMENT ON COLUMN postmeter.request_unit.source IS 'The source; empty: none was named.';
+
+COMMENT ON COLUMN postmeter.request_unit.last_status IS 'Its last word.';
+
+COMMENT ON COLUMN postmeter.request_unit.last_at IS 'When it said that: the date, or the recording of what was dated too far ahead (setting.tracker_lead_max).';
+
+COMMENT ON COLUMN postmeter.request_unit.last_number IS 'And under which number.';
+
+COMMENT ON COLUMN postmeter.request_unit.begun_at IS 'When it last said a word of setting.tracker_begun; null: never.';
+
+COMMENT ON COLUMN postmeter.request_unit.begun_number IS 'And under which number.';
+
+COMMENT ON COLUMN postmeter.request_unit.succeeded_at IS 'When it last said a word of setting.tracker_success; null: never.';
+
+COMMENT ON COLUMN postmeter.request_unit.succeeded_number IS 'And under which number.';
+
+COMMENT ON COLUMN postmeter.request_unit.failed_at IS 'When it last said a word of setting.tracker_failure; null: never.';
+
+COMMENT ON COLUMN postmeter.request_unit.failed_number IS 'And under which number.';
+
+COMMENT ON COLUMN postmeter.request_unit.first_failed_at IS 'When it first did.';
+
+COMMENT ON COLUMN postmeter.request_unit.failure IS 'What it said in more words when it last failed.';
 
 CREATE VIEW postmeter.setback_list AS
  SELECT s.step,
@@ -17165,6 +17468,8 @@ ALTER TABLE ONLY postmeter.request_status ATTACH PARTITION postmeter.request_sta
 
 ALTER TABLE ONLY postmeter.usage ATTACH PARTITION postmeter.usage_default DEFAULT;
 
+ALTER TABLE ONLY postmeter.request_status ALTER COLUMN number SET DEFAULT nextval('postmeter.request_status_number'::regclass);
+
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_pkey PRIMARY KEY (id);
 
@@ -17445,6 +17750,9 @@ ALTER TABLE ONLY postmeter.request_news
 ALTER TABLE ONLY postmeter.request
     ADD CONSTRAINT request_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY postmeter.request_recount
+    ADD CONSTRAINT request_recount_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY postmeter.request
     ADD CONSTRAINT request_request_key_key UNIQUE (request_key);
 
@@ -17459,6 +17767,9 @@ ALTER TABLE ONLY postmeter.request_status_default
 
 ALTER TABLE ONLY postmeter.request_status_kind
     ADD CONSTRAINT request_status_kind_pkey PRIMARY KEY (kind);
+
+ALTER TABLE ONLY postmeter.request_unit
+    ADD CONSTRAINT request_unit_pkey PRIMARY KEY (request_key, service, source);
 
 ALTER TABLE ONLY postmeter.setback
     ADD CONSTRAINT setback_pkey PRIMARY KEY (step, member);
@@ -18498,6 +18809,8 @@ GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO po
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.compute_requests(keys text[], dates timestamp with time zone[], digests uuid[], moments timestamp with time zone[], anew text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.confirm_day(destination text, day date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.console_seen(id uuid, name text, version text, stops boolean) FROM PUBLIC;
@@ -19266,6 +19579,9 @@ REVOKE ALL ON FUNCTION postmeter.recount_obstacle(destination_id integer, buyer 
 
 REVOKE ALL ON FUNCTION postmeter.recount_open(meter_id bigint, hour timestamp with time zone, identity jsonb, product text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.recount_requests(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.recount_requests(most integer) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.recount_sources(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.recount_ways(sources bigint[]) FROM PUBLIC;
@@ -19390,6 +19706,11 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
@@ -19501,6 +19822,11 @@ GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text
 REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.tracker_words() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.tracker_words() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.tracker_words() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.tracker_words() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.try_gate(gate text) FROM PUBLIC;
 
@@ -19923,6 +20249,10 @@ GRANT SELECT ON TABLE postmeter.request_news TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_news TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_news TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_worker;
@@ -19934,6 +20264,11 @@ GRANT SELECT ON TABLE postmeter.request_status_count TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_status_kind TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_console;
+GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_operator;
@@ -20123,4 +20458,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (62, '0062_pre_exports', 22),
     (63, '0063_pre_outlook', 22),
     (64, '0064_pre_recipes', 22),
-    (65, '0065_pre_import_periods', 22);
+    (65, '0065_pre_import_periods', 22),
+    (66, '0066_pre_verdict', 22);

@@ -1,11 +1,12 @@
--- request_said: what services said about a request, in order. Relies on the primary key of each partition.
+-- request_said: what services said about a request, in the order of its verdict. Relies on the primary key of each
+-- partition.
 -- $1 the request's id, $2 at most so many, the latest.
 select s.request_id, s.service, s.source, s.status, s.status_msg, s.account, s.org, s.inventory_id, s.system_id,
-       s.date, s.recorded_at
+       s.date, s.recorded_at, s.at
 from (
-    select r.* from postmeter.request_status r
+    select r.*, postmeter.said_at(r.date, r.recorded_at) as at from postmeter.request_status r
     where r.request_key = postmeter.request_key_of($1)
-    order by r.date desc, r.digest desc
+    order by r.date desc, r.number desc, r.digest desc
     limit $2
 ) s
-order by s.date, s.recorded_at, s.digest
+order by s.at, s.number, s.digest

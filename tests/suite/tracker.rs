@@ -4,6 +4,7 @@ mod commands;
 mod days;
 mod intake;
 mod lists;
+mod verdict;
 mod ways;
 
 use jiff::Timestamp;

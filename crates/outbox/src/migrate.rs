@@ -100,6 +100,7 @@ migrations! {
     63 "0063_pre_outlook",
     64 "0064_pre_recipes",
     65 "0065_pre_import_periods",
+    66 "0066_pre_verdict",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -117,3 +117,18 @@ async fn h2_retention_drops_whole_days_and_their_counts_and_keeps_the_rest() {
         "what was ever counted"
     );
 }
+
+#[tokio::test]
+async fn h10_a_status_dated_9999_retires_by_its_recording() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &[said("a far received 9999-12-01T00:00:00Z"), said("a near received")]).await;
+    outbox::requests::gather(&db.database).await.unwrap();
+    let left = "select format('%s %s %s', (select count(*) from postmeter.request_status),
+        (select count(*) from postmeter.request), (select count(*) from postmeter.request_unit))";
+    at(&db, "2026-04-09T09:59:59Z").await;
+    outbox::requests::tend(&db.database).await.unwrap();
+    assert_eq!(value(&db, left).await, "2 2 2", "30 days are kept");
+    at(&db, "2026-04-11T00:00:00Z").await;
+    outbox::requests::tend(&db.database).await.unwrap();
+    assert_eq!(value(&db, left).await, "0 0 0");
+}

@@ -50,14 +50,14 @@ struct Row {
     status_msg: String,
     date: Timestamp,
     recorded_at: Timestamp,
-    digest: String,
+    number: i64,
 }
 
 async fn all_rows(db: &TestDatabase) -> Vec<Row> {
     let rows = db
         .client
         .query(
-            "select request_key, service, source, status, status_msg, date, recorded_at, digest::text
+            "select request_key, service, source, status, status_msg, date, recorded_at, number
              from postmeter.request_status",
             &[],
         )
@@ -72,7 +72,7 @@ async fn all_rows(db: &TestDatabase) -> Vec<Row> {
             status_msg: row.get(4),
             date: row.get(5),
             recorded_at: row.get(6),
-            digest: row.get(7),
+            number: row.get(7),
         })
         .collect()
 }
@@ -100,7 +100,10 @@ fn compare(one: &Row, other: &Row, sort: StatusSort) -> Ordering {
         StatusSort::RecordedAt => one.recorded_at.cmp(&other.recorded_at),
         StatusSort::Date => Ordering::Equal,
     };
-    first.then(one.date.cmp(&other.date)).then(one.key.cmp(&other.key)).then(one.digest.cmp(&other.digest))
+    if sort == StatusSort::RecordedAt {
+        return first.then(one.number.cmp(&other.number));
+    }
+    first.then(one.date.cmp(&other.date)).then(one.number.cmp(&other.number))
 }
 
 fn some_span(random: &mut StdRng) -> Span {

@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Line {
     org: String,
-    date: Timestamp,
+    at: Timestamp,
     pub text: String,
 }
 
@@ -111,12 +111,12 @@ fn take(reading: &Reading, seen: Seen, told: &mut HashSet<Arc<str>>) {
     let Seen { request, said, steps } = seen;
     let mut entries: Vec<Entry> =
         said.into_iter().flatten().map(Entry::from).chain(steps.into_iter().map(Entry::from)).collect();
-    entries.sort_by_key(|entry| entry.date);
+    entries.sort_by_key(|entry| entry.at);
     let mut news = Vec::new();
     for entry in entries {
         let text = serde_json::to_string(&entry).expect("plain data");
         if told.insert(Arc::from(text.as_str())) {
-            news.push(Arc::new(Line { org: entry.org, date: entry.date, text }));
+            news.push(Arc::new(Line { org: entry.org, at: entry.at, text }));
         }
     }
     let org = request.map(|request| request.org).filter(|org| !org.is_empty());
@@ -140,7 +140,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Waits until there is news for this one; in order of their dates.
+    /// Waits until there is news for this one; in their order.
     ///
     /// # Errors
     /// The request cannot be read, or is none that this one may see.
@@ -159,7 +159,7 @@ impl Watcher {
                     known.lines[self.told..].iter().filter(|line| line.is_for(org)).cloned().collect();
                 self.told = known.lines.len();
                 if !news.is_empty() {
-                    news.sort_by_key(|line| line.date);
+                    news.sort_by_key(|line| line.at);
                     return Ok(news);
                 }
             }

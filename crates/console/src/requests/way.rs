@@ -39,6 +39,9 @@ pub(crate) struct Entry {
     pub system_id: String,
     /// When.
     pub date: Timestamp,
+    /// Where it stands in the order.
+    #[serde(skip)]
+    pub at: Timestamp,
     /// When it was recorded; null: Postmeter's own.
     pub recorded_at: Option<Timestamp>,
     /// The remittance, of a step of Postmeter.
@@ -59,6 +62,7 @@ impl From<Said> for Entry {
             inventory_id: said.inventory_id,
             system_id: said.system_id,
             date: said.date,
+            at: said.at,
             recorded_at: Some(said.recorded_at),
             remittance: None,
             usage_id: None,
@@ -78,6 +82,7 @@ impl From<Step> for Entry {
             inventory_id: String::new(),
             system_id: String::new(),
             date: step.date,
+            at: step.date,
             recorded_at: None,
             remittance: step.delivery_id,
             usage_id: step.usage_id,
@@ -104,7 +109,7 @@ pub(super) async fn known(app: &App, org: Option<&str>, id: &str) -> Result<Know
     let way = way(&app.database, id).await?.ok_or_else(unknown)?;
     let mut entries: Vec<Entry> =
         way.said.into_iter().map(Entry::from).chain(way.steps.into_iter().map(Entry::from)).collect();
-    entries.sort_by_key(|entry| entry.date);
+    entries.sort_by_key(|entry| entry.at);
     if let Some(org) = org {
         let is_theirs = match way.request.as_ref().filter(|request| !request.org.is_empty()) {
             Some(request) => request.org == org,
@@ -147,7 +152,7 @@ pub(crate) struct WayOfRequest {
     inventory_id: String,
     /// The latest system id.
     system_id: String,
-    /// All statuses in order of their dates, Postmeter's own steps among them. Of one with more than 10,000 messages the
+    /// All statuses in order: by date, then as recorded; what is dated too far ahead, by its recording; Postmeter's own steps among them. Of one with more than 10,000 messages the
     /// latest.
     statuses: Vec<Entry>,
 }

@@ -23,6 +23,7 @@ struct Row<'a> {
     status: &'a str,
     status_msg: &'a str,
     date: Timestamp,
+    at: Timestamp,
     recorded_at: Timestamp,
 }
 
@@ -81,6 +82,7 @@ fn rows(way: &Way) -> Vec<Row<'_>> {
         status: &said.status,
         status_msg: &said.status_msg,
         date: said.date,
+        at: said.at,
         recorded_at: said.recorded_at,
     });
     let steps = way.steps.iter().map(|step| Row {
@@ -89,24 +91,27 @@ fn rows(way: &Way) -> Vec<Row<'_>> {
         status: &step.status,
         status_msg: &step.status_msg,
         date: step.date,
+        at: step.date,
         recorded_at: step.date,
     });
     said.chain(steps).collect()
 }
 
-/// Ties stay in order of their dates.
+/// Ties stay in the order of the verdict, in which the rows come.
 fn arrange(rows: &mut [Row<'_>], sort: Sort, descending: bool) {
     rows.sort_by(|a, b| {
         let first = match sort {
             Sort::Service => a.service.cmp(b.service),
             Sort::Source => a.source.cmp(b.source),
             Sort::StatusMsg => a.status_msg.cmp(b.status_msg),
-            Sort::Date => a.date.cmp(&b.date),
+            Sort::Date => std::cmp::Ordering::Equal,
             Sort::CreatedAt => a.recorded_at.cmp(&b.recorded_at),
         };
-        let order = first.then(a.date.cmp(&b.date)).then(a.recorded_at.cmp(&b.recorded_at));
-        if descending { order.reverse() } else { order }
+        first.then(a.at.cmp(&b.at))
     });
+    if descending {
+        rows.reverse();
+    }
 }
 
 fn told(row: &Row<'_>, way: &Way, asked_id: &str, verbosity: &str) -> Value {

@@ -8,9 +8,13 @@ use crate::{Database, Error, gate};
 
 pub(super) const GATHER: Query = query!("gather", [INT4]);
 const BEHIND: Query = query!("gather_behind", []);
+const RECOUNT: Query = query!("request_recount", [INT4]);
 
 /// Statuses of one gather: large enough that planning it costs little, small enough that nobody waits long.
 pub(super) const GATHER_MAX: i32 = 10_000;
+
+/// Requests of one look for outcomes by other words.
+const RECOUNT_MAX: i32 = 1000;
 
 /// A request, by its key.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +27,8 @@ impl Member for Request {
 }
 
 /// Counts statuses that nobody has counted yet, and computes their requests anew; returns how many. If so many together
-/// cannot be, fewer are; the one to blame is put behind all others, and noted.
+/// cannot be, fewer are; the one to blame is put behind all others, and noted. With little to count, it looks through some
+/// requests for outcomes that were computed by other words than today's, and counts those as well.
 ///
 /// # Errors
 /// What every status would have met, or when another one gathers for long.
@@ -33,7 +38,16 @@ pub async fn gather(database: &Database) -> Result<i64, Error> {
         // what was put behind may be among them; while there is more to count, that can wait
         setback::over(database, "gather").await;
     }
-    Ok(gathered)
+    if gathered < i64::from(GATHER_MAX) { Ok(gathered + recount(database).await?) } else { Ok(gathered) }
+}
+
+/// One look for outcomes by other words; how many requests it saw.
+async fn recount(database: &Database) -> Result<i64, Error> {
+    let mut session = database.session().await?;
+    let tx = Tx::begin(&mut session, "").await?;
+    let seen: i32 = tx.rows(&RECOUNT, &[&RECOUNT_MAX]).await?.first().expect("one row").try_get(0)?;
+    tx.commit().await?;
+    Ok(i64::from(seen))
 }
 
 /// The same, without what only a worker may do.

@@ -71,6 +71,9 @@ pub struct Said {
     pub date: Timestamp,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// Where it stands in the order: its date, or its recording if it is dated too far ahead.
+    #[serde(skip)]
+    pub at: Timestamp,
 }
 
 /// One step of Postmeter itself, from the ledger.
@@ -165,7 +168,8 @@ pub async fn look(database: &Database, id: &str, mark: &mut Mark) -> Result<Opti
     }
     let read_said = |row: &Row| {
         Ok(fields!(row => Said {
-            request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at
+            request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at,
+            at
         }))
     };
     let read_step = |row: &Row| {

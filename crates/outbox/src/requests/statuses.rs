@@ -81,7 +81,8 @@ pub struct Status {
 }
 
 /// What completes every order, so that pages are stable.
-const BY_DATE: [&str; 3] = ["date", "request_key", "digest"];
+/// Messages of one date are in the order of their numbers; those recorded before there were numbers have 0.
+const BY_DATE: [&str; 4] = ["date", "number", "request_key", "digest"];
 
 /// Lists statuses.
 ///
@@ -173,7 +174,7 @@ async fn by_recording(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSor
     if let Some(all) = counts.range(ends[0]..ends[1]).map(|(_, tally)| *tally).reduce(Tally::and) {
         wanted.date = both(&wanted.date, &all.span());
     }
-    let order = vec!["recorded_at", "date", "request_key", "digest"];
+    let order = vec!["recorded_at", "number", "date", "request_key", "digest"];
     let rows = Fetch { wanted: &wanted, order, offset, page }.run(tx, count <= FEW).await?;
     Ok(Listed { count, rows })
 }
@@ -189,8 +190,8 @@ async fn walk(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> R
         wanted.date = both(&wanted.date, &all.span());
     }
     let order = match page.sort {
-        StatusSort::RequestId => vec!["request_key", "date", "digest"],
-        _ => vec!["left(status_msg, 100)", "date", "request_key", "digest"],
+        StatusSort::RequestId => vec!["request_key", "date", "number", "digest"],
+        _ => vec!["left(status_msg, 100)", "date", "number", "request_key", "digest"],
     };
     let rows = Fetch { wanted: &wanted, order, offset: page.offset, page }.run(tx, count <= FEW).await?;
     Ok(Listed { count, rows })
@@ -316,6 +317,7 @@ fn qualified(column: &str) -> &'static str {
         "recorded_at" => "p.recorded_at",
         "request_key" => "p.request_key",
         "digest" => "p.digest",
+        "number" => "p.number",
         _ => "p.date",
     }
 }

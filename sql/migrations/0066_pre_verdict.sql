@@ -1,0 +1,639 @@
+-- 0066_pre_verdict: a request's verdict from the state of all its units, in an order that no hash decides.
+-- programs: from 0022
+-- lock: access exclusive on request, for a moment: columns more
+-- lock: access exclusive on request_status, for a moment: a column more
+-- lock: access exclusive on setting, grows with its rows: columns of its one row
+
+-- the order of messages -------------------------------------------------------------------------------------------------
+
+create sequence postmeter.request_status_number;
+-- what was recorded before has no number: among equals of one date it stays ordered by digest, before all that have one
+alter table postmeter.request_status add column number bigint not null default 0;
+alter table postmeter.request_status alter column number set default nextval('postmeter.request_status_number');
+alter table postmeter.request_status_default alter column number set default nextval('postmeter.request_status_number');
+alter sequence postmeter.request_status_number owned by postmeter.request_status.number;
+comment on sequence postmeter.request_status_number is 'Numbers of request statuses.';
+comment on column postmeter.request_status.number is 'Number of recording: of two messages of one date the larger number is the later. 0: recorded before there were numbers.';
+
+alter table postmeter.setting
+    add column tracker_lead_max interval not null default '1 hour' check (tracker_lead_max >= '0'),
+    add column tracker_begun text[] not null default '{received,processing,started,running,retrying}';
+comment on column postmeter.setting.tracker_lead_max is 'A request status that is dated further ahead of its recording than this is ordered, and retires, by its recording.';
+comment on column postmeter.setting.tracker_begun is 'Statuses, in lower case, with which a service begins: after a success one of them opens the service again. Any other word opens only what has not finished.';
+
+-- the state of units ----------------------------------------------------------------------------------------------------
+
+create table postmeter.request_unit (
+    request_key      text collate "C" not null,
+    service          text collate "C" not null,
+    source           text collate "C" not null,
+    last_status      text collate "C" not null,
+    last_at          timestamptz not null,
+    last_number      bigint not null,
+    begun_at         timestamptz,
+    begun_number     bigint,
+    succeeded_at     timestamptz,
+    succeeded_number bigint,
+    failed_at        timestamptz,
+    failed_number    bigint,
+    first_failed_at  timestamptz,
+    failure          text,
+    primary key (request_key, service, source)
+) with (fillfactor = 80);
+comment on table postmeter.request_unit is 'What each unit of a request, a service and a source, said last: all that the verdict needs. Grows with units, not with messages.';
+comment on column postmeter.request_unit.request_key is 'See request_status.request_key.';
+comment on column postmeter.request_unit.service is 'The service.';
+comment on column postmeter.request_unit.source is 'The source; empty: none was named.';
+comment on column postmeter.request_unit.last_status is 'Its last word.';
+comment on column postmeter.request_unit.last_at is 'When it said that: the date, or the recording of what was dated too far ahead (setting.tracker_lead_max).';
+comment on column postmeter.request_unit.last_number is 'And under which number.';
+comment on column postmeter.request_unit.begun_at is 'When it last said a word of setting.tracker_begun; null: never.';
+comment on column postmeter.request_unit.begun_number is 'And under which number.';
+comment on column postmeter.request_unit.succeeded_at is 'When it last said a word of setting.tracker_success; null: never.';
+comment on column postmeter.request_unit.succeeded_number is 'And under which number.';
+comment on column postmeter.request_unit.failed_at is 'When it last said a word of setting.tracker_failure; null: never.';
+comment on column postmeter.request_unit.failed_number is 'And under which number.';
+comment on column postmeter.request_unit.first_failed_at is 'When it first did.';
+comment on column postmeter.request_unit.failure is 'What it said in more words when it last failed.';
+grant select on postmeter.request_unit to postmeter_reader, postmeter_operator, postmeter_console, postmeter_worker;
+
+create function postmeter.tracker_words() returns bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max)::text, 0)
+    from postmeter.setting s
+$$;
+comment on function postmeter.tracker_words() is
+    'Hash of the words and rules that outcomes of requests are computed by: when it changes, they are computed anew.';
+revoke execute on function postmeter.tracker_words() from public;
+grant execute on function postmeter.tracker_words() to postmeter_reader, postmeter_operator, postmeter_worker;
+
+create table postmeter.request_recount (
+    only_row boolean not null default true primary key check (only_row),
+    words    bigint,
+    next_id  bigint
+) with (fillfactor = 50);
+insert into postmeter.request_recount (words, next_id)
+-- the sequence knows whether there was ever a request, and reads no table
+select postmeter.tracker_words(), case when s.is_called then 0 end from postmeter.request_id_seq s;
+comment on table postmeter.request_recount is 'How far requests were looked through for outcomes that other words than today''s computed.';
+comment on column postmeter.request_recount.only_row is 'Always true: there is one row.';
+comment on column postmeter.request_recount.words is 'Today''s words when that began (postmeter.tracker_words()).';
+comment on column postmeter.request_recount.next_id is 'The request from which it goes on; null: all were looked at.';
+grant select on postmeter.request_recount to postmeter_reader, postmeter_operator, postmeter_worker;
+
+alter table postmeter.request
+    add column words bigint,
+    add column known_at timestamptz[],
+    add column known_number bigint[];
+comment on column postmeter.request.words is 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
+comment on column postmeter.request.known_at is 'When account, org, inventory_id and system_id were said, in this order.';
+comment on column postmeter.request.known_number is 'And under which numbers.';
+
+create function postmeter.compute_requests(keys text[], dates timestamptz[], digests uuid[], moments timestamptz[], anew text[])
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set jit = off set enable_mergejoin = off set enable_seqscan = off
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    settings  postmeter.setting;
+    words_now bigint := postmeter.tracker_words();
+begin
+    -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
+    -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
+    select * into settings from postmeter.setting;
+    with news as materialized (
+        select n.key collate "C" as key, n.date, n.digest, n.recorded_at
+        from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at)
+    ), touched as materialized (
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n
+        from (select * from news union all select a.key collate "C", null, null, null from unnest(anew) a(key)) n
+        group by 1
+    ), known as materialized (
+        select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
+               greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at,
+               coalesce(q.statuses, 0) + (case when t.first_date is null then 0 else t.n end) as statuses,
+               q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
+               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
+               q.kinds as old_kinds, q.known_at, q.known_number,
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services
+        from touched t
+        left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
+    ), fresh as materialized (
+        select r.* from news n
+        cross join lateral (
+            select r.* from postmeter.request_status r
+            where r.request_key = n.key and r.date >= n.date and r.date <= n.date and r.digest = n.digest offset 0
+        ) r
+    ), created as (
+        select distinct on (f.request_key) f.request_key as key, f.date as created_at, f.request_id
+        from fresh f order by f.request_key, f.recorded_at, f.number, f.date, f.digest
+    ), said as materialized (
+        -- the state knows the rest; where it was computed by other words, the messages are read once more
+        select r.request_key as key, r.number, r.digest, r.kind, r.service, r.source, r.status, r.status_msg,
+               r.account, r.org, r.inventory_id, r.system_id,
+               case when r.date > r.recorded_at + settings.tracker_lead_max then r.recorded_at else r.date end as at,
+               case when r.status = any (settings.tracker_failure) then 'failed'
+                    when r.status = any (settings.tracker_success) then 'succeeded'
+                    when r.status = any (settings.tracker_begun) then 'begun' end as means
+        from (
+            select f.* from fresh f join known k on k.key = f.request_key where not k.is_anew
+            union all
+            select a.* from known k
+            cross join lateral (
+                select r.* from postmeter.request_status r
+                where k.is_anew and r.request_key = k.key and r.date between k.first_date and k.last_date offset 0
+            ) a
+        ) r
+    ), spoken as materialized (
+        select s.key, s.service, s.source from said s group by 1, 2, 3
+    ), unit_known as materialized (
+        select u.* from known k
+        cross join lateral (select x.* from postmeter.request_unit x where x.request_key = k.key offset 0) u
+    ), word as (
+        select s.key, s.service, s.source, m.means, s.at, s.number, s.digest, s.status, s.status_msg
+        from said s cross join lateral (values ('last'), (s.means)) m(means) where m.means is not null
+        union all
+        select u.request_key, u.service, u.source, m.means, m.at, m.number, null, u.last_status, u.failure
+        from unit_known u
+        join spoken p on p.key = u.request_key and p.service = u.service and p.source = u.source
+        join known k on k.key = u.request_key and not k.is_anew
+        cross join lateral (values ('last', u.last_at, u.last_number), ('begun', u.begun_at, u.begun_number),
+            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means, at, number)
+        where m.at is not null
+    ), latest as (
+        select distinct on (w.key, w.service, w.source, w.means) w.*
+        from word w order by w.key, w.service, w.source, w.means, w.at desc, w.number desc, w.digest desc
+    ), first_failed as (
+        select f.key, f.service, f.source, min(f.at) as at
+        from (select s.key, s.service, s.source, s.at from said s where s.means = 'failed'
+              union all
+              select u.request_key, u.service, u.source, u.first_failed_at from unit_known u
+              join known k on k.key = u.request_key and not k.is_anew where u.failed_at is not null) f group by 1, 2, 3
+    ), unit as materialized (
+        select l.request_key, l.service, l.source, l.last_status, l.last_at, l.last_number, l.begun_at, l.begun_number,
+               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure
+        from (
+            select l.key as request_key, l.service, l.source, max(l.status) filter (where l.means = 'last') as last_status,
+                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number) filter (where l.means = 'last') as last_number,
+                   max(l.at) filter (where l.means = 'begun') as begun_at,
+                   max(l.number) filter (where l.means = 'begun') as begun_number,
+                   max(l.at) filter (where l.means = 'succeeded') as succeeded_at,
+                   max(l.number) filter (where l.means = 'succeeded') as succeeded_number,
+                   max(l.at) filter (where l.means = 'failed') as failed_at,
+                   max(l.number) filter (where l.means = 'failed') as failed_number,
+                   max(l.status_msg) filter (where l.means = 'failed') as failure
+            from latest l group by 1, 2, 3
+        ) l
+        left join first_failed f on f.key = l.request_key and f.service = l.service and f.source = l.source
+    ), kept as (
+        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number, begun_at,
+            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure)
+        select u.request_key, u.service, u.source, u.last_status, u.last_at, u.last_number, u.begun_at, u.begun_number,
+               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure
+        from unit u
+        on conflict (request_key, service, source) do update set last_status = excluded.last_status,
+            last_at = excluded.last_at, last_number = excluded.last_number, begun_at = excluded.begun_at,
+            begun_number = excluded.begun_number, succeeded_at = excluded.succeeded_at,
+            succeeded_number = excluded.succeeded_number, failed_at = excluded.failed_at,
+            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at, failure = excluded.failure
+    ), judged as materialized (
+        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure,
+               a.failed_at is not null and (a.succeeded_at is null
+                   or (a.failed_at, a.failed_number) > (a.succeeded_at, a.succeeded_number)) as has_failed,
+               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at, a.succeeded_number) as has_begun,
+               -- once a service names sources, what it says without one opens nothing
+               a.source = '' and bool_or(a.source <> '') over (partition by a.request_key, a.service) as is_apart
+        from (
+            select u.* from unit u
+            union all
+            select k.* from unit_known k
+            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service and p.source = k.source)
+        ) a
+    ), outcome as materialized (
+        select j.key, coalesce(array_agg(distinct j.service order by j.service)
+                   filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
+               (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
+               (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
+        from judged j group by 1
+    ), field as (
+        select s.key, v.n, v.value, s.at, s.number, s.digest
+        from said s
+        cross join lateral (values (1, s.account), (2, s.org), (3, s.inventory_id), (4, s.system_id)) v(n, value)
+        where v.value <> ''
+        union all
+        -- what only a dropped message said stays
+        select k.key, v.n, v.value, coalesce(k.known_at[v.n], '-infinity'), coalesce(k.known_number[v.n], -1), null
+        from known k
+        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4, k.old_system_id)) v(n, value)
+        where v.value <> ''
+    ), field_last as (
+        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc, f.digest desc nulls last
+    ), named as materialized (
+        select f.key, max(f.value) filter (where f.n = 1) as account, max(f.value) filter (where f.n = 2) as org,
+               max(f.value) filter (where f.n = 3) as inventory_id, max(f.value) filter (where f.n = 4) as system_id,
+               array[max(f.at) filter (where f.n = 1), max(f.at) filter (where f.n = 2),
+                     max(f.at) filter (where f.n = 3), max(f.at) filter (where f.n = 4)] as known_at,
+               array[max(f.number) filter (where f.n = 1), max(f.number) filter (where f.n = 2),
+                     max(f.number) filter (where f.n = 3), max(f.number) filter (where f.n = 4)] as known_number
+        from field_last f group by 1
+    ), of_kinds as materialized (
+        select x.key, array_agg(distinct x.kind) as kinds
+        from (select s.key, s.kind from said s union all select k.key, unnest(k.old_kinds) from known k) x group by 1
+    ), computed as materialized (
+        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at, c.created_at) as created_at,
+               k.first_date, k.last_date, k.last_recorded_at, k.statuses, k.old_org, k.old_account, k.old_outcome,
+               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
+               coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
+               case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
+                    when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome,
+               case when o.key is null then k.failed_service else o.failed_service end as failed_service,
+               case when o.key is null then k.failure else o.failure end as failure,
+               coalesce(o.open_services, k.open_services) as open_services
+        from known k
+        left join created c on c.key = k.key
+        left join outcome o on o.key = k.key
+        left join named f on f.key = k.key
+        join of_kinds d on d.key = k.key
+    ), written as (
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, words, known_at,
+            known_number)
+        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, words_now,
+               k.known_at, k.known_number
+        from computed k
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+            system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
+            last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
+            outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
+            open_services = excluded.open_services, words = excluded.words, known_at = excluded.known_at,
+            known_number = excluded.known_number
+    ), moved as (
+        select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
+        union all
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+    ), counted as (
+        insert into postmeter.request_count as c (org, account, outcome, hour, n)
+        select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
+        on conflict (org, account, outcome, hour) do update set n = c.n + excluded.n
+    )
+    insert into postmeter.request_hour as c (outcome, hour, n)
+    select m.outcome, m.hour, sum(m.n) from moved m group by 1, 2 having sum(m.n) <> 0
+    on conflict (outcome, hour) do update set n = c.n + excluded.n;
+end
+$$;
+comment on function postmeter.compute_requests(text[], timestamptz[], uuid[], timestamptz[], text[]) is
+    'Takes messages into the state of their units and computes their requests from it, and those of the keys in anew: whatever was computed by other words is computed from its messages. For postmeter.gather_requests and recount_requests, who hold the gate.';
+revoke execute on function postmeter.compute_requests(text[], timestamptz[], uuid[], timestamptz[], text[]) from public;
+
+create or replace function postmeter.gather_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    keys     text[];
+    dates    timestamptz[];
+    digests  uuid[];
+    kinds    bigint[];
+    messages bigint[];
+    moments  timestamptz[];
+    gathered integer;
+    floor    postmeter.request_floor;
+    ended    xid8;
+    last_xid xid8;
+    last_id  bigint;
+begin
+    -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
+    -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
+    -- What was committed before this statement is seen by it; if another gathers, wait until it has.
+    floor := postmeter.request_floor_now();
+    if not exists (select from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)) then
+        return 0;
+    end if;
+    perform postmeter.take_gate('gather_requests');
+    floor := postmeter.request_floor_now();
+    -- transactions before this one have ended, so the next statement sees all that they recorded
+    ended := pg_snapshot_xmin(pg_current_snapshot());
+    with gone as (
+        delete from postmeter.request_news n
+        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                                order by x.xid, x.id limit most)
+        returning n.xid, n.id, n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
+           array_agg(g.recorded_at), count(*), (array_agg(g.xid order by g.xid desc, g.id desc))[1], (array_agg(g.id order by g.xid desc, g.id desc))[1]
+    into keys, dates, digests, kinds, messages, moments, gathered, last_xid, last_id from gone g;
+    if gathered < most or last_xid >= ended then
+        last_xid := ended; last_id := -1;
+    end if;
+    update postmeter.request_floor f set xid = last_xid, id = last_id + 1;
+    if gathered = 0 then
+        return 0;
+    end if;
+
+    insert into postmeter.request_status_kind (kind, service, source, status, total)
+    select n.kind, r.service, r.source, r.status, 0
+    from (select distinct on (x.kind) x.* from unnest(keys, dates, digests, kinds) x(key, date, digest, kind)
+          where x.kind not in (select k.kind from postmeter.request_status_kind k) order by x.kind) n
+    cross join lateral (
+        select r.service, r.source, r.status from postmeter.request_status r
+        where r.request_key = n.key and r.date >= n.date and r.date <= n.date and r.digest = n.digest offset 0
+    ) r
+    order by n.kind
+    on conflict do nothing;
+    update postmeter.request_status_kind k set total = k.total + n.n
+    from (select x.kind, count(*) as n from unnest(kinds) x(kind) group by 1) n where k.kind = n.kind;
+    insert into postmeter.request_status_count as c (kind, hour, recorded_hour, n)
+    select n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(kinds, dates, moments) n(kind, date, recorded_at) group by 1, 2, 3
+    on conflict (kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+    insert into postmeter.request_message_count as c (message, kind, hour, recorded_hour, n)
+    select n.message, n.kind, postmeter.hour_of(n.date), postmeter.hour_of(n.recorded_at), count(*)
+    from unnest(messages, kinds, dates, moments) n(message, kind, date, recorded_at) group by 1, 2, 3, 4
+    on conflict (message, kind, hour, recorded_hour) do update set n = c.n + excluded.n;
+
+    perform postmeter.compute_requests(keys, dates, digests, moments, '{}');
+    return gathered;
+end
+$$;
+
+create or replace function postmeter.track_batch(statuses jsonb) RETURNS TABLE(item integer, verdict text, error_code text, field text, message text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    now    timestamptz := postmeter.clock();
+    status jsonb;
+begin
+    if jsonb_typeof(statuses) is distinct from 'array' then
+        raise exception 'statuses must be a JSON array of objects' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_array';
+    end if;
+    begin
+        return query
+        with given as materialized (
+            select g.ordinality, nextval('postmeter.request_status_number') as number, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
+                   lower(g.service) as service, lower(coalesce(g.source, '')) as source, lower(g.status) as status,
+                   coalesce(g.status_msg, '') as status_msg, coalesce(g.account, '') as account, coalesce(g.org, '') as org,
+                   coalesce(g.inventory_id, '') as inventory_id, coalesce(g.system_id, '') as system_id
+            from rows from (jsonb_to_recordset(statuses) as (service text, request_id text, status text, date timestamptz,
+                    source text, status_msg text, account text, org text, inventory_id text, system_id text))
+                 with ordinality g(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id, ordinality)
+        ), hashed as materialized (
+            select g.*, postmeter.request_status_digest(g.service, g.source, g.status, g.status_msg, g.account, g.org,
+                                                        g.inventory_id, g.system_id) as digest
+            from given g
+            where not exists (select from given f where postmeter.status_fault(f.service, f.request_id, f.status, f.date,
+                f.source, f.status_msg, f.account, f.org, f.inventory_id, f.system_id) is not null)
+        ), said as (
+            -- sorted, so that two batches with the same messages wait for each other instead of deadlocking
+            insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
+                                                  account, org, inventory_id, system_id, recorded_at, number)
+            select h.key, h.date, h.digest, h.request_id, h.service, h.source, h.status, h.status_msg,
+                   h.account, h.org, h.inventory_id, h.system_id, now, h.number
+            from hashed h order by h.key, h.date, h.digest, h.ordinality
+            on conflict do nothing
+            returning *
+        ), news as (
+            insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+            select s.request_key, s.date, s.digest, s.kind, s.message, s.recorded_at from said s
+        )
+        -- one that stands twice here is new the first time
+        select h.ordinality::integer,
+               case when s.request_key is not null
+                     and row_number() over (partition by h.key, h.date, h.digest order by h.ordinality) = 1
+                    then 'recorded' else 'repeated' end, null::text, null::text, null::text
+        from hashed h
+        left join said s on s.request_key = h.key and s.date = h.date and s.digest = h.digest
+        order by h.ordinality;
+        if found or statuses = '[]' then
+            return;
+        end if;
+    exception when others then
+        -- bad data of some item: every item gets its own verdict below; anything else is the caller's business
+        if sqlstate !~ '^(22|23|PM)' then
+            raise;
+        end if;
+    end;
+    item := 0;
+    for status in select e from jsonb_array_elements(statuses) e loop
+        item := item + 1;
+        error_code := null; field := null; message := null;
+        begin
+            if jsonb_typeof(status) <> 'object' then
+                raise exception 'request status: must be an object' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_object';
+            end if;
+            verdict := case when postmeter.track(status ->> 'service', status ->> 'request_id', status ->> 'status',
+                (status ->> 'date')::timestamptz, status ->> 'source', status ->> 'status_msg', status ->> 'account',
+                status ->> 'org', status ->> 'inventory_id', status ->> 'system_id') then 'recorded' else 'repeated' end;
+        exception when others then
+            get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
+            if error_code !~ '^(22|23|PM)' then
+                raise;
+            end if;
+            verdict := 'refused';
+            field := coalesce(nullif(field, ''), case when message like '%time%' then 'date' end);
+        end;
+        return next;
+    end loop;
+end
+$$;
+
+create or replace function postmeter.create_request_partitions(days_ahead integer, days_back integer DEFAULT 1) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    columns text := 'request_key, date, digest, request_id, service, source, status, status_msg, account, org, inventory_id, system_id, recorded_at, number';
+    today   timestamptz := date_trunc('day', postmeter.clock(), 'UTC');
+    horizon timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    day     timestamptz;
+    name    text;
+    made    integer := 0;
+begin
+    if not postmeter.try_gate('create_request_partitions') then
+        return 0;
+    end if;
+    for day in
+        select g from generate_series(today - make_interval(days => days_back), today + make_interval(days => days_ahead), '1 day') g where g >= horizon
+        union
+        select date_trunc('day', d.date, 'UTC') from postmeter.request_status_default d
+        where d.date >= horizon and d.date < today + make_interval(days => days_ahead + 1)
+        order by 1
+    loop
+        name := 'request_status_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('postmeter.' || name) is not null;
+        begin
+            -- attached rather than created as a partition: that would lock the parent against readers
+            execute format('create table postmeter.%I (like postmeter.request_status including defaults including generated including indexes)', name);
+            execute format('comment on table postmeter.%I is %L', name, 'Request statuses of ' || to_char(day, 'YYYY-MM-DD') || '.');
+            lock table postmeter.request_status_default in access exclusive mode;
+            perform set_config('postmeter.moves_statuses', 'on', true);
+            execute format('insert into postmeter.%I (%s) select %s from postmeter.request_status_default where date >= %L and date < %L',
+                           name, columns, columns, day, day + interval '1 day');
+            delete from postmeter.request_status_default d where d.date >= day and d.date < day + interval '1 day';
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            execute format('alter table postmeter.request_status attach partition postmeter.%I for values from (%L) to (%L)',
+                           name, day, day + interval '1 day');
+            execute format('create trigger append_only before update or delete or truncate on postmeter.%I for each statement execute function postmeter.forbid_change()', name);
+        exception when lock_not_available then
+            -- somebody reads: the next round tries again, and nobody queues behind us for long
+            perform set_config('postmeter.moves_statuses', 'off', true);
+            continue;
+        end;
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+
+create or replace function postmeter.forget_requests(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    lead      interval := (select s.tracker_lead_max from postmeter.setting s);
+    horizon   timestamptz := (select date_trunc('day', postmeter.clock() - s.tracker_retention, 'UTC') from postmeter.setting s);
+    forgotten integer;
+    further   integer;
+begin
+    perform postmeter.take_gate('gather_requests');
+    if exists (select from postmeter.request_news n where n.recorded_at < horizon) then
+        return 0;
+    end if;
+    -- what was dated before its day had a partition
+    perform set_config('postmeter.moves_statuses', 'on', true);
+    with old as (
+        select d.request_key, d.date, d.digest from postmeter.request_status_default d
+        where d.date < horizon and d.recorded_at < horizon
+        union all
+        -- what is dated too far ahead retires by its recording
+        select d.request_key, d.date, d.digest from postmeter.request_status_default d
+        where d.date > postmeter.clock() + lead and d.recorded_at < horizon
+        limit most
+    ), gone as (
+        delete from postmeter.request_status_default d using old o
+        where d.request_key = o.request_key and d.date = o.date and d.digest = o.digest
+        returning d.kind, d.message, d.date, d.recorded_at
+    ), unsaid as (
+        update postmeter.request_message_count c set n = c.n - g.n
+        from (select x.message, x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3, 4) g
+        where c.message = g.message and c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    ), uncounted as (
+        update postmeter.request_status_count c set n = c.n - g.n
+        from (select x.kind, postmeter.hour_of(x.date) as hour, postmeter.hour_of(x.recorded_at) as recorded_hour, count(*) as n
+              from gone x group by 1, 2, 3) g
+        where c.kind = g.kind and c.hour = g.hour and c.recorded_hour = g.recorded_hour
+    )
+    select count(*) into further from gone;
+    perform set_config('postmeter.moves_statuses', 'off', true);
+    with old as (
+        select q.id from postmeter.request q
+        where (q.last_date < horizon or q.last_date > postmeter.clock() + lead and q.last_recorded_at < horizon)
+          and not exists (select from postmeter.request_status r where r.request_key = q.request_key and r.date <= q.last_date)
+        order by q.last_date limit most
+    ), gone as (
+        delete from postmeter.request q using old o where q.id = o.id returning q.request_key, q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
+    ), silent as (
+        delete from postmeter.request_unit u using gone g where u.request_key = g.request_key
+    ), uncounted as (
+        update postmeter.request_count c set n = c.n - g.n
+        from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
+        where c.org = g.org and c.account = g.account and c.outcome = g.outcome and c.hour = g.hour
+    ), fewer as (
+        update postmeter.request_hour c set n = c.n - g.n
+        from (select x.outcome, x.hour, count(*) as n from gone x group by 1, 2) g
+        where c.outcome = g.outcome and c.hour = g.hour
+    )
+    select count(*) into forgotten from gone;
+    delete from postmeter.request_hour c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_status_count c where c.n = 0 and c.hour < horizon;
+    delete from postmeter.request_message_count c where c.n = 0 and c.hour < horizon;
+    return forgotten + further;
+end
+$$;
+
+-- what people read goes by the same order
+create function postmeter.said_at(date timestamptz, recorded_at timestamptz) returns timestamptz
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select case when date > recorded_at + s.tracker_lead_max then recorded_at else date end from postmeter.setting s
+$$;
+comment on function postmeter.said_at(timestamptz, timestamptz) is
+    'Where a request status stands in the order: at its date, or, dated further ahead than setting.tracker_lead_max, at its recording. Within one moment the number decides.';
+revoke execute on function postmeter.said_at(timestamptz, timestamptz) from public;
+grant execute on function postmeter.said_at(timestamptz, timestamptz) to postmeter_reader, postmeter_operator, postmeter_worker;
+
+-- words that change -------------------------------------------------------------------------------------------------------
+
+create function postmeter.recount_requests(most integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    messages_max constant bigint := 10000;
+    words_now bigint := postmeter.tracker_words();
+    at_work   postmeter.request_recount;
+    stale     text[];
+    behind    bigint;
+    seen      integer;
+begin
+    select * into at_work from postmeter.request_recount;
+    if at_work.words = words_now and at_work.next_id is null then
+        return 0;
+    end if;
+    perform postmeter.take_gate('gather_requests');
+    select * into at_work from postmeter.request_recount;
+    if at_work.words is distinct from words_now then
+        at_work.next_id := 0;
+    end if;
+    if at_work.next_id is null then
+        return 0;
+    end if;
+    -- so many requests, or so many messages, whatever comes first; one request is never too many
+    select array_agg(b.request_key) filter (where b.words is distinct from words_now), max(b.id) + 1, count(*)
+    into stale, behind, seen
+    from (
+        select a.*, sum(case when a.words is distinct from words_now then a.statuses else 0 end) over (order by a.id) as messages,
+               row_number() over (order by a.id) as n
+        from (select q.id, q.request_key, q.words, q.statuses from postmeter.request q
+              where q.id >= at_work.next_id order by q.id limit most) a
+    ) b
+    where b.n = 1 or b.messages <= messages_max;
+    update postmeter.request_recount set words = words_now, next_id = behind;
+    begin
+        perform postmeter.compute_requests('{}', '{}', '{}', '{}', coalesce(stale, '{}'));
+    exception when others then
+        if sqlstate !~ '^(22|23)' then
+            raise;
+        end if;
+        -- one that cannot be computed keeps no other from it, and is computed when something is said of it
+        for n in 1 .. cardinality(stale) loop
+            begin
+                perform postmeter.compute_requests('{}', '{}', '{}', '{}', stale[n:n]);
+            exception when others then
+                if sqlstate !~ '^(22|23)' then
+                    raise;
+                end if;
+                raise warning 'request % could not be computed by the new words: %', stale[n], sqlerrm;
+            end;
+        end loop;
+    end;
+    return seen;
+end
+$$;
+comment on function postmeter.recount_requests(integer) is
+    'Looks through at most so many requests for outcomes that were computed by other words or rules than today''s, and computes those anew from their messages, about 10,000 of them at most; returns how many it looked at, 0 when all were. For workers, a batch at a time.';
+revoke execute on function postmeter.recount_requests(integer) from public;
+grant execute on function postmeter.recount_requests(integer) to postmeter_worker;
+
+insert into postmeter.migration (version, name) values (66, '0066_pre_verdict');

@@ -1,0 +1,297 @@
+//! H5 to H7: the verdict goes by service and source, counts every message, and knows one order.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use outbox::requests::{Page, StatusFilter, StatusSort, gather, statuses, way};
+use outbox::track::NewStatus;
+use tests::{TestDatabase, t};
+
+use super::{record, tracker, value};
+
+const VERDICT: &str = "select format('%s %s %s', outcome, failed_service, open_services) from postmeter.request";
+
+/// `service[:source] status`, a second after the one before it.
+fn script(request: &str, words: &[&str]) -> Vec<NewStatus> {
+    let start = t("2026-03-10T09:00:00Z");
+    let said = |(after, text): (i64, &&str)| {
+        let (who, status) = text.split_once(' ').expect("two words");
+        let (service, source) = who.split_once(':').unwrap_or((who, ""));
+        let mut said = NewStatus::new(service, request, status);
+        said.source = (!source.is_empty()).then(|| source.to_owned());
+        said.date = Some(start + SignedDuration::from_secs(after));
+        said
+    };
+    (0..).zip(words).map(said).collect()
+}
+
+async fn verdict_of(words: &[&str]) -> String {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &script("r-1", words)).await;
+    gather(&db.database).await.unwrap();
+    value(&db, VERDICT).await
+}
+
+#[tokio::test]
+async fn h5_an_error_of_one_source_is_not_hidden_by_anothers_success() {
+    let words = ["advisor:vulnerability received", "advisor:vulnerability error", "advisor:insights-client success"];
+    assert_eq!(verdict_of(&words).await, "failed advisor {}");
+    let words = ["advisor:vulnerability error", "advisor:insights-client success", "advisor:vulnerability success"];
+    assert_eq!(verdict_of(&words).await, "succeeded  {}", "its own success ends it");
+}
+
+#[tokio::test]
+async fn h5_a_source_that_hangs_is_unfinished_beside_one_that_succeeded() {
+    let words =
+        ["advisor:vulnerability received", "advisor:insights-client received", "advisor:insights-client success"];
+    assert_eq!(verdict_of(&words).await, "open  {advisor}");
+}
+
+#[tokio::test]
+async fn h5_received_again_after_a_success_is_unfinished_and_a_last_word_is_not() {
+    assert_eq!(verdict_of(&["ingress received", "ingress success", "ingress received"]).await, "open  {ingress}");
+    assert_eq!(verdict_of(&["ingress received", "ingress success", "ingress announced"]).await, "succeeded  {}");
+    assert_eq!(verdict_of(&["ingress announced"]).await, "open  {ingress}", "it said something and never finished");
+}
+
+#[tokio::test]
+async fn h7_once_a_service_names_sources_what_it_began_without_one_opens_nothing() {
+    // the contract's own fixture: puptoo begins without a source and ends with one
+    let fixture = ["puptoo received", "puptoo:inventory received", "puptoo processing", "puptoo:inventory success"];
+    assert_eq!(verdict_of(&fixture).await, "succeeded  {}");
+    let failed = ["puptoo error", "puptoo:inventory received", "puptoo:inventory success"];
+    assert_eq!(verdict_of(&failed).await, "failed puptoo {}", "a failure without a source counts");
+    let over = ["puptoo error", "puptoo:inventory success", "puptoo success"];
+    assert_eq!(verdict_of(&over).await, "succeeded  {}", "until a success without one");
+}
+
+#[tokio::test]
+async fn h6_any_number_of_later_words_changes_neither_outcome_nor_org() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let mut first = script("r-1", &["puptoo received", "puptoo error"]);
+    (first[1].org, first[1].account) = (Some("acme".to_owned()), Some("42".to_owned()));
+    first[1].status_msg = Some("no space".to_owned());
+    record(&db, &first).await;
+    gather(&db.database).await.unwrap();
+    let all = "select format('%s %s %s %s %s', outcome, failed_service, failure, org, account) from postmeter.request";
+    assert_eq!(value(&db, all).await, "failed puptoo no space acme 42");
+    let start = t("2026-03-10T09:10:00Z");
+    for round in 0..3_i64 {
+        let words: Vec<NewStatus> = (0..1000_i64)
+            .map(|n| {
+                let mut said = NewStatus::new("engine", "r-1", if n % 2 == 0 { "processing" } else { "success" });
+                said.date = Some(start + SignedDuration::from_millis(round * 1000 + n));
+                said
+            })
+            .collect();
+        record(&db, &words).await;
+        gather(&db.database).await.unwrap();
+        assert_eq!(value(&db, all).await, "failed puptoo no space acme 42", "after {}", (round + 1) * 1000);
+    }
+    // what the state needs grows with units: two here, for 3,002 messages
+    assert_eq!(value(&db, "select count(*)::text from postmeter.request_unit").await, "2");
+}
+
+/// A message of the model: who, what and when.
+type Word = (&'static str, &'static str, &'static str, i64);
+
+/// Whether its last end was a success, whether it is open, and its place among those that failed.
+type Unit = (Option<bool>, bool, Option<usize>);
+
+/// The whole rule, for people: what stands here is what the database must say. It reads dates and numbers only.
+fn model(words: &[Word]) -> String {
+    let mut ordered: Vec<(usize, &Word)> = words.iter().enumerate().collect();
+    ordered.sort_by_key(|(number, word)| (word.3, *number));
+    let mut units: BTreeMap<(&str, &str), Unit> = BTreeMap::new();
+    for (place, (_, (service, source, status, _))) in ordered.into_iter().enumerate() {
+        let (ended_well, is_open, first_failed) = units.entry((service, source)).or_insert((None, false, None));
+        match *status {
+            "success" => (*ended_well, *is_open) = (Some(true), false),
+            "error" => (*ended_well, *is_open, *first_failed) = (Some(false), false, first_failed.or(Some(place))),
+            "received" => *is_open = *ended_well != Some(false),
+            _ => *is_open = *is_open || ended_well.is_none(),
+        }
+    }
+    let failed = units.iter().filter(|(_, unit)| unit.0 == Some(false)).min_by_key(|(_, unit)| unit.2);
+    let names_sources = |service: &str| units.keys().any(|(of, source)| *of == service && !source.is_empty());
+    let mut open: Vec<&str> = units
+        .iter()
+        .filter(|((service, source), unit)| unit.1 && !(source.is_empty() && names_sources(service)))
+        .map(|((service, _), _)| *service)
+        .collect();
+    open.dedup();
+    let outcome = if failed.is_some() {
+        "failed"
+    } else if open.is_empty() {
+        "succeeded"
+    } else {
+        "open"
+    };
+    format!("{outcome} {} {{{}}}", failed.map_or("", |((service, _), _)| service), open.join(","))
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % sides).expect("small")
+    }
+
+    fn shuffled<T>(&mut self, mut items: Vec<T>) -> Vec<T> {
+        for last in (1..items.len()).rev() {
+            let other = self.roll(last as u64 + 1);
+            items.swap(last, other);
+        }
+        items
+    }
+}
+
+async fn verdicts(db: &TestDatabase) -> BTreeMap<String, String> {
+    let sql = "select request_id, format('%s %s %s', outcome, failed_service, open_services) from postmeter.request";
+    db.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn h6_messages_with_differing_dates_give_one_verdict_in_any_order_of_arrival() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let mut dice = Dice(42);
+    let mut expected = BTreeMap::new();
+    let mut arriving: Vec<Vec<NewStatus>> = Vec::new();
+    for story in 0..60 {
+        let words: Vec<Word> = (0..2 + dice.roll(7) as i64)
+            .map(|second| {
+                let service = ["ingress", "puptoo", "engine"][dice.roll(3)];
+                let source = ["", "", "inventory", "advisor"][dice.roll(4)];
+                (service, source, ["received", "success", "error", "announced"][dice.roll(4)], second)
+            })
+            .collect();
+        for order in 0..6 {
+            let request = format!("story-{story}-{order}");
+            let said: Vec<NewStatus> = words
+                .iter()
+                .map(|(service, source, status, second)| {
+                    let mut said = NewStatus::new(service, &request, status);
+                    said.source = (!source.is_empty()).then(|| (*source).to_owned());
+                    said.date = Some(t("2026-03-10T09:00:00Z") + SignedDuration::from_secs(*second));
+                    said
+                })
+                .collect();
+            expected.insert(request, model(&words));
+            arriving.push(if order == 0 { said } else { dice.shuffled(said) });
+        }
+    }
+    // a message of each request a round, and gathered between some of the rounds
+    for round in 0..9 {
+        let some: Vec<NewStatus> = arriving.iter().filter_map(|said| said.get(round).cloned()).collect();
+        record(&db, &some).await;
+        if round % 2 == 0 {
+            gather(&db.database).await.unwrap();
+        }
+    }
+    gather(&db.database).await.unwrap();
+    assert_eq!(verdicts(&db).await, expected);
+    let kinds: std::collections::BTreeSet<&str> =
+        expected.values().map(|verdict| verdict.split(' ').next().expect("a word")).collect();
+    assert_eq!(kinds.len(), 3, "stories of every end: {kinds:?}");
+}
+
+#[tokio::test]
+async fn h7_messages_of_one_second_are_ordered_by_number_in_verdict_list_and_way() {
+    let words = ["received", "processing", "success", "received", "error", "success", "received", "success"];
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let date: Timestamp = t("2026-03-10T09:00:00Z");
+    let mut expected = BTreeMap::new();
+    // whatever a hash says, it does not say the same of all these
+    for (request, length) in (0..16).map(|n| (format!("r-{n}"), 1 + n % 8)) {
+        let said: Vec<NewStatus> = (0..length)
+            .map(|n| {
+                let mut said = NewStatus::new("ingress", &request, words[n]);
+                (said.date, said.status_msg) = (Some(date), Some(format!("word {n}")));
+                said
+            })
+            .collect();
+        // one batch, or one after the other
+        if expected.len() % 2 == 0 {
+            record(&db, &said).await;
+        } else {
+            for one in said {
+                record(&db, &[one]).await;
+            }
+        }
+        let told: Vec<Word> = (0..length).map(|n| ("ingress", "", words[n], 0)).collect();
+        let told: Vec<Word> = told
+            .into_iter()
+            .map(|word| if word.2 == "processing" { ("ingress", "", "received", 0) } else { word })
+            .collect();
+        expected.insert(request, (model(&told), (0..length).map(|n| format!("word {n}")).collect::<Vec<_>>()));
+    }
+    gather(&db.database).await.unwrap();
+    let found = verdicts(&db).await;
+    let page = Page { sort: StatusSort::Date, descending: true, offset: 0, limit: 1000 };
+    let listed = statuses(&db.database, &StatusFilter::default(), &page).await.unwrap();
+    for (request, (verdict, texts)) in expected {
+        assert_eq!(found[&request], verdict, "{request}");
+        let said = way(&db.database, &request).await.unwrap().expect("known").said;
+        assert_eq!(said.iter().map(|said| said.status_msg.clone()).collect::<Vec<_>>(), texts, "{request}");
+        let mut in_list: Vec<_> =
+            listed.rows.iter().filter(|row| row.request_id == request).map(|row| row.status_msg.clone()).collect();
+        in_list.reverse();
+        assert_eq!(in_list, texts, "{request} in the list");
+    }
+}
+
+#[tokio::test]
+async fn h7_a_date_further_ahead_than_allowed_is_ordered_by_its_recording() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let mut early = script("r-1", &["ingress success"]);
+    early[0].date = Some(t("9999-01-01T00:00:00Z"));
+    record(&db, &early).await;
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, VERDICT).await, "succeeded  {}");
+    super::at(&db, "2026-03-10T10:00:05Z").await;
+    let mut later = script("r-1", &["ingress error"]);
+    later[0].date = Some(t("2026-03-10T10:00:05Z"));
+    record(&db, &later).await;
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, VERDICT).await, "failed ingress {}", "the year 9999 hides nothing");
+    let said = way(&db.database, "r-1").await.unwrap().expect("known").said;
+    assert_eq!(said.last().expect("two").status, "error", "and is not the last word");
+    // within the lead a date is a date
+    let mut soon = script("r-1", &["ingress success"]);
+    soon[0].date = Some(t("2026-03-10T10:30:00Z"));
+    record(&db, &soon).await;
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, VERDICT).await, "succeeded  {}");
+}
+
+#[tokio::test]
+async fn h5_words_that_change_are_counted_anew_in_bounded_batches() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    for number in 0..30 {
+        record(&db, &script(&format!("r-{number}"), &["ingress received", "ingress stored"])).await;
+    }
+    gather(&db.database).await.unwrap();
+    let counts = "select format('%s; %s', (select string_agg(distinct outcome, ' ') from postmeter.request),
+        (select string_agg(outcome || ' ' || n, ', ' order by outcome) from (select outcome, sum(n) as n
+         from postmeter.request_hour group by 1 having sum(n) <> 0) h))";
+    assert_eq!(value(&db, counts).await, "open; open 30");
+    let recount = "select postmeter.recount_requests(10)::text";
+    assert_eq!(value(&db, recount).await, "0", "no word has changed");
+
+    db.client.execute("update postmeter.setting set tracker_success = '{stored}'", &[]).await.unwrap();
+    assert_eq!(value(&db, recount).await, "10", "a batch is bounded");
+    assert_eq!(value(&db, counts).await, "open succeeded; open 20, succeeded 10");
+    // what is said meanwhile is computed by the new words at once
+    record(&db, &script("r-29", &["ingress again"])).await;
+    value(&db, "select postmeter.gather_requests(100)::text").await;
+    assert_eq!(value(&db, counts).await, "open succeeded; open 19, succeeded 11");
+    for left in ["10", "10", "0", "0"] {
+        assert_eq!(value(&db, recount).await, left);
+    }
+    assert_eq!(value(&db, counts).await, "succeeded; succeeded 30");
+    db.client.execute("update postmeter.setting set tracker_failure = '{stored}'", &[]).await.unwrap();
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, counts).await, "failed; failed 30", "the worker's gather does it by itself");
+}
