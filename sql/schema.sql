@@ -1581,6 +1581,28 @@ begin
                (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
                (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
         from judged j group by 1
+    ), awaited_known as materialized (
+        select a.*, k.is_anew from known k
+        cross join lateral (select x.* from postmeter.request_awaited x where x.request_key = k.key offset 0) a
+    ), awaited as materialized (
+        -- whoever has spoken, before the route led there or after, is not awaited
+        select w.key, w.service, min(w.until) as until
+        from (select s.key, r.service, s.at + r.within as until
+              from said s join postmeter.route r on r.after = s.service and r.status = s.status
+              union all
+              select a.request_key, a.service, a.until from awaited_known a where not a.is_anew) w
+        where not exists (select from judged j where j.key = w.key and j.service = w.service)
+        group by 1, 2
+    ), waits as (
+        insert into postmeter.request_awaited as w (request_key, service, until)
+        select a.key, a.service, a.until from awaited a
+        on conflict (request_key, service) do update set until = excluded.until where w.until <> excluded.until
+    ), heard as (
+        delete from postmeter.request_awaited w using awaited_known a
+        where w.request_key = a.request_key and w.service = a.service
+          and not exists (select from awaited s where s.key = a.request_key and s.service = a.service)
+    ), missing as (
+        select a.key, array_agg(a.service order by a.service) as services from awaited a group by 1
     ), field as (
         select s.key, v.n, v.value, s.at, s.number, s.digest
         from said s
@@ -1611,28 +1633,31 @@ begin
                coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
                coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
                case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
-                    when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome,
+                    when o.open_services <> '{}' or m.key is not null then 'open' else 'succeeded' end as outcome,
                case when o.key is null then k.failed_service else o.failed_service end as failed_service,
                case when o.key is null then k.failure else o.failure end as failure,
-               coalesce(o.open_services, k.open_services) as open_services
+               case when o.key is null then k.open_services when m.key is null then o.open_services
+                    else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
+               coalesce(m.services, '{}') as missing_services
         from known k
+        left join missing m on m.key = k.key
         left join created c on c.key = k.key
         left join outcome o on o.key = k.key
         left join named f on f.key = k.key
         join of_kinds d on d.key = k.key
     ), written as (
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, words, known_at,
-            known_number)
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
+            words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, words_now,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
-            open_services = excluded.open_services, words = excluded.words, known_at = excluded.known_at,
+            open_services = excluded.open_services, missing_services = excluded.missing_services, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
@@ -3330,6 +3355,8 @@ begin
         delete from postmeter.request q using old o where q.id = o.id returning q.request_key, q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
     ), silent as (
         delete from postmeter.request_unit u using gone g where u.request_key = g.request_key
+    ), unawaited as (
+        delete from postmeter.request_awaited u using gone g where u.request_key = g.request_key
     ), uncounted as (
         update postmeter.request_count c set n = c.n - g.n
         from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
@@ -11323,7 +11350,9 @@ CREATE FUNCTION postmeter.tracker_words() RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max)::text, 0)
+    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max,
+        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status, r.service)
+         from postmeter.route r))::text, 0)
     from postmeter.setting s
 $$;
 
@@ -15987,6 +16016,7 @@ CREATE TABLE postmeter.request (
     failed_service text COLLATE pg_catalog."C",
     failure text,
     open_services text[] NOT NULL,
+    missing_services text[] DEFAULT '{}'::text[] NOT NULL,
     words bigint,
     known_at timestamp with time zone[],
     known_number bigint[],
@@ -16023,19 +16053,36 @@ COMMENT ON COLUMN postmeter.request.statuses IS 'How many messages there are.';
 
 COMMENT ON COLUMN postmeter.request.kinds IS 'Kinds of its messages (request_status_kind).';
 
-COMMENT ON COLUMN postmeter.request.outcome IS 'failed: some service failed last; else open: some service has not finished; else succeeded.';
+COMMENT ON COLUMN postmeter.request.outcome IS 'failed: some unit failed last; else open: some unit has not finished, or a service is awaited; else succeeded.';
 
 COMMENT ON COLUMN postmeter.request.failed_service IS 'The service that failed first.';
 
 COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
 
-COMMENT ON COLUMN postmeter.request.open_services IS 'Services that said something and have not finished.';
+COMMENT ON COLUMN postmeter.request.open_services IS 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
+
+COMMENT ON COLUMN postmeter.request.missing_services IS 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
 
 COMMENT ON COLUMN postmeter.request.words IS 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
 
 COMMENT ON COLUMN postmeter.request.known_at IS 'When account, org, inventory_id and system_id were said, in this order.';
 
 COMMENT ON COLUMN postmeter.request.known_number IS 'And under which numbers.';
+
+CREATE TABLE postmeter.request_awaited (
+    request_key text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    until timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE postmeter.request_awaited IS 'Services that a route leads a request to, and that have said nothing about it yet. Gone as soon as they speak.';
+
+COMMENT ON COLUMN postmeter.request_awaited.request_key IS 'See request_status.request_key.';
+
+COMMENT ON COLUMN postmeter.request_awaited.service IS 'Who must speak.';
+
+COMMENT ON COLUMN postmeter.request_awaited.until IS 'Until when; later the request is unfinished.';
 
 CREATE TABLE postmeter.request_count (
     org text NOT NULL COLLATE pg_catalog."C",
@@ -16330,6 +16377,40 @@ COMMENT ON COLUMN postmeter.request_unit.failed_number IS 'And under which numbe
 COMMENT ON COLUMN postmeter.request_unit.first_failed_at IS 'When it first did.';
 
 COMMENT ON COLUMN postmeter.request_unit.failure IS 'What it said in more words when it last failed.';
+
+CREATE TABLE postmeter.route (
+    id bigint NOT NULL,
+    after text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    service text NOT NULL COLLATE pg_catalog."C",
+    within interval NOT NULL,
+    CONSTRAINT route_after_check CHECK (((after <> ''::text) AND (after = lower(after)))),
+    CONSTRAINT route_leads_elsewhere CHECK ((service <> after)),
+    CONSTRAINT route_service_check CHECK (((service <> ''::text) AND (service = lower(service)))),
+    CONSTRAINT route_status_check CHECK (((status <> ''::text) AND (status = lower(status)))),
+    CONSTRAINT route_within_check CHECK ((within >= '00:00:01'::interval))
+);
+
+COMMENT ON TABLE postmeter.route IS 'Whom a request is handed to: once a service has said a status, another must speak. A part of the catalogue.';
+
+COMMENT ON COLUMN postmeter.route.id IS 'Its number.';
+
+COMMENT ON COLUMN postmeter.route.after IS 'The service that hands over, in lower case.';
+
+COMMENT ON COLUMN postmeter.route.status IS 'What it says when it does, in lower case.';
+
+COMMENT ON COLUMN postmeter.route.service IS 'The service that must speak then, in lower case.';
+
+COMMENT ON COLUMN postmeter.route.within IS 'For so long its silence is no matter.';
+
+ALTER TABLE postmeter.route ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME postmeter.route_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE VIEW postmeter.setback_list AS
  SELECT s.step,
@@ -16914,12 +16995,20 @@ CREATE VIEW postmeter.unfinished_request AS
     q.created_at,
     q.last_date,
     q.last_recorded_at,
-    (postmeter.clock() - q.last_recorded_at) AS silent_for
-   FROM postmeter.request q
-  WHERE ((q.outcome = 'open'::text) AND (q.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
-           FROM postmeter.setting s)));
+    (postmeter.clock() - q.last_recorded_at) AS silent_for,
+    q.missing_services
+   FROM (( SELECT x.request_key
+           FROM postmeter.request x
+          WHERE ((x.outcome = 'open'::text) AND (x.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
+                   FROM postmeter.setting s)))
+        UNION
+         SELECT a.request_key
+           FROM postmeter.request_awaited a
+          WHERE (a.until < ( SELECT postmeter.clock() AS clock))) k
+     JOIN postmeter.request q ON ((q.request_key = k.request_key)))
+  WHERE (q.outcome = 'open'::text);
 
-COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after.';
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
 
@@ -16931,7 +17020,7 @@ COMMENT ON COLUMN postmeter.unfinished_request.inventory_id IS 'Inventory id of 
 
 COMMENT ON COLUMN postmeter.unfinished_request.system_id IS 'System id of the request; empty: nobody said.';
 
-COMMENT ON COLUMN postmeter.unfinished_request.open_services IS 'Who has not finished.';
+COMMENT ON COLUMN postmeter.unfinished_request.open_services IS 'Who has not finished, and who never spoke.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.statuses IS 'How many messages there are.';
 
@@ -16942,6 +17031,8 @@ COMMENT ON COLUMN postmeter.unfinished_request.last_date IS 'Latest date of its 
 COMMENT ON COLUMN postmeter.unfinished_request.last_recorded_at IS 'When the last message was recorded.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'How long ago that is.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.missing_services IS 'Who never spoke, though a route of the catalogue leads there.';
 
 CREATE VIEW postmeter.unremitted AS
 SELECT
@@ -17732,6 +17823,9 @@ ALTER TABLE ONLY postmeter.refusal
 ALTER TABLE ONLY postmeter.reported
     ADD CONSTRAINT reported_pkey PRIMARY KEY (reconciliation_id, buyer, dimension, state);
 
+ALTER TABLE ONLY postmeter.request_awaited
+    ADD CONSTRAINT request_awaited_pkey PRIMARY KEY (request_key, service);
+
 ALTER TABLE ONLY postmeter.request_count
     ADD CONSTRAINT request_count_pkey PRIMARY KEY (org, account, outcome, hour);
 
@@ -17770,6 +17864,12 @@ ALTER TABLE ONLY postmeter.request_status_kind
 
 ALTER TABLE ONLY postmeter.request_unit
     ADD CONSTRAINT request_unit_pkey PRIMARY KEY (request_key, service, source);
+
+ALTER TABLE ONLY postmeter.route
+    ADD CONSTRAINT route_after_status_service_key UNIQUE (after, status, service);
+
+ALTER TABLE ONLY postmeter.route
+    ADD CONSTRAINT route_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY postmeter.setback
     ADD CONSTRAINT setback_pkey PRIMARY KEY (step, member);
@@ -17961,6 +18061,8 @@ CREATE INDEX reconciliation_by_day ON postmeter.reconciliation USING btree (dest
 CREATE INDEX recounted_by_delivery ON postmeter.recounted USING btree (delivery_id);
 
 CREATE INDEX recounted_by_target ON postmeter.recounted USING btree (target_delivery_id);
+
+CREATE INDEX request_awaited_by_time ON postmeter.request_awaited USING btree (until);
 
 CREATE INDEX request_by_account ON postmeter.request USING btree (account, created_at, request_key);
 
@@ -18540,6 +18642,8 @@ CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension F
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.quota FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
+
+CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.route FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -20233,6 +20337,11 @@ GRANT SELECT ON TABLE postmeter.request TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request_awaited TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_awaited TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_awaited TO postmeter_console;
+GRANT SELECT ON TABLE postmeter.request_awaited TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_worker;
@@ -20269,6 +20378,10 @@ GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.request_unit TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.route TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.route TO postmeter_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.route TO postmeter_operator;
 
 GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.setback_list TO postmeter_operator;

@@ -3,6 +3,7 @@
 -- lock: access exclusive on request, for a moment: columns more
 -- lock: access exclusive on request_status, for a moment: a column more
 -- lock: access exclusive on setting, grows with its rows: columns of its one row
+-- lock: access exclusive on unfinished_request, for a moment: the view knows routes
 
 -- the order of messages -------------------------------------------------------------------------------------------------
 
@@ -57,10 +58,47 @@ comment on column postmeter.request_unit.first_failed_at is 'When it first did.'
 comment on column postmeter.request_unit.failure is 'What it said in more words when it last failed.';
 grant select on postmeter.request_unit to postmeter_reader, postmeter_operator, postmeter_console, postmeter_worker;
 
+-- routes ----------------------------------------------------------------------------------------------------------------
+
+create table postmeter.route (
+    id      bigint generated always as identity primary key,
+    after   text collate "C" not null check (after <> '' and after = lower(after)),
+    status  text collate "C" not null check (status <> '' and status = lower(status)),
+    service text collate "C" not null check (service <> '' and service = lower(service)),
+    within  interval not null check (within >= '1 second'),
+    unique (after, status, service),
+    constraint route_leads_elsewhere check (service <> after)
+);
+comment on table postmeter.route is 'Whom a request is handed to: once a service has said a status, another must speak. A part of the catalogue.';
+comment on column postmeter.route.id is 'Its number.';
+comment on column postmeter.route.after is 'The service that hands over, in lower case.';
+comment on column postmeter.route.status is 'What it says when it does, in lower case.';
+comment on column postmeter.route.service is 'The service that must speak then, in lower case.';
+comment on column postmeter.route.within is 'For so long its silence is no matter.';
+create trigger history after insert or delete or update on postmeter.route
+    for each row execute function postmeter.catalogue_changed();
+grant select on postmeter.route to postmeter_reader, postmeter_worker;
+grant select, insert, update, delete on postmeter.route to postmeter_operator;
+
+create table postmeter.request_awaited (
+    request_key text collate "C" not null,
+    service     text collate "C" not null,
+    until       timestamptz not null,
+    primary key (request_key, service)
+) with (fillfactor = 80);
+create index request_awaited_by_time on postmeter.request_awaited (until);
+comment on table postmeter.request_awaited is 'Services that a route leads a request to, and that have said nothing about it yet. Gone as soon as they speak.';
+comment on column postmeter.request_awaited.request_key is 'See request_status.request_key.';
+comment on column postmeter.request_awaited.service is 'Who must speak.';
+comment on column postmeter.request_awaited.until is 'Until when; later the request is unfinished.';
+grant select on postmeter.request_awaited to postmeter_reader, postmeter_operator, postmeter_console, postmeter_worker;
+
 create function postmeter.tracker_words() returns bigint
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max)::text, 0)
+    select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max,
+        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status, r.service)
+         from postmeter.route r))::text, 0)
     from postmeter.setting s
 $$;
 comment on function postmeter.tracker_words() is
@@ -83,9 +121,13 @@ comment on column postmeter.request_recount.next_id is 'The request from which i
 grant select on postmeter.request_recount to postmeter_reader, postmeter_operator, postmeter_worker;
 
 alter table postmeter.request
+    add column missing_services text[] not null default '{}',
     add column words bigint,
     add column known_at timestamptz[],
     add column known_number bigint[];
+comment on column postmeter.request.open_services is 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
+comment on column postmeter.request.outcome is 'failed: some unit failed last; else open: some unit has not finished, or a service is awaited; else succeeded.';
+comment on column postmeter.request.missing_services is 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
 comment on column postmeter.request.words is 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
 comment on column postmeter.request.known_at is 'When account, org, inventory_id and system_id were said, in this order.';
 comment on column postmeter.request.known_number is 'And under which numbers.';
@@ -217,6 +259,28 @@ begin
                (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
                (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
         from judged j group by 1
+    ), awaited_known as materialized (
+        select a.*, k.is_anew from known k
+        cross join lateral (select x.* from postmeter.request_awaited x where x.request_key = k.key offset 0) a
+    ), awaited as materialized (
+        -- whoever has spoken, before the route led there or after, is not awaited
+        select w.key, w.service, min(w.until) as until
+        from (select s.key, r.service, s.at + r.within as until
+              from said s join postmeter.route r on r.after = s.service and r.status = s.status
+              union all
+              select a.request_key, a.service, a.until from awaited_known a where not a.is_anew) w
+        where not exists (select from judged j where j.key = w.key and j.service = w.service)
+        group by 1, 2
+    ), waits as (
+        insert into postmeter.request_awaited as w (request_key, service, until)
+        select a.key, a.service, a.until from awaited a
+        on conflict (request_key, service) do update set until = excluded.until where w.until <> excluded.until
+    ), heard as (
+        delete from postmeter.request_awaited w using awaited_known a
+        where w.request_key = a.request_key and w.service = a.service
+          and not exists (select from awaited s where s.key = a.request_key and s.service = a.service)
+    ), missing as (
+        select a.key, array_agg(a.service order by a.service) as services from awaited a group by 1
     ), field as (
         select s.key, v.n, v.value, s.at, s.number, s.digest
         from said s
@@ -247,28 +311,31 @@ begin
                coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
                coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
                case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
-                    when o.open_services <> '{}' then 'open' else 'succeeded' end as outcome,
+                    when o.open_services <> '{}' or m.key is not null then 'open' else 'succeeded' end as outcome,
                case when o.key is null then k.failed_service else o.failed_service end as failed_service,
                case when o.key is null then k.failure else o.failure end as failure,
-               coalesce(o.open_services, k.open_services) as open_services
+               case when o.key is null then k.open_services when m.key is null then o.open_services
+                    else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
+               coalesce(m.services, '{}') as missing_services
         from known k
+        left join missing m on m.key = k.key
         left join created c on c.key = k.key
         left join outcome o on o.key = k.key
         left join named f on f.key = k.key
         join of_kinds d on d.key = k.key
     ), written as (
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, words, known_at,
-            known_number)
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
+            words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, words_now,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
-            open_services = excluded.open_services, words = excluded.words, known_at = excluded.known_at,
+            open_services = excluded.open_services, missing_services = excluded.missing_services, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
@@ -545,6 +612,8 @@ begin
         delete from postmeter.request q using old o where q.id = o.id returning q.request_key, q.org, q.account, q.outcome, postmeter.hour_of(q.created_at) as hour
     ), silent as (
         delete from postmeter.request_unit u using gone g where u.request_key = g.request_key
+    ), unawaited as (
+        delete from postmeter.request_awaited u using gone g where u.request_key = g.request_key
     ), uncounted as (
         update postmeter.request_count c set n = c.n - g.n
         from (select x.org, x.account, x.outcome, x.hour, count(*) as n from gone x group by 1, 2, 3, 4) g
@@ -635,5 +704,23 @@ comment on function postmeter.recount_requests(integer) is
     'Looks through at most so many requests for outcomes that were computed by other words or rules than today''s, and computes those anew from their messages, about 10,000 of them at most; returns how many it looked at, 0 when all were. For workers, a batch at a time.';
 revoke execute on function postmeter.recount_requests(integer) from public;
 grant execute on function postmeter.recount_requests(integer) to postmeter_worker;
+
+-- what is unfinished -----------------------------------------------------------------------------------------------------
+
+create or replace view postmeter.unfinished_request as
+select q.request_id, q.org, q.account, q.inventory_id, q.system_id, q.open_services, q.statuses, q.created_at, q.last_date,
+       q.last_recorded_at, postmeter.clock() - q.last_recorded_at as silent_for, q.missing_services
+from (
+    select x.request_key from postmeter.request x
+    where x.outcome = 'open'
+      and x.last_recorded_at < (select postmeter.clock() - s.tracker_unfinished_after from postmeter.setting s)
+    union
+    select a.request_key from postmeter.request_awaited a where a.until < (select postmeter.clock())
+) k
+join postmeter.request q on q.request_key = k.request_key
+where q.outcome = 'open';
+comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may.';
+comment on column postmeter.unfinished_request.open_services is 'Who has not finished, and who never spoke.';
+comment on column postmeter.unfinished_request.missing_services is 'Who never spoke, though a route of the catalogue leads there.';
 
 insert into postmeter.migration (version, name) values (66, '0066_pre_verdict');

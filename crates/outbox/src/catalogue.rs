@@ -62,6 +62,7 @@ impl Kind {
             Self::Dimension => query!("catalogue_load_dimensions", []),
             Self::Subscription => query!("catalogue_load_subscriptions", []),
             Self::Exempt => query!("catalogue_load_exemptions", []),
+            Self::Route => query!("catalogue_load_routes", []),
         }
     }
 
@@ -72,6 +73,7 @@ impl Kind {
             Self::Dimension => query!("catalogue_write_dimensions", [JSONB]),
             Self::Subscription => query!("catalogue_add_subscriptions", [JSONB]),
             Self::Exempt => query!("catalogue_add_exemptions", [JSONB]),
+            Self::Route => query!("catalogue_write_routes", [JSONB]),
         }
     }
 
@@ -80,7 +82,7 @@ impl Kind {
             Self::Subscription => query!("catalogue_change_subscriptions", [JSONB]),
             Self::Exempt => query!("catalogue_change_exemptions", [JSONB]),
             // these are written by name
-            Self::Quota | Self::Destination | Self::Dimension => self.add(),
+            Self::Quota | Self::Destination | Self::Dimension | Self::Route => self.add(),
         }
     }
 
@@ -91,6 +93,7 @@ impl Kind {
             Self::Dimension => query!("catalogue_remove_dimensions", [INT8_ARRAY]),
             Self::Subscription => query!("catalogue_remove_subscriptions", [INT8_ARRAY]),
             Self::Exempt => query!("catalogue_remove_exemptions", [INT8_ARRAY]),
+            Self::Route => query!("catalogue_remove_routes", [INT8_ARRAY]),
         }
     }
 }

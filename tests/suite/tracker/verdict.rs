@@ -295,3 +295,45 @@ async fn h5_words_that_change_are_counted_anew_in_bounded_batches() {
     gather(&db.database).await.unwrap();
     assert_eq!(value(&db, counts).await, "failed; failed 30", "the worker's gather does it by itself");
 }
+
+#[tokio::test]
+async fn h10_an_expected_service_that_never_spoke_is_named_in_any_order_of_arrival() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let route = "insert into postmeter.route (after, status, service, within) values ('ingress', 'success', 'puptoo', '10 minutes')";
+    db.client.execute(route, &[]).await.unwrap();
+    for (request, words) in [
+        ("never", &["ingress received", "ingress success"][..]),
+        ("spoken", &["ingress success", "puptoo success"]),
+        ("sourced", &["ingress success", "puptoo:inventory success"]),
+        ("not-yet", &["ingress received"]),
+        ("failed", &["ingress success", "engine error"]),
+    ] {
+        record(&db, &script(request, words)).await;
+    }
+    // whoever speaks before the route leads there is not awaited
+    record(&db, &script("early", &["puptoo success"])).await;
+    gather(&db.database).await.unwrap();
+    record(&db, &script("early", &["ingress success"])).await;
+    gather(&db.database).await.unwrap();
+    let open = "select string_agg(request_id || ' ' || open_services::text || ' ' || missing_services::text, ', ' order by request_id)
+                from postmeter.request where outcome = 'open'";
+    assert_eq!(value(&db, open).await, "never {puptoo} {puptoo}, not-yet {ingress} {}");
+    let unfinished = "select coalesce(string_agg(request_id || ' ' || missing_services::text, ', '), '') from postmeter.unfinished_request";
+    super::at(&db, "2026-03-10T09:10:01Z").await;
+    assert_eq!(value(&db, unfinished).await, "", "ten minutes have not passed");
+    super::at(&db, "2026-03-10T09:10:02Z").await;
+    assert_eq!(value(&db, unfinished).await, "never {puptoo}", "named long before setting.tracker_unfinished_after");
+    record(&db, &script("never", &["puptoo received", "puptoo success"])).await;
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, unfinished).await, "");
+    assert_eq!(value(&db, "select count(*)::text from postmeter.request_awaited").await, "1", "that of the failed one");
+
+    // a route that changes is asked of the requests that there are
+    db.client.execute("update postmeter.route set service = 'advisor'", &[]).await.unwrap();
+    gather(&db.database).await.unwrap();
+    let advisor = "select count(*)::text from postmeter.request where missing_services = '{advisor}'";
+    assert_eq!(value(&db, advisor).await, "5");
+    db.client.execute("delete from postmeter.route", &[]).await.unwrap();
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, advisor).await, "0");
+}

@@ -79,7 +79,7 @@ pub(crate) struct Summary {
     failed_service: Option<String>,
     /// What it said.
     failure: Option<String>,
-    /// Services that have begun and not finished.
+    /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
     /// How many messages there are.
     statuses: i64,

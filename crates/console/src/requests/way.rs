@@ -134,7 +134,7 @@ pub(crate) struct WayOfRequest {
     failed_service: Option<String>,
     /// Why: what that service said.
     failure: Option<String>,
-    /// Services that have begun and not finished.
+    /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
     /// The latest status of a service that has begun and not finished.
     current: Option<Entry>,

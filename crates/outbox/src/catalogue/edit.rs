@@ -14,7 +14,7 @@ use crate::error::Blame;
 use crate::query::{Query, Tx};
 use crate::{Database, Error};
 
-/// The five kinds of entries, in the order in which they depend on each other.
+/// The six kinds of entries, in the order in which they depend on each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A limit of calls.
@@ -27,11 +27,14 @@ pub enum Kind {
     Subscription,
     /// Who is not billed.
     Exempt,
+    /// Whom a request is handed to.
+    Route,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Quota, Self::Destination, Self::Dimension, Self::Subscription, Self::Exempt];
+    pub const ALL: [Self; 6] =
+        [Self::Quota, Self::Destination, Self::Dimension, Self::Subscription, Self::Exempt, Self::Route];
 }
 
 /// An entry as it is stored.

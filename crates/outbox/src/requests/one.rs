@@ -42,7 +42,7 @@ pub struct Request {
     pub failed_service: Option<String>,
     /// What it said.
     pub failure: Option<String>,
-    /// Services that have begun and not finished.
+    /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     pub open_services: Vec<String>,
 }
 

@@ -65,7 +65,25 @@ pub(super) fn check(plan: &Plan) -> Findings {
     for exempt in of(Kind::Exempt).into_iter().filter(|standing| standing.in_file) {
         findings.problems.extend(ends_before_it_begins(&exempt.entry));
     }
+    for route in of(Kind::Route).into_iter().filter(|standing| standing.in_file) {
+        findings.problems.extend(route_problems(&route.entry));
+    }
     findings
+}
+
+/// A route is compared with what services said, which is kept in lower case.
+fn route_problems(entry: &Entry) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for field in ["after", "status", "service"] {
+        let said = entry.text(field);
+        if said.to_lowercase() != said {
+            problems.push(entry.problem(field, format!("must be in lower case: {:?}", said.to_lowercase())));
+        }
+    }
+    if !entry.text("service").is_empty() && entry.text("service") == entry.text("after") {
+        problems.push(entry.problem("service", "must be another service than `after`"));
+    }
+    problems
 }
 
 fn open(destinations: &[&Standing], findings: &mut Findings) -> Open {

@@ -159,7 +159,7 @@ fn missing(entry: &Entry, stored: &Stored, now: Timestamp) -> Missing {
             "cannot be removed: usage was counted for it. Keep it in the file; `postmeter pause` stops sending",
         ),
         // whether one was metered is asked later, for all of them at once
-        Kind::Quota | Kind::Destination | Kind::Dimension => Missing::Removed,
+        Kind::Quota | Kind::Destination | Kind::Dimension | Kind::Route => Missing::Removed,
         Kind::Subscription | Kind::Exempt => {
             let time = |field| entry.text(field).parse::<Timestamp>().ok();
             let begins = time("valid_from").unwrap_or(now);

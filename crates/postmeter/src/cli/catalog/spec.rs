@@ -146,6 +146,13 @@ const EXEMPT: &[Field] = &[
     field("valid_until", Shape::Hour, Absent::None),
 ];
 
+const ROUTE: &[Field] = &[
+    field("after", Shape::Text, Absent::Required),
+    field("status", Shape::Text, Absent::Text("success")),
+    field("service", Shape::Text, Absent::Required),
+    field("within", Shape::Span(SECOND, YEAR), Absent::Text("1h")),
+];
+
 /// The word of a kind in a catalogue file: `[[word]]`.
 pub(super) const fn word(kind: Kind) -> &'static str {
     match kind {
@@ -154,6 +161,7 @@ pub(super) const fn word(kind: Kind) -> &'static str {
         Kind::Dimension => "dimension",
         Kind::Subscription => "subscription",
         Kind::Exempt => "exempt",
+        Kind::Route => "route",
     }
 }
 
@@ -165,6 +173,7 @@ pub(super) const fn fields(kind: Kind) -> &'static [Field] {
         Kind::Dimension => DIMENSION,
         Kind::Subscription => SUBSCRIPTION,
         Kind::Exempt => EXEMPT,
+        Kind::Route => ROUTE,
     }
 }
 
@@ -175,5 +184,6 @@ pub(super) const fn key(kind: Kind) -> &'static [&'static str] {
         Kind::Dimension => &["destination", "product", "metric", "valid_from"],
         Kind::Subscription => &["org", "product", "account", "destination", "valid_from"],
         Kind::Exempt => &["org", "product", "valid_from"],
+        Kind::Route => &["after", "status", "service"],
     }
 }

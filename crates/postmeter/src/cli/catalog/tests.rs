@@ -449,3 +449,19 @@ fn a_shadow_counts_beside_the_live_subscription_and_stays_a_shadow_that_never_ca
     let live = both.replace("shadow_of = \"aws\"\n", "");
     assert!(refused(&live, stored(&both, false)).iter().any(|one| one.contains("shadow_of cannot change")));
 }
+
+#[test]
+fn h10_a_route_is_read_and_refused_by_its_field() {
+    let text = format!("{FILE}[[route]]\nafter = \"ingress\"\nservice = \"puptoo\"\nwithin = \"10m\"\n");
+    let route = entries(&text).into_iter().find(|entry| entry.kind == Kind::Route).expect("a route");
+    assert_eq!((route.text("status"), route.text("within")), ("success", "10m"));
+    assert_eq!(route.name(), "route ingress, success, puptoo");
+    for (from, to, sentence) in [
+        ("\"ingress\"", "\"Ingress\"", "after must be in lower case: \"ingress\""),
+        ("\"puptoo\"", "\"ingress\"", "service must be another service than `after`"),
+    ] {
+        let (plan, _) = planned(&text.replacen(from, to, 1), Vec::new(), false);
+        let problems: Vec<String> = check(&plan).problems.iter().map(ToString::to_string).collect();
+        assert!(problems.iter().any(|problem| problem.ends_with(sentence)), "{problems:?}");
+    }
+}
