@@ -1452,6 +1452,38 @@ $$;
 
 COMMENT ON FUNCTION postmeter.close_report(destination text, month date) IS 'Open items of a month at a destination, closed or not: where they are, whose, how much, and what to do. Quantities in billing units or units of the metric, as unit says.';
 
+CREATE FUNCTION postmeter.close_request(request_id text, who text, why text) RETURNS TABLE(outcome text, changed boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    gather_most constant integer := 10000;
+    q postmeter.request;
+begin
+    perform postmeter.check_decider(who, why);
+    -- what was committed before is no later word; of a long queue the rest opens it again, which errs on the safe side
+    for turn in 1 .. 5 loop
+        exit when postmeter.gather_requests(gather_most) < gather_most;
+    end loop;
+    -- and nobody computes it meanwhile: whoever holds a row of request has passed this gate
+    perform postmeter.take_gate('gather_requests');
+    select * into q from postmeter.request x where x.request_key = postmeter.request_key_of(close_request.request_id);
+    if q.id is null then
+        raise exception 'nobody said anything about request %', coalesce(quote_literal(request_id), 'without an id')
+            using errcode = 'PM033', column = 'request_id', constraint = 'request_exists';
+    end if;
+    if q.closed_at is null then
+        update postmeter.request x set closed_at = postmeter.clock() where x.id = q.id;
+        insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+        values (who, why, 'close', q.outcome, 'closed', jsonb_build_object('request', q.request_id));
+    end if;
+    return query select q.outcome, q.closed_at is null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.close_request(request_id text, who text, why text) IS 'A person closes a request: it is not unfinished any more, whatever its outcome, and leaves the alert; the next word about it opens it again. Returns its outcome, and false if it was closed already. Refuses a request about which nobody said anything (PM033).';
+
 CREATE FUNCTION postmeter.compute_requests(keys text[], dates timestamp with time zone[], digests uuid[], moments timestamp with time zone[], anew text[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1481,7 +1513,9 @@ begin
                q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
                q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
-               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
+               -- any new word opens what a person closed; computing it anew does not
+               case when t.first_date is null then q.closed_at end as closed_at
         from touched t
         left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
     ), fresh as materialized (
@@ -1638,7 +1672,7 @@ begin
                case when o.key is null then k.failure else o.failure end as failure,
                case when o.key is null then k.open_services when m.key is null then o.open_services
                     else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
-               coalesce(m.services, '{}') as missing_services
+               coalesce(m.services, '{}') as missing_services, k.closed_at
         from known k
         left join missing m on m.key = k.key
         left join created c on c.key = k.key
@@ -1648,16 +1682,17 @@ begin
     ), written as (
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
             last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
-            words, known_at, known_number)
+            closed_at, words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, words_now,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
-            open_services = excluded.open_services, missing_services = excluded.missing_services, words = excluded.words, known_at = excluded.known_at,
+            open_services = excluded.open_services, missing_services = excluded.missing_services,
+            closed_at = excluded.closed_at, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
@@ -16017,6 +16052,7 @@ CREATE TABLE postmeter.request (
     failure text,
     open_services text[] NOT NULL,
     missing_services text[] DEFAULT '{}'::text[] NOT NULL,
+    closed_at timestamp with time zone,
     words bigint,
     known_at timestamp with time zone[],
     known_number bigint[],
@@ -16062,6 +16098,8 @@ COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
 COMMENT ON COLUMN postmeter.request.open_services IS 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
 
 COMMENT ON COLUMN postmeter.request.missing_services IS 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
+
+COMMENT ON COLUMN postmeter.request.closed_at IS 'When a person closed it: it is not unfinished, whatever its outcome. The next word about it opens it again. Null: it is not closed.';
 
 COMMENT ON COLUMN postmeter.request.words IS 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
 
@@ -17006,9 +17044,9 @@ CREATE VIEW postmeter.unfinished_request AS
            FROM postmeter.request_awaited a
           WHERE (a.until < ( SELECT postmeter.clock() AS clock))) k
      JOIN postmeter.request q ON ((q.request_key = k.request_key)))
-  WHERE (q.outcome = 'open'::text);
+  WHERE ((q.outcome = 'open'::text) AND (q.closed_at IS NULL));
 
-COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may.';
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
 
@@ -18912,6 +18950,9 @@ REVOKE ALL ON FUNCTION postmeter.close_report(destination text, month date) FROM
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.close_report(destination text, month date) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.close_request(request_id text, who text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.close_request(request_id text, who text, why text) TO postmeter_operator;
 
 REVOKE ALL ON FUNCTION postmeter.compute_requests(keys text[], dates timestamp with time zone[], digests uuid[], moments timestamp with time zone[], anew text[]) FROM PUBLIC;
 

@@ -122,12 +122,14 @@ grant select on postmeter.request_recount to postmeter_reader, postmeter_operato
 
 alter table postmeter.request
     add column missing_services text[] not null default '{}',
+    add column closed_at timestamptz,
     add column words bigint,
     add column known_at timestamptz[],
     add column known_number bigint[];
 comment on column postmeter.request.open_services is 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
 comment on column postmeter.request.outcome is 'failed: some unit failed last; else open: some unit has not finished, or a service is awaited; else succeeded.';
 comment on column postmeter.request.missing_services is 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
+comment on column postmeter.request.closed_at is 'When a person closed it: it is not unfinished, whatever its outcome. The next word about it opens it again. Null: it is not closed.';
 comment on column postmeter.request.words is 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
 comment on column postmeter.request.known_at is 'When account, org, inventory_id and system_id were said, in this order.';
 comment on column postmeter.request.known_number is 'And under which numbers.';
@@ -159,7 +161,9 @@ begin
                q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
                q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
-               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
+               -- any new word opens what a person closed; computing it anew does not
+               case when t.first_date is null then q.closed_at end as closed_at
         from touched t
         left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
     ), fresh as materialized (
@@ -316,7 +320,7 @@ begin
                case when o.key is null then k.failure else o.failure end as failure,
                case when o.key is null then k.open_services when m.key is null then o.open_services
                     else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
-               coalesce(m.services, '{}') as missing_services
+               coalesce(m.services, '{}') as missing_services, k.closed_at
         from known k
         left join missing m on m.key = k.key
         left join created c on c.key = k.key
@@ -326,16 +330,17 @@ begin
     ), written as (
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
             last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
-            words, known_at, known_number)
+            closed_at, words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, words_now,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
-            open_services = excluded.open_services, missing_services = excluded.missing_services, words = excluded.words, known_at = excluded.known_at,
+            open_services = excluded.open_services, missing_services = excluded.missing_services,
+            closed_at = excluded.closed_at, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
@@ -718,9 +723,45 @@ from (
     select a.request_key from postmeter.request_awaited a where a.until < (select postmeter.clock())
 ) k
 join postmeter.request q on q.request_key = k.request_key
-where q.outcome = 'open';
-comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may.';
+where q.outcome = 'open' and q.closed_at is null;
+comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
 comment on column postmeter.unfinished_request.open_services is 'Who has not finished, and who never spoke.';
 comment on column postmeter.unfinished_request.missing_services is 'Who never spoke, though a route of the catalogue leads there.';
+
+-- a person closes a request -------------------------------------------------------------------------------------------------
+
+create function postmeter.close_request(request_id text, who text, why text)
+returns table (outcome text, changed boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    gather_most constant integer := 10000;
+    q postmeter.request;
+begin
+    perform postmeter.check_decider(who, why);
+    -- what was committed before is no later word; of a long queue the rest opens it again, which errs on the safe side
+    for turn in 1 .. 5 loop
+        exit when postmeter.gather_requests(gather_most) < gather_most;
+    end loop;
+    -- and nobody computes it meanwhile: whoever holds a row of request has passed this gate
+    perform postmeter.take_gate('gather_requests');
+    select * into q from postmeter.request x where x.request_key = postmeter.request_key_of(close_request.request_id);
+    if q.id is null then
+        raise exception 'nobody said anything about request %', coalesce(quote_literal(request_id), 'without an id')
+            using errcode = 'PM033', column = 'request_id', constraint = 'request_exists';
+    end if;
+    if q.closed_at is null then
+        update postmeter.request x set closed_at = postmeter.clock() where x.id = q.id;
+        insert into postmeter.decision (who, why, verb, status_before, status_after, detail)
+        values (who, why, 'close', q.outcome, 'closed', jsonb_build_object('request', q.request_id));
+    end if;
+    return query select q.outcome, q.closed_at is null;
+end
+$$;
+comment on function postmeter.close_request(text, text, text) is
+    'A person closes a request: it is not unfinished any more, whatever its outcome, and leaves the alert; the next word about it opens it again. Returns its outcome, and false if it was closed already. Refuses a request about which nobody said anything (PM033).';
+revoke execute on function postmeter.close_request(text, text, text) from public;
+grant execute on function postmeter.close_request(text, text, text) to postmeter_operator;
 
 insert into postmeter.migration (version, name) values (66, '0066_pre_verdict');

@@ -77,6 +77,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(decide::pause))
         .routes(routes!(decide::resume))
         .routes(routes!(decide::probe))
+        .routes(routes!(decide::close_request))
         .routes(routes!(decide::report_month))
         .routes(routes!(decide::close_month))
         .routes(routes!(decide::reopen_month))

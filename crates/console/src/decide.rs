@@ -5,6 +5,7 @@ mod catalogue;
 mod corrections;
 mod destinations;
 mod months;
+mod requests;
 
 pub(crate) use catalogue::{__path_apply_catalogue, __path_show_catalogue, apply_catalogue, show_catalogue};
 pub(crate) use corrections::{
@@ -15,6 +16,7 @@ pub(crate) use destinations::{__path_pause, __path_probe, __path_resume, pause, 
 pub(crate) use months::{
     __path_close_month, __path_reopen_month, __path_report_month, close_month, reopen_month, report_month,
 };
+pub(crate) use requests::{__path_close_request, close_request};
 
 use crate::auth::{Caller, Operate};
 use crate::problem::Problem;

@@ -316,6 +316,16 @@ pub async fn set_paused(
     decide(database, sql, (&destination, Type::TEXT), None, decider).await
 }
 
+/// Closes a request, by its id in any form: it is not unfinished any more, until something more is said about it. Returns
+/// its outcome.
+///
+/// # Errors
+/// [`Error::Refused`]: nobody said anything about it (PM033).
+pub async fn close_request(database: &Database, id: &str, decider: Decider<'_>) -> Result<Decided, Error> {
+    let sql = "select outcome, changed from postmeter.close_request($1, $2, $3)";
+    decide(database, sql, (&id, Type::TEXT), None, decider).await
+}
+
 /// Tries a destination before its time: ends the pause of its breaker, so that a worker probes it now, and the wait that the
 /// marketplace asked for, of its whole quota. Returns `waiting` if it ended such a wait, else where the breaker stood.
 ///

@@ -337,3 +337,56 @@ async fn h10_an_expected_service_that_never_spoke_is_named_in_any_order_of_arriv
     gather(&db.database).await.unwrap();
     assert_eq!(value(&db, advisor).await, "0");
 }
+
+#[tokio::test]
+async fn h10_a_person_closes_a_request_with_a_reason_and_a_later_word_opens_it_again() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &script("r-1", &["ingress received"])).await;
+    super::at(&db, "2026-03-10T12:00:00Z").await;
+    let unfinished = "select count(*)::text from postmeter.unfinished_request";
+    let decisions =
+        "select coalesce(string_agg(concat_ws(' ', verb, who, why, status_before, detail ->> 'request'), ', '), '')
+                     from postmeter.decision_log";
+    let decider = |why| outbox::corrections::Decider { who: "mira", why };
+    let unsigned = outbox::corrections::close_request(&db.database, "r-1", decider("")).await.unwrap_err();
+    assert!(unsigned.to_string().contains("who and why"), "{unsigned}");
+    let unknown = outbox::corrections::close_request(&db.database, "r-2", decider("gone")).await.unwrap_err();
+    assert!(unknown.to_string().contains("nobody said anything"), "{unknown}");
+    assert_eq!(value(&db, decisions).await, "");
+
+    // what was committed before is counted first, and does not open it again
+    let closed = outbox::corrections::close_request(&db.database, "r-1", decider("lost")).await.unwrap();
+    assert_eq!((closed.now.as_str(), closed.changed), ("open", true));
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, unfinished).await, "0");
+    let again = outbox::corrections::close_request(&db.database, "r-1", decider("twice")).await.unwrap();
+    assert!(!again.changed);
+    assert_eq!(value(&db, decisions).await, "close mira lost open r-1", "one decision");
+    // computing it anew is no word
+    db.client.execute("update postmeter.setting set tracker_success = '{stored}'", &[]).await.unwrap();
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, unfinished).await, "0");
+
+    record(&db, &script("r-1", &["ingress received", "ingress again"])).await;
+    gather(&db.database).await.unwrap();
+    assert_eq!(value(&db, "select (closed_at is null)::text from postmeter.request").await, "true");
+    super::at(&db, "2026-03-10T14:00:00Z").await;
+    assert_eq!(value(&db, unfinished).await, "1");
+}
+
+#[tokio::test]
+async fn j1_closing_waits_for_whoever_gathers_and_blames_no_request() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &script("r-1", &["ingress received"])).await;
+    gather(&db.database).await.unwrap();
+    let holder = db.connect().await;
+    holder.batch_execute("begin; select from postmeter.gate where name = 'gather_requests' for update").await.unwrap();
+    let closing = "set lock_timeout = '100ms'; select postmeter.close_request('r-1', 'mira', 'lost')";
+    let refused = db.client.batch_execute(closing).await.expect_err("the gate is shut");
+    assert_eq!(refused.code().expect("the server's answer").code(), "55P03");
+    // services do not wait for either
+    record(&db, &script("r-1", &["ingress success"])).await;
+    holder.batch_execute("commit").await.unwrap();
+    db.client.batch_execute(closing).await.unwrap();
+    assert_eq!(value(&db, VERDICT).await, "succeeded  {}");
+}

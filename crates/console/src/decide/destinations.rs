@@ -23,10 +23,10 @@ use crate::refusals::Deciding;
 pub(crate) struct Reason {
     /// Why, in a sentence.
     #[schema(min_length = 1)]
-    reason: String,
+    pub reason: String,
     /// The person it is done for.
     #[schema(min_length = 1, max_length = 200)]
-    on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<String>,
 }
 
 /// Whether a destination is paused.

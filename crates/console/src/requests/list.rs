@@ -81,6 +81,8 @@ pub(crate) struct Summary {
     failure: Option<String>,
     /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
+    /// When a person closed it; the next word about it opens it again.
+    closed_at: Option<Timestamp>,
     /// How many messages there are.
     statuses: i64,
     /// The latest account that a message gave; empty: none did.
@@ -109,6 +111,7 @@ impl From<Request> for Summary {
             failed_service: request.failed_service,
             failure: request.failure,
             open_services: request.open_services,
+            closed_at: request.closed_at,
             statuses: request.statuses,
             account: request.account,
             org: request.org,

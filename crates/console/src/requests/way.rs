@@ -136,6 +136,8 @@ pub(crate) struct WayOfRequest {
     failure: Option<String>,
     /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
+    /// When a person closed it; the next word about it opens it again.
+    closed_at: Option<Timestamp>,
     /// The latest status of a service that has begun and not finished.
     current: Option<Entry>,
     /// The latest status.
@@ -225,6 +227,7 @@ impl WayOfRequest {
             None => (outcome, from_steps(), Vec::new()),
         };
         let place = Place::of(&said, &open_services);
+        let closed_at = request.as_ref().and_then(|request| request.closed_at);
         let at = |index: Option<usize>| index.map(|index| entries[index].clone());
         let ours = || entries.iter().rev();
         let latest =
@@ -241,6 +244,7 @@ impl WayOfRequest {
             failed_service,
             failure,
             open_services,
+            closed_at,
             current: at(place.current),
             last: at(place.last),
             previous: at(place.previous),

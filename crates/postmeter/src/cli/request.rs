@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use outbox::corrections::{self, Decided, Decider};
 use outbox::requests::{Request, Way};
 use remittance::request::{Durations, Place, Said, hours_minutes_seconds};
 use serde_json::json;
@@ -15,9 +16,37 @@ use super::status::text::span;
 pub(super) struct Args {
     /// The request's id; a UUID in any form.
     id: String,
+    /// Close it: it is not unfinished any more, until something more is said about it.
+    #[arg(long, requires = "why")]
+    close: bool,
+    /// Why it is closed, in a sentence.
+    #[arg(long, requires = "close")]
+    why: Option<String>,
+    /// Who closes it.
+    #[arg(long, env = "USER", hide_env_values = true)]
+    who: Option<String>,
+}
+
+/// Closes it, and says what it came to.
+async fn close(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    let database = context.config.database()?;
+    let decider =
+        Decider { who: args.who.as_deref().unwrap_or_default(), why: args.why.as_deref().unwrap_or_default() };
+    let Decided { now, changed } = corrections::close_request(&database, &args.id, decider).await?;
+    if context.json {
+        output::json(&json!({ "request_id": args.id, "outcome": now, "closed": true, "changed": changed }))?;
+    } else if changed {
+        output::say(format!("request {} is closed ({now}); the next word about it opens it again", args.id));
+    } else {
+        output::say(format!("request {} was closed already: nothing was changed", args.id));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
+    if args.close {
+        return close(context, &args).await;
+    }
     let database = context.config.database()?;
     let Some(way) = outbox::requests::way(&database, &args.id).await? else {
         return Err(Wrong(format!(
@@ -94,6 +123,7 @@ fn in_short(id: &str, way: &Way, durations: &Durations, now: Timestamp) -> Strin
         "open" => format!("is open: {} has not finished; nothing was said for {silent}", open_services.join(", ")),
         _ => "succeeded".to_owned(),
     };
+    let what = if request.closed_at.is_some() { format!("{what}; a person closed it") } else { what };
     format!("Request {request_id}{of} {what}. From first to last message: {took}.")
 }
 
