@@ -419,11 +419,17 @@ CREATE TABLE postmeter.setting (
     identities_from timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     tracker_lead_max interval DEFAULT '01:00:00'::interval NOT NULL,
     tracker_begun text[] DEFAULT '{received,processing,started,running,retrying}'::text[] NOT NULL,
+    tracker_alert_share numeric DEFAULT 0.1 NOT NULL,
+    tracker_alert_requests integer DEFAULT 10 NOT NULL,
+    tracker_alert_age interval DEFAULT '1 day'::interval NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
     CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
     CONSTRAINT setting_only_row_check CHECK (only_row),
     CONSTRAINT setting_purpose_check CHECK ((purpose = ANY (ARRAY['production'::text, 'test'::text, 'demo'::text]))),
+    CONSTRAINT setting_tracker_alert_age_check CHECK ((tracker_alert_age >= '00:00:00'::interval)),
+    CONSTRAINT setting_tracker_alert_requests_check CHECK ((tracker_alert_requests > 0)),
+    CONSTRAINT setting_tracker_alert_share_check CHECK (((tracker_alert_share >= (0)::numeric) AND (tracker_alert_share <= (1)::numeric))),
     CONSTRAINT setting_tracker_lead_max_check CHECK ((tracker_lead_max >= '00:00:00'::interval)),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
@@ -469,6 +475,12 @@ COMMENT ON COLUMN postmeter.setting.identities_from IS 'Usage of before this is 
 COMMENT ON COLUMN postmeter.setting.tracker_lead_max IS 'A request status that is dated further ahead of its recording than this is ordered, and retires, by its recording.';
 
 COMMENT ON COLUMN postmeter.setting.tracker_begun IS 'Statuses, in lower case, with which a service begins: after a success one of them opens the service again. Any other word opens only what has not finished.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_alert_share IS 'A service is silent if more than this share of its requests that came due in the last hour is unfinished there.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_alert_requests IS 'And if at least so many came due: a share of a few says nothing.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_alert_age IS 'A service is silent, too, if a request has been unfinished there for longer than this, however many came due.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -1503,7 +1515,8 @@ begin
         select n.key collate "C" as key, n.date, n.digest, n.recorded_at
         from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at)
     ), touched as materialized (
-        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at,
+            count(*) as n
         from (select * from news union all select a.key collate "C", null, null, null from unnest(anew) a(key)) n
         group by 1
     ), known as materialized (
@@ -1511,7 +1524,8 @@ begin
                greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at,
                coalesce(q.statuses, 0) + (case when t.first_date is null then 0 else t.n end) as statuses,
                q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
-               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
+               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id,
+                   q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
                q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
                -- any new word opens what a person closed; computing it anew does not
@@ -1529,7 +1543,8 @@ begin
         from fresh f order by f.request_key, f.recorded_at, f.number, f.date, f.digest
     ), said as materialized (
         -- the state knows the rest; where it was computed by other words, the messages are read once more
-        select r.request_key as key, r.number, r.digest, r.kind, r.service, r.source, r.status, r.status_msg,
+        select r.request_key as key, r.number, r.digest, r.recorded_at, r.kind, r.service, r.source, r.status,
+            r.status_msg,
                r.account, r.org, r.inventory_id, r.system_id,
                case when r.date > r.recorded_at + settings.tracker_lead_max then r.recorded_at else r.date end as at,
                case when r.status = any (settings.tracker_failure) then 'failed'
@@ -1545,7 +1560,7 @@ begin
             ) a
         ) r
     ), spoken as materialized (
-        select s.key, s.service, s.source from said s group by 1, 2, 3
+        select s.key, s.service, s.source, max(s.recorded_at) as heard_at from said s group by 1, 2, 3
     ), unit_known as materialized (
         select u.* from known k
         cross join lateral (select x.* from postmeter.request_unit x where x.request_key = k.key offset 0) u
@@ -1558,7 +1573,8 @@ begin
         join spoken p on p.key = u.request_key and p.service = u.service and p.source = u.source
         join known k on k.key = u.request_key and not k.is_anew
         cross join lateral (values ('last', u.last_at, u.last_number), ('begun', u.begun_at, u.begun_number),
-            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means, at, number)
+            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means,
+                at, number)
         where m.at is not null
     ), latest as (
         select distinct on (w.key, w.service, w.source, w.means) w.*
@@ -1571,10 +1587,13 @@ begin
               join known k on k.key = u.request_key and not k.is_anew where u.failed_at is not null) f group by 1, 2, 3
     ), unit as materialized (
         select l.request_key, l.service, l.source, l.last_status, l.last_at, l.last_number, l.begun_at, l.begun_number,
-               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure
+               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure,
+               greatest(p.heard_at, u.heard_at) as heard_at
         from (
-            select l.key as request_key, l.service, l.source, max(l.status) filter (where l.means = 'last') as last_status,
-                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number) filter (where l.means = 'last') as last_number,
+            select l.key as request_key, l.service, l.source, max(l.status)
+                filter (where l.means = 'last') as last_status,
+                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number)
+                       filter (where l.means = 'last') as last_number,
                    max(l.at) filter (where l.means = 'begun') as begun_at,
                    max(l.number) filter (where l.means = 'begun') as begun_number,
                    max(l.at) filter (where l.means = 'succeeded') as succeeded_at,
@@ -1584,36 +1603,57 @@ begin
                    max(l.status_msg) filter (where l.means = 'failed') as failure
             from latest l group by 1, 2, 3
         ) l
+        join spoken p on p.key = l.request_key and p.service = l.service and p.source = l.source
+        left join unit_known u on u.request_key = l.request_key and u.service = l.service and u.source = l.source
         left join first_failed f on f.key = l.request_key and f.service = l.service and f.source = l.source
     ), kept as (
-        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number, begun_at,
-            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure)
+        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number,
+            begun_at,
+            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure, heard_at)
         select u.request_key, u.service, u.source, u.last_status, u.last_at, u.last_number, u.begun_at, u.begun_number,
-               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure
+               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure,
+               u.heard_at
         from unit u
         on conflict (request_key, service, source) do update set last_status = excluded.last_status,
             last_at = excluded.last_at, last_number = excluded.last_number, begun_at = excluded.begun_at,
             begun_number = excluded.begun_number, succeeded_at = excluded.succeeded_at,
             succeeded_number = excluded.succeeded_number, failed_at = excluded.failed_at,
-            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at, failure = excluded.failure
+            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at,
+                failure = excluded.failure,
+            heard_at = excluded.heard_at
     ), judged as materialized (
-        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure,
+        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure, a.heard_at,
                a.failed_at is not null and (a.succeeded_at is null
                    or (a.failed_at, a.failed_number) > (a.succeeded_at, a.succeeded_number)) as has_failed,
-               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at, a.succeeded_number) as has_begun,
+               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at,
+                   a.succeeded_number) as has_begun,
                -- once a service names sources, what it says without one opens nothing
                a.source = '' and bool_or(a.source <> '') over (partition by a.request_key, a.service) as is_apart
         from (
             select u.* from unit u
             union all
             select k.* from unit_known k
-            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service and p.source = k.source)
+            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service
+                and p.source = k.source)
         ) a
+    ), heard_again as (
+        -- a request counts once for each of its services, where it was heard of last
+        insert into postmeter.request_heard as c (service, slot, n)
+        select m.service, m.slot, sum(m.n)
+        from (select j.service, date_bin('5 minutes', max(j.heard_at), 'epoch') as slot, 1 as n
+            from judged j group by j.key, j.service
+              union all
+              select u.service, date_bin('5 minutes', max(u.heard_at), 'epoch'), -1 from unit_known u
+                  group by u.request_key, u.service) m
+        group by 1, 2 having sum(m.n) <> 0
+        on conflict (service, slot) do update set n = c.n + excluded.n
     ), outcome as materialized (
         select j.key, coalesce(array_agg(distinct j.service order by j.service)
                    filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
-               (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
-               (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
+               (array_agg(j.service order by j.first_failed_at, j.service, j.source)
+                   filter (where j.has_failed))[1] as failed_service,
+               (array_agg(j.failure order by j.first_failed_at, j.service, j.source)
+                   filter (where j.has_failed))[1] as failure
         from judged j group by 1
     ), awaited_known as materialized (
         select a.*, k.is_anew from known k
@@ -1646,10 +1686,12 @@ begin
         -- what only a dropped message said stays
         select k.key, v.n, v.value, coalesce(k.known_at[v.n], '-infinity'), coalesce(k.known_number[v.n], -1), null
         from known k
-        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4, k.old_system_id)) v(n, value)
+        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4,
+            k.old_system_id)) v(n, value)
         where v.value <> ''
     ), field_last as (
-        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc, f.digest desc nulls last
+        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc,
+            f.digest desc nulls last
     ), named as materialized (
         select f.key, max(f.value) filter (where f.n = 1) as account, max(f.value) filter (where f.n = 2) as org,
                max(f.value) filter (where f.n = 3) as inventory_id, max(f.value) filter (where f.n = 4) as system_id,
@@ -1662,9 +1704,11 @@ begin
         select x.key, array_agg(distinct x.kind) as kinds
         from (select s.key, s.kind from said s union all select k.key, unnest(k.old_kinds) from known k) x group by 1
     ), computed as materialized (
-        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at, c.created_at) as created_at,
+        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at,
+            c.created_at) as created_at,
                k.first_date, k.last_date, k.last_recorded_at, k.statuses, k.old_org, k.old_account, k.old_outcome,
-               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
+               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id,
+                   '') as inventory_id,
                coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
                case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
                     when o.open_services <> '{}' or m.key is not null then 'open' else 'succeeded' end as outcome,
@@ -1680,14 +1724,19 @@ begin
         left join named f on f.key = k.key
         join of_kinds d on d.key = k.key
     ), written as (
-        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id,
+            created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services,
+                missing_services,
             closed_at, words, known_at, known_number)
-        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, k.closed_at, words_now,
+        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
+            k.last_date,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services,
+                   k.missing_services, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
-        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org,
+            inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
@@ -1697,7 +1746,8 @@ begin
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
         union all
-        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k
+            where k.old_org is not null
     ), counted as (
         insert into postmeter.request_count as c (org, account, outcome, hour, n)
         select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
@@ -3402,6 +3452,7 @@ begin
         where c.outcome = g.outcome and c.hour = g.hour
     )
     select count(*) into forgotten from gone;
+    delete from postmeter.request_heard c where c.slot < horizon;
     delete from postmeter.request_hour c where c.n = 0 and c.hour < horizon;
     delete from postmeter.request_count c where c.n = 0 and c.hour < horizon;
     delete from postmeter.request_status_count c where c.n = 0 and c.hour < horizon;
@@ -10398,15 +10449,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) IS 'units / denominator rounded up, down or to the nearest with so many decimals, exactly.';
 
-CREATE FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    select case when date > recorded_at + s.tracker_lead_max then recorded_at else date end from postmeter.setting s
-$$;
-
-COMMENT ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) IS 'Where a request status stands in the order: at its date, or, dated further ahead than setting.tracker_lead_max, at its recording. Within one moment the number decides.';
-
 CREATE FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -11386,7 +11428,8 @@ CREATE FUNCTION postmeter.tracker_words() RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max,
-        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status, r.service)
+        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status,
+            r.service)
          from postmeter.route r))::text, 0)
     from postmeter.setting s
 $$;
@@ -16143,6 +16186,21 @@ COMMENT ON COLUMN postmeter.request_count.hour IS 'Hour of created_at.';
 
 COMMENT ON COLUMN postmeter.request_count.n IS 'How many.';
 
+CREATE TABLE postmeter.request_heard (
+    service text NOT NULL COLLATE pg_catalog."C",
+    slot timestamp with time zone NOT NULL,
+    n bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_heard IS 'How many requests a service was last heard of about, in five minutes: what came due is counted from it.';
+
+COMMENT ON COLUMN postmeter.request_heard.service IS 'The service.';
+
+COMMENT ON COLUMN postmeter.request_heard.slot IS 'Begin of the five minutes, of recording.';
+
+COMMENT ON COLUMN postmeter.request_heard.n IS 'How many.';
+
 CREATE TABLE postmeter.request_hour (
     outcome text NOT NULL COLLATE pg_catalog."C",
     hour timestamp with time zone NOT NULL,
@@ -16382,7 +16440,8 @@ CREATE TABLE postmeter.request_unit (
     failed_at timestamp with time zone,
     failed_number bigint,
     first_failed_at timestamp with time zone,
-    failure text
+    failure text,
+    heard_at timestamp with time zone NOT NULL
 )
 WITH (fillfactor='80');
 
@@ -16415,6 +16474,8 @@ COMMENT ON COLUMN postmeter.request_unit.failed_number IS 'And under which numbe
 COMMENT ON COLUMN postmeter.request_unit.first_failed_at IS 'When it first did.';
 
 COMMENT ON COLUMN postmeter.request_unit.failure IS 'What it said in more words when it last failed.';
+
+COMMENT ON COLUMN postmeter.request_unit.heard_at IS 'When something that it said was last recorded.';
 
 CREATE TABLE postmeter.route (
     id bigint NOT NULL,
@@ -16837,6 +16898,129 @@ COMMENT ON COLUMN postmeter.shadow_usage_difference.reasons IS 'Why; waiting: no
 
 COMMENT ON COLUMN postmeter.shadow_usage_difference.difference IS 'Given to the shadow less counted live.';
 
+CREATE VIEW postmeter.unfinished_request AS
+ SELECT q.request_id,
+    q.org,
+    q.account,
+    q.inventory_id,
+    q.system_id,
+    q.open_services,
+    q.statuses,
+    q.created_at,
+    q.last_date,
+    q.last_recorded_at,
+    (postmeter.clock() - q.last_recorded_at) AS silent_for,
+    q.missing_services
+   FROM (( SELECT x.request_key
+           FROM postmeter.request x
+          WHERE ((x.outcome = 'open'::text) AND (x.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
+                   FROM postmeter.setting s)))
+        UNION
+         SELECT a.request_key
+           FROM postmeter.request_awaited a
+          WHERE (a.until < ( SELECT postmeter.clock() AS clock))) k
+     JOIN postmeter.request q ON ((q.request_key = k.request_key)))
+  WHERE ((q.outcome = 'open'::text) AND (q.closed_at IS NULL));
+
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.org IS 'Org of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.account IS 'Account of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.inventory_id IS 'Inventory id of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.system_id IS 'System id of the request; empty: nobody said.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.open_services IS 'Who has not finished, and who never spoke.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.statuses IS 'How many messages there are.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.created_at IS 'Date of the first message.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.last_date IS 'Latest date of its messages.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.last_recorded_at IS 'When the last message was recorded.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'How long ago that is.';
+
+COMMENT ON COLUMN postmeter.unfinished_request.missing_services IS 'Who never spoke, though a route of the catalogue leads there.';
+
+CREATE VIEW postmeter.silent_service AS
+ WITH moment AS MATERIALIZED (
+         SELECT m_1.now,
+            (m_1.now - s.tracker_unfinished_after) AS due_until,
+            s.tracker_unfinished_after AS patience,
+            s.tracker_alert_share,
+            s.tracker_alert_requests,
+            s.tracker_alert_age
+           FROM (( SELECT postmeter.clock() AS now) m_1
+             CROSS JOIN postmeter.setting s)
+        ), open AS MATERIALIZED (
+         SELECT v.service,
+            (v.service = ANY (u.missing_services)) AS is_missing,
+            (u.last_recorded_at < (m_1.due_until - m_1.tracker_alert_age)) AS is_old,
+            (COALESCE(a.until, (u.last_recorded_at + m_1.patience)) >= (m_1.now - '01:00:00'::interval)) AS came_due,
+            u.last_recorded_at,
+            u.request_id
+           FROM (((postmeter.unfinished_request u
+             CROSS JOIN moment m_1)
+             CROSS JOIN LATERAL unnest(u.open_services) v(service))
+             LEFT JOIN postmeter.request_awaited a ON (((a.request_key = postmeter.request_key_of(u.request_id)) AND (a.service = v.service))))
+        ), per_service AS (
+         SELECT o.service,
+            count(*) AS unfinished,
+            count(*) FILTER (WHERE o.is_old) AS old,
+            min(o.last_recorded_at) AS silent_since,
+            count(*) FILTER (WHERE o.came_due) AS came_due_unfinished,
+            count(*) FILTER (WHERE (o.came_due AND o.is_missing)) AS came_due_missing,
+            (array_agg(o.request_id ORDER BY o.last_recorded_at, o.request_id))[1:5] AS examples
+           FROM open o
+          GROUP BY o.service
+        ), counted AS (
+         SELECT p.service,
+            p.unfinished,
+            p.old,
+            p.silent_since,
+            p.examples,
+            p.came_due_unfinished,
+            (GREATEST((p.came_due_unfinished)::numeric, ((p.came_due_missing)::numeric + COALESCE(( SELECT sum(h.n) AS sum
+                   FROM postmeter.request_heard h
+                  WHERE ((h.service = p.service) AND (h.slot < m_1.due_until) AND (h.slot >= date_bin('00:05:00'::interval, (m_1.due_until - '01:00:00'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone)))), (0)::numeric))))::bigint AS came_due
+           FROM (per_service p
+             CROSS JOIN moment m_1)
+        )
+ SELECT c.service,
+    c.unfinished,
+    c.came_due,
+    c.came_due_unfinished,
+    c.old,
+    c.silent_since,
+    c.examples,
+    ((c.old > 0) OR ((c.came_due >= m.tracker_alert_requests) AND ((c.came_due_unfinished)::numeric > ((c.came_due)::numeric * m.tracker_alert_share)))) AS is_silent
+   FROM (counted c
+     CROSS JOIN moment m);
+
+COMMENT ON VIEW postmeter.silent_service IS 'Services at which requests are unfinished, and whether that is a matter for somebody: more than setting.tracker_alert_share of at least setting.tracker_alert_requests that came due in the last hour, or one for longer than setting.tracker_alert_age.';
+
+COMMENT ON COLUMN postmeter.silent_service.service IS 'Who is awaited.';
+
+COMMENT ON COLUMN postmeter.silent_service.unfinished IS 'Requests that are unfinished there.';
+
+COMMENT ON COLUMN postmeter.silent_service.came_due IS 'Requests that should have been finished there within the last hour, by five minutes.';
+
+COMMENT ON COLUMN postmeter.silent_service.came_due_unfinished IS 'Of these, how many are not.';
+
+COMMENT ON COLUMN postmeter.silent_service.old IS 'Unfinished for longer than setting.tracker_alert_age.';
+
+COMMENT ON COLUMN postmeter.silent_service.silent_since IS 'When the last word was recorded of the one that is unfinished for longest.';
+
+COMMENT ON COLUMN postmeter.silent_service.examples IS 'Some of them, those of the longest silence first.';
+
+COMMENT ON COLUMN postmeter.silent_service.is_silent IS 'Whether it is a matter for somebody.';
+
 CREATE TABLE postmeter.step_failure (
     step text NOT NULL COLLATE pg_catalog."C",
     worker_id uuid NOT NULL,
@@ -17021,56 +17205,6 @@ COMMENT ON COLUMN postmeter.token_list.created_by IS 'Who made it.';
 COMMENT ON COLUMN postmeter.token_list.revoked_at IS 'When it was revoked; null: it is valid.';
 
 COMMENT ON COLUMN postmeter.token_list.revoked_by IS 'Who revoked it.';
-
-CREATE VIEW postmeter.unfinished_request AS
- SELECT q.request_id,
-    q.org,
-    q.account,
-    q.inventory_id,
-    q.system_id,
-    q.open_services,
-    q.statuses,
-    q.created_at,
-    q.last_date,
-    q.last_recorded_at,
-    (postmeter.clock() - q.last_recorded_at) AS silent_for,
-    q.missing_services
-   FROM (( SELECT x.request_key
-           FROM postmeter.request x
-          WHERE ((x.outcome = 'open'::text) AND (x.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
-                   FROM postmeter.setting s)))
-        UNION
-         SELECT a.request_key
-           FROM postmeter.request_awaited a
-          WHERE (a.until < ( SELECT postmeter.clock() AS clock))) k
-     JOIN postmeter.request q ON ((q.request_key = k.request_key)))
-  WHERE ((q.outcome = 'open'::text) AND (q.closed_at IS NULL));
-
-COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.org IS 'Org of the request; empty: nobody said.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.account IS 'Account of the request; empty: nobody said.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.inventory_id IS 'Inventory id of the request; empty: nobody said.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.system_id IS 'System id of the request; empty: nobody said.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.open_services IS 'Who has not finished, and who never spoke.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.statuses IS 'How many messages there are.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.created_at IS 'Date of the first message.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.last_date IS 'Latest date of its messages.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.last_recorded_at IS 'When the last message was recorded.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'How long ago that is.';
-
-COMMENT ON COLUMN postmeter.unfinished_request.missing_services IS 'Who never spoke, though a route of the catalogue leads there.';
 
 CREATE VIEW postmeter.unremitted AS
 SELECT
@@ -17869,6 +18003,9 @@ ALTER TABLE ONLY postmeter.request_count
 
 ALTER TABLE ONLY postmeter.request_floor
     ADD CONSTRAINT request_floor_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY postmeter.request_heard
+    ADD CONSTRAINT request_heard_pkey PRIMARY KEY (service, slot);
 
 ALTER TABLE ONLY postmeter.request_hour
     ADD CONSTRAINT request_hour_pkey PRIMARY KEY (outcome, hour);
@@ -19851,11 +19988,6 @@ GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, 
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.round_units(units numeric, denominator numeric, rounding text, decimals integer) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.said_at(date timestamp with time zone, recorded_at timestamp with time zone) TO postmeter_worker;
-
 REVOKE ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.served_until(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
@@ -20387,6 +20519,11 @@ GRANT SELECT ON TABLE postmeter.request_count TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_count TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request_heard TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_heard TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_heard TO postmeter_console;
+GRANT SELECT ON TABLE postmeter.request_heard TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_hour TO postmeter_worker;
@@ -20444,6 +20581,14 @@ GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.shadow_usage_difference TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.silent_service TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.silent_service TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.silent_service TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.step_failure TO postmeter_operator;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.step_failure TO postmeter_worker;
@@ -20465,10 +20610,6 @@ GRANT SELECT ON TABLE postmeter.token TO postmeter_console;
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.token_list TO postmeter_console;
-
-GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_reader;
-GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_operator;
-GRANT SELECT ON TABLE postmeter.unfinished_request TO postmeter_worker;
 
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.unremitted TO postmeter_operator;

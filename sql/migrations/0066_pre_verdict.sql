@@ -5,7 +5,7 @@
 -- lock: access exclusive on setting, grows with its rows: columns of its one row
 -- lock: access exclusive on unfinished_request, for a moment: the view knows routes
 
--- the order of messages -------------------------------------------------------------------------------------------------
+-- the order of messages ---------------------------------------------------------------------------------------------
 
 create sequence postmeter.request_status_number;
 -- what was recorded before has no number: among equals of one date it stays ordered by digest, before all that have one
@@ -18,11 +18,17 @@ comment on column postmeter.request_status.number is 'Number of recording: of tw
 
 alter table postmeter.setting
     add column tracker_lead_max interval not null default '1 hour' check (tracker_lead_max >= '0'),
-    add column tracker_begun text[] not null default '{received,processing,started,running,retrying}';
+    add column tracker_begun text[] not null default '{received,processing,started,running,retrying}',
+    add column tracker_alert_share numeric not null default 0.1 check (tracker_alert_share between 0 and 1),
+    add column tracker_alert_requests integer not null default 10 check (tracker_alert_requests > 0),
+    add column tracker_alert_age interval not null default '1 day' check (tracker_alert_age >= '0');
+comment on column postmeter.setting.tracker_alert_share is 'A service is silent if more than this share of its requests that came due in the last hour is unfinished there.';
+comment on column postmeter.setting.tracker_alert_requests is 'And if at least so many came due: a share of a few says nothing.';
+comment on column postmeter.setting.tracker_alert_age is 'A service is silent, too, if a request has been unfinished there for longer than this, however many came due.';
 comment on column postmeter.setting.tracker_lead_max is 'A request status that is dated further ahead of its recording than this is ordered, and retires, by its recording.';
 comment on column postmeter.setting.tracker_begun is 'Statuses, in lower case, with which a service begins: after a success one of them opens the service again. Any other word opens only what has not finished.';
 
--- the state of units ----------------------------------------------------------------------------------------------------
+-- the state of units ------------------------------------------------------------------------------------------------
 
 create table postmeter.request_unit (
     request_key      text collate "C" not null,
@@ -39,6 +45,7 @@ create table postmeter.request_unit (
     failed_number    bigint,
     first_failed_at  timestamptz,
     failure          text,
+    heard_at         timestamptz not null,
     primary key (request_key, service, source)
 ) with (fillfactor = 80);
 comment on table postmeter.request_unit is 'What each unit of a request, a service and a source, said last: all that the verdict needs. Grows with units, not with messages.';
@@ -56,9 +63,22 @@ comment on column postmeter.request_unit.failed_at is 'When it last said a word 
 comment on column postmeter.request_unit.failed_number is 'And under which number.';
 comment on column postmeter.request_unit.first_failed_at is 'When it first did.';
 comment on column postmeter.request_unit.failure is 'What it said in more words when it last failed.';
+comment on column postmeter.request_unit.heard_at is 'When something that it said was last recorded.';
 grant select on postmeter.request_unit to postmeter_reader, postmeter_operator, postmeter_console, postmeter_worker;
 
--- routes ----------------------------------------------------------------------------------------------------------------
+create table postmeter.request_heard (
+    service text collate "C" not null,
+    slot    timestamptz not null,
+    n       bigint not null,
+    primary key (service, slot)
+) with (fillfactor = 70);
+comment on table postmeter.request_heard is 'How many requests a service was last heard of about, in five minutes: what came due is counted from it.';
+comment on column postmeter.request_heard.service is 'The service.';
+comment on column postmeter.request_heard.slot is 'Begin of the five minutes, of recording.';
+comment on column postmeter.request_heard.n is 'How many.';
+grant select on postmeter.request_heard to postmeter_reader, postmeter_operator, postmeter_console, postmeter_worker;
+
+-- routes ------------------------------------------------------------------------------------------------------------
 
 create table postmeter.route (
     id      bigint generated always as identity primary key,
@@ -97,7 +117,8 @@ create function postmeter.tracker_words() returns bigint
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select hashtextextended(jsonb_build_array(s.tracker_success, s.tracker_failure, s.tracker_begun, s.tracker_lead_max,
-        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status, r.service)
+        (select jsonb_agg(jsonb_build_array(r.after, r.status, r.service, r.within) order by r.after, r.status,
+            r.service)
          from postmeter.route r))::text, 0)
     from postmeter.setting s
 $$;
@@ -134,7 +155,8 @@ comment on column postmeter.request.words is 'By which words the outcome was com
 comment on column postmeter.request.known_at is 'When account, org, inventory_id and system_id were said, in this order.';
 comment on column postmeter.request.known_number is 'And under which numbers.';
 
-create function postmeter.compute_requests(keys text[], dates timestamptz[], digests uuid[], moments timestamptz[], anew text[])
+create function postmeter.compute_requests(keys text[], dates timestamptz[], digests uuid[], moments timestamptz[],
+    anew text[])
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set jit = off set enable_mergejoin = off set enable_seqscan = off
@@ -151,7 +173,8 @@ begin
         select n.key collate "C" as key, n.date, n.digest, n.recorded_at
         from unnest(keys, dates, digests, moments) n(key, date, digest, recorded_at)
     ), touched as materialized (
-        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at, count(*) as n
+        select n.key, min(n.date) as first_date, max(n.date) as last_date, max(n.recorded_at) as last_recorded_at,
+            count(*) as n
         from (select * from news union all select a.key collate "C", null, null, null from unnest(anew) a(key)) n
         group by 1
     ), known as materialized (
@@ -159,7 +182,8 @@ begin
                greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at,
                coalesce(q.statuses, 0) + (case when t.first_date is null then 0 else t.n end) as statuses,
                q.request_key is not null and q.words is distinct from words_now as is_anew, q.request_id, q.created_at,
-               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id, q.system_id as old_system_id,
+               q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id,
+                   q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
                q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
                -- any new word opens what a person closed; computing it anew does not
@@ -177,7 +201,8 @@ begin
         from fresh f order by f.request_key, f.recorded_at, f.number, f.date, f.digest
     ), said as materialized (
         -- the state knows the rest; where it was computed by other words, the messages are read once more
-        select r.request_key as key, r.number, r.digest, r.kind, r.service, r.source, r.status, r.status_msg,
+        select r.request_key as key, r.number, r.digest, r.recorded_at, r.kind, r.service, r.source, r.status,
+            r.status_msg,
                r.account, r.org, r.inventory_id, r.system_id,
                case when r.date > r.recorded_at + settings.tracker_lead_max then r.recorded_at else r.date end as at,
                case when r.status = any (settings.tracker_failure) then 'failed'
@@ -193,7 +218,7 @@ begin
             ) a
         ) r
     ), spoken as materialized (
-        select s.key, s.service, s.source from said s group by 1, 2, 3
+        select s.key, s.service, s.source, max(s.recorded_at) as heard_at from said s group by 1, 2, 3
     ), unit_known as materialized (
         select u.* from known k
         cross join lateral (select x.* from postmeter.request_unit x where x.request_key = k.key offset 0) u
@@ -206,7 +231,8 @@ begin
         join spoken p on p.key = u.request_key and p.service = u.service and p.source = u.source
         join known k on k.key = u.request_key and not k.is_anew
         cross join lateral (values ('last', u.last_at, u.last_number), ('begun', u.begun_at, u.begun_number),
-            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means, at, number)
+            ('succeeded', u.succeeded_at, u.succeeded_number), ('failed', u.failed_at, u.failed_number)) m(means,
+                at, number)
         where m.at is not null
     ), latest as (
         select distinct on (w.key, w.service, w.source, w.means) w.*
@@ -219,10 +245,13 @@ begin
               join known k on k.key = u.request_key and not k.is_anew where u.failed_at is not null) f group by 1, 2, 3
     ), unit as materialized (
         select l.request_key, l.service, l.source, l.last_status, l.last_at, l.last_number, l.begun_at, l.begun_number,
-               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure
+               l.succeeded_at, l.succeeded_number, l.failed_at, l.failed_number, f.at as first_failed_at, l.failure,
+               greatest(p.heard_at, u.heard_at) as heard_at
         from (
-            select l.key as request_key, l.service, l.source, max(l.status) filter (where l.means = 'last') as last_status,
-                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number) filter (where l.means = 'last') as last_number,
+            select l.key as request_key, l.service, l.source, max(l.status)
+                filter (where l.means = 'last') as last_status,
+                   max(l.at) filter (where l.means = 'last') as last_at, max(l.number)
+                       filter (where l.means = 'last') as last_number,
                    max(l.at) filter (where l.means = 'begun') as begun_at,
                    max(l.number) filter (where l.means = 'begun') as begun_number,
                    max(l.at) filter (where l.means = 'succeeded') as succeeded_at,
@@ -232,36 +261,57 @@ begin
                    max(l.status_msg) filter (where l.means = 'failed') as failure
             from latest l group by 1, 2, 3
         ) l
+        join spoken p on p.key = l.request_key and p.service = l.service and p.source = l.source
+        left join unit_known u on u.request_key = l.request_key and u.service = l.service and u.source = l.source
         left join first_failed f on f.key = l.request_key and f.service = l.service and f.source = l.source
     ), kept as (
-        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number, begun_at,
-            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure)
+        insert into postmeter.request_unit as w (request_key, service, source, last_status, last_at, last_number,
+            begun_at,
+            begun_number, succeeded_at, succeeded_number, failed_at, failed_number, first_failed_at, failure, heard_at)
         select u.request_key, u.service, u.source, u.last_status, u.last_at, u.last_number, u.begun_at, u.begun_number,
-               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure
+               u.succeeded_at, u.succeeded_number, u.failed_at, u.failed_number, u.first_failed_at, u.failure,
+               u.heard_at
         from unit u
         on conflict (request_key, service, source) do update set last_status = excluded.last_status,
             last_at = excluded.last_at, last_number = excluded.last_number, begun_at = excluded.begun_at,
             begun_number = excluded.begun_number, succeeded_at = excluded.succeeded_at,
             succeeded_number = excluded.succeeded_number, failed_at = excluded.failed_at,
-            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at, failure = excluded.failure
+            failed_number = excluded.failed_number, first_failed_at = excluded.first_failed_at,
+                failure = excluded.failure,
+            heard_at = excluded.heard_at
     ), judged as materialized (
-        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure,
+        select a.request_key as key, a.service, a.source, a.first_failed_at, a.failure, a.heard_at,
                a.failed_at is not null and (a.succeeded_at is null
                    or (a.failed_at, a.failed_number) > (a.succeeded_at, a.succeeded_number)) as has_failed,
-               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at, a.succeeded_number) as has_begun,
+               a.succeeded_at is null or (a.begun_at, a.begun_number) > (a.succeeded_at,
+                   a.succeeded_number) as has_begun,
                -- once a service names sources, what it says without one opens nothing
                a.source = '' and bool_or(a.source <> '') over (partition by a.request_key, a.service) as is_apart
         from (
             select u.* from unit u
             union all
             select k.* from unit_known k
-            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service and p.source = k.source)
+            where not exists (select from spoken p where p.key = k.request_key and p.service = k.service
+                and p.source = k.source)
         ) a
+    ), heard_again as (
+        -- a request counts once for each of its services, where it was heard of last
+        insert into postmeter.request_heard as c (service, slot, n)
+        select m.service, m.slot, sum(m.n)
+        from (select j.service, date_bin('5 minutes', max(j.heard_at), 'epoch') as slot, 1 as n
+            from judged j group by j.key, j.service
+              union all
+              select u.service, date_bin('5 minutes', max(u.heard_at), 'epoch'), -1 from unit_known u
+                  group by u.request_key, u.service) m
+        group by 1, 2 having sum(m.n) <> 0
+        on conflict (service, slot) do update set n = c.n + excluded.n
     ), outcome as materialized (
         select j.key, coalesce(array_agg(distinct j.service order by j.service)
                    filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
-               (array_agg(j.service order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failed_service,
-               (array_agg(j.failure order by j.first_failed_at, j.service, j.source) filter (where j.has_failed))[1] as failure
+               (array_agg(j.service order by j.first_failed_at, j.service, j.source)
+                   filter (where j.has_failed))[1] as failed_service,
+               (array_agg(j.failure order by j.first_failed_at, j.service, j.source)
+                   filter (where j.has_failed))[1] as failure
         from judged j group by 1
     ), awaited_known as materialized (
         select a.*, k.is_anew from known k
@@ -294,10 +344,12 @@ begin
         -- what only a dropped message said stays
         select k.key, v.n, v.value, coalesce(k.known_at[v.n], '-infinity'), coalesce(k.known_number[v.n], -1), null
         from known k
-        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4, k.old_system_id)) v(n, value)
+        cross join lateral (values (1, k.old_account), (2, k.old_org), (3, k.old_inventory_id), (4,
+            k.old_system_id)) v(n, value)
         where v.value <> ''
     ), field_last as (
-        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc, f.digest desc nulls last
+        select distinct on (f.key, f.n) f.* from field f order by f.key, f.n, f.at desc, f.number desc,
+            f.digest desc nulls last
     ), named as materialized (
         select f.key, max(f.value) filter (where f.n = 1) as account, max(f.value) filter (where f.n = 2) as org,
                max(f.value) filter (where f.n = 3) as inventory_id, max(f.value) filter (where f.n = 4) as system_id,
@@ -310,9 +362,11 @@ begin
         select x.key, array_agg(distinct x.kind) as kinds
         from (select s.key, s.kind from said s union all select k.key, unnest(k.old_kinds) from known k) x group by 1
     ), computed as materialized (
-        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at, c.created_at) as created_at,
+        select k.key, coalesce(k.request_id, c.request_id) as request_id, coalesce(k.created_at,
+            c.created_at) as created_at,
                k.first_date, k.last_date, k.last_recorded_at, k.statuses, k.old_org, k.old_account, k.old_outcome,
-               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id, '') as inventory_id,
+               coalesce(f.account, '') as account, coalesce(f.org, '') as org, coalesce(f.inventory_id,
+                   '') as inventory_id,
                coalesce(f.system_id, '') as system_id, f.known_at, f.known_number, d.kinds,
                case when o.key is null then k.old_outcome when o.failed_service is not null then 'failed'
                     when o.open_services <> '{}' or m.key is not null then 'open' else 'succeeded' end as outcome,
@@ -328,14 +382,19 @@ begin
         left join named f on f.key = k.key
         join of_kinds d on d.key = k.key
     ), written as (
-        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id, created_at, first_date,
-            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services, missing_services,
+        insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id,
+            created_at, first_date,
+            last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services,
+                missing_services,
             closed_at, words, known_at, known_number)
-        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date, k.last_date,
-               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services, k.missing_services, k.closed_at, words_now,
+        select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
+            k.last_date,
+               k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services,
+                   k.missing_services, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
-        on conflict (request_key) do update set account = excluded.account, org = excluded.org, inventory_id = excluded.inventory_id,
+        on conflict (request_key) do update set account = excluded.account, org = excluded.org,
+            inventory_id = excluded.inventory_id,
             system_id = excluded.system_id, first_date = excluded.first_date, last_date = excluded.last_date,
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
@@ -345,7 +404,8 @@ begin
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
         union all
-        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k where k.old_org is not null
+        select k.old_org, k.old_account, k.old_outcome, postmeter.hour_of(k.created_at), -1 from computed k
+            where k.old_org is not null
     ), counted as (
         insert into postmeter.request_count as c (org, account, outcome, hour, n)
         select m.org, m.account, m.outcome, m.hour, sum(m.n) from moved m group by 1, 2, 3, 4 having sum(m.n) <> 0
@@ -629,6 +689,7 @@ begin
         where c.outcome = g.outcome and c.hour = g.hour
     )
     select count(*) into forgotten from gone;
+    delete from postmeter.request_heard c where c.slot < horizon;
     delete from postmeter.request_hour c where c.n = 0 and c.hour < horizon;
     delete from postmeter.request_count c where c.n = 0 and c.hour < horizon;
     delete from postmeter.request_status_count c where c.n = 0 and c.hour < horizon;
@@ -637,18 +698,7 @@ begin
 end
 $$;
 
--- what people read goes by the same order
-create function postmeter.said_at(date timestamptz, recorded_at timestamptz) returns timestamptz
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select case when date > recorded_at + s.tracker_lead_max then recorded_at else date end from postmeter.setting s
-$$;
-comment on function postmeter.said_at(timestamptz, timestamptz) is
-    'Where a request status stands in the order: at its date, or, dated further ahead than setting.tracker_lead_max, at its recording. Within one moment the number decides.';
-revoke execute on function postmeter.said_at(timestamptz, timestamptz) from public;
-grant execute on function postmeter.said_at(timestamptz, timestamptz) to postmeter_reader, postmeter_operator, postmeter_worker;
-
--- words that change -------------------------------------------------------------------------------------------------------
+-- words that change -------------------------------------------------------------------------------------------------
 
 create function postmeter.recount_requests(most integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -710,10 +760,11 @@ comment on function postmeter.recount_requests(integer) is
 revoke execute on function postmeter.recount_requests(integer) from public;
 grant execute on function postmeter.recount_requests(integer) to postmeter_worker;
 
--- what is unfinished -----------------------------------------------------------------------------------------------------
+-- what is unfinished ------------------------------------------------------------------------------------------------
 
 create or replace view postmeter.unfinished_request as
-select q.request_id, q.org, q.account, q.inventory_id, q.system_id, q.open_services, q.statuses, q.created_at, q.last_date,
+select q.request_id, q.org, q.account, q.inventory_id, q.system_id, q.open_services, q.statuses, q.created_at,
+    q.last_date,
        q.last_recorded_at, postmeter.clock() - q.last_recorded_at as silent_for, q.missing_services
 from (
     select x.request_key from postmeter.request x
@@ -728,7 +779,7 @@ comment on view postmeter.unfinished_request is 'Requests that were received and
 comment on column postmeter.unfinished_request.open_services is 'Who has not finished, and who never spoke.';
 comment on column postmeter.unfinished_request.missing_services is 'Who never spoke, though a route of the catalogue leads there.';
 
--- a person closes a request -------------------------------------------------------------------------------------------------
+-- a person closes a request -----------------------------------------------------------------------------------------
 
 create function postmeter.close_request(request_id text, who text, why text)
 returns table (outcome text, changed boolean)
@@ -763,5 +814,52 @@ comment on function postmeter.close_request(text, text, text) is
     'A person closes a request: it is not unfinished any more, whatever its outcome, and leaves the alert; the next word about it opens it again. Returns its outcome, and false if it was closed already. Refuses a request about which nobody said anything (PM033).';
 revoke execute on function postmeter.close_request(text, text, text) from public;
 grant execute on function postmeter.close_request(text, text, text) to postmeter_operator;
+
+-- who is silent -----------------------------------------------------------------------------------------------------
+
+create view postmeter.silent_service as
+with moment as materialized (
+    select m.now, m.now - s.tracker_unfinished_after as due_until, s.tracker_unfinished_after as patience,
+           s.tracker_alert_share, s.tracker_alert_requests, s.tracker_alert_age
+    from (select postmeter.clock() as now) m cross join postmeter.setting s
+), open as materialized (
+    select v.service, v.service = any (u.missing_services) as is_missing,
+           u.last_recorded_at < m.due_until - m.tracker_alert_age as is_old,
+           -- what a route awaits came due when that time was over
+           coalesce(a.until, u.last_recorded_at + m.patience) >= m.now - interval '1 hour' as came_due,
+           u.last_recorded_at, u.request_id
+    from postmeter.unfinished_request u
+    cross join moment m
+    cross join lateral unnest(u.open_services) v(service)
+    left join postmeter.request_awaited a on a.request_key = postmeter.request_key_of(u.request_id)
+        and a.service = v.service
+), per_service as (
+    select o.service, count(*) as unfinished, count(*) filter (where o.is_old) as old,
+        min(o.last_recorded_at) as silent_since,
+           count(*) filter (where o.came_due) as came_due_unfinished,
+           count(*) filter (where o.came_due and o.is_missing) as came_due_missing,
+           (array_agg(o.request_id order by o.last_recorded_at, o.request_id))[1:5] as examples
+    from open o group by 1
+), counted as (
+    select p.service, p.unfinished, p.old, p.silent_since, p.examples, p.came_due_unfinished,
+           greatest(p.came_due_unfinished, p.came_due_missing + coalesce((
+        select sum(h.n) from postmeter.request_heard h
+        where h.service = p.service and h.slot < m.due_until
+          and h.slot >= date_bin('5 minutes', m.due_until - interval '1 hour', 'epoch')), 0))::bigint as came_due
+    from per_service p cross join moment m
+)
+select c.service, c.unfinished, c.came_due, c.came_due_unfinished, c.old, c.silent_since, c.examples,
+       c.old > 0 or c.came_due >= m.tracker_alert_requests and c.came_due_unfinished > c.came_due * m.tracker_alert_share as is_silent
+from counted c cross join moment m;
+comment on view postmeter.silent_service is 'Services at which requests are unfinished, and whether that is a matter for somebody: more than setting.tracker_alert_share of at least setting.tracker_alert_requests that came due in the last hour, or one for longer than setting.tracker_alert_age.';
+comment on column postmeter.silent_service.service is 'Who is awaited.';
+comment on column postmeter.silent_service.unfinished is 'Requests that are unfinished there.';
+comment on column postmeter.silent_service.came_due is 'Requests that should have been finished there within the last hour, by five minutes.';
+comment on column postmeter.silent_service.came_due_unfinished is 'Of these, how many are not.';
+comment on column postmeter.silent_service.old is 'Unfinished for longer than setting.tracker_alert_age.';
+comment on column postmeter.silent_service.silent_since is 'When the last word was recorded of the one that is unfinished for longest.';
+comment on column postmeter.silent_service.examples is 'Some of them, those of the longest silence first.';
+comment on column postmeter.silent_service.is_silent is 'Whether it is a matter for somebody.';
+grant select on postmeter.silent_service to postmeter_reader, postmeter_operator, postmeter_worker;
 
 insert into postmeter.migration (version, name) values (66, '0066_pre_verdict');

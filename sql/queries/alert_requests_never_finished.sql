@@ -1,12 +1,12 @@
--- alert_requests_never_finished: requests that were received and never finished, counted up to a bound. Reads view postmeter.unfinished_request.
-with unfinished as materialized (
-    select q.request_id, q.open_services, q.last_recorded_at from postmeter.unfinished_request q limit 100000
-)
-select '' as subject, count(*) as count,
-       pg_catalog.format('%s%s received and never finished', postmeter.counted(count(*), 'request'),
-              case when count(*) = 100000 then ' or more were' when count(*) = 1 then ' was' else ' were' end) as summary,
-       pg_catalog.jsonb_build_object('services', (select pg_catalog.jsonb_object_agg(x.service, x.n) from (
-               select s.service, count(*) as n from unfinished u, pg_catalog.unnest(u.open_services) s(service) group by 1 order by 2 desc, 1 limit 5) x),
-           'examples', pg_catalog.to_jsonb((pg_catalog.array_agg(u.request_id order by u.last_recorded_at, u.request_id))[1:5])) as details
-from unfinished u
-having count(*) > 0
+-- alert_requests_never_finished: services at which too large a share of what came due is unfinished, or something for too
+-- long. Reads view postmeter.silent_service.
+select x.service as subject, x.unfinished as count,
+       pg_catalog.format('%s: of %s that came due in the last hour, %s not finished there%s', x.service,
+              postmeter.counted(x.came_due, 'request'), x.came_due_unfinished || case when x.came_due_unfinished = 1 then ' has' else ' have' end,
+              case when x.old > 0 then '; ' || postmeter.counted(x.old, 'request') || ' for longer than setting.tracker_alert_age' else '' end) as summary,
+       pg_catalog.jsonb_build_object('service', x.service, 'came_due', x.came_due, 'unfinished', x.came_due_unfinished,
+                                     'old', x.old, 'examples', x.examples) as details
+from postmeter.silent_service x
+where x.is_silent
+order by x.unfinished desc, x.service
+limit 100

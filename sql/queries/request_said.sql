@@ -2,11 +2,13 @@
 -- partition.
 -- $1 the request's id, $2 at most so many, the latest.
 select s.request_id, s.service, s.source, s.status, s.status_msg, s.account, s.org, s.inventory_id, s.system_id,
-       s.date, s.recorded_at, s.at
+       s.date, s.recorded_at,
+       case when s.date > s.recorded_at + o.tracker_lead_max then s.recorded_at else s.date end as at
 from (
-    select r.*, postmeter.said_at(r.date, r.recorded_at) as at from postmeter.request_status r
+    select r.* from postmeter.request_status r
     where r.request_key = postmeter.request_key_of($1)
     order by r.date desc, r.number desc, r.digest desc
     limit $2
 ) s
-order by s.at, s.number, s.digest
+cross join postmeter.setting o
+order by at, s.number, s.digest

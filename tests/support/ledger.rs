@@ -67,7 +67,7 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 41] = [
+const VIEWS: [(&str, &str, &str); 42] = [
     ("usage_list", "an id", "usage_id = (select u.id from postmeter.usage u limit 1)"),
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
@@ -111,6 +111,7 @@ const VIEWS: [(&str, &str, &str); 41] = [
     ("reconciled", "a day", "day = '{month}'"),
     ("token_list", "all", "true"),
     ("unfinished_request", "all", "true"),
+    ("silent_service", "all", "true"),
     ("shadow_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_meter_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_usage_difference", "org and month", "org = '{org}' and month = '{month}'"),

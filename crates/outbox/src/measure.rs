@@ -122,6 +122,15 @@ answers! {
         /// How many.
         count: i64,
     }
+    /// Services at which requests are unfinished; one row each.
+    Silent from "measure_silent" {
+        /// The service.
+        service: String,
+        /// Requests that are unfinished there.
+        unfinished: i64,
+        /// It is a matter for somebody.
+        silent: bool,
+    }
     /// Where the month's usage is, without what waits or is in open hours; one row a product, metric and stage.
     Funnel from "measure_funnel" {
         /// The product.

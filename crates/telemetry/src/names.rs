@@ -116,6 +116,10 @@ table! {
     CLOCK_SKEW = Reading "postmeter_clock_skew_seconds" [];
     /// Requests that were received and never finished (view postmeter.unfinished_request).
     REQUESTS_UNFINISHED = Reading "postmeter_requests_unfinished" [];
+    /// Of these, those that a service has not finished, or that a route awaits it for; the 100 services with most. Of workers only.
+    REQUESTS_SILENT = Reading "postmeter_requests_silent" ["service"];
+    /// 1: too large a share of a service's requests that came due in the last hour is unfinished, or one for too long (view postmeter.silent_service). Of workers only.
+    SERVICE_SILENT = Reading "postmeter_service_silent" ["service"];
     /// Request statuses that were committed. What has no series of its own is in service="other" without a status. Of the console only.
     REQUEST_STATUSES = Total "postmeter_request_statuses_total" ["service", "status", "source"];
     /// Idempotency keys that have been in progress for more than a minute: their callers get 409.

@@ -189,9 +189,10 @@ async fn fire_where_all_is_concerned(stage: &Stage, name: &str) -> (&'static str
             ("worker", "1 worker is missing: 1 of 2 live")
         }
         "requests_never_finished" => {
+            stage.sql("update postmeter.setting set tracker_alert_requests = 1").await;
             said(stage, "ingress r received 2024-09-18T11:05:00Z").await;
             stage.at("2024-09-18T12:20:00Z").await;
-            ("", "1 request was received and never finished")
+            ("ingress", "ingress: of 1 request that came due in the last hour, 1 has not finished there")
         }
         other => panic!("{other} has no drill"),
     }

@@ -103,6 +103,7 @@ async fn scene(stage: &Stage) {
     settings.aws.access_keys = [("ANOTHER".to_owned(), "seller".to_owned())].into();
     stage.aws.set_settings(settings);
     stage.sql("update postmeter.alert_rule set every = '1 second'").await;
+    stage.sql("update postmeter.setting set tracker_alert_age = '12 hours'").await;
 }
 
 /// `postmeter_x{label="y"}`, as rules name series.

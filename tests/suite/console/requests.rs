@@ -350,3 +350,25 @@ async fn h1_a_page_is_served_without_covering_the_api_or_leaving_its_directory()
     let without = Console::start(&db).await;
     assert!(raw(&without, "/app/payload-tracker/").await.starts_with("HTTP/1.1 404"));
 }
+
+#[tokio::test]
+async fn h10_a_request_is_closed_over_http_by_who_may_operate_and_signed() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    story(&console, &token, "r-1", "acme").await;
+    let body = json!({ "reason": "lost with the old cluster", "on_behalf_of": "Ada" });
+    assert_eq!(console.post(&token, "/v1/requests/r-1/close", &body).await.status, 403, "reading is not operating");
+    let operator = console.token(&["operate"]).await;
+    let unknown = console.post(&operator, "/v1/requests/nobody/close", &body).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text);
+    let closed = console.post(&operator, "/v1/requests/r-1/close", &body).await.json();
+    assert_eq!((&closed["outcome"], &closed["changed"]), (&json!("failed"), &json!(true)), "{closed}");
+    let again = console.post(&operator, "/v1/requests/r-1/close", &body).await.json();
+    assert_eq!(again["changed"], false, "{again}");
+    let way = console.get(&token, "/v1/requests/r-1").await.json();
+    assert!(way["closed_at"].is_string(), "{way}");
+    let decisions = console.get(&operator, "/v1/decisions?verb=close").await.json();
+    assert_eq!(decisions["items"].as_array().unwrap().len(), 1, "{decisions}");
+    assert_eq!(decisions["items"][0]["why"], "lost with the old cluster");
+}

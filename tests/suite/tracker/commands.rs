@@ -118,3 +118,15 @@ async fn h1_an_open_request_says_who_has_not_finished() {
     assert!(text.starts_with("Request r-1 is open: puptoo has not finished; nothing was said for 0 s. From first to last message: 00:00:30.500000.\n"), "{text}");
     assert!(text.contains("2026-03-10 09:59:30.500 UTC  puptoo   received"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h10_a_request_is_closed_from_the_command_line_with_a_reason() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &[said("ingress r-1 received")]).await;
+    let (code, refused) = run(&db, &["request", "r-1", "--close"]);
+    assert_eq!(code, Some(2), "without a reason: {refused}");
+    let (code, closed) = run(&db, &["request", "r-1", "--close", "--who", "mira", "--why", "lost"]);
+    assert_eq!((code, &closed["outcome"], &closed["changed"]), (Some(0), &"open".into(), &true.into()), "{closed}");
+    let (_, way) = run(&db, &["request", "r-1"]);
+    assert!(way["in_short"].as_str().unwrap().contains("a person closed it"), "{way}");
+}

@@ -195,6 +195,13 @@ async fn h6_messages_with_differing_dates_give_one_verdict_in_any_order_of_arriv
     let kinds: std::collections::BTreeSet<&str> =
         expected.values().map(|verdict| verdict.split(' ').next().expect("a word")).collect();
     assert_eq!(kinds.len(), 3, "stories of every end: {kinds:?}");
+    let heard = "select count(*)::text from (
+            (select service, slot, n from postmeter.request_heard where n <> 0)
+            except
+            (select service, date_bin('5 minutes', heard_at, 'epoch'), count(*) from
+                (select service, max(heard_at) as heard_at from postmeter.request_unit group by request_key, service) u
+             group by 1, 2)) x";
+    assert_eq!(value(&db, heard).await, "0", "a request counts once for each service");
 }
 
 #[tokio::test]
@@ -389,4 +396,55 @@ async fn j1_closing_waits_for_whoever_gathers_and_blames_no_request() {
     holder.batch_execute("commit").await.unwrap();
     db.client.batch_execute(closing).await.unwrap();
     assert_eq!(value(&db, VERDICT).await, "succeeded  {}");
+}
+
+#[tokio::test]
+async fn h10_the_alert_names_a_service_by_its_share_of_what_came_due_or_by_age() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    for number in 0..40 {
+        record(&db, &script(&format!("done-{number}"), &["puptoo received", "puptoo success"])).await;
+    }
+    for number in 0..4 {
+        record(&db, &script(&format!("hung-{number}"), &["ingress success", "puptoo received"])).await;
+    }
+    record(&db, &script("lone", &["rare received"])).await;
+    gather(&db.database).await.unwrap();
+    let silent =
+        "select coalesce(string_agg(format('%s %s/%s %s %s', service, came_due_unfinished, came_due, old, is_silent),
+                  ', ' order by service), '') from postmeter.silent_service";
+    assert_eq!(value(&db, silent).await, "", "nothing came due yet");
+    super::at(&db, "2026-03-10T11:00:01Z").await;
+    assert_eq!(value(&db, silent).await, "puptoo 4/44 0 f, rare 1/1 0 f", "a tenth of them, and one of one, are borne");
+    super::at(&db, "2026-03-10T10:00:00Z").await;
+    record(&db, &script("hung-4", &["puptoo received"])).await;
+    gather(&db.database).await.unwrap();
+    super::at(&db, "2026-03-10T11:00:01Z").await;
+    assert_eq!(value(&db, silent).await, "puptoo 5/45 0 t, rare 1/1 0 f");
+    super::at(&db, "2026-03-10T12:10:00Z").await;
+    assert_eq!(value(&db, silent).await, "puptoo 0/0 0 f, rare 0/0 0 f", "that hour is over");
+
+    // what is older than an age counts always, until somebody closes it
+    super::at(&db, "2026-03-11T11:00:01Z").await;
+    assert_eq!(value(&db, silent).await, "puptoo 0/0 5 t, rare 0/0 1 t");
+    let decider = outbox::corrections::Decider { who: "mira", why: "lost" };
+    for request in ["hung-0", "hung-1", "hung-2", "hung-3", "hung-4"] {
+        outbox::corrections::close_request(&db.database, request, decider).await.unwrap();
+    }
+    assert_eq!(value(&db, silent).await, "rare 0/0 1 t");
+}
+
+#[tokio::test]
+async fn h10_a_service_that_a_route_awaits_in_vain_is_named_though_it_never_spoke() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let route = "insert into postmeter.route (after, status, service, within) values ('ingress', 'success', 'puptoo', '10 minutes')";
+    db.client.execute(route, &[]).await.unwrap();
+    for number in 0..10 {
+        let mut said = script(&format!("r-{number}"), &["ingress success"]);
+        said[0].date = Some(t("2026-03-10T10:00:00Z"));
+        record(&db, &said).await;
+    }
+    gather(&db.database).await.unwrap();
+    super::at(&db, "2026-03-10T10:10:01Z").await;
+    let silent = "select string_agg(format('%s %s/%s %s', service, came_due_unfinished, came_due, is_silent), ', ') from postmeter.silent_service";
+    assert_eq!(value(&db, silent).await, "puptoo 10/10 t");
 }

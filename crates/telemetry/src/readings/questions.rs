@@ -41,6 +41,7 @@ const TOPICS: &[Topic] = &[
     cheap("partitions", |asking| Box::pin(partitions(asking))),
     cheap("keys_stuck", |asking| Box::pin(keys_stuck(asking))),
     Topic { only_workers: true, ..cheap("requests_unfinished", |asking| Box::pin(requests_unfinished(asking))) },
+    Topic { only_workers: true, ..cheap("services_silent", |asking| Box::pin(services_silent(asking))) },
     dear("amounts", |asking| Box::pin(amounts(asking))),
     dear("forecast", |asking| Box::pin(forecast(asking))),
     dear("dead_letters", |asking| Box::pin(dead_letters(asking))),
@@ -206,6 +207,13 @@ async fn keys_stuck(asking: &mut Asking<'_>) {
 async fn requests_unfinished(asking: &mut Asking<'_>) {
     for row in asking.ask::<measure::Unfinished>("requests_unfinished").await.into_iter().flatten() {
         asking.page.put(&names::REQUESTS_UNFINISHED, [], precise(row.count));
+    }
+}
+
+async fn services_silent(asking: &mut Asking<'_>) {
+    for row in asking.ask::<measure::Silent>("services_silent").await.into_iter().flatten() {
+        asking.page.put(&names::REQUESTS_SILENT, [&row.service], precise(row.unfinished));
+        asking.page.put(&names::SERVICE_SILENT, [&row.service], f64::from(u8::from(row.silent)));
     }
 }
 
