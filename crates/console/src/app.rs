@@ -66,6 +66,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::record))
         .routes(routes!(requests::record_batch))
         .routes(routes!(requests::list))
+        .routes(routes!(requests::grouped))
         .routes(routes!(requests::find))
         .routes(routes!(requests::events))
         .routes(routes!(decide::retry))

@@ -55,7 +55,7 @@ impl Default for Options {
             rows_max: 5000,
             intake_at_once_max: 16,
             streams_at_once_max: 4,
-            events_at_once_max: 64,
+            events_at_once_max: 128,
             static_dir: None,
             requests_per_minute: 6000,
             guesses_per_minute: 60,

@@ -101,6 +101,7 @@ migrations! {
     64 "0064_pre_recipes",
     65 "0065_pre_import_periods",
     66 "0066_pre_verdict",
+    67 "0067_pre_serving",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -6,6 +6,7 @@
 mod compose;
 mod counts;
 mod gathering;
+mod groups;
 mod listing;
 mod one;
 mod statuses;
@@ -18,7 +19,8 @@ use crate::query::{Query, Tx, query};
 use crate::{Blame, Database, Error};
 
 pub use gathering::gather;
-use gathering::{GATHER, GATHER_MAX, gather_for_reader};
+use gathering::{GATHER, GATHER_MAX};
+pub use groups::{By, Group, LOOKED_AT_MAX, groups};
 pub use listing::{RequestFilter, RequestSort, requests};
 pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
@@ -29,15 +31,19 @@ const RETENTION: Query = query!("request_retention", []);
 const FORGET: Query = query!("request_forget", [INT4]);
 const ONE: Query = query!("request_one", [TEXT]);
 const MARK: Query = query!("request_mark", [TEXT]);
-const SAID: Query = query!("request_said", [TEXT, INT8]);
+const SAID: Query = query!("request_said", [TEXT, INT8, INT8]);
+const AS_OF: Query = query!("request_as_of", []);
 const STEPS: Query = query!("request_steps", [TEXT]);
 const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);
 const UNFINISHED: Query = query!("request_unfinished", []);
 const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
 const KINDS_NEW: Query = query!("request_kinds_new", [TEXT, TEXT, TEXT]);
 
-/// What a reader gathers at most before it answers; a worker gathers the rest.
-const BEFORE_READING: i64 = 50_000;
+/// What a reader gathers at most before it answers; workers gather the rest.
+const BEFORE_READING: i32 = 500;
+
+/// A reader gathers only if nobody else does, and for so long: it is told as of when its answer is instead.
+const BRIEFLY: &str = "set local lock_timeout = '1ms'; set local statement_timeout = '250ms'";
 
 /// A half-open range of time; `None`: without that end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,22 +105,30 @@ pub struct Listed<T> {
     pub count: i64,
     /// Those of the page.
     pub rows: Vec<T>,
+    /// As of when: what was recorded until then is in it.
+    pub as_of: Timestamp,
 }
 
-/// Gathers until nothing is left, or more came in than a reader can wait for.
-async fn gather_first(database: &Database) -> Result<(), Error> {
-    let mut taken = 0;
-    loop {
-        let some = match gather_for_reader(database).await {
-            // who may only read leaves it to the workers, which gather once a poll
-            Err(Error::Unexpected { code, .. }) if code == "42501" => return Ok(()),
-            other => other?,
-        };
-        taken += some;
-        if some < i64::from(GATHER_MAX) || taken >= BEFORE_READING {
-            return Ok(());
-        }
+/// Gathers what is there, if it is little and nobody else does: where nothing else happens, a reader sees what was
+/// committed before it asked. It waits for nobody.
+async fn gather_first(session: &mut Session) -> Result<(), Error> {
+    let tx = Tx::begin(session, BRIEFLY).await?;
+    let gathered = match crate::gate::gather(&tx).await {
+        Ok(()) => tx.rows(&GATHER, &[&BEFORE_READING]).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match gathered {
+        Ok(()) => tx.commit().await,
+        // who may only read, and what takes long or cannot be counted, is left to the workers
+        Err(Error::Unexpected { code, .. }) if code == "42501" => tx.roll_back().await,
+        Err(error) if error.is_passing() || error.blame() != Blame::Step => tx.roll_back().await,
+        Err(error) => Err(error),
     }
+}
+
+/// As of when requests and their counts are.
+async fn as_of(tx: &Tx<'_>) -> Result<Timestamp, Error> {
+    Ok(tx.rows(&AS_OF, &[]).await?.first().expect("one row").try_get("as_of")?)
 }
 
 /// Gathers once, for a reader with limits; who may only read leaves it to the workers.

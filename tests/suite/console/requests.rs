@@ -243,6 +243,184 @@ async fn h1_a_request_is_watched_as_it_goes_until_the_console_stops() {
     tokio::time::timeout(Duration::from_secs(30), rest).await.expect("the stream ends when the console stops");
 }
 
+/// Numbers are given before their transactions end: a smaller one may be committed later.
+#[tokio::test]
+async fn h11_who_watches_is_told_every_status_once_whatever_order_they_are_committed_in() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    told(&console, &token, &said("ingress", "r-1", "received", "2026-03-10T09:00:00Z")).await;
+    let slow = db.connect().await;
+    let track = |status: &str| {
+        format!(
+            "select postmeter.track(service => 'slow', request_id => 'r-1', status => '{status}', date => '2026-03-10T09:00:01Z')"
+        )
+    };
+    slow.batch_execute(&format!("begin; {}", track("first"))).await.unwrap();
+    let path = format!("{}/v1/requests/r-1/events", console.url);
+    let mut response = console.http.get(&path).bearer_auth(&token).send().await.unwrap();
+    let mut text = String::new();
+    told(&console, &token, &said("ingress", "r-1", "processing", "2026-03-10T09:00:02Z")).await;
+    until(&mut response, &mut text, "\"processing\"").await;
+    slow.batch_execute("commit").await.unwrap();
+    until(&mut response, &mut text, "\"first\"").await;
+    slow.batch_execute(&track("second")).await.unwrap();
+    until(&mut response, &mut text, "\"second\"").await;
+    assert_eq!(text.matches("event: status").count(), 4, "each status once: {text}");
+}
+
+/// A browser that lost its connection says which event it had last.
+#[tokio::test]
+async fn h11_who_connects_again_is_told_what_is_newer() {
+    let db = TestDatabase::fresh().await;
+    let at = |time: &str| format!("update postmeter.setting set clock_frozen = '{time}'");
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    let path = format!("{}/v1/requests/r-1/events", console.url);
+    for (time, status) in [("09:00", "received"), ("09:10", "processing"), ("09:14", "success")] {
+        db.client.batch_execute(&at(&format!("2026-03-10T{time}:00Z"))).await.unwrap();
+        told(&console, &token, &said("ingress", "r-1", status, &format!("2026-03-10T{time}:00Z"))).await;
+    }
+    let mut text = String::new();
+    let mut response = console.http.get(&path).bearer_auth(&token).send().await.unwrap();
+    until(&mut response, &mut text, "\nid: ").await;
+    until(&mut response, &mut text, "\n\n").await;
+    let id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    assert_eq!(text.matches("\nid: ").count(), 1, "of the last that was told: {text}");
+    let mut again = console.http.get(&path).bearer_auth(&token).header("Last-Event-ID", &id).send().await.unwrap();
+    let mut text = String::new();
+    until(&mut again, &mut text, "\"success\"").await;
+    assert!(text.contains("\"processing\"") && !text.contains("\"received\""), "{text}");
+    let refused =
+        console.http.get(&path).bearer_auth(&token).header("Last-Event-ID", "yesterday").send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 400);
+}
+
+/// However long a request is and however many watch it: one look a second, which reads what is new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h11_a_hundred_watchers_of_a_long_request_cost_one_reading() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    let long = "select count(postmeter.track(service => 's' || n % 7, request_id => 'long', status => 'processing', status_msg => n::text))
+                from generate_series(1, 1000) n";
+    db.client.batch_execute(long).await.unwrap();
+    outbox::requests::gather(&db.database).await.unwrap();
+    let path = format!("{}/v1/requests/long/events", console.url);
+    let mut watchers = Vec::new();
+    for _ in 0..100 {
+        let mut response = console.http.get(&path).bearer_auth(&token).send().await.unwrap();
+        until(&mut response, &mut String::new(), "\"status_msg\":\"1000\"").await;
+        watchers.push(response);
+    }
+    // rows of the request that were read, by all looks until each was told the next one
+    let rows = "select coalesce(sum(idx_tup_fetch), 0)::bigint from pg_stat_user_tables
+                where schemaname = 'postmeter' and relname like 'request_status_2%'";
+    let read = async || -> i64 {
+        db.client.batch_execute("select pg_stat_clear_snapshot()").await.unwrap();
+        db.client.query_one(rows, &[]).await.unwrap().get(0)
+    };
+    let before = read().await;
+    told(&console, &token, &said("last", "long", "success", "2026-03-10T09:00:00Z")).await;
+    for response in &mut watchers {
+        until(response, &mut String::new(), "\"last\"").await;
+    }
+    let after = read().await;
+    assert!(after - before < 20_000, "{} rows were read for one that is new", after - before);
+}
+
+#[tokio::test]
+async fn h11_lists_wait_for_no_gathering_and_say_as_of_when_they_are() {
+    let db = TestDatabase::fresh().await;
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    told(&console, &token, &said("ingress", "r-1", "received", "2026-03-10T09:00:00Z")).await;
+    let listed = console.get(&token, "/v1/requests").await.json();
+    assert_eq!(listed["count"], 1, "where nobody else gathers, it is in the answer");
+    let gate = db.connect().await;
+    gate.batch_execute("begin; select postmeter.gather_gate()").await.unwrap();
+    told(&console, &token, &said("ingress", "r-2", "received", "2026-03-10T09:00:00Z")).await;
+    told(&console, &token, &said("ingress", "r-1", "success", "2026-03-10T09:00:01Z")).await;
+    let recorded = "select min(recorded_at)::text from postmeter.request_news";
+    let first: String = db.client.query_one(recorded, &[]).await.unwrap().get(0);
+    let listed = console.get(&token, "/v1/requests").await.json();
+    let as_of = "select ($1::text)::timestamptz = ($2::text)::timestamptz";
+    let said_as_of = listed["as_of"].as_str().unwrap();
+    assert_eq!(listed["count"], 1);
+    assert!(db.client.query_one(as_of, &[&said_as_of, &first]).await.unwrap().get::<_, bool>(0), "{listed}");
+    let one = console.get(&token, "/v1/requests/r-1").await.json();
+    assert_eq!((one["outcome"].as_str(), one["statuses"].as_array().map(Vec::len)), (Some("open"), Some(2)), "{one}");
+    assert_eq!(one["as_of"], listed["as_of"]);
+    gate.batch_execute("commit").await.unwrap();
+    let listed = console.get(&token, "/v1/requests?outcome=succeeded").await.json();
+    assert_eq!(listed["count"], 1, "{listed}");
+}
+
+#[tokio::test]
+async fn h11_requests_are_found_and_grouped_by_where_they_failed_and_whom_they_wait_for() {
+    let db = TestDatabase::fresh().await;
+    db.client.execute("update postmeter.setting set clock_frozen = '2026-03-10T10:00:00Z'", &[]).await.unwrap();
+    let console = Console::start(&db).await;
+    let token = console.token(&["intake", "read"]).await;
+    for (request, service, status, text, minute) in [
+        ("f-1", "puptoo", "error", "no space", 1),
+        ("f-2", "puptoo", "error", "no space", 2),
+        ("f-3", "puptoo", "error", "bad archive", 3),
+        ("f-4", "advisor", "failed", "no rule", 4),
+        ("o-1", "advisor", "received", "", 5),
+        ("o-2", "engine", "received", "", 6),
+        ("s-1", "engine", "success", "", 7),
+    ] {
+        db.client
+            .batch_execute(&format!("update postmeter.setting set clock_frozen = '2026-03-10T10:{minute:02}:00Z'"))
+            .await
+            .unwrap();
+        let mut one = said(service, request, status, &format!("2026-03-10T09:{minute:02}:00Z"));
+        one["status_msg"] = text.into();
+        told(&console, &token, &one).await;
+    }
+    for (query, ids) in [
+        ("failed_service=puptoo&sort=created_at", vec!["f-1", "f-2", "f-3"]),
+        ("failed_service=Puptoo&failure=no%20space", vec!["f-2", "f-1"]),
+        ("failure=no%20rule", vec!["f-4"]),
+        ("open_service=engine", vec!["o-2"]),
+        ("open_service=puptoo", vec![]),
+        ("outcome=open&sort=last_recorded_at", vec!["o-1", "o-2"]),
+        ("outcome=open&sort=-last_recorded_at", vec!["o-2", "o-1"]),
+        ("last=62m", vec!["s-1", "o-2", "o-1"]),
+        ("last=1d&outcome=failed&limit=1", vec!["f-4"]),
+    ] {
+        let reply = console.get(&token, &format!("/v1/requests?{query}")).await;
+        let listed = reply.json();
+        let found: Vec<_> =
+            listed["items"].as_array().unwrap().iter().map(|row| row["request_id"].as_str().unwrap()).collect();
+        assert_eq!(found, ids, "{query}: {}", reply.text);
+    }
+    for (query, field) in [
+        ("sort=last_recorded_at", "sort"),
+        ("last=soon", "last"),
+        ("last=1h&created_from=2026-03-10T09:00:00Z", "last"),
+    ] {
+        let reply = console.get(&token, &format!("/v1/requests?{query}")).await;
+        assert_eq!((reply.status, reply.json()["field"].as_str()), (400, Some(field)), "{query}: {}", reply.text);
+    }
+    let groups = |reply: Reply| -> Vec<String> {
+        let body = reply.json();
+        let told = |group: &Value| {
+            format!("{} {} {} {}", group["requests"], group["service"], group["message"], group["request_id"])
+        };
+        body["items"].as_array().unwrap().iter().map(told).collect()
+    };
+    let failed = groups(console.get(&token, "/v1/requests/groups?outcome=failed&last=1d").await);
+    assert_eq!(
+        failed,
+        [r#"2 "puptoo" "no space" "f-2""#, r#"1 "advisor" "no rule" "f-4""#, r#"1 "puptoo" "bad archive" "f-3""#]
+    );
+    let open = groups(console.get(&token, "/v1/requests/groups?outcome=open").await);
+    assert_eq!(open, [r#"1 "advisor" null "o-1""#, r#"1 "engine" null "o-2""#], "the longest silent first");
+    assert_eq!(console.get(&token, "/v1/requests/groups").await.status, 400);
+}
+
 #[tokio::test]
 async fn h1_metrics_are_what_was_committed_whoever_recorded_it() {
     let db = TestDatabase::fresh().await;

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use http::request::Parts;
+use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::watched::{Line, Watcher};
@@ -27,11 +28,13 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A request's statuses so far, then each new one within about a second, as server-sent events.
 ///
 /// Each `status` event is one status as in the request's way. When reading fails, a `problem` event says why and the
-/// stream ends; it also ends when the token is revoked and when the console stops. A client that connects again is told
+/// stream ends; it also ends when the token is revoked and when the console stops. A client that connects again with
+/// `Last-Event-ID`, as browsers do, is told what is newer, and once more what was recorded in the five minutes before; without it,
 /// everything again.
 #[utoipa::path(
     get, path = "/v1/requests/{request_id}/events", tag = "requests", security(("token" = ["read"])),
-    params(("request_id" = String, Path, description = "The request's id; a UUID in any form")),
+    params(("request_id" = String, Path, description = "The request's id; a UUID in any form"),
+           ("Last-Event-ID" = Option<String>, Header, description = "The last id of the stream before")),
     responses((status = 200, description = "Statuses as they come", body = String, content_type = "text/event-stream"),
               Reading)
 )]
@@ -45,8 +48,9 @@ pub(crate) async fn events(
     if id.contains('\0') {
         return Err(unknown());
     }
-    let mut watcher = app.watched.join(&id, caller.org().map(str::to_owned));
-    let waiting = told(watcher.news().await?);
+    let told_until = last_event(&parts)?;
+    let mut watcher = app.watched.join(&id, caller.org().map(str::to_owned), told_until);
+    let waiting = told(watcher.news().await?, &watcher);
     let watch = Watch { app, parts, watcher, failed: false, _place: place };
     Ok(Sse::new(tell(watch, waiting)).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
@@ -70,7 +74,7 @@ impl Watch {
         loop {
             let waited = tokio::time::timeout(BELIEVED, self.watcher.news());
             let news = match stopping.run_until_cancelled(waited).await? {
-                Ok(news) => news.map(told),
+                Ok(news) => news.map(|news| told(news, &self.watcher)),
                 // nothing new: is it still somebody who may know?
                 Err(_) => self.app.tokens.of(&self.parts, &self.app).await.map(|_| Vec::new()),
             };
@@ -94,14 +98,18 @@ impl Watch {
 
 /// What is told next.
 enum Told {
-    Status(Arc<Line>),
+    /// A status; after the last one of a look, up to when all was told.
+    Status(Arc<Line>, Option<Timestamp>),
     Problem(Problem),
 }
 
 impl Told {
     fn event(self) -> Event {
         match self {
-            Self::Status(line) => Event::default().event("status").data(&line.text),
+            Self::Status(line, None) => Event::default().event("status").data(&line.text),
+            Self::Status(line, Some(until)) => {
+                Event::default().event("status").data(&line.text).id(until.as_microsecond().to_string())
+            }
             Self::Problem(problem) => {
                 Event::default().event("problem").data(serde_json::to_string(&problem).expect("plain data"))
             }
@@ -109,8 +117,25 @@ impl Told {
     }
 }
 
-fn told(news: Vec<Arc<Line>>) -> Vec<Told> {
-    news.into_iter().rev().map(Told::Status).collect()
+/// News in the order in which it is taken from the end.
+fn told(news: Vec<Arc<Line>>, watcher: &Watcher) -> Vec<Told> {
+    let until = std::iter::once(watcher.told_until()).chain(std::iter::repeat(None));
+    news.into_iter().rev().zip(until).map(|(line, until)| Told::Status(line, until)).collect()
+}
+
+/// Up to when a client that connects again was told everything.
+fn last_event(parts: &Parts) -> Result<Option<Timestamp>, Problem> {
+    let Some(value) = parts.headers.get("last-event-id") else { return Ok(None) };
+    let micros = value.to_str().ok().and_then(|text| text.parse().ok());
+    let moment = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let is_kept = |moment: &Timestamp| moment.checked_sub(jiff::SignedDuration::from_hours(1)).is_ok();
+    match moment.filter(is_kept) {
+        Some(moment) => Ok(Some(moment)),
+        None => Err(Problem::parameter(
+            "Last-Event-ID",
+            "Last-Event-ID must be an id that this stream gave; or leave it out",
+        )),
+    }
 }
 
 fn tell(watch: Watch, waiting: Vec<Told>) -> impl Stream<Item = Result<Event, Infallible>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
+use outbox::maintain::clock;
 use outbox::requests::{Page, Request, RequestFilter, RequestSort, Span, requests};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,14 +42,24 @@ pub(crate) struct Asked {
     status: Option<String>,
     /// open, succeeded or failed.
     outcome: Option<String>,
+    /// Failed, and this service failed first.
+    failed_service: Option<String>,
+    /// Failed, and this is what the service said that failed first.
+    failure: Option<String>,
+    /// Open, and this service has not finished.
+    open_service: Option<String>,
+    /// Created in the last time of this length, as in 24h or 7d; instead of `created_from`.
+    #[param(example = "24h")]
+    last: Option<String>,
     /// Created at this time or later.
     #[param(value_type = Option<Timestamp>)]
     created_from: Option<String>,
     /// Created before this time.
     #[param(value_type = Option<Timestamp>)]
     created_until: Option<String>,
-    /// `created_at`, account, org, `inventory_id`, `system_id` or `request_id`; with `-` before it for descending. The
-    /// newest first unless told otherwise.
+    /// `created_at`, account, org, `inventory_id`, `system_id` or `request_id`; with outcome=open also
+    /// `last_recorded_at`: the longest silent first. With `-` before it for descending. The newest first unless told
+    /// otherwise.
     #[param(example = "-created_at")]
     sort: Option<String>,
     /// Rows at most.
@@ -66,6 +77,8 @@ pub(crate) struct Requests {
     count: i64,
     /// Those of the page.
     items: Vec<Summary>,
+    /// As of when: what was recorded until then is in it. Usually now; a moment ago where much is recorded.
+    as_of: Timestamp,
 }
 
 /// A request, as its messages make it.
@@ -127,7 +140,7 @@ impl From<Request> for Summary {
 
 /// Requests, with how many there are in all.
 ///
-/// A request belongs to the latest org that a message gave. What was committed before the question is in the answer.
+/// A request belongs to the latest org that a message gave. The answer waits for nobody, and says as of when it is.
 #[utoipa::path(
     get, path = "/v1/requests", tag = "requests", operation_id = "requests", security(("token" = ["read"])),
     params(Asked),
@@ -139,20 +152,21 @@ pub(crate) async fn list(
     Params(asked): Params<Asked>,
 ) -> Result<Json<Requests>, Problem> {
     let page = page(&asked)?;
-    let filter = filter(asked)?;
+    let filter = filter(&app, asked).await?;
     let filter = match caller.org() {
         // another org's requests are not there for this caller
         Some(org) if filter.org.as_deref().is_some_and(|asked| asked != org) => {
-            return Ok(Json(Requests { count: 0, items: Vec::new() }));
+            return Ok(Json(Requests { count: 0, items: Vec::new(), as_of: clock(&app.database).await? }));
         }
         Some(org) => RequestFilter { org: Some(org.to_owned()), ..filter },
         None => filter,
     };
     let listed = requests(&app.database, &filter, &page).await?;
-    Ok(Json(Requests { count: listed.count, items: listed.rows.into_iter().map(Summary::from).collect() }))
+    let items = listed.rows.into_iter().map(Summary::from).collect();
+    Ok(Json(Requests { count: listed.count, items, as_of: listed.as_of }))
 }
 
-fn filter(asked: Asked) -> Result<RequestFilter, Problem> {
+async fn filter(app: &App, asked: Asked) -> Result<RequestFilter, Problem> {
     let text = |name: &str, text: Option<String>| match text {
         Some(text) if text.contains('\0') => {
             Err(Problem::parameter(name, format!("{name} must not contain the character U+0000")))
@@ -166,13 +180,7 @@ fn filter(asked: Asked) -> Result<RequestFilter, Problem> {
         }
         outcome => outcome,
     };
-    let mut created = Span::default();
-    if let Some(from) = moment("created_from", asked.created_from.as_deref())? {
-        created.after(from, true);
-    }
-    if let Some(until) = moment("created_until", asked.created_until.as_deref())? {
-        created.before(until, false);
-    }
+    let created = created(app, asked.last.as_deref(), &asked.created_from, &asked.created_until).await?;
     Ok(RequestFilter {
         account: text("account", asked.account)?,
         org: text("org", asked.org)?,
@@ -182,8 +190,41 @@ fn filter(asked: Asked) -> Result<RequestFilter, Problem> {
         source: lower("source", asked.source)?,
         status: lower("status", asked.status)?,
         outcome,
+        failed_service: lower("failed_service", asked.failed_service)?,
+        failure: text("failure", asked.failure)?,
+        open_service: lower("open_service", asked.open_service)?,
         created,
     })
+}
+
+/// When requests were created, from `last`, or `created_from` and `created_until`.
+pub(super) async fn created(
+    app: &App,
+    last: Option<&str>,
+    from: &Option<String>,
+    until: &Option<String>,
+) -> Result<Span, Problem> {
+    let mut created = Span::default();
+    if let Some(text) = last {
+        if from.is_some() {
+            return Err(Problem::parameter("last", "last and created_from say the same: give one of them"));
+        }
+        let wrong = || Problem::parameter("last", "last must be a length of time, as in 30m, 24h or 7d");
+        let length: jiff::Span = text.parse().map_err(|_| wrong())?;
+        let now = clock(&app.database).await?;
+        let back = now.to_zoned(jiff::tz::TimeZone::UTC).checked_sub(length).map_err(|_| wrong())?.timestamp();
+        if back > now {
+            return Err(wrong());
+        }
+        created.after(back, true);
+    }
+    if let Some(from) = moment("created_from", from.as_deref())? {
+        created.after(from, true);
+    }
+    if let Some(until) = moment("created_until", until.as_deref())? {
+        created.before(until, false);
+    }
+    Ok(created)
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
@@ -209,8 +250,10 @@ fn page(asked: &Asked) -> Result<Page<RequestSort>, Problem> {
         "inventory_id" => RequestSort::InventoryId,
         "system_id" => RequestSort::SystemId,
         "request_id" => RequestSort::RequestId,
+        "last_recorded_at" if asked.outcome.as_deref() == Some("open") => RequestSort::LastRecordedAt,
         _ => {
-            let sorts = "created_at, account, org, inventory_id, system_id or request_id";
+            let sorts =
+                "created_at, account, org, inventory_id, system_id, request_id, or with outcome=open last_recorded_at";
             return Err(Problem::parameter("sort", format!("sort must be {sorts}; with - before it for descending")));
         }
     };

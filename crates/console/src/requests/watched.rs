@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outbox::Database;
 use outbox::requests::{Mark, Seen, look};
 use tokio::sync::watch;
@@ -15,6 +15,9 @@ use crate::problem::Problem;
 
 /// How often a request is looked at.
 const POLL: Duration = Duration::from_secs(1);
+/// Who connects again is told once more what was recorded so shortly before the last that was told: a transaction may
+/// have been open for as long, and its statuses were not seen then.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 /// Connections of all who watch: none of those that others are served with.
 const CONNECTIONS: usize = 3;
 
@@ -23,6 +26,8 @@ const CONNECTIONS: usize = 3;
 pub(super) struct Line {
     org: String,
     at: Timestamp,
+    /// When it was recorded; of our own steps, when they were.
+    recorded_at: Timestamp,
     pub text: String,
 }
 
@@ -64,7 +69,7 @@ impl Watched {
     }
 
     /// Watches a request. Its statuses are read by whoever comes first.
-    pub(super) fn join(&self, id: &str, org: Option<String>) -> Watcher {
+    pub(super) fn join(&self, id: &str, org: Option<String>, told_until: Option<Timestamp>) -> Watcher {
         let mut readings = self.readings.lock().expect("no panic while locked");
         readings.retain(|_, reading| reading.strong_count() > 0);
         let going = readings.get(id).and_then(Weak::upgrade).filter(|reading| reading.0.borrow().ended.is_none());
@@ -77,7 +82,8 @@ impl Watched {
             reading
         });
         let changes = reading.0.subscribe();
-        Watcher { _reading: reading, changes, org, told: 0 }
+        let skipped_until = told_until.map(|until| until - OVERLAP);
+        Watcher { _reading: reading, changes, org, told: 0, told_until, skipped_until }
     }
 }
 
@@ -108,15 +114,15 @@ async fn read(database: Database, id: String, of: Weak<Reading>) {
 
 /// Tells what was not told yet.
 fn take(reading: &Reading, seen: Seen, told: &mut HashSet<Arc<str>>) {
-    let Seen { request, said, steps } = seen;
-    let mut entries: Vec<Entry> =
-        said.into_iter().flatten().map(Entry::from).chain(steps.into_iter().map(Entry::from)).collect();
+    let Seen { request, said, steps, .. } = seen;
+    let mut entries: Vec<Entry> = said.into_iter().map(Entry::from).chain(steps.into_iter().map(Entry::from)).collect();
     entries.sort_by_key(|entry| entry.at);
     let mut news = Vec::new();
     for entry in entries {
         let text = serde_json::to_string(&entry).expect("plain data");
         if told.insert(Arc::from(text.as_str())) {
-            news.push(Arc::new(Line { org: entry.org, at: entry.at, text }));
+            let recorded_at = entry.recorded_at.unwrap_or(entry.date);
+            news.push(Arc::new(Line { org: entry.org, at: entry.at, recorded_at, text }));
         }
     }
     let org = request.map(|request| request.org).filter(|org| !org.is_empty());
@@ -137,9 +143,18 @@ pub(super) struct Watcher {
     org: Option<String>,
     /// Lines of the reading that were told, or that this one may not see.
     told: usize,
+    /// When the latest was recorded that was told.
+    told_until: Option<Timestamp>,
+    /// Lines that were recorded until then were told to this one before it connected again.
+    skipped_until: Option<Timestamp>,
 }
 
 impl Watcher {
+    /// Up to when everything was told, for who connects again.
+    pub const fn told_until(&self) -> Option<Timestamp> {
+        self.told_until
+    }
+
     /// Waits until there is news for this one; in their order.
     ///
     /// # Errors
@@ -155,11 +170,14 @@ impl Watcher {
                 if known.is_read && !is_theirs(&known, org) {
                     return Err(unknown());
                 }
-                let mut news: Vec<_> =
-                    known.lines[self.told..].iter().filter(|line| line.is_for(org)).cloned().collect();
+                let skipped = self.skipped_until;
+                let is_news =
+                    |line: &&Arc<Line>| line.is_for(org) && skipped.is_none_or(|until| line.recorded_at > until);
+                let mut news: Vec<_> = known.lines[self.told..].iter().filter(is_news).cloned().collect();
                 self.told = known.lines.len();
                 if !news.is_empty() {
                     news.sort_by_key(|line| line.at);
+                    self.told_until = self.told_until.max(news.iter().map(|line| line.recorded_at).max());
                     return Ok(news);
                 }
             }

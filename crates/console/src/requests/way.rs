@@ -94,6 +94,7 @@ impl From<Step> for Entry {
 pub(super) struct Known {
     pub request: Option<Request>,
     pub entries: Vec<Entry>,
+    pub as_of: Timestamp,
 }
 
 /// What nobody knows, and what is not for this caller, are the same.
@@ -120,7 +121,7 @@ pub(super) async fn known(app: &App, org: Option<&str>, id: &str) -> Result<Know
             return Err(unknown());
         }
     }
-    Ok(Known { request: way.request, entries })
+    Ok(Known { request: way.request, entries, as_of: way.as_of })
 }
 
 /// A request's whole way.
@@ -154,9 +155,11 @@ pub(crate) struct WayOfRequest {
     inventory_id: String,
     /// The latest system id.
     system_id: String,
-    /// All statuses in order: by date, then as recorded; what is dated too far ahead, by its recording; Postmeter's own steps among them. Of one with more than 10,000 messages the
-    /// latest.
+    /// All statuses in order: by date, then as recorded; what is dated too far ahead, by its recording; Postmeter's own
+    /// steps among them. Of one with more than 10,000 messages the latest.
     statuses: Vec<Entry>,
+    /// As of when the outcome is: usually now. What was said since is among the statuses and counts in a moment.
+    as_of: Timestamp,
 }
 
 /// Where the time of a request went, in seconds.
@@ -212,7 +215,7 @@ fn outcome_of_steps(entries: &[Entry]) -> (&'static str, Option<&Entry>) {
 
 impl WayOfRequest {
     fn of(id: String, known: Known) -> Self {
-        let Known { request, entries } = known;
+        let Known { request, entries, as_of } = known;
         let seconds = Seconds::of(&entries);
         let said: Vec<_> = entries.iter().map(said).collect();
         let (outcome, failed) = outcome_of_steps(&entries);
@@ -254,6 +257,7 @@ impl WayOfRequest {
             inventory_id,
             system_id,
             statuses: entries,
+            as_of,
         }
     }
 }

@@ -61,6 +61,11 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// A condition without a parameter.
+    pub fn always(&mut self, condition: &'static str) {
+        self.conditions.push(condition.to_owned());
+    }
+
     /// A condition with one parameter, written `?`.
     pub fn condition(&mut self, template: &'static str, value: &'a (dyn ToSql + Sync), ty: Type) {
         let place = self.param(value, ty);

@@ -33,7 +33,7 @@ impl Member for Request {
 /// # Errors
 /// What every status would have met, or when another one gathers for long.
 pub async fn gather(database: &Database) -> Result<i64, Error> {
-    let gathered = gather_for_reader(database).await?;
+    let gathered = gather_new(database).await?;
     if gathered > 0 && gathered < i64::from(GATHER_MAX) {
         // what was put behind may be among them; while there is more to count, that can wait
         setback::over(database, "gather").await;
@@ -50,8 +50,8 @@ async fn recount(database: &Database) -> Result<i64, Error> {
     Ok(i64::from(seen))
 }
 
-/// The same, without what only a worker may do.
-pub(super) async fn gather_for_reader(database: &Database) -> Result<i64, Error> {
+/// The same, without looking through others.
+async fn gather_new(database: &Database) -> Result<i64, Error> {
     let mut most = GATHER_MAX;
     loop {
         match gather_some(database, most).await {

@@ -31,6 +31,12 @@ pub struct RequestFilter {
     pub status: Option<String>,
     /// With this outcome: open, succeeded or failed.
     pub outcome: Option<String>,
+    /// Failed, and this service failed first.
+    pub failed_service: Option<String>,
+    /// Failed, and this is what that service said.
+    pub failure: Option<String>,
+    /// Open, and this service has not finished.
+    pub open_service: Option<String>,
     /// Created then.
     pub created: Span,
 }
@@ -50,6 +56,8 @@ pub enum RequestSort {
     RequestId,
     /// By date of the message that was recorded first.
     CreatedAt,
+    /// By when one was last heard of; of open requests only, which then must be the outcome that is asked for.
+    LastRecordedAt,
 }
 
 impl RequestSort {
@@ -61,6 +69,7 @@ impl RequestSort {
             Self::SystemId => &["system_id", "created_at", "request_key"],
             Self::RequestId => &["request_key"],
             Self::CreatedAt => &["created_at", "request_key"],
+            Self::LastRecordedAt => &["last_recorded_at", "request_key"],
         }
     }
 }
@@ -74,12 +83,13 @@ pub async fn requests(
     filter: &RequestFilter,
     page: &Page<RequestSort>,
 ) -> Result<Listed<Request>, Error> {
-    super::gather_first(database).await?;
     let mut session = database.session().await?;
+    super::gather_first(&mut session).await?;
     let tx = reading(&mut session).await?;
-    let listed = list(&tx, filter, page).await?;
+    let as_of = super::as_of(&tx).await?;
+    let (count, rows) = list(&tx, filter, page).await?;
     tx.commit().await?;
-    Ok(listed)
+    Ok(Listed { count, rows, as_of })
 }
 
 /// The kinds of messages that a request must have one of; `None`: any.
@@ -121,14 +131,19 @@ impl std::ops::Deref for Asked {
     }
 }
 
-async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> Result<Listed<Request>, Error> {
+async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> Result<(i64, Vec<Request>), Error> {
     let mut filter = Asked {
         filter: filter.clone(),
         kinds: kinds(tx, filter).await?,
         inventory_ids: filter.inventory_id.as_deref().map(forms),
         system_ids: filter.system_id.as_deref().map(forms),
     };
-    let is_counted = filter.inventory_id.is_none() && filter.system_id.is_none() && filter.kinds.is_none();
+    let is_counted = filter.inventory_id.is_none()
+        && filter.system_id.is_none()
+        && filter.kinds.is_none()
+        && filter.failed_service.is_none()
+        && filter.failure.is_none()
+        && filter.open_service.is_none();
     let mut offset = page.offset;
     let count = if is_counted {
         let counts = by_hour(tx, &filter).await?;
@@ -136,7 +151,7 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
             let Some((hours, rest)) =
                 hours_of_page(counts.iter().map(|(hour, n)| (*hour, *n)), page.descending, page.offset, page.limit)
             else {
-                return Ok(Listed { count: counts.values().sum(), rows: Vec::new() });
+                return Ok((counts.values().sum(), Vec::new()));
             };
             (filter.filter.created, offset) = (both(&filter.created, &hours), rest);
         }
@@ -145,15 +160,15 @@ async fn list(tx: &Tx<'_>, filter: &RequestFilter, page: &Page<RequestSort>) -> 
         rows(tx, &filter, &filter.created).await?.values().sum()
     };
     if page.offset >= count {
-        return Ok(Listed { count, rows: Vec::new() });
+        return Ok((count, Vec::new()));
     }
     if let Some(unnamed) = unnamed(&filter, page).filter(|_| count > FEW) {
         let rows = fetch(tx, &unnamed, page, offset, false).await?;
         if rows.len() as i64 == page.limit {
-            return Ok(Listed { count, rows });
+            return Ok((count, rows));
         }
     }
-    Ok(Listed { count, rows: fetch(tx, &filter, page, offset, count <= FEW).await? })
+    Ok((count, fetch(tx, &filter, page, offset, count <= FEW).await?))
 }
 
 /// Many requests have no inventory id, or no system id. They come first, so a page may well consist of them, and among
@@ -212,6 +227,16 @@ fn wanted<'a>(statement: &mut Statement<'a>, filter: &'a Asked, created: &'a Spa
     statement.any_text("r.inventory_id", filter.inventory_ids.as_ref());
     statement.any_text("r.system_id", filter.system_ids.as_ref());
     statement.equal("r.outcome", filter.outcome.as_ref());
+    // with the outcome, so that its index is of use
+    if filter.failed_service.is_some() || filter.failure.is_some() {
+        statement.always("r.outcome = 'failed'");
+    }
+    statement.equal("r.failed_service", filter.failed_service.as_ref());
+    statement.equal("r.failure", filter.failure.as_ref());
+    if let Some(service) = &filter.open_service {
+        statement.always("r.outcome = 'open'");
+        statement.condition("? = any (r.open_services)", service, Type::TEXT);
+    }
     if let Some(kinds) = &filter.kinds {
         statement.condition("r.kinds && ?", kinds, Type::INT8_ARRAY);
     }
@@ -275,6 +300,7 @@ fn qualified(column: &str) -> &'static str {
         "inventory_id" => "s.inventory_id",
         "system_id" => "s.system_id",
         "request_key" => "s.request_key",
+        "last_recorded_at" => "s.last_recorded_at",
         _ => "s.created_at",
     }
 }

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{MARK, ONE, SAID, STEPS};
+use crate::query::Tx;
 use crate::{Database, Error};
 
 /// Messages that are read of one request at most, the latest.
@@ -110,6 +111,8 @@ pub struct Way {
     pub said: Vec<Said>,
     /// What Postmeter did, in order.
     pub steps: Vec<Step>,
+    /// As of when the request is: what was said later is among what services said, and not yet in its outcome.
+    pub as_of: Timestamp,
 }
 
 macro_rules! fields {
@@ -131,39 +134,42 @@ pub(super) fn read_request(row: &Row) -> Result<Request, Error> {
 /// As Postgres says.
 pub async fn way(database: &Database, id: &str) -> Result<Option<Way>, Error> {
     let seen = look(database, id, &mut Mark::default()).await?;
-    Ok(seen.map(|Seen { request, said, steps }| Way { request, said: said.unwrap_or_default(), steps }))
+    Ok(seen.map(|Seen { request, said, steps, as_of }| Way { request, said, steps, as_of }))
 }
 
 /// How far somebody who watches a request has read.
 #[derive(Debug, Default)]
-pub struct Mark(Option<(i64, Option<Timestamp>)>);
+pub struct Mark(Option<(i64, i64)>);
 
 /// What somebody who watches a request sees.
 #[derive(Debug)]
 pub struct Seen {
     /// The request; `None`: no service said anything, only usage names it.
     pub request: Option<Request>,
-    /// What services said, in order; `None`: it is what was read before.
-    pub said: Option<Vec<Said>>,
+    /// What services said, in order; after the first look what is new, and now and then some of what is known.
+    pub said: Vec<Said>,
     /// What Postmeter did, in order.
     pub steps: Vec<Step>,
+    /// As of when the request is: what was said later is among what services said, and not yet in its outcome.
+    pub as_of: Timestamp,
 }
 
-/// Looks at a request again; what services said is read only if there is more of it than at the mark, which moves.
-/// `None`: nobody knows it.
+/// Looks at a request again; of what services said only what is new since the mark is read, and the mark moves. `None`:
+/// nobody knows it.
 ///
 /// # Errors
 /// As Postgres says.
 pub async fn look(database: &Database, id: &str, mark: &mut Mark) -> Result<Option<Seen>, Error> {
-    super::gather_first(database).await?;
     let mut session = database.session().await?;
+    super::gather_first(&mut session).await?;
     let tx = super::compose::reading(&mut session).await?;
     let request = tx.rows(&ONE, &[&id]).await?.first().map(read_request).transpose()?;
     let row = tx.rows(&MARK, &[&id]).await?;
     let row = row.first().expect("one row");
     let now = (row.try_get("said")?, row.try_get("last")?);
-    let said = if mark.0 == Some(now) { None } else { Some(tx.rows(&SAID, &[&id, &SAID_MAX]).await?) };
+    let said = news(&tx, id, mark.0, now).await?;
     let steps = tx.rows(&STEPS, &[&id]).await?;
+    let as_of = super::as_of(&tx).await?;
     tx.commit().await?;
     if request.is_none() && now.0 == 0 && steps.is_empty() {
         return Ok(None);
@@ -177,8 +183,19 @@ pub async fn look(database: &Database, id: &str, mark: &mut Mark) -> Result<Opti
     let read_step = |row: &Row| {
         Ok(fields!(row => Step { service, source, status, status_msg, org, account, date, delivery_id, usage_id }))
     };
-    let said = said.map(|rows| rows.iter().map(read_said).collect::<Result<_, Error>>()).transpose()?;
+    let said = said.iter().map(read_said).collect::<Result<_, Error>>()?;
     let steps = steps.iter().map(read_step).collect::<Result<_, Error>>()?;
     *mark = Mark(Some(now));
-    Ok(Some(Seen { request, said, steps }))
+    Ok(Some(Seen { request, said, steps, as_of }))
+}
+
+/// What was said since the mark. Numbers are given before their transactions end, so a smaller one may come later: where
+/// those with larger numbers are not all that came, all are read again.
+async fn news(tx: &Tx<'_>, id: &str, mark: Option<(i64, i64)>, now: (i64, i64)) -> Result<Vec<Row>, Error> {
+    let Some((known, last)) = mark else { return tx.rows(&SAID, &[&id, &SAID_MAX, &-1_i64]).await };
+    if mark == Some(now) {
+        return Ok(Vec::new());
+    }
+    let later = tx.rows(&SAID, &[&id, &SAID_MAX, &last]).await?;
+    if known + later.len() as i64 == now.0 { Ok(later) } else { tx.rows(&SAID, &[&id, &SAID_MAX, &-1_i64]).await }
 }

@@ -93,15 +93,16 @@ pub async fn statuses(
     filter: &StatusFilter,
     page: &Page<StatusSort>,
 ) -> Result<Listed<Status>, Error> {
-    super::gather_first(database).await?;
     let mut session = database.session().await?;
+    super::gather_first(&mut session).await?;
     let tx = reading(&mut session).await?;
-    let listed = list(&tx, filter, page).await?;
+    let as_of = super::as_of(&tx).await?;
+    let (count, rows) = list(&tx, filter, page).await?;
     tx.commit().await?;
-    Ok(listed)
+    Ok(Listed { count, rows, as_of })
 }
 
-async fn list(tx: &Tx<'_>, filter: &StatusFilter, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
+async fn list(tx: &Tx<'_>, filter: &StatusFilter, page: &Page<StatusSort>) -> Result<(i64, Vec<Status>), Error> {
     let names = [&filter.service, &filter.source, &filter.status];
     let is_grouped = matches!(page.sort, StatusSort::Service | StatusSort::Source | StatusSort::Status);
     let kinds =
@@ -151,22 +152,26 @@ fn sizes(counts: &Counts) -> impl DoubleEndedIterator<Item = (i64, i64)> {
 }
 
 /// The counters say in which hours the page lies.
-async fn by_hour(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
+async fn by_hour(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<(i64, Vec<Status>), Error> {
     let counts = count_by(tx, Bucket::Hour, &wanted).await?;
     let count = total(&counts);
     let Some((hours, offset)) = hours_of_page(sizes(&counts), page.descending, page.offset, page.limit) else {
-        return Ok(Listed { count, rows: Vec::new() });
+        return Ok((count, Vec::new()));
     };
     wanted.date = both(&wanted.date, &hours);
     let rows = Fetch { wanted: &wanted, order: BY_DATE.to_vec(), offset, page }.run(tx, false).await?;
-    Ok(Listed { count, rows })
+    Ok((count, rows))
 }
 
-async fn by_recording(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
+async fn by_recording(
+    tx: &Tx<'_>,
+    mut wanted: Wanted<'_>,
+    page: &Page<StatusSort>,
+) -> Result<(i64, Vec<Status>), Error> {
     let counts = count_by(tx, Bucket::RecordedHour, &wanted).await?;
     let count = total(&counts);
     let Some((hours, offset)) = hours_of_page(sizes(&counts), page.descending, page.offset, page.limit) else {
-        return Ok(Listed { count, rows: Vec::new() });
+        return Ok((count, Vec::new()));
     };
     wanted.recorded = both(&wanted.recorded, &hours);
     // the counters know the dates of these recordings: few partitions are read
@@ -176,15 +181,15 @@ async fn by_recording(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSor
     }
     let order = vec!["recorded_at", "number", "date", "request_key", "digest"];
     let rows = Fetch { wanted: &wanted, order, offset, page }.run(tx, count <= FEW).await?;
-    Ok(Listed { count, rows })
+    Ok((count, rows))
 }
 
 /// By message or request id: along the index, or all of it if that is little. The counters say between which hours.
-async fn walk(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<Listed<Status>, Error> {
+async fn walk(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> Result<(i64, Vec<Status>), Error> {
     let counts = count_by(tx, Bucket::Kind, &wanted).await?;
     let count = total(&counts);
     if page.offset >= count {
-        return Ok(Listed { count, rows: Vec::new() });
+        return Ok((count, Vec::new()));
     }
     if let Some(all) = counts.values().copied().reduce(Tally::and) {
         wanted.date = both(&wanted.date, &all.span());
@@ -194,7 +199,7 @@ async fn walk(tx: &Tx<'_>, mut wanted: Wanted<'_>, page: &Page<StatusSort>) -> R
         _ => vec!["left(status_msg, 100)", "date", "number", "request_key", "digest"],
     };
     let rows = Fetch { wanted: &wanted, order, offset: page.offset, page }.run(tx, count <= FEW).await?;
-    Ok(Listed { count, rows })
+    Ok((count, rows))
 }
 
 /// The counters say which names the page has; within a name it is in order of date.
@@ -203,7 +208,7 @@ async fn by_name<'n>(
     mut wanted: Wanted<'_>,
     page: &Page<StatusSort>,
     name_of: impl Fn(&i64) -> &'n str,
-) -> Result<Listed<Status>, Error> {
+) -> Result<(i64, Vec<Status>), Error> {
     let counts = count_by(tx, Bucket::Kind, &wanted).await?;
     let count = total(&counts);
     let mut names: BTreeMap<&str, (Tally, Vec<i64>)> = BTreeMap::new();
@@ -217,7 +222,7 @@ async fn by_name<'n>(
         groups.reverse();
     }
     let Some(found) = window(groups.iter().map(|(tally, _)| tally.n), page.offset, page.limit) else {
-        return Ok(Listed { count, rows: Vec::new() });
+        return Ok((count, Vec::new()));
     };
     let groups = &groups[found.first..=found.last];
     wanted.kinds = Some(groups.iter().flat_map(|(_, kinds)| kinds).copied().collect());
@@ -239,7 +244,7 @@ async fn by_name<'n>(
     };
     let order = std::iter::once(name).chain(BY_DATE).collect();
     let rows = Fetch { wanted: &wanted, order, offset, page }.run(tx, false).await?;
-    Ok(Listed { count, rows })
+    Ok((count, rows))
 }
 
 /// Reading a page.

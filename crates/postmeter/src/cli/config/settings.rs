@@ -201,7 +201,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "requests that record at once; one more is answered 429"),
     setting("console", "streams_at_once_max", Number(1, 100), "4",
         "exports at once, each with a connection and a snapshot; one more is answered 429"),
-    setting("console", "events_at_once_max", Number(1, 10_000), "64",
+    setting("console", "events_at_once_max", Number(1, 10_000), "128",
         "requests watched at once (server-sent events), each request is read once a second for all who watch it; one more is answered 429"),
     setting("console", "static_dir", Text, "",
         "directory of static files (a single-page application) served under `/app/payload-tracker/`, without a token"),
