@@ -422,6 +422,8 @@ CREATE TABLE postmeter.setting (
     tracker_alert_share numeric DEFAULT 0.1 NOT NULL,
     tracker_alert_requests integer DEFAULT 10 NOT NULL,
     tracker_alert_age interval DEFAULT '1 day'::interval NOT NULL,
+    tracker_noise text[] DEFAULT ARRAY['-1'::text, 'None'::text, 'null'::text] NOT NULL,
+    tracker_refusals_kept interval DEFAULT '30 days'::interval NOT NULL,
     CONSTRAINT clock_moves_only_outside_production CHECK (((purpose <> 'production'::text) OR ((clock_shift = '00:00:00'::interval) AND (clock_frozen IS NULL)))),
     CONSTRAINT ledger_outlives_intake CHECK ((ledger_retention >= usage_age_max)),
     CONSTRAINT setting_consoles_expected_check CHECK ((consoles_expected >= 0)),
@@ -431,6 +433,7 @@ CREATE TABLE postmeter.setting (
     CONSTRAINT setting_tracker_alert_requests_check CHECK ((tracker_alert_requests > 0)),
     CONSTRAINT setting_tracker_alert_share_check CHECK (((tracker_alert_share >= (0)::numeric) AND (tracker_alert_share <= (1)::numeric))),
     CONSTRAINT setting_tracker_lead_max_check CHECK ((tracker_lead_max >= '00:00:00'::interval)),
+    CONSTRAINT setting_tracker_refusals_kept_check CHECK ((tracker_refusals_kept >= '01:00:00'::interval)),
     CONSTRAINT setting_tracker_retention_check CHECK ((tracker_retention >= '1 day'::interval)),
     CONSTRAINT setting_tracker_unfinished_after_check CHECK ((tracker_unfinished_after >= '00:00:00'::interval)),
     CONSTRAINT setting_unresolved_check CHECK ((unresolved = ANY (ARRAY['hold'::text, 'refuse'::text]))),
@@ -481,6 +484,10 @@ COMMENT ON COLUMN postmeter.setting.tracker_alert_share IS 'A service is silent 
 COMMENT ON COLUMN postmeter.setting.tracker_alert_requests IS 'And if at least so many came due: a share of a few says nothing.';
 
 COMMENT ON COLUMN postmeter.setting.tracker_alert_age IS 'A service is silent, too, if a request has been unfinished there for longer than this, however many came due.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_noise IS 'Request ids that name no request: what programs write where they have none. A status with one of these is refused.';
+
+COMMENT ON COLUMN postmeter.setting.tracker_refusals_kept IS 'Refusals of request statuses are listed for so long.';
 
 CREATE FUNCTION postmeter.clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -2137,6 +2144,42 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) IS 'Counts a locked remittance as they hold it, its meters locked too: what they do not hold of it goes back to its meter, as a release gives it back (withheld, if its hour lies before a loss of commits); what they hold beyond it is what was withheld, else credit.';
+
+CREATE FUNCTION postmeter.count_refusals(door text, fields text[], reasons text[], counts bigint[], said text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    now  timestamptz := postmeter.clock();
+    kept interval := (select s.tracker_refusals_kept from postmeter.setting s);
+begin
+    if cardinality(fields) > 200 or coalesce(door, '') not in ('http', 'import') then
+        raise exception 'refusals: at most 200 kinds, of http or import' using errcode = 'PM001', column = 'door', constraint = 'refusals';
+    end if;
+    -- sorted, so that two that count at once wait for each other instead of deadlocking
+    with given as materialized (
+        select count_refusals.door as door, case when g.field = any (array['service', 'request_id', 'status', 'date', 'source',
+                   'status_msg', 'account', 'org', 'org_id', 'inventory_id', 'system_id']) then g.field else '' end as field,
+               case when g.reason = any (array['missing', 'length', 'text', 'unreadable', 'range', 'noise', 'nul', 'json',
+                   'utf8', 'object', 'twice', 'other_org']) then g.reason else 'other' end as reason,
+               least(greatest(g.n, 1), 1000000) as n, coalesce(left(g.said, 200), '') as said
+        from unnest(fields, reasons, counts, said) g(field, reason, n, said)
+    ), hourly as (
+        insert into postmeter.request_refusal as r (hour, door, field, reason, n, first_at, last_at, said)
+        select date_trunc('hour', now, 'UTC'), g.door, g.field, g.reason, sum(g.n), now, now, max(g.said)
+        from given g group by 2, 3, 4 order by 3, 4
+        on conflict (hour, door, field, reason)
+        do update set n = r.n + excluded.n, last_at = greatest(r.last_at, excluded.last_at), said = excluded.said
+    )
+    insert into postmeter.request_refused as r (door, reason, n)
+    select g.door, g.reason, sum(g.n) from given g group by 1, 2 order by 1, 2
+    on conflict (door, reason) do update set n = r.n + excluded.n;
+    delete from postmeter.request_refusal r where r.hour < now - kept;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.count_refusals(door text, fields text[], reasons text[], counts bigint[], said text[]) IS 'Counts request statuses that a door refused, by field and reason, with what was said to one of each; what nobody knows counts as other. Whoever calls it can make counts larger and no table longer. Forgets what is older than setting.tracker_refusals_kept.';
 
 CREATE FUNCTION postmeter.counted(n bigint, thing text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -7826,6 +7869,46 @@ $$;
 
 COMMENT ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) IS 'Reads what these remittances leave on these meters, pair by pair, and keeps it.';
 
+CREATE FUNCTION postmeter.status_moment(given text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN (ltrim(given, ' 	
+v'::text) ~~ '0000%'::text) THEN NULL::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)[ \t\n\v\f\r]*$'::text) THEN (given)::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?[ \t\n\v\f\r]*$'::text) THEN ((btrim(given, ' 	
+v'::text) || 'Z'::text))::timestamp with time zone ELSE NULL::timestamp with time zone END;
+
+COMMENT ON FUNCTION postmeter.status_moment(given text) IS 'A date of a request status: RFC 3339, where the T may be white space, and seconds and zone may be missing; without a zone it is UTC, whatever the session''s is. Null: it is none (today and tomorrow are words, not dates). A day that no month has is an error.';
+
+CREATE FUNCTION postmeter.read_statuses(statuses jsonb) RETURNS TABLE(service text, request_id text, status text, date timestamp with time zone, source text, status_msg text, account text, org text, inventory_id text, system_id text, is_odd boolean, ordinality bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT g.service,
+     g.request_id,
+     g.status,
+     m.moment,
+     g.source,
+     g.status_msg,
+     g.account,
+     COALESCE(NULLIF(g.org, ''::text), g.org_id) AS "coalesce",
+     g.inventory_id,
+     g.system_id,
+     (COALESCE(((NULLIF(g.date, ''::text) IS NOT NULL) AND (m.moment IS NULL)), false) OR
+         CASE
+             WHEN ( SELECT (read_statuses.statuses @? '$[*].*?((@.type() == "object" || @.type() == "array") || @.type() == "boolean")'::jsonpath)) THEN (EXISTS ( SELECT
+                FROM jsonb_each(
+                     CASE
+                         WHEN (jsonb_typeof(g.message) = 'object'::text) THEN g.message
+                         ELSE NULL::jsonb
+                     END) e(key, value)
+               WHERE ((jsonb_typeof(e.value) = ANY (ARRAY['object'::text, 'array'::text, 'boolean'::text])) AND (e.key = ANY (ARRAY['service'::text, 'request_id'::text, 'status'::text, 'date'::text, 'source'::text, 'status_msg'::text, 'account'::text, 'org'::text, 'org_id'::text, 'inventory_id'::text, 'system_id'::text])))))
+             ELSE false
+         END),
+     g.ordinality
+    FROM (ROWS FROM(jsonb_to_recordset(read_statuses.statuses) AS (service text, request_id text, status text, date text, source text, status_msg text, account text, org text, org_id text, inventory_id text, system_id text), jsonb_array_elements(read_statuses.statuses)) WITH ORDINALITY g(service, request_id, status, date, source, status_msg, account, org, org_id, inventory_id, system_id, message, ordinality)
+      CROSS JOIN LATERAL ( SELECT postmeter.status_moment(NULLIF(g.date, ''::text)) AS moment
+          OFFSET 0) m);
+END;
+
+COMMENT ON FUNCTION postmeter.read_statuses(statuses jsonb) IS 'The messages of a batch as rows: numbers count as text, org_id is org where that is missing, dates are read as status_moment reads them. is_odd: a field is neither text nor number, or its date is none; then track_message says which.';
+
 CREATE FUNCTION postmeter.read_usage_anew(until text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -9769,23 +9852,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
-CREATE FUNCTION postmeter.requests_as_of() RETURNS timestamp with time zone
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    AS $$
-declare
-    floor postmeter.request_floor := postmeter.request_floor_now();
-begin
-    return coalesce(
-        (select n.recorded_at from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)
-         order by n.xid, n.id limit 1),
-        postmeter.clock());
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.requests_as_of() IS 'As of when requests and their counts are: when the first status was recorded that gather has not counted; if it has counted all, now.';
-
 CREATE FUNCTION postmeter.requests_indexed() RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -11334,6 +11400,10 @@ begin
             using errcode = case when fault like '%_missing' then '23502' else 'PM001' end,
                   schema = 'postmeter', table = 'request_status', column = field, constraint = fault;
     end if;
+    if exists (select from postmeter.setting s where track.request_id = any (s.tracker_noise)) then
+        raise exception 'request status: request_id names no request: setting.tracker_noise lists it'
+            using errcode = 'PM001', schema = 'postmeter', table = 'request_status', column = 'request_id', constraint = 'request_id_noise';
+    end if;
     with said as (
         insert into postmeter.request_status (request_key, date, digest, request_id, service, source, status, status_msg,
                                               account, org, inventory_id, system_id, recorded_at)
@@ -11371,18 +11441,17 @@ begin
     begin
         return query
         with given as materialized (
-            select g.ordinality, nextval('postmeter.request_status_number') as number, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
+            select g.is_odd, g.ordinality, nextval('postmeter.request_status_number') as number, g.request_id, postmeter.request_key_of(g.request_id) as key, coalesce(g.date, now) as date,
                    lower(g.service) as service, lower(coalesce(g.source, '')) as source, lower(g.status) as status,
                    coalesce(g.status_msg, '') as status_msg, coalesce(g.account, '') as account, coalesce(g.org, '') as org,
                    coalesce(g.inventory_id, '') as inventory_id, coalesce(g.system_id, '') as system_id
-            from rows from (jsonb_to_recordset(statuses) as (service text, request_id text, status text, date timestamptz,
-                    source text, status_msg text, account text, org text, inventory_id text, system_id text))
-                 with ordinality g(service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id, ordinality)
+            from postmeter.read_statuses(statuses) g
         ), hashed as materialized (
             select g.*, postmeter.request_status_digest(g.service, g.source, g.status, g.status_msg, g.account, g.org,
                                                         g.inventory_id, g.system_id) as digest
             from given g
-            where not exists (select from given f where postmeter.status_fault(f.service, f.request_id, f.status, f.date,
+            where not exists (select from given f where f.is_odd
+                or f.request_id in (select unnest(s.tracker_noise) from postmeter.setting s) or postmeter.status_fault(f.service, f.request_id, f.status, f.date,
                 f.source, f.status_msg, f.account, f.org, f.inventory_id, f.system_id) is not null)
         ), said as (
             -- sorted, so that two batches with the same messages wait for each other instead of deadlocking
@@ -11419,12 +11488,7 @@ begin
         item := item + 1;
         error_code := null; field := null; message := null;
         begin
-            if jsonb_typeof(status) <> 'object' then
-                raise exception 'request status: must be an object' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_object';
-            end if;
-            verdict := case when postmeter.track(status ->> 'service', status ->> 'request_id', status ->> 'status',
-                (status ->> 'date')::timestamptz, status ->> 'source', status ->> 'status_msg', status ->> 'account',
-                status ->> 'org', status ->> 'inventory_id', status ->> 'system_id') then 'recorded' else 'repeated' end;
+            verdict := case when postmeter.track_message(status) then 'recorded' else 'repeated' end;
         exception when others then
             get stacked diagnostics error_code = returned_sqlstate, field = column_name, message = message_text;
             if error_code !~ '^(22|23|PM)' then
@@ -11439,6 +11503,42 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.track_batch(statuses jsonb) IS 'Records many request statuses in one round trip: an array of objects with the parameters of track. A verdict per item: recorded, repeated or refused (with error code, field and message); what is refused does not stop the rest.';
+
+CREATE FUNCTION postmeter.track_message(message jsonb) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    field text;
+    given text := nullif(message ->> 'date', '');
+    moment timestamptz;
+begin
+    if jsonb_typeof(message) is distinct from 'object' then
+        raise exception 'request status: must be a JSON object' using errcode = 'PM001', column = 'statuses', constraint = 'statuses_object';
+    end if;
+    foreach field in array array['request_id', 'service', 'status', 'source', 'status_msg', 'account', 'org', 'org_id',
+                                 'inventory_id', 'system_id', 'date'] loop
+        if jsonb_typeof(message -> field) in ('object', 'array', 'boolean') then
+            raise exception 'request status: % must be text', field
+                using errcode = 'PM001', schema = 'postmeter', table = 'request_status', column = field, constraint = field || '_text';
+        end if;
+    end loop;
+    begin
+        moment := postmeter.status_moment(given);
+    exception when data_exception then
+        moment := null;
+    end;
+    if given is not null and moment is null then
+        raise exception 'request status: date "%" is no time such as 2026-03-10T09:00:00Z', left(given, 100)
+            using errcode = '22007', schema = 'postmeter', table = 'request_status', column = 'date', constraint = 'date_unreadable';
+    end if;
+    return postmeter.track(message ->> 'service', message ->> 'request_id', message ->> 'status', moment, message ->> 'source',
+        message ->> 'status_msg', message ->> 'account', coalesce(nullif(message ->> 'org', ''), message ->> 'org_id'),
+        message ->> 'inventory_id', message ->> 'system_id');
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.track_message(message jsonb) IS 'Records one message of a batch, or says which field of it cannot be read, and why. Errors: those of track, 22007 (date), PM001 (a field is neither text nor number).';
 
 CREATE FUNCTION postmeter.tracker_words() RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -16318,6 +16418,90 @@ COMMENT ON COLUMN postmeter.request_recount.words IS 'Today''s words when that b
 
 COMMENT ON COLUMN postmeter.request_recount.next_id IS 'The request from which it goes on; null: all were looked at.';
 
+CREATE TABLE postmeter.request_refusal (
+    hour timestamp with time zone NOT NULL,
+    door text NOT NULL COLLATE pg_catalog."C",
+    field text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL COLLATE pg_catalog."C",
+    n bigint NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    said text NOT NULL,
+    CONSTRAINT request_refusal_door_check CHECK ((door = ANY (ARRAY['http'::text, 'import'::text]))),
+    CONSTRAINT request_refusal_field_check CHECK ((field = ANY (ARRAY[''::text, 'service'::text, 'request_id'::text, 'status'::text, 'date'::text, 'source'::text, 'status_msg'::text, 'account'::text, 'org'::text, 'org_id'::text, 'inventory_id'::text, 'system_id'::text]))),
+    CONSTRAINT request_refusal_n_check CHECK ((n > 0)),
+    CONSTRAINT request_refusal_reason_check CHECK ((reason = ANY (ARRAY['missing'::text, 'length'::text, 'text'::text, 'unreadable'::text, 'range'::text, 'noise'::text, 'nul'::text, 'json'::text, 'utf8'::text, 'object'::text, 'twice'::text, 'other_org'::text, 'other'::text]))),
+    CONSTRAINT request_refusal_said_check CHECK ((octet_length(said) <= 800))
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE postmeter.request_refusal IS 'Request statuses that were refused, counted by hour, door, field and reason: as many rows an hour at most as these have combinations, whoever sends what. Older ones than setting.tracker_refusals_kept go when others come.';
+
+COMMENT ON COLUMN postmeter.request_refusal.hour IS 'The hour in which they were refused.';
+
+COMMENT ON COLUMN postmeter.request_refusal.door IS 'Where they came in: http, or import (a file or a pipe). What postmeter.track refuses is told to its caller alone: its transaction does not stay.';
+
+COMMENT ON COLUMN postmeter.request_refusal.field IS 'The field that was wrong; empty: the whole message.';
+
+COMMENT ON COLUMN postmeter.request_refusal.reason IS 'missing, length, text (neither text nor number), unreadable or range (a date), noise (setting.tracker_noise), nul (U+0000), json, utf8, object (none), twice (a key), other_org (of another than the token''s), other.';
+
+COMMENT ON COLUMN postmeter.request_refusal.n IS 'How many.';
+
+COMMENT ON COLUMN postmeter.request_refusal.first_at IS 'The first of them.';
+
+COMMENT ON COLUMN postmeter.request_refusal.last_at IS 'The last of them.';
+
+COMMENT ON COLUMN postmeter.request_refusal.said IS 'What was said to the last of them, up to 200 characters.';
+
+CREATE VIEW postmeter.request_refusal_list AS
+ SELECT r.hour,
+    r.door,
+    r.field,
+    r.reason,
+    r.n,
+    r.first_at,
+    r.last_at,
+    r.said,
+    ((((((to_char((r.hour AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24'::text) || '/'::text) || r.door) || '/'::text) || r.field) || '/'::text) || r.reason) AS id
+   FROM postmeter.request_refusal r
+  WHERE (r.hour >= (postmeter.clock() - ( SELECT s.tracker_refusals_kept
+           FROM postmeter.setting s)));
+
+COMMENT ON VIEW postmeter.request_refusal_list IS 'Request statuses that HTTP and imports refused, by hour, door, field and reason.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.hour IS 'See request_refusal.hour.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.door IS 'See request_refusal.door.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.field IS 'See request_refusal.field.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.reason IS 'See request_refusal.reason.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.n IS 'How many.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.first_at IS 'The first of them.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.last_at IS 'The last of them.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.said IS 'See request_refusal.said.';
+
+COMMENT ON COLUMN postmeter.request_refusal_list.id IS 'Hour, door, field and reason in one text.';
+
+CREATE TABLE postmeter.request_refused (
+    door text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL COLLATE pg_catalog."C",
+    n bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE postmeter.request_refused IS 'How many request statuses were ever refused, for the metric; never less than before.';
+
+COMMENT ON COLUMN postmeter.request_refused.door IS 'See request_refusal.door.';
+
+COMMENT ON COLUMN postmeter.request_refused.reason IS 'See request_refusal.reason.';
+
+COMMENT ON COLUMN postmeter.request_refused.n IS 'How many.';
+
 CREATE TABLE postmeter.request_status (
     request_key text NOT NULL COLLATE pg_catalog."C",
     date timestamp with time zone NOT NULL,
@@ -18039,6 +18223,12 @@ ALTER TABLE ONLY postmeter.request
 ALTER TABLE ONLY postmeter.request_recount
     ADD CONSTRAINT request_recount_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY postmeter.request_refusal
+    ADD CONSTRAINT request_refusal_pkey PRIMARY KEY (hour, door, field, reason);
+
+ALTER TABLE ONLY postmeter.request_refused
+    ADD CONSTRAINT request_refused_pkey PRIMARY KEY (door, reason);
+
 ALTER TABLE ONLY postmeter.request
     ADD CONSTRAINT request_request_key_key UNIQUE (request_key);
 
@@ -19161,6 +19351,10 @@ GRANT ALL ON FUNCTION postmeter.correction_outlook(corrected uuid) TO postmeter_
 
 REVOKE ALL ON FUNCTION postmeter.count_held(d postmeter.delivery, held numeric, who text, why text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.count_refusals(door text, fields text[], reasons text[], counts bigint[], said text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.count_refusals(door text, fields text[], reasons text[], counts bigint[], said text[]) TO postmeter_producer;
+GRANT ALL ON FUNCTION postmeter.count_refusals(door text, fields text[], reasons text[], counts bigint[], said text[]) TO postmeter_worker;
+
 REVOKE ALL ON FUNCTION postmeter.counted(n bigint, thing text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.counted(n bigint, thing text) TO postmeter_operator;
@@ -19809,6 +20003,10 @@ REVOKE ALL ON FUNCTION postmeter.read_held_row(said jsonb, OUT delivery bigint, 
 
 REVOKE ALL ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.status_moment(given text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.read_statuses(statuses jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.read_usage_anew(until text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.read_usage_anew(until text) TO postmeter_operator;
@@ -19945,12 +20143,6 @@ REVOKE ALL ON FUNCTION postmeter.request_steps(key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.requests_as_of() FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_reader;
-GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_operator;
-GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_worker;
-GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_console;
 
 REVOKE ALL ON FUNCTION postmeter.requests_indexed() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_reader;
@@ -20122,6 +20314,8 @@ GRANT ALL ON FUNCTION postmeter.track(service text, request_id text, status text
 REVOKE ALL ON FUNCTION postmeter.track_batch(statuses jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_producer;
 GRANT ALL ON FUNCTION postmeter.track_batch(statuses jsonb) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.track_message(message jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.tracker_words() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.tracker_words() TO postmeter_reader;
@@ -20563,6 +20757,18 @@ GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_recount TO postmeter_worker;
 
+GRANT SELECT ON TABLE postmeter.request_refusal TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_refusal TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_refusal TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_refusal_list TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_refusal_list TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_refusal_list TO postmeter_worker;
+
+GRANT SELECT ON TABLE postmeter.request_refused TO postmeter_reader;
+GRANT SELECT ON TABLE postmeter.request_refused TO postmeter_operator;
+GRANT SELECT ON TABLE postmeter.request_refused TO postmeter_worker;
+
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_reader;
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.request_status TO postmeter_worker;
@@ -20778,4 +20984,4 @@ insert into postmeter.migration (version, name, programs_from) values
     (64, '0064_pre_recipes', 22),
     (65, '0065_pre_import_periods', 22),
     (66, '0066_pre_verdict', 22),
-    (67, '0067_pre_serving', 22);
+    (68, '0068_pre_feed', 22);

@@ -2,6 +2,8 @@
 
 mod commands;
 mod days;
+mod doors;
+mod feed;
 mod intake;
 mod lists;
 mod verdict;

@@ -67,7 +67,7 @@ pub struct Question {
 }
 
 /// Filters of the views, in words and in SQL: about one org and month, one remittance, or what is not settled.
-const VIEWS: [(&str, &str, &str); 42] = [
+const VIEWS: [(&str, &str, &str); 43] = [
     ("usage_list", "an id", "usage_id = (select u.id from postmeter.usage u limit 1)"),
     ("remittance", "a remittance", "delivery_id = {delivery}"),
     ("remittance", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
@@ -112,6 +112,7 @@ const VIEWS: [(&str, &str, &str); 42] = [
     ("token_list", "all", "true"),
     ("unfinished_request", "all", "true"),
     ("silent_service", "all", "true"),
+    ("request_refusal_list", "all", "true"),
     ("shadow_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_meter_difference", "buyer and month", "buyer = '{buyer}' and month = '{month}'"),
     ("shadow_usage_difference", "org and month", "org = '{org}' and month = '{month}'"),

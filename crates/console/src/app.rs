@@ -31,6 +31,7 @@ pub(crate) struct App {
     pub vital: Vital,
     pub stopping: CancellationToken,
     pub watched: requests::Watched,
+    pub refused: Arc<requests::Refused>,
     _counting: Keeping,
 }
 
@@ -40,6 +41,7 @@ impl App {
         let stopping = CancellationToken::new();
         Self {
             watched: requests::Watched::new(&database, stopping.clone()),
+            refused: Arc::default(),
             vital: Vital::of_console(database.clone()),
             _counting: telemetry::start(env!("CARGO_PKG_VERSION")),
             database,

@@ -32,6 +32,8 @@ pub async fn serve(
     let beside = app.database.apart(1);
     let (id, name) = (Uuid::new_v4(), app.options.name.clone());
     let watching = watch(beside.clone(), id, name.clone());
+    let refused = app.refused.clone();
+    let counting = refused.keep(beside.clone());
     let stopping = app.stopping.clone();
     // streams without an end of their own must see that the console stops
     let stop = async move {
@@ -40,7 +42,10 @@ pub async fn serve(
     };
     let head_within = app.options.head_within;
     telemetry::serve_connections(listener, router(app), head_within, stop).await;
-    drop(watching);
+    drop((watching, counting));
+    if tokio::time::timeout(FAREWELL, refused.count(&beside)).await.is_err() {
+        tracing::warn!("the last refusals of request statuses are not counted");
+    }
     let farewell = outbox::fleet::console_seen(&beside, id, &name, true);
     if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
         tracing::warn!("the database did not hear that this console stops: it is missed until another starts");

@@ -112,6 +112,15 @@ answers! {
         /// How many.
         count: i64,
     }
+    /// Request statuses that were ever refused, by door and reason; one row each.
+    Refusals from "measure_request_refusals" {
+        /// `http` or `import`.
+        door: String,
+        /// The reason.
+        reason: String,
+        /// How many.
+        count: i64,
+    }
     /// Idempotency keys that do not come to their end; one row.
     KeysStuck from "measure_keys_stuck" {
         /// How many.

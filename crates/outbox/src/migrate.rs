@@ -102,6 +102,7 @@ migrations! {
     65 "0065_pre_import_periods",
     66 "0066_pre_verdict",
     67 "0067_pre_serving",
+    68 "0068_pre_feed",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -1,16 +1,20 @@
 //! Recording what a service says about a request, in the caller's own transaction.
 
+mod message;
+mod refused;
+
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
-use crate::json::{Flaw, Members};
 use crate::query::{Query, Tx, query};
 use crate::{Database, Error, Refused};
+
+pub use message::{Malformed, Rule};
+pub use refused::{Counted, Door, Refusals, count, refusals};
 
 const BATCH: Query = query!("track_batch", [JSONB]);
 const OTHERS: Query = query!("request_others", [TEXT_ARRAY, TEXT]);
@@ -57,81 +61,6 @@ impl NewStatus {
             status: status.to_owned(),
             ..Self::default()
         }
-    }
-}
-
-/// Why a message is no request status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
-    /// The field that is wrong; `None`: the whole.
-    pub field: Option<&'static str>,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.field.unwrap_or("the message"), self.reason)
-    }
-}
-
-impl NewStatus {
-    /// Reads a message's text as [`Self::from_message`] its value. A key that stands twice is refused: which of the two
-    /// was meant, nobody can tell.
-    ///
-    /// # Errors
-    /// It is no JSON, has a key twice, or is no message.
-    pub fn from_json(text: &str) -> Result<Self, Malformed> {
-        let whole = |reason: String| Malformed { field: None, reason };
-        let message: Value = serde_json::from_str(text).map_err(|error| whole(format!("is no JSON: {error}")))?;
-        match serde_json::from_str::<Members<'_>>(text) {
-            Ok(members) if members.twice().is_some() => {
-                Err(whole(members.twice().map(Flaw::twice).expect("a key").reason))
-            }
-            _ => Self::from_message(&message),
-        }
-    }
-
-    /// Reads a message as services send it: fields nobody knows are ignored, numbers count as text, `org_id` is `org`,
-    /// and the date may lack its `T` and its zone.
-    ///
-    /// # Errors
-    /// It is no object, lacks a required field, or has one that cannot be read.
-    pub fn from_message(message: &Value) -> Result<Self, Malformed> {
-        let Value::Object(fields) = message else {
-            return Err(Malformed { field: None, reason: "must be a JSON object".to_owned() });
-        };
-        let text = |field: &'static str| match fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.contains('\0') => {
-                Err(Malformed { field: Some(field), reason: "must not contain the character U+0000".to_owned() })
-            }
-            Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(_) => Err(Malformed { field: Some(field), reason: "must be text".to_owned() }),
-        };
-        let required = |field: &'static str| {
-            text(field)?.ok_or_else(|| Malformed { field: Some(field), reason: "is missing".to_owned() })
-        };
-        let date = text("date")?.map(|text| {
-            remittance::request::date(&text).ok_or_else(|| Malformed {
-                field: Some("date"),
-                reason: format!("{text:?} is no time such as 2026-03-10T09:00:00Z"),
-            })
-        });
-        let date = date.transpose()?;
-        Ok(Self {
-            service: required("service")?,
-            request_id: required("request_id")?,
-            status: required("status")?,
-            date,
-            source: text("source")?,
-            status_msg: text("status_msg")?,
-            account: text("account")?,
-            org: text("org")?.map_or_else(|| text("org_id"), |org| Ok(Some(org)))?,
-            inventory_id: text("inventory_id")?,
-            system_id: text("system_id")?,
-        })
     }
 }
 
@@ -242,38 +171,4 @@ async fn others(tx: &Tx<'_>, statuses: &[NewStatus], org: &str) -> Result<HashSe
     let ids: Vec<&str> = ids.into_iter().collect();
     let rows = tx.rows(&OTHERS, &[&ids, &org]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn h2_a_message_lacks_a_field_by_name() {
-        let whole = json!({"service": "a", "request_id": 7, "status": "s", "date": "2026-03-10 09:00:00",
-            "org_id": "acme",
-            "source": "", "status_msg": null, "unknown": []});
-        let status = NewStatus::from_message(&whole).unwrap();
-        assert_eq!((status.request_id.as_str(), status.org.as_deref()), ("7", Some("acme")));
-        assert_eq!((status.source, status.status_msg), (None, None));
-        assert_eq!(status.date, "2026-03-10T09:00:00Z".parse().ok());
-        for (field, value, sentence) in [
-            ("service", Value::Null, "service is missing"),
-            ("request_id", json!(""), "request_id is missing"),
-            ("status", json!({}), "status must be text"),
-            ("date", json!("soon"), "date \"soon\" is no time such as 2026-03-10T09:00:00Z"),
-        ] {
-            let mut message = whole.clone();
-            message[field] = value;
-            assert_eq!(NewStatus::from_message(&message).unwrap_err().to_string(), sentence);
-        }
-        assert_eq!(NewStatus::from_message(&json!([])).unwrap_err().to_string(), "the message must be a JSON object");
-        let twice = r#"{"service": "a", "request_id": "r", "status": "s", "status": "t"}"#;
-        let refused = NewStatus::from_json(twice).unwrap_err().to_string();
-        assert_eq!(refused, "the message has the key \"status\" twice");
-        assert_eq!(NewStatus::from_json(&twice.replace("\"t\"", "\"s\"")).unwrap_err().to_string(), refused);
-        assert_eq!(NewStatus::from_json(&twice.replace("status\": \"t", "x\": \"t")).unwrap().status, "s");
-    }
 }

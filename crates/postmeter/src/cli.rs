@@ -21,6 +21,7 @@ mod output;
 mod recalculate;
 mod reconcile;
 mod request;
+mod request_refusals;
 mod shadow;
 mod simulator;
 mod status;
@@ -76,6 +77,8 @@ enum Command {
     Explain(explain::Args),
     /// One request's way: what services said, and what became of its usage.
     Request(request::Args),
+    /// Which request statuses HTTP and imports refused, by hour and reason.
+    RequestRefusals(request_refusals::Args),
     /// Send dead letters again, with the same bytes and key.
     Retry(correct::Args),
     /// Give the quantity of dead letters back to their meters.
@@ -146,6 +149,7 @@ pub async fn main() -> ExitCode {
             Command::Attempts(args) => attempts::run(&context, args).await,
             Command::Explain(args) => explain::run(&context, args).await,
             Command::Request(args) => request::run(&context, args).await,
+            Command::RequestRefusals(args) => request_refusals::run(&context, args).await,
             Command::Retry(args) => correct::run(&context, outbox::corrections::Verb::Retry, args).await,
             Command::Release(args) => correct::run(&context, outbox::corrections::Verb::Release, args).await,
             Command::Recount(args) => correct::recount(&context, args).await,

@@ -74,11 +74,74 @@ impl Place {
     }
 }
 
-/// Reads a date as services write it: RFC 3339, the `T` may be white space, and without a zone it is UTC.
-#[must_use]
-pub fn date(text: &str) -> Option<Timestamp> {
-    let joined = text.split_whitespace().collect::<Vec<_>>().join("T");
-    joined.parse().or_else(|_| format!("{joined}Z").parse()).ok()
+/// Why a text is no date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDate {
+    /// It is none.
+    Unreadable,
+    /// It is before the year 1, or after 9999-12-29.
+    Range,
+}
+
+/// Reads a date as services write it: RFC 3339, the `T` may be white space, seconds and zone may be missing, and without a
+/// zone it is UTC. `postmeter.status_moment` reads the same in SQL: the two must agree.
+///
+/// # Errors
+/// It is none, or out of range.
+pub fn date(text: &str) -> Result<Timestamp, NoDate> {
+    let text = text.trim_matches(is_space);
+    let (day, rest) = text.split_at_checked(10).ok_or(NoDate::Unreadable)?;
+    let time = match rest.strip_prefix(['T', 't']) {
+        Some(time) => time,
+        None if rest.starts_with(is_space) => rest.trim_start_matches(is_space),
+        None => return Err(NoDate::Unreadable),
+    };
+    let zone = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(zone);
+    let (clock, fraction) = time.split_once('.').map_or((time, None), |(clock, fraction)| (clock, Some(fraction)));
+    let is_good = has_form(day, "9999-99-99")
+        && !day.starts_with("0000")
+        && (has_form(clock, "99:99:99") || has_form(clock, "99:99") && fraction.is_none())
+        && fraction.is_none_or(|digits| matches!(digits.len(), 1..=9) && digits.bytes().all(|digit| digit.is_ascii_digit()))
+        && is_zone(zone)
+        // no leap seconds, and no hour 24: what they are the same as, programs do not agree about
+        && &clock[..2] < "24"
+        && clock[3..].split(':').all(|part| part < "60");
+    if !is_good {
+        return Err(NoDate::Unreadable);
+    }
+    let day: jiff::civil::Date = day.parse().map_err(|_| NoDate::Unreadable)?;
+    let seconds = if clock.len() == 5 { ":00" } else { "" };
+    let fraction = fraction.map_or_else(String::new, |fraction| format!(".{fraction}"));
+    let zone = match zone {
+        "" => "Z".to_owned(),
+        zone => zone.to_ascii_uppercase(),
+    };
+    let time: Timestamp = format!("{day}T{clock}{seconds}{fraction}{zone}").parse().map_err(|_| NoDate::Range)?;
+    let (from, until) = (FIRST.parse::<Timestamp>().expect("a time"), END.parse::<Timestamp>().expect("a time"));
+    if time >= from && time < until { Ok(time) } else { Err(NoDate::Range) }
+}
+
+/// The dates that a request status may have.
+const FIRST: &str = "0001-01-01T00:00:00Z";
+const END: &str = "9999-12-30T00:00:00Z";
+
+fn is_space(letter: char) -> bool {
+    matches!(letter, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// A text is of a form if it has a digit for each 9, and everything else as it is there.
+fn has_form(text: &str, form: &str) -> bool {
+    let is_like = |(one, like): (u8, u8)| if like == b'9' { one.is_ascii_digit() } else { one == like };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(is_like)
+}
+
+/// None, Z, or hours and minutes that Postgres takes.
+fn is_zone(zone: &str) -> bool {
+    let Some(offset) = zone.strip_prefix(['+', '-']) else { return matches!(zone, "" | "Z" | "z") };
+    let minutes = offset.get(offset.len().saturating_sub(2)..).unwrap_or_default();
+    let is_good = has_form(offset, "99") || (has_form(offset, "99:99") || has_form(offset, "9999")) && minutes < "60";
+    is_good && &offset[..2] < "16"
 }
 
 /// `00:00:09.970000`: hours may exceed 24; six decimals.
@@ -141,7 +204,7 @@ mod tests {
 
     #[test]
     fn h2_dates_are_read_as_services_write_them() {
-        let expected = "2026-03-10T09:00:00.25Z".parse().ok();
+        let expected = Ok("2026-03-10T09:00:00.25Z".parse().unwrap());
         for text in [
             "2026-03-10T09:00:00.25Z",
             "2026-03-10 09:00:00.25",
@@ -149,11 +212,37 @@ mod tests {
             " 2026-03-10  09:00:00.25Z ",
             "2026-03-10T10:00:00.25+01:00",
             "2026-03-10 10:00:00.25+01:00",
+            "2026-03-10t09:00:00.25z",
+            "2026-03-10 04:00:00.25-0500",
+            "2026-03-10\t17:00:00.25+08",
         ] {
             assert_eq!(date(text), expected, "{text}");
         }
-        for text in ["", "soon", "2026-03-10", "2026-13-10T00:00:00Z"] {
-            assert_eq!(date(text), None, "{text}");
+        for text in [
+            "",
+            "soon",
+            "2026-03-10",
+            "2026-13-10T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "0000-03-10T00:00:00Z",
+            "2026-03-10T24:00:00Z",
+            "2026-03-10T00:60:00Z",
+            "2026-03-10T00:00:60Z",
+            "2026-03-10T00:00.5Z",
+            "2026-03-10T00:00:00.Z",
+            "2026-03-10T00:00:00.1234567891Z",
+            "2026-03-10T00:00:00 Z",
+            "2026-03-10T00:00:00+16:00",
+            "2026-03-10T00:00:00+1:00",
+            "2026-03-10T00:00:00+",
+            "2026-03-10T00:00:00é",
+            "2026-03-1é00:00:00Z",
+            "20260310T000000Z",
+        ] {
+            assert_eq!(date(text), Err(NoDate::Unreadable), "{text}");
+        }
+        for text in ["9999-12-30T00:00:00Z", "9999-12-31T23:59:59-15:00", "0001-01-01T00:00:00+01:00"] {
+            assert_eq!(date(text), Err(NoDate::Range), "{text}");
         }
     }
 

@@ -122,6 +122,8 @@ table! {
     SERVICE_SILENT = Reading "postmeter_service_silent" ["service"];
     /// Request statuses that were committed. What has no series of its own is in service="other" without a status. Of the console only.
     REQUEST_STATUSES = Total "postmeter_request_statuses_total" ["service", "status", "source"];
+    /// Request statuses that HTTP and imports refused, by reason (docs/tracking.md); what `postmeter.track` refuses is not in it.
+    REQUEST_REFUSALS = Total "postmeter_request_refusals_total" ["door", "reason"];
     /// Idempotency keys that have been in progress for more than a minute: their callers get 409.
     KEYS_STUCK = Reading "postmeter_idempotency_keys_stuck" [];
     /// Alerts that are open as rows (postmeter.alert), by name; 0 where none is.

@@ -13,7 +13,7 @@ use tests::{Dimension, Stage, q, t};
 const HOSTILE: &str = "\n\u{1b}[2Kheld     nothing\r\u{9b}2J\u{7}\u{202e}\u{2028}\u{7f}\u{feff}\u{e0041}'\"\\";
 
 /// Every command with the words it is given; `{0}` to `{9}` stand for names, `<x>` for files.
-const COMMANDS: [(&str, &str); 37] = [
+const COMMANDS: [(&str, &str); 38] = [
     ("migrate", ""),
     ("catalog apply", "<catalogue> --dry-run"),
     ("catalog show", ""),
@@ -33,6 +33,7 @@ const COMMANDS: [(&str, &str); 37] = [
     ("explain", "--delivery 1"),
     ("explain", "{source} {event}-unknown"),
     ("request", "{request}"),
+    ("request-refusals", ""),
     ("retry", "--org {org} --why {why}"),
     ("release", "--org {org} --why {why}"),
     ("recount", "--org {org} --why {why}"),
@@ -140,6 +141,11 @@ async fn scene(dirt: &str) -> Stage {
         )
     });
     stage.sql(&messages.join("; ")).await;
+    let refused = format!(
+        "select postmeter.count_refusals('http', '{{date}}', '{{unreadable}}', '{{1}}', array[{}])",
+        literal("said")
+    );
+    stage.sql(&refused).await;
     while outbox::requests::gather(&stage.db.database).await.unwrap() > 0 {}
     let mut settings = stage.aws.settings();
     settings.aws.dimensions = Some(BTreeSet::new());

@@ -104,6 +104,7 @@ fn every_statement_of_a_worker_has_its_rhythm_on_the_page() {
         "pace.rs",
         "proof.rs",
         "refusal.rs",
+        "refused.rs",
         "requests.rs",
         "setback.rs",
         "settle.rs",

@@ -67,6 +67,14 @@ async fn scene() -> Stage {
     stage
 }
 
+/// A request status that is recorded, and one that is refused as noise.
+async fn track(console: &Console, token: &str) {
+    for (id, answer) in [("r", 202), ("-1", 422)] {
+        let status = json!({ "service": "a", "request_id": id, "status": "received", "date": "2024-09-18T12:00:00Z" });
+        assert_eq!(console.post(token, "/v1/request-statuses", &status).await.status, answer);
+    }
+}
+
 #[tokio::test]
 async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other() {
     let stage = scene().await;
@@ -76,14 +84,13 @@ async fn i5_a_worker_and_a_console_expose_every_metric_of_the_table_and_no_other
     let usage = json!({ "source": "s", "event_id": "e", "org": "acme", "product": "db", "metric": "cores", "quantity": "1",
                         "used_at": "2024-09-18T12:06:00Z" });
     assert_eq!(console.post(&token, "/v1/usage", &usage).await.status, 202);
-    let status =
-        json!({ "service": "ingress", "request_id": "r", "status": "received", "date": "2024-09-18T12:00:00Z" });
-    assert_eq!(console.post(&token, "/v1/request-statuses", &status).await.status, 202);
+    track(&console, &token).await;
     let accepted = "select (count(*) = 2)::text from postmeter.delivery where status = 'accepted'";
     for sql in [
         accepted,
         "select not exists (select from postmeter.outbox)",
         "select count(*) = 1 from postmeter.unfinished_request",
+        "select count(*) = 1 from postmeter.request_refused",
         "select checked_at is not null from postmeter.balance_check",
     ] {
         tests::until_true(&stage.db.client, sql).await;

@@ -222,7 +222,7 @@ async fn h1_a_flood_under_one_id_is_counted_and_does_not_slow_the_gatherer() {
     for round in 0..3_i64 {
         let statuses: Vec<_> = (0..900_i64)
             .map(|n| {
-                let mut message = said("ingress -1 received");
+                let mut message = said("ingress flood received");
                 message.date = Some(start + jiff::SignedDuration::from_secs(round * 900 + n));
                 message
             })

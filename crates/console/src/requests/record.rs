@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use outbox::track::{self, NewStatus, Tracked};
+use outbox::track::{self, Malformed, NewStatus, Refusals, Rule, Tracked};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -136,21 +136,39 @@ async fn take(
 ) -> Result<Response, Problem> {
     let _place = app.limits.record()?;
     content_type(headers, &[JSON, NDJSON])?;
-    let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     let is_lines = content_type(headers, &[NDJSON]).is_ok();
-    let is_many = is_lines || text.trim_start().starts_with('[');
+    let is_many = is_lines || body.trim_ascii_start().starts_with(b"[");
     if is_batch && !is_many {
         let detail = "a batch is a JSON array or NDJSON; POST /v1/request-statuses takes one";
         return Err(Problem::malformed(detail));
     }
-    let rows = read(text, is_lines, is_many, app.options.rows_max)?;
-    let rows: Vec<_> = rows.into_iter().map(|row| for_org(row?, caller.org())).collect();
+    let mut refusals = Refusals::default();
+    let read = if is_lines { Ok(lines(body)) } else { elements(body, is_many) };
+    let elements = read.map_err(|wrong| {
+        refusals.malformed(&wrong);
+        app.refused.join(std::mem::take(&mut refusals));
+        Problem::malformed(format!("the body {}", wrong.reason))
+    })?;
+    if elements.len() > app.options.rows_max {
+        let detail = format!("{} request statuses in one request; at most {}", elements.len(), app.options.rows_max);
+        return Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
+    let rows: Vec<_> = elements
+        .into_iter()
+        .map(|element| for_org(one(element, &mut refusals)?, caller.org(), &mut refusals))
+        .collect();
     let statuses: Vec<NewStatus> = rows.iter().flatten().cloned().collect();
     let verdicts = if statuses.is_empty() {
         Vec::new()
     } else {
         track::record(&app.database, &statuses, caller.org()).await.map_err(Problem::unrecorded)?
     };
+    for verdict in &verdicts {
+        if let Tracked::Refused(refused) = verdict {
+            refusals.refused(refused);
+        }
+    }
+    app.refused.join(refusals);
     let mut verdicts = verdicts.into_iter();
     let items: Vec<StatusItem> = rows
         .into_iter()
@@ -180,37 +198,43 @@ impl Fault {
     }
 }
 
-fn read(text: &str, is_lines: bool, is_many: bool, rows_max: usize) -> Result<Vec<Result<NewStatus, Fault>>, Problem> {
-    let unreadable = |error: serde_json::Error| Problem::malformed(format!("the body is no JSON: {error}"));
-    let elements: Vec<&str> = if is_lines {
-        text.lines().filter(|line| !line.trim().is_empty()).collect()
-    } else if is_many {
-        serde_json::from_str::<Vec<&RawValue>>(text).map_err(unreadable)?.into_iter().map(RawValue::get).collect()
-    } else {
-        vec![serde_json::from_str::<&RawValue>(text).map_err(unreadable)?.get()]
-    };
-    if elements.len() > rows_max {
-        let detail = format!("{} request statuses in one request; at most {rows_max}", elements.len());
-        return Err(Problem::plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
-    }
-    Ok(elements.into_iter().map(one).collect())
+/// The lines of NDJSON: each stands for itself.
+fn lines(body: &[u8]) -> Vec<&[u8]> {
+    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
 }
 
-fn one(element: &str) -> Result<NewStatus, Fault> {
-    NewStatus::from_json(element).map_err(|wrong| Fault::malformed(wrong.field, wrong.reason))
+/// The elements of a JSON array, or the one that is there.
+fn elements(body: &[u8], is_many: bool) -> Result<Vec<&[u8]>, Malformed> {
+    let wrong = |rule: Rule, reason: String| Malformed { field: None, rule, reason };
+    let text = std::str::from_utf8(body).map_err(|_| wrong(Rule::Utf8, "is not UTF-8".to_owned()))?;
+    let unreadable = |error: serde_json::Error| wrong(Rule::Json, format!("is no JSON: {error}"));
+    if is_many {
+        let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(unreadable)?;
+        return Ok(elements.into_iter().map(|element| element.get().as_bytes()).collect());
+    }
+    Ok(vec![serde_json::from_str::<&RawValue>(text).map_err(unreadable)?.get().as_bytes()])
+}
+
+fn one(element: &[u8], refusals: &mut Refusals) -> Result<NewStatus, Fault> {
+    NewStatus::from_line(element).map_err(|wrong| {
+        refusals.malformed(&wrong);
+        Fault::malformed(wrong.field, wrong.reason)
+    })
 }
 
 /// A token for one org records that org's; what names none is that org's.
-fn for_org(mut status: NewStatus, org: Option<&str>) -> Result<NewStatus, Fault> {
+fn for_org(mut status: NewStatus, org: Option<&str>, refusals: &mut Refusals) -> Result<NewStatus, Fault> {
     let Some(org) = org else { return Ok(status) };
     if *status.org.get_or_insert_with(|| org.to_owned()) == org {
         return Ok(status);
     }
-    Err(Fault {
+    let fault = Fault {
         code: "other_org".to_owned(),
         field: Some("org".to_owned()),
         message: format!("this token records request statuses of {org:?} only"),
-    })
+    };
+    refusals.other_org("org", &fault.message);
+    Err(fault)
 }
 
 fn item(status: &NewStatus, verdict: Tracked) -> StatusItem {

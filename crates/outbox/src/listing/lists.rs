@@ -57,6 +57,22 @@ const VERBS: Kind = Kind::Word(&[
     "declare",
 ]);
 
+const REASONS: Kind = Kind::Word(&[
+    "missing",
+    "length",
+    "text",
+    "unreadable",
+    "range",
+    "noise",
+    "nul",
+    "json",
+    "utf8",
+    "object",
+    "twice",
+    "other_org",
+    "other",
+]);
+
 /// A column that can only be read.
 const fn shown(name: &'static str, kind: Kind, doc: &'static str) -> Column {
     Column { name, kind, doc, nullable: false, equal: None, range: false, sort: false, bound: None }
@@ -124,7 +140,7 @@ const fn part(name: &'static str, doc: &'static str) -> Column {
 }
 
 /// Every list.
-pub static LISTS: [List; 13] = [
+pub static LISTS: [List; 14] = [
     List {
         name: "remittances",
         item: "Remittance",
@@ -502,6 +518,27 @@ pub static LISTS: [List; 13] = [
             shown("summary", Kind::Text, "What is so, in a sentence."),
             shown("details", Kind::Json, "Up to five examples, and what else helps."),
             shown("told_at", Kind::Time, "When the webhook was last told.").null(),
+        ],
+    },
+    List {
+        name: "request-refusals",
+        item: "RequestRefusal",
+        label: "list_request_refusals",
+        view: "request_refusal_list",
+        key: &["id"],
+        sort: "-last_at",
+        org: None,
+        doc: "Request statuses that HTTP and imports refused, counted by hour, door, field and reason.",
+        columns: &[
+            shown("id", Kind::Text, "Hour, door, field and reason in one text.").sorted(),
+            ranged("hour", Kind::Time, "The hour in which they were refused."),
+            asked("door", Kind::Word(&["http", "import"]), "Where they came in; imports read files and pipes."),
+            asked("field", Kind::Text, "The field that was wrong; empty: the whole message."),
+            asked("reason", REASONS, "Which rule they break."),
+            shown("n", Kind::Integer, "How many."),
+            shown("first_at", Kind::Time, "The first of them."),
+            ranged("last_at", Kind::Time, "The last of them.").sorted(),
+            shown("said", Kind::Text, "What was said to the last of them."),
         ],
     },
 ];

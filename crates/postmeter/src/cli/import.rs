@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -135,16 +136,22 @@ impl Write for BesideBar {
     }
 }
 
-/// The first Ctrl-C ends the import after the batch in hand, with its summary; the second ends it at once, which is
-/// harmless too.
+/// The first Ctrl-C, or a SIGTERM, ends the import after what it has read, with its summary; the second ends it at once,
+/// which is harmless too.
 fn stop_on_interrupt() -> (CancellationToken, AbortOnDropHandle<()>) {
     let stop = CancellationToken::new();
     let told = stop.clone();
     let listening = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
-            drop(tokio::signal::ctrl_c().await);
-            std::process::exit(130);
+        let (Ok(mut interrupt), Ok(mut end)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        for turn in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = end.recv() => {}
+            }
+            if turn == 0 { told.cancel() } else { std::process::exit(130) }
         }
     });
     (stop, AbortOnDropHandle::new(listening))

@@ -40,6 +40,7 @@ const TOPICS: &[Topic] = &[
     cheap("dead_tuples", |asking| Box::pin(dead_tuples(asking))),
     cheap("partitions", |asking| Box::pin(partitions(asking))),
     cheap("keys_stuck", |asking| Box::pin(keys_stuck(asking))),
+    cheap("request_refusals", |asking| Box::pin(request_refusals(asking))),
     Topic { only_workers: true, ..cheap("requests_unfinished", |asking| Box::pin(requests_unfinished(asking))) },
     Topic { only_workers: true, ..cheap("services_silent", |asking| Box::pin(services_silent(asking))) },
     dear("amounts", |asking| Box::pin(amounts(asking))),
@@ -201,6 +202,12 @@ async fn partitions(asking: &mut Asking<'_>) {
 async fn keys_stuck(asking: &mut Asking<'_>) {
     for row in asking.ask::<measure::KeysStuck>("keys_stuck").await.into_iter().flatten() {
         asking.page.put(&names::KEYS_STUCK, [], precise(row.count));
+    }
+}
+
+async fn request_refusals(asking: &mut Asking<'_>) {
+    for row in asking.ask::<measure::Refusals>("request_refusals").await.into_iter().flatten() {
+        asking.page.total(&names::REQUEST_REFUSALS, [&row.door, &row.reason], precise(row.count));
     }
 }
 
