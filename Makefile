@@ -25,7 +25,7 @@ ONLY ?=
 SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
 
 .DEFAULT_GOAL := help
-.PHONY: help demo play test test-full lint bench crash mutants storm random replay leftover features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus
+.PHONY: help demo play test test-full lint bench crash mutants storm random replay leftover features upgrade versions failover audit ci tools schema clean setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus setup-nats
 
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
@@ -38,7 +38,7 @@ demo: build ## build, start a Postgres and a simulated marketplace, show usage t
 play: build ## the same, kept running for you to try things on
 	@$(POSTMETER) demo --keep
 
-test: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus ## all tests; the last line counts them (FILTER=name for some)
+test: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus setup-nats ## all tests; the last line counts them (FILTER=name for some)
 	@.ci/test $(FILTER)
 
 test-full: test ## and the matrices that `make test` leaves out: Prometheus 3 and VictoriaMetrics beside Prometheus 2
@@ -96,7 +96,7 @@ audit: setup-build ## advisories, licences and sources of all dependencies (with
 ci: ## what a change must pass: lint and test
 	@.ci/run
 
-tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus ## install what the other targets need, and nothing else
+tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus setup-nats ## install what the other targets need, and nothing else
 
 schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the tables of settings and metrics
 	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed the_table_of_metrics
@@ -126,6 +126,9 @@ setup-node:
 
 setup-prometheus:
 	@.ci/setup-prometheus
+
+setup-nats:
+	@.ci/setup-nats
 
 setup-java:
 	@.ci/setup-java

@@ -1,6 +1,7 @@
 //! A: what `docs/integrate.md` promises to producers; its examples, as services of several languages run them.
 
 mod examples;
+mod streams;
 
 pub use examples::{skip, usage};
 

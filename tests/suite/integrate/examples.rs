@@ -212,6 +212,7 @@ const SHOWN: &[(&str, &str, &[&str])] = &[
     ("node", "js", &["usage.mjs"]),
     ("python", "python", &["orm.py", "usage.py"]),
     ("rust", "rust", &["plain.rs", "usage.rs"]),
+    ("streams", "python", &["feed.py", "kafka_feed.py", "nats_feed.py"]),
 ];
 
 #[test]
