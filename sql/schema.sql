@@ -9852,6 +9852,23 @@ $$;
 
 COMMENT ON FUNCTION postmeter.request_steps(key text) IS 'What Postmeter itself did with the usage of a request (by request_key), as statuses of a service: received, held, cut, sent, and how it ended at each destination. Computed from the ledger, never stored.';
 
+CREATE FUNCTION postmeter.requests_as_of() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    floor postmeter.request_floor := postmeter.request_floor_now();
+begin
+    return coalesce(
+        (select n.recorded_at from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)
+         order by n.xid, n.id limit 1),
+        postmeter.clock());
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.requests_as_of() IS 'As of when requests and their counts are: when the first status was recorded that gather has not counted; if it has counted all, now.';
+
 CREATE FUNCTION postmeter.requests_indexed() RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -20144,6 +20161,12 @@ GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.request_steps(key text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.requests_as_of() FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_reader;
+GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_operator;
+GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_worker;
+GRANT ALL ON FUNCTION postmeter.requests_as_of() TO postmeter_console;
+
 REVOKE ALL ON FUNCTION postmeter.requests_indexed() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.requests_indexed() TO postmeter_operator;
@@ -20984,4 +21007,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (64, '0064_pre_recipes', 22),
     (65, '0065_pre_import_periods', 22),
     (66, '0066_pre_verdict', 22),
+    (67, '0067_pre_serving', 22),
     (68, '0068_pre_feed', 22);
