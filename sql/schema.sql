@@ -1534,7 +1534,7 @@ begin
                q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id,
                    q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
-               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services, q.silent_since,
                -- any new word opens what a person closed; computing it anew does not
                case when t.first_date is null then q.closed_at end as closed_at
         from touched t
@@ -1657,6 +1657,7 @@ begin
     ), outcome as materialized (
         select j.key, coalesce(array_agg(distinct j.service order by j.service)
                    filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
+               min(j.heard_at) filter (where j.has_begun and not j.has_failed and not j.is_apart) as silent_since,
                (array_agg(j.service order by j.first_failed_at, j.service, j.source)
                    filter (where j.has_failed))[1] as failed_service,
                (array_agg(j.failure order by j.first_failed_at, j.service, j.source)
@@ -1668,8 +1669,8 @@ begin
     ), awaited as materialized (
         -- whoever has spoken, before the route led there or after, is not awaited
         select w.key, w.service, min(w.until) as until
-        from (select s.key, r.service, s.at + r.within as until
-              from said s join postmeter.route r on r.after = s.service and r.status = s.status
+        from (select s.key, r.service, greatest(s.at, s.recorded_at) + r.within as until
+              from said s join postmeter.route r on r.after = s.service and r.status = s.status and s.recorded_at >= r.made_at
               union all
               select a.request_key, a.service, a.until from awaited_known a where not a.is_anew) w
         where not exists (select from judged j where j.key = w.key and j.service = w.service)
@@ -1723,7 +1724,8 @@ begin
                case when o.key is null then k.failure else o.failure end as failure,
                case when o.key is null then k.open_services when m.key is null then o.open_services
                     else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
-               coalesce(m.services, '{}') as missing_services, k.closed_at
+               coalesce(m.services, '{}') as missing_services, k.closed_at,
+               case when o.key is null then k.silent_since else o.silent_since end as silent_since
         from known k
         left join missing m on m.key = k.key
         left join created c on c.key = k.key
@@ -1734,12 +1736,12 @@ begin
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id,
             created_at, first_date,
             last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services,
-                missing_services,
+                missing_services, silent_since,
             closed_at, words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
             k.last_date,
                k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services,
-                   k.missing_services, k.closed_at, words_now,
+                   k.missing_services, k.silent_since, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org,
@@ -1748,6 +1750,7 @@ begin
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
             open_services = excluded.open_services, missing_services = excluded.missing_services,
+            silent_since = excluded.silent_since,
             closed_at = excluded.closed_at, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
@@ -16229,6 +16232,7 @@ CREATE TABLE postmeter.request (
     failure text,
     open_services text[] NOT NULL,
     missing_services text[] DEFAULT '{}'::text[] NOT NULL,
+    silent_since timestamp with time zone,
     closed_at timestamp with time zone,
     words bigint,
     known_at timestamp with time zone[],
@@ -16275,6 +16279,8 @@ COMMENT ON COLUMN postmeter.request.failure IS 'What that service said.';
 COMMENT ON COLUMN postmeter.request.open_services IS 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
 
 COMMENT ON COLUMN postmeter.request.missing_services IS 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
+
+COMMENT ON COLUMN postmeter.request.silent_since IS 'When the unit was last heard of that has begun and not finished and is silent for longest; null: there is none.';
 
 COMMENT ON COLUMN postmeter.request.closed_at IS 'When a person closed it: it is not unfinished, whatever its outcome. The next word about it opens it again. Null: it is not closed.';
 
@@ -16701,6 +16707,7 @@ CREATE TABLE postmeter.route (
     status text NOT NULL COLLATE pg_catalog."C",
     service text NOT NULL COLLATE pg_catalog."C",
     within interval NOT NULL,
+    made_at timestamp with time zone DEFAULT postmeter.clock() NOT NULL,
     CONSTRAINT route_after_check CHECK (((after <> ''::text) AND (after = lower(after)))),
     CONSTRAINT route_leads_elsewhere CHECK ((service <> after)),
     CONSTRAINT route_service_check CHECK (((service <> ''::text) AND (service = lower(service)))),
@@ -16719,6 +16726,8 @@ COMMENT ON COLUMN postmeter.route.status IS 'What it says when it does, in lower
 COMMENT ON COLUMN postmeter.route.service IS 'The service that must speak then, in lower case.';
 
 COMMENT ON COLUMN postmeter.route.within IS 'For so long its silence is no matter.';
+
+COMMENT ON COLUMN postmeter.route.made_at IS 'Since when it counts: what was recorded before was handed over without it.';
 
 ALTER TABLE postmeter.route ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME postmeter.route_id_seq
@@ -17127,20 +17136,31 @@ CREATE VIEW postmeter.unfinished_request AS
     q.created_at,
     q.last_date,
     q.last_recorded_at,
-    (postmeter.clock() - q.last_recorded_at) AS silent_for,
+    (postmeter.clock() - k.since) AS silent_for,
     q.missing_services
-   FROM (( SELECT x.request_key
-           FROM postmeter.request x
-          WHERE ((x.outcome = 'open'::text) AND (x.last_recorded_at < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
-                   FROM postmeter.setting s)))
-        UNION
-         SELECT a.request_key
-           FROM postmeter.request_awaited a
-          WHERE (a.until < ( SELECT postmeter.clock() AS clock))) k
+   FROM (( SELECT z.request_key,
+            min(z.since) AS since
+           FROM ( SELECT x.request_key,
+                    x.since
+                   FROM ( SELECT r.request_key,
+                                CASE
+                                    WHEN (r.words IS NULL) THEN r.last_recorded_at
+                                    ELSE r.silent_since
+                                END AS since
+                           FROM postmeter.request r
+                          WHERE (r.outcome = 'open'::text)) x
+                  WHERE (x.since < ( SELECT (postmeter.clock() - s.tracker_unfinished_after)
+                           FROM postmeter.setting s))
+                UNION ALL
+                 SELECT a.request_key,
+                    a.until
+                   FROM postmeter.request_awaited a
+                  WHERE (a.until < ( SELECT postmeter.clock() AS clock))) z
+          GROUP BY z.request_key) k
      JOIN postmeter.request q ON ((q.request_key = k.request_key)))
   WHERE ((q.outcome = 'open'::text) AND (q.closed_at IS NULL));
 
-COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
+COMMENT ON VIEW postmeter.unfinished_request IS 'Requests that were received and never finished: some service has begun and not finished, and said nothing for setting.tracker_unfinished_after, whatever others say; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.request_id IS 'In the form in which it was first recorded.';
 
@@ -17162,39 +17182,47 @@ COMMENT ON COLUMN postmeter.unfinished_request.last_date IS 'Latest date of its 
 
 COMMENT ON COLUMN postmeter.unfinished_request.last_recorded_at IS 'When the last message was recorded.';
 
-COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'How long ago that is.';
+COMMENT ON COLUMN postmeter.unfinished_request.silent_for IS 'For how long the service has said nothing that is silent for longest; of one that never spoke, for how long it is overdue.';
 
 COMMENT ON COLUMN postmeter.unfinished_request.missing_services IS 'Who never spoke, though a route of the catalogue leads there.';
 
 CREATE VIEW postmeter.silent_service AS
  WITH moment AS MATERIALIZED (
-         SELECT m_1.now,
-            (m_1.now - s.tracker_unfinished_after) AS due_until,
+         SELECT m.now,
+            (m.now - s.tracker_unfinished_after) AS due_until,
             s.tracker_unfinished_after AS patience,
             s.tracker_alert_share,
             s.tracker_alert_requests,
             s.tracker_alert_age
-           FROM (( SELECT postmeter.clock() AS now) m_1
+           FROM (( SELECT postmeter.clock() AS now) m
              CROSS JOIN postmeter.setting s)
         ), open AS MATERIALIZED (
-         SELECT v.service,
-            (v.service = ANY (u.missing_services)) AS is_missing,
-            (u.last_recorded_at < (m_1.due_until - m_1.tracker_alert_age)) AS is_old,
-            (COALESCE(a.until, (u.last_recorded_at + m_1.patience)) >= (m_1.now - '01:00:00'::interval)) AS came_due,
-            u.last_recorded_at,
+         SELECT v_1.service,
+            (a.until IS NOT NULL) AS is_missing,
+            COALESCE(a.until, h.silent_since) AS silent_since,
+            COALESCE((a.until < (m.now - m.tracker_alert_age)), (h.silent_since < (m.due_until - m.tracker_alert_age))) AS is_old,
+            (COALESCE(a.until, (h.heard_at + m.patience)) >= (m.now - '01:00:00'::interval)) AS came_due,
             u.request_id
-           FROM (((postmeter.unfinished_request u
-             CROSS JOIN moment m_1)
-             CROSS JOIN LATERAL unnest(u.open_services) v(service))
-             LEFT JOIN postmeter.request_awaited a ON (((a.request_key = postmeter.request_key_of(u.request_id)) AND (a.service = v.service))))
+           FROM ((((postmeter.unfinished_request u
+             CROSS JOIN moment m)
+             CROSS JOIN LATERAL unnest(u.open_services) v_1(service))
+             LEFT JOIN postmeter.request_awaited a ON (((a.request_key = postmeter.request_key_of(u.request_id)) AND (a.service = v_1.service))))
+             LEFT JOIN LATERAL ( SELECT COALESCE(min(n.heard_at) FILTER (WHERE n.is_open), max(n.heard_at)) AS silent_since,
+                    max(n.heard_at) AS heard_at
+                   FROM ( SELECT x.heard_at,
+                            ((GREATEST(x.succeeded_at, x.failed_at) IS NULL) OR (x.begun_at >= GREATEST(x.succeeded_at, x.failed_at))) AS is_open
+                           FROM postmeter.request_unit x
+                          WHERE ((x.request_key = postmeter.request_key_of(u.request_id)) AND (x.service = v_1.service))
+                         OFFSET 0) n) h ON (true))
+          WHERE COALESCE((a.until < m.now), (COALESCE(h.silent_since, u.last_recorded_at) < m.due_until))
         ), per_service AS (
          SELECT o.service,
             count(*) AS unfinished,
             count(*) FILTER (WHERE o.is_old) AS old,
-            min(o.last_recorded_at) AS silent_since,
+            min(o.silent_since) AS silent_since,
             count(*) FILTER (WHERE o.came_due) AS came_due_unfinished,
             count(*) FILTER (WHERE (o.came_due AND o.is_missing)) AS came_due_missing,
-            (array_agg(o.request_id ORDER BY o.last_recorded_at, o.request_id))[1:5] AS examples
+            (array_agg(o.request_id ORDER BY o.silent_since, o.request_id))[1:5] AS examples
            FROM open o
           GROUP BY o.service
         ), counted AS (
@@ -17206,20 +17234,33 @@ CREATE VIEW postmeter.silent_service AS
             p.came_due_unfinished,
             (GREATEST((p.came_due_unfinished)::numeric, ((p.came_due_missing)::numeric + COALESCE(( SELECT sum(h.n) AS sum
                    FROM postmeter.request_heard h
-                  WHERE ((h.service = p.service) AND (h.slot < m_1.due_until) AND (h.slot >= date_bin('00:05:00'::interval, (m_1.due_until - '01:00:00'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone)))), (0)::numeric))))::bigint AS came_due
+                  WHERE ((h.service = p.service) AND (h.slot < m.due_until) AND (h.slot >= date_bin('00:05:00'::interval, (m.due_until - '01:00:00'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone)))), (0)::numeric))))::bigint AS came_due
            FROM (per_service p
-             CROSS JOIN moment m_1)
+             CROSS JOIN moment m)
         )
- SELECT c.service,
-    c.unfinished,
-    c.came_due,
-    c.came_due_unfinished,
-    c.old,
-    c.silent_since,
-    c.examples,
-    ((c.old > 0) OR ((c.came_due >= m.tracker_alert_requests) AND ((c.came_due_unfinished)::numeric > ((c.came_due)::numeric * m.tracker_alert_share)))) AS is_silent
-   FROM (counted c
-     CROSS JOIN moment m);
+ SELECT v.service,
+    v.unfinished,
+    v.came_due,
+    v.came_due_unfinished,
+    v.old,
+    v.silent_since,
+    v.examples,
+    v.is_silent,
+    row_number() OVER (ORDER BY v.is_silent DESC, COALESCE(k.said, (0)::numeric) DESC, v.service) AS place
+   FROM (( SELECT c.service,
+            c.unfinished,
+            c.came_due,
+            c.came_due_unfinished,
+            c.old,
+            c.silent_since,
+            c.examples,
+            ((c.old > 0) OR ((c.came_due >= m.tracker_alert_requests) AND ((c.came_due_unfinished)::numeric > ((c.came_due)::numeric * m.tracker_alert_share)))) AS is_silent
+           FROM (counted c
+             CROSS JOIN moment m)) v
+     LEFT JOIN ( SELECT q.service,
+            sum(q.total) AS said
+           FROM postmeter.request_status_kind q
+          GROUP BY q.service) k ON ((k.service = v.service)));
 
 COMMENT ON VIEW postmeter.silent_service IS 'Services at which requests are unfinished, and whether that is a matter for somebody: more than setting.tracker_alert_share of at least setting.tracker_alert_requests that came due in the last hour, or one for longer than setting.tracker_alert_age.';
 
@@ -17233,11 +17274,13 @@ COMMENT ON COLUMN postmeter.silent_service.came_due_unfinished IS 'Of these, how
 
 COMMENT ON COLUMN postmeter.silent_service.old IS 'Unfinished for longer than setting.tracker_alert_age.';
 
-COMMENT ON COLUMN postmeter.silent_service.silent_since IS 'When the last word was recorded of the one that is unfinished for longest.';
+COMMENT ON COLUMN postmeter.silent_service.silent_since IS 'Since when it has said nothing about the one that is silent for longest; where it never spoke, when that was overdue.';
 
 COMMENT ON COLUMN postmeter.silent_service.examples IS 'Some of them, those of the longest silence first.';
 
 COMMENT ON COLUMN postmeter.silent_service.is_silent IS 'Whether it is a matter for somebody.';
+
+COMMENT ON COLUMN postmeter.silent_service.place IS 'Its place, from 1: those that are a matter for somebody first, and of these those that have said most so far. A list that is cut off by it lets no name that somebody invented push a known service out.';
 
 CREATE TABLE postmeter.step_failure (
     step text NOT NULL COLLATE pg_catalog."C",

@@ -86,6 +86,7 @@ create table postmeter.route (
     status  text collate "C" not null check (status <> '' and status = lower(status)),
     service text collate "C" not null check (service <> '' and service = lower(service)),
     within  interval not null check (within >= '1 second'),
+    made_at timestamptz not null default postmeter.clock(),
     unique (after, status, service),
     constraint route_leads_elsewhere check (service <> after)
 );
@@ -95,6 +96,7 @@ comment on column postmeter.route.after is 'The service that hands over, in lowe
 comment on column postmeter.route.status is 'What it says when it does, in lower case.';
 comment on column postmeter.route.service is 'The service that must speak then, in lower case.';
 comment on column postmeter.route.within is 'For so long its silence is no matter.';
+comment on column postmeter.route.made_at is 'Since when it counts: what was recorded before was handed over without it.';
 create trigger history after insert or delete or update on postmeter.route
     for each row execute function postmeter.catalogue_changed();
 grant select on postmeter.route to postmeter_reader, postmeter_worker;
@@ -143,6 +145,7 @@ grant select on postmeter.request_recount to postmeter_reader, postmeter_operato
 
 alter table postmeter.request
     add column missing_services text[] not null default '{}',
+    add column silent_since timestamptz,
     add column closed_at timestamptz,
     add column words bigint,
     add column known_at timestamptz[],
@@ -150,6 +153,7 @@ alter table postmeter.request
 comment on column postmeter.request.open_services is 'Services that have begun and not finished, and those that a route of the catalogue awaits.';
 comment on column postmeter.request.outcome is 'failed: some unit failed last; else open: some unit has not finished, or a service is awaited; else succeeded.';
 comment on column postmeter.request.missing_services is 'Of the open services those that a route of the catalogue awaits, and that never spoke.';
+comment on column postmeter.request.silent_since is 'When the unit was last heard of that has begun and not finished and is silent for longest; null: there is none.';
 comment on column postmeter.request.closed_at is 'When a person closed it: it is not unfinished, whatever its outcome. The next word about it opens it again. Null: it is not closed.';
 comment on column postmeter.request.words is 'By which words the outcome was computed (postmeter.tracker_words()); null, or others than today''s: it is computed anew from its messages.';
 comment on column postmeter.request.known_at is 'When account, org, inventory_id and system_id were said, in this order.';
@@ -185,7 +189,7 @@ begin
                q.org as old_org, q.account as old_account, q.inventory_id as old_inventory_id,
                    q.system_id as old_system_id,
                q.kinds as old_kinds, q.known_at, q.known_number,
-               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services,
+               q.outcome as old_outcome, q.failed_service, q.failure, q.open_services, q.silent_since,
                -- any new word opens what a person closed; computing it anew does not
                case when t.first_date is null then q.closed_at end as closed_at
         from touched t
@@ -308,6 +312,7 @@ begin
     ), outcome as materialized (
         select j.key, coalesce(array_agg(distinct j.service order by j.service)
                    filter (where j.has_begun and not j.has_failed and not j.is_apart), '{}') as open_services,
+               min(j.heard_at) filter (where j.has_begun and not j.has_failed and not j.is_apart) as silent_since,
                (array_agg(j.service order by j.first_failed_at, j.service, j.source)
                    filter (where j.has_failed))[1] as failed_service,
                (array_agg(j.failure order by j.first_failed_at, j.service, j.source)
@@ -319,8 +324,8 @@ begin
     ), awaited as materialized (
         -- whoever has spoken, before the route led there or after, is not awaited
         select w.key, w.service, min(w.until) as until
-        from (select s.key, r.service, s.at + r.within as until
-              from said s join postmeter.route r on r.after = s.service and r.status = s.status
+        from (select s.key, r.service, greatest(s.at, s.recorded_at) + r.within as until
+              from said s join postmeter.route r on r.after = s.service and r.status = s.status and s.recorded_at >= r.made_at
               union all
               select a.request_key, a.service, a.until from awaited_known a where not a.is_anew) w
         where not exists (select from judged j where j.key = w.key and j.service = w.service)
@@ -374,7 +379,8 @@ begin
                case when o.key is null then k.failure else o.failure end as failure,
                case when o.key is null then k.open_services when m.key is null then o.open_services
                     else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
-               coalesce(m.services, '{}') as missing_services, k.closed_at
+               coalesce(m.services, '{}') as missing_services, k.closed_at,
+               case when o.key is null then k.silent_since else o.silent_since end as silent_since
         from known k
         left join missing m on m.key = k.key
         left join created c on c.key = k.key
@@ -385,12 +391,12 @@ begin
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id,
             created_at, first_date,
             last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services,
-                missing_services,
+                missing_services, silent_since,
             closed_at, words, known_at, known_number)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
             k.last_date,
                k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services,
-                   k.missing_services, k.closed_at, words_now,
+                   k.missing_services, k.silent_since, k.closed_at, words_now,
                k.known_at, k.known_number
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org,
@@ -399,6 +405,7 @@ begin
             last_recorded_at = excluded.last_recorded_at, statuses = excluded.statuses, kinds = excluded.kinds,
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
             open_services = excluded.open_services, missing_services = excluded.missing_services,
+            silent_since = excluded.silent_since,
             closed_at = excluded.closed_at, words = excluded.words, known_at = excluded.known_at,
             known_number = excluded.known_number
     ), moved as (
@@ -764,18 +771,24 @@ grant execute on function postmeter.recount_requests(integer) to postmeter_worke
 
 create or replace view postmeter.unfinished_request as
 select q.request_id, q.org, q.account, q.inventory_id, q.system_id, q.open_services, q.statuses, q.created_at,
-    q.last_date,
-       q.last_recorded_at, postmeter.clock() - q.last_recorded_at as silent_for, q.missing_services
+       q.last_date, q.last_recorded_at, postmeter.clock() - k.since as silent_for, q.missing_services
 from (
-    select x.request_key from postmeter.request x
-    where x.outcome = 'open'
-      and x.last_recorded_at < (select postmeter.clock() - s.tracker_unfinished_after from postmeter.setting s)
-    union
-    select a.request_key from postmeter.request_awaited a where a.until < (select postmeter.clock())
+    -- by the unit that is silent for longest, however much others say; computed before there were units, by its last word
+    select z.request_key, min(z.since) as since
+    from (
+        select x.request_key, x.since
+        from (select r.request_key, case when r.words is null then r.last_recorded_at else r.silent_since end as since
+              from postmeter.request r where r.outcome = 'open') x
+        where x.since < (select postmeter.clock() - s.tracker_unfinished_after from postmeter.setting s)
+        union all
+        select a.request_key, a.until from postmeter.request_awaited a where a.until < (select postmeter.clock())
+    ) z
+    group by 1
 ) k
 join postmeter.request q on q.request_key = k.request_key
 where q.outcome = 'open' and q.closed_at is null;
-comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and nothing was said for setting.tracker_unfinished_after; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
+comment on column postmeter.unfinished_request.silent_for is 'For how long the service has said nothing that is silent for longest; of one that never spoke, for how long it is overdue.';
+comment on view postmeter.unfinished_request is 'Requests that were received and never finished: some service has begun and not finished, and said nothing for setting.tracker_unfinished_after, whatever others say; or a route of the catalogue awaits a service for longer than it may. What a person closed is not among them.';
 comment on column postmeter.unfinished_request.open_services is 'Who has not finished, and who never spoke.';
 comment on column postmeter.unfinished_request.missing_services is 'Who never spoke, though a route of the catalogue leads there.';
 
@@ -823,22 +836,31 @@ with moment as materialized (
            s.tracker_alert_share, s.tracker_alert_requests, s.tracker_alert_age
     from (select postmeter.clock() as now) m cross join postmeter.setting s
 ), open as materialized (
-    select v.service, v.service = any (u.missing_services) as is_missing,
-           u.last_recorded_at < m.due_until - m.tracker_alert_age as is_old,
-           -- what a route awaits came due when that time was over
-           coalesce(a.until, u.last_recorded_at + m.patience) >= m.now - interval '1 hour' as came_due,
-           u.last_recorded_at, u.request_id
+    select v.service, a.until is not null as is_missing, coalesce(a.until, h.silent_since) as silent_since,
+           coalesce(a.until < m.now - m.tracker_alert_age, h.silent_since < m.due_until - m.tracker_alert_age) as is_old,
+           -- What a route awaits came due when that time was over, any other by its last word: as request_heard has it, so
+           -- that what is unfinished is a part of what came due.
+           coalesce(a.until, h.heard_at + m.patience) >= m.now - interval '1 hour' as came_due, u.request_id
     from postmeter.unfinished_request u
     cross join moment m
     cross join lateral unnest(u.open_services) v(service)
     left join postmeter.request_awaited a on a.request_key = postmeter.request_key_of(u.request_id)
         and a.service = v.service
+    left join lateral (
+        select coalesce(min(n.heard_at) filter (where n.is_open), max(n.heard_at)) as silent_since, max(n.heard_at) as heard_at
+        from (select x.heard_at, greatest(x.succeeded_at, x.failed_at) is null
+                     or x.begun_at >= greatest(x.succeeded_at, x.failed_at) as is_open
+              from postmeter.request_unit x
+              where x.request_key = postmeter.request_key_of(u.request_id) and x.service = v.service offset 0) n
+    ) h on true
+    -- of the services of an unfinished request those that are silent, not those that are at work
+    where coalesce(a.until < m.now, coalesce(h.silent_since, u.last_recorded_at) < m.due_until)
 ), per_service as (
     select o.service, count(*) as unfinished, count(*) filter (where o.is_old) as old,
-        min(o.last_recorded_at) as silent_since,
+        min(o.silent_since) as silent_since,
            count(*) filter (where o.came_due) as came_due_unfinished,
            count(*) filter (where o.came_due and o.is_missing) as came_due_missing,
-           (array_agg(o.request_id order by o.last_recorded_at, o.request_id))[1:5] as examples
+           (array_agg(o.request_id order by o.silent_since, o.request_id))[1:5] as examples
     from open o group by 1
 ), counted as (
     select p.service, p.unfinished, p.old, p.silent_since, p.examples, p.came_due_unfinished,
@@ -848,18 +870,24 @@ with moment as materialized (
           and h.slot >= date_bin('5 minutes', m.due_until - interval '1 hour', 'epoch')), 0))::bigint as came_due
     from per_service p cross join moment m
 )
-select c.service, c.unfinished, c.came_due, c.came_due_unfinished, c.old, c.silent_since, c.examples,
-       c.old > 0 or c.came_due >= m.tracker_alert_requests and c.came_due_unfinished > c.came_due * m.tracker_alert_share as is_silent
-from counted c cross join moment m;
+select v.*, row_number() over (order by v.is_silent desc, coalesce(k.said, 0) desc, v.service) as place
+from (
+    select c.service, c.unfinished, c.came_due, c.came_due_unfinished, c.old, c.silent_since, c.examples,
+           c.old > 0
+           or c.came_due >= m.tracker_alert_requests and c.came_due_unfinished > c.came_due * m.tracker_alert_share as is_silent
+    from counted c cross join moment m
+) v
+left join (select q.service, sum(q.total) as said from postmeter.request_status_kind q group by 1) k on k.service = v.service;
 comment on view postmeter.silent_service is 'Services at which requests are unfinished, and whether that is a matter for somebody: more than setting.tracker_alert_share of at least setting.tracker_alert_requests that came due in the last hour, or one for longer than setting.tracker_alert_age.';
 comment on column postmeter.silent_service.service is 'Who is awaited.';
 comment on column postmeter.silent_service.unfinished is 'Requests that are unfinished there.';
 comment on column postmeter.silent_service.came_due is 'Requests that should have been finished there within the last hour, by five minutes.';
 comment on column postmeter.silent_service.came_due_unfinished is 'Of these, how many are not.';
 comment on column postmeter.silent_service.old is 'Unfinished for longer than setting.tracker_alert_age.';
-comment on column postmeter.silent_service.silent_since is 'When the last word was recorded of the one that is unfinished for longest.';
+comment on column postmeter.silent_service.silent_since is 'Since when it has said nothing about the one that is silent for longest; where it never spoke, when that was overdue.';
 comment on column postmeter.silent_service.examples is 'Some of them, those of the longest silence first.';
 comment on column postmeter.silent_service.is_silent is 'Whether it is a matter for somebody.';
+comment on column postmeter.silent_service.place is 'Its place, from 1: those that are a matter for somebody first, and of these those that have said most so far. A list that is cut off by it lets no name that somebody invented push a known service out.';
 grant select on postmeter.silent_service to postmeter_reader, postmeter_operator, postmeter_worker;
 
 insert into postmeter.migration (version, name) values (66, '0066_pre_verdict');

@@ -1,3 +1,7 @@
--- measure_silent: services at which requests are unfinished, and whether that is a matter for somebody; the 100 with most.
-select pg_catalog.jsonb_build_object('service', x.service, 'unfinished', x.unfinished, 'silent', x.is_silent)
-from (select * from postmeter.silent_service s order by s.is_silent desc, s.unfinished desc, s.service limit 100) x
+-- measure_silent: services at which requests are unfinished, and whether that is a matter for somebody. The 99 that have said
+-- most so far, so that invented names push no known one out; all others together.
+select pg_catalog.jsonb_build_object('service', x.service, 'unfinished', sum(x.unfinished)::bigint, 'silent', bool_or(x.is_silent))
+from (select case when s.place < 100 then s.service else 'other services' end as service, s.unfinished, s.is_silent
+      from postmeter.silent_service s) x
+group by x.service
+order by bool_or(x.is_silent) desc, sum(x.unfinished) desc, x.service

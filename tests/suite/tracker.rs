@@ -6,6 +6,7 @@ mod doors;
 mod feed;
 mod intake;
 mod lists;
+mod silence;
 mod verdict;
 mod ways;
 
