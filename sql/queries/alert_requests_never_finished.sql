@@ -4,8 +4,8 @@
 select x.service as subject, sum(x.unfinished)::bigint as count,
        pg_catalog.format('%s: of %s that came due in the last hour, %s %s not finished there%s', x.service,
               postmeter.counted(sum(x.came_due)::bigint, 'request'), sum(x.came_due_unfinished),
-              case when sum(x.came_due_unfinished) = 1 then 'has' else 'have' end,
-              case when sum(x.old) > 0 then '; ' || postmeter.counted(sum(x.old)::bigint, 'request') || ' for longer than setting.tracker_alert_age' else '' end) as summary,
+              case when sum(x.came_due_unfinished)::bigint = 1 then 'has' else 'have' end,
+              case when sum(x.old)::bigint > 0 then '; ' || postmeter.counted(sum(x.old)::bigint, 'request') || ' for longer than setting.tracker_alert_age' else '' end) as summary,
        pg_catalog.jsonb_build_object('service', x.service, 'came_due', sum(x.came_due), 'unfinished', sum(x.came_due_unfinished),
                                      'old', sum(x.old), 'services', count(*),
                                      'examples', (pg_catalog.jsonb_agg(x.examples order by x.place) -> 0)) as details

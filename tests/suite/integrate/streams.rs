@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -26,8 +27,22 @@ struct Broker {
     /// Where consumers find it.
     address: String,
     commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: mpsc::Receiver<String>,
     _program: Running,
+}
+
+/// A program's lines, as they come.
+fn lines_of(said: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    let reading = move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("broker".to_owned()).spawn(reading).expect("a thread");
+    lines
 }
 
 impl Broker {
@@ -36,17 +51,16 @@ impl Broker {
         command.arg(root().join("tests/streams/broker.py")).args(words);
         let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python starts");
         let commands = program.stdin.take().expect("piped");
-        let answers = BufReader::new(program.stdout.take().expect("piped"));
+        let answers = lines_of(program.stdout.take().expect("piped"));
         let mut broker = Self { address: String::new(), commands, answers, _program: Running(program) };
         broker.address = broker.answer();
         broker
     }
 
     fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("an answer");
-        assert!(!line.is_empty(), "the broker ended");
-        line.trim().to_owned()
+        self.answers
+            .recv_timeout(Duration::from_secs(60))
+            .expect("the broker answers within a minute, and has not ended")
     }
 
     fn tell(&mut self, command: &str) -> String {
@@ -101,14 +115,13 @@ async fn feed(python: &str, program: &str, variables: &[(&str, &str)], mut broke
     publish(&mut broker, folder.path(), 0..600);
     // nobody answers: it says so, and the stream keeps everything, also when the consumer is killed
     let mut without = consumer("http://127.0.0.1:1");
-    let mut said = String::new();
-    BufReader::new(without.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.contains("no answer from Postmeter"), "{said}");
+    tests::line_of(without.0.stderr.take().unwrap(), |line| line.contains("no answer from Postmeter").then_some(()));
     assert_eq!(broker.done(), 0, "nobody has answered");
     drop(without);
     let mut with = consumer(&console.url);
     let errors = BufReader::new(with.0.stderr.take().unwrap());
-    let refused = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>());
+    let refusals = move || errors.lines().map_while(Result::ok).collect::<Vec<_>>();
+    let refused = std::thread::Builder::new().name("refusals".to_owned()).spawn(refusals).expect("a thread");
     broker.until_done(603).await;
     publish(&mut broker, folder.path(), 600..610);
     broker.until_done(616).await;

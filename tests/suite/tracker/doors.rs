@@ -296,7 +296,7 @@ async fn by_import(db: &TestDatabase, line: &str, seen: &mut i64) -> String {
     let run = move || {
         let mut import = command.spawn().unwrap();
         import.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
-        import.wait().unwrap()
+        tests::end_of(&mut import)
     };
     tokio::task::spawn_blocking(run).await.unwrap();
     let mut listed = csv::Reader::from_path(&rejects).unwrap();

@@ -39,11 +39,11 @@ impl Feed {
 
     /// Its exit code, its report and what it listed.
     fn end(mut self) -> (Option<i32>, Value, String) {
+        let code = tests::end_of(&mut self.child).code();
         let mut report = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
         let mut listed = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut listed).unwrap();
-        let code = self.child.wait().unwrap().code();
         (code, serde_json::from_str(&report).unwrap_or_else(|_| panic!("{report} {listed}")), listed)
     }
 }
