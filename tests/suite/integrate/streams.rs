@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::{Console, TestDatabase};
@@ -74,11 +74,7 @@ impl Broker {
     }
 
     async fn until_done(&mut self, count: u64) {
-        let limit = Instant::now() + Duration::from_secs(60);
-        while self.done() < count {
-            assert!(Instant::now() < limit, "{} of {count} messages", self.done());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        tests::wait_until(format!("{count} messages to be taken"), async || self.done() >= count).await;
     }
 }
 
@@ -155,26 +151,15 @@ async fn h8_a_consumer_of_nats_acknowledges_what_postmeter_has_answered_for() {
     };
     let ports = folder.path().join(format!("nats-server_{}.ports", server.id()));
     let _server = Running(server);
-    let limit = Instant::now() + Duration::from_secs(30);
-    let url = loop_until(limit, || {
+    let url = || {
         let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
         Some(ports["nats"][0].as_str()?.to_owned())
-    })
-    .await;
+    };
+    tests::wait_until("the server to say where it listens", async || url().is_some()).await;
+    let url = url().expect("it listens");
     let broker = Broker::start(&python, &["nats", &url, "statuses"]);
     let variables = [("NATS_URL", url.as_str()), ("NATS_SUBJECT", "statuses"), ("ACK_WAIT", "2")];
     feed(&python, "nats_feed.py", &variables, broker).await;
-}
-
-/// Looks until there is something.
-async fn loop_until<T>(limit: Instant, look: impl Fn() -> Option<T>) -> T {
-    while Instant::now() < limit {
-        if let Some(found) = look() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it never came");
 }
 
 /// Against librdkafka's own cluster for tests, which speaks the protocol: there is no Kafka without a Java of its own.
