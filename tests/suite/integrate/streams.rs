@@ -73,8 +73,14 @@ impl Broker {
         self.tell("done").parse().expect("a number")
     }
 
-    async fn until_done(&mut self, count: u64) {
-        tests::wait_until(format!("{count} messages to be taken"), async || self.done() >= count).await;
+    async fn until_done(&mut self, count: u64, consumer: &mut Running, start: &impl Fn() -> Running) {
+        tests::wait_until(format!("{count} messages to be taken"), async || {
+            if consumer.0.try_wait().expect("a child").is_some() {
+                *consumer = start();
+            }
+            self.done() >= count
+        })
+        .await;
     }
 }
 
@@ -114,18 +120,28 @@ async fn feed(python: &str, program: &str, variables: &[(&str, &str)], mut broke
     tests::line_of(without.0.stderr.take().unwrap(), |line| line.contains("no answer from Postmeter").then_some(()));
     assert_eq!(broker.done(), 0, "nobody has answered");
     drop(without);
-    let mut with = consumer(&console.url);
-    let errors = BufReader::new(with.0.stderr.take().unwrap());
-    let refusals = move || errors.lines().map_while(Result::ok).collect::<Vec<_>>();
-    let refused = std::thread::Builder::new().name("refusals".to_owned()).spawn(refusals).expect("a thread");
-    broker.until_done(603).await;
+    // as a supervisor does it: a consumer that ends is started again, and its stream has kept what is not answered for
+    let (sender, refusals) = mpsc::channel();
+    let supervised = || {
+        let mut with = consumer(&console.url);
+        let (errors, sender) = (BufReader::new(with.0.stderr.take().unwrap()), sender.clone());
+        let reading = move || errors.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        std::thread::Builder::new().name("refusals".to_owned()).spawn(reading).expect("a thread");
+        with
+    };
+    let mut with = supervised();
+    broker.until_done(603, &mut with, &supervised).await;
     publish(&mut broker, folder.path(), 600..610);
-    broker.until_done(616).await;
-    drop(with);
+    broker.until_done(616, &mut with, &supervised).await;
+    drop((with, sender));
     let count = "select format('%s %s', count(*), count(distinct request_key)) from postmeter.request_status";
     assert_eq!(text(&db.client, count).await, "610 610", "each once");
-    let refused = refused.join().unwrap();
-    assert_eq!(refused.iter().filter(|line| line.starts_with("refused: ")).count(), 6, "{refused:?}");
+    let mut refused = Vec::new();
+    while let Ok(line) = refusals.recv_timeout(Duration::from_secs(60)) {
+        refused.push(line);
+    }
+    // once each, and once more if the consumer ended between an answer and what it says of it
+    assert!(refused.iter().filter(|line| line.starts_with("refused: ")).count() >= 6, "{refused:?}");
     tests::until_true(&db.client, "select coalesce(sum(n), 0) >= 6 from postmeter.request_refused").await;
 }
 
