@@ -870,7 +870,8 @@ with moment as materialized (
           and h.slot >= date_bin('5 minutes', m.due_until - interval '1 hour', 'epoch')), 0))::bigint as came_due
     from per_service p cross join moment m
 )
-select v.*, row_number() over (order by v.is_silent desc, coalesce(k.said, 0) desc, v.service) as place
+select v.service, v.unfinished, v.came_due, v.came_due_unfinished, v.old, v.silent_since, v.examples, v.is_silent,
+       row_number() over (order by v.is_silent desc, coalesce(k.said, 0) desc, v.service) as place
 from (
     select c.service, c.unfinished, c.came_due, c.came_due_unfinished, c.old, c.silent_since, c.examples,
            c.old > 0
