@@ -3,6 +3,7 @@
 mod commands;
 mod days;
 mod intake;
+mod kept;
 mod lists;
 mod verdict;
 mod ways;
