@@ -5,6 +5,7 @@ mod days;
 mod doors;
 mod feed;
 mod intake;
+mod kept;
 mod lists;
 mod silence;
 mod verdict;

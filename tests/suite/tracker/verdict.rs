@@ -95,7 +95,7 @@ async fn h6_any_number_of_later_words_changes_neither_outcome_nor_org() {
 /// A message of the model: who, what and when.
 type Word = (&'static str, &'static str, &'static str, i64);
 
-/// Whether its last end was a success, whether it is open, and its place among those that failed.
+/// Whether its last end was a success, whether it is open, and where it first failed since its last success.
 type Unit = (Option<bool>, bool, Option<usize>);
 
 /// The whole rule, for people: what stands here is what the database must say. It reads dates and numbers only.
@@ -106,7 +106,7 @@ fn model(words: &[Word]) -> String {
     for (place, (_, (service, source, status, _))) in ordered.into_iter().enumerate() {
         let (ended_well, is_open, first_failed) = units.entry((service, source)).or_insert((None, false, None));
         match *status {
-            "success" => (*ended_well, *is_open) = (Some(true), false),
+            "success" => (*ended_well, *is_open, *first_failed) = (Some(true), false, None),
             "error" => (*ended_well, *is_open, *first_failed) = (Some(false), false, first_failed.or(Some(place))),
             "received" => *is_open = *ended_well != Some(false),
             _ => *is_open = *is_open || ended_well.is_none(),
@@ -161,10 +161,12 @@ async fn h6_messages_with_differing_dates_give_one_verdict_in_any_order_of_arriv
     let mut expected = BTreeMap::new();
     let mut arriving: Vec<Vec<NewStatus>> = Vec::new();
     for story in 0..60 {
-        let words: Vec<Word> = (0..2 + dice.roll(7) as i64)
+        // some with few units, of which each fails and succeeds more than once
+        let (services, sources) = (1 + story % 3, if story % 2 == 0 { 1 } else { 4 });
+        let words: Vec<Word> = (0..2 + dice.roll(11) as i64)
             .map(|second| {
-                let service = ["ingress", "puptoo", "engine"][dice.roll(3)];
-                let source = ["", "", "inventory", "advisor"][dice.roll(4)];
+                let service = ["ingress", "puptoo", "engine"][dice.roll(services)];
+                let source = ["", "", "inventory", "advisor"][dice.roll(sources)];
                 (service, source, ["received", "success", "error", "announced"][dice.roll(4)], second)
             })
             .collect();
@@ -191,7 +193,7 @@ async fn h6_messages_with_differing_dates_give_one_verdict_in_any_order_of_arriv
         }
     }
     // a message of each request a round, and gathered between some of the rounds
-    for round in 0..9 {
+    for round in 0..13 {
         let some: Vec<NewStatus> = arriving.iter().filter_map(|said| said.get(round).cloned()).collect();
         record(&db, &some).await;
         if round % 2 == 0 {

@@ -94,6 +94,8 @@ pub(crate) struct Summary {
     failure: Option<String>,
     /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
+    /// Of these, those that a route of the catalogue awaits, and that have said nothing.
+    missing_services: Vec<String>,
     /// When a person closed it; the next word about it opens it again.
     closed_at: Option<Timestamp>,
     /// How many messages there are.
@@ -124,6 +126,7 @@ impl From<Request> for Summary {
             failed_service: request.failed_service,
             failure: request.failure,
             open_services: request.open_services,
+            missing_services: request.missing_services,
             closed_at: request.closed_at,
             statuses: request.statuses,
             account: request.account,

@@ -137,6 +137,8 @@ pub(crate) struct WayOfRequest {
     failure: Option<String>,
     /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     open_services: Vec<String>,
+    /// Of these, those that a route of the catalogue awaits, and that have said nothing.
+    missing_services: Vec<String>,
     /// When a person closed it; the next word about it opens it again.
     closed_at: Option<Timestamp>,
     /// The latest status of a service that has begun and not finished.
@@ -230,6 +232,7 @@ impl WayOfRequest {
             None => (outcome, from_steps(), Vec::new()),
         };
         let place = Place::of(&said, &open_services);
+        let missing_services = request.as_ref().map(|request| request.missing_services.clone()).unwrap_or_default();
         let closed_at = request.as_ref().and_then(|request| request.closed_at);
         let at = |index: Option<usize>| index.map(|index| entries[index].clone());
         let ours = || entries.iter().rev();
@@ -247,6 +250,7 @@ impl WayOfRequest {
             failed_service,
             failure,
             open_services,
+            missing_services,
             closed_at,
             current: at(place.current),
             last: at(place.last),

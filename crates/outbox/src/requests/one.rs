@@ -45,6 +45,8 @@ pub struct Request {
     pub failure: Option<String>,
     /// Services that have begun and not finished, and those that a route of the catalogue awaits.
     pub open_services: Vec<String>,
+    /// Of these, those that a route awaits, and that have said nothing.
+    pub missing_services: Vec<String>,
     /// When a person closed it; the next word about it opens it again.
     pub closed_at: Option<Timestamp>,
 }
@@ -124,7 +126,7 @@ macro_rules! fields {
 pub(super) fn read_request(row: &Row) -> Result<Request, Error> {
     Ok(fields!(row => Request {
         id, request_id, account, org, inventory_id, system_id, created_at, first_date, last_date, last_recorded_at,
-        statuses, outcome, failed_service, failure, open_services, closed_at
+        statuses, outcome, failed_service, failure, open_services, missing_services, closed_at
     }))
 }
 

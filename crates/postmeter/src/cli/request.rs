@@ -110,7 +110,7 @@ fn in_short(id: &str, way: &Way, durations: &Durations, now: Timestamp) -> Strin
             format!("Request {id}: {} messages; a worker will say soon what they come to.", way.said.len())
         };
     };
-    let Request { request_id, org, outcome, failed_service, failure, open_services, .. } = request;
+    let Request { request_id, org, outcome, failed_service, failure, open_services, missing_services, .. } = request;
     let of = if org.is_empty() { String::new() } else { format!(" of {org}") };
     let took = hours_minutes_seconds(durations.total);
     let silent = span((now.as_second() - request.last_recorded_at.as_second()).max(0));
@@ -120,11 +120,27 @@ fn in_short(id: &str, way: &Way, durations: &Durations, now: Timestamp) -> Strin
             failed_service.as_deref().unwrap_or("a service"),
             failure.as_deref().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
         ),
-        "open" => format!("is open: {} has not finished; nothing was said for {silent}", open_services.join(", ")),
+        "open" => {
+            format!("is open: {}; nothing was said for {silent}", who_is_awaited(open_services, missing_services))
+        }
         _ => "succeeded".to_owned(),
     };
     let what = if request.closed_at.is_some() { format!("{what}; a person closed it") } else { what };
     format!("Request {request_id}{of} {what}. From first to last message: {took}.")
+}
+
+/// Who has begun and not finished, and who never spoke though a route leads there.
+fn who_is_awaited(open: &[String], missing: &[String]) -> String {
+    let begun: Vec<&str> = open.iter().filter(|name| !missing.contains(name)).map(String::as_str).collect();
+    let (finished, said) = match (begun.len(), missing.len()) {
+        (0 | 1, 0 | 1) => ("has not finished", "has said nothing"),
+        (0 | 1, _) => ("has not finished", "have said nothing"),
+        (_, 0 | 1) => ("have not finished", "has said nothing"),
+        _ => ("have not finished", "have said nothing"),
+    };
+    let told = [(begun.join(", "), finished), (missing.join(", "), said)];
+    let told = told.iter().filter(|(names, _)| !names.is_empty()).map(|(names, what)| format!("{names} {what}"));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// To the millisecond: services are faster than a second.
