@@ -3718,10 +3718,15 @@ begin
     floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
     ended := pg_snapshot_xmin(pg_current_snapshot());
+    -- The last of them first, and then one range of the key: this table is usually empty when it is vacuumed, so plans
+    -- are made for one row, and would ask for the first so many again for each of ten thousand.
+    select x.xid, x.id into last_xid, last_id
+    from (select n.xid, n.id from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)
+          order by n.xid, n.id limit most) x
+    order by x.xid desc, x.id desc limit 1;
     with gone as (
         delete from postmeter.request_news n
-        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
-                                order by x.xid, x.id limit most)
+        where (n.xid, n.id) >= (floor.xid, floor.id) and (n.xid, n.id) <= (last_xid, last_id)
         returning n.xid, n.id, n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
     )
     select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),
@@ -7818,8 +7823,8 @@ begin
     floor := postmeter.request_floor_now();
     with gone as (
         delete from postmeter.request_news n
-        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
-                                order by x.xid, x.id limit 1)
+        where (n.xid, n.id) = (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                               order by x.xid, x.id limit 1)
         returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
     )
     insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)

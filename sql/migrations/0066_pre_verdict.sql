@@ -555,6 +555,28 @@ comment on function postmeter.compute_requests(text[], timestamptz[], uuid[], ti
     'Takes messages into the state of their units and computes their requests from it, and those of the keys in anew: whatever was computed by other words is computed from its messages. For postmeter.gather_requests and recount_requests, who hold the gate.';
 revoke execute on function postmeter.compute_requests(text[], timestamptz[], uuid[], timestamptz[], text[]) from public;
 
+create or replace function postmeter.put_request_news_behind() returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    floor postmeter.request_floor;
+    moved text;
+begin
+    perform postmeter.take_gate('gather_requests');
+    floor := postmeter.request_floor_now();
+    with gone as (
+        delete from postmeter.request_news n
+        where (n.xid, n.id) = (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
+                               order by x.xid, x.id limit 1)
+        returning n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
+    )
+    insert into postmeter.request_news (request_key, date, digest, kind, message, recorded_at)
+    select g.request_key, g.date, g.digest, g.kind, g.message, g.recorded_at from gone g
+    returning request_key into moved;
+    return moved;
+end
+$$;
+
 create or replace function postmeter.gather_requests(most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -587,10 +609,15 @@ begin
     floor := postmeter.request_floor_now();
     -- transactions before this one have ended, so the next statement sees all that they recorded
     ended := pg_snapshot_xmin(pg_current_snapshot());
+    -- The last of them first, and then one range of the key: this table is usually empty when it is vacuumed, so plans
+    -- are made for one row, and would ask for the first so many again for each of ten thousand.
+    select x.xid, x.id into last_xid, last_id
+    from (select n.xid, n.id from postmeter.request_news n where (n.xid, n.id) >= (floor.xid, floor.id)
+          order by n.xid, n.id limit most) x
+    order by x.xid desc, x.id desc limit 1;
     with gone as (
         delete from postmeter.request_news n
-        where (n.xid, n.id) in (select x.xid, x.id from postmeter.request_news x where (x.xid, x.id) >= (floor.xid, floor.id)
-                                order by x.xid, x.id limit most)
+        where (n.xid, n.id) >= (floor.xid, floor.id) and (n.xid, n.id) <= (last_xid, last_id)
         returning n.xid, n.id, n.request_key, n.date, n.digest, n.kind, n.message, n.recorded_at
     )
     select array_agg(g.request_key), array_agg(g.date), array_agg(g.digest), array_agg(g.kind), array_agg(g.message),

@@ -7,6 +7,7 @@ mod feed;
 mod intake;
 mod kept;
 mod lists;
+mod queue;
 mod silence;
 mod verdict;
 mod ways;
