@@ -7985,8 +7985,8 @@ COMMENT ON FUNCTION postmeter.read_remittances(meters bigint[], deliveries bigin
 CREATE FUNCTION postmeter.status_moment(given text) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (ltrim(given, ' 	
-v'::text) ~~ '0000%'::text) THEN NULL::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)[ \t\n\v\f\r]*$'::text) THEN (given)::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?[ \t\n\v\f\r]*$'::text) THEN ((btrim(given, ' 	
-v'::text) || 'Z'::text))::timestamp with time zone ELSE NULL::timestamp with time zone END;
+'::text) ~~ '0000%'::text) THEN NULL::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)[ \t\n\v\f\r]*$'::text) THEN (given)::timestamp with time zone WHEN (given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?[ \t\n\v\f\r]*$'::text) THEN ((btrim(given, ' 	
+'::text) || 'Z'::text))::timestamp with time zone ELSE NULL::timestamp with time zone END;
 
 COMMENT ON FUNCTION postmeter.status_moment(given text) IS 'A date of a request status: RFC 3339, where the T may be white space, and seconds and zone may be missing; without a zone it is UTC, whatever the session''s is. Null: it is none (today and tomorrow are words, not dates). A day that no month has is an error.';
 

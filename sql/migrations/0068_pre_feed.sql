@@ -15,11 +15,11 @@ language sql stable parallel safe
 -- what it takes is written once more in remittance::request::date: the two must agree. One expression, so that it is
 -- inlined, which is half of what reading a batch costs
 return case
-    when ltrim(given, E' \t\n\v\f\r') like '0000%' then null
+    when ltrim(given, E' \t\n\x0B\f\r') like '0000%' then null
     when given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)[ \t\n\v\f\r]*$'
         then given::timestamptz
     when given ~ '^[ \t\n\v\f\r]*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt]|[ \t\n\v\f\r]+)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?[ \t\n\v\f\r]*$'
-        then (btrim(given, E' \t\n\v\f\r') || 'Z')::timestamptz
+        then (btrim(given, E' \t\n\x0B\f\r') || 'Z')::timestamptz
 end;
 comment on function postmeter.status_moment(text) is
     'A date of a request status: RFC 3339, where the T may be white space, and seconds and zone may be missing; without a zone it is UTC, whatever the session''s is. Null: it is none (today and tomorrow are words, not dates). A day that no month has is an error.';
