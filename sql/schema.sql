@@ -1517,7 +1517,8 @@ declare
 begin
     -- whoever computes by other words than those that all were looked through for makes the next look begin anew, also
     -- where the words are changed back meanwhile
-    update postmeter.request_recount set words = words_now, next_id = 0 where words is distinct from words_now;
+    update postmeter.request_recount set words = words_now, next_id = 9223372036854775807
+        where words is distinct from words_now;
     -- Planned by hand: every look-up in a large table is lateral, by its primary key (a range of one moment keeps the
     -- planner from the index by date, where thousands may share a date); what is joined otherwise is small.
     select * into settings from postmeter.setting;
@@ -1541,17 +1542,26 @@ begin
         cross join lateral (select x.* from postmeter.request_unit x where x.request_key = t.key offset 0) u
     ), overtaken as materialized (
         -- a success that comes late, between two failures: the state does not know which was the first after it
-        select distinct f.request_key as key
+        select distinct on (f.request_key, f.service, f.source) f.request_key as key, f.service, f.source, f.at, f.number,
+            f.digest, u.failed_at
         from fresh f
         join unit_known u on u.request_key = f.request_key and u.service = f.service and u.source = f.source
         where f.status = any (settings.tracker_success) and f.status <> all (settings.tracker_failure)
           and (f.at, f.number, f.digest) > (u.first_failed_at, u.first_failed_number, u.first_failed_digest)
           and (f.at, f.number, f.digest) < (u.failed_at, u.failed_number, u.failed_digest)
+        order by f.request_key, f.service, f.source, f.at desc, f.number desc, f.digest desc
+    ), ahead as materialized (
+        select distinct f.request_key as key from fresh f where f.date > f.recorded_at + settings.tracker_lead_max
     ), known as materialized (
         select t.key, least(t.first_date, q.first_date) as first_date, greatest(t.last_date, q.last_date) as last_date,
                greatest(t.last_recorded_at, q.last_recorded_at) as last_recorded_at,
                coalesce(q.statuses, 0) + (case when t.first_date is null then 0 else t.n end) as statuses,
-               q.request_key is not null and (q.words is distinct from words_now or o.key is not null) as is_anew,
+               -- where a date counts as its recording, dates do not find the first failure after a success
+               q.request_key is not null and (q.words is distinct from words_now
+                   or coalesce(q.dated_ahead, true) and exists (select from overtaken o where o.key = t.key)
+                   or exists (select from overtaken o join ahead a on a.key = o.key where o.key = t.key)) as is_anew,
+               exists (select from ahead a where a.key = t.key) or case when q.request_key is null then false
+                   else q.dated_ahead end as dated_ahead,
                q.request_id, q.created_at, q.org as old_org, q.account as old_account,
                q.inventory_id as old_inventory_id, q.system_id as old_system_id,
                q.kinds as old_kinds, q.words as old_words, q.known_at, q.known_number, q.known_digest,
@@ -1559,7 +1569,6 @@ begin
                -- any new word opens what a person closed; computing it anew does not
                case when t.first_date is null then q.closed_at end as closed_at
         from touched t
-        left join overtaken o on o.key = t.key
         left join lateral (select x.* from postmeter.request x where x.request_key = t.key offset 0) q on true
     ), created as (
         select distinct on (f.request_key) f.request_key as key, f.date as created_at, f.request_id
@@ -1637,6 +1646,17 @@ begin
             ('failed', u.failure_at, u.failure_number, u.failure_digest, u.failure)
         ) m(means, at, number, digest, status_msg)
         where m.at is not null
+    ), failed_next as materialized (
+        select o.key, o.service, o.source, r.date as at, r.number, r.digest, r.status, r.status_msg
+        from overtaken o
+        join known k on k.key = o.key and not k.is_anew
+        cross join lateral (
+            select x.* from postmeter.request_status x
+            where x.request_key = o.key and x.date >= o.at and x.date <= o.failed_at and x.service = o.service
+              and x.source = o.source and x.status = any (settings.tracker_failure)
+              and (x.date, x.number, x.digest) > (o.at, o.number, o.digest)
+            order by x.date, x.number, x.digest limit 1
+        ) r
     ), word as materialized (
         select s.key, s.service, s.source, m.means, s.at, s.number, s.digest, s.status, s.status_msg
         from said s cross join lateral (values ('last'), (s.means)) m(means) where m.means is not null
@@ -1644,6 +1664,8 @@ begin
         select r.* from remembered r
         join spoken p on p.key = r.key and p.service = r.service and p.source = r.source
         join known k on k.key = r.key and not k.is_anew
+        union all
+        select n.key, n.service, n.source, 'failed', n.at, n.number, n.digest, n.status, n.status_msg from failed_next n
         union all
         -- where the messages are read once more, the state stands for those that are gone
         select r.* from remembered r
@@ -1830,6 +1852,9 @@ begin
                case when o.key is null then k.open_services when m.key is null then o.open_services
                     else array(select x.service from unnest(o.open_services || m.services) x(service) order by 1) end as open_services,
                coalesce(m.services, '{}') as missing_services, k.closed_at,
+               -- read once more, its messages say it; those that were dropped no longer do
+               case when k.is_anew then coalesce(x.dated_ahead, false) or k.dated_ahead and exists (
+                   select from partly p where p.key = k.key) else k.dated_ahead end as dated_ahead,
                case when o.key is null then k.silent_since else o.silent_since end as silent_since
         from known k
         left join missing m on m.key = k.key
@@ -1837,16 +1862,18 @@ begin
         left join outcome o on o.key = k.key
         left join named f on f.key = k.key
         join of_kinds d on d.key = k.key
+        left join (select s.key, bool_or(s.date > s.recorded_at + settings.tracker_lead_max) as dated_ahead
+                   from said s group by 1) x on x.key = k.key
     ), written as (
         insert into postmeter.request as w (request_key, request_id, account, org, inventory_id, system_id,
             created_at, first_date,
             last_date, last_recorded_at, statuses, kinds, outcome, failed_service, failure, open_services,
                 missing_services, silent_since,
-            closed_at, words, known_at, known_number, known_digest)
+            closed_at, words, dated_ahead, known_at, known_number, known_digest)
         select k.key, k.request_id, k.account, k.org, k.inventory_id, k.system_id, k.created_at, k.first_date,
             k.last_date,
                k.last_recorded_at, k.statuses, k.kinds, k.outcome, k.failed_service, k.failure, k.open_services,
-                   k.missing_services, k.silent_since, k.closed_at, words_now,
+                   k.missing_services, k.silent_since, k.closed_at, words_now, k.dated_ahead,
                k.known_at, k.known_number, k.known_digest
         from computed k
         on conflict (request_key) do update set account = excluded.account, org = excluded.org,
@@ -1856,7 +1883,8 @@ begin
             outcome = excluded.outcome, failed_service = excluded.failed_service, failure = excluded.failure,
             open_services = excluded.open_services, missing_services = excluded.missing_services,
             silent_since = excluded.silent_since,
-            closed_at = excluded.closed_at, words = excluded.words, known_at = excluded.known_at,
+            closed_at = excluded.closed_at, words = excluded.words,
+            dated_ahead = excluded.dated_ahead, known_at = excluded.known_at,
             known_number = excluded.known_number, known_digest = excluded.known_digest
     ), moved as (
         select k.org, k.account, k.outcome, postmeter.hour_of(k.created_at) as hour, 1 as n from computed k
@@ -9347,19 +9375,19 @@ begin
     perform postmeter.take_gate('gather_requests');
     select * into at_work from postmeter.request_recount;
     if at_work.words is distinct from words_now then
-        at_work.next_id := 0;
+        at_work.next_id := 9223372036854775807;
     end if;
     if at_work.next_id is null then
         return 0;
     end if;
     -- so many requests, or so many messages, whatever comes first; one request is never too many
-    select array_agg(b.request_key) filter (where b.words is distinct from words_now), max(b.id) + 1, count(*)
+    select array_agg(b.request_key) filter (where b.words is distinct from words_now), min(b.id) - 1, count(*)
     into stale, behind, seen
     from (
-        select a.*, sum(case when a.words is distinct from words_now then a.statuses else 0 end) over (order by a.id) as messages,
-               row_number() over (order by a.id) as n
+        select a.*, sum(case when a.words is distinct from words_now then a.statuses else 0 end) over (order by a.id desc) as messages,
+               row_number() over (order by a.id desc) as n
         from (select q.id, q.request_key, q.words, q.statuses from postmeter.request q
-              where q.id >= at_work.next_id order by q.id limit most) a
+              where q.id <= at_work.next_id order by q.id desc limit most) a
     ) b
     where b.n = 1 or b.messages <= messages_max;
     update postmeter.request_recount set words = words_now, next_id = behind;
@@ -16349,6 +16377,7 @@ CREATE TABLE postmeter.request (
     known_at timestamp with time zone[],
     known_number bigint[],
     known_digest uuid[],
+    dated_ahead boolean,
     CONSTRAINT request_outcome_check CHECK ((outcome = ANY (ARRAY['open'::text, 'succeeded'::text, 'failed'::text]))),
     CONSTRAINT request_statuses_check CHECK ((statuses > 0))
 )
@@ -16403,6 +16432,8 @@ COMMENT ON COLUMN postmeter.request.known_at IS 'When account, org, inventory_id
 COMMENT ON COLUMN postmeter.request.known_number IS 'And under which numbers.';
 
 COMMENT ON COLUMN postmeter.request.known_digest IS 'And with which digests.';
+
+COMMENT ON COLUMN postmeter.request.dated_ahead IS 'One of its messages is dated further ahead than allowed and counts by its recording, so its messages are not in order of their dates. Null: not known, computed before this was kept.';
 
 CREATE TABLE postmeter.request_awaited (
     request_key text NOT NULL COLLATE pg_catalog."C",
@@ -16553,7 +16584,7 @@ COMMENT ON COLUMN postmeter.request_recount.only_row IS 'Always true: there is o
 
 COMMENT ON COLUMN postmeter.request_recount.words IS 'Today''s words when that began (postmeter.tracker_words()).';
 
-COMMENT ON COLUMN postmeter.request_recount.next_id IS 'The request from which it goes on; null: all were looked at.';
+COMMENT ON COLUMN postmeter.request_recount.next_id IS 'Requests with this number and lower ones are still to be looked at; null: all were.';
 
 CREATE TABLE postmeter.request_refusal (
     hour timestamp with time zone NOT NULL,
@@ -18650,6 +18681,8 @@ CREATE INDEX request_awaited_by_time ON postmeter.request_awaited USING btree (u
 CREATE INDEX request_by_account ON postmeter.request USING btree (account, created_at, request_key);
 
 CREATE INDEX request_by_creation ON postmeter.request USING btree (created_at, request_key);
+
+CREATE INDEX request_by_duration ON postmeter.request USING btree (((last_date - first_date)), request_key);
 
 CREATE INDEX request_by_end ON postmeter.request USING btree (last_date);
 
@@ -21192,4 +21225,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (65, '0065_pre_import_periods', 22),
     (66, '0066_pre_verdict', 22),
     (67, '0067_pre_serving', 22),
-    (68, '0068_pre_feed', 22);
+    (68, '0068_pre_feed', 22),
+    (69, '0069_pre_late_successes', 22);

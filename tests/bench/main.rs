@@ -6,6 +6,7 @@
 mod answerer;
 mod dispatch;
 mod faults;
+mod feeding;
 mod folding;
 mod graphile;
 mod ground;
@@ -29,7 +30,7 @@ mod tracker;
 use report::Report;
 
 /// What can be named on the command line.
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "recording",
     "identities",
     "console",
@@ -44,6 +45,7 @@ const ALL: [&str; 16] = [
     "j9",
     "j9_last",
     "tracker",
+    "feed",
     "ledger",
     "sizing",
 ];
@@ -56,7 +58,9 @@ async fn main() {
         ["child-answer", unprocessed] => answerer::serve(unprocessed.parse().expect("a number")).await,
         ["child-fold", url] => folding::child(url).await,
         ["child-simulate"] => marketplace::serve().await,
-        ["child-console", url] => serving::child(url).await,
+        ["child-console", url] => serving::child(url, "").await,
+        // what its sessions do is in the server's log, with the time of each statement
+        ["child-console-logged", url] => serving::child(url, "%20-c%20log_min_duration_statement%3D0").await,
         ["child-work", url] => latency::child(url).await,
         ["child-gather", url] => tracker::child(url).await,
         // lists of a database that is there: to look at plans
@@ -85,6 +89,7 @@ async fn measure(wanted: &[&str]) {
             "proof" => proving::run(&mut report).await,
             "snapshot" => snapshot::run(&mut report).await,
             "tracker" => tracker::run(&mut report).await,
+            "feed" => feeding::run(&mut report).await,
             "sizing" => sizing::run(&mut report).await,
             "ledger" => ledger::run(&mut report).await,
             "quota" => quota::run(&mut report).await,

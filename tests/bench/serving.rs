@@ -17,11 +17,11 @@ const CLIENTS: usize = 4;
 const BATCH: usize = 500;
 const ROUNDS: usize = 4;
 
-/// A console in a process of its own, with the rights of its role.
+/// A console in a process of its own, with the rights of its role and these further options of its sessions.
 #[expect(clippy::print_stdout, reason = "the parent reads the address")]
-pub async fn child(url: &str) {
+pub async fn child(url: &str, further: &str) {
     let mark = if url.contains('?') { '&' } else { '?' };
-    let access = Access::new(&format!("{url}{mark}options=-c%20role%3Dpostmeter_console"));
+    let access = Access::new(&format!("{url}{mark}options=-c%20role%3Dpostmeter_console{further}"));
     let database = Database::open(&access).expect("a URL");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     println!("http://{}", listener.local_addr().expect("an address"));

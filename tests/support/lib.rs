@@ -14,6 +14,7 @@ mod plan;
 mod program;
 mod skip;
 mod stage;
+mod verdict;
 mod wait;
 mod wrapped;
 
@@ -30,5 +31,6 @@ pub use plan::{Walk, indexes, walks};
 pub use program::postmeter;
 pub use skip::skip;
 pub use stage::{Dimension, Stage, aws_with_test_keys, azure_test_client, canonical, q, quick, t};
+pub use verdict::{Dice, Word, model_verdict};
 pub use wait::{PATIENCE, block_until, end_of, line_of, signal, until_locked, until_true, wait_until};
 pub use wrapped::{OnTheWay, Wrapped};

@@ -140,6 +140,15 @@ answers! {
         /// It is a matter for somebody.
         silent: bool,
     }
+    /// How long services took, of the requests that ended last; one row a service.
+    ServiceSeconds from "measure_service_seconds" {
+        /// The service.
+        service: String,
+        /// Half of them took no longer.
+        median: f64,
+        /// 95 of a hundred took no longer.
+        p95: f64,
+    }
     /// Where the month's usage is, without what waits or is in open hours; one row a product, metric and stage.
     Funnel from "measure_funnel" {
         /// The product.

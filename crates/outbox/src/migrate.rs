@@ -103,6 +103,7 @@ migrations! {
     66 "0066_pre_verdict",
     67 "0067_pre_serving",
     68 "0068_pre_feed",
+    69 "0069_pre_late_successes",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.

@@ -37,7 +37,6 @@ const STEPS: Query = query!("request_steps", [TEXT]);
 const TOTALS: Query = query!("request_totals", [INT8_ARRAY, INT8]);
 const UNFINISHED: Query = query!("request_unfinished", []);
 const KINDS: Query = query!("request_kinds", [TEXT, TEXT, TEXT]);
-const KINDS_NEW: Query = query!("request_kinds_new", [TEXT, TEXT, TEXT]);
 
 /// What a reader gathers at most before it answers; workers gather the rest.
 const BEFORE_READING: i32 = 500;

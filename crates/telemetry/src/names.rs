@@ -120,6 +120,8 @@ table! {
     REQUESTS_SILENT = Reading "postmeter_requests_silent" ["service"];
     /// 1: too large a share of a service's requests that came due in the last hour is unfinished, or one for too long (view postmeter.silent_service). Of workers only.
     SERVICE_SILENT = Reading "postmeter_service_silent" ["service"];
+    /// How long a service took from its last word that begins something to its success, of the 1,000 requests with the latest dates. Of workers only.
+    SERVICE_SECONDS = Reading "postmeter_service_seconds" ["service", "quantile"];
     /// Request statuses that were committed. What has no series of its own is in service="other" without a status. Of the console only.
     REQUEST_STATUSES = Total "postmeter_request_statuses_total" ["service", "status", "source"];
     /// Request statuses that HTTP and imports refused, by reason (docs/tracking.md); what `postmeter.track` refuses is not in it.

@@ -388,6 +388,7 @@ async fn h11_requests_are_found_and_grouped_by_where_they_failed_and_whom_they_w
         ("open_service=puptoo", vec![]),
         ("outcome=open&sort=last_recorded_at", vec!["o-1", "o-2"]),
         ("outcome=open&sort=-last_recorded_at", vec!["o-2", "o-1"]),
+        ("sort=-duration&limit=2", vec!["s-1", "o-2"]),
         ("last=62m", vec!["s-1", "o-2", "o-1"]),
         ("last=1d&outcome=failed&limit=1", vec!["f-4"]),
     ] {

@@ -120,6 +120,8 @@ async fn h3_lists_have_true_counts_every_key_and_show_statuses_without_a_source(
         ("created_at_gt=2024-09-18T10:30:00Z", 1),
         ("created_at_gte=2024-09-18T13:00:00+02:00&created_at_lte=2024-09-18T11:00:00Z", 1),
         ("created_at_lt=2024-09-18T10:00:26.371Z", 0),
+        ("last=20000d", 2),
+        ("last=1m", 0),
         ("unknown=x&page=1&page_size=1", 2),
         ("sort_by=request_id&sort_dir=asc", 2),
     ] {
@@ -132,6 +134,8 @@ async fn h3_lists_have_true_counts_every_key_and_show_statuses_without_a_source(
     assert_eq!(keys(row), ["created_at", "date", "id", "request_id", "service", "source", "status"]);
     assert!(row["id"].is_string());
     for (query, count) in [
+        ("last=20000d&service=puptoo", 2),
+        ("last=1m", 0),
         ("service=puptoo", 2),
         ("service=PUPTOO&status=success", 1),
         ("source=engine", 2),
@@ -176,6 +180,7 @@ async fn h3_wrong_parameters_are_refused_in_the_originals_order_and_shape() {
     let (_db, console, token) = two_requests().await;
     for (path, status, message) in [
         ("/payloads?page=abc&page_size=10", 400, "page must be a whole number from 0 to 100000000"),
+        ("/payloads?last=soon", 400, "last must be a length of time, as in 30m, 24h or 7d"),
         ("/payloads?page_size=-1", 400, "page_size must be a whole number from 1 to 10000"),
         ("/payloads?page=x&sort_by=y", 400, "page must be a whole number from 0 to 100000000"),
         (

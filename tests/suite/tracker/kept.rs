@@ -158,6 +158,27 @@ async fn h7_what_failed_first_is_the_first_in_order_of_what_has_not_succeeded_si
 }
 
 #[tokio::test]
+async fn h7_a_failure_dated_ahead_is_the_first_after_a_late_success_by_its_recording() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let first = [said("a late error 2026-03-10T09:00:00Z"), said("a late error 9999-01-01T00:00:00Z")];
+    record(&db, &first).await;
+    gather(&db.database).await.unwrap();
+    at(&db, "2026-03-10T10:30:00Z").await;
+    record(&db, &[said("a late error 2026-03-10T10:30:00Z")]).await;
+    gather(&db.database).await.unwrap();
+    record(&db, &[said("a late success 2026-03-10T09:30:00Z")]).await;
+    gather(&db.database).await.unwrap();
+    let since = "select to_char(first_failed_at at time zone 'UTC', 'HH24:MI') from postmeter.request_unit";
+    assert_eq!(value(&db, since).await, "10:00", "recorded then, whatever its date");
+    // a request without such a date does not read its messages once more
+    let ahead = "select dated_ahead::text from postmeter.request";
+    assert_eq!(value(&db, ahead).await, "true");
+    db.client.execute("update postmeter.setting set tracker_success = '{success, done}'", &[]).await.unwrap();
+    gather(&db.database).await.unwrap();
+    assert_eq!((value(&db, ahead).await.as_str(), value(&db, since).await.as_str()), ("true", "10:00"), "counted anew");
+}
+
+#[tokio::test]
 async fn h7_a_failure_without_a_text_does_not_hide_what_the_one_before_it_said() {
     let db = tracker("2026-03-10T10:00:00Z").await;
     let text = |said: &str, text: &str| {

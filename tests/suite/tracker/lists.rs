@@ -218,7 +218,7 @@ async fn h3_lists_of_statuses_are_what_filtering_and_sorting_by_hand_gives() {
 }
 
 #[tokio::test]
-async fn h3_a_count_is_true_while_others_record_and_nobody_has_gathered() {
+async fn h3_a_count_is_true_while_others_record() {
     let db = tracker("2026-03-10T10:00:00Z").await;
     let page = Page { sort: StatusSort::Date, descending: true, offset: 0, limit: 1 };
     let mut open = db.connect().await;
@@ -230,19 +230,32 @@ async fn h3_a_count_is_true_while_others_record_and_nobody_has_gathered() {
     }
     transaction.commit().await.unwrap();
     assert_eq!(statuses(&db.database, &StatusFilter::default(), &page).await.unwrap().count, 4);
-    // what a role that may not gather is told is as true
-    record(&db, &[NewStatus::new("newcomer", "r-9", "received")]).await;
+}
+
+#[tokio::test]
+async fn h11_a_list_counts_what_is_gathered_and_says_until_when_that_is() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    record(&db, &[NewStatus::new("a", "r-1", "received")]).await;
+    outbox::requests::gather(&db.database).await.unwrap();
+    at(&db, "2026-03-10T10:00:05Z").await;
+    let queued: Vec<_> = (0..3).map(|n| NewStatus::new("newcomer", &format!("r-{n}"), "success")).collect();
+    record(&db, &queued).await;
+    at(&db, "2026-03-10T10:01:00Z").await;
+    // a role that may not gather, as a reader that finds a long queue
     let as_reader = format!("{}?options=-c%20role%3Dpostmeter_reader", db.url());
     let reader = outbox::Database::open(&outbox::Access::new(&as_reader)).unwrap();
-    for sort in [StatusSort::Date, StatusSort::Service] {
-        let listed = statuses(&reader, &StatusFilter::default(), &Page { sort, ..page }).await.unwrap();
-        assert_eq!((listed.count, listed.rows.len()), (5, 1), "{sort:?}");
+    for sort in [StatusSort::Date, StatusSort::Service, StatusSort::RecordedAt, StatusSort::RequestId] {
+        let page = Page { sort, descending: true, offset: 0, limit: 10 };
+        let listed = statuses(&reader, &StatusFilter::default(), &page).await.unwrap();
+        assert_eq!((listed.count, listed.as_of), (1, t("2026-03-10T10:00:05Z")), "{sort:?}");
+        let named = StatusFilter { service: Some("newcomer".to_owned()), ..StatusFilter::default() };
+        assert_eq!(statuses(&reader, &named, &page).await.unwrap().count, 0, "{sort:?}");
     }
-    assert_eq!(
-        value(&db, "select count(*)::text from postmeter.request_news").await,
-        "1",
-        "and it has gathered nothing"
-    );
+    let left = "select count(*)::text from postmeter.request_news";
+    assert_eq!(value(&db, left).await, "3", "the reader has gathered nothing");
+    let page = Page { sort: StatusSort::Service, descending: true, offset: 0, limit: 10 };
+    let listed = statuses(&db.database, &StatusFilter::default(), &page).await.unwrap();
+    assert_eq!((listed.count, listed.as_of), (4, t("2026-03-10T10:01:00Z")), "whoever may gather takes few along");
 }
 
 /// Six hundred messages about 150 requests, drawn at random.
@@ -274,19 +287,21 @@ async fn drawn_requests(random: &mut StdRng) -> TestDatabase {
 
 #[tokio::test]
 async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
-    use RequestSort::{Account, CreatedAt, InventoryId, LastRecordedAt, Org, RequestId, SystemId};
+    use RequestSort::{Account, CreatedAt, Duration, InventoryId, LastRecordedAt, Org, RequestId, SystemId};
     let mut random = StdRng::seed_from_u64(7);
     let db = drawn_requests(&mut random).await;
     let rows = db
         .client
         .query(
-            "select account, org, inventory_id, system_id, request_id, created_at, outcome from postmeter.request",
+            "select account, org, inventory_id, system_id, request_id, created_at, outcome,
+                 extract(epoch from last_date - first_date)::bigint from postmeter.request",
             &[],
         )
         .await
         .unwrap();
-    let all: Vec<([String; 5], Timestamp, String)> =
-        rows.iter().map(|row| ([0, 1, 2, 3, 4].map(|column| row.get(column)), row.get(5), row.get(6))).collect();
+    let read =
+        |row: &tokio_postgres::Row| ([0, 1, 2, 3, 4].map(|column| row.get(column)), row.get(5), row.get(6), row.get(7));
+    let all: Vec<([String; 5], Timestamp, String, i64)> = rows.iter().map(read).collect();
     assert_eq!(all.len(), 150);
     for turn in 0..300 {
         let mut maybe = |words: &[&str]| {
@@ -301,12 +316,12 @@ async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
             ..RequestFilter::default()
         };
         filter.created = some_span(&mut random);
-        let sort = [CreatedAt, Account, Org, InventoryId, SystemId, RequestId][turn % 6];
+        let sort = [CreatedAt, Account, Org, InventoryId, SystemId, RequestId, Duration][turn % 7];
         let page = Page { sort, descending: random.random(), offset: [0, 2, 40][turn % 3], limit: 10 };
         let is = |wanted: &Option<String>, have: &str| wanted.as_ref().is_none_or(|wanted| wanted == have);
         let mut expected: Vec<_> = all
             .iter()
-            .filter(|([account, org, inventory, system, _], created, outcome)| {
+            .filter(|([account, org, inventory, system, _], created, outcome, _)| {
                 is(&filter.account, account)
                     && is(&filter.org, org)
                     && is(&filter.inventory_id, inventory)
@@ -316,7 +331,7 @@ async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
                     && filter.created.until.is_none_or(|until| *created < until)
             })
             .collect();
-        expected.sort_by(|(one, created, _), (other, later, _)| {
+        expected.sort_by(|(one, created, _, took), (other, later, _, longer)| {
             let by = |index: usize| one[index].cmp(&other[index]);
             let first = match sort {
                 Account => by(0),
@@ -325,9 +340,9 @@ async fn h3_lists_of_requests_are_what_filtering_and_sorting_by_hand_gives() {
                 SystemId => by(3),
                 RequestId => by(4),
                 // of open requests only, and tested where those are
-                CreatedAt | LastRecordedAt => Ordering::Equal,
+                CreatedAt | LastRecordedAt | Duration => Ordering::Equal,
             };
-            first.then(created.cmp(later)).then(by(4))
+            if sort == Duration { took.cmp(longer).then(by(4)) } else { first.then(created.cmp(later)).then(by(4)) }
         });
         if page.descending {
             expected.reverse();

@@ -2,7 +2,7 @@
 
 use outbox::requests::gather;
 use outbox::track::NewStatus;
-use tests::TestDatabase;
+use tests::{TestDatabase, t};
 
 use super::{at, record, tracker, value};
 
@@ -93,6 +93,28 @@ async fn h10_a_new_route_awaits_nobody_for_what_was_handed_over_before_it() {
     record(&db, &[late]).await;
     gather(&db.database).await.unwrap();
     assert_eq!(value(&db, UNFINISHED).await, "");
+}
+
+#[tokio::test]
+async fn h11_seconds_of_services_are_those_of_the_latest_requests() {
+    let db = tracker("2026-03-10T10:00:00Z").await;
+    let mut said = Vec::new();
+    for n in 1..=20_i64 {
+        for (service, status, second) in
+            [("ingress", "received", 0), ("ingress", "success", n), ("puptoo", "received", 2), ("puptoo", "error", 9)]
+        {
+            let mut one = NewStatus::new(service, &format!("r-{n}"), status);
+            one.date = Some(t("2026-03-10T09:00:00Z") + jiff::SignedDuration::from_secs(second));
+            said.push(one);
+        }
+    }
+    record(&db, &said).await;
+    gather(&db.database).await.unwrap();
+    let sql = std::fs::read_to_string("../sql/queries/measure_service_seconds.sql").unwrap();
+    let rows = db.client.query(&sql, &[]).await.unwrap();
+    let told: Vec<serde_json::Value> = rows.iter().map(|row| row.get(0)).collect();
+    let expected = serde_json::json!({"service": "ingress", "median": 10.5, "p95": 19.05});
+    assert_eq!(told, [expected], "a failure is no success, however long it took");
 }
 
 /// A producer can invent services, as many as it likes.

@@ -57,7 +57,7 @@ pub(crate) struct Asked {
     /// Created before this time.
     #[param(value_type = Option<Timestamp>)]
     created_until: Option<String>,
-    /// `created_at`, account, org, `inventory_id`, `system_id` or `request_id`; with outcome=open also
+    /// `created_at`, account, org, `inventory_id`, `system_id`, `request_id` or duration; with outcome=open also
     /// `last_recorded_at`: the longest silent first. With `-` before it for descending. The newest first unless told
     /// otherwise.
     #[param(example = "-created_at")]
@@ -212,14 +212,8 @@ pub(super) async fn created(
         if from.is_some() {
             return Err(Problem::parameter("last", "last and created_from say the same: give one of them"));
         }
-        let wrong = || Problem::parameter("last", "last must be a length of time, as in 30m, 24h or 7d");
-        let length: jiff::Span = text.parse().map_err(|_| wrong())?;
-        let now = clock(&app.database).await?;
-        let back = now.to_zoned(jiff::tz::TimeZone::UTC).checked_sub(length).map_err(|_| wrong())?.timestamp();
-        if back > now {
-            return Err(wrong());
-        }
-        created.after(back, true);
+        let start = before(clock(&app.database).await?, text);
+        created.after(start.ok_or_else(|| Problem::parameter("last", LAST))?, true);
     }
     if let Some(from) = moment("created_from", from.as_deref())? {
         created.after(from, true);
@@ -228,6 +222,16 @@ pub(super) async fn created(
         created.before(until, false);
     }
     Ok(created)
+}
+
+/// What `last` must be.
+pub(crate) const LAST: &str = "last must be a length of time, as in 30m, 24h or 7d";
+
+/// The start of the last time of a length; `None`: it is no such length.
+pub(crate) fn before(now: Timestamp, length: &str) -> Option<Timestamp> {
+    let length: jiff::Span = length.parse().ok()?;
+    let start = now.to_zoned(jiff::tz::TimeZone::UTC).checked_sub(length).ok()?.timestamp();
+    (start <= now).then_some(start)
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
@@ -253,10 +257,11 @@ fn page(asked: &Asked) -> Result<Page<RequestSort>, Problem> {
         "inventory_id" => RequestSort::InventoryId,
         "system_id" => RequestSort::SystemId,
         "request_id" => RequestSort::RequestId,
+        "duration" => RequestSort::Duration,
         "last_recorded_at" if asked.outcome.as_deref() == Some("open") => RequestSort::LastRecordedAt,
         _ => {
-            let sorts =
-                "created_at, account, org, inventory_id, system_id, request_id, or with outcome=open last_recorded_at";
+            let sorts = "created_at, account, org, inventory_id, system_id, request_id, duration, or with outcome=open \
+                         last_recorded_at";
             return Err(Problem::parameter("sort", format!("sort must be {sorts}; with - before it for descending")));
         }
     };

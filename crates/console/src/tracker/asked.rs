@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use outbox::requests::{Page, Span};
 
 use super::refusal::Refusal;
+use crate::app::App;
 use crate::extract::InPath;
+use crate::requests::{LAST, before};
 
 /// Rows of a page at most.
 const PAGE_SIZE_MAX: i64 = 10_000;
@@ -101,6 +103,18 @@ impl Asked {
             let Some(text) = self.get(&format!("{name}_{bound}")) else { continue };
             let at = moment(text)?;
             if is_later { span.after(at, inclusive) } else { span.before(at, inclusive) }
+        }
+        Ok(span)
+    }
+}
+
+impl Asked {
+    /// The same with the start of the last time of a length, if `last` gives one: `24h`, `7d`.
+    pub async fn recent(&self, app: &App, name: &str) -> Result<Span, Refusal> {
+        let mut span = self.span(name)?;
+        if let Some(length) = self.get("last") {
+            let now = outbox::maintain::clock(&app.database).await?;
+            span.after(before(now, length).ok_or_else(|| Refusal::bad(LAST))?, true);
         }
         Ok(span)
     }

@@ -31,7 +31,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, visitor: Visitor, asked: A
         org: asked.text("org_id"),
         inventory_id: asked.text("inventory_id"),
         system_id: asked.text("system_id"),
-        created: asked.span("created_at")?,
+        created: asked.recent(&app, "created_at").await?,
         ..RequestFilter::default()
     };
     if let Some(org) = visitor.org {

@@ -38,7 +38,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, visitor: Visitor, asked: A
         source: asked.lower("source"),
         status: asked.lower("status"),
         status_msg: asked.text("status_msg"),
-        date: asked.span("date")?,
+        date: asked.recent(&app, "date").await?,
         recorded: asked.span("created_at")?,
     };
     let listed = statuses(&app.database, &filter, &page).await?;

@@ -56,6 +56,8 @@ pub enum RequestSort {
     RequestId,
     /// By date of the message that was recorded first.
     CreatedAt,
+    /// By the time from its first date to its last.
+    Duration,
     /// By when one was last heard of; of open requests only, which then must be the outcome that is asked for.
     LastRecordedAt,
 }
@@ -69,6 +71,7 @@ impl RequestSort {
             Self::SystemId => &["system_id", "created_at", "request_key"],
             Self::RequestId => &["request_key"],
             Self::CreatedAt => &["created_at", "request_key"],
+            Self::Duration => &["(last_date - first_date)", "request_key"],
             Self::LastRecordedAt => &["last_recorded_at", "request_key"],
         }
     }
@@ -301,6 +304,7 @@ fn qualified(column: &str) -> &'static str {
         "system_id" => "s.system_id",
         "request_key" => "s.request_key",
         "last_recorded_at" => "s.last_recorded_at",
+        "(last_date - first_date)" => "(s.last_date - s.first_date)",
         _ => "s.created_at",
     }
 }

@@ -13,7 +13,7 @@ use super::counts::{
     Bucket, Counts, FEW, Tally, Wanted, both, count_by, hours_of_page, rows_wanted, rows_wanted_of_any_kind, total,
     window,
 };
-use super::{KINDS, KINDS_NEW, Listed, Page, Span};
+use super::{KINDS, Listed, Page, Span};
 use crate::query::{Params, Tx};
 use crate::{Database, Error};
 
@@ -133,12 +133,7 @@ async fn list(tx: &Tx<'_>, filter: &StatusFilter, page: &Page<StatusSort>) -> Re
 /// Service, source and status of each kind that the filter lets through.
 async fn kinds(tx: &Tx<'_>, filter: &StatusFilter) -> Result<HashMap<i64, [String; 3]>, Error> {
     let names: Params<'_> = &[&filter.service, &filter.source, &filter.status];
-    let mut rows = tx.rows(&KINDS, names).await?;
-    let known = rows.len();
-    rows.retain(|row| !matches!(row.try_get::<_, Option<&str>>("service"), Ok(None)));
-    if rows.len() < known {
-        rows.extend(tx.rows(&KINDS_NEW, names).await?);
-    }
+    let rows = tx.rows(&KINDS, names).await?;
     rows.iter()
         .map(|row| {
             Ok((row.try_get("kind")?, [row.try_get("service")?, row.try_get("source")?, row.try_get("status")?]))

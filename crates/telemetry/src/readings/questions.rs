@@ -43,6 +43,7 @@ const TOPICS: &[Topic] = &[
     cheap("request_refusals", |asking| Box::pin(request_refusals(asking))),
     Topic { only_workers: true, ..cheap("requests_unfinished", |asking| Box::pin(requests_unfinished(asking))) },
     Topic { only_workers: true, ..cheap("services_silent", |asking| Box::pin(services_silent(asking))) },
+    Topic { only_workers: true, ..dear("service_seconds", |asking| Box::pin(service_seconds(asking))) },
     dear("amounts", |asking| Box::pin(amounts(asking))),
     dear("forecast", |asking| Box::pin(forecast(asking))),
     dear("dead_letters", |asking| Box::pin(dead_letters(asking))),
@@ -221,6 +222,13 @@ async fn services_silent(asking: &mut Asking<'_>) {
     for row in asking.ask::<measure::Silent>("services_silent").await.into_iter().flatten() {
         asking.page.put(&names::REQUESTS_SILENT, [&row.service], precise(row.unfinished));
         asking.page.put(&names::SERVICE_SILENT, [&row.service], f64::from(u8::from(row.silent)));
+    }
+}
+
+async fn service_seconds(asking: &mut Asking<'_>) {
+    for row in asking.ask::<measure::ServiceSeconds>("service_seconds").await.into_iter().flatten() {
+        asking.page.put(&names::SERVICE_SECONDS, [&row.service, "0.5"], row.median);
+        asking.page.put(&names::SERVICE_SECONDS, [&row.service, "0.95"], row.p95);
     }
 }
 
