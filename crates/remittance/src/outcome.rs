@@ -212,7 +212,8 @@ impl Outcome {
         )
     }
 
-    /// Rebuilds an outcome from its row in the ledger; `None` for a word this program does not know.
+    /// The outcome that a word of the ledger names; `None` for a word this program does not know. The program itself never
+    /// reads outcomes back: tests go through all words with it.
     #[must_use]
     pub fn from_parts(
         word: &str,
