@@ -30,7 +30,7 @@ SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: build ## build, start a Postgres and a simulated marketplace, show usage travel from insert to accepted
 	@$(POSTMETER) demo
