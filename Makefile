@@ -63,7 +63,7 @@ storm: build ## the soak: STORMS storms of every fault at once; nothing lost or 
 	$(SOAK) POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_storm
 
-replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
+replay: build ## a billing export (FOCUS, FILE=export.csv) through the whole way, hour by hour; closes at zero
 	$(SOAK) POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_replay
 
