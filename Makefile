@@ -30,7 +30,7 @@ SOAK = POSTMETER_TEST_LIMIT_SECONDS=86400
 help: ## this list
 	@echo "Postmeter. Two commands to begin with: make demo, make test."
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: build ## build, start a Postgres and a simulated marketplace, show usage travel from insert to accepted
 	@$(POSTMETER) demo
@@ -63,7 +63,7 @@ storm: build ## the soak: STORMS storms of every fault at once; nothing lost or 
 	$(SOAK) POSTMETER_SEEDS=$(STORMS) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_storm
 
-replay: build ## a billing export (FOCUS 1.0, FILE=export.csv) through the whole way, hour by hour; closes at zero
+replay: build ## a billing export (FOCUS, FILE=export.csv) through the whole way, hour by hour; closes at zero
 	$(SOAK) POSTMETER_FOCUS_FILE=$(abspath $(FILE)) $(CARGO) test --locked -p tests --test suite -- \
 		--ignored --nocapture --test-threads=1 soak_replay
 

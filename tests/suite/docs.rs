@@ -7,6 +7,7 @@ mod isolation;
 mod marketplaces;
 mod operating;
 mod process;
+mod scenarios;
 mod schema;
 mod settings;
 
@@ -68,6 +69,12 @@ fn spans(page: &str) -> Vec<String> {
     prose.split("\n\n").flat_map(spans).collect()
 }
 
+/// What a text names as "not yet": the span after these words.
+fn not_yet(text: &str) -> Vec<String> {
+    let text = text.replace("Not yet: `", "not yet: `");
+    text.split("not yet: `").skip(1).filter_map(|rest| Some(rest.split_once('`')?.0.to_owned())).collect()
+}
+
 /// Lines of fenced blocks.
 fn fenced(page: &str) -> Vec<&str> {
     let mut inside = false;
@@ -98,13 +105,14 @@ fn every_path_that_is_named_exists() {
     let endings = [".rs", ".sql", ".md", ".toml", ".py", ".mjs", ".service", ".example", ".json"];
     let mut missing = Vec::new();
     for (page, text) in pages() {
+        let absent = not_yet(&text);
         for span in spans(&text) {
             let plain = !span.contains([' ', '*', '<', '(', '=', ':', '{', '…', '"', '$'])
                 && !span.starts_with(['/', '~', '-']);
             let top = span.split('/').next().unwrap_or_default();
             let is_path = span.contains('/') && ["crates", "sql", "docs", "tests", "deploy", ".ci"].contains(&top);
             let is_file = endings.iter().any(|ending| span.ends_with(ending) && span.len() > ending.len());
-            if !plain || !(is_path || is_file) {
+            if !plain || !(is_path || is_file) || absent.contains(&span) {
                 continue;
             }
             let by_name = || !span.contains('/') && all.iter().any(|path| path.ends_with(&format!("/{span}")));
@@ -163,8 +171,10 @@ fn every_page_has_its_place_in_the_index() {
 fn every_make_target_that_is_named_exists() {
     let makefile = read("Makefile");
     for (page, text) in pages() {
+        let absent = not_yet(&text);
         for target in named_after(&text, "make") {
-            assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "{page}: make {target}");
+            let is_there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+            assert!(is_there || absent.contains(&format!("make {target}")), "{page}: make {target}");
         }
     }
 }
@@ -204,34 +214,12 @@ fn every_command_that_is_named_exists() {
     let commands = commands();
     assert!(commands.contains("worker") && commands.contains("write-off"), "{commands:?}");
     for (page, text) in pages() {
+        let absent = not_yet(&text);
         for command in named_after(&text, "postmeter") {
-            assert!(commands.contains(&command), "{page}: postmeter {command}; there are: {commands:?}");
+            let is_known = commands.contains(&command) || absent.contains(&format!("postmeter {command}"));
+            assert!(is_known, "{page}: postmeter {command}; there are: {commands:?}");
         }
     }
-}
-
-#[test]
-fn every_scenario_of_the_readme_has_a_test() {
-    let code: String = files("tests/suite")
-        .iter()
-        .chain(&files("crates"))
-        .filter(|path| path.ends_with(".rs"))
-        .map(|path| read(path))
-        .collect();
-    let readme = read("README.md");
-    let table =
-        readme.split_once("## What it guarantees").expect("the guarantees").1.split_once("\n## ").expect("their end").0;
-    let mut ids = 0;
-    for word in table.split(|c: char| !c.is_ascii_alphanumeric()) {
-        let is_id = word.len() >= 2
-            && word.starts_with(|c: char| ('A'..='L').contains(&c))
-            && word[1..].bytes().all(|b| b.is_ascii_digit());
-        if is_id {
-            ids += 1;
-            assert!(code.contains(&format!("fn {}_", word.to_lowercase())), "no test carries {word}");
-        }
-    }
-    assert!(ids > 20, "the table names its scenarios");
 }
 
 #[test]

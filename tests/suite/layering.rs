@@ -1,7 +1,34 @@
 //! The law of the crates: what talks to the database cannot call out; what calls out cannot touch the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+
+/// The crates that may call others: marketplaces, sources of usage, and what exports traces and errors.
+const CALL_OUT: [&str; 3] = ["marketplaces", "postmeter", "sources"];
+/// The crate that may speak to the database.
+const SPEAKS_TO_POSTGRES: [&str; 1] = ["outbox"];
+
+/// What each crate's manifest depends on, without what only its tests use. The package of the tests is left out.
+fn manifests() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    packages
+        .filter(|package| package["name"] != "tests")
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("dependencies").iter();
+            let normal = dependencies.filter(|dependency| dependency["kind"].is_null());
+            (text(&package["name"]), normal.map(|dependency| text(&dependency["name"])).collect())
+        })
+        .collect()
+}
 
 /// Crates that one is built with; none of those only its tests use.
 fn built_with(name: &str) -> BTreeSet<String> {
@@ -32,4 +59,35 @@ fn what_talks_to_the_database_cannot_call_out_nor_the_reverse() {
         let breach: Vec<_> = forbidden.iter().filter(|other| built_with.contains(**other)).collect();
         assert!(breach.is_empty(), "{name} is built with {breach:?}");
     }
+}
+
+#[test]
+fn the_drawing_of_the_crates_is_what_their_manifests_say() {
+    let manifests = manifests();
+    let page = super::docs::read("docs/architecture.md");
+    let drawing = page.split_once("flowchart TD\n").expect("the drawing").1.split_once("```").expect("its end").0;
+    let drawn: BTreeSet<_> = drawing.lines().map(|line| line.trim().to_owned()).collect();
+    let edges: BTreeSet<_> = manifests
+        .iter()
+        .flat_map(|(name, others)| others.iter().map(move |other| (name, other)))
+        .filter(|(_, other)| manifests.contains_key(*other))
+        .map(|(name, other)| format!("{name} --> {other}"))
+        .collect();
+    let wrong: Vec<_> = drawn.symmetric_difference(&edges).collect();
+    assert!(wrong.is_empty(), "docs/architecture.md draws otherwise than the manifests: {wrong:?}");
+    for page in ["docs/architecture.md", "README.md"] {
+        let text = super::docs::read(page);
+        let lost: Vec<_> = manifests.keys().filter(|name| !text.contains(&format!("\n| `crates/{name}` |"))).collect();
+        assert!(lost.is_empty(), "{page} has no row for {lost:?}");
+    }
+}
+
+#[test]
+fn only_crates_that_the_law_names_have_a_client_for_http_or_postgres() {
+    let manifests = manifests();
+    let with = |client: &str| -> Vec<_> {
+        manifests.iter().filter(|(_, others)| others.contains(client)).map(|(name, _)| name.as_str()).collect()
+    };
+    assert_eq!(with("reqwest"), CALL_OUT);
+    assert_eq!(with("tokio-postgres"), SPEAKS_TO_POSTGRES);
 }

@@ -68,6 +68,7 @@ mod silent;
 mod stuck;
 mod switches;
 mod telling;
+mod tidy;
 mod tls;
 mod tracker;
 mod unknown;

@@ -46,7 +46,7 @@ async fn load(stage: &Stage, file: &str) -> BTreeSet<Timestamp> {
 #[tokio::test]
 #[ignore = "needs a file: make replay FILE=export.csv"]
 async fn soak_replay_of_a_focus_export_closes_at_zero() {
-    let file = std::env::var("POSTMETER_FOCUS_FILE").expect("POSTMETER_FOCUS_FILE names a FOCUS 1.0 export");
+    let file = std::env::var("POSTMETER_FOCUS_FILE").expect("POSTMETER_FOCUS_FILE names a FOCUS export");
     let stage = Stage::bare().await;
     let hours = load(&stage, &file).await;
     let endpoint = format!("endpoint={}", stage.aws.url());

@@ -104,7 +104,8 @@ impl Google {
         Ok(Self::with_source(settings, path))
     }
 
-    /// Opens a destination with the key file at a path, whatever its settings say of credentials.
+    /// Opens a destination with the key file at a path, whatever its settings say of credentials: for tests, which cannot
+    /// set a variable of the environment.
     ///
     /// # Errors
     /// As [`Google::open`].

@@ -1,4 +1,5 @@
-//! The only code of Postmeter that calls out: one file per marketplace, each behind the one trait [`Marketplace`].
+//! Calls marketplaces, one module each, behind the one trait [`Marketplace`]; and posts alerts ([`webhook`]). Beside
+//! this crate only `sources` and the exporters of traces and errors call out.
 //!
 //! A batch goes in, one [`Answer`] per remittance comes out, in the same order. What a marketplace can and demands is
 //! data ([`Capabilities`]). No database here: whoever calls brings what was frozen and stores what was answered.

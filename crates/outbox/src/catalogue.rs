@@ -1,4 +1,4 @@
-//! The catalogue, as the worker reads it.
+//! The catalogue: as the worker reads it, and as people edit it (`edit`).
 
 mod edit;
 

@@ -46,7 +46,8 @@ use config::{Config, GlobalArgs};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or input; \
-    3 done, but something needs a person (doctor, alerts, catalog, import with rejects or differences, recalculate, balance, shadow, ledger verify); 4 the database cannot be reached."
+    3 done, but something needs a person, which the output names; \
+    4 the database cannot be reached, or another transaction was in the way."
 )]
 struct Cli {
     #[command(flatten)]

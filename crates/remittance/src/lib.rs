@@ -14,7 +14,7 @@ mod share;
 mod status;
 
 pub use decide::{Next, Policy, Standing, decide};
-pub use key::{canonical_hour, idempotency_key, remittance_key};
+pub use key::idempotency_key;
 pub use outcome::{Answer, Outcome};
 pub use quantity::{Quantity, QuantityError};
 pub use retry::RetrySchedule;

@@ -47,14 +47,14 @@ pub enum Outcome {
     },
     /// Too many calls; nothing was taken.
     Throttled {
-        /// Wait at least this long, if they said so.
+        /// Their own wait, if they named one.
         after: Option<Duration>,
     },
     /// The destination answered that it cannot answer now (5xx). What it did before is not certain.
     Unavailable {
         /// Why.
         code: String,
-        /// Wait at least this long, if they said so.
+        /// Their own wait, if they named one.
         after: Option<Duration>,
     },
     /// The credentials were refused; nothing was taken.
@@ -80,7 +80,8 @@ pub enum Outcome {
         /// `deadline` or `memory` when no call was made, else their word.
         code: String,
     },
-    /// No byte of the request left: connecting failed, or the lease was over.
+    /// No byte of the report left: connecting or signing failed, or what the marketplace is asked before the report
+    /// did.
     NotSent {
         /// Why.
         code: String,
@@ -97,7 +98,8 @@ pub enum Outcome {
     },
     /// The destination is a dry run; no call was made.
     DryRun,
-    /// A stopping worker gave the claim back; no call was made.
+    /// The worker gave the claim back before its call: it stops, its lease is nearly over, the destination's rules have
+    /// changed or its breaker has opened, or its quota gave no slot.
     HandedBack,
 }
 
@@ -212,7 +214,8 @@ impl Outcome {
         )
     }
 
-    /// Rebuilds an outcome from its row in the ledger; `None` for a word this program does not know.
+    /// The outcome that a word of the ledger names; `None` for a word this program does not know. The program itself
+    /// never reads outcomes back: tests go through all words with it.
     #[must_use]
     pub fn from_parts(
         word: &str,

@@ -10,7 +10,8 @@ pub struct RetrySchedule {
     pub first: Duration,
     /// No delay is longer.
     pub max: Duration,
-    /// After so many tries the delivery is held (or unknown, if it may have been billed); `None`: until its deadline.
+    /// After so many tries the delivery becomes `unknown`: only a call that may have arrived counts as a try that is made
+    /// again. `None`: it is sent again until its deadline.
     pub tries_max: Option<u32>,
 }
 

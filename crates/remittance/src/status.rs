@@ -80,20 +80,6 @@ words! {
     }
 }
 
-impl Status {
-    /// Quantity, hour, bytes and idempotency key are fixed.
-    #[must_use]
-    pub const fn is_frozen(self) -> bool {
-        !matches!(self, Self::Open | Self::NothingDue)
-    }
-
-    /// Nothing more will happen by itself.
-    #[must_use]
-    pub const fn is_settled(self) -> bool {
-        !matches!(self, Self::Open | Self::Due | Self::InFlight)
-    }
-}
-
 words! {
     /// Why something is held: stable codes, in `held.reason` and `delivery.reason`.
     Reason, "reason" {
@@ -113,13 +99,13 @@ words! {
         QuantityOutOfRange = "quantity_out_of_range",
         /// The answer could not be understood.
         UnrecognisedAnswer = "unrecognised_answer",
-        /// The retry policy is exhausted.
+        /// The retry policy is exhausted. Reserved: such a remittance becomes `unknown` today.
         TriesExhausted = "tries_exhausted",
         /// Handling it killed its worker, repeatedly.
         Poison = "poison",
         /// A person put it aside.
         ByOperator = "by_operator",
-        /// The usage is beyond what is plausible for its metric; reserved.
+        /// The usage is beyond what is plausible for its metric; only usage is held for it, never a remittance.
         Implausible = "implausible",
         /// Recorded before the database lost commits: it may have been billed with another hour in that time.
         LostTime = "lost_time",

@@ -73,11 +73,6 @@ impl Pulse {
         self.state().turns.remove(of);
     }
 
-    /// All loops have ended, and the lease with them.
-    pub fn end_all(&self) {
-        *self.state() = State::default();
-    }
-
     /// The lease holds for so long from now.
     pub fn beat(&self, remaining: Duration) {
         self.state().leased_until = Instant::now().checked_add(remaining);
@@ -130,9 +125,6 @@ mod tests {
         pulse.beat(Duration::from_secs(60));
         assert!(pulse.is_leased());
         pulse.beat(Duration::ZERO);
-        assert!(!pulse.is_leased());
-        pulse.beat(Duration::from_secs(60));
-        pulse.end_all();
         assert!(!pulse.is_leased());
     }
 }

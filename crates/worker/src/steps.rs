@@ -225,7 +225,9 @@ impl Worker {
         Ok(promoted)
     }
 
-    /// Promotes what waited for its time, considers late evidence, opens hours for what is carried.
+    /// All that maintenance does for live destinations and shadows, but for what concerns the fleet and the
+    /// partitions: for tests and tools that take single steps. A running worker has loops for it
+    /// ([`Self::maintain_all`] is one's turn).
     ///
     /// # Errors
     /// As Postgres says.
@@ -242,8 +244,9 @@ impl Worker {
         self.maintain_shadows(true).await
     }
 
-    /// All maintenance of live destinations, and what is seldom needed. A step that fails keeps no other from its turn;
-    /// returns which have failed.
+    /// A turn of the loop of maintenance: dead workers, late evidence, carried quantity, the catalogue, cured usage;
+    /// `rarely` also what is seldom needed. Promotion, deadlines, marks and shadows have loops of their own. A step
+    /// that fails keeps no other from its turn; returns which have failed.
     pub async fn maintain_all(&self, rarely: bool) -> Vec<(&'static str, outbox::Error)> {
         let database = &self.database;
         let mut failed = Vec::new();

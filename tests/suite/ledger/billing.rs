@@ -210,7 +210,7 @@ const SUMS: &str = "select format('%s %s %s %s', 'summary', org, status, sum(rem
     order by 1";
 
 #[tokio::test]
-async fn i12_a_drop_waits_for_nobody_and_keeps_nobody_waiting() {
+async fn i4_a_drop_waits_for_nobody_and_keeps_nobody_waiting() {
     let stage = manifold().await;
     let _folder = exported(&stage).await;
     stage.sql(super::DROPPING).await;

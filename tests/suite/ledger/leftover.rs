@@ -173,7 +173,7 @@ fn told(way: &Way) -> String {
 }
 
 #[tokio::test]
-async fn i12_of_many_usages_that_went_their_whole_way_as_much_is_left_as_of_few() {
+async fn i4_of_many_usages_that_went_their_whole_way_as_much_is_left_as_of_few() {
     let (few, many) = (way(4_000).await, way(20_000).await);
     for way in [&few, &many] {
         assert!(way.full["usage"].marked >= i64::try_from(way.usages).unwrap(), "the fixture");

@@ -1,4 +1,4 @@
-//! The one place where a statement is put together: closed names, values as parameters.
+//! Statements of lists, put together from closed names; values are parameters. Requests have their own composer.
 
 use super::{Ask, Column, Filter, Kind, Statement, Test, Value};
 

@@ -61,7 +61,7 @@ enum Verb {
 
 #[derive(Debug, Subcommand)]
 enum Source {
-    /// From a CSV export in the FinOps Open Cost and Usage Specification (FOCUS) 1.0.
+    /// From an export in the FinOps standard FOCUS (1.0 to 1.3), as `import focus` reads it.
     Focus {
         /// The export.
         file: PathBuf,

@@ -27,7 +27,7 @@ impl Columns {
             }
         }
         if !missing.is_empty() {
-            bail!("this is no FOCUS 1.0 export: column {} is missing from its first line", missing.join(", "));
+            bail!("this is no FOCUS export: column {} is missing from its first line", missing.join(", "));
         }
         if let Some(name) = names.iter().find(|name| !name.is_empty() && named(name) > 1) {
             bail!("column {name} stands twice in its first line: nobody can tell which one is meant");
@@ -72,8 +72,7 @@ mod tests {
     #[test]
     fn another_file_is_refused_by_the_missing_columns() {
         let refused = columns("SubAccountId,ServiceName,ConsumedQuantity").unwrap_err();
-        let sentence =
-            "this is no FOCUS 1.0 export: column ConsumedUnit, ChargePeriodStart is missing from its first line";
+        let sentence = "this is no FOCUS export: column ConsumedUnit, ChargePeriodStart is missing from its first line";
         assert_eq!(refused, sentence);
         assert!(columns(&(NEEDED.join(",") + ",ServiceName")).unwrap_err().contains("twice"));
     }

@@ -344,7 +344,7 @@ fn what_was_counted_by_is_not_changed_under_its_feet() {
 }
 
 #[test]
-fn f10_factor_and_rounding_change_only_at_a_new_month() {
+fn k4_factor_and_rounding_change_only_at_a_new_month() {
     let say = |text: &str| {
         let (plan, _) = planned(text, stored(FILE, true), false);
         let counted = ranges(&plan);
@@ -371,7 +371,7 @@ fn f10_factor_and_rounding_change_only_at_a_new_month() {
 }
 
 #[test]
-fn f11_metrics_that_share_a_dimension_round_alike_in_every_month() {
+fn b12_metrics_that_share_a_dimension_round_alike_in_every_month() {
     let second = |from: &str, rounding: &str| {
         format!(
             "{FILE}[[dimension]]\ndestination = \"aws\"\nproduct = \"storage\"\nmetric = \"mb\"\n\

@@ -24,7 +24,7 @@ pub(super) struct Filter {
     /// At this destination.
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// In this status: rejected, expired, conflict, unknown or held.
+    /// In this status: rejected, expired, conflict, unknown or held (with `hold`, which acts on what is due: due).
     #[arg(long)]
     status: Option<String>,
     /// Held for this reason.
