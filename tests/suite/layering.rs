@@ -16,10 +16,16 @@ fn built_with(name: &str) -> BTreeSet<String> {
     text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
+/// What no service should get from a crate that records usage: pools, TLS, HTTP, and the rest of ours.
+const NOT_A_PRODUCERS: &[&str] =
+    &["backoff", "deadpool-postgres", "hyper", "native-tls", "openssl", "outbox", "remittance", "reqwest", "rustls"];
+
 #[test]
 fn what_talks_to_the_database_cannot_call_out_nor_the_reverse() {
     for (name, forbidden) in [
-        ("remittance", &["tokio", "tokio-postgres", "reqwest", "hyper"][..]),
+        ("postmeter-quantity", &["tokio", "serde", "tokio-postgres", "reqwest", "hyper"][..]),
+        ("postmeter-client", NOT_A_PRODUCERS),
+        ("remittance", &["tokio", "tokio-postgres", "reqwest", "hyper"]),
         ("outbox", &["marketplaces", "reqwest", "hyper", "axum"]),
         ("marketplaces", &["outbox", "tokio-postgres"]),
         ("explain", &["marketplaces", "worker", "console", "reqwest", "hyper", "axum"]),
@@ -32,4 +38,14 @@ fn what_talks_to_the_database_cannot_call_out_nor_the_reverse() {
         let breach: Vec<_> = forbidden.iter().filter(|other| built_with.contains(**other)).collect();
         assert!(breach.is_empty(), "{name} is built with {breach:?}");
     }
+}
+
+/// What a service gets with `postmeter-client`, itself and its driver included. More needs a reason.
+const CLIENT_CRATES_MAX: usize = 80;
+
+#[test]
+fn a_service_gets_few_crates_with_the_client() {
+    let crates = built_with("postmeter-client");
+    assert!(crates.contains("tokio-postgres"));
+    assert!(crates.len() <= CLIENT_CRATES_MAX, "{} crates: {crates:?}", crates.len());
 }
