@@ -1,5 +1,6 @@
 //! A: what `docs/integrate.md` promises to producers; its examples, as services of several languages run them.
 
+mod client;
 mod examples;
 mod streams;
 

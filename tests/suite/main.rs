@@ -47,6 +47,7 @@ mod lost_time;
 mod moto;
 mod operations;
 mod outage;
+mod packaging;
 mod people;
 mod pinned;
 mod plausible;

@@ -1,6 +1,7 @@
 //! What can go wrong between us and Postgres, by what a caller does about it.
 
-use tokio_postgres::error::{DbError, SqlState};
+pub use postmeter_client::Refused;
+use tokio_postgres::error::SqlState;
 
 /// An error of this crate; each variant asks for something else from the caller.
 #[derive(Debug, thiserror::Error)]
@@ -44,28 +45,6 @@ pub enum Error {
         /// The server's message.
         message: String,
     },
-}
-
-/// A refusal by a rule of the schema, with what names it. `docs/integrate.md` lists the codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// SQLSTATE: `PM001` to `PM0xx`, or a standard one of class 22 or 23.
-    pub code: String,
-    /// The field that is wrong.
-    pub field: Option<String>,
-    /// The rule's name.
-    pub constraint: Option<String>,
-    /// A sentence for people.
-    pub message: String,
-    /// What to do, where the schema says so.
-    pub hint: Option<String>,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.message)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
-    }
 }
 
 /// Whose fault an error is, when a batch of rows meets it.
@@ -138,21 +117,23 @@ impl Error {
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
-        error.as_db_error().map_or_else(|| without_sqlstate(&error), classify)
+        postmeter_client::Error::from(error).into()
     }
 }
 
-/// An error without a SQLSTATE is the connection's, unless the client could not make sense of a value.
-fn without_sqlstate(error: &tokio_postgres::Error) -> Error {
-    use std::error::Error as _;
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    let text = format!("{error}{source}");
-    if text.contains("deserializing") || text.contains("serializing") || text.contains("parameters") {
-        Error::Unexpected { code: String::new(), message: text }
-    } else if let Some(why) = untrusted(&text) {
-        Error::Untrusted(why.to_owned())
-    } else {
-        Error::Away(text)
+/// The client reads SQLSTATEs; a worker asks more of what a producer meets with a pause.
+impl From<postmeter_client::Error> for Error {
+    fn from(error: postmeter_client::Error) -> Self {
+        use postmeter_client::Error as Client;
+        match error {
+            Client::Refused(refused) => Self::Refused(refused),
+            Client::Retryable { code, message } => Self::Again { code, message },
+            Client::Unavailable { code: Some(code), message } => unavailable(&code, &message),
+            Client::Unavailable { code: None, message } => {
+                untrusted(&message).map_or_else(|| Self::Away(message.clone()), |why| Self::Untrusted(why.to_owned()))
+            }
+            Client::Unexpected { code, message } => unexpected(code.unwrap_or_default(), message),
+        }
     }
 }
 
@@ -176,17 +157,8 @@ fn untrusted(text: &str) -> Option<&'static str> {
     verdicts.into_iter().find(|(word, _)| is_tls && text.contains(word)).map(|(_, why)| why)
 }
 
-/// The one place that reads SQLSTATEs.
-fn classify(db: &DbError) -> Error {
-    let code = db.code().code().to_owned();
-    let message = db.message().to_owned();
-    let again = [
-        &SqlState::T_R_SERIALIZATION_FAILURE,
-        &SqlState::T_R_DEADLOCK_DETECTED,
-        &SqlState::LOCK_NOT_AVAILABLE,
-        &SqlState::QUERY_CANCELED,
-    ];
-    let away = ["08", "57P"];
+/// A server that answers and can do nothing for any client, or one that ends the connection.
+fn unavailable(code: &str, message: &str) -> Error {
     let unable = [
         ("53100", "the database's disk is full"),
         ("53200", "the database is out of memory"),
@@ -195,29 +167,21 @@ fn classify(db: &DbError) -> Error {
         ("58", "the database's server has a fault of its own system"),
         ("25006", "the database is read only: a standby, or made so"),
     ];
-    let why = unable.into_iter().find(|(class, _)| code.starts_with(class)).map(|(_, why)| why);
+    match unable.into_iter().find(|(class, _)| code.starts_with(class)) {
+        Some((_, why)) => Error::Unable(format!("{why}: {message} ({code})")),
+        None => Error::Away(format!("{message} ({code})")),
+    }
+}
+
+fn unexpected(code: String, message: String) -> Error {
     // 42P01 and 42883 also name what is not ours
     let is_ours = code == "3F000" || ["42P01", "42883"].contains(&code.as_str()) && message.contains("postmeter.");
-    if again.contains(&db.code()) {
-        Error::Again { code, message }
-    } else if away.iter().any(|class| code.starts_with(class)) {
-        Error::Away(format!("{message} ({code})"))
-    } else if let Some(why) = why {
-        Error::Unable(format!("{why}: {message} ({code})"))
-    } else if code.starts_with("28") {
+    if code.starts_with("28") {
         Error::Unwelcome(format!("{message} ({code})"))
     } else if is_ours {
         Error::Schema(format!(
             "the database lacks what this program needs: {message} ({code}); run `postmeter migrate`"
         ))
-    } else if ["PM", "22", "23"].iter().any(|class| code.starts_with(class)) {
-        Error::Refused(Refused {
-            code,
-            field: db.column().map(str::to_owned),
-            constraint: db.constraint().map(str::to_owned),
-            message,
-            hint: db.hint().map(str::to_owned),
-        })
     } else {
         Error::Unexpected { code, message }
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
+use crate::record::refused;
 use crate::{Error, NewUsage, Refused};
 
 /// A group of rows, summed up.
@@ -65,13 +66,7 @@ pub async fn import_batch(transaction: &Transaction<'_>, groups: &[Group], apply
                 "applied" => Grouped::Applied(row.try_get("standing")?),
                 "zero" => Grouped::Zero,
                 "other_rule" => Grouped::OtherRule(row.try_get("known_from")?, row.try_get("known_until")?),
-                _ => Grouped::Refused(Refused {
-                    code: row.try_get("error_code")?,
-                    field: row.try_get("field")?,
-                    constraint: None,
-                    message: row.try_get("message")?,
-                    hint: None,
-                }),
+                _ => Grouped::Refused(refused(row)?),
             })
         })
         .collect()

@@ -1,8 +1,7 @@
-//! The only code of Postmeter that speaks to Postgres. No HTTP here.
+//! The code of Postmeter's own programs that speaks to Postgres. No HTTP here.
 //!
-//! For a Rust service that records usage, [`record_usage`] and [`record_usages`] are all there is to know: they take
-//! the service's own transaction, so that usage and outbox entry commit or vanish with its rows. The rest is for the
-//! worker and the command line: one module per verb, one file of SQL per statement (`sql/queries/`).
+//! One module per verb, one file of SQL per statement (`sql/queries/`). What a service needs to record usage stands in
+//! `postmeter-client`; it is re-exported here for our own doors.
 
 pub mod alerts;
 mod ask;

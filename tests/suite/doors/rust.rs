@@ -1,6 +1,6 @@
 //! The crate's own door.
 
-use outbox::{Error, NewUsage, Verdict, record_usage, record_usages};
+use postmeter_client::{Error, NewUsage, Verdict, record_usage, record_usages};
 use serde_json::json;
 use tests::{Stage, q, t};
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp};
-use outbox::{NewUsage, Verdict};
+use postmeter_client::{NewUsage, Verdict};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tests::{TestDatabase, q};
 
 use super::{root, text};
@@ -15,6 +16,8 @@ use super::{root, text};
 mod plain;
 #[path = "../../../docs/integrate/examples/rust/usage.rs"]
 pub mod usage;
+#[path = "../../../docs/integrate/examples/rust/sqlx.rs"]
+mod with_sqlx;
 
 /// The trace context that every example records.
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -31,6 +34,12 @@ async fn service(db: &TestDatabase, name: &str) -> String {
     let url = db.tcp_url();
     let (_, place) = url.split_once('@').expect("user@host");
     format!("postgresql://{name}:shop@{place}")
+}
+
+/// The database's time, to the second.
+async fn now(db: &TestDatabase) -> Timestamp {
+    let now = "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    text(&db.client, now).await.parse().expect("a time")
 }
 
 pub fn skip(test: &str, variable: &str) {
@@ -136,11 +145,7 @@ async fn a1_a_rust_service_records_in_its_own_transaction() {
         .batch_execute("create table job (id text primary key, org text not null, flaw text)")
         .await
         .expect("a table");
-    let used_at: Timestamp =
-        text(&db.client, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
-            .await
-            .parse()
-            .expect("a time");
+    let used_at = now(&db).await;
     let mut client = db.connect().await;
     let new = |event_id: &str, quantity: &str| {
         NewUsage::new("shop", event_id, "acme", "compute", "hours", q(quantity), used_at)
@@ -158,6 +163,31 @@ async fn a1_a_rust_service_records_in_its_own_transaction() {
     usage::refund(&mut client, &job, q("-0.05")).await.expect("recorded");
     usage::record_many(&mut client, &[new("rs-4", "2"), new("rs-5", "3")]).await.expect("committed");
     is_recorded(&db, "rs").await;
+}
+
+#[tokio::test]
+async fn a1_a_rust_service_with_sqlx_records_in_its_own_transaction() {
+    let db = TestDatabase::fresh().await;
+    let url = service(&db, "sqlx_shop").await;
+    let mut client = sqlx::PgConnection::connect(&url).await.expect("a connection");
+    let table = "create table job (id text primary key, org text not null, flaw text)";
+    sqlx::query(table).execute(&mut client).await.expect("a table");
+    let used_at = now(&db).await;
+    let new = |event_id: &str, quantity: &str| {
+        NewUsage::new("shop", event_id, "acme", "compute", "hours", q(quantity), used_at)
+    };
+    let job = NewUsage { request_id: Some("req-1".into()), traceparent: Some(TRACE.into()), ..new("sq-1", "0.25") };
+    let first = with_sqlx::finish_job(&mut client, &job).await.expect("recorded");
+    assert_eq!(with_sqlx::record_or_flag(&mut client, "req-2", &new("sq-1", "9")).await.expect("committed"), None);
+    let refund = NewUsage { corrects: Some("sq-1".into()), ..new("sq-1-refund", "-0.05") };
+    let usages = [new("sq-2", "1.5"), new("sq-1", "0.250"), refund, new("sq-4", "2"), new("sq-5", "3")];
+    let verdicts = with_sqlx::record_many(&mut client, &usages).await.expect("committed");
+    assert_eq!(
+        verdicts.iter().map(Verdict::word).collect::<Vec<_>>(),
+        ["recorded", "repeated", "recorded", "recorded", "recorded"]
+    );
+    assert_eq!(verdicts[1], Verdict::Repeated(first));
+    is_recorded(&db, "sq").await;
 }
 
 #[tokio::test]
@@ -211,7 +241,7 @@ const SHOWN: &[(&str, &str, &[&str])] = &[
     ("java", "java", &["Usage.java"]),
     ("node", "js", &["usage.mjs"]),
     ("python", "python", &["orm.py", "usage.py"]),
-    ("rust", "rust", &["plain.rs", "usage.rs"]),
+    ("rust", "rust", &["plain.rs", "sqlx.rs", "usage.rs"]),
     ("streams", "python", &["feed.py", "kafka_feed.py", "nats_feed.py"]),
 ];
 

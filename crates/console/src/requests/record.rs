@@ -216,7 +216,7 @@ fn elements(body: &[u8], is_many: bool) -> Result<Vec<&[u8]>, Malformed> {
 }
 
 fn one(element: &[u8], refusals: &mut Refusals) -> Result<NewStatus, Fault> {
-    NewStatus::from_line(element).map_err(|wrong| {
+    track::status_from_line(element).map_err(|wrong| {
         refusals.malformed(&wrong);
         Fault::malformed(wrong.field, wrong.reason)
     })

@@ -80,50 +80,48 @@ impl Malformed {
     }
 }
 
-impl NewStatus {
-    /// Reads a line's bytes as [`Self::from_json`] its text.
-    ///
-    /// # Errors
-    /// It is not UTF-8, or no message.
-    pub fn from_line(line: &[u8]) -> Result<Self, Malformed> {
-        let text = std::str::from_utf8(line).map_err(|_| Malformed::whole(Rule::Utf8, "is not UTF-8"))?;
-        Self::from_json(text)
-    }
+/// Reads a line's bytes as [`status_from_json`] its text.
+///
+/// # Errors
+/// It is not UTF-8, or no message.
+pub fn status_from_line(line: &[u8]) -> Result<NewStatus, Malformed> {
+    let text = std::str::from_utf8(line).map_err(|_| Malformed::whole(Rule::Utf8, "is not UTF-8"))?;
+    status_from_json(text)
+}
 
-    /// Reads a message's text as services send it: fields nobody knows are ignored, numbers count as text with all their
-    /// digits, `org_id` is `org` where that is missing, and the date may lack its `T`, its seconds and its zone. A key that
-    /// stands twice is refused: which of the two was meant, nobody can tell.
-    ///
-    /// # Errors
-    /// It is no JSON object, has a key twice, lacks a required field, or has one that cannot be read.
-    pub fn from_json(text: &str) -> Result<Self, Malformed> {
-        let no_json = |error: serde_json::Error| Malformed::whole(Rule::Json, format!("is no JSON: {error}"));
-        let whole: &RawValue = serde_json::from_str(text).map_err(no_json)?;
-        if !whole.get().starts_with('{') {
-            return Err(Malformed::whole(Rule::Object, "must be a JSON object"));
-        }
-        let members: Members<'_> = serde_json::from_str(text).map_err(no_json)?;
-        if let Some(key) = members.twice() {
-            return Err(Malformed::whole(Rule::Twice, Flaw::twice(key).reason));
-        }
-        let text = |field: &'static str| match members.0.iter().find(|(key, _)| key == field) {
-            Some((_, value)) => read(field, value.get()),
-            None => Ok(None),
-        };
-        // in this order, as postmeter.track_message does: of two wrong fields both name the same one
-        let (request_id, service, status) = (text("request_id")?, text("service")?, text("status")?);
-        let [source, status_msg, account] = [text("source")?, text("status_msg")?, text("account")?].map(given);
-        let [org, org_id, inventory_id, system_id] =
-            [text("org")?, text("org_id")?, text("inventory_id")?, text("system_id")?].map(given);
-        let date = text("date")?.filter(|text| !text.is_empty()).map(|text| moment(&text)).transpose()?;
-        let required = |field: &'static str, text: Option<String>| {
-            text.ok_or_else(|| Malformed::of(field, Rule::Missing, "is missing"))
-        };
-        let org = org.or(org_id);
-        let request_id = required("request_id", request_id)?;
-        let (service, status) = (required("service", service)?, required("status", status)?);
-        Ok(Self { service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id })
+/// Reads a message's text as services send it: fields nobody knows are ignored, numbers count as text with all their
+/// digits, `org_id` is `org` where that is missing, and the date may lack its `T`, its seconds and its zone. A key that
+/// stands twice is refused: which of the two was meant, nobody can tell.
+///
+/// # Errors
+/// It is no JSON object, has a key twice, lacks a required field, or has one that cannot be read.
+pub fn status_from_json(text: &str) -> Result<NewStatus, Malformed> {
+    let no_json = |error: serde_json::Error| Malformed::whole(Rule::Json, format!("is no JSON: {error}"));
+    let whole: &RawValue = serde_json::from_str(text).map_err(no_json)?;
+    if !whole.get().starts_with('{') {
+        return Err(Malformed::whole(Rule::Object, "must be a JSON object"));
     }
+    let members: Members<'_> = serde_json::from_str(text).map_err(no_json)?;
+    if let Some(key) = members.twice() {
+        return Err(Malformed::whole(Rule::Twice, Flaw::twice(key).reason));
+    }
+    let text = |field: &'static str| match members.0.iter().find(|(key, _)| key == field) {
+        Some((_, value)) => read(field, value.get()),
+        None => Ok(None),
+    };
+    // in this order, as postmeter.track_message does: of two wrong fields both name the same one
+    let (request_id, service, status) = (text("request_id")?, text("service")?, text("status")?);
+    let [source, status_msg, account] = [text("source")?, text("status_msg")?, text("account")?].map(given);
+    let [org, org_id, inventory_id, system_id] =
+        [text("org")?, text("org_id")?, text("inventory_id")?, text("system_id")?].map(given);
+    let date = text("date")?.filter(|text| !text.is_empty()).map(|text| moment(&text)).transpose()?;
+    let required = |field: &'static str, text: Option<String>| {
+        text.ok_or_else(|| Malformed::of(field, Rule::Missing, "is missing"))
+    };
+    let org = org.or(org_id);
+    let request_id = required("request_id", request_id)?;
+    let (service, status) = (required("service", service)?, required("status", status)?);
+    Ok(NewStatus { service, request_id, status, date, source, status_msg, account, org, inventory_id, system_id })
 }
 
 /// An empty text says nothing.
@@ -197,7 +195,7 @@ mod tests {
     use super::*;
 
     fn from(message: &Value) -> Result<NewStatus, Malformed> {
-        NewStatus::from_json(&message.to_string())
+        status_from_json(&message.to_string())
     }
 
     #[test]
@@ -221,10 +219,10 @@ mod tests {
         }
         assert_eq!(from(&json!([])).unwrap_err().to_string(), "the message must be a JSON object");
         let twice = r#"{"service": "a", "request_id": "r", "status": "s", "status": "t"}"#;
-        let refused = NewStatus::from_json(twice).unwrap_err().to_string();
+        let refused = status_from_json(twice).unwrap_err().to_string();
         assert_eq!(refused, "the message has the key \"status\" twice");
-        assert_eq!(NewStatus::from_json(&twice.replace("\"t\"", "\"s\"")).unwrap_err().to_string(), refused);
-        assert_eq!(NewStatus::from_json(&twice.replace("status\": \"t", "x\": \"t")).unwrap().status, "s");
+        assert_eq!(status_from_json(&twice.replace("\"t\"", "\"s\"")).unwrap_err().to_string(), refused);
+        assert_eq!(status_from_json(&twice.replace("status\": \"t", "x\": \"t")).unwrap().status, "s");
     }
 
     #[test]

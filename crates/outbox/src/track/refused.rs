@@ -181,14 +181,14 @@ pub async fn count(database: &Database, door: Door, refusals: &Refusals) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::NewStatus;
+    use crate::track::status_from_json;
 
     #[test]
     fn h8_whoever_sends_what_there_are_only_so_many_refusals() {
         let mut refusals = Refusals::default();
         for n in 0..1000 {
             let line = format!(r#"{{"service": "s{n}", "request_id": "\u0000{n}", "status": "x"}}"#);
-            refusals.malformed(&NewStatus::from_json(&line).unwrap_err());
+            refusals.malformed(&status_from_json(&line).unwrap_err());
             let message = format!("{}\0{n}", "x".repeat(n));
             let field = Some(format!("field{n}"));
             let (constraint, hint) = (None, None);

@@ -45,18 +45,20 @@ async fn play_one(database: &Database, number: i64, at: Timestamp, said: usize) 
     let (last, before) = SCRIPT[..said].split_last().expect("something is said");
     for (after, service, source, status, message) in before {
         let transaction = outbox::begin(&mut client).await?;
-        track(&transaction, &status_of(&id, &org, at, (*after, service, source, status, message))).await?;
+        track(&transaction, &status_of(&id, &org, at, (*after, service, source, status, message)))
+            .await
+            .map_err(outbox::Error::from)?;
         transaction.commit().await?;
     }
     // the service's own work, what it says, and what it meters: all of it or nothing
     let transaction = outbox::begin(&mut client).await?;
-    track(&transaction, &status_of(&id, &org, at, *last)).await?;
+    track(&transaction, &status_of(&id, &org, at, *last)).await.map_err(outbox::Error::from)?;
     if said == SCRIPT.len() {
         let (event, metric) = (format!("query-{number}"), crate::focus::metric_tag("Requests"));
         let quantity = "1200".parse().expect("a quantity");
         let mut usage = NewUsage::new("query", &event, &org, "helios-database", &metric, quantity, at);
         usage.request_id = Some(id.clone());
-        outbox::record_usage(&transaction, &usage).await?;
+        outbox::record_usage(&transaction, &usage).await.map_err(outbox::Error::from)?;
     }
     transaction.commit().await?;
     Ok(())

@@ -1,9 +1,9 @@
-//! A shop that sells compute hours and records their usage with the `outbox` crate, in its own transactions.
+//! A shop that sells compute hours and records their usage with `postmeter-client` and tokio-postgres, in its
+//! own transactions.
 
-use outbox::{Error, NewUsage, Verdict, record_usage, record_usages};
-use remittance::Quantity;
+use postmeter_client::uuid::Uuid;
+use postmeter_client::{Error, NewUsage, Quantity, Verdict, record_usage, record_usages};
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 /// Our own row and its usage: both are there after the commit, or neither.
 pub async fn finish_job(db: &mut Client, usage: &NewUsage) -> Result<Uuid, Error> {

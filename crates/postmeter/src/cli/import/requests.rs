@@ -160,7 +160,7 @@ impl Import<'_> {
     fn take(&mut self, number: u64, line: Line) -> anyhow::Result<()> {
         let read = match &line {
             Line::Whole(line) if line.trim_ascii().is_empty() => return Ok(()),
-            Line::Whole(line) => NewStatus::from_line(line.trim_ascii()),
+            Line::Whole(line) => track::status_from_line(line.trim_ascii()),
             Line::TooLong => Err(Malformed {
                 field: None,
                 rule: Rule::Json,

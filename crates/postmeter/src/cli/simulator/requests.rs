@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCo
         let mut batch: Vec<NewStatus> = (0..count).flat_map(|_| request(now, args)).collect();
         batch.sort_by_key(|message| message.date);
         let transaction = outbox::begin(&mut client).await?;
-        track_batch(&transaction, &batch).await?;
+        track_batch(&transaction, &batch).await.map_err(outbox::Error::from)?;
         transaction.commit().await.map_err(outbox::Error::from)?;
         requests += count;
         messages += batch.len();

@@ -1,4 +1,5 @@
-//! Exact decimal quantities.
+#![doc = include_str!("../README.md")]
+#![deny(clippy::incompatible_msrv)]
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,10 @@ impl Quantity {
 
     /// Zero.
     pub const ZERO: Self = Self(Decimal::ZERO);
+
+    /// Stands where no quantity was given, in a struct's `Default`; no text reads as it, for it is out of range. A zero
+    /// in its place would be recorded as usage.
+    pub const MISSING: Self = Self(Decimal::MAX);
 
     /// True for zero, whatever its scale.
     #[must_use]
@@ -129,6 +134,11 @@ mod tests {
         assert!(matches!("1000000000000.1".parse::<Quantity>(), Err(QuantityError::TooLarge(_))));
         assert!(matches!("99999999999999999999999999999999".parse::<Quantity>(), Err(QuantityError::TooLarge(_))));
         assert!(matches!("0.1234567890123456".parse::<Quantity>(), Err(QuantityError::TooPrecise(_))));
+    }
+
+    #[test]
+    fn a4_what_is_missing_is_no_quantity() {
+        assert!(matches!(Quantity::MISSING.to_string().parse::<Quantity>(), Err(QuantityError::TooLarge(_))));
     }
 
     #[test]
