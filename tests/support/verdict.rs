@@ -9,7 +9,8 @@ pub type Word = (&'static str, &'static str, &'static str, i64);
 type Unit = (Option<bool>, bool, Option<usize>);
 
 /// The outcome of these messages, the service that failed first, and the services that are open, as
-/// `format('%s %s %s', outcome, failed_service, open_services)` of `postmeter.request`. It reads dates and numbers only.
+/// `format('%s %s %s', outcome, failed_service, open_services)` of `postmeter.request`. It reads dates and numbers
+/// only.
 #[must_use]
 pub fn model_verdict(words: &[Word]) -> String {
     let mut ordered: Vec<(usize, &Word)> = words.iter().enumerate().collect();

@@ -1,4 +1,5 @@
-//! Recording what a service says about a request: the client's functions in the caller's own transaction, and our doors.
+//! Recording what a service says about a request: the client's functions in the caller's own transaction, and our
+//! doors.
 
 mod message;
 mod refused;

@@ -112,8 +112,11 @@ async fn a1_the_client_records_every_field_in_the_callers_transaction() {
             ..usage(word)
         };
         let id = service.record_usage(&whole).await.expect("recorded");
-        let row = format!("select concat_ws(' ', org, product, metric, quantity, account, request_id, right(traceparent, 2),
-            attributes, to_json(used_at at time zone 'UTC')) from postmeter.usage where id = '{id}' and event_id = '{word}'");
+        let row = format!(
+            "select concat_ws(' ', org, product, metric, quantity, account, request_id, right(traceparent, 2),
+                 attributes, to_json(used_at at time zone 'UTC'))
+             from postmeter.usage where id = '{id}' and event_id = '{word}'"
+        );
         let expected = "acme compute hours 999999999999.123456789012345 one req-1 01 \
             {\"sizes\": [1, \"ü\"], \"region\": \"eu\"} \"2024-08-31T23:00:00\"";
         assert_eq!(text(&db.client, &row).await, expected, "{word}");

@@ -39,8 +39,9 @@ async fn scene() -> Stage {
     }
     stage.at("2024-09-18T10:30:00Z").await;
     stage.sql("select postmeter.track('ingress', 'silent', 'received', postmeter.clock())").await;
-    let words = "select postmeter.track('ingress', 'done', word, postmeter.clock()) from unnest('{received,success}'::text[]) word";
-    stage.sql(words).await;
+    for word in ["received", "success"] {
+        stage.sql(&format!("select postmeter.track('ingress', 'done', '{word}', postmeter.clock())")).await;
+    }
     let recorded = async |org: &str| stage.record(org, org, "cores", "2", "2024-09-18T10:10:00Z").await;
     recorded("rejected").await;
     recorded("unknown").await;

@@ -1,6 +1,6 @@
 //! Counts without reading what is counted: whole hours come from the counters that gather keeps, the parts of hours at
-//! the ends of a range from the rows themselves. Counters know what was gathered, as the answer's `as_of` says: a queue of
-//! a million messages must cost a reader nothing.
+//! the ends of a range from the rows themselves. Counters know what was gathered, as the answer's `as_of` says: a queue
+//! of a million messages must cost a reader nothing.
 
 use std::collections::BTreeMap;
 
