@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use marketplaces::aws::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use marketplaces::aws::{Aws, Credentials};
-use marketplaces::{Frozen, Marketplace, Parcel, Record};
+use marketplaces::{Frozen, Marketplace, OutgoingRecord, Record};
 use remittance::{Answer, Outcome, Quantity};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,7 +80,7 @@ fn aws(endpoint: &str) -> Aws {
     Aws::open_with(&settings, SharedCredentialsProvider::new(keys)).expect("settings")
 }
 
-fn parcels(aws: &Aws, count: u64) -> Vec<Parcel> {
+fn parcels(aws: &Aws, count: u64) -> Vec<OutgoingRecord> {
     let parcel = |number: u64| {
         let identity = json!({ "product_code": "prod9", "customer_aws_account_id": format!("{number:012}") });
         let quantity = Quantity::from(7);
@@ -96,7 +96,7 @@ fn parcels(aws: &Aws, count: u64) -> Vec<Parcel> {
             idempotency_key: Uuid::nil(),
         };
         let Frozen { body, batch_group } = aws.freeze(&record).expect("freezes");
-        Parcel { body, batch_group, quantity, idempotency_key: Uuid::nil() }
+        OutgoingRecord { body, batch_group, quantity, idempotency_key: Uuid::nil() }
     };
     (1..=count).map(parcel).collect()
 }

@@ -92,7 +92,7 @@ async fn report(azure: &Azure, number: usize, hour: &str, quantity: &str) {
         idempotency_key,
     };
     let marketplaces::Frozen { body, batch_group } = azure.freeze(&record).unwrap();
-    let parcel = marketplaces::Parcel { body, batch_group, quantity, idempotency_key };
+    let parcel = marketplaces::OutgoingRecord { body, batch_group, quantity, idempotency_key };
     let answers = azure.submit(&[parcel], Duration::from_secs(20)).await;
     assert_eq!(answers[0].outcome, remittance::Outcome::Accepted);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marketplaces::azure::Azure;
-use marketplaces::{Frozen, Marketplace, Parcel, Record};
+use marketplaces::{Frozen, Marketplace, OutgoingRecord, Record};
 use remittance::{Answer, Outcome, Quantity};
 use serde_json::{Value, json};
 use simulator::{Clock, Running, Settings, Simulator};
@@ -43,7 +43,7 @@ fn resource(number: u64) -> String {
     format!("11112222-3333-4444-5555-{number:012}")
 }
 
-fn parcel_of(azure: &Azure, identity: &Value, dimension: &str, hour: &str, quantity: &str) -> Parcel {
+fn parcel_of(azure: &Azure, identity: &Value, dimension: &str, hour: &str, quantity: &str) -> OutgoingRecord {
     let (hour, quantity): (Timestamp, Quantity) = (t(hour), q(quantity));
     let idempotency_key = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{identity}{dimension}{hour}").as_bytes());
     let record = Record {
@@ -58,11 +58,11 @@ fn parcel_of(azure: &Azure, identity: &Value, dimension: &str, hour: &str, quant
         idempotency_key,
     };
     let Frozen { body, batch_group } = azure.freeze(&record).expect("freezes");
-    Parcel { body, batch_group, quantity, idempotency_key }
+    OutgoingRecord { body, batch_group, quantity, idempotency_key }
 }
 
 /// Parcels of as many resources, each of 7.5 in [`HOUR`].
-fn parcels(azure: &Azure, count: u64) -> Vec<Parcel> {
+fn parcels(azure: &Azure, count: u64) -> Vec<OutgoingRecord> {
     let parcel = |number| {
         let identity = json!({ "resource_id": resource(number), "plan_id": "gold" });
         parcel_of(azure, &identity, "cores", HOUR, "7.5")
@@ -70,7 +70,7 @@ fn parcels(azure: &Azure, count: u64) -> Vec<Parcel> {
     (1..=count).map(parcel).collect()
 }
 
-async fn submit(azure: &Azure, parcels: &[Parcel]) -> Vec<Outcome> {
+async fn submit(azure: &Azure, parcels: &[OutgoingRecord]) -> Vec<Outcome> {
     azure.submit(parcels, AMPLE).await.into_iter().map(|answer| answer.outcome).collect()
 }
 

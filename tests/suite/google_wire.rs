@@ -7,7 +7,7 @@ mod tokens;
 use std::time::Duration;
 
 use marketplaces::google::Google;
-use marketplaces::{Frozen, Marketplace, Parcel, Record};
+use marketplaces::{Frozen, Marketplace, OutgoingRecord, Record};
 use remittance::{Answer, Outcome};
 use serde_json::{Value, json};
 use simulator::{Clock, Match, Running, Settings, Simulator};
@@ -40,7 +40,7 @@ fn google_with(settings: &Value) -> Google {
 }
 
 /// An operation of a consumer's last hour.
-fn parcel(google: &Google, consumer: &str, dimension: &str, quantity: &str, decimals: u32) -> Parcel {
+fn parcel(google: &Google, consumer: &str, dimension: &str, quantity: &str, decimals: u32) -> OutgoingRecord {
     let identity = json!({ "consumer_id": consumer });
     let quantity = quantity.parse().expect("a quantity");
     let key = format!("{consumer}/{dimension}");
@@ -58,14 +58,14 @@ fn parcel(google: &Google, consumer: &str, dimension: &str, quantity: &str, deci
         idempotency_key,
     };
     let Frozen { body, batch_group } = google.freeze(&record).expect("freezes");
-    Parcel { body, batch_group, quantity, idempotency_key }
+    OutgoingRecord { body, batch_group, quantity, idempotency_key }
 }
 
-fn cores(google: &Google, consumer: &str) -> Parcel {
+fn cores(google: &Google, consumer: &str) -> OutgoingRecord {
     parcel(google, consumer, "cores", "7", 0)
 }
 
-async fn submit(google: &Google, parcels: &[Parcel]) -> Vec<Outcome> {
+async fn submit(google: &Google, parcels: &[OutgoingRecord]) -> Vec<Outcome> {
     let answers: Vec<Answer> = google.submit(parcels, AMPLE).await;
     assert_eq!(answers.len(), parcels.len());
     assert!(answers.iter().all(|answer| answer.receipt.is_none()), "Google gives none");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use marketplaces::Parcel;
+use marketplaces::OutgoingRecord;
 use outbox::{Access, Database};
 use remittance::{Answer, Outcome};
 use tests::{Cutter, Stage, Wrapped, quick};
@@ -96,7 +96,7 @@ pub async fn until_old(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e11_a_record_whose_call_fails_every_time_is_quarantined_by_a_living_worker_and_its_neighbours_go_through() {
-    fn one_of_them_fails(parcels: &[Parcel]) {
+    fn one_of_them_fails(parcels: &[OutgoingRecord]) {
         assert!(parcels.iter().all(|parcel| parcel.quantity != 7.into()), "this test's own failure of a call");
     }
     let stage = orgs(3).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use marketplaces::aws::provider::SharedCredentialsProvider;
 use marketplaces::aws::{Aws, Credentials};
-use marketplaces::{Frozen, Marketplace, Parcel, Record};
+use marketplaces::{Frozen, Marketplace, OutgoingRecord, Record};
 use remittance::{Answer, Outcome, Quantity};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -104,7 +104,7 @@ async fn report(endpoint: &Value, keys: [&str; 2], identity: Value) -> Answer {
         idempotency_key: Uuid::nil(),
     };
     let Frozen { body, batch_group } = aws.freeze(&record).expect("freezes");
-    let parcel = Parcel { body, batch_group, quantity, idempotency_key: Uuid::nil() };
+    let parcel = OutgoingRecord { body, batch_group, quantity, idempotency_key: Uuid::nil() };
     aws.submit(&[parcel], TIMEOUT).await.remove(0)
 }
 

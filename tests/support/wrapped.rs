@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use marketplaces::{Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal};
+use marketplaces::{Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal};
 use remittance::Answer;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 pub type OnTheWay = fn(Vec<Answer>) -> BoxFuture<'static, Vec<Answer>>;
 
 /// What happens to records before their call.
-pub type Before = fn(&[Parcel]);
+pub type Before = fn(&[OutgoingRecord]);
 
 /// A marketplace whose answers come by way of a function.
 pub struct Wrapped {
@@ -57,7 +57,7 @@ impl Marketplace for Wrapped {
         self.inner.freeze(record)
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
         (self.before)(parcels);
         Box::pin(async move { (self.on_the_way)(self.inner.submit(parcels, timeout).await).await })
     }

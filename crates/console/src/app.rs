@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use outbox::Database;
-use telemetry::{Keeping, Vital};
+use telemetry::{HealthEndpoints, Keeping};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,7 +28,7 @@ pub(crate) struct App {
     pub catalogue: Arc<dyn Catalogue>,
     pub tokens: Tokens,
     pub limits: Limits,
-    pub vital: Vital,
+    pub vital: HealthEndpoints,
     pub stopping: CancellationToken,
     pub watched: requests::Watched,
     pub refused: Arc<requests::Refused>,
@@ -42,7 +42,7 @@ impl App {
         Self {
             watched: requests::Watched::new(&database, stopping.clone()),
             refused: Arc::default(),
-            vital: Vital::of_console(database.clone()),
+            vital: HealthEndpoints::of_console(database.clone()),
             _counting: telemetry::start(env!("CARGO_PKG_VERSION")),
             database,
             limits,

@@ -67,9 +67,9 @@ pub(crate) fn content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), P
 }
 
 /// The whole body, within the limit.
-pub(crate) struct Whole(pub Bytes);
+pub(crate) struct RawBody(pub Bytes);
 
-impl FromRequest<Arc<App>> for Whole {
+impl FromRequest<Arc<App>> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {

@@ -22,7 +22,7 @@ pub(crate) async fn live() -> &'static str {
 ))]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
     app.vital.ready().await.map_err(|unready| match unready {
-        Unready::Database(error) if error.is_passing() => Problem::from(error),
+        Unready::Database(error) if error.is_transient() => Problem::from(error),
         other => Problem::away(30, other.to_string()),
     })?;
     Ok("OK")

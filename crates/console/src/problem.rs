@@ -189,7 +189,7 @@ impl From<outbox::Error> for Problem {
             outbox::Error::Refused(refused) => {
                 Self::invalid(refused.field.clone(), &refused.code.clone(), refused.to_string())
             }
-            outbox::Error::Again { code, message } => {
+            outbox::Error::Retryable { code, message } => {
                 tracing::warn!(code, message, "a request met another transaction");
                 let detail = "the database was busy with something that excludes this; send the same request again";
                 Self { code: Some(code), ..Self::away(1, detail) }
@@ -199,7 +199,7 @@ impl From<outbox::Error> for Problem {
                 let detail = "the database was busy with something that excludes this; send the same request again";
                 Self::away(1, detail)
             }
-            outbox::Error::Away(cause) => {
+            outbox::Error::Unavailable(cause) => {
                 tracing::warn!(cause, "the database cannot be reached");
                 Self::away(5, "the database does not answer; send the same request again")
             }

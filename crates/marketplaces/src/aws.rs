@@ -42,7 +42,7 @@ use self::credentials::{Keychain, Source};
 use self::identity::Identity;
 use self::settings::Settings;
 use crate::transport::Transport;
-use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal, SettingsError};
+use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal, SettingsError};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -111,7 +111,7 @@ impl Aws {
     }
 
     /// One call, from frozen records to their answers.
-    async fn call(&self, parcels: &[Parcel], timeout: Duration) -> Vec<Answer> {
+    async fn call(&self, parcels: &[OutgoingRecord], timeout: Duration) -> Vec<Answer> {
         let deadline = Instant::now() + timeout;
         let call = match request::assemble(parcels) {
             Ok(call) => call,
@@ -158,7 +158,7 @@ impl Marketplace for Aws {
         freeze::freeze(record)
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
         Box::pin(self.call(parcels, timeout))
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         Aws::open_with(&settings, SharedCredentialsProvider::new(Nobody)).expect("settings")
     }
 
-    fn parcel(aws: &Aws) -> Parcel {
+    fn parcel(aws: &Aws) -> OutgoingRecord {
         let identity = json!({ "product_code": "prod9", "customer_aws_account_id": "111122223333" });
         let quantity = Quantity::from(7);
         let record = Record {
@@ -205,7 +205,7 @@ mod tests {
             idempotency_key: Uuid::nil(),
         };
         let Frozen { body, batch_group } = aws.freeze(&record).expect("freezes");
-        Parcel { body, batch_group, quantity, idempotency_key: Uuid::nil() }
+        OutgoingRecord { body, batch_group, quantity, idempotency_key: Uuid::nil() }
     }
 
     #[tokio::test]

@@ -43,7 +43,9 @@ use self::identity::Identity;
 use self::settings::Settings;
 use self::token::{Source, Tokens};
 use crate::transport::Transport;
-use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal, Reported, SettingsError};
+use crate::{
+    BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal, Reported, SettingsError,
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -110,7 +112,7 @@ impl Azure {
     }
 
     /// One call, from frozen events to their answers.
-    async fn call(&self, parcels: &[Parcel], timeout: Duration) -> Vec<Answer> {
+    async fn call(&self, parcels: &[OutgoingRecord], timeout: Duration) -> Vec<Answer> {
         let deadline = Instant::now() + timeout;
         let all = |answer: Answer| vec![answer; parcels.len()];
         if parcels.is_empty() {
@@ -174,7 +176,7 @@ impl Marketplace for Azure {
         freeze::freeze(record)
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
         Box::pin(self.call(parcels, timeout))
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::evidence;
 use crate::settings::Settings;
 use crate::transport::{Reply, Transport};
-use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal, SettingsError};
+use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal, SettingsError};
 
 // what it can and demands: every number has a source, and every destination may set its own
 const fn capabilities() -> Capabilities {
@@ -75,7 +75,7 @@ impl Marketplace for Acme {
         Ok(Frozen { body: body.to_string(), batch_group: String::new() })
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
         Box::pin(async move {
             let records: Vec<&str> = parcels.iter().map(|parcel| parcel.body.as_str()).collect();
             let request = http::Request::post(self.endpoint.as_str())
@@ -91,7 +91,7 @@ impl Marketplace for Acme {
 }
 
 // the table of the page, answer to outcome, for the call and then for each record, matched by its id
-fn read(reply: &Reply, parcels: &[Parcel]) -> Vec<Answer> {
+fn read(reply: &Reply, parcels: &[OutgoingRecord]) -> Vec<Answer> {
     let body = reply.body.as_deref().unwrap_or_default();
     let code = format!("http_{}", reply.status);
     let whole = match (reply.status, serde_json::from_slice::<Value>(body)) {
@@ -112,7 +112,7 @@ fn read(reply: &Reply, parcels: &[Parcel]) -> Vec<Answer> {
     vec![answer; parcels.len()]
 }
 
-fn answer(reply: &Reply, results: &Value, parcel: &Parcel) -> Answer {
+fn answer(reply: &Reply, results: &Value, parcel: &OutgoingRecord) -> Answer {
     let ours = parcel.idempotency_key.to_string();
     let said = results.as_array().and_then(|list| list.iter().find(|one| one["id"] == ours.as_str()));
     let shown = said.and_then(|said| said["units"].as_str()).and_then(|units| units.parse::<Quantity>().ok());
@@ -172,7 +172,7 @@ mod tests {
             idempotency_key: key,
         };
         let Frozen { body, batch_group } = acme.freeze(&record).expect("freezes");
-        let parcel = Parcel { body, batch_group, quantity, idempotency_key: key };
+        let parcel = OutgoingRecord { body, batch_group, quantity, idempotency_key: key };
         acme.submit(&[parcel], Duration::from_secs(20)).await.remove(0).outcome
     }
 

@@ -46,7 +46,7 @@ use self::settings::{Credentials, Settings};
 use self::token::{KeyPath, Source, Token, Tokens};
 use self::verdicts::{Verdict, Verdicts};
 use crate::transport::{Reply, Transport};
-use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal, SettingsError};
+use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal, SettingsError};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -125,7 +125,7 @@ impl Google {
 
     /// At most one report, from frozen operations to their answers, after a check of each consumer that was not
     /// checked lately.
-    async fn call(&self, parcels: &[Parcel], timeout: Duration) -> Vec<Answer> {
+    async fn call(&self, parcels: &[OutgoingRecord], timeout: Duration) -> Vec<Answer> {
         let deadline = Instant::now() + timeout;
         let operations = match request::operations(parcels, &self.settings.service_name) {
             Ok(operations) if operations.is_empty() => return Vec::new(),
@@ -242,7 +242,7 @@ impl Marketplace for Google {
         freeze::freeze(record, &self.settings.service_name)
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>> {
         Box::pin(self.call(parcels, timeout))
     }
 }

@@ -6,11 +6,11 @@
 
 pub mod aws;
 pub mod azure;
+mod dry_run;
 mod evidence;
 #[cfg(test)]
 mod example;
 pub mod google;
-mod muted;
 mod registry;
 mod settings;
 mod transport;
@@ -26,7 +26,7 @@ use remittance::{Answer, Outcome, Quantity, Reason, Share};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use muted::Muted;
+pub use dry_run::DryRunMarketplace;
 pub use registry::{SettingsError, capabilities, kinds, open};
 pub use transport::carrying;
 
@@ -122,7 +122,7 @@ pub struct Refusal {
 
 /// One frozen record on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parcel {
+pub struct OutgoingRecord {
     /// The frozen body.
     pub body: String,
     /// Its batch group; all parcels of a call have the same.
@@ -173,7 +173,7 @@ pub trait Marketplace: Send + Sync {
     /// Makes one call with 1 to `records_max` parcels of one batch group and reads its answer: one [`Answer`] per
     /// parcel, in the order given. Never fails and never retries by itself: a call that did not go well is an outcome.
     /// Returns within `timeout`, with `unknown` if the bytes may have left by then.
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], timeout: Duration) -> BoxFuture<'a, Vec<Answer>>;
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], timeout: Duration) -> BoxFuture<'a, Vec<Answer>>;
 
     /// Asks what it holds of a day, for the reconciliation. Reads only, and never retries by itself.
     ///

@@ -135,10 +135,10 @@ async fn look_at(tx: &Tx<'_>, name: &str, within_ms: i64) -> Result<Vec<Change>,
             }
         }
         Err(error) if error.is_of_connection() => return Err(error),
-        Err(Error::Again { code, .. }) if code == "57014" => {
+        Err(Error::Retryable { code, .. }) if code == "57014" => {
             failure = Some(format!("it takes more than {} s", within_ms / 1000));
         }
-        Err(Error::Again { code, .. }) if code == "55P03" => {
+        Err(Error::Retryable { code, .. }) if code == "55P03" => {
             failure = Some("a table that it reads is locked: `postmeter doctor` says by whom".to_owned());
         }
         Err(error) => failure = Some(error.to_string()),

@@ -56,8 +56,8 @@ impl Limits {
     pub(crate) async fn keep<T>(&self, asking: impl Future<Output = Result<Told<T>, Error>>) -> Result<Told<T>, Error> {
         match tokio::time::timeout_at((self.until + GRACE).into(), asking).await {
             Err(_) => Ok(Told::Silent),
-            Ok(Err(Error::Again { code, .. })) if code == "55P03" => Ok(Told::Locked),
-            Ok(Err(Error::Again { .. })) => Ok(Told::Late),
+            Ok(Err(Error::Retryable { code, .. })) if code == "55P03" => Ok(Told::Locked),
+            Ok(Err(Error::Retryable { .. })) => Ok(Told::Late),
             Ok(told) => told,
         }
     }

@@ -169,7 +169,7 @@ impl Database {
     /// transaction on it that does not depend on them.
     ///
     /// # Errors
-    /// [`Error::Away`].
+    /// [`Error::Unavailable`].
     pub async fn client(&self) -> Result<Object, Error> {
         Ok(self.pool.get().await?)
     }
@@ -206,7 +206,7 @@ impl Database {
     /// Waits until the database answers, with growing pauses and jitter, for at most `patience`.
     ///
     /// # Errors
-    /// The last [`Error::Away`]; any other error at once.
+    /// The last [`Error::Unavailable`]; any other error at once.
     pub async fn wait(&self, patience: Duration) -> Result<(), Error> {
         let mut pauses = ExponentialBackoffBuilder::new()
             .with_initial_interval(Duration::from_millis(100))
@@ -223,7 +223,7 @@ impl Database {
                 Err(error) => error,
             };
             match pauses.next_backoff() {
-                Some(pause) if error.is_passing() => tokio::time::sleep(pause).await,
+                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
                 _ => return Err(error),
             }
         }
@@ -234,7 +234,7 @@ impl Database {
     /// what a session listens to is another client's there.
     ///
     /// # Errors
-    /// [`Error::Away`].
+    /// [`Error::Unavailable`].
     pub async fn listen(&self, channel: &str, wake: impl Fn()) -> Result<(), Error> {
         let Some(direct) = &self.direct else { return Ok(()) };
         let (client, mut connection) = direct.connect(self.tls.clone()).await?;
@@ -264,7 +264,7 @@ impl Database {
 /// role and database are.
 ///
 /// # Errors
-/// [`Error::Away`].
+/// [`Error::Unavailable`].
 pub async fn begin(client: &mut Object) -> Result<Transaction<'_>, Error> {
     let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
     let transaction = builder.start().await?;

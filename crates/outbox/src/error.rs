@@ -11,7 +11,7 @@ pub enum Error {
     Refused(Refused),
     /// A conflict with another transaction (serialization, deadlock, lock timeout): run it again.
     #[error("the transaction met another one ({code}): {message}")]
-    Again {
+    Retryable {
         /// SQLSTATE.
         code: String,
         /// The server's message.
@@ -22,7 +22,7 @@ pub enum Error {
     Shut(String),
     /// No connection, or it was lost: wait and try again.
     #[error("the database cannot be reached: {0}")]
-    Away(String),
+    Unavailable(String),
     /// The server answers and can do nothing for anybody now, for a reason that it names (its disk is full, it is read only):
     /// wait and try again, and see to it.
     #[error("{0}")]
@@ -65,10 +65,12 @@ impl Error {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Again { code, .. } if code == SqlState::QUERY_CANCELED.code() => Blame::Time,
-            Self::Again { .. } => Blame::Lock,
+            Self::Retryable { code, .. } if code == SqlState::QUERY_CANCELED.code() => Blame::Time,
+            Self::Retryable { .. } => Blame::Lock,
             Self::Shut(_) => Blame::Step,
-            Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => Blame::Step,
+            Self::Unavailable(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => {
+                Blame::Step
+            }
             Self::Unexpected { code, .. } if code.starts_with("42") || code.starts_with("28") => Blame::Step,
             Self::Refused(_) | Self::Unexpected { .. } => Blame::Member,
         }
@@ -79,9 +81,9 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused(refused) => Some(&refused.code),
-            Self::Again { code, .. } | Self::Unexpected { code, .. } => Some(code),
+            Self::Retryable { code, .. } | Self::Unexpected { code, .. } => Some(code),
             Self::Shut(_) => Some(SqlState::LOCK_NOT_AVAILABLE.code()),
-            Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => None,
+            Self::Unavailable(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_) | Self::Schema(_) => None,
         }
     }
 
@@ -90,9 +92,9 @@ impl Error {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::Again { .. } => "again",
+            Self::Retryable { .. } => "again",
             Self::Shut(_) => "shut",
-            Self::Away(_) => "away",
+            Self::Unavailable(_) => "away",
             Self::Unable(_) => "unable",
             Self::Unwelcome(_) => "unwelcome",
             Self::Untrusted(_) => "untrusted",
@@ -105,13 +107,13 @@ impl Error {
     /// will do either.
     #[must_use]
     pub const fn is_of_connection(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_))
+        matches!(self, Self::Unavailable(_) | Self::Unable(_) | Self::Unwelcome(_) | Self::Untrusted(_))
     }
 
     /// True when waiting and doing the same again may help.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Again { .. } | Self::Shut(_) | Self::Away(_) | Self::Unable(_))
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Retryable { .. } | Self::Shut(_) | Self::Unavailable(_) | Self::Unable(_))
     }
 }
 
@@ -127,11 +129,10 @@ impl From<postmeter_client::Error> for Error {
         use postmeter_client::Error as Client;
         match error {
             Client::Refused(refused) => Self::Refused(refused),
-            Client::Retryable { code, message } => Self::Again { code, message },
+            Client::Retryable { code, message } => Self::Retryable { code, message },
             Client::Unavailable { code: Some(code), message } => unavailable(&code, &message),
-            Client::Unavailable { code: None, message } => {
-                untrusted(&message).map_or_else(|| Self::Away(message.clone()), |why| Self::Untrusted(why.to_owned()))
-            }
+            Client::Unavailable { code: None, message } => untrusted(&message)
+                .map_or_else(|| Self::Unavailable(message.clone()), |why| Self::Untrusted(why.to_owned())),
             Client::Unexpected { code, message } => unexpected(code.unwrap_or_default(), message),
         }
     }
@@ -169,7 +170,7 @@ fn unavailable(code: &str, message: &str) -> Error {
     ];
     match unable.into_iter().find(|(class, _)| code.starts_with(class)) {
         Some((_, why)) => Error::Unable(format!("{why}: {message} ({code})")),
-        None => Error::Away(format!("{message} ({code})")),
+        None => Error::Unavailable(format!("{message} ({code})")),
     }
 }
 
@@ -191,7 +192,7 @@ impl From<deadpool_postgres::PoolError> for Error {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
             deadpool_postgres::PoolError::Backend(error) => error.into(),
-            other => Self::Away(other.to_string()),
+            other => Self::Unavailable(other.to_string()),
         }
     }
 }

@@ -47,7 +47,7 @@ pub enum Grouped {
 /// Records groups in the caller's transaction; one verdict each, in order. `apply`: differences are recorded.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement; refusals are verdicts.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement; refusals are verdicts.
 pub async fn import_batch(transaction: &Transaction<'_>, groups: &[Group], apply: bool) -> Result<Vec<Grouped>, Error> {
     let body = serde_json::to_value(groups).expect("groups are plain data");
     let rows = transaction

@@ -55,7 +55,8 @@ pub enum Answered {
 /// makes of the verdicts, in one transaction. When this returns an answer, it is committed.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`]: nothing was answered; the same request later leaves one row per usage.
+/// [`Error::Unavailable`] and [`Error::Retryable`]: nothing was answered; the same request later leaves one row per
+/// usage.
 pub async fn record(
     database: &Database,
     usages: &RawValue,
@@ -117,7 +118,7 @@ async fn earlier(tx: &Tx<'_>, key: IdempotencyKey<'_>) -> Result<Option<Answered
 /// Forgets answers to idempotency keys that are older than a day, some at a time; returns how many.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn forget_answers(database: &Database) -> Result<i64, Error> {
     let rows = database.one(&FORGET, &[]).await?;
     Ok(rows.first().expect("a function returns one row").try_get(0)?)
@@ -169,7 +170,7 @@ pub struct Standing {
 /// Where a usage is, one row per destination; none if it was never recorded.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn standing(database: &Database, source: &str, event_id: &str) -> Result<Vec<Standing>, Error> {
     let rows = database.one(&STANDING, &[&source, &event_id]).await?;
     rows.iter()

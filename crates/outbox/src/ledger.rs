@@ -221,7 +221,7 @@ pub async fn record(database: &Database, month: Date, manifest: &str, by: Decide
 /// Drops a month, or says what would be dropped.
 ///
 /// # Errors
-/// As [`record`]; [`Error::Again`] while somebody reads the ledger.
+/// As [`record`]; [`Error::Retryable`] while somebody reads the ledger.
 pub async fn drop_month(
     database: &Database,
     month: Date,

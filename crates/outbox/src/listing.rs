@@ -192,7 +192,7 @@ pub struct Page {
 /// Reads a page of at most `limit` rows.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement; it is cancelled after 30 seconds.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement; it is cancelled after 30 seconds.
 pub async fn page(database: &Database, ask: &Ask, limit: usize, count: Option<Count>) -> Result<Page, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, &format!("set local statement_timeout = '{PAGE_SECONDS}s'")).await?;

@@ -385,7 +385,7 @@ async fn patiently(client: &mut Client, migration: &Migration) -> Result<(), Err
             _ => in_one(client, migration).await,
         };
         match applied {
-            Err(Error::Again { message, .. }) if tries < TRIES => {
+            Err(Error::Retryable { message, .. }) if tries < TRIES => {
                 tracing::info!(migration = migration.name, tries, "will be tried again: {message}");
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;

@@ -43,7 +43,7 @@ pub enum Foretold {
 /// locks nothing; catalogue, clock and other usage may change before they are recorded.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn foretell(database: &Database, usages: &RawValue) -> Result<Vec<Foretold>, Error> {
     let mut session = database.session().await?;
     let limits = "set local lock_timeout = '1s'; set local statement_timeout = '10s'";
@@ -64,7 +64,7 @@ pub async fn foretell(database: &Database, usages: &RawValue) -> Result<Vec<Fore
 /// Which of these usages are held or counted in another hour than their own, or will be at the next fold.
 ///
 /// # Errors
-/// [`Error::Again`] within a second if what it reads is locked: a warning is worth no longer wait.
+/// [`Error::Retryable`] within a second if what it reads is locked: a warning is worth no longer wait.
 pub async fn warnings(database: &Database, usages: &[Uuid]) -> Result<Vec<(Uuid, Outlook)>, Error> {
     let mut session = database.session().await?;
     let limits = "set local lock_timeout = '100ms'; set local statement_timeout = '1s'";

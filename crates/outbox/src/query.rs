@@ -87,7 +87,7 @@ impl<'a> Tx<'a> {
             return error.into();
         }
         self.client().statement_cache.clear();
-        Error::Again { code: db.code().code().to_owned(), message: db.message().to_owned() }
+        Error::Retryable { code: db.code().code().to_owned(), message: db.message().to_owned() }
     }
 
     /// Runs a statement and returns its rows as they come, for answers that need not fit into memory.

@@ -22,7 +22,7 @@ pub use gathering::gather;
 use gathering::{GATHER, GATHER_MAX};
 pub use groups::{By, Group, LOOKED_AT_MAX, groups};
 pub use listing::{RequestFilter, RequestSort, requests};
-pub use one::{Mark, Request, Said, Seen, Step, Way, look, way};
+pub use one::{Mark, Request, RequestHistory, Seen, StatusEntry, Step, look, way};
 pub use statuses::{Status, StatusFilter, StatusSort, statuses};
 pub use totals::{Kind, Totals, totals};
 
@@ -120,7 +120,7 @@ async fn gather_first(session: &mut Session) -> Result<(), Error> {
         Ok(()) => tx.commit().await,
         // who may only read, and what takes long or cannot be counted, is left to the workers
         Err(Error::Unexpected { code, .. }) if code == "42501" => tx.roll_back().await,
-        Err(error) if error.is_passing() || error.blame() != Blame::Step => tx.roll_back().await,
+        Err(error) if error.is_transient() || error.blame() != Blame::Step => tx.roll_back().await,
         Err(error) => Err(error),
     }
 }

@@ -201,14 +201,14 @@ mod tests {
 
     #[tokio::test]
     async fn j2_an_error_that_everybody_meets_is_the_steps() {
-        let (round, transactions) = tried(&[17], || Error::Away("no space left (53100)".to_owned())).await;
+        let (round, transactions) = tried(&[17], || Error::Unavailable("no space left (53100)".to_owned())).await;
         assert_eq!((round.passed.len(), round.failed.len(), transactions), (0, 0, 1));
         assert!(round.broken.is_some());
     }
 
     #[tokio::test]
     async fn j1_a_locked_member_is_skipped_and_not_blamed() {
-        let locked = || Error::Again { code: "55P03".to_owned(), message: "lock timeout".to_owned() };
+        let locked = || Error::Retryable { code: "55P03".to_owned(), message: "lock timeout".to_owned() };
         let (round, _) = tried(&[3, 40], locked).await;
         assert_eq!((round.skipped, round.failed.len(), round.passed.len()), (vec![3, 40], 0, 62));
     }
@@ -219,7 +219,7 @@ mod tests {
         let work = async |part: &[i32]| {
             transactions += 1;
             if part.contains(&17) && part.len() > 1 {
-                return Err(Error::Again { code: "57014".to_owned(), message: "statement timeout".to_owned() });
+                return Err(Error::Retryable { code: "57014".to_owned(), message: "statement timeout".to_owned() });
             }
             Ok(Vec::new())
         };

@@ -56,7 +56,7 @@ pub fn hash(token: &str) -> [u8; 32] {
 /// The token with this hash, unless there is none or it was revoked.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn find(database: &Database, hash: &[u8; 32]) -> Result<Option<Token>, Error> {
     let rows = database.one(&FIND, &[&hash.as_slice()]).await?;
     let read = |row: &Row| -> Result<Token, Error> {
@@ -98,7 +98,7 @@ pub async fn revoke(database: &Database, name: &str, who: &str) -> Result<bool, 
 /// Every token ever made.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn list(database: &Database) -> Result<Vec<Listed>, Error> {
     let rows = database.one(&LIST, &[]).await?;
     rows.iter()

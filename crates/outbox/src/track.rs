@@ -22,7 +22,7 @@ const OTHERS: Query = query!("request_others", [TEXT_ARRAY, TEXT]);
 /// named for is refused: whoever speaks for one org cannot make another's request its own.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`]: nothing was acknowledged; the same again leaves one row a message.
+/// [`Error::Unavailable`] and [`Error::Retryable`]: nothing was acknowledged; the same again leaves one row a message.
 pub async fn record(database: &Database, statuses: &[NewStatus], org: Option<&str>) -> Result<Vec<Tracked>, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin(&mut session, "").await?;

@@ -9,7 +9,7 @@ const NO_SOURCE: &str = "undefined";
 
 /// One message of a service about a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Said<'a> {
+pub struct StatusTiming<'a> {
     /// The service.
     pub service: &'a str,
     /// The source; empty: none.
@@ -32,9 +32,9 @@ pub struct Durations {
 impl Durations {
     /// Of these messages, in any order.
     #[must_use]
-    pub fn of<'a>(said: impl IntoIterator<Item = Said<'a>>) -> Self {
+    pub fn of<'a>(said: impl IntoIterator<Item = StatusTiming<'a>>) -> Self {
         let mut bounds: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
-        for Said { service, source, date } in said {
+        for StatusTiming { service, source, date } in said {
             let source = if source.is_empty() { NO_SOURCE } else { source };
             let (first, last) = bounds.entry(format!("{service}:{source}")).or_insert((date, date));
             (*first, *last) = ((*first).min(date), (*last).max(date));
@@ -63,9 +63,10 @@ pub struct Place {
 impl Place {
     /// Of these messages, in order; `open` are the services that have not finished.
     #[must_use]
-    pub fn of(said: &[Said<'_>], open: &[String]) -> Self {
+    pub fn of(said: &[StatusTiming<'_>], open: &[String]) -> Self {
         let last = said.len().checked_sub(1);
-        let other = |one: &Said<'_>, two: &Said<'_>| (one.service, one.source) != (two.service, two.source);
+        let other =
+            |one: &StatusTiming<'_>, two: &StatusTiming<'_>| (one.service, one.source) != (two.service, two.source);
         Self {
             last,
             previous: last.and_then(|last| said[..last].iter().rposition(|before| other(before, &said[last]))),
@@ -156,8 +157,8 @@ pub fn hours_minutes_seconds(duration: SignedDuration) -> String {
 mod tests {
     use super::*;
 
-    fn said(service: &'static str, source: &'static str, time: &str) -> Said<'static> {
-        Said { service, source, date: format!("2022-01-01T00:{time}Z").parse().unwrap() }
+    fn said(service: &'static str, source: &'static str, time: &str) -> StatusTiming<'static> {
+        StatusTiming { service, source, date: format!("2022-01-01T00:{time}Z").parse().unwrap() }
     }
 
     #[test]

@@ -7,19 +7,19 @@
 
 mod codes;
 mod connections;
+mod health_endpoints;
+mod loop_health;
 pub mod metric;
 pub mod names;
 mod page;
 mod process;
-mod pulse;
 mod readings;
 mod recorder;
-mod vital;
 
 pub use codes::Codes;
 pub use connections::serve_connections;
+pub use health_endpoints::{HealthEndpoints, Unready, serve};
+pub use loop_health::{LoopHealth, Rest};
 pub use metric::{Counter, Described, Gauge, Histogram, Kind, Reading, Sum, Total};
 pub use page::Page;
-pub use pulse::{Pulse, Rest};
 pub use recorder::{Keeping, start};
-pub use vital::{Unready, Vital, serve};

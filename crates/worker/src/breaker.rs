@@ -31,7 +31,7 @@ pub struct Breaker {
 
 /// How many calls may be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum Admission {
     /// As many as permits allow.
     Free,
     /// So many in hand.
@@ -42,7 +42,7 @@ pub enum Passage {
     Shut,
 }
 
-impl Passage {
+impl Admission {
     /// So many calls at most in hand.
     pub const fn calls_max(self) -> usize {
         match self {
@@ -71,12 +71,12 @@ pub struct Mark(Option<u64>);
 
 /// A call that may be made. Dropping it ends the call.
 #[derive(Debug)]
-pub struct Passing {
+pub struct CallPermit {
     breaker: Arc<Breaker>,
     era: u64,
 }
 
-impl Drop for Passing {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         self.breaker.state().in_flight -= 1;
         self.breaker.changed.notify_waiters();
@@ -89,12 +89,12 @@ impl Breaker {
     }
 
     /// What may be claimed at this moment?
-    pub fn passage(&self, now: Instant) -> Passage {
+    pub fn admission(&self, now: Instant) -> Admission {
         match self.state().phase {
-            Phase::Closed => Passage::Free,
-            Phase::Recovering { ramp } => Passage::Ramp(ramp),
-            Phase::Open { until, .. } if until > now => Passage::Shut,
-            Phase::Open { right, .. } => Passage::Probe { is_ours: right.is_some_and(|right| right > now) },
+            Phase::Closed => Admission::Free,
+            Phase::Recovering { ramp } => Admission::Ramp(ramp),
+            Phase::Open { until, .. } if until > now => Admission::Shut,
+            Phase::Open { right, .. } => Admission::Probe { is_ours: right.is_some_and(|right| right > now) },
         }
     }
 
@@ -127,7 +127,7 @@ impl Breaker {
 
     /// Waits until a claimed call may start. `None`: it is to be handed back, because the destination is broken or the
     /// worker stops. A probe needs `within` of its right.
-    pub async fn pass(self: &Arc<Self>, within: Duration, stop: &CancellationToken) -> Option<Passing> {
+    pub async fn pass(self: &Arc<Self>, within: Duration, stop: &CancellationToken) -> Option<CallPermit> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -135,7 +135,7 @@ impl Breaker {
                 return None;
             }
             match self.turn(Instant::now() + within) {
-                Ok(Some(passing)) => return Some(passing),
+                Ok(Some(permit)) => return Some(permit),
                 Ok(None) => {}
                 Err(()) => return None,
             }
@@ -147,14 +147,14 @@ impl Breaker {
     }
 
     /// A call of which the destination will not hear.
-    pub fn pass_anyhow(self: &Arc<Self>) -> Passing {
+    pub fn pass_anyhow(self: &Arc<Self>) -> CallPermit {
         let mut state = self.state();
         state.in_flight += 1;
-        Passing { breaker: Arc::clone(self), era: state.era }
+        CallPermit { breaker: Arc::clone(self), era: state.era }
     }
 
     /// A call's turn; `None`: not yet; an error: not at all.
-    fn turn(self: &Arc<Self>, ends_at: Instant) -> Result<Option<Passing>, ()> {
+    fn turn(self: &Arc<Self>, ends_at: Instant) -> Result<Option<CallPermit>, ()> {
         let mut state = self.state();
         let room = match state.phase {
             Phase::Closed => usize::MAX,
@@ -167,13 +167,13 @@ impl Breaker {
             return Ok(None);
         }
         state.in_flight += 1;
-        Ok(Some(Passing { breaker: Arc::clone(self), era: state.era }))
+        Ok(Some(CallPermit { breaker: Arc::clone(self), era: state.era }))
     }
 
     /// A call was answered, or was not.
-    pub fn heard(&self, passing: &Passing, answers: &[Answer], limits: Limits) {
+    pub fn on_answer(&self, permit: &CallPermit, answers: &[Answer], limits: Limits) {
         let mut state = self.state();
-        if passing.era != state.era {
+        if permit.era != state.era {
             return;
         }
         let report = state.heard(sign(answers), limits, Instant::now());

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use marketplaces::{Marketplace, Parcel};
+use marketplaces::{Marketplace, OutgoingRecord};
 use outbox::claim::Claim;
 use outbox::settle::Settlement;
 use remittance::{Answer, Outcome};
@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::Worker;
-use crate::breaker::{Limits, Passing};
+use crate::breaker::{CallPermit, Limits};
 use crate::directory::Served;
-use crate::hands::Grip;
+use crate::open_attempts::AttemptGuard;
 use crate::settler::Answers;
 
 /// A lease shorter than this starts no call: the answer could not be written down as ours.
@@ -25,7 +25,7 @@ pub struct Call {
     /// What goes out together.
     pub claims: Vec<Claim>,
     /// That it is in our hands.
-    pub grip: Grip,
+    pub guard: AttemptGuard,
     /// When its slot begins, if the quota gives slots.
     pub start_at: Option<Instant>,
     /// It is the last try before a deadline: it waits for no wait of theirs.
@@ -42,7 +42,7 @@ impl Worker {
         stop: &CancellationToken,
         answers: &Answers,
     ) {
-        let Call { claims, grip, start_at, is_last } = call;
+        let Call { claims, guard, start_at, is_last } = call;
         if let Some(start_at) = start_at {
             tokio::select! {
                 () = tokio::time::sleep_until(start_at.into()) => {}
@@ -54,25 +54,31 @@ impl Worker {
         let permit = permits.acquire().await;
         // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
         // its rules may have changed
-        let passing = served.replaced.run_until_cancelled(async {
+        let admitted = served.replaced.run_until_cancelled(async {
             let may_start = is_last || served.destination.dry_run || self.wait_for_them(served, stop).await;
             if may_start { served.pass(stop).await } else { None }
         });
-        let passing = passing.await.flatten();
-        let settlements = match passing {
-            Some(passing) => self.submit(served, claims, &passing).await,
+        let admitted = admitted.await.flatten();
+        let settlements = match admitted {
+            Some(admitted) => self.submit(served, claims, &admitted).await,
             None => hand_back(claims),
         };
         drop(permit);
-        self.answered(served, settlements, grip, answers).await;
+        self.answered(served, settlements, guard, answers).await;
     }
 
     /// Passes the answers of a call on to be settled, and says what they tell of the destination.
-    pub(crate) async fn answered(&self, served: &Served, settlements: Vec<Settlement>, grip: Grip, answers: &Answers) {
+    pub(crate) async fn answered(
+        &self,
+        served: &Served,
+        settlements: Vec<Settlement>,
+        guard: AttemptGuard,
+        answers: &Answers,
+    ) {
         self.tell(served, &settlements);
         // the receiver lives until every call has ended
         if answers.send(settlements).await.is_ok() {
-            grip.answered();
+            guard.disarm();
         }
         let told = async {
             self.report(served).await?;
@@ -85,7 +91,7 @@ impl Worker {
     }
 
     /// One call: no transaction, no connection held.
-    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>, passing: &Passing) -> Vec<Settlement> {
+    pub(crate) async fn submit(&self, served: &Served, claims: Vec<Claim>, permit: &CallPermit) -> Vec<Settlement> {
         let (late, timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
         let mut settlements = too_late(&late);
         if timely.is_empty() {
@@ -111,7 +117,7 @@ impl Worker {
         drop(begun);
         let passed = made.iter().any(|answer| answer.outcome.has_passed());
         let limits = Limits { in_flight_max: served.destination.in_flight_max, outage: self.options.outage };
-        served.breaker.heard(passing, &made, limits);
+        served.breaker.on_answer(permit, &made, limits);
         self.heard_pace(served, &made);
         let took = started.elapsed();
         served.observe(&timely, &made, started, took);
@@ -126,9 +132,9 @@ impl Worker {
     }
 
     async fn make_call(&self, marketplace: &dyn Marketplace, claims: &[Claim], timeout: Duration) -> Vec<Answer> {
-        let parcels: Vec<Parcel> = claims
+        let parcels: Vec<OutgoingRecord> = claims
             .iter()
-            .map(|claim| Parcel {
+            .map(|claim| OutgoingRecord {
                 body: claim.body.clone(),
                 batch_group: claim.batch_group.clone(),
                 quantity: claim.quantity,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, RwLock};
 
-use marketplaces::{Marketplace, Muted, Record};
+use marketplaces::{DryRunMarketplace, Marketplace, Record};
 use outbox::catalogue::{Canonical, Destination, Reading};
 use outbox::cut::{Bytes, Sum};
 use remittance::{Policy, Reason, RetrySchedule};
@@ -103,7 +103,7 @@ impl Directory {
             ));
         }
         // a shadow has the marketplace's code, and no way to it
-        Ok(if destination.shadow { Arc::new(Muted(opened)) } else { opened })
+        Ok(if destination.shadow { Arc::new(DryRunMarketplace(opened)) } else { opened })
     }
 
     /// Live destinations whose hours this worker can cut.

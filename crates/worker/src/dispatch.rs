@@ -8,17 +8,17 @@ use outbox::catalogue::Destination;
 use outbox::claim::{Claim, Floor};
 use outbox::settle::Settlement;
 use outbox::timeline::Position;
-use telemetry::{Pulse, names};
+use telemetry::{LoopHealth, names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::Worker;
-use crate::breaker::Passage;
+use crate::breaker::Admission;
 use crate::call::{Call, LEASE_NEEDED, call_span, hand_back, too_late};
 use crate::directory::Served;
-use crate::hands::Grip;
+use crate::open_attempts::AttemptGuard;
 use crate::pace;
 use crate::settler::Answers;
 use crate::slots::Near;
@@ -62,7 +62,7 @@ pub struct Dispatch {
 
 /// What may be claimed.
 struct Entry {
-    passage: Passage,
+    admission: Admission,
     /// For so many calls.
     room: Vec<OwnedSemaphorePermit>,
     near: Near,
@@ -93,9 +93,9 @@ impl Dispatch {
 
     /// Waits for room for the next claim: for as many calls as may be on the wire, so that claims are few and large; while
     /// a destination recovers, until fewer calls are in hand than its ramp allows.
-    async fn room(&self, passage: Passage, pulse: &Pulse, name: &str) -> Vec<OwnedSemaphorePermit> {
-        let kept_free = self.in_hand_max.saturating_sub(passage.calls_max());
-        let least = if passage == Passage::Free { self.ahead.max(1) } else { kept_free + 1 };
+    async fn room(&self, admission: Admission, pulse: &LoopHealth, name: &str) -> Vec<OwnedSemaphorePermit> {
+        let kept_free = self.in_hand_max.saturating_sub(admission.calls_max());
+        let least = if admission == Admission::Free { self.ahead.max(1) } else { kept_free + 1 };
         let mut room = Vec::new();
         let _rest = pulse.rest(name);
         while room.len() < least
@@ -111,10 +111,10 @@ impl Dispatch {
     }
 
     /// How many deliveries to claim.
-    fn most(&self, passage: Passage, room: usize, records_max: i32) -> i64 {
-        match passage {
-            Passage::Probe { .. } if !self.sweeps => 1,
-            Passage::Probe { .. } => i64::try_from(self.in_hand_max).unwrap_or(1) * i64::from(records_max),
+    fn most(&self, admission: Admission, room: usize, records_max: i32) -> i64 {
+        match admission {
+            Admission::Probe { .. } if !self.sweeps => 1,
+            Admission::Probe { .. } => i64::try_from(self.in_hand_max).unwrap_or(1) * i64::from(records_max),
             _ => i64::try_from(room).unwrap_or(1) * i64::from(records_max),
         }
     }
@@ -168,32 +168,32 @@ impl Worker {
             _ => None,
         };
         let entry = self.entry(served, state, last_tries.is_some(), stop).await?;
-        let Some(Entry { passage, mut room, near }) = entry else { return Ok(0) };
+        let Some(Entry { admission, mut room, near }) = entry else { return Ok(0) };
         if stop.is_cancelled() {
             return Ok(0);
         }
         // what was handed back when it broke is in the queue again, below the floor
-        if passage != Passage::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
+        if admission != Admission::Free || state.floor_since.elapsed() > FLOOR_FORGOTTEN_AFTER {
             (state.floor, state.oldest_above, state.floor_since) = (Floor::START, 0, Instant::now());
         }
-        let most = state.most(passage, room.len(), destination.records_max);
+        let most = state.most(admission, room.len(), destination.records_max);
         let most = most.min(state.likely(near)).min(last_tries.unwrap_or(i64::MAX));
         if last_tries.is_some() {
             (state.floor, state.full_claims) = (Floor::START, 0);
             state.last_tried_at = Some(Instant::now());
         }
-        let claiming = self.hands.claiming(self.lease.now());
-        let claims = self.claim(served, passage, most, state).await?;
+        let claiming = self.open_attempts.claiming(self.lease.now());
+        let claims = self.claim(served, admission, most, state).await?;
         if claims.is_empty() {
             return Ok(0);
         }
         let count = claims.len();
         names::DELIVERIES_CLAIMED.add([&destination.name], u64::try_from(count).unwrap_or_default());
-        let grip = self.grip(&claims);
+        let guard = self.guard(&claims);
         drop(claiming);
         self.crash.point("after_claim");
-        let mut calls = match passage {
-            Passage::Probe { .. } => probe_of(served, claims, state, answers).await,
+        let mut calls = match admission {
+            Admission::Probe { .. } => probe_of(served, claims, state, answers).await,
             _ => by_call(claims),
         };
         state.records_a_call = (count / calls.len().max(1)).max(1);
@@ -204,13 +204,13 @@ impl Worker {
         };
         let others = calls.split_off(calls.len().min(slots.map_or(usize::MAX, |begin| begin.count)));
         give_back(served, others, state, answers).await;
-        let calls: Vec<_> = calls.into_iter().map(|call| (self.grip(&call), call)).collect();
-        grip.answered();
-        for (index, (grip, claims)) in calls.into_iter().enumerate() {
+        let calls: Vec<_> = calls.into_iter().map(|call| (self.guard(&call), call)).collect();
+        guard.disarm();
+        for (index, (guard, claims)) in calls.into_iter().enumerate() {
             // a claim can give more calls than there was room for (small groups): these wait for the wire like the rest
             let room = room.pop();
             let start_at = slots.map(|begin| begin.at(index));
-            let call = Call { claims, grip, start_at, is_last: last_tries.is_some() };
+            let call = Call { claims, guard, start_at, is_last: last_tries.is_some() };
             let (worker, served, answers, permits, stop) =
                 (Arc::clone(self), Arc::clone(served), answers.clone(), Arc::clone(&state.permits), stop.clone());
             state.calls.spawn(async move {
@@ -226,14 +226,14 @@ impl Worker {
     async fn claim(
         &self,
         served: &Served,
-        passage: Passage,
+        admission: Admission,
         most: i64,
         state: &mut Dispatch,
     ) -> Result<Vec<Claim>, outbox::Error> {
         let seen = self.options.history.position();
         let (database, rules) = (&self.database, served.destination.rules());
         let limits = served.destination.limits();
-        if let Passage::Probe { .. } = passage {
+        if let Admission::Probe { .. } = admission {
             return self.claim_probe(served, most, seen.as_ref()).await;
         }
         if state.full_claims + 1 >= RESERVED_EVERY {
@@ -283,11 +283,11 @@ impl Worker {
     }
 
     /// Takes into hand what a claim has brought.
-    pub(crate) fn grip(&self, claims: &[Claim]) -> Grip {
+    pub(crate) fn guard(&self, claims: &[Claim]) -> AttemptGuard {
         let attempts: Vec<_> = claims.iter().map(|claim| claim.attempt).collect();
-        self.hands.take(attempts.iter().copied());
+        self.open_attempts.take(attempts.iter().copied());
         self.options.history.committed(attempts.iter().copied().max());
-        Grip::new(&self.hands, attempts)
+        AttemptGuard::new(&self.open_attempts, attempts)
     }
 
     /// Waits until something may be claimed, and for how many calls; `None`: nothing now. To probe, the fleet must give
@@ -299,21 +299,21 @@ impl Worker {
         is_last: bool,
         stop: &CancellationToken,
     ) -> Result<Option<Entry>, outbox::Error> {
-        let (passage, room, near) = loop {
-            let before = served.passage();
-            if before == Passage::Shut {
+        let (admission, room, near) = loop {
+            let before = served.admission();
+            if before == Admission::Shut {
                 return Ok(None);
             }
             let mut room = state.room(before, &self.options.pulse, &served.destination.name).await;
             let near = if is_last { Near::ALL } else { self.near_slots(served, state.own_slots_until, stop).await };
             room.truncate(near.calls);
             // while it waited, calls may have found the destination broken
-            let passage = served.passage();
-            if passage.calls_max() >= before.calls_max() {
-                break (passage, room, near);
+            let admission = served.admission();
+            if admission.calls_max() >= before.calls_max() {
+                break (admission, room, near);
             }
         };
-        Ok(self.may_begin(served, passage).await?.then_some(Entry { passage, room, near }))
+        Ok(self.may_begin(served, admission).await?.then_some(Entry { admission, room, near }))
     }
 }
 
@@ -329,7 +329,7 @@ async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, ans
     if timely.is_empty() { Vec::new() } else { vec![timely] }
 }
 
-/// Hands back calls for which there is no slot: they are the next to go, and stand below the floor.
+/// OpenAttempts back calls for which there is no slot: they are the next to go, and stand below the floor.
 async fn give_back(served: &Served, calls: Vec<Vec<Claim>>, state: &mut Dispatch, answers: &Answers) {
     if !calls.is_empty() {
         state.floor = Floor::START;

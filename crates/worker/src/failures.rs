@@ -49,7 +49,7 @@ struct Failing {
 enum Say {
     First,
     Still { failures: u64, seconds: u64 },
-    Again { failures: u64, seconds: u64 },
+    Recovered { failures: u64, seconds: u64 },
     Nothing,
 }
 
@@ -76,7 +76,7 @@ impl Failures {
         names::DATABASE_ERRORS.add([error.kind()], 1);
         self.count(step, error);
         match self.note(key(step, error), Instant::now()) {
-            Say::First if matches!(error, Error::Away(_)) => {
+            Say::First if matches!(error, Error::Unavailable(_)) => {
                 tracing::warn!(step, %error, "the database is away: every step waits and is tried again");
             }
             Say::First if matches!(error, Error::Unable(_)) => {
@@ -88,14 +88,14 @@ impl Failures {
             Say::First if error.is_of_connection() => {
                 tracing::error!(step, %error, "there is no safe connection to the database: every step waits");
             }
-            Say::First if error.is_passing() => {
+            Say::First if error.is_transient() => {
                 tracing::warn!(step, %error, "a step met another transaction; it is tried again")
             }
             Say::First => tracing::error!(step, %error, "a step failed; it is tried again"),
             Say::Still { failures, seconds } => {
                 tracing::warn!(step, %error, failures, seconds, "it goes on failing; steps are tried again");
             }
-            Say::Again { .. } | Say::Nothing => {}
+            Say::Recovered { .. } | Say::Nothing => {}
         }
     }
 
@@ -130,7 +130,7 @@ impl Failures {
         }
         let is_back = (!ASK_ASIDE.contains(&step)).then_some(AWAY);
         for key in [Some(step), is_back].into_iter().flatten() {
-            if let Say::Again { failures, seconds } = self.end(key, Instant::now()) {
+            if let Say::Recovered { failures, seconds } = self.end(key, Instant::now()) {
                 tracing::info!(step, failures, seconds, "it goes well again");
             }
         }
@@ -149,11 +149,11 @@ impl Failures {
     }
 
     /// Something happened that is worth a line, but not each time: with how many there were since the last line.
-    pub fn is_to_be_said(&self, key: &str) -> Option<u64> {
+    pub fn should_log(&self, key: &str) -> Option<u64> {
         match self.note(key, Instant::now()) {
             Say::First => Some(0),
             Say::Still { failures, .. } => Some(failures - 1),
-            Say::Again { .. } | Say::Nothing => None,
+            Say::Recovered { .. } | Say::Nothing => None,
         }
     }
 
@@ -187,7 +187,7 @@ impl Failures {
                 if std::mem::replace(&mut known.is_over_told, true) {
                     return Say::Nothing;
                 }
-                let said = Say::Again { failures: known.untold, seconds: (now - known.since).as_secs() };
+                let said = Say::Recovered { failures: known.untold, seconds: (now - known.since).as_secs() };
                 known.untold = 0;
                 said
             }
@@ -225,7 +225,7 @@ mod tests {
         }
         assert_eq!(failures.note(AWAY, at(60)), Say::Still { failures: 60, seconds: 60 });
         assert_eq!(failures.note(AWAY, at(61)), Say::Nothing);
-        assert_eq!(failures.end(AWAY, at(62)), Say::Again { failures: 1, seconds: 62 });
+        assert_eq!(failures.end(AWAY, at(62)), Say::Recovered { failures: 1, seconds: 62 });
         assert_eq!(failures.end(AWAY, at(63)), Say::Nothing);
         // it flutters: the same trouble, and nobody is told again within the minute
         assert_eq!(failures.note(AWAY, at(64)), Say::Nothing);
@@ -236,16 +236,16 @@ mod tests {
     #[test]
     fn e7_ten_thousand_of_a_kind_are_a_line_and_a_number() {
         let failures = Failures { said_every: Duration::ZERO, ..Failures::default() };
-        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0));
-        assert_eq!(failures.is_to_be_said("aws rejected"), Some(0), "a minute later");
+        assert_eq!(failures.should_log("aws rejected"), Some(0));
+        assert_eq!(failures.should_log("aws rejected"), Some(0), "a minute later");
         let failures = Failures::default();
-        let said = (0..10_000).filter_map(|_| failures.is_to_be_said("aws rejected")).count();
-        assert_eq!((said, failures.is_to_be_said("aws conflict")), (1, Some(0)));
+        let said = (0..10_000).filter_map(|_| failures.should_log("aws rejected")).count();
+        assert_eq!((said, failures.should_log("aws conflict")), (1, Some(0)));
     }
 
     #[test]
     fn j3_each_destination_has_its_own_failures_in_a_row() {
-        let (failures, error) = (Failures::default(), Error::Away("gone".to_owned()));
+        let (failures, error) = (Failures::default(), Error::Unavailable("gone".to_owned()));
         let untold = || {
             let mut untold: Vec<_> = failures.untold().into_iter().map(|(step, streak)| (step, streak.times)).collect();
             untold.sort();
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn f6_a_lost_database_is_one_trouble_whoever_notices_it() {
-        let away = || Error::Away("gone".to_owned());
+        let away = || Error::Unavailable("gone".to_owned());
         assert_eq!((key("fold", &away()), key("cut", &away())), (AWAY, AWAY));
         let other = Error::Unexpected { code: "42501".to_owned(), message: "permission denied".to_owned() };
         assert_eq!(key("fold", &other), "fold");

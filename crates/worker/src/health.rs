@@ -8,7 +8,7 @@ use telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
-use crate::breaker::{Passage, Passing, Report};
+use crate::breaker::{Admission, CallPermit, Report};
 use crate::directory::Served;
 
 /// What a probe may take beside its call: the claim, and the wait for a slot of the quota.
@@ -16,12 +16,12 @@ const BESIDE_THE_CALL: Duration = Duration::from_secs(5);
 
 impl Served {
     /// What may be claimed now. A dry run calls nobody, so no fault stops it.
-    pub(crate) fn passage(&self) -> Passage {
-        if self.destination.dry_run { Passage::Free } else { self.breaker.passage(Instant::now()) }
+    pub(crate) fn admission(&self) -> Admission {
+        if self.destination.dry_run { Admission::Free } else { self.breaker.admission(Instant::now()) }
     }
 
     /// Waits until a claimed call may start; `None`: hand it back.
-    pub(crate) async fn pass(&self, stop: &CancellationToken) -> Option<Passing> {
+    pub(crate) async fn pass(&self, stop: &CancellationToken) -> Option<CallPermit> {
         if self.destination.dry_run {
             return Some(self.breaker.pass_anyhow());
         }
@@ -31,11 +31,11 @@ impl Served {
 
 impl Worker {
     /// May something be claimed? A probe needs the right to, of which the fleet has one.
-    pub(crate) async fn may_begin(&self, served: &Served, passage: Passage) -> Result<bool, outbox::Error> {
-        match passage {
-            Passage::Shut => Ok(false),
-            Passage::Free | Passage::Ramp(_) | Passage::Probe { is_ours: true } => Ok(true),
-            Passage::Probe { is_ours: false } => {
+    pub(crate) async fn may_begin(&self, served: &Served, admission: Admission) -> Result<bool, outbox::Error> {
+        match admission {
+            Admission::Shut => Ok(false),
+            Admission::Free | Admission::Ramp(_) | Admission::Probe { is_ours: true } => Ok(true),
+            Admission::Probe { is_ours: false } => {
                 // the fleet may not know yet that there is something to probe
                 self.report(served).await?;
                 // counted from before it is asked for, so that it ends here before it ends there

@@ -16,8 +16,13 @@ impl Worker {
     /// As Postgres says.
     pub async fn beat(&self) -> Result<bool, outbox::Error> {
         let sent_at = self.lease.now();
-        let beat = outbox::workers::heartbeat(&self.database, self.id, self.hands.oldest(), self.database.can_listen())
-            .await?;
+        let beat = outbox::workers::heartbeat(
+            &self.database,
+            self.id,
+            self.open_attempts.oldest(),
+            self.database.can_listen(),
+        )
+        .await?;
         let Some(beat) = beat else {
             self.lease.lost();
             self.options.pulse.beat(Duration::ZERO);
@@ -37,7 +42,7 @@ impl Worker {
     pub(crate) async fn heartbeat_loop(self: Arc<Self>, until: CancellationToken, work: CancellationToken) {
         let every = self.options.lease / 4;
         loop {
-            self.options.pulse.turn_before("heartbeat", every);
+            self.options.pulse.tick_until("heartbeat", every);
             if !pause(every, &until).await {
                 break;
             }
@@ -55,7 +60,9 @@ impl Worker {
                     break;
                 }
                 Ok(Err(error)) => self.failures.failed("heartbeat", &error),
-                Err(_) => self.failures.failed("heartbeat", &outbox::Error::Away("no answer in time".to_owned())),
+                Err(_) => {
+                    self.failures.failed("heartbeat", &outbox::Error::Unavailable("no answer in time".to_owned()))
+                }
             }
         }
         self.options.pulse.end("heartbeat");

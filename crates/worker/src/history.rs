@@ -87,7 +87,7 @@ impl Worker {
                 // proven, or said to be broken: either way nobody else need be asked what this server is
                 outbox::installation::went_on(&self.database, &seen.timeline).await?;
             } else if let Some(doubt) = &beat.doubt
-                && let Some(times) = self.failures.is_to_be_said("installation")
+                && let Some(times) = self.failures.should_log("installation")
             {
                 tracing::error!(doubt, times, "nothing is sent from here; `postmeter declare` says what a database is");
             }

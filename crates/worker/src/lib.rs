@@ -6,15 +6,16 @@
 mod alerts;
 mod breaker;
 mod call;
+mod call_metrics;
 mod crash;
 mod directory;
 mod dispatch;
 mod failures;
-mod hands;
 mod health;
 mod heartbeat;
 mod history;
 mod lease;
+mod open_attempts;
 mod pace;
 mod rhythm;
 mod run;
@@ -24,7 +25,6 @@ mod slots;
 mod steps;
 mod suspect;
 mod switches;
-mod told;
 mod traces;
 
 use std::sync::Arc;
@@ -33,16 +33,16 @@ use std::time::Duration;
 
 use outbox::Database;
 use outbox::cut::Cutter;
-use telemetry::{Pulse, names};
+use telemetry::{LoopHealth, names};
 use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 use crash::Crash;
 use directory::Directory;
 use failures::Failures;
-use hands::Hands;
 pub use history::History;
 use lease::Lease;
+use open_attempts::OpenAttempts;
 use pace::Paces;
 pub use traces::{PassOn, Traces};
 
@@ -74,7 +74,7 @@ pub struct Options {
     /// What this process has seen of the server's history; clones share it.
     pub history: Arc<History>,
     /// Whether its loops turn and its lease holds; clones share it.
-    pub pulse: Arc<Pulse>,
+    pub pulse: Arc<LoopHealth>,
     /// Where traces go; none: nobody asks under which trace usage was recorded.
     pub traces: Option<Arc<dyn Traces>>,
     /// Where alerts are posted, if anywhere.
@@ -125,7 +125,7 @@ pub struct Worker {
     database: Database,
     directory: Directory,
     lease: Lease,
-    hands: Arc<Hands>,
+    open_attempts: Arc<OpenAttempts>,
     crash: Crash,
     turns: Mutex<outbox::fold::Turns>,
     /// Where folds apart go on, of the outbox and of shadows.
@@ -163,7 +163,7 @@ impl Worker {
             id: Uuid::new_v4(),
             lease: Lease::new(options.lease),
             directory: Directory::new(purpose != "production", options.open),
-            hands: Arc::default(),
+            open_attempts: Arc::default(),
             crash,
             turns: Mutex::default(),
             places: Mutex::default(),

@@ -39,7 +39,7 @@ impl<'a> Backoff<'a> {
 
     /// It went well, and pauses.
     fn turned(&mut self, pause: Duration) -> Duration {
-        self.worker.options.pulse.turn_before(&self.name, pause);
+        self.worker.options.pulse.tick_until(&self.name, pause);
         if std::mem::take(&mut self.failures) > 0 {
             match self.is_of_destination {
                 true => self.worker.failures.went_well_at(self.step, &self.name),

@@ -72,11 +72,11 @@ impl Worker {
         beating.cancel();
         let _ = heartbeat.await;
         let was_lost = !stop.is_cancelled();
-        if in_time && !was_lost && self.hands.count() == 0 {
+        if in_time && !was_lost && self.open_attempts.count() == 0 {
             outbox::workers::stop(&self.database, self.id).await?;
         } else {
             tracing::warn!(
-                attempts = self.hands.count(),
+                attempts = self.open_attempts.count(),
                 "stopped with attempts in hand; another worker takes over when the lease is over"
             );
         }
@@ -337,7 +337,7 @@ impl Worker {
                     );
                 }
             }
-            self.options.pulse.turn_before("destinations", self.options.poll);
+            self.options.pulse.tick_until("destinations", self.options.poll);
             tokio::select! {
                 () = tokio::time::sleep(self.options.poll) => {}
                 () = woken => {}

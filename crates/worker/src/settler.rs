@@ -48,8 +48,8 @@ impl Worker {
             }
         }
         self.settled.fetch_add(answers.len(), Ordering::Relaxed);
-        self.hands.put(answers.iter().map(|answer| answer.attempt));
-        names::ATTEMPTS_IN_HAND.set([], u32::try_from(self.hands.count()).unwrap_or(u32::MAX).into());
+        self.open_attempts.put(answers.iter().map(|answer| answer.attempt));
+        names::ATTEMPTS_IN_HAND.set([], u32::try_from(self.open_attempts.count()).unwrap_or(u32::MAX).into());
         self.crash.point("after_settle");
         if settled.late > 0 {
             tracing::warn!(late = settled.late, "kept outcomes as late evidence: the claims were no longer ours");
@@ -139,7 +139,7 @@ impl Worker {
             let others_passed = self.settled.swap(0, Ordering::Relaxed) > 0;
             let (settled, error) =
                 outbox::settle::settle_apart(&self.database, self.id, &waiting, &policy, others_passed).await;
-            self.hands.put(settled.iter().map(|place| waiting[*place].attempt));
+            self.open_attempts.put(settled.iter().map(|place| waiting[*place].attempt));
             let mut place = 0..;
             waiting.retain(|_| !settled.contains(&place.next().expect("no end")));
             match error {

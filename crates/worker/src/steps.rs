@@ -208,7 +208,7 @@ impl Worker {
             let left = self.settle(batch).await.map_err(|(_, error)| error)?;
             let policy = |destination| self.directory.policy(destination);
             outbox::settle::settle(&self.database, self.id, &left, &policy).await?;
-            self.hands.put(left.iter().map(|answer| answer.attempt));
+            self.open_attempts.put(left.iter().map(|answer| answer.attempt));
         }
         Ok(is_answered)
     }
@@ -329,14 +329,14 @@ impl Worker {
     /// # Errors
     /// As Postgres says.
     pub async fn settle_lost(&self) -> Result<usize, outbox::Error> {
-        let (before, _) = self.hands.now();
-        let (mut from, mut found) = (self.hands.known(), 0);
+        let (before, _) = self.open_attempts.now();
+        let (mut from, mut found) = (self.open_attempts.known(), 0);
         let mut oldest_ours = None;
         loop {
             let own = outbox::workers::find_own(&self.database, self.id, from).await?;
             // of a claim that is still awaited nobody can say which of these are its own; they are a lease old at least
             let is_old = |since: Duration| self.lease.now().saturating_sub(since) > self.options.lease / 2;
-            let (after, awaited) = self.hands.now();
+            let (after, awaited) = self.open_attempts.now();
             if awaited.is_some_and(is_old) {
                 return Ok(found);
             }
@@ -346,7 +346,7 @@ impl Worker {
             let mut lost: Vec<_> = own.open.into_iter().filter(|open| !is_ours(&open.attempt)).collect();
             for lost in &mut lost {
                 // a call that fails burns all its records, again and again, unless the one that does it is found
-                lost.is_death = self.hands.has_failed(lost.attempt);
+                lost.is_death = self.open_attempts.has_failed(lost.attempt);
             }
             if !lost.is_empty() {
                 tracing::warn!(attempts = lost.len(), "own attempts were lost from sight: unknown, and sent again");
@@ -354,7 +354,7 @@ impl Worker {
                 let each = outbox::settle::settle_each(&self.database, self.id, &lost, &policy).await;
                 let left = each.left();
                 let is_settled = |place: &usize| left.binary_search(place).is_err();
-                self.hands.put((0..lost.len()).filter(is_settled).map(|place| lost[place].attempt));
+                self.open_attempts.put((0..lost.len()).filter(is_settled).map(|place| lost[place].attempt));
                 names::ATTEMPTS_LOST.add([], u64::try_from(lost.len() - left.len()).unwrap_or_default());
                 found += lost.len() - left.len();
                 // they are not ours to know of yet: the next look finds them again
@@ -364,7 +364,7 @@ impl Worker {
                 }
             }
             if own.is_last {
-                self.hands.know(oldest_ours.map_or(own.bound, |oldest| own.bound.min(oldest)));
+                self.open_attempts.know(oldest_ours.map_or(own.bound, |oldest| own.bound.min(oldest)));
                 return Ok(found);
             }
             from = own.bound;

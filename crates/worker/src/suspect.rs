@@ -41,15 +41,15 @@ impl Worker {
             return Ok(Suspect::Later);
         }
         let Ok(alone) = Arc::clone(&self.suspect).try_lock_owned() else { return Ok(Suspect::Later) };
-        if !self.may_begin(served, served.passage()).await? {
+        if !self.may_begin(served, served.admission()).await? {
             return Ok(Suspect::Later);
         }
         let (rules, seen) = (served.destination.rules(), self.options.history.position());
-        let claiming = self.hands.claiming(self.lease.now());
+        let claiming = self.open_attempts.claiming(self.lease.now());
         let Some(claim) = outbox::claim::claim_suspect(&self.database, rules, self.id, seen.as_ref()).await? else {
             return Ok(Suspect::Nobody);
         };
-        let grip = self.grip(std::slice::from_ref(&claim));
+        let guard = self.guard(std::slice::from_ref(&claim));
         drop(claiming);
         self.crash.point("after_claim");
         let span = call_span(self, served, std::slice::from_ref(&claim));
@@ -57,11 +57,11 @@ impl Worker {
         state.begin(
             async move {
                 let settlements = match served.pass(&CancellationToken::new()).await {
-                    Some(passing) => worker.submit(&served, vec![claim], &passing).await,
+                    Some(permit) => worker.submit(&served, vec![claim], &permit).await,
                     None => hand_back(vec![claim]),
                 };
                 // its answer is on its way to the settler before the next one is claimed
-                worker.answered(&served, settlements, grip, &answers).await;
+                worker.answered(&served, settlements, guard, &answers).await;
                 drop(alone);
             }
             .instrument(span),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use marketplaces::{Marketplace, Parcel};
+use marketplaces::{Marketplace, OutgoingRecord};
 use outbox::claim::Claim;
 use outbox::settle::Settlement;
 use rand::RngExt;
@@ -146,9 +146,9 @@ impl Run {
 }
 
 async fn answers(aws: &dyn Marketplace, call: &[Claim]) -> Vec<Answer> {
-    let parcels: Vec<Parcel> = call
+    let parcels: Vec<OutgoingRecord> = call
         .iter()
-        .map(|claim| Parcel {
+        .map(|claim| OutgoingRecord {
             body: claim.body.clone(),
             batch_group: claim.batch_group.clone(),
             quantity: claim.quantity,

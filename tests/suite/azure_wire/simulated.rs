@@ -96,7 +96,7 @@ async fn d4_a_duplicate_of_our_quantity_shows_it_and_of_another_is_a_conflict() 
 async fn d4_the_accepted_quantity_is_what_was_frozen_to_the_last_digit() {
     let (running, azure) = pair(&json!({})).await;
     let quantities = ["0.000001", "0.1", "123456.789012", "999999999.999999", "1000000000000"];
-    let parcels: Vec<Parcel> = (1..)
+    let parcels: Vec<OutgoingRecord> = (1..)
         .zip(quantities)
         .map(|(number, quantity)| {
             let identity = json!({ "resource_id": resource(number), "plan_id": "gold" });
@@ -223,7 +223,7 @@ async fn d5_what_they_hold_of_a_day_is_read_back() {
     let (running, azure) = pair(&json!({})).await;
     let identity = json!({ "resource_id": resource(1).to_uppercase(), "plan_id": "gold" });
     let hours = [("2024-09-17T23:00:00Z", "1"), ("2024-09-18T00:00:00Z", "2.5"), ("2024-09-18T10:00:00Z", "4")];
-    let parcels: Vec<Parcel> =
+    let parcels: Vec<OutgoingRecord> =
         hours.iter().map(|(hour, quantity)| parcel_of(&azure, &identity, "cores", hour, quantity)).collect();
     assert_eq!(submit(&azure, &parcels).await, vec![Outcome::Accepted; 3]);
     assert!(azure.capabilities().can_be_asked);

@@ -84,7 +84,8 @@ async fn d9_a_token_near_its_end_is_renewed_before_it_fails() {
 async fn d9_many_calls_at_once_fetch_one_token() {
     let running = simulator(json!({})).await;
     let google = google(&running.url());
-    let parcels: Vec<[Parcel; 1]> = (0..8).map(|number| [cores(&google, &format!("project:n{number}"))]).collect();
+    let parcels: Vec<[OutgoingRecord; 1]> =
+        (0..8).map(|number| [cores(&google, &format!("project:n{number}"))]).collect();
     let calls = parcels.iter().map(|parcels| submit(&google, parcels));
     let outcomes = futures_util::future::join_all(calls).await;
     assert!(outcomes.iter().all(|outcome| *outcome == [Outcome::Accepted]), "{outcomes:?}");

@@ -247,7 +247,7 @@ async fn c4_folds_of_late_usage_beside_cuts_lose_and_double_nothing() {
                 let folded = worker.fold().await;
                 let cut = worker.cut().await;
                 for error in [folded.err(), cut.err()].into_iter().flatten() {
-                    assert!(error.is_passing(), "{error}");
+                    assert!(error.is_transient(), "{error}");
                 }
             }
         }));

@@ -8,7 +8,7 @@ use postmeter::embedded::{Cluster, Options};
 use remittance::Outcome;
 use serde_json::json;
 use telemetry::names::TABLE;
-use telemetry::{Pulse, Vital};
+use telemetry::{HealthEndpoints, LoopHealth};
 use tests::{Console, Dimension, Stage, TestDatabase, quick};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -210,12 +210,12 @@ async fn f9_a_worker_on_a_schema_that_is_not_its_own_is_not_ready() {
 #[tokio::test]
 async fn e3_a_worker_whose_heartbeats_are_not_heard_is_not_ready() {
     let stage = Stage::new().await;
-    let vital = Vital::of_worker(stage.db.another(), Arc::default());
+    let vital = HealthEndpoints::of_worker(stage.db.another(), Arc::default());
     assert_eq!(vital.ready().await.unwrap_err().to_string(), "the worker has no lease: no heartbeat of it was heard");
-    let pulse = Arc::<Pulse>::default();
+    let pulse = Arc::<LoopHealth>::default();
     let options = worker::Options { pulse: Arc::clone(&pulse), ..quick() };
     let worker = Worker::start(stage.db.another(), options).await.unwrap();
-    let vital = Vital::of_worker(stage.db.another(), pulse);
+    let vital = HealthEndpoints::of_worker(stage.db.another(), pulse);
     vital.ready().await.unwrap();
     stage.sql(&format!("update postmeter.worker set reaped_at = clock_timestamp() where id = '{}'", worker.id())).await;
     assert!(!worker.beat().await.unwrap());
@@ -225,10 +225,10 @@ async fn e3_a_worker_whose_heartbeats_are_not_heard_is_not_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f6_a_loop_that_stands_still_fails_live_by_its_name() {
     let stage = Stage::new().await;
-    let pulse = Arc::new(Pulse::new(Duration::from_secs(2)));
+    let pulse = Arc::new(LoopHealth::new(Duration::from_secs(2)));
     let options = worker::Options { pulse: Arc::clone(&pulse), ..quick() };
     let worker = Worker::start(stage.db.another(), options).await.unwrap();
-    let (stop, vital) = (CancellationToken::new(), Vital::of_worker(stage.db.another(), pulse));
+    let (stop, vital) = (CancellationToken::new(), HealthEndpoints::of_worker(stage.db.another(), pulse));
     let running = tokio::spawn({
         let (worker, stop) = (Arc::clone(&worker), stop.clone());
         async move { worker.run(stop).await.unwrap() }

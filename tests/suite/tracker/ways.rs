@@ -53,7 +53,7 @@ async fn h1_a_request_is_found_by_each_of_its_ids_in_order_and_with_its_times() 
     let found = way(&db.database, "r-1").await.unwrap().expect("r-1");
     let dates: Vec<_> = found.said.iter().map(|said| said.date).collect();
     assert!(dates.is_sorted() && dates.len() == 11);
-    let durations = Durations::of(found.said.iter().map(|said| remittance::request::Said {
+    let durations = Durations::of(found.said.iter().map(|said| remittance::request::StatusTiming {
         service: &said.service,
         source: &said.source,
         date: said.date,

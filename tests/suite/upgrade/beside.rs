@@ -178,6 +178,6 @@ async fn f9_a_statement_whose_answer_a_migration_changed_is_prepared_anew() {
     ask().await.unwrap();
     stage.sql("alter table postmeter.alert_rule alter column failure type text collate \"POSIX\"").await;
     let error = ask().await.expect_err("Postgres refuses the statement as it was prepared");
-    assert!(matches!(&error, outbox::Error::Again { code, .. } if code == "0A000"), "{error:?}");
+    assert!(matches!(&error, outbox::Error::Retryable { code, .. } if code == "0A000"), "{error:?}");
     ask().await.unwrap();
 }

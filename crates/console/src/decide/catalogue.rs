@@ -11,7 +11,7 @@ use super::{who, yes};
 use crate::app::App;
 use crate::auth::{Caller, Operate, Read};
 use crate::catalogue::{Applied, Difference, Wanted};
-use crate::extract::{Params, Whole, content_type};
+use crate::extract::{Params, RawBody, content_type};
 use crate::problem::Problem;
 use crate::refusals::{Deciding, Reading};
 
@@ -66,7 +66,7 @@ pub(crate) async fn apply_catalogue(
     caller: Caller<Operate>,
     Params(how): Params<How>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Json<Difference>, Problem> {
     content_type(&headers, &[TOML, "text/plain"])?;
     let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;

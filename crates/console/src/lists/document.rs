@@ -179,9 +179,9 @@ fn query(name: &str, doc: &str, schema: Schema, many: bool) -> Parameter {
 }
 
 /// A remittance with its attempts and decisions.
-pub(super) struct Whole;
+pub(super) struct RemittanceDocument;
 
-impl PartialSchema for Whole {
+impl PartialSchema for RemittanceDocument {
     fn schema() -> RefOr<Schema> {
         let of = |name: &str| LISTS.iter().find(|list| list.name == name).expect("a list").item;
         let many = |name| ArrayBuilder::new().items(Ref::from_schema_name(of(name)));
@@ -194,4 +194,4 @@ impl PartialSchema for Whole {
     }
 }
 
-impl ToSchema for Whole {}
+impl ToSchema for RemittanceDocument {}

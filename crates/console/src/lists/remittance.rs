@@ -24,7 +24,8 @@ const OF_ALL_ORGS: [&str; 3] = ["excerpt", "receipt", "their_request_id"];
 #[utoipa::path(
     get, path = "/v1/remittances/{delivery_id}", tag = "lists", security(("token" = ["read"])),
     params(("delivery_id" = i64, Path, description = "Number of the remittance")),
-    responses((status = 200, description = "The remittance", body = inline(super::document::Whole)), Reading)
+    responses((status = 200, description = "The remittance", body = inline(super::document::RemittanceDocument)),
+              Reading)
 )]
 pub(crate) async fn remittance(
     State(app): State<Arc<App>>,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::{Caller, Intake};
-use crate::extract::{Whole, content_type};
+use crate::extract::{RawBody, content_type};
 use crate::problem::Problem;
 use crate::refusals::Recording;
 
@@ -98,7 +98,7 @@ pub(crate) async fn record(
     State(app): State<Arc<App>>,
     caller: Caller<Intake>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     take(&app, &caller, &headers, &body, false).await
 }
@@ -122,7 +122,7 @@ pub(crate) async fn record_batch(
     State(app): State<Arc<App>>,
     caller: Caller<Intake>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     take(&app, &caller, &headers, &body, true).await
 }

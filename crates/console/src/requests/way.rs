@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
-use outbox::requests::{Request, Said, Step, way};
+use outbox::requests::{Request, StatusEntry, Step, way};
 use remittance::request::{self, Durations, Place};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -50,8 +50,8 @@ pub(crate) struct Entry {
     pub usage_id: Option<Uuid>,
 }
 
-impl From<Said> for Entry {
-    fn from(said: Said) -> Self {
+impl From<StatusEntry> for Entry {
+    fn from(said: StatusEntry) -> Self {
         Self {
             service: said.service,
             source: said.source,
@@ -196,8 +196,8 @@ impl Seconds {
     }
 }
 
-fn said(entry: &Entry) -> request::Said<'_> {
-    request::Said { service: &entry.service, source: &entry.source, date: entry.date }
+fn said(entry: &Entry) -> request::StatusTiming<'_> {
+    request::StatusTiming { service: &entry.service, source: &entry.source, date: entry.date }
 }
 
 /// What Postmeter's own steps come to: the last of each usage and remittance counts.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
-use outbox::requests::{Way, way};
+use outbox::requests::{RequestHistory, way};
 use serde_json::{Map, Value, json};
 
 use super::access::Visitor;
@@ -69,13 +69,13 @@ pub(super) async fn find(
 }
 
 /// A request is an org's if every message that names an org names this one.
-fn is_of(way: &Way, org: &str) -> bool {
+fn is_of(way: &RequestHistory, org: &str) -> bool {
     let said = way.said.iter().map(|said| said.org.as_str());
     let mut orgs = said.chain(way.steps.iter().map(|step| step.org.as_str())).filter(|org| !org.is_empty()).peekable();
     orgs.peek().is_some() && orgs.all(|named| named == org)
 }
 
-fn rows(way: &Way) -> Vec<Row<'_>> {
+fn rows(way: &RequestHistory) -> Vec<Row<'_>> {
     let said = way.said.iter().map(|said| Row {
         service: &said.service,
         source: &said.source,
@@ -114,7 +114,7 @@ fn arrange(rows: &mut [Row<'_>], sort: Sort, descending: bool) {
     }
 }
 
-fn told(row: &Row<'_>, way: &Way, asked_id: &str, verbosity: &str) -> Value {
+fn told(row: &Row<'_>, way: &RequestHistory, asked_id: &str, verbosity: &str) -> Value {
     let request = way.request.as_ref();
     let of = |read: fn(&outbox::requests::Request) -> &str| request.map_or("", read);
     let mut told = Map::new();

@@ -1,14 +1,16 @@
 //! Times spent and rows, in the words of the contract.
 
-use outbox::requests::Way;
-use remittance::request::{Durations, Said, hours_minutes_seconds};
+use outbox::requests::RequestHistory;
+use remittance::request::{Durations, StatusTiming, hours_minutes_seconds};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// From the first to the last message of each service and source, their sum, and from the very first to the very last.
-pub(super) fn durations(way: &Way) -> Map<String, Value> {
-    let said = way.said.iter().map(|said| Said { service: &said.service, source: &said.source, date: said.date });
-    let steps = way.steps.iter().map(|step| Said { service: &step.service, source: &step.source, date: step.date });
+pub(super) fn durations(way: &RequestHistory) -> Map<String, Value> {
+    let said =
+        way.said.iter().map(|said| StatusTiming { service: &said.service, source: &said.source, date: said.date });
+    let steps =
+        way.steps.iter().map(|step| StatusTiming { service: &step.service, source: &step.source, date: step.date });
     let spent = Durations::of(said.chain(steps));
     let told = |name: &str, time| (name.to_owned(), Value::from(hours_minutes_seconds(time)));
     let totals = [told("total_time_in_services", spent.in_services), told("total_time", spent.total)];

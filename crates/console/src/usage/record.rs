@@ -17,7 +17,7 @@ use super::shape::{Item, Items, NewUsage, UsageEvent};
 use super::warn;
 use crate::app::App;
 use crate::auth::{Caller, Intake};
-use crate::extract::{Params, Whole};
+use crate::extract::{Params, RawBody};
 use crate::problem::Problem;
 use crate::refusals::Recording;
 
@@ -61,7 +61,7 @@ pub(crate) async fn record(
     caller: Caller<Intake>,
     Params(how): Params<How>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     take(&app, &caller, &headers, &body, false, how.dry_run).await
 }
@@ -88,7 +88,7 @@ pub(crate) async fn record_batch(
     caller: Caller<Intake>,
     Params(how): Params<How>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     take(&app, &caller, &headers, &body, true, how.dry_run).await
 }
@@ -112,7 +112,7 @@ pub(crate) async fn record_event(
     caller: Caller<Intake>,
     Params(how): Params<How>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     if Format::of(&headers)? == Format::Plain {
         return Err(Problem::malformed(
@@ -142,7 +142,7 @@ pub(crate) async fn record_events(
     caller: Caller<Intake>,
     Params(how): Params<How>,
     headers: HeaderMap,
-    Whole(body): Whole,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     if Format::of(&headers)? != Format::Events {
         return Err(Problem::malformed("send application/cloudevents-batch+json; POST /v1/usage/batch takes usages"));

@@ -4,7 +4,7 @@ use remittance::Outcome;
 use serde_json::Value;
 
 use super::record::UsageRecord;
-use crate::Parcel;
+use crate::OutgoingRecord;
 
 /// Records AWS takes in a call (botocore 1.44.5: `UsageRecords` 0..25).
 pub(super) const RECORDS_MAX: u32 = 25;
@@ -26,7 +26,7 @@ pub(super) struct Call {
 ///
 /// Whoever calls keeps to the rules (one group, at most 25, no key twice); should that fail, no call is made: a mixed
 /// group would send records under another product's code. `batch_refused` has them come again in halves.
-pub(super) fn assemble(parcels: &[Parcel]) -> Result<Call, Vec<Outcome>> {
+pub(super) fn assemble(parcels: &[OutgoingRecord]) -> Result<Call, Vec<Outcome>> {
     let all = |code: &str| vec![Outcome::BatchRefused { code: code.to_owned() }; parcels.len()];
     let group = parcels.first().map_or("", |parcel| parcel.batch_group.as_str());
     if parcels.iter().any(|parcel| parcel.batch_group != group) {
@@ -66,12 +66,12 @@ fn product_code(group: &str) -> Option<Option<&str>> {
 }
 
 /// The record in a parcel, and its quantity is the one that the ledger says was frozen.
-fn read_back(parcel: &Parcel) -> Option<UsageRecord> {
+fn read_back(parcel: &OutgoingRecord) -> Option<UsageRecord> {
     let record = serde_json::from_str::<Value>(&parcel.body).ok().as_ref().and_then(UsageRecord::read)?;
     (record.quantity == Some(Some(parcel.quantity))).then_some(record)
 }
 
-fn body(product_code: Option<&str>, parcels: &[Parcel]) -> Vec<u8> {
+fn body(product_code: Option<&str>, parcels: &[OutgoingRecord]) -> Vec<u8> {
     let bytes: usize = parcels.iter().map(|parcel| parcel.body.len() + 1).sum();
     let mut body = String::with_capacity(bytes + 600);
     body.push('{');
@@ -98,8 +98,8 @@ mod tests {
 
     use super::*;
 
-    fn parcel(customer: u64, group: &str) -> Parcel {
-        Parcel {
+    fn parcel(customer: u64, group: &str) -> OutgoingRecord {
+        OutgoingRecord {
             body: format!(
                 r#"{{"Timestamp":1726696800,"CustomerAWSAccountId":"{customer:012}","Dimension":"d","Quantity":7}}"#
             ),
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    fn refused(parcels: &[Parcel]) -> Vec<Outcome> {
+    fn refused(parcels: &[OutgoingRecord]) -> Vec<Outcome> {
         assemble(parcels).expect_err("no call must be made")
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::event::UsageEvent;
 use super::freeze::BATCH_GROUP;
-use crate::Parcel;
+use crate::OutgoingRecord;
 
 /// Events Microsoft takes in a call (`BatchUsageEvent.request`: 1..25).
 pub(super) const RECORDS_MAX: u32 = 25;
@@ -46,7 +46,7 @@ pub(super) struct Call {
 ///
 /// Whoever calls keeps to the rules (at most 25, no key twice); should that fail, no call is made, and `batch_refused` has
 /// the parcels come again in halves.
-pub(super) fn assemble(parcels: &[Parcel], single: bool) -> Result<Call, Vec<Outcome>> {
+pub(super) fn assemble(parcels: &[OutgoingRecord], single: bool) -> Result<Call, Vec<Outcome>> {
     let all = |outcome: Outcome| vec![outcome; parcels.len()];
     let refused = |code: &str| all(Outcome::BatchRefused { code: code.to_owned() });
     if parcels.iter().any(|parcel| parcel.batch_group != BATCH_GROUP) {
@@ -76,18 +76,18 @@ pub(super) fn assemble(parcels: &[Parcel], single: bool) -> Result<Call, Vec<Out
 }
 
 /// The event in a parcel, if it is whole and its quantity is the one that the ledger says was frozen.
-fn read_back(parcel: &Parcel) -> Option<UsageEvent> {
+fn read_back(parcel: &OutgoingRecord) -> Option<UsageEvent> {
     let event = UsageEvent::read(&serde_json::from_str::<Value>(&parcel.body).ok()?);
     (event.is_whole() && event.quantity == Some(Some(parcel.quantity))).then_some(event)
 }
 
-fn batch(parcels: &[Parcel]) -> Vec<u8> {
+fn batch(parcels: &[OutgoingRecord]) -> Vec<u8> {
     let events: Vec<&str> = parcels.iter().map(|parcel| parcel.body.as_str()).collect();
     format!("{{\"request\":[{}]}}", events.join(",")).into_bytes()
 }
 
 /// One event's is its idempotency key, so that whoever has the one can ask Microsoft for the other.
-fn correlation_id(parcels: &[Parcel]) -> Uuid {
+fn correlation_id(parcels: &[OutgoingRecord]) -> Uuid {
     if let [one] = parcels {
         return one.idempotency_key;
     }
@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    fn parcel(number: u32) -> Parcel {
-        Parcel {
+    fn parcel(number: u32) -> OutgoingRecord {
+        OutgoingRecord {
             body: format!(
                 r#"{{"resourceId":"11112222-3333-4444-5555-{number:012}","quantity":7,"dimension":"d","effectiveStartTime":"2024-09-18T22:00:00Z","planId":"p"}}"#
             ),
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    fn refused(parcels: &[Parcel]) -> Vec<Outcome> {
+    fn refused(parcels: &[OutgoingRecord]) -> Vec<Outcome> {
         assemble(parcels, false).expect_err("no call must be made")
     }
 
@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn d10_what_cannot_be_read_back_is_never_sent() {
         let unmapped = |code: &str| Outcome::Unmapped { code: code.to_owned() };
-        let broken = Parcel { body: "{".to_owned(), ..parcel(1) };
+        let broken = OutgoingRecord { body: "{".to_owned(), ..parcel(1) };
         assert_eq!(refused(&[broken, parcel(2)]), [unmapped("frozen_body"), Outcome::HandedBack]);
-        let other = Parcel { quantity: Quantity::from(8), ..parcel(1) };
+        let other = OutgoingRecord { quantity: Quantity::from(8), ..parcel(1) };
         assert_eq!(refused(&[other]), [unmapped("frozen_body")]);
-        let group = Parcel { batch_group: "product:p".to_owned(), ..parcel(1) };
+        let group = OutgoingRecord { batch_group: "product:p".to_owned(), ..parcel(1) };
         assert_eq!(refused(&[group]), [unmapped("batch_group")]);
     }
 

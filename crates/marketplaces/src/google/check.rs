@@ -68,7 +68,7 @@ pub(super) fn read(reply: &Reply, evidence: &Evidence<'_>) -> Result<Verdict, An
     };
     let codes = || errors.iter().map(|error| error.get("code").and_then(Value::as_str).unwrap_or_default());
     // A word about the customer outweighs that some other question could not be answered.
-    match (codes().find(|code| !is_passing(code)), codes().next()) {
+    match (codes().find(|code| !is_transient(code)), codes().next()) {
         (Some(code), _) => Ok(Verdict::NotEntitled(texts::code(code).unwrap_or_else(|| "check_error".to_owned()))),
         (None, Some(code)) => fails(not_sent(&format!("check_{}", code.to_ascii_lowercase())), body),
         (None, None) => Ok(Verdict::Entitled),
@@ -76,7 +76,7 @@ pub(super) fn read(reply: &Reply, evidence: &Evidence<'_>) -> Result<Verdict, An
 }
 
 /// Errors that say nothing about the customer: a backend of Google's could not be asked, or the load is too much now.
-fn is_passing(code: &str) -> bool {
+fn is_transient(code: &str) -> bool {
     texts::code(code).is_some()
         && (code.ends_with("_UNAVAILABLE")
             || code.starts_with("INJECTED_") && code.ends_with("ERROR")

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::freeze::batch_group;
-use crate::Parcel;
+use crate::OutgoingRecord;
 
 /// Operations in a call that we let a destination choose. Google names no limit but the bytes; one is the norm.
 pub(super) const RECORDS_MAX: u32 = 100;
@@ -33,7 +33,7 @@ pub(super) struct Operation {
 ///
 /// Whoever calls keeps to the rules (one group, no operation twice); should that fail, no call is made. `batch_refused`
 /// has them come again in halves.
-pub(super) fn operations(parcels: &[Parcel], service: &str) -> Result<Vec<Operation>, Vec<Outcome>> {
+pub(super) fn operations(parcels: &[OutgoingRecord], service: &str) -> Result<Vec<Operation>, Vec<Outcome>> {
     let all = |outcome: Outcome| Err(vec![outcome; parcels.len()]);
     let refused = |code: &str| Outcome::BatchRefused { code: code.to_owned() };
     if parcels.len() > RECORDS_MAX as usize {
@@ -60,13 +60,13 @@ pub(super) fn operations(parcels: &[Parcel], service: &str) -> Result<Vec<Operat
 }
 
 /// The body of a report.
-pub(super) fn body<'a>(parcels: impl Iterator<Item = &'a Parcel>) -> Vec<u8> {
+pub(super) fn body<'a>(parcels: impl Iterator<Item = &'a OutgoingRecord>) -> Vec<u8> {
     let bodies: Vec<&str> = parcels.map(|parcel| parcel.body.as_str()).collect();
     format!(r#"{{"operations":[{}]}}"#, bodies.join(",")).into_bytes()
 }
 
 /// The operation in a parcel: with the idempotency key and the quantity that the ledger says were frozen.
-fn read_back(parcel: &Parcel) -> Option<Operation> {
+fn read_back(parcel: &OutgoingRecord) -> Option<Operation> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Frozen {
@@ -103,20 +103,20 @@ mod tests {
 
     use super::*;
 
-    fn parcel(number: u128, value: &str) -> Parcel {
+    fn parcel(number: u128, value: &str) -> OutgoingRecord {
         let id = Uuid::from_u128(number);
         let body = format!(
             r#"{{"operationId":"{id}","consumerId":"project:acme","startTime":"t","metricValueSets":[{{"metricValues":[{value}]}}]}}"#
         );
         let quantity = "7.5".parse().expect("a quantity");
-        Parcel { body, batch_group: "service:db".to_owned(), quantity, idempotency_key: id }
+        OutgoingRecord { body, batch_group: "service:db".to_owned(), quantity, idempotency_key: id }
     }
 
-    fn good(number: u128) -> Parcel {
+    fn good(number: u128) -> OutgoingRecord {
         parcel(number, r#"{"doubleValue":7.5}"#)
     }
 
-    fn outcomes(parcels: &[Parcel]) -> Vec<Outcome> {
+    fn outcomes(parcels: &[OutgoingRecord]) -> Vec<Outcome> {
         operations(parcels, "db").expect_err("no call")
     }
 
@@ -136,7 +136,7 @@ mod tests {
             let found = outcomes(&[good(1), parcel(2, value)]);
             assert_eq!(found, [Outcome::HandedBack, unmapped.clone()], "{value}");
         }
-        let other_key = Parcel { idempotency_key: Uuid::from_u128(9), ..good(1) };
+        let other_key = OutgoingRecord { idempotency_key: Uuid::from_u128(9), ..good(1) };
         assert_eq!(outcomes(&[other_key]), [unmapped]);
     }
 
@@ -144,9 +144,9 @@ mod tests {
     fn d6_a_call_that_breaks_a_rule_is_not_made() {
         let refused = |code: &str| Outcome::BatchRefused { code: code.to_owned() };
         assert_eq!(outcomes(&[good(1), good(1)])[0], refused("key_twice"));
-        let many: Vec<Parcel> = (0..101).map(good).collect();
+        let many: Vec<OutgoingRecord> = (0..101).map(good).collect();
         assert_eq!(outcomes(&many)[0], refused("too_many_records"));
-        let of_another = Parcel { batch_group: "service:other".to_owned(), ..good(1) };
+        let of_another = OutgoingRecord { batch_group: "service:other".to_owned(), ..good(1) };
         assert_eq!(outcomes(&[of_another]), [Outcome::Unmapped { code: "batch_group".to_owned() }]);
         let label = json!("x".repeat(20_000)).to_string();
         let large = |number| {
@@ -154,7 +154,7 @@ mod tests {
             parcel.body.insert_str(1, &format!(r#""padding":{label},"#));
             parcel
         };
-        let large: Vec<Parcel> = (0..60).map(large).collect();
+        let large: Vec<OutgoingRecord> = (0..60).map(large).collect();
         assert_eq!(outcomes(&large)[0], refused("request_too_large"));
     }
 }

@@ -74,7 +74,7 @@ pub(super) enum Tried {
 }
 
 /// A round of what a step kept: as long as it lasts, each member is tried apart.
-pub(super) struct Again {
+pub(super) struct ApartRun {
     step: &'static str,
     others_passed: bool,
     setbacks: Setbacks,
@@ -84,7 +84,7 @@ pub(super) struct Again {
     folded: Folded,
 }
 
-impl Again {
+impl ApartRun {
     /// Takes on what the step kept, if it is time. `others_passed`: something else went through since it was last tried.
     pub(super) async fn take_on(database: &Database, step: &'static str, others_passed: bool) -> Option<Self> {
         let mut taken = Vec::new();
@@ -156,7 +156,7 @@ pub async fn fold_apart(
     places: &mut Places,
     (most, others_passed): (usize, bool),
 ) -> Result<Folded, Error> {
-    let Some(mut again) = Again::take_on(database, STEP, others_passed).await else { return Ok(Folded::default()) };
+    let Some(mut again) = ApartRun::take_on(database, STEP, others_passed).await else { return Ok(Folded::default()) };
     // one is waited for in a round; of the others whatever is free goes on, however many are locked
     let mut may_wait = true;
     while let Some(kept) = again.next() {

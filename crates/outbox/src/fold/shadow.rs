@@ -4,7 +4,7 @@
 use remittance::Reason;
 use uuid::Uuid;
 
-use super::apart::{Again, Kept, PID, Places, Tried};
+use super::apart::{ApartRun, Kept, PID, Places, Tried};
 use super::corrected::{CREDIT, Corrections};
 use super::halves::{Entry as Member, Queue, in_halves, note_locked};
 use super::placing::{place, read_resolved};
@@ -119,7 +119,7 @@ pub async fn fold_shadow_apart(
     places: &mut Places,
     (most, others_passed): (usize, bool),
 ) -> Result<Folded, Error> {
-    let Some(mut again) = Again::take_on(database, STEP, others_passed).await else { return Ok(Folded::default()) };
+    let Some(mut again) = ApartRun::take_on(database, STEP, others_passed).await else { return Ok(Folded::default()) };
     while let Some(kept) = again.next() {
         let tried = match kept.member.split_once(':').and_then(|(shadow, name)| Some((shadow.parse().ok()?, name))) {
             Some((shadow, name)) => match name.parse() {

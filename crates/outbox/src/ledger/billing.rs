@@ -134,7 +134,7 @@ pub async fn begin_drop(
 /// Drops the next share of a billing month that is being dropped, in a transaction of its own.
 ///
 /// # Errors
-/// [`Error::Again`] while somebody proves the balance; nothing is dropped then.
+/// [`Error::Retryable`] while somebody proves the balance; nothing is dropped then.
 pub async fn drop_share(database: &Database, of: &Billing) -> Result<Share, Error> {
     let rows = database.one(&SHARE, &[&of.destination, &of.month, &REMITTANCES_MAX]).await?;
     let row = rows.first().expect("one row");

@@ -53,7 +53,7 @@ pub struct Request {
 
 /// One message of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Said {
+pub struct StatusEntry {
     /// The request's id as it was given.
     pub request_id: String,
     /// The service.
@@ -106,11 +106,11 @@ pub struct Step {
 
 /// A request's whole way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Way {
+pub struct RequestHistory {
     /// The request; `None`: no service said anything, only usage names it.
     pub request: Option<Request>,
     /// What services said, in order.
-    pub said: Vec<Said>,
+    pub said: Vec<StatusEntry>,
     /// What Postmeter did, in order.
     pub steps: Vec<Step>,
     /// As of when the request is: what was said later is among what services said, and not yet in its outcome.
@@ -134,9 +134,9 @@ pub(super) fn read_request(row: &Row) -> Result<Request, Error> {
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn way(database: &Database, id: &str) -> Result<Option<Way>, Error> {
+pub async fn way(database: &Database, id: &str) -> Result<Option<RequestHistory>, Error> {
     let seen = look(database, id, &mut Mark::default()).await?;
-    Ok(seen.map(|Seen { request, said, steps, as_of }| Way { request, said, steps, as_of }))
+    Ok(seen.map(|Seen { request, said, steps, as_of }| RequestHistory { request, said, steps, as_of }))
 }
 
 /// How far somebody who watches a request has read.
@@ -149,7 +149,7 @@ pub struct Seen {
     /// The request; `None`: no service said anything, only usage names it.
     pub request: Option<Request>,
     /// What services said, in order; after the first look what is new, and now and then some of what is known.
-    pub said: Vec<Said>,
+    pub said: Vec<StatusEntry>,
     /// What Postmeter did, in order.
     pub steps: Vec<Step>,
     /// As of when the request is: what was said later is among what services said, and not yet in its outcome.
@@ -177,7 +177,7 @@ pub async fn look(database: &Database, id: &str, mark: &mut Mark) -> Result<Opti
         return Ok(None);
     }
     let read_said = |row: &Row| {
-        Ok(fields!(row => Said {
+        Ok(fields!(row => StatusEntry {
             request_id, service, source, status, status_msg, account, org, inventory_id, system_id, date, recorded_at,
             at
         }))

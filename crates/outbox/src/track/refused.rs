@@ -136,7 +136,7 @@ pub struct Counted {
 /// The newest so many.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement.
 pub async fn refusals(database: &Database, most: i64) -> Result<Vec<Counted>, Error> {
     let mut session = database.session().await?;
     let tx = Tx::begin_as(&mut session, Mode::Read, "").await?;
@@ -160,7 +160,7 @@ pub async fn refusals(database: &Database, most: i64) -> Result<Vec<Counted>, Er
 /// Writes them down.
 ///
 /// # Errors
-/// [`Error::Away`] and [`Error::Again`] as for any statement: they are not counted.
+/// [`Error::Unavailable`] and [`Error::Retryable`] as for any statement: they are not counted.
 pub async fn count(database: &Database, door: Door, refusals: &Refusals) -> Result<(), Error> {
     if refusals.is_empty() {
         return Ok(());

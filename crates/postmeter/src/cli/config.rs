@@ -417,7 +417,7 @@ mod tests {
         assert!(!refused(&format!("[database]\nurl = \"{secret}\n"), &[]).contains("hunter2"));
         assert!(!format!("{:?}", config.effective).contains("hunter2"));
         assert_eq!(shown(&config, "database", "url"), ("(secret, not shown)".to_owned(), "p.toml, line 2".to_owned()));
-        let nonsense = Config { url: Some(Secret::Said("postgres://u:hunter2@[".into())), ..config };
+        let nonsense = Config { url: Some(Secret::Given("postgres://u:hunter2@[".into())), ..config };
         let error = format!("{:#}", nonsense.database().err().unwrap());
         assert!(!error.contains("hunter2"), "{error}");
     }

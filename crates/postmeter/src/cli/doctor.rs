@@ -97,8 +97,8 @@ impl Round<'_> {
     ) -> Result<Option<T>, Error> {
         let told = match tokio::time::timeout(self.within, asking).await {
             Err(_) => Ok(Told::Late),
-            Ok(Err(Error::Again { code, .. })) if code == "55P03" => Ok(Told::Locked),
-            Ok(Err(Error::Again { .. })) => Ok(Told::Late),
+            Ok(Err(Error::Retryable { code, .. })) if code == "55P03" => Ok(Told::Locked),
+            Ok(Err(Error::Retryable { .. })) => Ok(Told::Late),
             Ok(told) => told.map(Told::Answer),
         };
         self.take(check, told).await

@@ -125,7 +125,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
     });
     match database {
         Some(
-            outbox::Error::Away(_) | outbox::Error::Unable(_) | outbox::Error::Shut(_) | outbox::Error::Again { .. },
+            outbox::Error::Unavailable(_)
+            | outbox::Error::Unable(_)
+            | outbox::Error::Shut(_)
+            | outbox::Error::Retryable { .. },
         ) => 4,
         Some(
             outbox::Error::Refused(_)
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn i5_exit_codes_mean_something() {
-        let away = || outbox::Error::Away("gone".to_owned());
+        let away = || outbox::Error::Unavailable("gone".to_owned());
         assert_eq!(code_of(&away().into()), 4);
         assert_eq!(code_of(&worker::WorkerError::Database(away()).into()), 4);
         assert_eq!(code_of(&Err::<(), _>(away()).context("a").context("b").unwrap_err()), 4, "context hides nothing");

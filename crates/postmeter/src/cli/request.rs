@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use outbox::corrections::{self, Decided, Decider};
-use outbox::requests::{Request, Way};
-use remittance::request::{Durations, Place, Said, hours_minutes_seconds};
+use outbox::requests::{Request, RequestHistory};
+use remittance::request::{Durations, Place, StatusTiming, hours_minutes_seconds};
 use serde_json::json;
 
 use super::Context;
@@ -56,8 +56,11 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
         .into());
     };
     let now = outbox::maintain::clock(&database).await?;
-    let said: Vec<Said<'_>> =
-        way.said.iter().map(|said| Said { service: &said.service, source: &said.source, date: said.date }).collect();
+    let said: Vec<StatusTiming<'_>> = way
+        .said
+        .iter()
+        .map(|said| StatusTiming { service: &said.service, source: &said.source, date: said.date })
+        .collect();
     let durations = Durations::of(said.iter().copied());
     let open = way.request.as_ref().map(|request| request.open_services.as_slice()).unwrap_or_default();
     let place = Place::of(&said, open);
@@ -102,7 +105,7 @@ fn tell(title: &str, table: &Table) {
     }
 }
 
-fn in_short(id: &str, way: &Way, durations: &Durations, now: Timestamp) -> String {
+fn in_short(id: &str, way: &RequestHistory, durations: &Durations, now: Timestamp) -> String {
     let Some(request) = &way.request else {
         return if way.said.is_empty() {
             format!("Request {id}: no service said anything about it; usage names it.")
@@ -152,7 +155,7 @@ fn name(service: &str, source: &str) -> String {
     if source.is_empty() { service.to_owned() } else { format!("{service}:{source}") }
 }
 
-fn said_table(way: &Way) -> Table {
+fn said_table(way: &RequestHistory) -> Table {
     let mut table = Table::new(&["date", "service", "status", "message"], &[]);
     for said in &way.said {
         table.row([moment(said.date), name(&said.service, &said.source), said.status.clone(), said.status_msg.clone()]);
@@ -160,7 +163,7 @@ fn said_table(way: &Way) -> Table {
     table
 }
 
-fn steps_table(way: &Way) -> Table {
+fn steps_table(way: &RequestHistory) -> Table {
     let mut table = Table::new(&["date", "destination", "status", "what"], &[]);
     for step in &way.steps {
         table.row([moment(step.date), step.source.clone(), step.status.clone(), step.status_msg.clone()]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use outbox::Database;
-use telemetry::Vital;
+use telemetry::HealthEndpoints;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ async fn purpose(database: &Database) -> Result<String, outbox::Error> {
         };
         match asked.await {
             // it went away again
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!("{error}; asking again");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -127,7 +127,7 @@ fn tell(
 ) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
     let Some(listener) = listener else { return Ok(None) };
     tracing::info!(at = %listener.local_addr()?, "serving /live, /ready and /metrics");
-    let vital = Arc::new(Vital::of_worker(database.clone(), Arc::clone(&options.pulse)));
+    let vital = Arc::new(HealthEndpoints::of_worker(database.clone(), Arc::clone(&options.pulse)));
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(telemetry::serve(listener, vital, std::future::pending())))))
 }
 
@@ -140,7 +140,7 @@ async fn work(database: &Database, options: &Options, stop: &CancellationToken) 
         };
         let worker = match started {
             // the database went away between two workers: as at the start, wait for it
-            Err(WorkerError::Database(error)) if error.is_passing() => {
+            Err(WorkerError::Database(error)) if error.is_transient() => {
                 tracing::warn!("cannot start: {error}");
                 match stop.run_until_cancelled(wait(database)).await {
                     None => return Ok(()),
@@ -161,7 +161,7 @@ async fn work(database: &Database, options: &Options, stop: &CancellationToken) 
 
 pub(super) async fn wait(database: &Database) -> Result<(), outbox::Error> {
     match database.wait(Duration::ZERO).await {
-        Err(error) if error.is_passing() => {
+        Err(error) if error.is_transient() => {
             tracing::warn!("{error}; waiting up to {} s", PATIENCE.as_secs());
             database.wait(PATIENCE).await
         }

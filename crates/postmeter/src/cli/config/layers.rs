@@ -17,7 +17,7 @@ use crate::cli::output::Wrong;
 
 /// A value, and where it was said, as it stands in messages. A secret may be in it: it is not for printing.
 #[derive(Clone)]
-struct Said {
+struct ProvidedValue {
     value: String,
     origin: String,
     /// As it was spelt there.
@@ -25,7 +25,7 @@ struct Said {
     by_file: bool,
 }
 
-type Layer = BTreeMap<(&'static str, &'static str), Said>;
+type Layer = BTreeMap<(&'static str, &'static str), ProvidedValue>;
 
 /// The settings that were said, the later ones only.
 #[derive(Default)]
@@ -107,7 +107,7 @@ impl Layers {
         Some(if said.by_file {
             Secret::File(said.value.clone().into(), said.name.clone(), looks)
         } else {
-            Secret::Said(SecretString::from(said.value.clone()))
+            Secret::Given(SecretString::from(said.value.clone()))
         })
     }
 
@@ -132,7 +132,7 @@ impl Layers {
 }
 
 /// Adds what was said to its layer; refuses what may not be said, and a secret that is said in two ways at once.
-fn lay(layer: &mut Layer, name: Name, said: Said) -> Result<(), Wrong> {
+fn lay(layer: &mut Layer, name: Name, said: ProvidedValue) -> Result<(), Wrong> {
     if !name.by_file {
         // the value is not repeated: whoever mixed up two variables may have put a secret here
         let wrong = |expected| Wrong(format!("{}: {} must be {expected}", said.origin, said.name));
@@ -170,7 +170,7 @@ fn read_environment(environment: impl IntoIterator<Item = (String, Option<String
         let value = value.ok_or_else(|| Wrong(format!("environment: {name} is not UTF-8")))?;
         // `NAME=` in a deployment's template means: not set
         if !value.is_empty() {
-            let said = Said { value, origin: ENVIRONMENT.to_owned(), name, by_file: known.by_file };
+            let said = ProvidedValue { value, origin: ENVIRONMENT.to_owned(), name, by_file: known.by_file };
             lay(&mut layer, known, said)?;
         }
     }
@@ -195,7 +195,7 @@ fn read_credentials(directory: &Path) -> Result<Layer, Wrong> {
         };
         let value = path.to_str().ok_or_else(|| Wrong(format!("credentials: {} is not UTF-8", path.display())))?;
         let origin = format!("credential {name}");
-        let said = Said { value: value.to_owned(), name: origin.clone(), origin, by_file: true };
+        let said = ProvidedValue { value: value.to_owned(), name: origin.clone(), origin, by_file: true };
         lay(&mut layer, known, said)?;
     }
     Ok(layer)
@@ -232,7 +232,7 @@ fn read_file(file: &str, text: &str) -> Result<Layer, Wrong> {
                 DeValue::Boolean(flag) => flag.to_string(),
                 _ => return Err(Wrong(format!("{origin}: {name} must be a text, a number or true or false"))),
             };
-            lay(&mut layer, setting, Said { value, origin, name, by_file: setting.by_file })?;
+            lay(&mut layer, setting, ProvidedValue { value, origin, name, by_file: setting.by_file })?;
         }
     }
     Ok(layer)

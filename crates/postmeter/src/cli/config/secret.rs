@@ -11,7 +11,7 @@ use crate::cli::output::Wrong;
 #[derive(Debug, Clone)]
 pub(in crate::cli) enum Secret {
     /// The secret.
-    Said(SecretString),
+    Given(SecretString),
     /// A file that holds it, how messages call that, and how the secret must look.
     File(PathBuf, String, Looks),
 }
@@ -23,7 +23,7 @@ impl Secret {
     /// Its file cannot be read, holds nothing, or something that cannot be meant. The message does not quote it.
     pub fn read(&self) -> Result<SecretString, Wrong> {
         match self {
-            Self::Said(secret) => Ok(secret.clone()),
+            Self::Given(secret) => Ok(secret.clone()),
             Self::File(path, name, looks) => {
                 let wrong = |what: &dyn std::fmt::Display| Wrong(format!("{name} {}: {what}", path.display()));
                 let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;

@@ -63,7 +63,7 @@ pub(in crate::cli) async fn resolve(context: &Context, args: ResolveArgs) -> any
     }
     let how = How { by: args.signed.decider(), dry_run: !args.apply };
     let (report, list) = opened(args.file.as_deref(), args.verdicts.as_deref())?;
-    let mut said = Said { list: list.map(Verdicts::Closed), shows_all: context.json, ..Said::default() };
+    let mut said = Outcomes { list: list.map(Verdicts::Closed), shows_all: context.json, ..Outcomes::default() };
     match report {
         Some(report) => {
             let destination = destination_alone(&filter)?;
@@ -185,7 +185,7 @@ impl Drop for Closed {
 
 /// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Outcomes {
     verdicts: BTreeMap<String, u64>,
     /// So many become due once more.
     sent_again: u64,
@@ -194,7 +194,7 @@ pub(super) struct Said {
     list: Option<Verdicts>,
 }
 
-impl Said {
+impl Outcomes {
     /// Empties the list of verdicts: all rows are known, and could be looked up.
     pub fn begin(&mut self) -> anyhow::Result<()> {
         if let Some(Verdicts::Closed(list)) = &mut self.list {

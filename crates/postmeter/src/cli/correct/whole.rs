@@ -12,7 +12,7 @@ use remittance::Quantity;
 use serde_json::{Value, json};
 
 use super::held_there::{Row, Rows};
-use super::resolve::{How, Said};
+use super::resolve::{How, Outcomes};
 
 /// All rows of a file.
 ///
@@ -32,7 +32,7 @@ pub(super) async fn resolve(
     rows: Vec<Row>,
     destination: Option<&str>,
     how: How<'_>,
-    said: &mut Said,
+    said: &mut Outcomes,
 ) -> anyhow::Result<()> {
     let mut verdicts: Vec<Option<Resolved>> = Vec::with_capacity(rows.len());
     for share in rows.chunks(SHARE) {

@@ -211,7 +211,7 @@ impl Import<'_> {
         let mut tries = 1;
         loop {
             match once(self.database, statuses).await {
-                Err(error) if error.is_passing() && tries < super::run::TRIES => {
+                Err(error) if error.is_transient() && tries < super::run::TRIES => {
                     tracing::warn!(%error, tries, "a batch is recorded again");
                     self.database.wait(super::run::PATIENCE).await?;
                     tries += 1;

@@ -23,7 +23,7 @@ pub(super) async fn record_patiently(
     let mut tries = 1;
     loop {
         match record_once(database, usages, keep).await {
-            Err(error) if error.is_passing() && tries < TRIES => {
+            Err(error) if error.is_transient() && tries < TRIES => {
                 tracing::warn!(%error, tries, "a batch is recorded again");
                 database.wait(PATIENCE).await?;
                 tries += 1;

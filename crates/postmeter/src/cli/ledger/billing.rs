@@ -164,7 +164,7 @@ async fn shares(database: &Database, of: &Billing) -> anyhow::Result<()> {
             Ok(share) if share.is_done => return Ok(()),
             Ok(share) if share.meters + share.remittances > 0 => in_vain = 0,
             // what is left is locked, or somebody proves the balance
-            Ok(_) | Err(Error::Again { .. }) => {
+            Ok(_) | Err(Error::Retryable { .. }) => {
                 in_vain += 1;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

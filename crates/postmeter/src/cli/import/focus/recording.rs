@@ -103,7 +103,7 @@ async fn again<T>(database: &Database, does: impl AsyncFn() -> Result<T, outbox:
     let mut tries = 1;
     loop {
         match does().await {
-            Err(error) if error.is_passing() && tries < TRIES => {
+            Err(error) if error.is_transient() && tries < TRIES => {
                 tracing::warn!(%error, tries, "a batch is recorded again");
                 database.wait(PATIENCE).await?;
                 tries += 1;

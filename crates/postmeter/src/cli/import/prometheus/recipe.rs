@@ -101,7 +101,7 @@ pub(super) async fn recorded_otherwise(
             outbox::hours_of_other_recipes(&transaction, source, hours, recipe, query).await
         };
         match asked.await {
-            Err(error) if error.is_passing() && tries < TRIES => {
+            Err(error) if error.is_transient() && tries < TRIES => {
                 database.wait(PATIENCE).await?;
                 tries += 1;
             }

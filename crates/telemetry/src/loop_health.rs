@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// The pulse of a process; it outlives a worker that is taken for dead.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct LoopHealth {
     stalls_after: Duration,
     state: Mutex<State>,
 }
@@ -18,7 +18,7 @@ struct State {
     leased_until: Option<Instant>,
 }
 
-impl Default for Pulse {
+impl Default for LoopHealth {
     /// Five minutes: longer than any step takes while the database or a marketplace is merely slow, for a worker that is
     /// ended in the middle of its work mends nothing.
     fn default() -> Self {
@@ -28,7 +28,7 @@ impl Default for Pulse {
 
 /// A loop that rests; it turns again when this is dropped.
 #[derive(Debug)]
-pub struct Rest<'a>(&'a Pulse, String);
+pub struct Rest<'a>(&'a LoopHealth, String);
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
@@ -36,7 +36,7 @@ impl Drop for Rest<'_> {
     }
 }
 
-impl Pulse {
+impl LoopHealth {
     /// A pulse of loops that count as stalled when they have not turned for so long.
     #[must_use]
     pub fn new(stalls_after: Duration) -> Self {
@@ -49,11 +49,11 @@ impl Pulse {
 
     /// A loop turns.
     pub fn turn(&self, of: &str) {
-        self.turn_before(of, Duration::ZERO);
+        self.tick_until(of, Duration::ZERO);
     }
 
     /// A loop turns, and will do nothing for so long.
-    pub fn turn_before(&self, of: &str, pause: Duration) {
+    pub fn tick_until(&self, of: &str, pause: Duration) {
         let (mut state, turned) = (self.state(), Instant::now() + pause);
         match state.turns.get_mut(of) {
             Some(known) => *known = Some(turned),
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn f6_a_loop_that_stands_still_is_named_and_one_that_rests_is_not() {
-        let pulse = Pulse::new(Duration::ZERO);
+        let pulse = LoopHealth::new(Duration::ZERO);
         assert!(pulse.stalled().is_empty(), "no loop has begun");
         pulse.turn("fold");
         let rest = pulse.rest("dispatch");
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn f6_a_lease_that_was_never_renewed_or_is_over_does_not_hold() {
-        let pulse = Pulse::default();
+        let pulse = LoopHealth::default();
         assert!(!pulse.is_leased());
         pulse.beat(Duration::from_secs(60));
         assert!(pulse.is_leased());

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Open attempts, oldest first (their ids are ordered by time).
 #[derive(Debug, Default)]
-pub struct Hands {
+pub struct OpenAttempts {
     state: Mutex<State>,
 }
 
@@ -27,40 +27,40 @@ struct State {
 /// A claim under way. Dropped when its attempts are in hand, or when it failed.
 #[derive(Debug)]
 pub struct Claiming<'a> {
-    hands: &'a Hands,
+    open_attempts: &'a OpenAttempts,
     number: u64,
 }
 
 impl Drop for Claiming<'_> {
     fn drop(&mut self) {
-        self.hands.state().claiming.remove(&self.number);
+        self.open_attempts.state().claiming.remove(&self.number);
     }
 }
 
 /// Attempts of one call. If its task ends without an answer, they leave our hands: maintenance finds them. If it ends by a
 /// panic, one of them may be why: each is remembered as failed.
 #[derive(Debug)]
-pub struct Grip {
-    hands: Arc<Hands>,
+pub struct AttemptGuard {
+    open_attempts: Arc<OpenAttempts>,
     attempts: Vec<Uuid>,
 }
 
-impl Grip {
+impl AttemptGuard {
     /// So many attempts are in hand until they are settled.
-    pub fn new(hands: &Arc<Hands>, attempts: Vec<Uuid>) -> Self {
-        Self { hands: Arc::clone(hands), attempts }
+    pub fn new(open_attempts: &Arc<OpenAttempts>, attempts: Vec<Uuid>) -> Self {
+        Self { open_attempts: Arc::clone(open_attempts), attempts }
     }
 
     /// They have an answer: whoever settles it lets go.
-    pub fn answered(mut self) {
+    pub fn disarm(mut self) {
         self.attempts.clear();
     }
 }
 
-impl Drop for Grip {
+impl Drop for AttemptGuard {
     fn drop(&mut self) {
         let is_failure = std::thread::panicking();
-        let mut state = self.hands.state();
+        let mut state = self.open_attempts.state();
         for attempt in self.attempts.drain(..) {
             state.open.remove(&attempt);
             if is_failure {
@@ -70,7 +70,7 @@ impl Drop for Grip {
     }
 }
 
-impl Hands {
+impl OpenAttempts {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +82,7 @@ impl Hands {
         let number = state.claims;
         state.claiming.insert(number, now);
         drop(state);
-        Claiming { hands: self, number }
+        Claiming { open_attempts: self, number }
     }
 
     /// Attempts were claimed.

@@ -71,7 +71,7 @@ impl Worker {
         for settlement in settlements.iter().filter(|settlement| is_bad(&settlement.answer.outcome)) {
             let (destination, answer) = (&served.destination.name, &settlement.answer);
             let (outcome, code) = (answer.outcome.as_str(), served.codes.label(answer.outcome.code()));
-            if let Some(others) = self.failures.is_to_be_said(&format!("{destination} {outcome} {code}")) {
+            if let Some(others) = self.failures.should_log(&format!("{destination} {outcome} {code}")) {
                 let (delivery, attempt, http_status) = (settlement.delivery, settlement.attempt, answer.http_status);
                 tracing::warn!(
                     destination, outcome, code, http_status, delivery, %attempt, others,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use remittance::{Answer, Outcome};
 use serde_json::Value;
 
-use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, Parcel, Record, Refusal};
+use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal};
 
 /// A marketplace's code without its call: it reads identities and makes bytes, and whoever submits gets a dry run.
-pub struct Muted(pub Arc<dyn Marketplace>);
+pub struct DryRunMarketplace(pub Arc<dyn Marketplace>);
 
-impl Marketplace for Muted {
+impl Marketplace for DryRunMarketplace {
     fn capabilities(&self) -> &Capabilities {
         self.0.capabilities()
     }
@@ -28,7 +28,7 @@ impl Marketplace for Muted {
         self.0.freeze(record)
     }
 
-    fn submit<'a>(&'a self, parcels: &'a [Parcel], _: Duration) -> BoxFuture<'a, Vec<Answer>> {
+    fn submit<'a>(&'a self, parcels: &'a [OutgoingRecord], _: Duration) -> BoxFuture<'a, Vec<Answer>> {
         let answers = parcels.iter().map(|_| Answer::bare(Outcome::DryRun)).collect();
         Box::pin(std::future::ready(answers))
     }

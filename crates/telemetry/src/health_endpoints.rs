@@ -14,9 +14,9 @@ use outbox::{Database, Error};
 use tokio::net::TcpListener;
 
 use crate::connections::serve_connections;
+use crate::loop_health::LoopHealth;
 use crate::names;
 use crate::page::Page;
-use crate::pulse::Pulse;
 use crate::readings::Readings;
 use crate::{process, recorder};
 
@@ -28,12 +28,12 @@ const LOCK: Duration = Duration::from_secs(1);
 const ASKING: usize = 3;
 
 /// What somebody who asks about a process is told.
-pub struct Vital {
+pub struct HealthEndpoints {
     /// Where questions are asked.
     database: Database,
     /// Whose connections are counted.
     counted: Database,
-    pulse: Option<Arc<Pulse>>,
+    pulse: Option<Arc<LoopHealth>>,
     recorder: PrometheusHandle,
     readings: Readings,
 }
@@ -59,11 +59,11 @@ impl std::fmt::Display for Unready {
     }
 }
 
-impl Vital {
+impl HealthEndpoints {
     /// Of a worker that works with these connections. Whoever asks is answered through others: also while all of these
     /// are busy.
     #[must_use]
-    pub fn of_worker(counted: Database, pulse: Arc<Pulse>) -> Self {
+    pub fn of_worker(counted: Database, pulse: Arc<LoopHealth>) -> Self {
         Self::of(counted, Some(pulse))
     }
 
@@ -73,7 +73,7 @@ impl Vital {
         Self::of(counted, None)
     }
 
-    fn of(counted: Database, pulse: Option<Arc<Pulse>>) -> Self {
+    fn of(counted: Database, pulse: Option<Arc<LoopHealth>>) -> Self {
         let database = counted.apart(ASKING);
         let readings = Readings::new(database.clone(), pulse.is_none());
         Self { database, counted, pulse, recorder: recorder::handle(), readings }
@@ -103,7 +103,7 @@ impl Vital {
         let part = if self.pulse.is_some() { Part::Worker } else { Part::Console };
         match health::ready(&self.database, part, limits).await.map_err(Unready::Database)? {
             Told::Answer(()) => {}
-            Told::Silent => return Err(Unready::Database(Error::Away("it did not answer in time".to_owned()))),
+            Told::Silent => return Err(Unready::Database(Error::Unavailable("it did not answer in time".to_owned()))),
             Told::Late => return Err(Unready::Blocked("the main statements take too long to begin".to_owned())),
             Told::Locked => {
                 let who = health::who_locks(&self.database, limits).await;
@@ -141,7 +141,11 @@ impl Vital {
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Serves `/live`, `/ready` and `/metrics` until `stop`.
-pub async fn serve(listener: TcpListener, vital: Arc<Vital>, stop: impl Future<Output = ()> + Send + 'static) {
+pub async fn serve(
+    listener: TcpListener,
+    vital: Arc<HealthEndpoints>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
     let router = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
@@ -151,20 +155,20 @@ pub async fn serve(listener: TcpListener, vital: Arc<Vital>, stop: impl Future<O
     serve_connections(listener, router, HEAD_WITHIN, stop).await;
 }
 
-async fn live(State(vital): State<Arc<Vital>>) -> (StatusCode, String) {
+async fn live(State(vital): State<Arc<HealthEndpoints>>) -> (StatusCode, String) {
     match vital.live() {
         Ok(()) => (StatusCode::OK, "OK".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-async fn ready(State(vital): State<Arc<Vital>>) -> (StatusCode, String) {
+async fn ready(State(vital): State<Arc<HealthEndpoints>>) -> (StatusCode, String) {
     match vital.ready().await {
         Ok(()) => (StatusCode::OK, "OK".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-async fn metrics(State(vital): State<Arc<Vital>>) -> ([(HeaderName, &'static str); 1], String) {
+async fn metrics(State(vital): State<Arc<HealthEndpoints>>) -> ([(HeaderName, &'static str); 1], String) {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], vital.metrics().await)
 }
