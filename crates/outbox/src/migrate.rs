@@ -103,6 +103,7 @@ migrations! {
     66 "0066_pre_verdict",
     67 "0067_pre_serving",
     68 "0068_pre_feed",
+    70 "0070_pre_names",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
