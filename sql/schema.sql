@@ -216,24 +216,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) IS 'The attributes by which the quantity of an hour of this destination, product and dimension is shared out; empty: it is not. The one home of that rule.';
 
-CREATE FUNCTION postmeter.allocation_went() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- where a cut has counted it; what leaves an open hour is nothing to its meter
-    insert into postmeter.balance_moved (meter_id, delivery_id)
-    select mm.meter_id, x.delivery_id
-    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
-    join postmeter.meter_metric mm on mm.id = x.metric
-    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
-    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.allocation_went() IS 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
-
 CREATE FUNCTION postmeter.ask_meters_anew(many integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -280,6 +262,92 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.ask_open_anew() IS 'Begins a proof: meters that did not close when they were proven last are read again whole; after commits were lost, all are. Returns how many.';
+
+CREATE FUNCTION postmeter.assign_contract() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    was    text;
+    member bigint;
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from, old.contract)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from, new.contract) then
+        return null;
+    end if;
+    if new.contract is not null and (tg_op = 'INSERT' or new.contract is distinct from old.contract) and exists (
+        select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+           and coalesce(w.knows, 0) < 52) then
+        raise exception 'contract % of org %: a worker of an older release is running, which would count its usage by its buyer',
+            new.contract, new.org
+            using errcode = 'PM052', schema = 'postmeter', table = 'subscription', column = 'contract',
+                  constraint = 'subscription_contract_known',
+                  hint = 'Bring all workers to this release first (postmeter.worker has those that run), then name contracts.';
+    end if;
+    if tg_op = 'UPDATE' then
+        was := coalesce(postmeter.contract_name(old.product, old.contract), old.buyer);
+    end if;
+    if was is distinct from coalesce(postmeter.contract_name(new.product, new.contract), new.buyer) and was is not null then
+        -- what was counted stays where it is, and what follows it within the month goes there
+        insert into postmeter.contract_member (subscription_id, month, contract)
+        select distinct new.id, m.month, was
+        from postmeter.destination t
+        join postmeter.meter m on m.destination_id = t.id and m.buyer = was
+        where t.id = old.destination_id and m.month >= postmeter.month_of(old.valid_from, t.zone)
+          and m.month <= postmeter.month_of(postmeter.clock(), t.zone)
+          and exists (select from postmeter.meter_metric mm where mm.meter_id = m.id)
+          -- a worker that knows no contracts counts by the buyer
+          and not exists (select from postmeter.worker w
+                          where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
+                            and coalesce(w.knows, 0) < 45)
+        on conflict do nothing;
+    end if;
+    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from, new.contract)
+           is distinct from (old.buyer, old.destination_id, old.valid_from, old.contract) then
+        -- where nothing was counted, it is decided anew
+        delete from postmeter.contract_member k
+        where k.subscription_id = new.id
+          and not exists (select from postmeter.meter m
+                          join postmeter.meter_metric mm on mm.meter_id = m.id
+                          where m.destination_id = old.destination_id and m.buyer = k.contract and m.month = k.month);
+    end if;
+    if new.buyer is null then
+        return null;
+    end if;
+    -- its successors too, which may have been read before it; who follows somebody first
+    for member in
+        select s.id
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where s.destination_id = new.destination_id and s.buyer is not null
+          and (s.buyer = new.buyer or (s.org = new.org and s.product = new.product))
+          and not exists (select from postmeter.contract_member k
+                          where k.subscription_id = s.id and k.month = postmeter.month_of(s.valid_from, t.zone))
+          -- one that begins with its month is a contract of its own name
+          and s.valid_from <> postmeter.month_of(s.valid_from, t.zone)::timestamp at time zone t.zone
+        order by not exists (select from postmeter.subscription p
+                             where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
+                               and p.account is not distinct from s.account and p.buyer is not null
+                               and p.valid_from < s.valid_from),
+                 s.valid_from, s.id
+    loop
+        perform postmeter.decide_contract(member);
+    end loop;
+    -- entered after the month's beginning under a buyer whose contract is somebody else's by then
+    insert into postmeter.contract_member (subscription_id, month, contract)
+    select new.id, x.month, f.contract
+    from postmeter.destination t
+    cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
+    cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
+    cross join lateral (select postmeter.fresh_contract(new.id, x.month) as contract) f
+    where t.id = new.destination_id and x.month >= postmeter.month_of(new.valid_from, t.zone) and f.contract is not null
+      and (tg_op = 'INSERT' or old.buyer is distinct from new.buyer)
+    on conflict do nothing;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.assign_contract() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity or contract''s name changes in place where it is (contract_member). Refuses a name while a worker runs that does not know it (PM052).';
 
 CREATE FUNCTION postmeter.awaited(deliveries bigint[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -2048,110 +2116,6 @@ END;
 
 COMMENT ON FUNCTION postmeter.contract_keys(meter_id bigint) IS 'The meters of the other keys under which a meter''s contract is sent in its month: where its buyer has changed.';
 
-CREATE FUNCTION postmeter.contract_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- of its own org the subscription's edit has marked all; what it decides for others of its buyer is not in it
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
-    select s.destination_id, s.buyer, s.org, s.product, false
-    from postmeter.subscription s
-    where s.id = coalesce(new.subscription_id, old.subscription_id) and s.buyer <> coalesce(new.contract, old.contract)
-      and not exists (select from postmeter.catalogue_mark c
-                      where c.destination_id = s.destination_id and c.buyer = s.buyer and c.org = s.org and c.awaits is null);
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.contract_marks() IS 'Trigger of contract_member: marks the buyer of a subscription that belongs to another contract by now (catalogue_mark); what its open hours count is returned in shares and counted there.';
-
-CREATE FUNCTION postmeter.contracts_follow() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    was    text;
-    member bigint;
-begin
-    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.valid_from, old.contract)
-           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.valid_from, new.contract) then
-        return null;
-    end if;
-    if new.contract is not null and (tg_op = 'INSERT' or new.contract is distinct from old.contract) and exists (
-        select from postmeter.worker w where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
-           and coalesce(w.knows, 0) < 52) then
-        raise exception 'contract % of org %: a worker of an older release is running, which would count its usage by its buyer',
-            new.contract, new.org
-            using errcode = 'PM052', schema = 'postmeter', table = 'subscription', column = 'contract',
-                  constraint = 'subscription_contract_known',
-                  hint = 'Bring all workers to this release first (postmeter.worker has those that run), then name contracts.';
-    end if;
-    if tg_op = 'UPDATE' then
-        was := coalesce(postmeter.contract_name(old.product, old.contract), old.buyer);
-    end if;
-    if was is distinct from coalesce(postmeter.contract_name(new.product, new.contract), new.buyer) and was is not null then
-        -- what was counted stays where it is, and what follows it within the month goes there
-        insert into postmeter.contract_member (subscription_id, month, contract)
-        select distinct new.id, m.month, was
-        from postmeter.destination t
-        join postmeter.meter m on m.destination_id = t.id and m.buyer = was
-        where t.id = old.destination_id and m.month >= postmeter.month_of(old.valid_from, t.zone)
-          and m.month <= postmeter.month_of(postmeter.clock(), t.zone)
-          and exists (select from postmeter.meter_metric mm where mm.meter_id = m.id)
-          -- a worker that knows no contracts counts by the buyer
-          and not exists (select from postmeter.worker w
-                          where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp()
-                            and coalesce(w.knows, 0) < 45)
-        on conflict do nothing;
-    end if;
-    if tg_op = 'UPDATE' and (new.buyer, new.destination_id, new.valid_from, new.contract)
-           is distinct from (old.buyer, old.destination_id, old.valid_from, old.contract) then
-        -- where nothing was counted, it is decided anew
-        delete from postmeter.contract_member k
-        where k.subscription_id = new.id
-          and not exists (select from postmeter.meter m
-                          join postmeter.meter_metric mm on mm.meter_id = m.id
-                          where m.destination_id = old.destination_id and m.buyer = k.contract and m.month = k.month);
-    end if;
-    if new.buyer is null then
-        return null;
-    end if;
-    -- its successors too, which may have been read before it; who follows somebody first
-    for member in
-        select s.id
-        from postmeter.subscription s
-        join postmeter.destination t on t.id = s.destination_id
-        where s.destination_id = new.destination_id and s.buyer is not null
-          and (s.buyer = new.buyer or (s.org = new.org and s.product = new.product))
-          and not exists (select from postmeter.contract_member k
-                          where k.subscription_id = s.id and k.month = postmeter.month_of(s.valid_from, t.zone))
-          -- one that begins with its month is a contract of its own name
-          and s.valid_from <> postmeter.month_of(s.valid_from, t.zone)::timestamp at time zone t.zone
-        order by not exists (select from postmeter.subscription p
-                             where p.org = s.org and p.product = s.product and p.destination_id = s.destination_id
-                               and p.account is not distinct from s.account and p.buyer is not null
-                               and p.valid_from < s.valid_from),
-                 s.valid_from, s.id
-    loop
-        perform postmeter.decide_contract(member);
-    end loop;
-    -- entered after the month's beginning under a buyer whose contract is somebody else's by then
-    insert into postmeter.contract_member (subscription_id, month, contract)
-    select new.id, x.month, f.contract
-    from postmeter.destination t
-    cross join lateral (select postmeter.month_of(postmeter.clock(), t.zone) as running) c
-    cross join lateral (values (c.running), ((c.running - interval '1 month')::date)) x(month)
-    cross join lateral (select postmeter.fresh_contract(new.id, x.month) as contract) f
-    where t.id = new.destination_id and x.month >= postmeter.month_of(new.valid_from, t.zone) and f.contract is not null
-      and (tg_op = 'INSERT' or old.buyer is distinct from new.buyer)
-    on conflict do nothing;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.contracts_follow() IS 'Trigger of subscription: decides to which contract one belongs that begins within a month, and keeps one whose identity or contract''s name changes in place where it is (contract_member). Refuses a name while a worker runs that does not know it (PM052).';
-
 CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2170,22 +2134,6 @@ CREATE FUNCTION postmeter.contradicted(delivery bigint) RETURNS text
 $$;
 
 COMMENT ON FUNCTION postmeter.contradicted(delivery bigint) IS 'Why a remittance must not be sent or given back now: evidence says otherwise than what was settled and nobody has judged it, or it is in doubt since commits were lost. Null: nothing is in the way.';
-
-CREATE FUNCTION postmeter.contradiction_stays() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and old.decision_id is null and new.decision_id is not null
-       and to_jsonb(new) - 'decision_id' = to_jsonb(old) - 'decision_id' then
-        return new;
-    end if;
-    raise exception 'a contradiction is evidence: it is judged, not edited'
-        using errcode = 'PM020', hint = 'postmeter judge says what counts, with who and why.';
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.contradiction_stays() IS 'Trigger of contradiction: its row takes the decision that judges it, once, and nothing else.';
 
 CREATE FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) RETURNS boolean
     LANGUAGE sql STABLE
@@ -2503,45 +2451,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) IS 'Keeps a new token by its hash. Refuses unknown scopes, a second token of the same name, and an operator''s token for one org (PM001).';
 
-CREATE FUNCTION postmeter.cure_held() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    first uuid[] := array(
-        select h.usage_id from postmeter.held h
-        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
-        order by h.usage_id limit 1000);
-begin
-    perform postmeter.return_cured_of(first);
-    if cardinality(first) = 1000 then
-        insert into postmeter.cure default values;
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.cure_held() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
-
-CREATE FUNCTION postmeter.cure_implausible() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    first uuid[] := array(select h.usage_id from postmeter.held h where h.reason = 'implausible' order by h.usage_id limit 1000);
-begin
-    if cardinality(first) > 0 then
-        perform postmeter.return_plausible_of(first);
-    end if;
-    if cardinality(first) = 1000 then
-        insert into postmeter.cure default values;
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.cure_implausible() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
-
 CREATE FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE COST 1000
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2637,54 +2546,6 @@ CREATE FUNCTION postmeter.deadlines_behind(marks bigint[]) RETURNS TABLE(deliver
 END;
 
 COMMENT ON FUNCTION postmeter.deadlines_behind(marks bigint[]) IS 'Remittances of these marks'' buyers that are not sent yet and whose deadline is not that of their subscriptions.';
-
-CREATE FUNCTION postmeter.deadlines_follow() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_from, old.valid_until)
-                            is not distinct from (new.destination_id, new.buyer, new.valid_from, new.valid_until) then
-        return null;
-    end if;
-    -- the first of a buyer, without an end, leaves each deadline as it was
-    if tg_op <> 'DELETE' and old.buyer is null and new.valid_until is null and not exists (
-        select from postmeter.subscription s
-        where s.destination_id = new.destination_id and s.buyer = new.buyer and s.id <> new.id) then
-        return null;
-    end if;
-    -- who was never metered may be metered by a fold that is not committed yet
-    insert into postmeter.deadline_change (destination_id, buyer)
-    select x.destination_id, x.buyer
-    from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) x(destination_id, buyer)
-    where x.buyer is not null
-    group by x.destination_id, x.buyer
-    order by x.destination_id, x.buyer;
-    -- a program that knows no marks moves none, and sends what it has not heard of: for it a share moves at once
-    if exists (select from postmeter.worker w
-               where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp() and coalesce(w.knows, 0) < 41) then
-        update postmeter.delivery d
-        set deadline = x.deadline
-        from (
-            select o.id, n.deadline
-            from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) b(destination_id, buyer)
-            join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
-            join postmeter.delivery o on o.meter_id = m.id
-            cross join lateral (select postmeter.deadline_of(m.destination_id, m.buyer, o.hour) as deadline) n
-            where o.hour > (select postmeter.clock() - max(t.age_limit) from postmeter.destination t
-                            where t.id in (old.destination_id, new.destination_id))
-              and o.status in ('open', 'due') and n.deadline <> o.deadline
-            order by o.id
-            limit 1000
-            for update of o skip locked
-        ) x
-        where d.id = x.id;
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.deadlines_follow() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
 
 CREATE FUNCTION postmeter.decide_contract(subscription bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2909,28 +2770,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) IS 'Whether a remittance counts usage, or released quantity, beside that of the org, account and metric that a filter names; false if the filter names the delivery: then all of it is meant.';
 
-CREATE FUNCTION postmeter.delivery_stuck() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if new.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held') then
-        delete from postmeter.stuck s where s.delivery_id = new.id;
-        return null;
-    end if;
-    insert into postmeter.stuck (delivery_id, destination_id, status, since, again_at)
-    values (new.id, new.destination_id, new.status, new.changed_at, case
-        when new.maybe_billed then null
-        when new.status = 'held' and new.reason = 'invalid_subscription' and new.body is not null then new.changed_at + interval '10 minutes'
-        when new.status = 'expired' and (select t.expired_policy from postmeter.destination t where t.id = new.destination_id) = 'roll_forward'
-            then new.changed_at end)
-    on conflict (delivery_id) do update set status = excluded.status, since = excluded.since, again_at = excluded.again_at;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.delivery_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
-
 CREATE FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) RETURNS TABLE(rounding text, decimals integer, month_end text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -2946,39 +2785,6 @@ CREATE FUNCTION postmeter.dimension_in(destination_id integer, name text, month 
 END;
 
 COMMENT ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) IS 'How the marketplace''s dimension of that name is counted in a month; no row if no metric has it then.';
-
-CREATE FUNCTION postmeter.dimension_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and (old.destination_id, old.product, old.metric, old.name, old.valid_from)
-           is not distinct from (new.destination_id, new.product, new.metric, new.name, new.valid_from)
-       or least(old.valid_from, new.valid_from) > postmeter.recorded_until() then
-        return null;
-    end if;
-    -- what had no dimension was held, and is cured
-    if tg_op = 'INSERT' and not exists (
-        select from postmeter.dimension d
-        where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.metric = new.metric) then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, product, is_awaited)
-    select x.destination_id, x.buyer, x.product, true
-    from (
-        select s.destination_id, s.buyer, s.product
-        from postmeter.subscription s
-        join postmeter.destination t on t.id = s.destination_id
-        where (s.destination_id, s.product) in ((old.destination_id, old.product), (new.destination_id, new.product)) and s.buyer is not null
-          and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
-        group by 1, 2, 3
-    ) x
-    order by 1, 2;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.dimension_marks() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
 
 CREATE FUNCTION postmeter.drop_ledger_leftovers(month date, most integer DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3246,21 +3052,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.dropped_with(delivery bigint) IS 'The dropped billing months that a remittance of this number went with, or has quantity of.';
 
-CREATE FUNCTION postmeter.due_arrived() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- a notification in every commit costs most of the commit rate: only when something came, and someone sleeps
-    if exists (select from arrived) and exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
-        perform pg_notify('postmeter_due', '');
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.due_arrived() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
-
 CREATE FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3310,30 +3101,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.end_wait(quota integer) IS 'Ends the wait of a quota, and of the remittances that were answered with it: a part of probe.';
-
-CREATE FUNCTION postmeter.exemption_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if least(old.valid_from, new.valid_from) >= postmeter.recorded_until()
-       or tg_op = 'UPDATE' and (old.org, old.product, old.valid_from, old.valid_until)
-              is not distinct from (new.org, new.product, new.valid_from, new.valid_until) then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, exemption_id, is_awaited)
-    select s.destination_id, s.buyer, s.org, max(old.id), tg_op <> 'INSERT'
-    from postmeter.subscription s
-    join postmeter.destination t on t.id = s.destination_id
-    where s.org in (old.org, new.org) and s.buyer is not null
-      and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
-    group by 1, 2, 3
-    order by 1, 2, 3;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.exemption_marks() IS 'Trigger of exemption: marks the buyers of its org (catalogue_mark); what their open hours count and is exempt now is returned in shares, and what was exempt and is not any more.';
 
 CREATE FUNCTION postmeter.filter_fits(filter jsonb) RETURNS TABLE(status text, remittances bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -3386,6 +3153,40 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.forbid_change() IS 'Trigger of the append-only tables: refuses UPDATE, DELETE and TRUNCATE for everyone, the owner included (PM020).';
+
+CREATE FUNCTION postmeter.forbid_change_of_contradiction() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and old.decision_id is null and new.decision_id is not null
+       and to_jsonb(new) - 'decision_id' = to_jsonb(old) - 'decision_id' then
+        return new;
+    end if;
+    raise exception 'a contradiction is evidence: it is judged, not edited'
+        using errcode = 'PM020', hint = 'postmeter judge says what counts, with who and why.';
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forbid_change_of_contradiction() IS 'Trigger of contradiction: its row takes the decision that judges it, once, and nothing else.';
+
+CREATE FUNCTION postmeter.forbid_delete_unless_dropped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if exists (select from gone g
+               where not exists (select from postmeter.delivery d join postmeter.dropped_meter k on k.id = d.meter_id
+                                 where d.id = g.delivery_id)) then
+        raise exception '%.% is append-only: rows are never changed or deleted', tg_table_schema, tg_table_name
+            using errcode = 'PM020', schema = tg_table_schema, table = tg_table_name,
+                  hint = 'Record a decision instead; rows go with their billing month only.';
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.forbid_delete_unless_dropped() IS 'Trigger of cut and ledger_carry: a row goes only with its remittance, and that with its billing month.';
 
 CREATE FUNCTION postmeter.foretell_usage(usages jsonb) RETURNS TABLE(item integer, verdict text, usage_id uuid, error_code text, field text, message text, fate text, reason text, destination text, hour timestamp with time zone, delivery_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -5131,6 +4932,28 @@ $$;
 
 COMMENT ON FUNCTION postmeter.keep_held(usages uuid[]) IS 'Keeps held usage held until this transaction ends, as far as nobody is about to return it; which it is. A fold that holds their corrections then moves with them.';
 
+CREATE FUNCTION postmeter.keep_stuck() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.status not in ('rejected', 'expired', 'conflict', 'unknown', 'held') then
+        delete from postmeter.stuck s where s.delivery_id = new.id;
+        return null;
+    end if;
+    insert into postmeter.stuck (delivery_id, destination_id, status, since, again_at)
+    values (new.id, new.destination_id, new.status, new.changed_at, case
+        when new.maybe_billed then null
+        when new.status = 'held' and new.reason = 'invalid_subscription' and new.body is not null then new.changed_at + interval '10 minutes'
+        when new.status = 'expired' and (select t.expired_policy from postmeter.destination t where t.id = new.destination_id) = 'roll_forward'
+            then new.changed_at end)
+    on conflict (delivery_id) do update set status = excluded.status, since = excluded.since, again_at = excluded.again_at;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.keep_stuck() IS 'Trigger of delivery: keeps postmeter.stuck.';
+
 CREATE FUNCTION postmeter.keep_unconfirmed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5229,31 +5052,6 @@ CREATE FUNCTION postmeter.last_remittance(delivery bigint) RETURNS bigint
 $$;
 
 COMMENT ON FUNCTION postmeter.last_remittance(delivery bigint) IS 'Where the quantity of a remittance is now: releases are followed to the remittance that it came to.';
-
-CREATE FUNCTION postmeter.late_of_dropped() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if exists (select from postmeter.dropped_month) then
-        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, evidence_id,
-            is_earlier, settled_as)
-        select x.destination_id, e.delivery_id, 'late_evidence',
-               case when e.outcome = 'conflict' then 'other_quantity'
-                   else 'held' end, e.shown_quantity, e.id, true, 'dropped'
-        from arrived e
-        cross join lateral (select w.destination_id from postmeter.dropped_with(e.delivery_id) w order by w.month
-            limit 1) x
-        where not exists (select from postmeter.delivery d where d.id = e.delivery_id)
-          -- what tells nothing of what they hold contradicts nothing
-          and e.outcome in ('accepted', 'duplicate', 'conflict')
-        order by e.id;
-    end if;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.late_of_dropped() IS 'Trigger of late_evidence: what is said of a dropped remittance is an open contradiction, for nothing else can show it.';
 
 CREATE FUNCTION postmeter.ledger_closings(month date) RETURNS TABLE(destination text, billing_month date, decision_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -5707,31 +5505,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.ledger_why_not(month date) IS 'Why a month of the ledger is not finished: the first reason that is found; null: it is, and may be exported and then dropped.';
 
-CREATE FUNCTION postmeter.limits_follow() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
-begin
-    if (old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
-       is not distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone) then
-        return null;
-    end if;
-    -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
-    insert into postmeter.deadline_change (destination_id, buyer, since)
-    select new.id, b.buyer, first_hour
-    from (select m.buyer from postmeter.meter m
-          where m.destination_id = new.id and m.month >= postmeter.month_of(first_hour - interval '1 day', 'UTC')
-          union
-          select s.buyer from postmeter.subscription s where s.destination_id = new.id and s.buyer is not null) b
-    order by b.buyer;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.limits_follow() IS 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
-
 CREATE FUNCTION postmeter.lock_corrected(usage_ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5820,6 +5593,21 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.lock_meters(meters bigint[]) IS 'Locks meters in the order of their numbers, together with those of the running month to which their late or released quantity may go as a part, and those of their contract''s other keys: nobody who needs several takes one of them late.';
+
+CREATE FUNCTION postmeter.lock_out_folds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
+    -- before, usage is given to the shadow
+    perform postmeter.month_gate_alone()
+    from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.lock_out_folds() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
 
 CREATE FUNCTION postmeter.lock_to_resolve(delivery bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5933,6 +5721,127 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.make_alert_post(repeat_after interval) IS 'Makes one post of all that is new: alerts opened, open for so long again since the last post, and cleared. Null: nothing is, or the last post has not arrived yet, or was given up a quarter of an hour ago.';
+
+CREATE FUNCTION postmeter.mark_buyer_of_contract() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- of its own org the subscription's edit has marked all; what it decides for others of its buyer is not in it
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select s.destination_id, s.buyer, s.org, s.product, false
+    from postmeter.subscription s
+    where s.id = coalesce(new.subscription_id, old.subscription_id) and s.buyer <> coalesce(new.contract, old.contract)
+      and not exists (select from postmeter.catalogue_mark c
+                      where c.destination_id = s.destination_id and c.buyer = s.buyer and c.org = s.org and c.awaits is null);
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.mark_buyer_of_contract() IS 'Trigger of contract_member: marks the buyer of a subscription that belongs to another contract by now (catalogue_mark); what its open hours count is returned in shares and counted there.';
+
+CREATE FUNCTION postmeter.mark_buyers_of_dimension() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.destination_id, old.product, old.metric, old.name, old.valid_from)
+           is not distinct from (new.destination_id, new.product, new.metric, new.name, new.valid_from)
+       or least(old.valid_from, new.valid_from) > postmeter.recorded_until() then
+        return null;
+    end if;
+    -- what had no dimension was held, and is cured
+    if tg_op = 'INSERT' and not exists (
+        select from postmeter.dimension d
+        where d.id <> new.id and d.destination_id = new.destination_id and d.product = new.product and d.metric = new.metric) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, product, is_awaited)
+    select x.destination_id, x.buyer, x.product, true
+    from (
+        select s.destination_id, s.buyer, s.product
+        from postmeter.subscription s
+        join postmeter.destination t on t.id = s.destination_id
+        where (s.destination_id, s.product) in ((old.destination_id, old.product), (new.destination_id, new.product)) and s.buyer is not null
+          and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+        group by 1, 2, 3
+    ) x
+    order by 1, 2;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.mark_buyers_of_dimension() IS 'Trigger of dimension: where a metric of a product is called otherwise, all its buyers are marked (catalogue_mark); what their open hours count under the old name is returned in shares.';
+
+CREATE FUNCTION postmeter.mark_buyers_of_exemption() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if least(old.valid_from, new.valid_from) >= postmeter.recorded_until()
+       or tg_op = 'UPDATE' and (old.org, old.product, old.valid_from, old.valid_until)
+              is not distinct from (new.org, new.product, new.valid_from, new.valid_until) then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, exemption_id, is_awaited)
+    select s.destination_id, s.buyer, s.org, max(old.id), tg_op <> 'INSERT'
+    from postmeter.subscription s
+    join postmeter.destination t on t.id = s.destination_id
+    where s.org in (old.org, new.org) and s.buyer is not null
+      and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit) and s.valid_from < postmeter.recorded_until()
+    group by 1, 2, 3
+    order by 1, 2, 3;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.mark_buyers_of_exemption() IS 'Trigger of exemption: marks the buyers of its org (catalogue_mark); what their open hours count and is exempt now is returned in shares, and what was exempt and is not any more.';
+
+CREATE FUNCTION postmeter.mark_buyers_of_subscription() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.invalid, old.valid_from)
+           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.invalid, new.valid_from) then
+        if old.valid_until is not distinct from new.valid_until or least(old.valid_until, new.valid_until) >= postmeter.recorded_until() then
+            return null;
+        end if;
+    elsif least(old.valid_from, new.valid_from) >= postmeter.recorded_until() then
+        return null;
+    end if;
+    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
+    select x.destination_id, x.buyer, coalesce(new.org, old.org), coalesce(new.product, old.product), x.buyers > 1
+    from (
+        select b.destination_id, b.buyer, count(*) over () as buyers
+        from (
+            select old.destination_id, old.buyer
+            union
+            select new.destination_id, new.buyer
+            union
+            -- to whom the org's usage can go, or from whom it can come
+            select s.destination_id, s.buyer
+            from postmeter.subscription s
+            join postmeter.destination t on t.id = s.destination_id
+            where (s.org, s.product) in ((old.org, old.product), (new.org, new.product))
+              and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit)
+              and s.valid_from < postmeter.recorded_until()
+            union
+            -- for whom it was counted before an identity was changed that has been read now
+            select c.destination_id, c.buyer
+            from postmeter.catalogue_mark c
+            where (c.org, c.product) in ((old.org, old.product), (new.org, new.product))
+        ) b(destination_id, buyer)
+        where b.buyer is not null
+    ) x
+    -- nothing can be counted of an org that has nobody else, and had nobody
+    where x.buyers > 1 or old.buyer is not null
+    order by x.destination_id, x.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.mark_buyers_of_subscription() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
 
 CREATE TABLE postmeter.catalogue_mark (
     id bigint NOT NULL,
@@ -7126,6 +7035,31 @@ $$;
 
 COMMENT ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) IS 'Notes what the latest answer about a day contradicts: sums of a buyer and dimension that are settled here and other there. A day that is not over, or of which something is still on its way, is not compared. What an earlier answer said and this one does not is closed. Returns how many are new.';
 
+CREATE FUNCTION postmeter.note_late_evidence_of_dropped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if exists (select from postmeter.dropped_month) then
+        insert into postmeter.contradiction (destination_id, delivery_id, source, says, their_quantity, evidence_id,
+            is_earlier, settled_as)
+        select x.destination_id, e.delivery_id, 'late_evidence',
+               case when e.outcome = 'conflict' then 'other_quantity'
+                   else 'held' end, e.shown_quantity, e.id, true, 'dropped'
+        from arrived e
+        cross join lateral (select w.destination_id from postmeter.dropped_with(e.delivery_id) w order by w.month
+            limit 1) x
+        where not exists (select from postmeter.delivery d where d.id = e.delivery_id)
+          -- what tells nothing of what they hold contradicts nothing
+          and e.outcome in ('accepted', 'duplicate', 'conflict')
+        order by e.id;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.note_late_evidence_of_dropped() IS 'Trigger of late_evidence: what is said of a dropped remittance is an open contradiction, for nothing else can show it.';
+
 CREATE FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -7161,23 +7095,23 @@ $$;
 
 COMMENT ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) IS 'Notes what a person''s report says otherwise than a locked delivery was settled: a part of resolve_rows. Returns the contradiction; null: there is none.';
 
-CREATE FUNCTION postmeter.only_dropped() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION postmeter.note_zero_since() RETURNS trigger
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if exists (select from gone g
-               where not exists (select from postmeter.delivery d join postmeter.dropped_meter k on k.id = d.meter_id
-                                 where d.id = g.delivery_id)) then
-        raise exception '%.% is append-only: rows are never changed or deleted', tg_table_schema, tg_table_name
-            using errcode = 'PM020', schema = tg_table_schema, table = tg_table_name,
-                  hint = 'Record a decision instead; rows go with their billing month only.';
+    if new.zero <> 'send' then
+        new.zero_since := null;
+    elsif tg_op = 'INSERT' then
+        new.zero_since := coalesce(new.zero_since, postmeter.clock());
+    elsif old.zero <> 'send' then
+        new.zero_since := postmeter.clock();
     end if;
-    return null;
+    return new;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.only_dropped() IS 'Trigger of cut and ledger_carry: a row goes only with its remittance, and that with its billing month.';
+COMMENT ON FUNCTION postmeter.note_zero_since() IS 'Trigger: notes since when the silent hours of a dimension are reported.';
 
 CREATE FUNCTION postmeter.open_attempts() RETURNS TABLE(attempt_id uuid, delivery_id bigint, worker_id uuid)
     LANGUAGE sql STABLE ROWS 100
@@ -7333,7 +7267,7 @@ $$;
 
 COMMENT ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) IS 'Opens the hour to which a meter''s late or released quantity goes (target_way, else by policy the running hour, as a part) and returns its remittance; null if there is none.';
 
-CREATE FUNCTION postmeter.outbox_arrived() RETURNS trigger
+CREATE FUNCTION postmeter.outbox_after_insert() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -7497,7 +7431,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.outbox_arrived() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
+COMMENT ON FUNCTION postmeter.outbox_after_insert() IS 'Trigger of the outbox: checks what arrived, writes identity and usage, drops identical repetitions, refuses the same id with other content (PM002).';
 
 CREATE FUNCTION postmeter.part_keys(meter_id bigint) RETURNS TABLE(buyer text)
     LANGUAGE sql STABLE
@@ -7778,6 +7712,36 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.prove_moved(meters bigint[]) IS 'Proves these meters from what was written since and what is kept of the rest. One whose balance does not close that way is read again whole before anybody says so.';
+
+CREATE FUNCTION postmeter.prove_moved_allocation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- where a cut has counted it; what leaves an open hour is nothing to its meter
+    insert into postmeter.balance_moved (meter_id, delivery_id)
+    select mm.meter_id, x.delivery_id
+    from (values (old.delivery_id, old.meter_metric_id, old.round), (new.delivery_id, new.meter_metric_id, new.round)) x(delivery_id, metric, round)
+    join postmeter.meter_metric mm on mm.id = x.metric
+    where not exists (select from postmeter.delivery d where d.id = x.delivery_id and d.status = 'open' and d.round = x.round);
+    insert into postmeter.usage_moved (slice) values (left(old.usage_id::text, 8));
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_moved_allocation() IS 'Trigger of allocation: what counts elsewhere from now on, or nowhere, takes the proofs of its meters and of its usage back.';
+
+CREATE FUNCTION postmeter.prove_moved_usage() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.prove_moved_usage() IS 'Trigger of held: what leaves it must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
 
 CREATE FUNCTION postmeter.prove_slices(slices text[]) RETURNS TABLE(orgs bigint, open bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8412,6 +8376,79 @@ END;
 
 COMMENT ON FUNCTION postmeter.receipts_of(delivery bigint) IS 'The receipts that a remittance was given, by its attempts and by what came too late.';
 
+CREATE FUNCTION postmeter.recompute_deadlines() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and (old.destination_id, old.buyer, old.valid_from, old.valid_until)
+                            is not distinct from (new.destination_id, new.buyer, new.valid_from, new.valid_until) then
+        return null;
+    end if;
+    -- the first of a buyer, without an end, leaves each deadline as it was
+    if tg_op <> 'DELETE' and old.buyer is null and new.valid_until is null and not exists (
+        select from postmeter.subscription s
+        where s.destination_id = new.destination_id and s.buyer = new.buyer and s.id <> new.id) then
+        return null;
+    end if;
+    -- who was never metered may be metered by a fold that is not committed yet
+    insert into postmeter.deadline_change (destination_id, buyer)
+    select x.destination_id, x.buyer
+    from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) x(destination_id, buyer)
+    where x.buyer is not null
+    group by x.destination_id, x.buyer
+    order by x.destination_id, x.buyer;
+    -- a program that knows no marks moves none, and sends what it has not heard of: for it a share moves at once
+    if exists (select from postmeter.worker w
+               where w.stopped_at is null and w.reaped_at is null and w.lease_until > clock_timestamp() and coalesce(w.knows, 0) < 41) then
+        update postmeter.delivery d
+        set deadline = x.deadline
+        from (
+            select o.id, n.deadline
+            from (values (old.destination_id, old.buyer), (new.destination_id, new.buyer)) b(destination_id, buyer)
+            join postmeter.meter m on m.destination_id = b.destination_id and m.buyer = b.buyer
+            join postmeter.delivery o on o.meter_id = m.id
+            cross join lateral (select postmeter.deadline_of(m.destination_id, m.buyer, o.hour) as deadline) n
+            where o.hour > (select postmeter.clock() - max(t.age_limit) from postmeter.destination t
+                            where t.id in (old.destination_id, new.destination_id))
+              and o.status in ('open', 'due') and n.deadline <> o.deadline
+            order by o.id
+            limit 1000
+            for update of o skip locked
+        ) x
+        where d.id = x.id;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recompute_deadlines() IS 'Trigger of subscription: one that ends, is renewed, is removed or passes to another buyer marks its buyers (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
+CREATE FUNCTION postmeter.recompute_deadlines_of_destination() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first_hour timestamptz := postmeter.clock() - greatest(old.age_limit, new.age_limit);
+begin
+    if (old.age_limit, old.month_cutoff, old.closing_window, old.margin, old.zone)
+       is not distinct from (new.age_limit, new.month_cutoff, new.closing_window, new.margin, new.zone) then
+        return null;
+    end if;
+    -- a mark each, and no lock on any hour: a fold that is not committed may meter whoever is subscribed
+    insert into postmeter.deadline_change (destination_id, buyer, since)
+    select new.id, b.buyer, first_hour
+    from (select m.buyer from postmeter.meter m
+          where m.destination_id = new.id and m.month >= postmeter.month_of(first_hour - interval '1 day', 'UTC')
+          union
+          select s.buyer from postmeter.subscription s where s.destination_id = new.id and s.buyer is not null) b
+    order by b.buyer;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.recompute_deadlines_of_destination() IS 'Trigger of destination: where a limit that deadlines are made of has changed, all its buyers are marked (deadline_change); the deadlines of the hours that are not sent yet follow, in shares.';
+
 CREATE FUNCTION postmeter.reconsider(deliveries bigint[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -8448,21 +8485,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.reconsider(deliveries bigint[]) IS 'These dead letters may move without a person, if their time has come: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Returns how many moved.';
-
-CREATE FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean DEFAULT false) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    return postmeter.reconsider(array(
-        select s.delivery_id from postmeter.stuck s
-        where s.again_at <= postmeter.clock()
-          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
-        order by s.again_at limit most));
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 CREATE FUNCTION postmeter.record_known(usages jsonb) RETURNS uuid[]
     LANGUAGE plpgsql STABLE
@@ -10413,6 +10435,26 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_cured_of(usages uuid[]) IS 'Sends back to the outbox those of these held usages whose reason no longer holds; what another session holds is passed over. Returns how many.';
 
+CREATE FUNCTION postmeter.return_cured_usage() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first uuid[] := array(
+        select h.usage_id from postmeter.held h
+        where h.reason in ('no_subscription', 'ambiguous_subscription', 'unmapped_dimension', 'invalid_subscription', 'month_closed')
+        order by h.usage_id limit 1000);
+begin
+    perform postmeter.return_cured_of(first);
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_cured_usage() IS 'Sends held usage back to the outbox that a change of the catalogue cures: of a thousand at once; where more is held, maintenance goes on with the rest.';
+
 CREATE FUNCTION postmeter.return_exempted(usages uuid[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10564,6 +10606,25 @@ $$;
 
 COMMENT ON FUNCTION postmeter.return_plausible_of(usages uuid[]) IS 'Sends back to the outbox those of these implausible usages, with their corrections, that no limit of today''s catalogue holds; what another session holds is passed over. Returns how many.';
 
+CREATE FUNCTION postmeter.return_plausible_usage() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first uuid[] := array(select h.usage_id from postmeter.held h where h.reason = 'implausible' order by h.usage_id limit 1000);
+begin
+    if cardinality(first) > 0 then
+        perform postmeter.return_plausible_of(first);
+    end if;
+    if cardinality(first) = 1000 then
+        insert into postmeter.cure default values;
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.return_plausible_usage() IS 'Trigger: sends back to the outbox what a limit held that is raised or gone: of a thousand at once; where more is held, maintenance goes on with the rest.';
+
 CREATE FUNCTION postmeter.return_shadow(most integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -10655,6 +10716,21 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) IS 'Lets shadows count those of these usages (each with the shadow that did not count it) whose reason no longer holds; what another session holds is passed over. Returns how many.';
+
+CREATE FUNCTION postmeter.revisit_dead_letters(most integer, shadows boolean DEFAULT false) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return postmeter.reconsider(array(
+        select s.delivery_id from postmeter.stuck s
+        where s.again_at <= postmeter.clock()
+          and (s.destination_id in (select t.id from postmeter.destination t where t.shadow_of is not null)) = shadows
+        order by s.again_at limit most));
+end
+$$;
+
+COMMENT ON FUNCTION postmeter.revisit_dead_letters(most integer, shadows boolean) IS 'Dead letters that may move without a person: a held remittance whose buyer was not entitled is sent again (every 10 minutes, until its deadline), an expired one is released where the destination''s expired_policy is roll_forward, with a decision signed by postmeter. Never what may have been billed. Of live destinations, or of shadows.';
 
 CREATE FUNCTION postmeter.revoke_token(name text, who text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -10942,21 +11018,6 @@ $$;
 
 COMMENT ON FUNCTION postmeter.settle_installation(name text) IS 'A worker starts, for the installation of this name (null: none was configured). The first one settles on which server the installation is, the first name what it is called. Returns why this worker must not send from here; null: it may.';
 
-CREATE FUNCTION postmeter.shadow_told() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    -- folds that began before have ended, and those that begin now wait until this is committed: from then on, and not
-    -- before, usage is given to the shadow
-    perform postmeter.month_gate_alone()
-    from postmeter.destination t where t.id = new.destination_id and t.shadow_of is not null;
-    return new;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.shadow_told() IS 'Trigger of subscription: a shadow is told of a buyer between folds, never during one.';
-
 CREATE TABLE postmeter.cover (
     subscription_id bigint NOT NULL,
     metric text NOT NULL COLLATE pg_catalog."C",
@@ -11084,52 +11145,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) IS 'Why this outbox entry must not be folded: no usage stands behind it, or its usage is accounted for already. Null: it may be.';
-
-CREATE FUNCTION postmeter.subscription_marks() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if tg_op = 'UPDATE' and (old.org, old.product, old.account, old.destination_id, old.buyer, old.invalid, old.valid_from)
-           is not distinct from (new.org, new.product, new.account, new.destination_id, new.buyer, new.invalid, new.valid_from) then
-        if old.valid_until is not distinct from new.valid_until or least(old.valid_until, new.valid_until) >= postmeter.recorded_until() then
-            return null;
-        end if;
-    elsif least(old.valid_from, new.valid_from) >= postmeter.recorded_until() then
-        return null;
-    end if;
-    insert into postmeter.catalogue_mark (destination_id, buyer, org, product, is_awaited)
-    select x.destination_id, x.buyer, coalesce(new.org, old.org), coalesce(new.product, old.product), x.buyers > 1
-    from (
-        select b.destination_id, b.buyer, count(*) over () as buyers
-        from (
-            select old.destination_id, old.buyer
-            union
-            select new.destination_id, new.buyer
-            union
-            -- to whom the org's usage can go, or from whom it can come
-            select s.destination_id, s.buyer
-            from postmeter.subscription s
-            join postmeter.destination t on t.id = s.destination_id
-            where (s.org, s.product) in ((old.org, old.product), (new.org, new.product))
-              and (s.valid_until is null or s.valid_until > postmeter.clock() - t.age_limit)
-              and s.valid_from < postmeter.recorded_until()
-            union
-            -- for whom it was counted before an identity was changed that has been read now
-            select c.destination_id, c.buyer
-            from postmeter.catalogue_mark c
-            where (c.org, c.product) in ((old.org, old.product), (new.org, new.product))
-        ) b(destination_id, buyer)
-        where b.buyer is not null
-    ) x
-    -- nothing can be counted of an org that has nobody else, and had nobody
-    where x.buyers > 1 or old.buyer is not null
-    order by x.destination_id, x.buyer;
-    return null;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.subscription_marks() IS 'Trigger of subscription: marks the buyers of its org (catalogue_mark), in whose open hours usage may be counted that belongs elsewhere by now; it is returned in shares.';
 
 CREATE FUNCTION postmeter.sum_meters(meters bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -12142,17 +12157,20 @@ $$;
 
 COMMENT ON FUNCTION postmeter.usage_warnings(usages uuid[]) IS 'Of these usages, those that are held or counted in another hour than their own, or will be when they are folded (usage_outlook): fate late or held, with the reason, the destination, the hour and the remittance as far as they are known. It locks nothing.';
 
-CREATE FUNCTION postmeter.usage_went() RETURNS trigger
+CREATE FUNCTION postmeter.wake_workers() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    insert into postmeter.usage_moved (slice) select distinct left(w.usage_id::text, 8) from went w;
+    -- a notification in every commit costs most of the commit rate: only when something came, and someone sleeps
+    if exists (select from arrived) and exists (select from postmeter.worker w where w.sleeping and w.lease_until > clock_timestamp()) then
+        perform pg_notify('postmeter_due', '');
+    end if;
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION postmeter.usage_went() IS 'Trigger of held: what leaves it must be somewhere else, and its slice is proven again. A row for each 66 seconds of recording that a statement touches.';
+COMMENT ON FUNCTION postmeter.wake_workers() IS 'Trigger of due: wakes sleeping workers. Polling is the contract, this is a shortcut.';
 
 CREATE FUNCTION postmeter.when_said(moment timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -12357,24 +12375,6 @@ end
 $$;
 
 COMMENT ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) IS 'Gives up held usage. Dry run unless told otherwise.';
-
-CREATE FUNCTION postmeter.zero_since() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    if new.zero <> 'send' then
-        new.zero_since := null;
-    elsif tg_op = 'INSERT' then
-        new.zero_since := coalesce(new.zero_since, postmeter.clock());
-    elsif old.zero <> 'send' then
-        new.zero_since := postmeter.clock();
-    end if;
-    return new;
-end
-$$;
-
-COMMENT ON FUNCTION postmeter.zero_since() IS 'Trigger: notes since when the silent hours of a dimension are reported.';
 
 CREATE AGGREGATE postmeter.chain_of(text) (
     SFUNC = postmeter.chain_step,
@@ -19219,7 +19219,7 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usag
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON postmeter.usage_default FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_change();
 
-CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_arrived();
+CREATE TRIGGER arrived AFTER INSERT ON postmeter.outbox REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.outbox_after_insert();
 
 ALTER TABLE postmeter.outbox ENABLE ALWAYS TRIGGER arrived;
 
@@ -19231,23 +19231,23 @@ CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON postmeter.subscript
 
 CREATE TRIGGER clear_disabled AFTER UPDATE OF enabled ON postmeter.alert_rule FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION postmeter.clear_disabled_alerts();
 
-CREATE TRIGGER contract_marks AFTER INSERT OR DELETE ON postmeter.contract_member FOR EACH ROW EXECUTE FUNCTION postmeter.contract_marks();
+CREATE TRIGGER contract_marks AFTER INSERT OR DELETE ON postmeter.contract_member FOR EACH ROW EXECUTE FUNCTION postmeter.mark_buyer_of_contract();
 
-CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.contracts_follow();
+CREATE TRIGGER contracts_follow AFTER INSERT OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.assign_contract();
 
-CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.return_cured_usage();
 
-CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH STATEMENT EXECUTE FUNCTION postmeter.return_cured_usage();
 
-CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_held();
+CREATE TRIGGER cure_held AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH STATEMENT EXECUTE FUNCTION postmeter.return_cured_usage();
 
-CREATE TRIGGER cure_implausible AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.cure_implausible();
+CREATE TRIGGER cure_implausible AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH STATEMENT EXECUTE FUNCTION postmeter.return_plausible_usage();
 
-CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.deadlines_follow();
+CREATE TRIGGER deadlines_follow AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.recompute_deadlines();
 
-CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.dimension_marks();
+CREATE TRIGGER dimension_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.mark_buyers_of_dimension();
 
-CREATE TRIGGER exemption_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.exemption_marks();
+CREATE TRIGGER exemption_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.exemption FOR EACH ROW EXECUTE FUNCTION postmeter.mark_buyers_of_exemption();
 
 CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE ON postmeter.cover FOR EACH ROW EXECUTE FUNCTION postmeter.catalogue_changed();
 
@@ -19267,7 +19267,7 @@ CREATE TRIGGER kept_dropped BEFORE DELETE OR UPDATE ON postmeter.closed_month FO
 
 CREATE TRIGGER kept_dropped BEFORE INSERT ON postmeter.meter FOR EACH ROW EXECUTE FUNCTION postmeter.keep_dropped();
 
-CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.limits_follow();
+CREATE TRIGGER limits_follow AFTER UPDATE OF age_limit, month_cutoff, closing_window, margin, zone ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.recompute_deadlines_of_destination();
 
 CREATE TRIGGER moved AFTER INSERT ON postmeter.allocation FOR EACH ROW WHEN ((new.round < 0)) EXECUTE FUNCTION postmeter.moved_by_allocation();
 
@@ -19289,11 +19289,11 @@ CREATE TRIGGER moved_whole AFTER INSERT OR DELETE ON postmeter.meter FOR EACH RO
 
 CREATE TRIGGER moved_whole AFTER DELETE ON postmeter.meter_metric FOR EACH ROW EXECUTE FUNCTION postmeter.moved_by_metric();
 
-CREATE TRIGGER of_dropped AFTER INSERT ON postmeter.late_evidence REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.late_of_dropped();
+CREATE TRIGGER of_dropped AFTER INSERT ON postmeter.late_evidence REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.note_late_evidence_of_dropped();
 
-CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.cut REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.only_dropped();
+CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.cut REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_delete_unless_dropped();
 
-CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.ledger_carry REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.only_dropped();
+CREATE TRIGGER only_dropped AFTER DELETE ON postmeter.ledger_carry REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postmeter.forbid_delete_unless_dropped();
 
 CREATE TRIGGER raise_version BEFORE UPDATE ON postmeter.destination FOR EACH ROW EXECUTE FUNCTION postmeter.raise_version();
 
@@ -19301,23 +19301,23 @@ CREATE TRIGGER raise_versions AFTER UPDATE OF calls_per_second ON postmeter.quot
 
 CREATE TRIGGER shadow_never_calls AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((new.shadow AND (old.status = 'in_flight'::text) AND (new.status <> 'in_flight'::text))) EXECUTE FUNCTION postmeter.check_shadow_outcome();
 
-CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.shadow_told();
+CREATE TRIGGER shadow_told BEFORE INSERT OR UPDATE OF org, product, account, destination_id, valid_from, valid_until ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.lock_out_folds();
 
-CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH ROW EXECUTE FUNCTION postmeter.contradiction_stays();
+CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON postmeter.contradiction FOR EACH ROW EXECUTE FUNCTION postmeter.forbid_change_of_contradiction();
 
-CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.delivery_stuck();
+CREATE TRIGGER stuck AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((old.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text])) OR (new.status = ANY (ARRAY['rejected'::text, 'expired'::text, 'conflict'::text, 'unknown'::text, 'held'::text]))))) EXECUTE FUNCTION postmeter.keep_stuck();
 
-CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.subscription_marks();
+CREATE TRIGGER subscription_marks AFTER INSERT OR DELETE OR UPDATE ON postmeter.subscription FOR EACH ROW EXECUTE FUNCTION postmeter.mark_buyers_of_subscription();
 
 CREATE TRIGGER unconfirmed AFTER UPDATE ON postmeter.delivery FOR EACH ROW WHEN ((((old.status <> 'accepted'::text) AND (new.status = 'accepted'::text) AND (new.confirmed IS FALSE) AND ((old.status = ANY (ARRAY['due'::text, 'in_flight'::text])) OR (new.evidence_read > old.evidence_read))) OR ((old.status = 'accepted'::text) AND (old.confirmed IS FALSE) AND ((new.status <> 'accepted'::text) OR (new.confirmed IS DISTINCT FROM false))))) EXECUTE FUNCTION postmeter.keep_unconfirmed();
 
-CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.due_arrived();
+CREATE TRIGGER wake AFTER INSERT ON postmeter.due REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION postmeter.wake_workers();
 
-CREATE TRIGGER went AFTER DELETE OR UPDATE ON postmeter.allocation FOR EACH ROW EXECUTE FUNCTION postmeter.allocation_went();
+CREATE TRIGGER went AFTER DELETE OR UPDATE ON postmeter.allocation FOR EACH ROW EXECUTE FUNCTION postmeter.prove_moved_allocation();
 
-CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.usage_went();
+CREATE TRIGGER went AFTER DELETE ON postmeter.held REFERENCING OLD TABLE AS went FOR EACH STATEMENT EXECUTE FUNCTION postmeter.prove_moved_usage();
 
-CREATE TRIGGER zero_since BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.zero_since();
+CREATE TRIGGER zero_since BEFORE INSERT OR UPDATE ON postmeter.dimension FOR EACH ROW EXECUTE FUNCTION postmeter.note_zero_since();
 
 ALTER TABLE ONLY postmeter.alert
     ADD CONSTRAINT alert_name_fkey FOREIGN KEY (name) REFERENCES postmeter.alert_rule(name);
@@ -19376,8 +19376,6 @@ GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product tex
 GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.allocates_by(destination_id integer, product text, dimension text, hour timestamp with time zone) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.allocation_went() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.ask_meters_anew(many integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_operator;
@@ -19385,6 +19383,8 @@ GRANT ALL ON FUNCTION postmeter.ask_meters_anew(many integer) TO postmeter_opera
 REVOKE ALL ON FUNCTION postmeter.ask_open_anew() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.ask_open_anew() TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.assign_contract() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.awaited(deliveries bigint[]) TO postmeter_worker;
@@ -19566,16 +19566,10 @@ GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_oper
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.contract_keys(meter_id bigint) TO postmeter_console;
 
-REVOKE ALL ON FUNCTION postmeter.contract_marks() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.contracts_follow() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.contradicted(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.contradicted(delivery bigint) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.contradiction_stays() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.correction_is_free(corrected uuid, destination integer, hour timestamp with time zone, reason text) FROM PUBLIC;
 
@@ -19605,10 +19599,6 @@ GRANT ALL ON FUNCTION postmeter.create_request_partitions(days_ahead integer, da
 REVOKE ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.create_token(name text, hash bytea, scopes text[], org text, who text) TO postmeter_operator;
 
-REVOKE ALL ON FUNCTION postmeter.cure_held() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.cure_implausible() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.deadline_of(destination_id integer, buyer text, hour timestamp with time zone) TO postmeter_operator;
@@ -19627,8 +19617,6 @@ GRANT UPDATE(awaits) ON TABLE postmeter.deadline_change TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.deadlines_behind(marks bigint[]) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.deadlines_follow() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.decide_contract(subscription bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.declare_installation(what text, who text, why text, nothing_lost boolean, name text) FROM PUBLIC;
@@ -19645,15 +19633,11 @@ REVOKE ALL ON FUNCTION postmeter.delivery_counts(delivery bigint, org text, acco
 
 REVOKE ALL ON FUNCTION postmeter.delivery_counts_others(delivery bigint, filter jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.delivery_stuck() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.dimension_in(destination_id integer, name text, month date) TO postmeter_console;
-
-REVOKE ALL ON FUNCTION postmeter.dimension_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.drop_ledger_leftovers(month date, most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.drop_ledger_leftovers(month date, most integer) TO postmeter_operator;
@@ -19674,14 +19658,10 @@ GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_reade
 GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.dropped_with(delivery bigint) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.due_arrived() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.end_marked(deliveries bigint[], most integer, unread boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.end_wait(quota integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION postmeter.exemption_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.filter_fits(filter jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.filter_fits(filter jsonb) TO postmeter_reader;
@@ -19694,6 +19674,10 @@ GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.folded_until() TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.forbid_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.forbid_change_of_contradiction() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.forbid_delete_unless_dropped() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.foretell_usage(usages jsonb) TO postmeter_reader;
@@ -19853,6 +19837,8 @@ REVOKE ALL ON FUNCTION postmeter.keep_dropped() FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.keep_held(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.keep_held(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.keep_stuck() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.keep_unconfirmed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.key_of_hour(meter_id bigint, hour timestamp with time zone) FROM PUBLIC;
@@ -19872,8 +19858,6 @@ REVOKE ALL ON FUNCTION postmeter.last_remittance(delivery bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_reader;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.last_remittance(delivery bigint) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.late_of_dropped() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.ledger_closings(month date) FROM PUBLIC;
 
@@ -19990,12 +19974,22 @@ REVOKE ALL ON FUNCTION postmeter.lock_corrected(usage_ids uuid[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.lock_meters(meters bigint[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.lock_out_folds() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.lock_to_resolve(delivery bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.look_at_source(source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.make_alert_post(repeat_after interval) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.mark_buyer_of_contract() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.mark_buyers_of_dimension() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.mark_buyers_of_exemption() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.mark_buyers_of_subscription() FROM PUBLIC;
 
 GRANT SELECT,DELETE ON TABLE postmeter.catalogue_mark TO postmeter_worker;
 GRANT SELECT ON TABLE postmeter.catalogue_mark TO postmeter_reader;
@@ -20146,9 +20140,11 @@ REVOKE ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day d
 GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_operator;
 GRANT ALL ON FUNCTION postmeter.note_day_contradictions(destination text, day date, who text) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.note_late_evidence_of_dropped() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.note_said(d postmeter.delivery, held numeric, billed boolean, who text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION postmeter.only_dropped() FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.note_zero_since() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.open_attempts() FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_attempts() TO postmeter_reader;
@@ -20167,7 +20163,7 @@ GRANT ALL ON FUNCTION postmeter.open_late(meter_id bigint, hour timestamp with t
 REVOKE ALL ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.open_target(meter_id bigint, identity jsonb, product text) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.outbox_arrived() FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.outbox_after_insert() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.part_keys(meter_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.part_keys(meter_id bigint) TO postmeter_worker;
@@ -20209,6 +20205,10 @@ GRANT ALL ON FUNCTION postmeter.prove_carried() TO postmeter_operator;
 REVOKE ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_worker;
 GRANT ALL ON FUNCTION postmeter.prove_moved(meters bigint[]) TO postmeter_operator;
+
+REVOKE ALL ON FUNCTION postmeter.prove_moved_allocation() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.prove_moved_usage() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.prove_slices(slices text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.prove_slices(slices text[]) TO postmeter_worker;
@@ -20256,11 +20256,12 @@ GRANT SELECT,INSERT ON TABLE postmeter.late_evidence TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.receipts_of(delivery bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION postmeter.recompute_deadlines() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION postmeter.recompute_deadlines_of_destination() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.reconsider(deliveries bigint[]) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION postmeter.reconsider_stuck(most integer, shadows boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.record_known(usages jsonb) FROM PUBLIC;
 
@@ -20418,6 +20419,8 @@ GRANT ALL ON FUNCTION postmeter.return_cured(most integer) TO postmeter_worker;
 REVOKE ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_cured_of(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_cured_usage() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_exempted(usages uuid[]) TO postmeter_worker;
 
@@ -20429,11 +20432,16 @@ GRANT ALL ON FUNCTION postmeter.return_marked(usages uuid[], deliveries bigint[]
 REVOKE ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_plausible_of(usages uuid[]) TO postmeter_worker;
 
+REVOKE ALL ON FUNCTION postmeter.return_plausible_usage() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION postmeter.return_shadow(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow(most integer) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.return_shadow_of(shadows integer[], usages uuid[]) TO postmeter_worker;
+
+REVOKE ALL ON FUNCTION postmeter.revisit_dead_letters(most integer, shadows boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION postmeter.revisit_dead_letters(most integer, shadows boolean) TO postmeter_worker;
 
 REVOKE ALL ON FUNCTION postmeter.revoke_token(name text, who text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.revoke_token(name text, who text) TO postmeter_operator;
@@ -20472,8 +20480,6 @@ GRANT ALL ON FUNCTION postmeter.settle_alert_post(number bigint, http_status int
 REVOKE ALL ON FUNCTION postmeter.settle_installation(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.settle_installation(name text) TO postmeter_worker;
 
-REVOKE ALL ON FUNCTION postmeter.shadow_told() FROM PUBLIC;
-
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE postmeter.cover TO postmeter_operator;
 GRANT SELECT ON TABLE postmeter.cover TO postmeter_worker;
@@ -20493,8 +20499,6 @@ REVOKE ALL ON FUNCTION postmeter.status_fault(service text, request_id text, sta
 
 REVOKE ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.stray_reason(entry postmeter.outbox) TO postmeter_worker;
-
-REVOKE ALL ON FUNCTION postmeter.subscription_marks() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.sum_meters(meters bigint[]) FROM PUBLIC;
 
@@ -20604,7 +20608,7 @@ REVOKE ALL ON FUNCTION postmeter.usage_text_refusal(usage jsonb, OUT error_code 
 REVOKE ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.usage_warnings(usages uuid[]) TO postmeter_reader;
 
-REVOKE ALL ON FUNCTION postmeter.usage_went() FROM PUBLIC;
+REVOKE ALL ON FUNCTION postmeter.wake_workers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.when_said(moment timestamp with time zone) TO postmeter_reader;
@@ -20622,8 +20626,6 @@ REVOKE ALL ON FUNCTION postmeter.write_off_corrected(delivery bigint) FROM PUBLI
 
 REVOKE ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.write_off_held(filter jsonb, who text, why text, dry_run boolean) TO postmeter_operator;
-
-REVOKE ALL ON FUNCTION postmeter.zero_since() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION postmeter.chain_of(text) FROM PUBLIC;
 GRANT ALL ON FUNCTION postmeter.chain_of(text) TO postmeter_reader;
@@ -21226,4 +21228,5 @@ insert into postmeter.migration (version, name, programs_from) values
     (66, '0066_pre_verdict', 22),
     (67, '0067_pre_serving', 22),
     (68, '0068_pre_feed', 22),
-    (69, '0069_pre_late_successes', 22);
+    (69, '0069_pre_late_successes', 22),
+    (70, '0070_pre_names', 22);

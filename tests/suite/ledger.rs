@@ -18,7 +18,7 @@ async fn in_time() -> Stage {
 }
 
 async fn follow_clock(stage: &Stage) {
-    for function in ["new_id()", "outbox_arrived()"] {
+    for function in ["new_id()", "outbox_after_insert()"] {
         let definition = stage.value(&format!("select pg_get_functiondef('postmeter.{function}'::regprocedure)")).await;
         assert!(definition.contains("clock_timestamp()"), "{definition}");
         let moved = definition.replace("statement_timestamp()", "clock_timestamp()");

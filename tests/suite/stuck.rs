@@ -289,7 +289,7 @@ async fn d11_who_reconsiders_waits_for_the_gate_of_an_edit_before_taking_any_loc
     let (mut editor, mover) = (stage.db.connect().await, stage.db.connect().await);
     let edit = editor.transaction().await.unwrap();
     edit.query("select postmeter.month_gate_alone()", &[]).await.unwrap();
-    let moving = tokio::spawn(async move { mover.batch_execute("select postmeter.reconsider_stuck(10)").await });
+    let moving = tokio::spawn(async move { mover.batch_execute("select postmeter.revisit_dead_letters(10)").await });
     stage.until_waiting(1).await;
     // as deadlines that follow a subscription do
     let locked = edit.query("select from postmeter.meter for update nowait", &[]).await;
@@ -319,7 +319,7 @@ async fn d11_whoever_moves_quantity_into_the_running_month_locks_both_meters_in_
         )
         .await;
     for moves in [
-        "select postmeter.reconsider_stuck(10)",
+        "select postmeter.revisit_dead_letters(10)",
         "select * from postmeter.release('{\"org\": \"acme\"}', 'ada', 'moved', false)",
         "select postmeter.open_target(max(m.id), d.identity, d.product) from postmeter.meter m, postmeter.delivery d group by d.id",
     ] {

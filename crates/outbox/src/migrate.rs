@@ -104,6 +104,7 @@ migrations! {
     67 "0067_pre_serving",
     68 "0068_pre_feed",
     69 "0069_pre_late_successes",
+    70 "0070_pre_names",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
