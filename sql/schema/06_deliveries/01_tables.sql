@@ -62,8 +62,9 @@ comment on column postmeter.worker.folding is
     'What it has in hand: per shard the first and the last entry of its fold (spans) and of its fold of what did '
     'not go through before (apart), or the suspect range (suspect). Null: it folds nothing.';
 comment on column postmeter.worker.knows is
-    'Number of the newest migration that its program knows: `postmeter migrate` leaves what would break it until '
-    'it is gone.';
+    'The newest migration that its program knows, by its number and 70 for those of before the baseline (71: '
+    '0001_pre_baseline): `postmeter migrate` leaves what would break it until it has ended. Null: a program that '
+    'did not say so yet.';
 comment on column postmeter.worker.stopped_at is 'It stopped by itself.';
 comment on column postmeter.worker.reaped_at is 'Its claims were taken over.';
 comment on column postmeter.worker.acknowledged is

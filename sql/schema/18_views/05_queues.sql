@@ -121,10 +121,9 @@ end
                     when h.corrected_id is not null and not (exists ( select
                      from postmeter.held x_1
                      where x_1.usage_id = h.corrected_id)) then 'write off: what it corrects is not there any more'
-                    else coalesce(('write off, or ' || postmeter.held_needs(h.*)) || ' and retry',
-                        'retry, or write off')
+                    else coalesce(('write off, or ' || postmeter.held_needs(h)) || ' and retry', 'retry, or write off')
 end
-                  when 'month_closed' then ('write off, or ' || coalesce(postmeter.held_needs(h.*) || ' and ', ''))
+                  when 'month_closed' then ('write off, or ' || coalesce(postmeter.held_needs(h) || ' and ', ''))
                       || 'reopen the month: it then goes on by itself'
                   when 'poison' then 'report it, then retry'
                   when 'lost_time'
