@@ -98,7 +98,7 @@ ci: ## what a change must pass: lint and test
 
 tools: setup-build setup-postgres setup-pgbouncer setup-python setup-node setup-java setup-prometheus setup-nats ## install what the other targets need, and nothing else
 
-schema: build ## write what is made from the code: sql/schema.sql, docs/openapi.json, the tables of settings and metrics
+schema: build ## write what is made from the code: docs/schema.md, docs/openapi.json, the tables of settings and metrics
 	POSTMETER_BLESS=1 $(CARGO) test --locked -p tests --test suite -- schema the_committed the_table_of_metrics
 
 clean: ## remove what was built or installed below this directory

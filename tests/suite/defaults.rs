@@ -298,11 +298,12 @@ async fn l9_a_transaction_of_ours_has_the_state_that_is_written_down() {
 }
 
 /// Files of the program that may speak to a connection without a transaction of ours, and what for.
-const DOORS: [(&str, &str); 9] = [
+const DOORS: [(&str, &str); 10] = [
     ("client/src/tokio_postgres.rs", "the caller's transaction: one statement, fully qualified"),
     ("outbox/src/connect.rs", "the pool, `begin`, and the connection that listens"),
     ("outbox/src/query.rs", "every transaction of ours"),
     ("outbox/src/migrate.rs", "a session of its own, in the state that all have"),
+    ("outbox/src/migrate/adopt.rs", "the same session"),
     ("outbox/src/migrate/alone.rs", "the same session"),
     ("outbox/src/migrate/steps.rs", "the same session"),
     ("outbox/src/import.rs", "the caller's transaction: one statement, fully qualified"),

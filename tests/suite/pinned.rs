@@ -192,10 +192,9 @@ async fn l1_no_plan_that_a_producer_may_print_shows_what_others_recorded() {
 
 /// A database where the walk over [`UNPINNED`] has something to walk over.
 #[tokio::test]
-async fn l1_the_schema_file_pins_what_the_migrations_pin() {
+async fn l1_the_schema_files_pin_what_the_migrations_pin() {
     let loaded = TestDatabase::empty().await;
-    let schema = include_str!("../../sql/schema.sql");
-    loaded.client.batch_execute(schema).await.unwrap();
+    loaded.client.batch_execute(&tests::schema_source()).await.unwrap();
     let rows = loaded.client.query(UNPINNED, &[]).await.unwrap();
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(names, [""; 0]);

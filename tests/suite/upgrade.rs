@@ -1,9 +1,9 @@
 //! F9 and what an upgrade rests on: each migration states its locks, older programs work beside what only adds, and what
 //! would break them waits.
 
+mod adopt;
 mod beside;
-mod contracts;
-mod identities;
+mod frozen;
 mod locks;
 mod rollout;
 mod steps;

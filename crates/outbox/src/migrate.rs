@@ -1,5 +1,6 @@
 //! Applying the migrations: plain SQL files, in order, each in its own transaction, one runner at a time.
 
+mod adopt;
 mod alone;
 mod head;
 mod steps;
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
+pub use self::adopt::EARLIER;
 pub use self::head::{Head, Lock};
 use crate::ask::{Limits, Told};
 use crate::query::Tx;
@@ -38,73 +40,7 @@ macro_rules! migrations {
 }
 
 migrations! {
-    1 "0001_pre_foundation",
-    2 "0002_pre_catalogue",
-    3 "0003_pre_intake",
-    4 "0004_pre_ledger",
-    5 "0005_pre_arithmetic",
-    6 "0006_pre_decisions",
-    7 "0007_pre_views",
-    8 "0008_pre_grants",
-    9 "0009_pre_breaker",
-    10 "0010_pre_dead_letters",
-    11 "0011_pre_month_close",
-    12 "0012_pre_timeline",
-    13 "0013_pre_reconcile",
-    14 "0014_pre_hold",
-    15 "0015_pre_shadow",
-    16 "0016_pre_console",
-    17 "0017_pre_reading",
-    18 "0018_pre_tracker",
-    19 "0019_pre_retention",
-    20 "0020_pre_views",
-    21 "0021_pre_metrics",
-    22 "0022_pre_alerts",
-    23 "0023_pre_doors",
-    24 "0024_pre_alert_decisions",
-    25 "0025_pre_pinned_functions",
-    26 "0026_pre_intake_guard",
-    27 "0027_pre_gates",
-    28 "0028_post_collations",
-    29 "0029_pre_setbacks",
-    30 "0030_pre_suspects",
-    31 "0031_pre_rounds",
-    32 "0032_pre_evidence",
-    34 "0034_pre_switches",
-    35 "0035_pre_resolve_many",
-    36 "0036_pre_fleet",
-    38 "0038_pre_isolation",
-    39 "0039_pre_entered",
-    40 "0040_pre_decided_once",
-    41 "0041_pre_shares",
-    42 "0042_pre_corrections",
-    43 "0043_pre_ends",
-    44 "0044_pre_evidence",
-    45 "0045_pre_contracts",
-    47 "0047_pre_catalogue_at_the_cut",
-    48 "0048_pre_recount",
-    49 "0049_pre_plausible",
-    50 "0050_pre_proof",
-    51 "0051_pre_lost_time",
-    52 "0052_pre_named_contracts",
-    53 "0053_pre_contract_plans",
-    54 "0054_pre_advice",
-    55 "0055_pre_lost_again",
-    56 "0056_pre_late_duplicates",
-    57 "0057_pre_identities",
-    58 "0058_pre_dropped_months",
-    59 "0059_pre_doors",
-    60 "0060_pre_requests_indexed",
-    61 "0061_pre_turns",
-    62 "0062_pre_exports",
-    63 "0063_pre_outlook",
-    64 "0064_pre_recipes",
-    65 "0065_pre_import_periods",
-    66 "0066_pre_verdict",
-    67 "0067_pre_serving",
-    68 "0068_pre_feed",
-    69 "0069_pre_late_successes",
-    70 "0070_pre_names",
+    1 "0001_pre_baseline",
 }
 
 /// The SQL that makes the roles; run once by whoever may create roles.
@@ -116,6 +52,16 @@ const TRY_AGAIN: &str = "do $$ begin
         perform postmeter.try_setbacks_again();
     end if;
 end $$";
+
+/// What a worker's `knows` counts before the baseline's numbers: those of the migrations of before, which it began
+/// with.
+const BEFORE: i32 = 70;
+
+/// What a worker of this program writes down as the newest migration that it knows.
+#[must_use]
+pub(crate) fn knows() -> Option<i32> {
+    MIGRATIONS.last().map(|migration| BEFORE + migration.version)
+}
 
 /// How often a step is tried that waits too long for a lock; each try gives way to whoever queued behind it.
 const TRIES: u32 = 10;
@@ -156,6 +102,18 @@ pub struct State {
     pub pending: Vec<Migration>,
     /// Migrations that the database has and the program does not know; it works on them nevertheless.
     pub newer: Vec<String>,
+    /// It has the migrations of before the baseline: `postmeter migrate` compares it with the baseline, which then
+    /// counts
+    /// as applied.
+    pub is_earlier: bool,
+}
+
+impl State {
+    /// There is no schema yet.
+    #[must_use]
+    pub fn is_new(&self, known: &[Migration]) -> bool {
+        !self.is_earlier && self.pending.len() == known.len()
+    }
 }
 
 /// What a run did.
@@ -195,7 +153,7 @@ pub async fn state_within(database: &Database, known: &[Migration], limits: Limi
 async fn state_in(tx: &Tx<'_>, known: &[Migration]) -> Result<State, Error> {
     let exists = tx.composed("select to_regclass('postmeter.migration') is not null", &[]).await?;
     if !exists.first().expect("one row").try_get::<_, bool>(0)? {
-        return Ok(State { pending: known.to_vec(), newer: Vec::new() });
+        return Ok(State { pending: known.to_vec(), ..State::default() });
     }
     // a schema from before there was such a column is told by its checksums
     let all = "select version, name, checksum, (to_jsonb(m) ->> 'programs_from')::integer
@@ -203,7 +161,12 @@ async fn state_in(tx: &Tx<'_>, known: &[Migration]) -> Result<State, Error> {
     let newest = known.last().map_or(0, |migration| migration.version);
     let mut state = State::default();
     let mut applied = 0_usize;
-    for row in tx.composed(all, &[]).await? {
+    let rows: Vec<_> = tx.composed(all, &[]).await?;
+    let names = rows.iter().map(|row| row.try_get(1)).collect::<Result<Vec<&str>, _>>()?;
+    if adopt::is_earlier(&names)? {
+        return Ok(State { pending: known.to_vec(), is_earlier: true, ..State::default() });
+    }
+    for row in &rows {
         let (version, name, checksum): (i32, &str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let programs_from: Option<i32> = row.try_get(3)?;
         if version > newest {
@@ -328,7 +291,12 @@ pub async fn run(database: &Database, known: &[Migration]) -> Result<Migrated, E
     alone::begin(&client).await?;
     let result = async {
         let mut done = Migrated::default();
-        let pending = state(database, known).await?.pending;
+        let State { mut pending, is_earlier, .. } = state(database, known).await?;
+        if is_earlier {
+            let baseline = pending.remove(0);
+            adopt::adopt(&mut client, &baseline).await?;
+            done.applied.push(baseline.name);
+        }
         for (index, migration) in pending.iter().enumerate() {
             if let Some(who) = too_old(&client, migration).await? {
                 let blocks = pending[index..].iter().any(|later| !later.is_post());
@@ -369,11 +337,15 @@ async fn too_old(client: &Client, migration: &Migration) -> Result<Option<String
              where stopped_at is null and reaped_at is null and lease_until > clock_timestamp()
                and coalesce((to_jsonb(w) ->> 'knows')::integer, 0) < $1
              order by 2, 1 limit 1",
-            &[(&migration.programs_from(), Type::INT4)],
+            &[(&(BEFORE + migration.programs_from()), Type::INT4)],
         )
         .await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(format!("worker {} knows {:04}", row.try_get::<_, &str>(0)?, row.try_get::<_, i32>(1)?)))
+    let (name, knows): (&str, i32) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(match knows - BEFORE {
+        newest @ 1.. => format!("worker {name} knows {newest:04}"),
+        _ => format!("worker {name} is of before the baseline"),
+    }))
 }
 
 /// Applies one step. Who waits for a lock makes others wait behind it: so it waits for a moment only, gives way, and

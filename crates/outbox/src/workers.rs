@@ -29,7 +29,7 @@ const PAGE: usize = 1000;
 /// # Errors
 /// As Postgres says.
 pub async fn register(database: &Database, id: Uuid, name: &str, version: &str, lease: Duration) -> Result<(), Error> {
-    let knows = crate::migrate::MIGRATIONS.last().map(|migration| migration.version);
+    let knows = crate::migrate::knows();
     database.one(&REGISTER, &[&id, &name, &version, &(lease.as_secs_f64() * 1000.0), &knows]).await?;
     side::ask(database, &STEP_FORGET, &[]).await;
     Ok(())

@@ -123,9 +123,8 @@ impl Ground {
 
 /// Makes the schema anew. One that the demo did not make is left alone.
 async fn make_schema(database: &Database) -> anyhow::Result<()> {
-    let is_there = outbox::migrate::pending(database)
-        .await
-        .map_or(true, |pending| pending.len() < outbox::migrate::MIGRATIONS.len());
+    let known = outbox::migrate::MIGRATIONS;
+    let is_there = outbox::migrate::state(database, known).await.map_or(true, |state| !state.is_new(known));
     if is_there {
         let purpose = outbox::catalogue::purpose(database).await?;
         if purpose != "demo" {

@@ -22,7 +22,7 @@ const DOCTOR: &[(&str, &str)] = &[
     ),
     ("alter {of} reset {name}", "l9_doctor_names_odd_defaults_and_what_resets_them"),
     ("revoke create on schema {schema} from {grantee}", "l1_doctor_names_who_may_create_where_names_are_looked_up"),
-    ("somebody dropped it: run what sql/schema.sql says of trigger {trigger} on postmeter.{table}", TRIGGERS),
+    ("somebody dropped it: run what sql/schema says of trigger {trigger} on postmeter.{table}", TRIGGERS),
     ("alter table postmeter.{table} {always} trigger {trigger}", TRIGGERS),
     (
         "drop publication {publication}, and create it for the tables that are wanted: docs/operate/replication.md",

@@ -1,91 +1,10 @@
 //! H5 to H7: what a verdict keeps: the order of old messages, what only dropped ones said, and the first that failed.
 
-use outbox::migrate::{self, MIGRATIONS, Migration};
-use outbox::requests::gather;
-use tests::TestDatabase;
-
 use super::{at, record, refusal, said, tracker, value};
+use outbox::requests::gather;
 
 const VERDICTS: &str = "select string_agg(concat_ws(' ', request_id, outcome, failed_service, nullif(failure, ''),
     nullif(open_services, '{}')), ', ' order by request_id) from postmeter.request";
-
-/// A database as it was before units.
-async fn before_units(now: &str) -> TestDatabase {
-    let db = TestDatabase::fresh().await;
-    migrate::drop_schema(&db.database).await.unwrap();
-    let known: Vec<Migration> = MIGRATIONS.iter().filter(|migration| migration.version <= 65).copied().collect();
-    migrate::run(&db.database, &known).await.unwrap();
-    db.client.batch_execute("set timezone = 'UTC'; update postmeter.setting set purpose = 'test'").await.unwrap();
-    at(&db, now).await;
-    value(&db, "select postmeter.create_request_partitions(3)::text").await;
-    db
-}
-
-async fn upgrade(db: &TestDatabase) {
-    migrate::run(&db.database, MIGRATIONS).await.unwrap();
-    value(db, "select postmeter.recount_requests(1000)::text").await;
-}
-
-#[tokio::test]
-async fn h7_what_was_recorded_before_numbers_is_ordered_by_digest_in_the_verdict() {
-    let db = before_units("2026-03-10T10:00:00Z").await;
-    for (status, text) in [("success", ""), ("error", "full"), ("received", "")] {
-        let say = format!(
-            "select count(postmeter.track('puptoo', 'r-' || n, '{status}', '2026-03-10 09:00Z',
-                status_msg => '{text}' || n)) from generate_series(1, 200) n"
-        );
-        db.client.batch_execute(&say).await.unwrap();
-    }
-    value(&db, "select postmeter.gather_requests(10000)::text").await;
-    upgrade(&db).await;
-    let judged = "with word as (
-            select r.request_key, r.status, row_number() over (partition by r.request_key order by date, number, digest) as n
-            from postmeter.request_status r
-        ), place as (
-            select request_key, max(n) filter (where status = 'error') as e, max(n) filter (where status = 'success') as s,
-                   max(n) filter (where status = 'received') as r from word group by 1
-        ), expected as (
-            select request_key, case when e > s then 'failed' when r > s then 'open' else 'succeeded' end as outcome from place
-        )
-        select format('%s of %s differ; %s', count(*) filter (where q.outcome <> x.outcome), count(*),
-            count(distinct x.outcome)) from postmeter.request q join expected x using (request_key)";
-    assert_eq!(value(&db, judged).await, "0 of 200 differ; 3");
-}
-
-#[tokio::test]
-async fn h6_an_upgrade_keeps_what_only_dropped_messages_said() {
-    let db = before_units("2026-03-10T23:00:00Z").await;
-    for say in [
-        "('puptoo', 'failed', 'error', '2026-03-10 22:59:58Z', status_msg => 'no space')",
-        "('ingress', 'failed', 'success', '2026-03-11 00:00:01Z')",
-        "('puptoo', 'hung', 'received', '2026-03-10 22:00Z', 'inventory')",
-        "('ingress', 'hung', 'success', '2026-03-11 00:00:01Z')",
-        "('puptoo', 'over', 'success', '2026-03-10 22:00Z', 'inventory')",
-        "('puptoo', 'over', 'announced', '2026-03-11 00:00:01Z', 'inventory')",
-        "('puptoo', 'sourced', 'error', '2026-03-10 22:00Z', 'inventory', 'bad')",
-        "('puptoo', 'sourced', 'announced', '2026-03-11 00:00:01Z', 'inventory')",
-    ] {
-        db.client.batch_execute(&format!("select postmeter.track {say}")).await.unwrap();
-    }
-    value(&db, "select postmeter.gather_requests(1000)::text").await;
-    let all = "failed failed puptoo no space, hung open {puptoo}, over succeeded, sourced failed puptoo bad";
-    assert_eq!(value(&db, VERDICTS).await, all);
-    at(&db, "2026-04-10T09:00:00Z").await;
-    value(&db, "select postmeter.drop_request_partitions()::text").await;
-    value(&db, "select postmeter.forget_requests(1000)::text").await;
-    assert_eq!(value(&db, "select count(*)::text from postmeter.request_status").await, "4", "their first day is gone");
-    upgrade(&db).await;
-    assert_eq!(value(&db, VERDICTS).await, all);
-    // twice makes no difference, and the unit's own success still ends it
-    db.client.execute("update postmeter.setting set tracker_lead_max = '2 hours'", &[]).await.unwrap();
-    gather(&db.database).await.unwrap();
-    assert_eq!(value(&db, VERDICTS).await, all);
-    let mut cured = said("puptoo sourced success 2026-04-10T08:00:00Z");
-    cured.source = Some("inventory".to_owned());
-    record(&db, &[cured]).await;
-    gather(&db.database).await.unwrap();
-    assert!(value(&db, VERDICTS).await.ends_with("sourced succeeded"));
-}
 
 #[tokio::test]
 async fn h6_words_that_change_lose_nothing_that_only_dropped_messages_said() {

@@ -82,14 +82,21 @@ async fn plan(context: &Context, database: &Database) -> Result<ExitCode, anyhow
         Err(Error::Unexpected { .. }) => Vec::new(),
         other => other?,
     };
-    let is_new = state.pending.len() == migrate::MIGRATIONS.len();
+    let is_new = state.is_new(migrate::MIGRATIONS);
     let steps = state.pending.iter().map(|m| Ok((*m, m.head()?))).collect::<Result<Vec<_>, Error>>()?;
     if context.json {
         let steps: Vec<_> = steps.iter().map(|(migration, head)| as_json(migration, head)).collect();
         let names: Vec<&str> = state.pending.iter().map(|migration| migration.name).collect();
         let newer = &state.newer;
-        output::json(&json!({ "pending": names, "steps": steps, "newer": newer, "missing_roles": missing }))?;
+        output::json(&json!({ "pending": names, "steps": steps, "newer": newer, "earlier": state.is_earlier,
+                     "missing_roles": missing }))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if state.is_earlier {
+        output::say(
+            "the database has all migrations of before the baseline: it is compared with the baseline, which then \
+             counts as applied; stop all workers before",
+        );
     }
     for (migration, head) in &steps {
         let when = if migration.is_post() { "after the old programs are gone" } else { "before the new program" };

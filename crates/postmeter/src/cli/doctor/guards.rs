@@ -48,7 +48,7 @@ async fn triggers(round: &mut Round<'_>) -> Result<(), Error> {
         let always = if is_intake { "enable always" } else { "enable" };
         let advice = match fires.as_str() {
             "gone" => {
-                format!("somebody dropped it: run what sql/schema.sql says of trigger {trigger} on postmeter.{table}")
+                format!("somebody dropped it: run what sql/schema says of trigger {trigger} on postmeter.{table}")
             }
             _ => format!("alter table postmeter.{table} {always} trigger {trigger}"),
         };

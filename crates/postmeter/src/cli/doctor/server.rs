@@ -35,10 +35,13 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<bool, Error> {
             let found = format!("{} waits until the older programs are gone", state.pending[0].name);
             round.warning("schema", found, "run `postmeter migrate` when no older worker lives");
         }
-        Ok(outbox::migrate::State { pending, .. }) => {
-            let is_bare = pending.len() == outbox::migrate::MIGRATIONS.len();
-            let found =
-                if is_bare { "there is none".to_owned() } else { format!("{} migrations are pending", pending.len()) };
+        Ok(state) => {
+            let is_bare = state.is_new(outbox::migrate::MIGRATIONS);
+            let found = match state.pending.len() {
+                _ if is_bare => "there is none".to_owned(),
+                _ if state.is_earlier => "it has the migrations of before the baseline".to_owned(),
+                count => format!("{count} migrations are pending"),
+            };
             round.problem("schema", found, "run `postmeter migrate`");
             return Ok(!is_bare);
         }
