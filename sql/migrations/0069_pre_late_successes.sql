@@ -6,6 +6,7 @@ alter table postmeter.request add column dated_ahead boolean;
 comment on column postmeter.request.dated_ahead is
     'One of its messages is dated further ahead than allowed and counts by its recording, so its messages are not in order of their dates. Null: not known, computed before this was kept.';
 
+-- squawk-ignore require-concurrent-index-creation -- gather waits meanwhile, services record
 create index request_by_duration on postmeter.request ((last_date - first_date), request_key);
 
 -- the count of what is left goes down from here on
