@@ -88,7 +88,7 @@ enum Command {
     Recount(correct::RecountArgs),
     /// Give dead letters up.
     WriteOff(correct::Args),
-    /// Put aside what waits to be sent, until somebody retries it.
+    /// Put aside what waits to be sent, until an operator retries it.
     Hold(correct::Args),
     /// Say whether unknown remittances were billed: one, those of a filter, or what a report says of them.
     Resolve(correct::ResolveArgs),
@@ -118,7 +118,7 @@ enum Command {
     Ledger(ledger::Args),
     /// Check everything an SRE would check.
     Doctor(doctor::Args),
-    /// Check every setting, and show it as it counts and where it was said; secrets are not shown.
+    /// Check every setting and show its value and source; secrets are not shown.
     Config(config::Args),
     /// Run the simulated marketplaces, or simulate requests.
     Simulator(simulator::Args),

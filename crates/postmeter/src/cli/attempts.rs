@@ -9,13 +9,13 @@ use super::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Of this remittance, by its number.
+    /// Only attempts of this remittance, by its number.
     #[arg(long, value_name = "N")]
     delivery: Option<i64>,
     /// Of the remittance with this key.
     #[arg(long)]
     key: Option<String>,
-    /// Of remittances that count usage of this org.
+    /// Only attempts of remittances that count usage of this org.
     #[arg(long)]
     org: Option<String>,
     /// At this destination.
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// With this outcome (accepted, unknown, rejected …; open: no answer yet).
     #[arg(long, value_name = "WORD")]
     outcome: Option<String>,
-    /// The newest so many.
+    /// Show at most this many, the newest first.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     limit: i64,
 }

@@ -43,7 +43,7 @@ enum Verb {
         /// Remove what the file does not mention (what was counted by is ended instead).
         #[arg(long)]
         prune: bool,
-        /// Who decides it; if nobody is named, the account's name.
+        /// Who decides it; the default is the name of the account that runs this.
         #[arg(long, env = "USER", hide_env_values = true, default_value = "not said")]
         who: String,
         /// Why, in a sentence: kept with the decision.

@@ -133,11 +133,11 @@ pub(super) struct Config {
     pub console: console::Options,
     /// What is logged.
     log: logging::Log,
-    /// What is told to others than the log.
+    /// What is sent to sinks other than the log.
     telling: sinks::Telling,
-    /// Who is told; flushed when this is dropped.
+    /// The running sinks, flushed on drop.
     sinks: sinks::Sinks,
-    /// Every setting as it counts, and where it was said.
+    /// Every setting's value and source.
     effective: Vec<Effective>,
 }
 
@@ -221,7 +221,7 @@ impl Config {
         self.database_with(self.connections_max)
     }
 
-    /// The same, with so many connections at most.
+    /// The same, with at most this many connections.
     pub fn database_with(&self, connections_max: usize) -> anyhow::Result<outbox::Database> {
         self.check_authority()?;
         let mut access = self.access(self.url()?, connections_max);
@@ -287,7 +287,7 @@ fn console_options(layers: &Layers) -> console::Options {
 enum TrackerAccess {
     /// Who has a token with the scope read.
     Token,
-    /// Whoever a trusted proxy lets through.
+    /// Everyone whom a trusted proxy lets through.
     TrustedProxy,
     /// Anybody who can connect, on loopback only.
     Open,

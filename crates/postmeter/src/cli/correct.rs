@@ -25,7 +25,7 @@ use super::{Context, heard, lost_time};
 use filter::Filter;
 pub(super) use resolve::{ResolveArgs, resolve};
 
-/// A screen shows so many rows; `--json` shows all.
+/// Maximum of rows on a screen; `--json` shows all.
 const SHOWN: usize = 50;
 
 #[derive(Debug, clap::Args)]

@@ -35,7 +35,7 @@ enum Level {
     Problem,
 }
 
-/// Longer questions are asked by whoever can wait for them.
+/// Longer questions need a longer `--within`.
 const ASK_AGAIN: &str = "ask again with `postmeter doctor --within 600`, at a quiet time";
 
 /// One thing that was looked at.

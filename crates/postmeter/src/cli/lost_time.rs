@@ -15,7 +15,7 @@ const RESOLVE: &str = "postmeter resolve N --not-billed (or --billed) --why ..."
 const HELD: &str = "postmeter retry (or write-off) --held-usage --reason lost_time --why ... --apply";
 const REPORT: &str = "postmeter resolve --file REPORT --why ... --apply";
 
-/// Reads what is left, per destination. Nothing where it cannot be read now: whoever asks has done something else already.
+/// Reads what is left, per destination; empty where it cannot be read now, because the caller's own work is done.
 ///
 /// # Errors
 /// As Postgres says.

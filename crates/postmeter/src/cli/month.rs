@@ -15,7 +15,7 @@ use super::output::{self, NEEDS_A_PERSON, Table};
 use super::recalculate::month as parse_month;
 use super::status::text::{count, moment};
 
-/// A screen shows so many open items; `--json` shows all.
+/// Maximum of open items on a screen; `--json` shows all.
 const SHOWN: usize = 100;
 
 #[derive(Debug, clap::Args)]
@@ -157,7 +157,7 @@ async fn reopen(context: &Context, which: &Which, signed: &Signed, apply: bool) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Less than can be billed is nobody's task.
+/// Less than one billable unit needs no decision.
 fn needs_a_person(item: &Item) -> bool {
     item.class != "remainder"
 }

@@ -9,7 +9,7 @@ use outbox::recalculate::{Part, recalculate};
 use super::Context;
 use super::output::{self, NEEDS_A_PERSON, Table};
 
-/// A screen shows so many meters whose bill is not plainly accepted; `--json` shows all.
+/// Maximum of meters on a screen whose bill is not plainly accepted; `--json` shows all.
 const SHOWN: usize = 50;
 
 #[derive(Debug, clap::Args)]

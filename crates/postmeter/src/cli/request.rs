@@ -16,7 +16,7 @@ use super::status::text::span;
 pub(super) struct Args {
     /// The request's id; a UUID in any form.
     id: String,
-    /// Close it: it is not unfinished any more, until something more is said about it.
+    /// Close it: it counts as finished until a service reports on it again.
     #[arg(long, requires = "why")]
     close: bool,
     /// Why it is closed, in a sentence.

@@ -8,7 +8,7 @@ use super::status::text::moment;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The newest so many.
+    /// Show at most this many, the newest first.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     limit: i64,
 }

@@ -9,7 +9,7 @@ use outbox::report::{ShadowDiff, ShadowHour, ShadowMeter, ShadowUsage, shadow_di
 use super::Context;
 use super::output::{self, Table};
 
-/// A screen shows so many hours; `--json` shows all.
+/// Maximum of hours on a screen; `--json` shows all.
 const SHOWN: usize = 50;
 
 #[derive(Debug, clap::Args)]

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, args: Args) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the settings; a field nobody knows is refused by name.
+/// Reads the settings; an unknown field is refused by name.
 fn read(path: &Path) -> Result<Settings, Wrong> {
     let wrong = |problem: String| Wrong(format!("simulator settings {}: {}", path.display(), problem.trim_end()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;

@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// How long a look may take.
     #[arg(long, value_name = "SPAN")]
     within: Option<String>,
-    /// false: nobody looks, and what is open of it is cleared.
+    /// false: the rule is not looked at, and its open alerts are cleared.
     #[arg(long, action = clap::ArgAction::Set)]
     enabled: Option<bool>,
     #[command(flatten)]

@@ -25,7 +25,7 @@ const HOUR: i64 = 3_600_000;
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub problems: Vec<Problem>,
-    /// Not wrong, but somebody should know.
+    /// Not wrong, but worth knowing.
     pub notes: Vec<String>,
     /// How identities read, where that is to be written.
     pub readings: Vec<(Map<String, Value>, Canonical)>,

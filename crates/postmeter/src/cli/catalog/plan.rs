@@ -121,7 +121,7 @@ pub(super) fn plan(mut file: Vec<Entry>, stored: Vec<Stored>, prune: bool, now: 
     (plan, problems)
 }
 
-/// A destination whose quota nobody describes gets one of its own, with the limit that the marketplace publishes.
+/// A destination without a quota in the file gets one of its own, with the limit that the marketplace publishes.
 fn own_quotas(file: &mut Vec<Entry>, stored: &[Stored]) {
     let described = |name: &str, file: &[Entry]| {
         file.iter().any(|entry| entry.kind == Kind::Quota && entry.text("name") == name)

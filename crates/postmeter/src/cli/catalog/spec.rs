@@ -39,7 +39,7 @@ pub(super) enum Shape {
     Second,
     /// An ISO 4217 code.
     Currency,
-    /// Fields of somebody else's.
+    /// Fields that belong to another program.
     Object,
     /// Quantities by metric.
     Covers,

@@ -15,7 +15,7 @@ use super::secret::Secret;
 use super::settings::{self, Kind, Name, SETTINGS, Setting};
 use crate::cli::output::Wrong;
 
-/// A value, and where it was said, as it stands in messages. A secret may be in it: it is not for printing.
+/// A value and its source, as messages name it. It may hold a secret: do not print it.
 #[derive(Clone)]
 struct ProvidedValue {
     value: String,
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Effective {
     pub setting: &'static str,
     /// `None`: nothing. A secret's value is not here, the path of its file is.
     pub value: Option<String>,
-    /// Where it was said.
+    /// Its source.
     pub from: String,
 }
 
@@ -63,7 +63,7 @@ impl Layers {
         Ok(layers)
     }
 
-    /// What was said of a setting, else its default.
+    /// A setting's provided value, else its default.
     fn value(&self, section: &str, key: &str) -> Option<&str> {
         let setting = SETTINGS.iter().find(|setting| setting.section == section && setting.key == key);
         let setting = setting.expect("a setting of the table");
@@ -131,7 +131,7 @@ impl Layers {
     }
 }
 
-/// Adds what was said to its layer; refuses what may not be said, and a secret that is said in two ways at once.
+/// Adds provided values to their layer; refuses unknown ones, and a secret that is provided in two ways at once.
 fn lay(layer: &mut Layer, name: Name, said: ProvidedValue) -> Result<(), Wrong> {
     if !name.by_file {
         // the value is not repeated: whoever mixed up two variables may have put a secret here

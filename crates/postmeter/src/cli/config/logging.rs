@@ -17,13 +17,13 @@ use crate::cli::output::{LOG_IS_JSON, plain, plain_json};
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Level {
-    /// What failed.
+    /// Only failures
     Error,
-    /// And what somebody should look at.
+    /// Failures, and what needs attention
     Warn,
-    /// And what happens.
+    /// Normal activity, too
     Info,
-    /// And why.
+    /// Details and reasons, too
     Debug,
 }
 
@@ -80,7 +80,7 @@ impl<W: Write> Write for PlainJson<W> {
 }
 
 impl Log {
-    /// Starts the log of this process, and whatever else is told. Only the first call has an effect.
+    /// Starts this process's log, traces and error reports. Only the first call has an effect.
     ///
     /// # Errors
     /// What is to be told cannot be.

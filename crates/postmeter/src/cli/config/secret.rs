@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::settings::Looks;
 use crate::cli::output::Wrong;
 
-/// A secret, not read yet where a file holds it: whoever reads it again notices that it was changed.
+/// A secret, not read yet where a file holds it: reading it again notices a change.
 #[derive(Debug, Clone)]
 pub(in crate::cli) enum Secret {
     /// The secret.

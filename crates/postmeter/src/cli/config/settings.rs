@@ -16,7 +16,7 @@ use super::logging::{Format, Level};
 pub(super) enum Kind {
     /// Any text.
     Text,
-    /// A text that nobody may see, as it must look. `<setting>_file` names a file that holds it.
+    /// A secret text, and its form. `<setting>_file` names a file that holds it.
     Secret(Looks),
     /// An address of the web.
     Url,
@@ -140,18 +140,18 @@ pub(super) struct Setting {
     pub section: &'static str,
     pub key: &'static str,
     pub kind: Kind,
-    /// What counts if nothing is said: a value; in parentheses what it is made from; or nothing.
+    /// The default: a value; in parentheses what it is made from; or nothing.
     default: &'static str,
     what: &'static str,
 }
 
 impl Setting {
-    /// The value that counts if nothing is said, if it is one.
+    /// The default value, if there is one.
     pub fn default(&self) -> Option<&'static str> {
         Some(self.default).filter(|value| !value.is_empty() && !value.starts_with('('))
     }
 
-    /// What stands for the value if nothing is said, for people.
+    /// The default as help shows it.
     pub fn default_for_people(&self) -> &'static str {
         self.default
     }

@@ -15,7 +15,7 @@ use super::secret::Secret;
 /// A layer of the log, whatever it is made of.
 pub(super) type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What is told, and to whom.
+/// What is sent to which sink.
 #[derive(Debug)]
 pub(super) struct Telling {
     /// Calls carry the trace of their usage.
@@ -26,7 +26,7 @@ pub(super) struct Telling {
     pub sentry_dsn: Option<Secret>,
 }
 
-/// Who is told. What has not been sent yet is sent when this is dropped.
+/// The running sinks. Dropping them sends what is still buffered.
 #[derive(Debug, Default)]
 pub(super) struct Sinks {
     #[cfg(feature = "otlp")]

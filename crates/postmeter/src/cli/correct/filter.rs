@@ -9,37 +9,38 @@ use crate::cli::import::moment;
 /// Conditions; all that are given must hold. An empty filter is refused by the database.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Filter {
-    /// Of this org.
+    /// Only remittances of this org.
     #[arg(long)]
     org: Option<String>,
-    /// Of this account of the org.
+    /// Only remittances of this account of the org.
     #[arg(long)]
     account: Option<String>,
-    /// Of this product.
+    /// Only remittances of this product.
     #[arg(long)]
     product: Option<String>,
-    /// That count usage of this metric.
+    /// Only remittances that count usage of this metric.
     #[arg(long)]
     metric: Option<String>,
-    /// At this destination.
+    /// Only remittances at this destination.
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// In this status: rejected, expired, conflict, unknown or held (with `hold`, which acts on what is due: due).
+    /// Only remittances in this status: rejected, expired, conflict, unknown or held (with `hold`, which acts on what
+    /// is due: due).
     #[arg(long)]
     status: Option<String>,
-    /// Held for this reason.
+    /// Only remittances that are held for this reason.
     #[arg(long)]
     reason: Option<String>,
-    /// Of this hour or later.
+    /// Only remittances of this hour or later.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Timestamp>,
-    /// Of an hour before this.
+    /// Only remittances of an hour before this.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// This one, by its number.
+    /// Only this remittance, by its number.
     #[arg(long, value_name = "N")]
     delivery: Option<i64>,
-    /// Everything there is, if nothing else is said.
+    /// Select everything, when no other filter is given.
     #[arg(long)]
     all: bool,
 }

@@ -152,7 +152,7 @@ fn unread(error: &csv::Error, reader: &csv::Reader<Bounded>, line: u64) -> anyho
     }
 }
 
-/// A file of which no more is read until somebody allows it: a record of CSV ends where its quotes do.
+/// A file that is read only as far as allowed: a record of CSV ends where its quotes do.
 pub(super) struct Bounded {
     file: Box<dyn Read + Send>,
     /// So many bytes more.

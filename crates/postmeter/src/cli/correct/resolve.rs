@@ -183,7 +183,7 @@ impl Drop for Closed {
     }
 }
 
-/// What is said of all rows: each in the list of verdicts, the first of those that need a person on the screen.
+/// The outcomes of all rows: each goes to the list of verdicts, and the first that need a person to the screen.
 #[derive(Default)]
 pub(super) struct Outcomes {
     verdicts: BTreeMap<String, u64>,

@@ -5,7 +5,7 @@ use outbox::health::{Identities, InTheWay};
 
 use super::{Round, for_people};
 
-/// A running worker tries every minute or so, and needs a moment in which nobody records.
+/// A running worker tries every minute or so, and needs a moment without recording.
 const PATIENCE: f64 = 3_600.0;
 
 pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
@@ -47,7 +47,7 @@ pub(super) async fn look(round: &mut Round<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What somebody built, or holds.
+/// What was built by hand, or is held.
 fn in_the_way(round: &mut Round<'_>, blocker: InTheWay, is_overdue: bool) {
     let InTheWay { what, name, table, seconds, remedy } = blocker;
     let open = seconds.map_or_else(|| "unknown time".to_owned(), for_people);

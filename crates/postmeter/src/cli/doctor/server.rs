@@ -85,7 +85,7 @@ async fn rest(round: &mut Round<'_>, server: Option<&Server>) -> Result<(), Erro
     ledger(round).await
 }
 
-/// Partitions that somebody took out by hand: nothing in them is found, and no balance over them closes.
+/// Partitions that were detached by hand: nothing in them is found, and no balance over them closes.
 async fn months(round: &mut Round<'_>) -> Result<(), Error> {
     let Some(faults) = round.ask::<Detached>("months").await? else { return Ok(()) };
     if faults.is_empty() {
@@ -223,7 +223,7 @@ fn tuning(round: &mut Round<'_>, server: &Server) {
     }
 }
 
-/// A text as SQL writes it: whoever prepared a transaction chose its name.
+/// A text as an SQL literal: the name of a prepared transaction may be any text.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -282,7 +282,7 @@ async fn isolated(round: &mut Round<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What workers saw: alerts that are open, rules that nobody can look at, and posts that do not arrive.
+/// What workers saw: open alerts, rules that no process can look at, and posts that do not arrive.
 async fn alerts(round: &mut Round<'_>) -> Result<(), Error> {
     let database = round.database.clone();
     let asking = async {

@@ -90,7 +90,7 @@ pub(super) struct PrometheusArgs {
     /// How long after its end an hour is first read: until then samples may still arrive.
     #[arg(long, value_name = "DURATION", value_parser = hours::lag, default_value = "10m")]
     lag: SignedDuration,
-    /// Values are rounded half up to so many decimals: below that a float's digits mean nothing.
+    /// Round values half up to this many decimals; below that a float's digits mean nothing.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=15), default_value_t = 6)]
     decimals: u32,
     /// File that holds a bearer token. Without one, the variable POSTMETER_PROMETHEUS_TOKEN, if it is set.

@@ -15,7 +15,7 @@ use super::super::output::{self, NEEDS_A_PERSON, Table, Wrong};
 use super::super::status::text::moment;
 use super::{name, verify, write_one};
 
-/// So often in a row somebody may have locked what is left, with a tenth of a second between.
+/// Consecutive tries while another session locks what is left, a tenth of a second apart.
 const PATIENCE: u32 = 100;
 
 /// The billing months, beside those of the ledger.
@@ -156,7 +156,7 @@ impl Drop<'_> {
     }
 }
 
-/// Drops a billing month share by share: each is a transaction, so nobody waits for more than one.
+/// Drops a billing month share by share: each is a transaction, so no session waits for more than one.
 async fn shares(database: &Database, of: &Billing) -> anyhow::Result<()> {
     let mut in_vain = 0;
     while in_vain < PATIENCE {

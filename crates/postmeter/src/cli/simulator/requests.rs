@@ -29,7 +29,7 @@ const SCRIPT: [(&str, &str, &str, i64); 11] = [
     ("insights-advisor-service", "vulnerability", "success", 7_300),
 ];
 
-/// After so many messages some service has begun and not finished.
+/// Number of messages after which some service has begun and not finished.
 const BEGUN: [usize; 5] = [1, 2, 5, 7, 8];
 
 #[derive(Debug, clap::Args)]
@@ -40,10 +40,10 @@ pub(super) struct Args {
     /// Requests a second; without it, as fast as it goes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: Option<u64>,
-    /// Of a hundred requests, so many are never finished.
+    /// Percentage of requests that are never finished.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=100))]
     unfinished: u8,
-    /// Of a hundred requests, so many fail.
+    /// Percentage of requests that fail.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
     failed: u8,
 }

@@ -44,7 +44,7 @@ pub(super) fn check(dimensions: &[&Standing], open: &Open, shadows: &BTreeSet<&s
     shared(dimensions, findings);
 }
 
-/// A report of nothing, where nobody takes one.
+/// A zero report, to a marketplace that takes none.
 fn zero(entry: &Entry, open: &Open, shadows: &BTreeSet<&str>) -> Option<Problem> {
     let destination = entry.text("destination");
     let marketplace = open.get(destination).filter(|_| entry.text("zero") == "send")?;

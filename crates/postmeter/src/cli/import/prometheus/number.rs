@@ -44,7 +44,7 @@ pub(super) fn share(sum: i128, divisor: i128, decimals: u32) -> Result<Quantity,
     point(quotient.unsigned_abs(), decimals).parse().map_err(|error: remittance::QuantityError| error.to_string())
 }
 
-/// The digits of a number with so many decimals, rounded half up.
+/// The digits of a number with this many decimals, rounded half up.
 fn digits(text: &str, decimals: u32, most: usize, beyond: &str) -> Result<i128, String> {
     match text {
         "NaN" => return Err("is NaN: the query divided zero by zero, or met a value that is none".to_owned()),
@@ -77,7 +77,7 @@ fn digits(text: &str, decimals: u32, most: usize, beyond: &str) -> Result<i128, 
     Ok(digits + i128::from(is_up))
 }
 
-/// Digits with a point before the last so many.
+/// Digits with a point before the last `decimals`.
 fn point(digits: u128, decimals: u32) -> String {
     let places = decimals as usize;
     let digits = format!("{digits:0>width$}", width = places + 1);

@@ -22,7 +22,7 @@ pub(super) enum Line {
     TooLong,
 }
 
-/// Reads in a thread of its own, which nobody can wake: it ends at the end of the file, or, once `stop` is cancelled, when
+/// Reads in a thread of its own, which cannot be woken: it ends at the end of the file, or, once `stop` is cancelled, when
 /// it has handed on the lines it had read.
 pub(super) fn read(
     file: impl Read + Send + 'static,
