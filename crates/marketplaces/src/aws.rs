@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
-/// The vendor's types of credentials and of whoever provides them, for [`Aws::open_with`].
+/// The vendor's types of credentials and of their providers, for [`Aws::open_with`].
 pub use aws_credential_types::{Credentials, provider};
 use remittance::{Answer, Outcome};
 use reqwest::Url;
@@ -96,7 +96,7 @@ impl Aws {
         Ok(Self::with_source(settings, source, transport))
     }
 
-    /// Opens a destination with credentials that somebody else provides: [`Credentials`] themselves, or a provider
+    /// Opens a destination with credentials of another provider: [`Credentials`] themselves, or a provider
     /// that is asked again whenever they end or are refused.
     ///
     /// # Errors
@@ -174,20 +174,20 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Nobody;
+    struct NoProvider;
 
-    impl ProvideCredentials for Nobody {
+    impl ProvideCredentials for NoProvider {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("nobody has any")))
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("there are none")))
         }
     }
 
     fn without_credentials() -> Aws {
         let settings = json!({ "region": "us-east-1", "endpoint": "http://127.0.0.1:9" });
-        Aws::open_with(&settings, SharedCredentialsProvider::new(Nobody)).expect("settings")
+        Aws::open_with(&settings, SharedCredentialsProvider::new(NoProvider)).expect("settings")
     }
 
     fn parcel(aws: &Aws) -> OutgoingRecord {

@@ -97,7 +97,7 @@ impl Azure {
         Ok(Self::with_source(Settings::read(settings)?, Source::Environment))
     }
 
-    /// Opens a destination with a client's credentials that somebody else provides, instead of those of the profile.
+    /// Opens a destination with a client's credentials from another provider, instead of those of the profile.
     ///
     /// # Errors
     /// As [`Azure::open`].

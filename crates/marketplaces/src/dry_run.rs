@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{BoxFuture, Buyer, Capabilities, Frozen, Marketplace, OutgoingRecord, Record, Refusal};
 
-/// A marketplace's code without its call: it reads identities and makes bytes, and whoever submits gets a dry run.
+/// A marketplace's code without its call: it reads identities and makes bytes, and submitting gives a dry run.
 pub struct DryRunMarketplace(pub Arc<dyn Marketplace>);
 
 impl Marketplace for DryRunMarketplace {

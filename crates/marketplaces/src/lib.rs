@@ -2,7 +2,7 @@
 //! this crate only `sources` and the exporters of traces and errors call out.
 //!
 //! A batch goes in, one [`Answer`] per remittance comes out, in the same order. What a marketplace can and demands is
-//! data ([`Capabilities`]). No database here: whoever calls brings what was frozen and stores what was answered.
+//! data ([`Capabilities`]). No database here: the caller brings what was frozen and stores the answers.
 
 pub mod aws;
 pub mod azure;

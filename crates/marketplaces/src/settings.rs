@@ -1,4 +1,4 @@
-//! Reads a destination's settings, for every marketplace alike: a setting nobody knows is refused by name, because a
+//! Reads a destination's settings, for every marketplace alike: an unknown setting is refused by name, because a
 //! mistyped limit that is silently ignored costs money.
 
 use std::net::IpAddr;

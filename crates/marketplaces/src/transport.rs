@@ -1,7 +1,7 @@
 //! HTTP for every marketplace: one request, one answer, nothing hidden.
 //!
-//! What it must never do: send twice, follow a redirect, go through a proxy nobody named, read without bound, wait
-//! beyond the deadline, or say "not sent" without proof.
+//! What it must never do: send twice, follow a redirect, go through a proxy that is not configured, read without
+//! bound, wait beyond the deadline, or say "not sent" without proof.
 //!
 //! - No retries and no redirects. (The one thing the pool does by itself: a kept connection that turns out closed
 //!   before the request was handed to it is replaced. Nothing was written then.)
@@ -101,7 +101,7 @@ impl Transport {
         Self::build(None)
     }
 
-    /// The same, with names resolved by somebody who leaves out what may not be called.
+    /// The same, with a resolver that leaves out addresses that may not be called.
     pub(crate) fn through(resolver: Arc<dyn reqwest::dns::Resolve>) -> Self {
         Self::build(Some(resolver))
     }

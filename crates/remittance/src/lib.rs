@@ -1,7 +1,7 @@
 //! Words and decisions of Postmeter: what a usage, a quantity, a key, a status and an outcome are, and the one
 //! pure function, [`decide`], that says what becomes of a remittance after an answer.
 //!
-//! No I/O, no async, no clock: whoever calls brings the time. Everything here can be tested on a bare laptop.
+//! No I/O, no async, no clock: the caller brings the time. Everything here can be tested on a bare laptop.
 
 mod decide;
 mod key;

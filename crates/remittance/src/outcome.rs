@@ -187,7 +187,7 @@ impl Outcome {
         }
     }
 
-    /// After this the marketplace may hold the record although nobody said so.
+    /// After this the marketplace may hold the record although no answer says so.
     ///
     /// `unavailable` and `unrecognised` belong here: a 5xx or a page of HTML proves nothing about what was done before.
     #[must_use]
@@ -195,13 +195,13 @@ impl Outcome {
         matches!(self, Self::Unknown { .. } | Self::Unavailable { .. } | Self::Unrecognised { .. })
     }
 
-    /// The marketplace took this record, now or before: whoever called may bill, and it answers.
+    /// The marketplace took this record, now or before: the caller may bill, and it answers.
     #[must_use]
     pub const fn has_passed(&self) -> bool {
         matches!(self, Self::Accepted | Self::Duplicate { .. } | Self::Conflict { .. })
     }
 
-    /// A fault of the destination as a whole: no record is to blame, and it spends nobody's tries.
+    /// A fault of the destination as a whole: no record is to blame, and no record's tries are spent.
     #[must_use]
     pub const fn is_destination_fault(&self) -> bool {
         matches!(

@@ -136,7 +136,7 @@ impl Pace {
     fn grown(&self, rate: f64, seconds: f64, limit: Option<f64>, is_healthy: bool) -> Option<f64> {
         let called = self.lately(|count| count.calls).max(self.epoch.calls / seconds);
         let step = (STEP * limit.unwrap_or_else(|| rate.max(called))).max(0.5);
-        // where nobody knows a limit and nothing fails, what is over is over soon
+        // where no limit is known and nothing fails, what is over is over soon
         let is_doubled = limit.is_none() && is_healthy;
         let grown = if is_doubled { 2.0 * rate } else { step.mul_add(seconds.min(WINDOW), rate).min(2.0 * rate) };
         let top = limit.unwrap_or(2.0 * called).max(SLOWEST.min(rate));

@@ -1,4 +1,4 @@
-//! A part of a quantity, for whoever bought it to see what it was used for.
+//! A part of a quantity, which shows a buyer what it was used for.
 
 use crate::Quantity;
 

@@ -67,7 +67,7 @@ words! {
         Expired = "expired",
         /// The marketplace holds another quantity under our key.
         Conflict = "conflict",
-        /// Nobody knows whether it was billed, and asking again is no longer safe: a person decides.
+        /// Whether it was billed is not known, and asking again is no longer safe: a person decides.
         Unknown = "unknown",
         /// Waiting for a person or the catalogue, with a reason.
         Held = "held",

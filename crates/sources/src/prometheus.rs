@@ -239,7 +239,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-/// No redirects, no proxy nobody named, certificates always checked.
+/// No redirects, no proxy that is not configured, certificates always checked.
 fn client(access: &Access) -> Result<Client, Error> {
     let roots = match &access.tls_authority {
         None => rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },

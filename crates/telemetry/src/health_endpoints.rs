@@ -27,7 +27,7 @@ const LOCK: Duration = Duration::from_secs(1);
 /// Connections with which it is asked how a process is, beside those with which it works.
 const ASKING: usize = 3;
 
-/// What somebody who asks about a process is told.
+/// The answers about a process: alive, ready, metrics.
 pub struct HealthEndpoints {
     /// Where questions are asked.
     database: Database,
@@ -60,8 +60,8 @@ impl std::fmt::Display for Unready {
 }
 
 impl HealthEndpoints {
-    /// Of a worker that works with these connections. Whoever asks is answered through others: also while all of these
-    /// are busy.
+    /// Of a worker that works with these connections. Questions are answered through other connections, also while all
+    /// of these are busy.
     #[must_use]
     pub fn of_worker(counted: Database, pulse: Arc<LoopHealth>) -> Self {
         Self::of(counted, Some(pulse))

@@ -2,8 +2,8 @@
 //!
 //! [`names`] is the one home of every metric: name, kind, labels, what it means. `docs/operate/metrics.md` is the same
 //! table for people; a test holds the two together, and another that no other crate can make a metric. Counters and
-//! histograms are of this process ([`metric`]). Gauges that say what is in the database are asked for when somebody
-//! scrapes ([`readings`]), so that they are what was committed, whoever did it.
+//! histograms are of this process ([`metric`]). Gauges that say what is in the database are read at each scrape
+//! ([`readings`]), so that they show what was committed, by any process.
 
 mod codes;
 mod connections;

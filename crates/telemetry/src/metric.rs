@@ -32,7 +32,7 @@ impl Kind {
 pub enum Source {
     /// This process counts it: add up over processes.
     Process,
-    /// The database is asked when somebody scrapes: every process says the same, so take the largest.
+    /// Read from the database at each scrape: every process gives the same value, so take the largest.
     Database,
 }
 
@@ -92,11 +92,11 @@ kinds! {
     Gauge: Gauge, Process;
     /// A histogram of this process.
     Histogram: Histogram, Process;
-    /// A gauge that is read when somebody scrapes.
+    /// A gauge that is read at each scrape.
     Reading: Gauge, Database;
     /// A counter that the database keeps.
     Total: Counter, Database;
-    /// A counter that somebody else keeps for this process, with fractions.
+    /// A counter with fractions that another part keeps for this process.
     Sum: Counter, Process;
 }
 

@@ -62,7 +62,7 @@ table! {
     HELD_NEXT_DEADLINE = Reading "postmeter_held_next_deadline_seconds" ["reason"];
     /// What needs a person (view postmeter.dead_letter): deliveries by status, held_usage beyond its policy, stranded quantity, contradictions.
     DEAD_LETTERS = Reading "postmeter_dead_letters" ["destination", "status"];
-    /// Since when the oldest delivery is unknown: nobody knows whether it was billed.
+    /// Since when the oldest delivery is unknown: whether it was billed is not known.
     UNKNOWN_OLDEST_AGE = Reading "postmeter_unknown_oldest_age_seconds" ["destination"];
     /// What steps could not take along while the rest went on, by state: locked by another session, failing, set aside.
     SETBACKS = Reading "postmeter_setbacks" ["step", "state"];
@@ -92,7 +92,7 @@ table! {
     /// Since when, in Unix time, the whole ledger has been read again at least once; missing until it has.
     BALANCE_READ = Reading "postmeter_balance_read_timestamp_seconds" [];
 
-    /// Workers by state: alive, or lost (the lease is over and nobody has taken over yet).
+    /// Workers by state: alive, or lost (the lease is over and no worker has taken over yet).
     WORKERS = Reading "postmeter_workers" ["state"];
     /// Consoles that are alive.
     CONSOLES = Reading "postmeter_consoles" [];
@@ -130,7 +130,7 @@ table! {
     KEYS_STUCK = Reading "postmeter_idempotency_keys_stuck" [];
     /// Alerts that are open as rows (postmeter.alert), by name; 0 where none is.
     ALERTS_OPEN = Reading "postmeter_alerts_open" ["name"];
-    /// 1 for a rule of postmeter.alert_rule that is switched on and cannot be looked at, or that nobody looks at.
+    /// 1 for a rule of postmeter.alert_rule that is switched on and cannot be looked at, or that no process looks at.
     ALERTS_BLIND = Reading "postmeter_alerts_blind" ["name"];
 
     /// Usages that came in over HTTP, by verdict: recorded, repeated, refused.

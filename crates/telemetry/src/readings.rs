@@ -197,7 +197,7 @@ fn put_statuses(page: &mut Page, totals: &Totals) {
     for kind in &totals.kinds {
         page.total(&names::REQUEST_STATUSES, [&kind.service, &kind.status, &kind.source], precise(kind.total));
     }
-    // a status is never empty: this is nobody else's series
+    // a status is never empty: no other series has these labels
     page.total(&names::REQUEST_STATUSES, ["other", "", ""], precise(totals.others));
 }
 

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use crate::metric::{Kind, Source};
 use crate::names::{self, TABLE};
 
-/// Observations wait in memory until they are counted, by a scrape or by this: without it memory grows while nobody
-/// scrapes.
+/// Observations wait in memory until a scrape or this loop counts them: without it memory grows while no scrape
+/// comes.
 const KEPT_EVERY: Duration = Duration::from_secs(5);
 
 /// Counts observations while it is held.
@@ -24,7 +24,7 @@ impl Drop for Keeping {
     }
 }
 
-/// Starts to count. Without it every counter is a word said to nobody, at no cost.
+/// Installs the recorder; until then metrics are no-ops.
 #[must_use]
 pub fn start(version: &str) -> Keeping {
     let handle = handle();

@@ -35,7 +35,7 @@ impl Worker {
         let mut arrived = 0;
         loop {
             alerts::make_post(&self.database, self.options.webhook_repeat.as_secs_f64()).await?;
-            // longer than a post may take: nobody else sends it meanwhile
+            // longer than a post may take: no other worker sends it meanwhile
             let Some(post) = alerts::take_post(&self.database, 2.0 * POST_TIMEOUT.as_secs_f64()).await? else {
                 return Ok(arrived);
             };

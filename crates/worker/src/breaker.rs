@@ -159,7 +159,7 @@ impl Breaker {
         let room = match state.phase {
             Phase::Closed => usize::MAX,
             Phase::Recovering { ramp } => ramp,
-            // only the probe comes here while it is open; whoever else does was claimed before it opened
+            // only the probe comes here while it is open; other calls were claimed before it opened
             Phase::Open { right: Some(right), .. } if right >= ends_at => 1,
             Phase::Open { .. } => return Err(()),
         };

@@ -50,7 +50,7 @@ impl Worker {
                 () = served.replaced.cancelled() => {}
             }
         }
-        // only now: what waits for its slot keeps nobody from the wire
+        // only now: a call that waits for its slot blocks no other call
         let permit = permits.acquire().await;
         // while it waited for its turn, the calls before it may have been told to wait, or found the destination broken, or
         // its rules may have changed

@@ -1,4 +1,4 @@
-//! What is told of calls: counters, and a line for what was not accepted.
+//! What calls leave behind beside the ledger: counters, and a log line for what was not accepted.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const fn is_of_a_call(outcome: &Outcome) -> bool {
     )
 }
 
-/// Whether somebody should look at such an outcome: it is neither good, nor the destination's fault as a whole, which
+/// Whether a person should look at such an outcome: it is neither good, nor the destination's fault as a whole, which
 /// its breaker tells, nor sent again in half as large a call.
 const fn is_bad(outcome: &Outcome) -> bool {
     matches!(

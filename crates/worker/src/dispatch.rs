@@ -198,7 +198,7 @@ impl Worker {
         };
         state.records_a_call = (count / calls.len().max(1)).max(1);
         let slots = match last_tries {
-            // while they want no call, nobody else takes a slot
+            // while they want no call, no other worker takes a slot
             Some(_) => None,
             None => self.slots(served, calls.len(), near, &mut state.own_slots_until).await,
         };
@@ -318,7 +318,7 @@ impl Worker {
 }
 
 /// One call of one record, and nothing else of what was claimed: a probe that fails leaves a single delivery of which
-/// nobody knows whether it arrived.
+/// it is unknown whether the call arrived.
 async fn probe_of(served: &Served, claims: Vec<Claim>, state: &mut Dispatch, answers: &Answers) -> Vec<Vec<Claim>> {
     let (late, mut timely): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.too_late.is_some());
     state.sweeps = timely.is_empty();

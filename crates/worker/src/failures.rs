@@ -37,7 +37,7 @@ pub struct Streak {
 struct Failing {
     since: Instant,
     said_at: Instant,
-    /// Failures that nobody was told of.
+    /// Failures that were not logged.
     untold: u64,
     /// It went well since; if it fails again soon, it is the same trouble.
     is_over: bool,
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(failures.note(AWAY, at(61)), Say::Nothing);
         assert_eq!(failures.end(AWAY, at(62)), Say::Recovered { failures: 1, seconds: 62 });
         assert_eq!(failures.end(AWAY, at(63)), Say::Nothing);
-        // it flutters: the same trouble, and nobody is told again within the minute
+        // it flutters: the same trouble is not logged again within the minute
         assert_eq!(failures.note(AWAY, at(64)), Say::Nothing);
         assert_eq!(failures.end(AWAY, at(65)), Say::Nothing);
         assert_eq!(failures.note(AWAY, at(300)), Say::First, "another outage");

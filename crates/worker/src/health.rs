@@ -15,7 +15,7 @@ use crate::directory::Served;
 const BESIDE_THE_CALL: Duration = Duration::from_secs(5);
 
 impl Served {
-    /// What may be claimed now. A dry run calls nobody, so no fault stops it.
+    /// What may be claimed now. A dry run makes no call, so no fault stops it.
     pub(crate) fn admission(&self) -> Admission {
         if self.destination.dry_run { Admission::Free } else { self.breaker.admission(Instant::now()) }
     }

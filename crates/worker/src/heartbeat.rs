@@ -30,7 +30,7 @@ impl Worker {
             return Ok(false);
         };
         if self.lease.remaining().is_zero() {
-            // whoever changed a rule meanwhile has not waited for us
+            // a rule that changed meanwhile has not waited for this worker
             self.heed_switches().await?;
         }
         self.lease.renewed(sent_at);

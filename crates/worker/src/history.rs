@@ -84,7 +84,7 @@ impl Worker {
                 self.went_back(&why).await?;
             }
             if now.timeline != seen.timeline {
-                // proven, or said to be broken: either way nobody else need be asked what this server is
+                // proven or broken: either way no other worker need ask what this server is
                 outbox::installation::went_on(&self.database, &seen.timeline).await?;
             } else if let Some(doubt) = &beat.doubt
                 && let Some(times) = self.failures.should_log("installation")

@@ -75,7 +75,7 @@ pub struct Options {
     pub history: Arc<History>,
     /// Whether its loops turn and its lease holds; clones share it.
     pub pulse: Arc<LoopHealth>,
-    /// Where traces go; none: nobody asks under which trace usage was recorded.
+    /// Where traces go; `None`: the trace of a usage is not looked up.
     pub traces: Option<Arc<dyn Traces>>,
     /// Where alerts are posted, if anywhere.
     pub webhook: Option<Arc<marketplaces::webhook::Webhook>>,
@@ -190,7 +190,7 @@ impl Worker {
         )
         .await?;
         worker.lease.renewed(sent_at);
-        // a migration that went by while nobody was registered did not know that we come
+        // a migration that ran while no worker was registered did not know of this one
         if let Err(error) = outbox::migrate::check(&worker.database).await {
             outbox::workers::stop(&worker.database, worker.id).await?;
             return Err(error.into());
@@ -199,7 +199,7 @@ impl Worker {
         // before its first claim: what the fleet knows to be broken is broken for a new worker too
         worker.read_health().await?;
         worker.show_counters();
-        // not ready before: whoever is told so may take the database away, and a start that fails is begun anew
+        // not ready before: a ready worker may lose its database, while a start that fails is tried again
         worker.options.pulse.beat(worker.lease.remaining());
         Ok(Arc::new(worker))
     }

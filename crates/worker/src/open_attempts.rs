@@ -1,4 +1,4 @@
-//! What this worker has in its hands: attempts without a recorded outcome, and claims whose answer is awaited.
+//! The attempts of this worker without a recorded outcome, and its claims whose answer is awaited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,7 @@ impl AttemptGuard {
         Self { open_attempts: Arc::clone(open_attempts), attempts }
     }
 
-    /// They have an answer: whoever settles it lets go.
+    /// They have an answer: the settler closes them.
     pub fn disarm(mut self) {
         self.attempts.clear();
     }
@@ -110,7 +110,7 @@ impl OpenAttempts {
         (state.open.clone(), state.claiming.values().min().copied())
     }
 
-    /// For the heartbeat: none of our attempts before this one is open, in hand or not. `None`: nobody has looked yet.
+    /// For the heartbeat: none of our attempts before this one is open, in hand or not. `None`: not looked up yet.
     pub fn oldest(&self) -> Option<Uuid> {
         let state = self.state();
         let known = Some(state.known).filter(|known| !known.is_nil())?;

@@ -108,7 +108,7 @@ impl Paces {
         local.count.calls += 1.0;
     }
 
-    /// What the fleet is to be told now, if anything. Whoever takes it says what became of it: [`Self::told`],
+    /// What the fleet must learn now, if anything. The caller reports the result with [`Self::told`] or
     /// [`Self::not_told`].
     fn to_tell(&self, quota: i32, now: Instant) -> Option<Telling> {
         let mut quotas = self.quotas();

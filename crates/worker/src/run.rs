@@ -32,7 +32,7 @@ impl Worker {
         let settler = tokio::spawn({
             let (worker, work) = (Arc::clone(self), work.clone());
             async move {
-                // a worker whose answers nobody writes down must end; in order, it ends after everything else
+                // a worker whose answers are not written down must end; in order, the settler ends last
                 let _ended = work.drop_guard();
                 let (apart, left) = mpsc::unbounded_channel();
                 tokio::join!(worker.settle_all(receiver, apart), worker.settle_all_apart(left));
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Beside both, so that what may kill a worker keeps nobody waiting who is only locked out, nor the other way round.
+    /// Beside both, so that what may kill a worker delays nothing that is only locked out, nor the other way round.
     async fn fold_suspects_loop(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(&self, "fold_suspects");
         while !stop.is_cancelled() {
@@ -357,7 +357,7 @@ impl Worker {
         let mut backoff = Backoff::of_destination(&self, &name);
         let mut suspects_at = Instant::now();
         while !stop.is_cancelled() {
-            // from before the rules are read: whoever changes them meanwhile is not missed
+            // from before the rules are read, so that no change meanwhile is missed
             let woken = self.wake.notified();
             let Some(served) = self.directory.all().get(&id).cloned() else { break };
             if served.destination.version != version {
@@ -371,7 +371,7 @@ impl Worker {
                 // the answer of the one that is under way wakes this loop
                 if suspects_at.elapsed() > self.options.poll * SELDOM {
                     let has_some = outbox::claim::suspects(&self.database).await?.contains(&id);
-                    if !has_some || self.dispatch_suspect(&served, &state, &answers).await? == Suspect::Nobody {
+                    if !has_some || self.dispatch_suspect(&served, &state, &answers).await? == Suspect::None {
                         suspects_at = Instant::now();
                     }
                 }

@@ -124,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// Settles what could not be settled with the others, again and again, until it is and nobody brings more.
+    /// Settles what could not be settled with the others, again and again, until it is settled and no more comes.
     pub(crate) async fn settle_all_apart(&self, mut left: mpsc::UnboundedReceiver<Vec<Settlement>>) {
         let policy = |destination| self.directory.policy(destination);
         let mut waiting: Vec<Settlement> = Vec::new();

@@ -50,7 +50,7 @@ impl Worker {
     }
 
     /// Waits until slots of the quota are near, and says for how many calls: what is claimed far ahead of its slot would
-    /// keep the pace of the time when it was claimed, and nobody else could send it meanwhile. `until`: before that, the
+    /// keep the pace of the time when it was claimed, and no other worker could send it meanwhile. `until`: before that, the
     /// calls begin that this worker spaced by itself.
     pub(crate) async fn near_slots(&self, served: &Served, until: Instant, stop: &CancellationToken) -> Near {
         let name = served.destination.name.as_str();

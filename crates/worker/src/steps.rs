@@ -117,7 +117,7 @@ impl Worker {
         Ok(folded)
     }
 
-    /// Folds a range of what was in the hands of dying workers; `None`: there is none that nobody else has.
+    /// Folds a range of what was in the hands of dying workers; `None`: other workers have all there are.
     ///
     /// # Errors
     /// As Postgres says.
@@ -170,7 +170,7 @@ impl Worker {
     }
 
     /// Claims, submits and settles what is due at every destination, once; returns how many deliveries. Renews the lease,
-    /// without which nothing is sent: whoever takes single steps may have paused for long before this one.
+    /// without which nothing is sent: a caller of single steps may have paused for long before this one.
     ///
     /// # Errors
     /// As Postgres says.
@@ -334,7 +334,7 @@ impl Worker {
         let mut oldest_ours = None;
         loop {
             let own = outbox::workers::find_own(&self.database, self.id, from).await?;
-            // of a claim that is still awaited nobody can say which of these are its own; they are a lease old at least
+            // which of these belong to a claim that is still awaited is unknown; they are a lease old at least
             let is_old = |since: Duration| self.lease.now().saturating_sub(since) > self.options.lease / 2;
             let (after, awaited) = self.open_attempts.now();
             if awaited.is_some_and(is_old) {

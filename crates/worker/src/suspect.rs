@@ -12,7 +12,7 @@ use crate::directory::Served;
 use crate::dispatch::Dispatch;
 use crate::settler::Answers;
 
-/// What became of the wish to send a suspect.
+/// What an attempt to send a suspect came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspect {
     /// Its call has begun.
@@ -20,7 +20,7 @@ pub enum Suspect {
     /// Another is under way, or it is not the time.
     Later,
     /// There is none.
-    Nobody,
+    None,
 }
 
 impl Worker {
@@ -47,7 +47,7 @@ impl Worker {
         let (rules, seen) = (served.destination.rules(), self.options.history.position());
         let claiming = self.open_attempts.claiming(self.lease.now());
         let Some(claim) = outbox::claim::claim_suspect(&self.database, rules, self.id, seen.as_ref()).await? else {
-            return Ok(Suspect::Nobody);
+            return Ok(Suspect::None);
         };
         let guard = self.guard(std::slice::from_ref(&claim));
         drop(claiming);

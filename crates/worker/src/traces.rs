@@ -17,7 +17,7 @@ pub trait Traces: std::fmt::Debug + Send + Sync {
     fn carry(&self, call: &Span, traceparent: &str) -> Option<String>;
 }
 
-/// Nobody collects spans: a call carries the very `traceparent` of the usage.
+/// No spans are collected: a call carries the very `traceparent` of the usage.
 #[derive(Debug, Clone, Copy)]
 pub struct PassOn;
 

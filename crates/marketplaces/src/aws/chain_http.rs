@@ -1,7 +1,8 @@
 //! The HTTP of the vendor's credential chain (token service, container, instance), carried by our own transport.
 //!
 //! The vendor's client trusts the system's certificate store, and in a debug build panics where there is none. Ours
-//! brings its authorities along, ends in time, and uses no proxy nobody named: the same rules for all that goes out.
+//! brings its authorities along, ends in time, and uses no proxy that is not configured: the same rules for all that
+//! goes out.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -42,7 +42,7 @@ pub(super) enum Source {
     Given(SharedCredentialsProvider),
 }
 
-/// Fetches credentials and keeps them. One lookup at a time; whoever comes meanwhile waits for it, within its bound.
+/// Fetches credentials and keeps them. One lookup at a time; callers meanwhile wait for it, within its bound.
 #[derive(Debug)]
 pub(super) struct Keychain {
     source: Source,
@@ -76,7 +76,7 @@ impl Keychain {
     /// Credentials to sign with now, within `budget`.
     ///
     /// # Errors
-    /// A stable code: `credentials_timeout`, `credentials_not_loaded` (nobody in the chain has any),
+    /// A stable code: `credentials_timeout`, `credentials_not_loaded` (no provider in the chain has any),
     /// `credentials_configuration`, `credentials_provider`, `credentials_unhandled`, `credentials_malformed` (a line
     /// end stuck to a key, as mounted secrets often have).
     pub(super) async fn credentials(&self, budget: Duration) -> Result<Credentials, &'static str> {
@@ -120,7 +120,7 @@ impl Keychain {
         });
     }
 
-    /// Never held across an await, so that whoever has a refusal to note does not wait for a lookup.
+    /// Never held across an await, so that a caller with a refusal to note does not wait for a lookup.
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,7 +24,7 @@ pub(super) struct Call {
 
 /// Puts a call together, or says per parcel why it must not be made.
 ///
-/// Whoever calls keeps to the rules (one group, at most 25, no key twice); should that fail, no call is made: a mixed
+/// The caller keeps to the rules (one group, at most 25, no key twice); should that fail, no call is made: a mixed
 /// group would send records under another product's code. `batch_refused` has them come again in halves.
 pub(super) fn assemble(parcels: &[OutgoingRecord]) -> Result<Call, Vec<Outcome>> {
     let all = |code: &str| vec![Outcome::BatchRefused { code: code.to_owned() }; parcels.len()];

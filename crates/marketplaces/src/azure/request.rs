@@ -44,7 +44,7 @@ pub(super) struct Call {
 
 /// Puts a call together, or says per parcel why it must not be made.
 ///
-/// Whoever calls keeps to the rules (at most 25, no key twice); should that fail, no call is made, and `batch_refused` has
+/// The caller keeps to the rules (at most 25, no key twice); should that fail, no call is made, and `batch_refused` has
 /// the parcels come again in halves.
 pub(super) fn assemble(parcels: &[OutgoingRecord], single: bool) -> Result<Call, Vec<Outcome>> {
     let all = |outcome: Outcome| vec![outcome; parcels.len()];
@@ -86,7 +86,7 @@ fn batch(parcels: &[OutgoingRecord]) -> Vec<u8> {
     format!("{{\"request\":[{}]}}", events.join(",")).into_bytes()
 }
 
-/// One event's is its idempotency key, so that whoever has the one can ask Microsoft for the other.
+/// One event's is its idempotency key, so that one finds the other at Microsoft.
 fn correlation_id(parcels: &[OutgoingRecord]) -> Uuid {
     if let [one] = parcels {
         return one.idempotency_key;

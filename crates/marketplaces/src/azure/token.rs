@@ -35,7 +35,7 @@ const LIFE_MAX: Duration = Duration::from_secs(86_400);
 pub(super) enum Source {
     /// The environment, by the profile of the settings.
     Environment,
-    /// Whoever opened the destination brought them.
+    /// Given when the destination was opened.
     Given(ClientCredentials),
 }
 
@@ -53,7 +53,7 @@ impl Token {
     }
 }
 
-/// Fetches tokens and keeps the last. One fetch at a time; whoever comes meanwhile waits for it, within its bound, and
+/// Fetches tokens and keeps the last. One fetch at a time; callers meanwhile wait for it, within its bound, and
 /// shares what came of it.
 #[derive(Debug)]
 pub(super) struct Tokens {
@@ -115,7 +115,7 @@ impl Tokens {
         self.kept().take_if(|kept| Arc::ptr_eq(&kept.secret, &refused.secret));
     }
 
-    /// Never held across an await, so that whoever has a refusal to note does not wait for a fetch.
+    /// Never held across an await, so that a caller with a refusal to note does not wait for a fetch.
     fn kept(&self) -> MutexGuard<'_, Option<Token>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

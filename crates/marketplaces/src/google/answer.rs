@@ -2,7 +2,7 @@
 //! alone.
 //!
 //! Success is told by silence (no error, no receipt), so an answer counts only if it is Google's JSON without doubt,
-//! and an error that names nobody sent makes those that are not named unknown.
+//! and an error that names no record of the call makes those that are not named unknown.
 
 use remittance::{Answer, Outcome};
 use serde_json::Value;

@@ -16,7 +16,7 @@ const LABEL_CHARS_MAX: usize = 255;
 const FORMS: &str = "give consumer_id, the entitlement's usageReportingId, such as project_number:123456789012 or \
                      project:buyer-project; labels may be added";
 
-/// A buyer. One form alone: whoever names a buyer once by number and once by name is billed twice, and nobody but
+/// A buyer. One form alone: a buyer named once by number and once by name is billed twice, and nobody but
 /// Google can tell that the two are one. So the id is taken as the entitlement gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -59,7 +59,7 @@ impl Identity {
 }
 
 /// The form of a consumer's id; `None` if it is none. Service Control also knows folders, organisations and API keys,
-/// but nobody buys as one.
+/// but none buys as one.
 fn form(text: &str) -> Option<&'static str> {
     let (scheme, id) = text.split_once(':')?;
     let number = !id.is_empty() && id.len() <= 20 && id.bytes().all(|b| b.is_ascii_digit());

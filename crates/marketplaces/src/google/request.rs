@@ -31,7 +31,7 @@ pub(super) struct Operation {
 /// Reads the operations of a call back from their bytes, in the order given, or says per parcel why the call must not
 /// be made.
 ///
-/// Whoever calls keeps to the rules (one group, no operation twice); should that fail, no call is made. `batch_refused`
+/// The caller keeps to the rules (one group, no operation twice); should that fail, no call is made. `batch_refused`
 /// has them come again in halves.
 pub(super) fn operations(parcels: &[OutgoingRecord], service: &str) -> Result<Vec<Operation>, Vec<Outcome>> {
     let all = |outcome: Outcome| Err(vec![outcome; parcels.len()]);

@@ -89,7 +89,7 @@ fn missing(code: &str) -> NoToken {
     NoToken::Missing(code.to_owned())
 }
 
-/// Fetches tokens and keeps the last. One fetch at a time; whoever comes meanwhile waits for it, within its bound.
+/// Fetches tokens and keeps the last. One fetch at a time; callers meanwhile wait for it, within its bound.
 #[derive(Debug)]
 pub(super) struct Tokens {
     source: Source,
@@ -165,7 +165,7 @@ impl Tokens {
         let asked = Instant::now();
         let reply = self.transport.send(request, deadline).await.map_err(|outcome| unreachable(&outcome))?;
         if matches!(self.source, Source::Metadata { .. }) && reply.header(FLAVOR) != Some("Google") {
-            // Somebody else answers at that address (the documents ask to look).
+            // Another server answers at that address (the documents ask to look).
             return Err(missing("credentials_not_metadata"));
         }
         read(&reply, asked)
@@ -218,7 +218,7 @@ fn read(reply: &Reply, asked: Instant) -> Result<Token, NoToken> {
     }
     let malformed = || missing("credentials_no_answer");
     let secret = json.get("access_token").and_then(Value::as_str).ok_or_else(malformed)?;
-    // What fits no header would be sent to nobody.
+    // A token that fits no header could not be sent.
     if secret.is_empty() || secret.len() > TOKEN_CHARS_MAX || !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(malformed());
     }

@@ -40,7 +40,7 @@ pub enum Phase {
     /// In health.
     #[default]
     Closed,
-    /// Until then no call; after it a probe, by whoever has the right (until then) to it.
+    /// Until then no call; after it a probe, by the worker that has the right to it (until then).
     Open { until: Instant, right: Option<Instant> },
     /// So many calls in flight.
     Recovering { ramp: usize },
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    /// A probe that is throttled has shown that somebody answers.
+    /// A throttled probe shows that the destination answers.
     fn heard_of_probe(&mut self, sign: Sign<'_>, in_flight_max: usize) -> Option<Report> {
         match sign {
             Sign::Nothing => None,
